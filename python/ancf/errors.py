@@ -1,0 +1,48 @@
+"""The errors of ancf: each names the value, the place and the remedy, and leaves the object as it was."""
+
+
+class AncfError(Exception):
+    """The base of all errors that ancf raises on purpose."""
+
+
+class _KeyErrorText(AncfError, KeyError):
+    """A ``KeyError`` whose text is its message, not the message in quotes."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
+class UnknownUserError(_KeyErrorText):
+    """A user that was not in training."""
+
+
+class UnknownItemError(_KeyErrorText):
+    """An item that was not in training."""
+
+
+class NotFittedError(AncfError, ValueError, AttributeError):
+    """A model that was not fitted yet was asked for something only a fitted one has."""
+
+
+class InvalidDataError(AncfError, ValueError):
+    """Data that cannot be used as it stands; the message has row numbers where there are rows."""
+
+
+class InvalidParameterError(AncfError, ValueError):
+    """An option that is unknown, or has a value that makes no sense."""
+
+
+class DivergedError(AncfError, ArithmeticError):
+    """Training left the finite numbers; the last good state is kept."""
+
+
+class ModelFileError(AncfError, OSError, ValueError):
+    """A model file that is damaged, foreign or from a later version."""
+
+
+class MissingExtraError(AncfError, ImportError):
+    """A function needs an optional package that is not installed; the message names the extra."""
+
+
+class InternalError(AncfError, RuntimeError):
+    """A defect of ancf itself."""

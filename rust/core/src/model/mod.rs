@@ -1,0 +1,1 @@
+//! The formula - tables, attention, head.

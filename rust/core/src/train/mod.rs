@@ -1,0 +1,1 @@
+//! How it learns - sampler, loss, optimiser, epoch.

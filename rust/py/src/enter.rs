@@ -1,0 +1,113 @@
+//! The one way from Python into the core.
+//!
+//! [`enter`] releases the GIL, picks the pool, looks for Ctrl-C every 10 ms while the work runs, turns a panic into
+//! `InternalError` and maps the core's errors once. Small work runs on the calling thread, without a hand-off.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use ancf_core::runtime::Context;
+use ancf_core::{Error, Result};
+use pyo3::exceptions::PyKeyboardInterrupt;
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+
+/// How a call is run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Size {
+    /// Microseconds to a few milliseconds: on the calling thread.
+    Small,
+    /// Anything longer: in the pool, while the calling thread watches for Ctrl-C.
+    Large,
+}
+
+const SIGNAL_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Runs `work` in the core. `num_threads`: as asked, else `ANCF_NUM_THREADS`, else what the machine offers.
+pub fn enter<T, F>(py: Python<'_>, size: Size, num_threads: Option<usize>, work: F) -> PyResult<T>
+where
+    T: Send,
+    F: FnOnce(&Context) -> Result<T> + Send,
+{
+    // One thread is all that small work uses; its pool is never started into.
+    let context = Context::new(if size == Size::Small { Some(1) } else { num_threads }).map_err(|e| to_python(py, &e))?;
+    let outcome = match size {
+        Size::Small => py.detach(|| guarded(|| work(&context))),
+        Size::Large => watched(py, &context, work)?,
+    };
+    outcome.map_err(|error| to_python(py, &error))
+}
+
+/// Runs `work` in the pool; this thread waits, and every 10 ms lets Python look at its signals.
+fn watched<T, F>(py: Python<'_>, context: &Context, work: F) -> PyResult<Result<T>>
+where
+    T: Send,
+    F: FnOnce(&Context) -> Result<T> + Send,
+{
+    let mut signal = None;
+    let outcome = py.detach(|| {
+        context.pool.in_place_scope(|scope| {
+            let (sender, receiver) = mpsc::channel();
+            scope.spawn(move |_| {
+                // The receiver lives until this message has arrived.
+                let _ = sender.send(guarded(|| work(context)));
+            });
+            loop {
+                match receiver.recv_timeout(SIGNAL_INTERVAL) {
+                    Ok(outcome) => return outcome,
+                    Err(mpsc::RecvTimeoutError::Timeout) if signal.is_none() => {
+                        if let Err(raised) = Python::attach(|py| py.check_signals()) {
+                            context.cancel.cancel();
+                            signal = Some(raised);
+                        }
+                    }
+                    Err(mpsc::RecvTimeoutError::Timeout) => {}
+                    Err(mpsc::RecvTimeoutError::Disconnected) => {
+                        return Err(Error::Internal("the work ended without a result.".into()));
+                    }
+                }
+            }
+        })
+    });
+    match signal {
+        Some(raised) => Err(raised),
+        None => Ok(outcome),
+    }
+}
+
+fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
+        let reason = payload
+            .downcast_ref::<&str>()
+            .map(ToString::to_string)
+            .or_else(|| payload.downcast_ref::<String>().cloned())
+            .unwrap_or_else(|| "no message".into());
+        Err(Error::Internal(format!("a defect in ancf's core: {reason}. Please report it with the steps that led here.")))
+    })
+}
+
+/// The one map from the core's errors to Python's exceptions.
+pub fn to_python(py: Python<'_>, error: &Error) -> PyErr {
+    let name = match error {
+        Error::InvalidData(_) => "InvalidDataError",
+        Error::InvalidParameter(_) => "InvalidParameterError",
+        Error::Diverged(_) => "DivergedError",
+        Error::ModelFile(_) => "ModelFileError",
+        Error::Io(..) => "OSError",
+        Error::Internal(_) => "InternalError",
+        Error::Cancelled => return PyKeyboardInterrupt::new_err(()),
+    };
+    let built = || -> PyResult<PyErr> {
+        let module = if name == "OSError" { "builtins" } else { "ancf.errors" };
+        let class = py.import(module)?.getattr(name)?;
+        let instance = match error {
+            Error::Io(Some(number), message) => {
+                class.call1(PyTuple::new(py, [number.into_pyobject(py)?.into_any(), message.into_pyobject(py)?.into_any()])?)?
+            }
+            other => class.call1((other.to_string(),))?,
+        };
+        Ok(PyErr::from_value(instance))
+    };
+    built().unwrap_or_else(|failure| failure)
+}

@@ -1,0 +1,16 @@
+//! `ancf._core`: checks, converts, releases the GIL, maps errors. Nothing else.
+
+#![forbid(unsafe_code)]
+
+mod enter;
+mod system;
+
+use pyo3::prelude::*;
+
+/// The Rust core of ancf. Use it through `ancf`, not directly.
+#[pymodule]
+fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    system::register(module)?;
+    Ok(())
+}
