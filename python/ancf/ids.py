@@ -1,0 +1,338 @@
+"""Raw ids and their positions: the one place where "17850" becomes row 12 and row 12 becomes "17850".
+
+Everything public speaks raw ids (int, text, UUID, bytes); everything inside speaks positions 0..n-1. An ``IdMap`` holds
+the ids of one side (users or items) in a fixed order and translates both ways, many ids at once through a pandas
+``Index``, one id through a dictionary. An unknown id has the position -1, which never leaves this module's callers.
+
+An id is what it is: the text ``"7"`` and the number ``7`` are two ids, ``"007"`` keeps its zeros,
+``True`` is no 1.
+"""
+
+import uuid
+from collections.abc import Iterable
+from difflib import get_close_matches
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from ancf.errors import InvalidDataError, ModelFileError
+
+# A Python object per kind of id; NumPy holds all but the integers as objects.
+_TYPES: dict[str, type] = {"int": int, "str": str, "uuid": uuid.UUID, "bytes": bytes}
+
+
+class IdMap:
+    """Ids in a fixed order, and the way from each to its position.
+
+    Parameters
+    ----------
+    values : array-like of ids, all of one kind
+        Integers, text, ``uuid.UUID`` or bytes; kept in the order given. Integral floats become integers.
+
+    Raises
+    ------
+    InvalidDataError
+        If an id is missing, stands twice, or the kinds are mixed; names the ids and their positions.
+
+    Examples
+    --------
+    >>> items = IdMap(["22423", "85123A"])
+    >>> items.position("85123A"), items.position("nothing")
+    (1, -1)
+    >>> items.positions(["85123A", "22423", "?"])
+    array([ 1,  0, -1])
+    """
+
+    __slots__ = ("__dict__", "kind", "values")
+
+    values: NDArray[Any]
+    kind: str
+
+    def __init__(self, values: ArrayLike | Iterable[Any]) -> None:
+        array, kind = _typed(values)
+        index = pd.Index(array)
+        if not index.is_unique:
+            twice = np.flatnonzero(index.duplicated())
+            raise InvalidDataError(
+                f"ids: {len(twice)} stand more than once ({_first(array[twice])}, first at position {twice[0]}). "
+                "Give each id once."
+            )
+        self._set(array, kind)
+
+    def _set(self, array: NDArray[Any], kind: str) -> None:
+        array.flags.writeable = False
+        self.values, self.kind = array, kind
+
+    @classmethod
+    def _trusted(cls, array: NDArray[Any], kind: str) -> Self:
+        new = cls.__new__(cls)
+        new._set(array, kind)
+        return new
+
+    @classmethod
+    def factorize(cls, values: ArrayLike | Iterable[Any], what: str = "ids") -> "tuple[Self, NDArray[np.int32]]":
+        """The distinct ids in ascending order, and the position of each given value (int32, as long as ``values``).
+
+        Raises
+        ------
+        InvalidDataError
+            If a value is missing or the kinds are mixed.
+
+        Examples
+        --------
+        >>> ids, codes = IdMap.factorize(["b", "a", "b"])
+        >>> ids.values.tolist(), codes.tolist()
+        (['a', 'b'], [1, 0, 1])
+        """
+        array, kind = _typed(values, what)
+        codes, uniques = pd.factorize(array)
+        order, rank = sort_order(uniques)
+        return cls._trusted(uniques[order], kind), rank[codes]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __repr__(self) -> str:
+        return f"IdMap({len(self):,} ids of kind {self.kind}: {_first(self.values)})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, IdMap):
+            return NotImplemented
+        return self is other or (self.kind == other.kind and np.array_equal(self.values, other.values))
+
+    def __hash__(self) -> int:
+        return hash((self.kind, len(self)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return IdMap, (np.array(self.values),)
+
+    @cached_property
+    def _index(self) -> "pd.Index[Any]":
+        index: pd.Index[Any] = pd.Index(self.values, dtype=self.values.dtype)
+        return index
+
+    @cached_property
+    def _is_range(self) -> bool:
+        """Whether the ids are 0..n-1 in order, so that an id is its own position."""
+        n = len(self)
+        return self.kind == "int" and bool(n and self.values[0] == 0 and np.array_equal(self.values, np.arange(n)))
+
+    @cached_property
+    def _position_of(self) -> dict[Any, int]:
+        return dict(zip(self.values.tolist(), range(len(self)), strict=True))
+
+    def position(self, raw: Any) -> int:
+        """The position of one id, or -1. NumPy scalars are taken as the Python values they hold."""
+        kind = type(raw)
+        if kind is str or kind is int:
+            return self._position_of.get(raw, -1)
+        if isinstance(raw, np.generic):
+            raw = raw.item()
+        if isinstance(raw, bool):
+            return -1
+        try:
+            return self._position_of.get(raw, -1)
+        except TypeError:  # an unhashable thing is nobody's id
+            return -1
+
+    def positions(self, ids: ArrayLike | Iterable[Any]) -> NDArray[np.int64]:
+        """The positions of many ids (int64, as long as ``ids``), -1 for each unknown one."""
+        array = _plain(ids)
+        if array.dtype.kind in "iu" and array.dtype != np.uint64 and self.kind == "int":
+            array = array.astype(np.int64, copy=False)
+            if self._is_range:
+                return np.where((array >= 0) & (array < len(self)), array, -1)
+            return np.asarray(self._index.get_indexer(pd.Index(array)), np.int64)
+        if array.dtype.kind == "O" and self.kind in ("str", "bytes"):
+            found = pd.api.types.infer_dtype(array, skipna=False)
+            if found in ("string", "bytes"):
+                return np.asarray(self._index.get_indexer(pd.Index(array, dtype=object)), np.int64)
+        return np.fromiter((self.position(each) for each in array.tolist()), np.int64, len(array))
+
+    def take(self, positions: ArrayLike) -> NDArray[Any]:
+        """The ids at these positions, in the shape of ``positions``."""
+        taken: NDArray[Any] = self.values[np.asarray(positions)]
+        return taken
+
+    def __contains__(self, raw: Any) -> bool:
+        return self.position(raw) >= 0
+
+    def hint(self, raw: Any) -> str:
+        """What may have been meant by an unknown id: the same id of the other kind, or a similar one; else ``""``."""
+        if self.kind == "str":
+            if self.position(str(raw)) >= 0:
+                return f'the ids are text; "{raw}" is known'
+            near = get_close_matches(str(raw), self.values[:20_000].tolist(), 1, 0.8)
+            return f'did you mean "{near[0]}"?' if near else ""
+        if self.kind == "int" and isinstance(raw, str) and raw.strip().lstrip("-").isascii():
+            digits = raw.strip()
+            if digits.lstrip("-").isdigit() and self.position(int(digits)) >= 0:
+                return f"the ids are numbers; {int(digits)} is known"
+        return ""
+
+    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Arrays and a small dictionary from which ``from_state`` builds the same map; nothing in them is executed.
+
+        Integers are stored as ``values`` (int64), UUIDs as ``values`` (n × 16 bytes), text and bytes as ``offsets``
+        (int64, n + 1) into ``bytes`` (uint8, UTF-8 for text).
+        """
+        meta = {"kind": self.kind, "n": len(self)}
+        if self.kind == "int":
+            return {"values": np.array(self.values)}, meta
+        if self.kind == "uuid":
+            joined = b"".join(each.bytes for each in self.values)
+            return {"values": np.frombuffer(joined, np.uint8).reshape(-1, 16).copy()}, meta
+        parts = [each.encode("utf-8", "surrogatepass") if self.kind == "str" else each for each in self.values]
+        offsets = np.zeros(len(parts) + 1, np.int64)
+        np.cumsum(np.fromiter(map(len, parts), np.int64, len(parts)), out=offsets[1:])
+        return {"offsets": offsets, "bytes": np.frombuffer(b"".join(parts), np.uint8).copy()}, meta
+
+    @classmethod
+    def from_state(cls, arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Self:
+        """The map that ``state`` described; every number is checked before it is used.
+
+        Raises
+        ------
+        ModelFileError
+            If the arrays do not describe distinct ids of the kind named.
+        """
+        kind, n = meta.get("kind"), meta.get("n")
+        try:
+            if kind == "int":
+                array = np.asarray(arrays["values"])
+                if array.dtype != np.int64 or array.ndim != 1:
+                    raise ValueError(f"integer ids have the type {array.dtype} in {array.ndim} dimensions")
+                array = array.copy()
+            elif kind == "uuid":
+                raw = np.asarray(arrays["values"])
+                if raw.dtype != np.uint8 or raw.ndim != 2 or raw.shape[1] != 16:
+                    raise ValueError(f"UUIDs have the type {raw.dtype} and the shape {raw.shape}")
+                array = _objects([uuid.UUID(bytes=row.tobytes()) for row in raw])
+            elif kind in ("str", "bytes"):
+                array = _objects(_cut(np.asarray(arrays["offsets"]), np.asarray(arrays["bytes"]), kind))
+            else:
+                raise ValueError(f"unknown kind of id {kind!r}")
+            if len(array) != n:
+                raise ValueError(f"{len(array)} ids where {n} are announced")
+            return cls(array) if n else cls._trusted(array, str(kind))
+        except (KeyError, ValueError, TypeError) as error:
+            raise ModelFileError(f"ids in the model file: {error}. The file is damaged; load another copy.") from error
+
+
+def sort_order(uniques: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
+    """The order that sorts distinct ids ascending, and for each its rank in that order (int32)."""
+    if uniques.dtype.kind == "O":
+        listed = uniques.tolist()
+        order = np.array(sorted(range(len(listed)), key=listed.__getitem__), np.intp)
+    else:
+        order = np.argsort(uniques, kind="stable")
+    rank = np.empty(len(order), np.int32)
+    rank[order] = np.arange(len(order), dtype=np.int32)
+    return order, rank
+
+
+def _cut(offsets: NDArray[Any], data: NDArray[Any], kind: str) -> list[Any]:
+    if offsets.dtype != np.int64 or offsets.ndim != 1 or data.dtype != np.uint8 or data.ndim != 1 or not len(offsets):
+        raise ValueError("text ids need int64 offsets and uint8 bytes")
+    if offsets[0] != 0 or offsets[-1] != len(data) or (np.diff(offsets) < 0).any():
+        raise ValueError("the offsets of the text ids do not fit their bytes")
+    raw = data.tobytes()
+    ends = offsets.tolist()
+    parts = [raw[start:end] for start, end in pairwise(ends)]
+    return [part.decode("utf-8", "surrogatepass") for part in parts] if kind == "str" else parts
+
+
+def _objects(values: list[Any]) -> NDArray[Any]:
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array
+
+
+def _plain(values: ArrayLike | Iterable[Any]) -> NDArray[Any]:
+    """One-dimensional NumPy array: numbers as numbers, everything else as objects; categories by their values."""
+    if isinstance(values, IdMap):
+        return values.values
+    if isinstance(values, (pd.Series, pd.Index)):
+        if isinstance(values.dtype, pd.CategoricalDtype):
+            categories = _plain(values.dtype.categories)
+            codes = np.asarray(values.cat.codes if isinstance(values, pd.Series) else values.codes)  # type: ignore[attr-defined]
+            if (codes < 0).any():
+                categories = categories.astype(object)
+                return np.where(codes < 0, None, categories[codes])
+            return categories[codes]
+        if pd.api.types.is_integer_dtype(values.dtype) and not values.hasnans:
+            return values.to_numpy(values.dtype.type if isinstance(values.dtype, np.dtype) else np.int64)
+        array = values.to_numpy() if isinstance(values.dtype, np.dtype) else values.to_numpy(dtype=object)
+    elif isinstance(values, pd.Categorical):
+        return _plain(pd.Index(values))
+    elif isinstance(values, np.ndarray):
+        array = values
+    else:
+        listed = values if isinstance(values, (list, tuple)) else list(values)  # type: ignore[arg-type]
+        kinds = {type(each) for each in listed}
+        if kinds <= {int} or (kinds and all(issubclass(kind, (float, np.integer, np.floating)) for kind in kinds)):
+            try:
+                array = np.asarray(listed, dtype=np.int64 if kinds <= {int} else None)
+            except OverflowError:
+                array = _objects(list(listed))
+        else:
+            array = _objects([each.item() if isinstance(each, np.generic) else each for each in listed])
+    if array.ndim != 1:
+        raise InvalidDataError(f"ids have {array.ndim} dimensions; give a one-dimensional sequence.")
+    if array.dtype.kind in "US":
+        return array.astype(object)
+    return array
+
+
+def _typed(values: ArrayLike | Iterable[Any], what: str = "ids") -> tuple[NDArray[Any], str]:
+    """The ids as an int64 or object array, and their kind."""
+    array = _plain(values)
+    if not len(array):
+        return (np.empty(0, np.int64), "int") if array.dtype.kind in "iuf" else (np.empty(0, object), "str")
+    if array.dtype.kind == "f":
+        finite = np.isfinite(array)
+        whole = finite & (array == np.where(finite, np.floor(array), 0)) & (np.abs(array) < 2**53)
+        if not whole.all():
+            at = np.flatnonzero(~whole)
+            raise InvalidDataError(
+                f"{what}: {len(at)} are missing or no whole numbers ({_first(array[at])}, first at position {at[0]}). "
+                "Leave those rows out, or give the ids as text."
+            )
+        return array.astype(np.int64), "int"
+    if array.dtype.kind in "iu":
+        if array.dtype == np.uint64 and (array > np.uint64(2**63 - 1)).any():
+            raise InvalidDataError(f"{what}: {array.max()} does not fit 63 bits. Give such ids as text.")
+        return array.astype(np.int64), "int"
+    if array.dtype.kind != "O":
+        raise InvalidDataError(f"{what} have the type {array.dtype}; ids are integers, text, UUIDs or bytes.")
+    inferred = pd.api.types.infer_dtype(array, skipna=False)
+    if inferred == "string":
+        return array.copy(), "str"
+    listed = array.tolist()
+    missing = [at for at, each in enumerate(listed) if each is None or each is pd.NA or each != each]
+    if missing:
+        raise InvalidDataError(
+            f"{what}: {len(missing)} are missing (first at positions {', '.join(map(str, missing[:3]))}). "
+            "Leave those rows out."
+        )
+    if inferred == "integer":
+        try:
+            return array.astype(np.int64), "int"
+        except OverflowError:
+            raise InvalidDataError(f"{what}: {max(listed)} does not fit 63 bits. Give such ids as text.") from None
+    for kind, python_type in _TYPES.items():
+        if kind != "int" and all(type(each) is python_type for each in listed):
+            return array.copy(), kind
+    found = sorted({type(each).__name__ for each in listed})
+    raise InvalidDataError(
+        f"{what} are of {'mixed' if len(found) > 1 else 'unusable'} kinds ({', '.join(found)}: {_first(array)}). "
+        "Give ids of one kind: integers, text, UUIDs or bytes."
+    )
+
+
+def _first(values: NDArray[Any], n: int = 3) -> str:
+    return ", ".join(repr(each) for each in values[:n].tolist()) + (", …" if len(values) > n else "")

@@ -1,0 +1,113 @@
+"""What was read, what was left out and why: the account of a purchase table, down to the last row.
+
+Every row that was read is either *used* or stands under exactly one *reason*, with the numbers of the first rows:
+``rows_read == rows_used + sum(reason.rows)``. *Notes* are decisions that lose no row (duplicates that were summed,
+a guessed encoding); they do not take part in the sum.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+FIRST_ROWS = 5
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why some rows were left out (or, as a note, what was decided about them)."""
+
+    name: str
+    """Short and fixed, for programs: ``"anonymous"``, ``"zero_quantity"``, …"""
+    rows: int
+    text: str
+    """For people, without the number: ``"have no customer"``."""
+    first_rows: tuple[int, ...] = ()
+    values: tuple[str, ...] = ()
+    """What stood in the first rows, where that says something."""
+
+    def __str__(self) -> str:
+        rows = f"{self.rows:,} row{'s' if self.rows != 1 else ''} " if self.rows else ""
+        where = ", ".join(map(str, self.first_rows))
+        if self.rows > len(self.first_rows) > 0:
+            where += ", …"
+        what = ", ".join(f'"{value}"' for value in self.values)
+        shown = ": ".join(part for part in (f"rows {where}" if where else "", what) if part)
+        return f"{rows}{self.text}" + (f" ({shown})" if shown else "")
+
+
+@dataclass
+class Report:
+    """The account of one reading.
+
+    Attributes
+    ----------
+    source : str
+        Where the table came from.
+    columns : dict
+        Role (``user``, ``item``, ``weight``, ``time``, …) → name of the column.
+    rows_read, rows_used : int
+    reasons : list of Reason
+        What was left out; the rows add up to ``rows_read - rows_used``.
+    notes : list of Reason
+        Decisions that lost no row.
+    row_base : int
+        Number of the first data row: 2 for a file with a header (as a spreadsheet counts), 0 for tables in memory.
+    """
+
+    source: str = "arrays"
+    columns: dict[str, str] = field(default_factory=dict)
+    rows_read: int = 0
+    rows_used: int = 0
+    reasons: list[Reason] = field(default_factory=list)
+    notes: list[Reason] = field(default_factory=list)
+    row_base: int = 0
+    summary: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def rows_left_out(self) -> int:
+        return sum(reason.rows for reason in self.reasons)
+
+    def leave_out(self, name: str, text: str, rows: NDArray[Any], values: Iterable[str] = ()) -> None:
+        """Count rows (their indices from 0) under a reason; nothing happens when there are none."""
+        if len(rows):
+            self.reasons.append(self._reason(name, text, rows, values))
+
+    def note(self, name: str, text: str, rows: NDArray[Any] | None = None, values: Iterable[str] = ()) -> None:
+        """Keep a decision that loses no row."""
+        if rows is None:
+            self.notes.append(Reason(name, 0, text, (), tuple(values)))
+        elif len(rows):
+            self.notes.append(self._reason(name, text, rows, values))
+
+    def _reason(self, name: str, text: str, rows: NDArray[Any], values: Iterable[str]) -> Reason:
+        smallest = (
+            np.sort(rows)[:FIRST_ROWS] if len(rows) < 100_000 else np.sort(np.partition(rows, FIRST_ROWS)[:FIRST_ROWS])
+        )
+        return Reason(name, len(rows), text, tuple(int(row) + self.row_base for row in smallest), tuple(values))
+
+    def count(self, name: str) -> int:
+        """Rows under a reason or a note, 0 where it did not occur."""
+        return sum(each.rows for each in (*self.reasons, *self.notes) if each.name == name)
+
+    def __str__(self) -> str:
+        lines = [f"{self.source}: {self.rows_read:,} rows read, {self.rows_used:,} used"]
+        if self.columns:
+            lines.append("  columns: " + ", ".join(f"{role} = {name}" for role, name in self.columns.items()))
+        if self.summary:
+            lines.append(
+                "  "
+                + ", ".join(
+                    f"{value:,} {name}" if isinstance(value, int) else f"{name} {value}"
+                    for name, value in self.summary.items()
+                )
+            )
+        if self.reasons:
+            lines.append(f"  left out: {self.rows_left_out:,}")
+            lines += [f"    {reason}" for reason in self.reasons]
+        if self.notes:
+            lines.append("  noted:")
+            lines += [f"    {note}" for note in self.notes]
+        return "\n".join(lines)

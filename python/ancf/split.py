@@ -1,0 +1,266 @@
+"""Splits of interactions into training, validation and test parts.
+
+All parts share the id maps of the whole. A split that lets the future or the test events into training says so: once
+as a ``LeakageWarning``, and for good in the ``leakage`` of each part, where reports can show it. Splits are pure
+functions of the data and ``random_state``; the random ones draw as scikit-learn's ``train_test_split`` does, so that
+both give the same rows.
+"""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ancf.errors import InvalidDataError, InvalidParameterError
+from ancf.interactions import Interactions
+
+OnLeak = Literal["warn", "ignore", "raise"]
+Parts = tuple[Interactions, ...]
+_TINY = 1e-9
+
+
+class LeakageWarning(UserWarning):
+    """A split lets training see what a measurement on the test part is supposed to predict."""
+
+
+def random_split(
+    data: Interactions,
+    fractions: Sequence[float] = (0.6, 0.2, 0.2),
+    *,
+    random_state: int = 42,
+    on_leak: OnLeak = "warn",
+) -> Parts:
+    """Events dealt at random.
+
+    The same rows as scikit-learn's ``train_test_split`` applied from the left: the first part against the rest, then
+    the second against what is left.
+
+    Parameters
+    ----------
+    fractions : sequence of float
+        One per part, adding up to 1.
+    on_leak : "warn", "ignore" or "raise"
+        Where events have times, a random split trains on the future; where a user took an item several times, the same
+        pair lands in several parts.
+
+    Examples
+    --------
+    >>> import ancf
+    >>> data = ancf.Interactions.from_ids(user=[1, 1, 2, 2, 3], item=[1, 2, 1, 3, 2])
+    >>> [len(part) for part in random_split(data)]
+    [3, 1, 1]
+    """
+    shares = _fractions(fractions)
+    parts = [data.subset(rows) for rows in random_parts(len(data), shares, random_state)]
+    return _with_leakage(parts, _random_leaks(data, parts, "a random split"), on_leak)
+
+
+def random_parts(n: int, fractions: Sequence[float], random_state: int) -> list[NDArray[np.intp]]:
+    """Row numbers of each part, in the order in which ``train_test_split`` would give them."""
+    left: NDArray[np.intp] = np.arange(n)
+    parts = []
+    for at, share in enumerate(fractions[:-1]):
+        rest = sum(fractions[at + 1 :])
+        test_size = rest / (share + rest)
+        held_out = int(np.ceil(round(test_size * len(left), 6)))
+        if not 0 < held_out < len(left):
+            raise InvalidDataError(
+                f"{n} events cannot be split into {len(fractions)} parts of {tuple(fractions)}: one would be empty. "
+                "Use more events or fewer parts."
+            )
+        shuffled = left[np.random.RandomState(random_state).permutation(len(left))]
+        left, taken = shuffled[:held_out], shuffled[held_out:]
+        parts.append(taken)
+    return [*parts, left]
+
+
+def time_split(
+    data: Interactions, fractions: Sequence[float] = (0.6, 0.2, 0.2), *, at: Sequence[Any] | None = None
+) -> Parts:
+    """Events before a moment, and after it: the split that measures what a shop will see.
+
+    Parameters
+    ----------
+    fractions : sequence of float
+        Shares of the events, oldest first. Events of the same second stay together, so shares are met as nearly as
+        that allows.
+    at : sequence of dates, optional
+        The moments at which the later parts begin, instead of shares; ``at=["2011-11-10"]`` gives two parts.
+
+    Raises
+    ------
+    InvalidDataError
+        If there are no times, or a part would be empty.
+
+    Examples
+    --------
+    >>> import ancf
+    >>> data = ancf.Interactions.from_ids(user=[1, 1, 2, 2, 3], item=[1, 2, 1, 3, 2], time=[10, 20, 30, 40, 50])
+    >>> [part.times.tolist() for part in time_split(data)]
+    [[10, 20, 30], [40], [50]]
+    """
+    times = _times(data, "time_split")
+    if at is not None:
+        try:
+            cuts = np.asarray(pd.DatetimeIndex(pd.to_datetime(list(at), utc=True)).as_unit("s").asi8)
+        except (TypeError, ValueError) as error:
+            raise InvalidParameterError(f"at={at!r}: {error}. Give dates such as '2011-11-10'.") from None
+    else:
+        shares = _fractions(fractions)
+        ordered = np.sort(times)
+        places = np.round(np.cumsum(shares)[:-1] * len(ordered)).astype(np.int64)
+        cuts = ordered[np.clip(places, 0, max(len(ordered) - 1, 0))]
+    part_of = np.searchsorted(np.sort(cuts), times, side="right")
+    parts = [data.subset(part_of == part) for part in range(len(cuts) + 1)]
+    for number, part in enumerate(parts):
+        if not len(part):
+            moments = ", ".join(str(pd.Timestamp(int(cut), unit="s")) for cut in cuts)
+            raise InvalidDataError(
+                f"time_split: part {number + 1} of {len(parts)} would be empty (cuts at {moments}). "
+                "Choose other shares, or give moments with at=."
+            )
+    return tuple(parts)
+
+
+def leave_last_out(
+    data: Interactions, n: int = 1, *, validation: bool = False, random_state: int = 42, on_leak: OnLeak = "warn"
+) -> Parts:
+    """The last n events of each user against the rest: ``(train, test)``, or ``(train, validation, test)``.
+
+    Users with too few events to leave one for training stay in training whole. Without times the events left out are
+    drawn at random.
+
+    Raises
+    ------
+    InvalidParameterError
+        If ``n`` is less than 1.
+
+    Examples
+    --------
+    >>> import ancf
+    >>> data = ancf.Interactions.from_ids(user=[1, 1, 2], item=[5, 6, 5], time=[10, 20, 30])
+    >>> train, test = leave_last_out(data, on_leak="ignore")
+    >>> test.item_ids.take(test.items).tolist()
+    [6]
+    """
+    if n < 1:
+        raise InvalidParameterError(f"n={n}: leave at least 1 event out.")
+    if data.times is None:
+        moment: NDArray[Any] = np.random.default_rng(random_state).permutation(len(data))
+        leaks = ["there are no times: the events left out are drawn at random, not the last ones"]
+    else:
+        moment = data.times
+        leaks = [
+            "leave_last_out cuts each user at another moment: training sees events later than other users' test events"
+        ]
+    order = np.lexsort((np.arange(len(data)), moment, data.users))
+    counts = np.bincount(data.users, minlength=data.n_users)
+    from_end = np.empty(len(data), np.int64)
+    ends = np.cumsum(counts)
+    from_end[order] = ends[data.users[order]] - 1 - np.arange(len(data))
+    held = n * (2 if validation else 1)
+    enough = counts[data.users] > held
+    if not enough.any():
+        raise InvalidDataError(
+            f"leave_last_out: no user has more than {held} events. Leave fewer out, or use random_split."
+        )
+    masks = [enough & (from_end < n)]
+    if validation:
+        masks.insert(0, enough & (from_end >= n) & (from_end < held))
+    train = ~np.logical_or.reduce(masks)
+    return _with_leakage([data.subset(mask) for mask in (train, *masks)], leaks, on_leak)
+
+
+def user_split(data: Interactions, fractions: Sequence[float] = (0.6, 0.2, 0.2), *, random_state: int = 42) -> Parts:
+    """Users dealt at random, each with all events: measures how well a model serves people it has never seen.
+
+    Examples
+    --------
+    >>> import ancf
+    >>> data = ancf.Interactions.from_ids(user=[1, 1, 2, 3, 4, 5], item=[1, 2, 1, 3, 2, 1])
+    >>> [sorted(set(part.users.tolist())) for part in user_split(data)]
+    [[0, 2, 3], [1], [4]]
+    """
+    active = np.flatnonzero(np.bincount(data.users, minlength=data.n_users))
+    shares = _fractions(fractions)
+    part_of = np.empty(data.n_users, np.int64)
+    if len(active) < len(shares):
+        raise InvalidDataError(f"user_split: {len(active)} users cannot make {len(shares)} parts. Use random_split.")
+    for number, rows in enumerate(random_parts(len(active), shares, random_state)):
+        part_of[active[rows]] = number
+    return tuple(data.subset(part_of[data.users] == number) for number in range(len(shares)))
+
+
+def kfold(
+    data: Interactions, n_splits: int = 5, *, random_state: int = 42, on_leak: OnLeak = "warn"
+) -> Iterator[tuple[Interactions, Interactions]]:
+    """Every event once in a test part: ``n_splits`` pairs ``(train, test)``, events dealt at random.
+
+    Examples
+    --------
+    >>> import ancf
+    >>> data = ancf.Interactions.from_ids(user=[1, 1, 2, 2, 3], item=[1, 2, 1, 3, 2])
+    >>> [len(test) for train, test in kfold(data, 2)]
+    [3, 2]
+    """
+    if not 2 <= n_splits <= len(data):
+        raise InvalidParameterError(f"n_splits={n_splits}: give between 2 and {len(data)}, the number of events.")
+    shuffled = np.random.RandomState(random_state).permutation(len(data))
+    folds = [np.sort(fold) for fold in np.array_split(shuffled, n_splits)]
+
+    def pairs() -> Iterator[tuple[Interactions, Interactions]]:
+        for number, fold in enumerate(folds):
+            test = np.zeros(len(data), bool)
+            test[fold] = True
+            parts = [data.subset(~test), data.subset(test)]
+            leaks = _random_leaks(data, parts, "a random fold")
+            yield _with_leakage(parts, leaks, on_leak if number == 0 else "ignore")  # type: ignore[misc]
+
+    return pairs()
+
+
+def _fractions(fractions: Sequence[float]) -> tuple[float, ...]:
+    shares = tuple(float(share) for share in fractions)
+    if len(shares) < 2 or min(shares) <= 0 or abs(sum(shares) - 1) > _TINY:
+        raise InvalidParameterError(
+            f"fractions={tuple(fractions)}: give two or more positive shares that add up to 1, such as (0.6, 0.2, 0.2)."
+        )
+    return shares
+
+
+def _times(data: Interactions, what: str) -> NDArray[np.int64]:
+    if data.times is None:
+        raise InvalidDataError(
+            f"{what} needs times, and these interactions have none. Use random_split, or name time=."
+        )
+    return data.times
+
+
+def _random_leaks(data: Interactions, parts: Sequence[Interactions], what: str) -> list[str]:
+    leaks = []
+    if data.times is not None and len(data) and data.times.min() != data.times.max():
+        leaks.append(f"{what} of timed events trains on the future of the test part: time_split does not")
+    if len(data) and len(data._pair_starts()) < len(data):
+        train, test = (part.users.astype(np.int64) * data.n_items + part.items for part in (parts[0], parts[-1]))
+        both = int(np.isin(test, train).sum())
+        if both:
+            leaks.append(
+                f"{both:,} of {len(test):,} test events repeat a (user, item) pair of the training part: "
+                "measure new items only, or split by time"
+            )
+    return leaks
+
+
+def _with_leakage(parts: Sequence[Interactions], leaks: Sequence[str], on_leak: OnLeak) -> Parts:
+    if on_leak not in ("warn", "ignore", "raise"):
+        raise InvalidParameterError(f"on_leak={on_leak!r}: give 'warn', 'ignore' or 'raise'.")
+    if leaks and on_leak == "raise":
+        raise InvalidDataError(f"this split leaks: {'; '.join(leaks)}. Choose another split, or on_leak='warn'.")
+    if leaks and on_leak == "warn":
+        warnings.warn(f"{'; '.join(leaks)}. (on_leak='ignore' silences this.)", LeakageWarning, stacklevel=3)
+    for part in parts:
+        part.leakage = (*part.leakage, *leaks)
+    return tuple(parts)

@@ -1,0 +1,102 @@
+"""Ids keep their kind, their order and their text; unknown ones are -1."""
+
+import uuid
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ancf.errors import InvalidDataError, ModelFileError
+from ancf.ids import IdMap
+
+KINDS = {
+    "int": [5, -3, 2**62],
+    "str": ["007", "7", "é", "", "a\x00b"],
+    "uuid": [uuid.UUID(int=3), uuid.UUID(int=1)],
+    "bytes": [b"a", b"", b"\xff\x00"],
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_comes_back_from_its_state(kind):
+    ids = IdMap(KINDS[kind])
+    assert ids.kind == kind
+    arrays, meta = ids.state()
+    again = IdMap.from_state(arrays, meta)
+    assert again == ids
+    assert [type(each) for each in again.values.tolist()] == [type(each) for each in KINDS[kind]]
+    assert ids.positions(KINDS[kind]).tolist() == list(range(len(ids)))
+    assert ids.take(ids.positions(KINDS[kind])).tolist() == KINDS[kind]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_factorize_sorts_and_points_back(kind):
+    values = KINDS[kind] * 2
+    ids, codes = IdMap.factorize(values)
+    assert ids.values.tolist() == sorted(KINDS[kind])
+    assert ids.take(codes).tolist() == values
+    assert codes.dtype == np.int32
+
+
+def test_text_is_no_number_and_true_is_no_one():
+    numbers, text = IdMap([0, 1, 2]), IdMap(["0", "1", "2"])
+    assert [numbers.position(each) for each in (1, np.int32(1), 1.0, "1", True, None, [1])] == [1, 1, 1, -1, -1, -1, -1]
+    assert numbers.positions([1, "1", True]).tolist() == [1, -1, -1]
+    assert text.positions([1, "1"]).tolist() == [-1, 1]
+    assert text.positions(np.array([0, 1])).tolist() == [-1, -1]
+    assert text.positions(np.array(["2", "3"])).tolist() == [2, -1]
+    assert text.hint(1) == 'the ids are text; "1" is known'
+    assert numbers.hint("2") == "the ids are numbers; 2 is known"
+
+
+def test_pandas_columns_of_every_make_are_ids():
+    assert IdMap(pd.Series(["b", "a"], dtype="category")).values.tolist() == ["b", "a"]
+    assert IdMap(pd.Series([3, 1], dtype="Int64")).kind == "int"
+    assert IdMap(pd.Series([3.0, 1.0])).values.tolist() == [3, 1]
+    assert IdMap(pd.Index(["x", "y"], dtype="string")).kind == "str"
+    assert IdMap(np.array([3, 1], np.uint8)).positions(pd.Series([1, 2])).tolist() == [1, -1]
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (["a", "a"], "stand more than once"),
+        (["a", None], "are missing"),
+        ([1.5], "no whole numbers"),
+        ([float("nan"), 1.0], "missing"),
+        (["a", 1], "mixed kinds"),
+        ([True, False], "unusable"),
+        ([2**63], "63 bits"),
+        (np.array([2**63], np.uint64), "63 bits"),
+        (np.zeros((2, 2)), "2 dimensions"),
+        (np.array(["2020-01-01"], "M8[s]"), "datetime64"),
+    ],
+)
+def test_wrong_ids_are_refused_with_value_and_remedy(values, words):
+    with pytest.raises(InvalidDataError, match=words):
+        IdMap(values)
+
+
+def test_damaged_states_are_refused():
+    arrays, meta = IdMap(["a", "bc"]).state()
+    for wrong in (
+        {**arrays, "offsets": np.array([0, 5, 3])},
+        {**arrays, "offsets": np.array([0, 1, 9])},
+        {**arrays, "offsets": np.array([0.0, 1, 3])},
+        {**arrays, "bytes": np.array([0xFF, 0xFF, 0xFF], np.uint8)},
+        {"bytes": arrays["bytes"]},
+    ):
+        with pytest.raises(ModelFileError):
+            IdMap.from_state(wrong, meta)
+    for bad_meta in ({"kind": "pickle", "n": 2}, {"kind": "str", "n": 3}, {"kind": "int", "n": 2}, {}):
+        with pytest.raises(ModelFileError):
+            IdMap.from_state(arrays, bad_meta)
+    with pytest.raises(ModelFileError):
+        IdMap.from_state({"values": np.array([1, 1])}, {"kind": "int", "n": 2})
+
+
+def test_no_ids_are_ids_too():
+    ids = IdMap([])
+    assert len(ids) == 0
+    assert ids.positions(["a"]).tolist() == [-1]
+    assert IdMap.from_state(*ids.state()) == ids
