@@ -31,7 +31,8 @@ where
     F: FnOnce(&Context) -> Result<T> + Send,
 {
     // One thread is all that small work uses; its pool is never started into.
-    let context = Context::new(if size == Size::Small { Some(1) } else { num_threads }).map_err(|e| to_python(py, &e))?;
+    let context =
+        Context::new(if size == Size::Small { Some(1) } else { num_threads }).map_err(|e| to_python(py, &e))?;
     let outcome = match size {
         Size::Small => py.detach(|| guarded(|| work(&context))),
         Size::Large => watched(py, &context, work)?,
@@ -83,7 +84,9 @@ fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
             .map(ToString::to_string)
             .or_else(|| payload.downcast_ref::<String>().cloned())
             .unwrap_or_else(|| "no message".into());
-        Err(Error::Internal(format!("a defect in ancf's core: {reason}. Please report it with the steps that led here.")))
+        Err(Error::Internal(format!(
+            "a defect in ancf's core: {reason}. Please report it with the steps that led here."
+        )))
     })
 }
 
@@ -102,9 +105,10 @@ pub fn to_python(py: Python<'_>, error: &Error) -> PyErr {
         let module = if name == "OSError" { "builtins" } else { "ancf.errors" };
         let class = py.import(module)?.getattr(name)?;
         let instance = match error {
-            Error::Io(Some(number), message) => {
-                class.call1(PyTuple::new(py, [number.into_pyobject(py)?.into_any(), message.into_pyobject(py)?.into_any()])?)?
-            }
+            Error::Io(Some(number), message) => class.call1(PyTuple::new(
+                py,
+                [number.into_pyobject(py)?.into_any(), message.into_pyobject(py)?.into_any()],
+            )?)?,
             other => class.call1((other.to_string(),))?,
         };
         Ok(PyErr::from_value(instance))

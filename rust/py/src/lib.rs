@@ -2,7 +2,9 @@
 
 #![forbid(unsafe_code)]
 
+mod convert;
 mod enter;
+mod ridge;
 mod system;
 
 use pyo3::prelude::*;
@@ -11,6 +13,7 @@ use pyo3::prelude::*;
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    ridge::register(module)?;
     system::register(module)?;
     Ok(())
 }

@@ -1,1 +1,3 @@
 //! The formula - tables, attention, head.
+
+pub mod ridge;

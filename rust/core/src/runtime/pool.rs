@@ -26,7 +26,9 @@ pub fn resolve_num_threads(num_threads: Option<usize>) -> Result<usize> {
     match std::env::var("ANCF_NUM_THREADS") {
         Ok(text) if !text.trim().is_empty() => {
             let n = text.trim().parse().map_err(|_| {
-                Error::InvalidParameter(format!("ANCF_NUM_THREADS is {text:?}; it must be a whole number of at least 1."))
+                Error::InvalidParameter(format!(
+                    "ANCF_NUM_THREADS is {text:?}; it must be a whole number of at least 1."
+                ))
             })?;
             checked(n, "ANCF_NUM_THREADS")
         }

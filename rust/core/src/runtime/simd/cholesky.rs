@@ -1,0 +1,135 @@
+//! Solving one small symmetric positive definite system in place: A x = b by A = L D Lᵀ, right-looking, four pivots at
+//! a time.
+//!
+//! Only lane-wise operations along rows are used, so every level has the same bits.
+
+use super::Level;
+
+/// Solves A x = b for a symmetric positive definite A (`n` × `n`, row-major with row stride `stride`, upper triangle
+/// read, overwritten). `b` becomes x. False when a pivot is not positive.
+pub fn solve(level: Level, a: &mut [f32], stride: usize, b: &mut [f32]) -> bool {
+    dispatch!(level, solve_body(a: &mut [f32], stride: usize, b: &mut [f32]) -> bool)
+}
+
+#[inline(always)]
+fn solve_body(a: &mut [f32], stride: usize, b: &mut [f32]) -> bool {
+    let n = b.len();
+    let mut pivot = 0;
+    while pivot < n {
+        let block = (n - pivot).min(4);
+        // 1. Eliminate within the block, so that its rows are final.
+        for k in 0..block {
+            let row = pivot + k;
+            let diagonal = a[row * stride + row];
+            if diagonal <= 0.0 || !diagonal.is_finite() {
+                return false;
+            }
+            for below in row + 1..pivot + block {
+                let (upper, lower) = a.split_at_mut(below * stride);
+                let source = &upper[row * stride..row * stride + n];
+                let factor = -source[below] / diagonal;
+                axpy(factor, &source[below..], &mut lower[below..n]);
+                b[below] = factor.mul_add(b[row], b[below]);
+            }
+        }
+        // 2. Take the block's rows from every row below.
+        let (done, rest) = a.split_at_mut((pivot + block) * stride);
+        if block == 4 {
+            let rows: [&[f32]; 4] = std::array::from_fn(|k| &done[(pivot + k) * stride..(pivot + k) * stride + n]);
+            let inverse: [f32; 4] = std::array::from_fn(|k| 1.0 / rows[k][pivot + k]);
+            for below in pivot + 4..n {
+                let factors: [f32; 4] = std::array::from_fn(|k| -rows[k][below] * inverse[k]);
+                let target = &mut rest[(below - pivot - 4) * stride..][below..n];
+                axpy4(factors, rows.map(|row| &row[below..]), target);
+                let mut right = b[below];
+                for k in 0..4 {
+                    right = factors[k].mul_add(b[pivot + k], right);
+                }
+                b[below] = right;
+            }
+        }
+        pivot += block;
+    }
+    // 3. Back substitution; the rows above the diagonal hold D Lᵀ.
+    for row in (0..n).rev() {
+        let mut right = b[row];
+        for column in row + 1..n {
+            right = (-a[row * stride + column]).mul_add(b[column], right);
+        }
+        b[row] = right / a[row * stride + row];
+    }
+    true
+}
+
+#[inline(always)]
+fn axpy(factor: f32, source: &[f32], target: &mut [f32]) {
+    for (t, s) in target.iter_mut().zip(source) {
+        *t = factor.mul_add(*s, *t);
+    }
+}
+
+#[inline(always)]
+fn axpy4(factors: [f32; 4], sources: [&[f32]; 4], target: &mut [f32]) {
+    let n = target.len();
+    let [s0, s1, s2, s3] = sources.map(|s| &s[..n]);
+    for i in 0..n {
+        let mut sum = target[i];
+        sum = factors[0].mul_add(s0[i], sum);
+        sum = factors[1].mul_add(s1[i], sum);
+        sum = factors[2].mul_add(s2[i], sum);
+        target[i] = factors[3].mul_add(s3[i], sum);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::rng::Stream;
+
+    fn system(n: usize) -> (Vec<f32>, Vec<f32>) {
+        let draws = Stream::new(n as u64, 0);
+        let factor: Vec<f32> = (0..n * n).map(|i| draws.normal(i as u64)).collect();
+        let mut a = vec![0.0; n * n];
+        for i in 0..n {
+            for j in 0..n {
+                a[i * n + j] = (0..n).map(|k| factor[i * n + k] * factor[j * n + k]).sum::<f32>() / n as f32;
+            }
+            a[i * n + i] += 1.0;
+        }
+        (a, (0..n).map(|i| draws.normal((n * n + i) as u64)).collect())
+    }
+
+    #[test]
+    fn the_solution_solves_the_system() {
+        for n in [1, 2, 3, 4, 5, 7, 8, 33, 100] {
+            let (a, b) = system(n);
+            let (mut work, mut x) = (a.clone(), b.clone());
+            assert!(solve(Level::Scalar, &mut work, n, &mut x));
+            for i in 0..n {
+                let left: f64 = (0..n).map(|j| f64::from(a[i * n + j]) * f64::from(x[j])).sum();
+                assert!((left - f64::from(b[i])).abs() < 1e-3, "{n} {i}: {left} against {}", b[i]);
+            }
+        }
+    }
+
+    #[test]
+    fn every_level_has_the_same_bits() {
+        for n in [3, 16, 37, 100] {
+            let (a, b) = system(n);
+            let solved = |level| {
+                let (mut work, mut x) = (a.clone(), b.clone());
+                assert!(solve(level, &mut work, n, &mut x));
+                x
+            };
+            for level in Level::available() {
+                assert_eq!(solved(level), solved(Level::Scalar), "{} {n}", level.name());
+            }
+        }
+    }
+
+    #[test]
+    fn a_matrix_that_is_not_positive_definite_is_refused() {
+        assert!(!solve(Level::Scalar, &mut [0.0], 1, &mut [1.0]));
+        assert!(!solve(Level::Scalar, &mut [1.0, 2.0, 2.0, 1.0], 2, &mut [1.0, 1.0]));
+    }
+}

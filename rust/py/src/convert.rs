@@ -1,0 +1,29 @@
+//! NumPy arrays in, checked types of the core out, and back.
+
+use ancf_core::data::Csr;
+use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
+use pyo3::prelude::*;
+
+use crate::enter::to_python;
+
+/// A sparse matrix as it comes from Python: row offsets, column positions, values.
+pub type CsrArrays<'py> = (PyReadonlyArray1<'py, i64>, PyReadonlyArray1<'py, i32>, PyReadonlyArray1<'py, f32>);
+
+/// The same on its way back.
+pub type CsrResult<'py> = (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i32>>, Bound<'py, PyArray1<f32>>);
+
+/// Checks the three arrays once; negative numbers are refused like any other position out of range.
+pub fn to_csr(py: Python<'_>, arrays: &CsrArrays<'_>, n_columns: usize) -> PyResult<Csr> {
+    let (offsets, columns, values) = arrays;
+    // A negative number becomes a position far out of range, which `Csr::new` refuses.
+    let offsets = offsets.as_slice()?.iter().map(|&o| o as usize).collect();
+    let columns = columns.as_slice()?.iter().map(|&c| c as u32).collect();
+    Csr::new(offsets, columns, values.as_slice()?.to_vec(), n_columns).map_err(|e| to_python(py, &e))
+}
+
+/// Hands a matrix to Python.
+pub fn from_csr<'py>(py: Python<'py>, matrix: &Csr) -> CsrResult<'py> {
+    let offsets: Vec<i64> = matrix.offsets().iter().map(|&o| o as i64).collect();
+    let columns: Vec<i32> = matrix.columns().iter().map(|&c| c as i32).collect();
+    (offsets.into_pyarray(py), columns.into_pyarray(py), matrix.values().to_vec().into_pyarray(py))
+}
