@@ -155,6 +155,30 @@ class Interactions:
             normalize=normalize,
         )
 
+    @classmethod
+    def _of_canonical(
+        cls,
+        user_ids: IdMap,
+        item_ids: IdMap,
+        users: NDArray[np.int32],
+        items: NDArray[np.int32],
+        weights: NDArray[np.float32],
+        times: NDArray[np.int64] | None,
+        *,
+        item_names: Names | None = None,
+        item_categories: Names | None = None,
+        report: Report,
+        normalize: str = "none",
+    ) -> Self:
+        """From entries that ``canonical`` made, without sorting them again."""
+        new = cls.__new__(cls)
+        new.user_ids, new.item_ids = user_ids, item_ids
+        new.users, new.items, new.weights, new.times = users, items, weights, times
+        new.item_names, new.item_categories, new.report = item_names, item_categories, report
+        new.normalize, new.leakage = normalize, ()
+        new._freeze()
+        return new
+
     def _freeze(self) -> None:
         for array in (self.users, self.items, self.weights, self.times, self.item_names, self.item_categories):
             if array is not None:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FIRST_ROWS = 5
+_SINGULAR = {"have": "has", "are": "is", "repeat": "repeats"}
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,14 @@ class Reason:
         if self.rows > len(self.first_rows) > 0:
             where += ", …"
         what = ", ".join(f'"{value}"' for value in self.values)
-        shown = ": ".join(part for part in (f"rows {where}" if where else "", what) if part)
-        return f"{rows}{self.text}" + (f" ({shown})" if shown else "")
+        shown = ": ".join(
+            part for part in (f"row{'s' if self.rows != 1 else ''} {where}" if where else "", what) if part
+        )
+        text = self.text
+        if self.rows == 1:
+            verb, _, rest = text.partition(" ")
+            text = f"{_SINGULAR.get(verb, verb)} {rest}"
+        return f"{rows}{text}" + (f" ({shown})" if shown else "")
 
 
 @dataclass

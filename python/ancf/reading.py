@@ -1,0 +1,239 @@
+"""``read_interactions``: a purchase table of any make in, clean interactions out."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ancf.cleaning import Anonymous, OnBadRows, Policies, Returns, clean
+from ancf.columns import Choice, recognise
+from ancf.errors import AncfError, InvalidDataError, MissingExtraError
+from ancf.interactions import Interactions
+from ancf.scanning import scan_text
+from ancf.tables import RawTable, id_column, moment_column, number_column, text_column
+from ancf.textfile import open_text
+
+
+def read_interactions(
+    source: Any,
+    *,
+    user: Choice = None,
+    item: Choice = None,
+    weight: Choice = None,
+    time: Choice = None,
+    name: Choice = None,
+    category: Choice = None,
+    basket: Choice = None,
+    anonymous: Anonymous = "exclude",
+    returns: Returns = "net",
+    normalize: str = "none",
+    on_bad_rows: OnBadRows = "raise",
+    strict: bool = False,
+    header: bool | None = None,
+    delimiter: str | None = None,
+    encoding: str | None = None,
+    num_threads: int | None = None,
+) -> Interactions:
+    """Read a purchase table, clean it, and account for every row of it.
+
+    Parameters
+    ----------
+    source : path, "-", file object, DataFrame, Arrow table, SciPy sparse matrix, array or dict of arrays
+        Text tables (comma, semicolon, tab or bar between the fields; gzip or not), Parquet (``ancf[arrow]``), whatever
+        has ``__arrow_c_stream__`` (``ancf[arrow]``). A sparse matrix or an array without names has users, items,
+        weights and times in this order. ``"-"`` is standard input.
+    user, item, weight, time, name, category, basket : heading, position, False or None
+        The column for each role; recognised by its heading if left out, none if False.
+    anonymous : "exclude", "group" or "baskets"
+        Rows without a user (empty, -1): left out; one class of their own; or each basket a visitor.
+    returns : "net", "drop" or "keep"
+        Negative quantities: taken off what the customer had bought of the item before, latest purchase first; left out;
+        or kept as they are.
+    normalize : "none", "log", "minmax" or "standard"
+        What a model does to the weights; fitted when the model is, on its training part alone.
+    on_bad_rows : "raise" or "drop"
+        Rows with a quantity that is no finite number, a date that cannot be read, or too many fields.
+    strict : bool
+        Raise where anything at all had to be decided, from an anonymous row to a summed duplicate.
+    header : bool, optional
+        Whether a text table has headings; without, name columns by position, ``user=0``.
+    delimiter, encoding : str, optional
+        Of a text table; found out if left out. What is not UTF-8 is read as Windows-1252, and reported.
+    num_threads : int, optional
+
+    Returns
+    -------
+    Interactions
+        With the account of all rows in ``report``. Ids of text tables are text, just as they stand there.
+
+    Raises
+    ------
+    InvalidDataError
+        If there is no table, no column is recognised, rows are bad, or none is left; says where and what to do.
+    InvalidParameterError
+        If an option has no meaning, or names a column that is not there.
+    MissingExtraError
+        If Parquet or Arrow data is given and pyarrow is not installed.
+
+    Examples
+    --------
+    >>> import io, ancf
+    >>> data = ancf.read_interactions(io.BytesIO(b"customer,sku,qty\\nann,007,2\\n,007,1\\nann,7,1\\n"))
+    >>> data.item_ids.values.tolist()
+    ['007', '7']
+    >>> print(data.report)
+    file object: 3 rows read, 2 used
+      columns: user = customer, item = sku, weight = qty
+      1 users, 2 items, 2 events
+      left out: 1
+        1 row has no user id (anonymous) (row 3)
+    """
+    policies = Policies(anonymous, returns, on_bad_rows, strict, normalize)
+    policies.check()
+    chosen = {"user": user, "item": item, "weight": weight, "time": time}
+    chosen |= {"name": name, "category": category, "basket": basket}
+    if basket is None and anonymous != "baskets":
+        chosen["basket"] = False
+    table = read_table(source, chosen, header=header, delimiter=delimiter, encoding=encoding, num_threads=num_threads)
+    return clean(table, policies)
+
+
+def read_table(
+    source: Any,
+    chosen: Mapping[str, Choice],
+    *,
+    header: bool | None = None,
+    delimiter: str | None = None,
+    encoding: str | None = None,
+    num_threads: int | None = None,
+    keep_minus_one: bool = False,
+) -> RawTable:
+    """The columns of a table by role, before any row is judged."""
+    if isinstance(source, Interactions):
+        raise InvalidDataError("these are interactions already; there is nothing to read.")
+    reader = _Reader(chosen, keep_minus_one)
+    if isinstance(source, pd.DataFrame):
+        return reader.frame(source, "DataFrame")
+    if isinstance(source, (str, Path)) or hasattr(source, "read"):
+        if isinstance(source, (str, Path)) and _is_parquet(source):
+            return reader.parquet(source)
+        text = open_text(source, header=header, delimiter=delimiter, encoding=encoding)
+        return scan_text(text, chosen, keep_minus_one, num_threads)
+    if hasattr(source, "tocoo"):
+        return reader.matrix(source)
+    if hasattr(source, "__arrow_c_stream__"):
+        return reader.arrow(source)
+    if isinstance(source, Mapping):
+        return reader.frame(pd.DataFrame(dict(source)), "dict")
+    if isinstance(source, np.ndarray) or (isinstance(source, Sequence) and not isinstance(source, (bytes, bytearray))):
+        return reader.array(source)
+    raise InvalidDataError(
+        f"{type(source).__name__} is no purchase table. Give a path, a file object, a DataFrame, an Arrow table, "
+        "a SciPy sparse matrix or arrays."
+    )
+
+
+class _Reader:
+    """Tables in memory, and Parquet: everything that becomes a data frame of the columns needed."""
+
+    def __init__(self, chosen: Mapping[str, Choice], keep_minus_one: bool) -> None:
+        self.chosen, self.keep_minus_one = chosen, keep_minus_one
+
+    def frame(self, frame: pd.DataFrame, source: str) -> RawTable:
+        """A data frame; rows are numbered from 0, whatever its index."""
+        if not len(frame):
+            raise InvalidDataError(f"{source}: there are no rows (columns: {_listed(frame.columns)}).")
+        return self._columns(frame, recognise(list(frame.columns), self.chosen, source), source)
+
+    def _columns(self, frame: pd.DataFrame, places: Mapping[str, int], source: str) -> RawTable:
+        headings = {role: str(frame.columns[at]) for role, at in places.items()}
+        table = RawTable(source, len(frame), headings, keep_minus_one=self.keep_minus_one)
+        for role, at in places.items():
+            column = frame.iloc[:, at]
+            if role == "weight":
+                table.weight = number_column(column)
+            elif role == "time":
+                table.time = moment_column(column, table)
+            elif role in ("name", "category"):
+                table.ids[role] = text_column(column)
+            else:
+                table.ids[role] = id_column(column, role, table)
+        return table
+
+    def matrix(self, matrix: Any) -> RawTable:
+        """A SciPy sparse matrix: rows are users, columns items, ids are their numbers."""
+        entries = matrix.tocoo()
+        if not entries.nnz:
+            raise InvalidDataError(f"sparse matrix: there are no entries (shape {entries.shape}).")
+        frame = pd.DataFrame({"user": entries.row, "item": entries.col, "weight": entries.data})
+        return self._columns(frame, {"user": 0, "item": 1, "weight": 2}, "sparse matrix")
+
+    def array(self, array: Any) -> RawTable:
+        """Rows of (user, item[, weight[, time]]), or a structured array with names."""
+        if isinstance(array, np.ndarray) and array.dtype.names:
+            return self.frame(pd.DataFrame(array), "array")
+        if not len(array):
+            raise InvalidDataError("array: there are no rows. Give rows of (user, item), (…, weight) or (…, time).")
+        frame = pd.DataFrame(array)
+        if frame.shape[1] < 2:
+            raise InvalidDataError(
+                f"array of shape {np.shape(array)}: give rows of (user, item[, weight[, time]]), one per purchase."
+            )
+        roles = [role for role in ("user", "item", "weight", "time") if self.chosen.get(role) is not False]
+        frame = frame.iloc[:, : len(roles)]
+        frame.columns = pd.Index(roles[: frame.shape[1]])
+        return self._columns(frame, {role: at for at, role in enumerate(frame.columns)}, "array")
+
+    def arrow(self, source: Any) -> RawTable:
+        """Anything that hands out an Arrow stream: pyarrow, polars, DuckDB and others."""
+        arrow = _pyarrow(f"an Arrow stream ({type(source).__name__})").table(source)
+        name = f"{type(source).__module__.partition('.')[0]} {type(source).__name__}"
+        return self._arrow(arrow, recognise(arrow.column_names, self.chosen, name), name)
+
+    def parquet(self, path: str | Path) -> RawTable:
+        """A Parquet file; only the columns needed are read."""
+        parquet = _pyarrow(f"{path} is a Parquet file, and reading it").parquet
+        try:
+            headings = list(parquet.read_schema(path).names)
+            places = recognise(headings, self.chosen, str(path))
+            arrow = parquet.read_table(path, columns=[headings[at] for at in places.values()])
+        except (OSError, ValueError) as error:
+            if isinstance(error, AncfError):
+                raise
+            raise InvalidDataError(f"{path}: the Parquet file is damaged ({error}). Get another copy.") from error
+        return self._arrow(
+            arrow, {role: arrow.column_names.index(headings[at]) for role, at in places.items()}, str(path)
+        )
+
+    def _arrow(self, arrow: Any, places: Mapping[str, int], source: str) -> RawTable:
+        if not arrow.num_rows:
+            raise InvalidDataError(f"{source}: there are no rows (columns: {_listed(arrow.column_names)}).")
+        frame = arrow.select(list(places.values())).to_pandas(strings_to_categorical=True)
+        return self._columns(frame, {role: at for at, role in enumerate(places)}, source)
+
+
+def _listed(headings: Any) -> str:
+    return ", ".join(repr(str(heading)) for heading in headings)
+
+
+def _pyarrow(what: str) -> Any:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise MissingExtraError(
+            f"{what} needs pyarrow, which is not installed. Run: pip install 'ancf[arrow]'"
+        ) from None
+    return pyarrow
+
+
+def _is_parquet(path: str | Path) -> bool:
+    if str(path) == "-":
+        return False
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(4) == b"PAR1"
+    except (OSError, ValueError):
+        return False
