@@ -1,0 +1,440 @@
+"""What a recommender answers with: ``Recommendations`` and ``Explanation``, and the filters of a question.
+
+Inside, everything is positions; raw ids are looked up when somebody asks for them, so that a chunk of a million lists
+can be written or measured without a million Python objects. This room knows no model; the models import it.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ancf import _text
+from ancf.errors import InvalidDataError, MissingExtraError
+from ancf.ids import IdMap
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SHOWN_ROWS = 20
+
+
+class Row(NamedTuple):
+    """One recommendation, as ``Recommendations.rows`` gives it."""
+
+    user_id: Any
+    item_id: Any
+    score: float
+    rank: int
+    source: str
+
+
+class Recommendations:
+    """The lists of one or several users, best first.
+
+    Unpacks like a pair, ``ids, scores = model.recommend(...)``, and prints as a table.
+
+    Attributes
+    ----------
+    ids : array of item ids
+        1-D for one user. For several: (n_users, n), or, where the lists differ in length, a 1-D object array with
+        one array of ids for each user. Never padded.
+    scores : float32 array, shaped like ``ids``
+    user_ids : array of the users asked for, in the order asked
+    counts : int array, the length of each user's list
+
+    Examples
+    --------
+    >>> import ancf
+    >>> data = ancf.Interactions.from_ids(user=["ann", "ann", "bob"], item=["tea", "cup", "tea"])
+    >>> recs = ancf.Popular().fit(data).recommend(["bob"], N=5)
+    >>> ids, scores = recs
+    >>> ids.tolist(), scores.tolist()
+    ([['cup']], [[1.0]])
+    >>> recs
+    user_id  item_id  score  rank  source
+    bob      cup          1     1  model
+    """
+
+    __slots__ = ("_answers", "_columns", "_counts", "_names", "_positions", "_scores", "_sources", "_users", "single")
+
+    def __init__(
+        self,
+        users: Any,
+        answers: IdMap,
+        positions: NDArray[np.int32],
+        scores: NDArray[np.float32],
+        counts: NDArray[np.int32] | None,
+        sources: Any,
+        names: NDArray[Any] | None = None,
+        single: bool = False,
+        columns: tuple[str, str] = ("user_id", "item_id"),
+    ) -> None:
+        # `users`: one id when single, else an array; `sources`: one word, or one for each user.
+        # `positions` and `scores`: 1-D when single, else (m, n) of which row u holds counts[u] answers.
+        self._users = users
+        self._answers = answers
+        self._positions = positions
+        self._scores = scores
+        self._counts = counts
+        self._sources = sources
+        self._names = names
+        self.single = single
+        self._columns = columns
+
+    @property
+    def ids(self) -> NDArray[Any]:
+        """The recommended ids, best first."""
+        return self._shaped(self._positions, self._answers)
+
+    @property
+    def scores(self) -> NDArray[Any]:
+        """The scores (float32), in the order of ``ids``."""
+        return self._shaped(self._scores, None)
+
+    @property
+    def user_ids(self) -> NDArray[Any]:
+        """The users asked for, one for each list."""
+        if not self.single:
+            return np.asarray(self._users)
+        one = np.empty(1, object)
+        one[0] = self._users
+        return one
+
+    @property
+    def counts(self) -> NDArray[np.int32]:
+        """The length of each list."""
+        return np.array([len(self._positions)], np.int32) if self._counts is None else self._counts
+
+    @property
+    def n_rows(self) -> int:
+        """The number of recommendations in all lists together."""
+        return int(self.counts.sum())
+
+    def _shaped(self, values: NDArray[Any], ids: IdMap | None) -> NDArray[Any]:
+        if self._counts is None:
+            return values if ids is None else ids.values[values]
+        n = self._common_length()
+        if n is not None:
+            block = values if n == values.shape[1] else np.ascontiguousarray(values[:, :n])
+            return block if ids is None else ids.values[block]
+        ragged = np.empty(len(values), object)
+        for at, (row, count) in enumerate(zip(values, self._counts.tolist(), strict=True)):
+            ragged[at] = row[:count] if ids is None else ids.values[row[:count]]
+        return ragged
+
+    def _common_length(self) -> int | None:
+        counts = self._counts
+        assert counts is not None
+        if not len(counts):
+            return int(self._positions.shape[1])
+        first = int(counts[0])
+        return first if bool((counts == first).all()) else None
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        yield self.ids
+        yield self.scores
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, part: int) -> NDArray[Any]:
+        """``[0]`` the ids, ``[1]`` the scores."""
+        if part in (0, -2):
+            return self.ids
+        if part in (1, -1):
+            return self.scores
+        raise IndexError(f"Recommendations hold ids [0] and scores [1]; there is no [{part}].")
+
+    def _flat(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.float32], NDArray[np.int64], NDArray[Any]]:
+        """The columns of the table, one row for each recommendation."""
+        counts = self.counts
+        width = 0 if self._positions.ndim == 1 else self._positions.shape[1]
+        if self.single:
+            positions, scores = self._positions, self._scores
+        else:
+            held = np.arange(width)[None, :] < counts[:, None]
+            positions, scores = self._positions[held], self._scores[held]
+        ends = np.cumsum(counts, dtype=np.int64)
+        rank = np.arange(1, len(positions) + 1, dtype=np.int64) - np.repeat(ends - counts, counts)
+        if isinstance(self._sources, str):
+            sources = np.full(len(positions), self._sources, object)
+        else:
+            sources = np.repeat(np.asarray(self._sources, object), counts)
+        return np.repeat(self.user_ids, counts), self._answers.values[positions], scores, rank, sources
+
+    def rows(self) -> Iterator[Row]:
+        """Every recommendation as a named tuple ``(user_id, item_id, score, rank, source)``, user by user."""
+        users, items, scores, rank, sources = self._flat()
+        columns = (users.tolist(), items.tolist(), scores.tolist(), rank.tolist(), sources.tolist())
+        return map(Row, *columns)
+
+    def to_dict(self) -> dict[str, NDArray[Any]]:
+        """The columns ``user_id, item_id, score, rank, source`` as NumPy arrays."""
+        users, items, scores, rank, sources = self._flat()
+        return {self._columns[0]: users, self._columns[1]: items, "score": scores, "rank": rank, "source": sources}
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """A table with the columns ``user_id, item_id, score, rank, source``, one row for each recommendation."""
+        import pandas as pd
+
+        return pd.DataFrame(self.to_dict())
+
+    def to_arrow(self) -> Any:
+        """The same table for Arrow (``pyarrow.Table``); needs the extra ``ancf[arrow]``."""
+        try:
+            import pyarrow as pa
+        except ImportError as error:
+            raise MissingExtraError("to_arrow needs pyarrow. Install it with: pip install 'ancf[arrow]'") from error
+        columns = self.to_dict()
+        return pa.table({name: arrow_column(values) for name, values in columns.items()})
+
+    def __repr__(self) -> str:
+        total = self.n_rows
+        if not total:
+            return f"no recommendations for {_text.listed(self.user_ids)}"
+        shown = self._head(_SHOWN_ROWS)
+        users, items, scores, rank, sources = shown._flat()
+        columns = [*self._columns, "score", "rank", "source"]
+        parts: list[list[Any]] = [users.tolist(), items.tolist(), scores.tolist(), rank.tolist(), sources.tolist()]
+        if self._names is not None:
+            columns.insert(2, "name")
+            parts.insert(2, [str(name) for name in self._names[self._answers.positions(items)]])
+        rows = [list(row) for row in zip(*parts, strict=True)][:_SHOWN_ROWS]
+        return _text.table(columns, rows, more=total - len(rows))
+
+    def _repr_html_(self) -> str:
+        return self.to_pandas().to_html(max_rows=_SHOWN_ROWS, index=False)
+
+    def _head(self, rows: int) -> "Recommendations":
+        """Enough of the first users to fill so many rows."""
+        if self.single:
+            return self
+        needed = int(np.searchsorted(np.cumsum(self.counts), rows)) + 1
+        sources = self._sources if isinstance(self._sources, str) else self._sources[:needed]
+        return Recommendations(
+            self._users[:needed],
+            self._answers,
+            self._positions[:needed],
+            self._scores[:needed],
+            self.counts[:needed],
+            sources,
+            self._names,
+            False,
+            self._columns,
+        )
+
+
+def arrow_column(values: NDArray[Any]) -> Any:
+    """A NumPy column as Arrow; ids that Arrow has no type for (UUIDs) as text."""
+    import pyarrow as pa
+
+    if values.dtype == object and len(values) and not isinstance(values[0], (str, bytes, int)):
+        values = np.array([str(value) for value in values], object)
+    if values.dtype == object and not len(values):
+        return pa.array([], pa.string())
+    return pa.array(values)
+
+
+class Reason(NamedTuple):
+    """One line of an ``Explanation``."""
+
+    item_id: Any
+    name: str | None
+    contribution: float
+
+
+class Explanation:
+    """Why an item stands where it stands: what each purchase of the history adds to the score.
+
+    The contributions of ``reasons`` and of ``base`` (what does not come from the history, such as the item's general
+    popularity) add up to ``score``, which is the score that ``recommend`` and ``predict`` give.
+
+    Attributes
+    ----------
+    user_id, item_id : ids; ``user_id`` is None for a bare history
+    name : str or None, the item's name where the training table had names
+    score : float
+    reasons : list of ``Reason(item_id, name, contribution)``, the largest contribution first
+    base : dict, text → contribution
+    """
+
+    def __init__(
+        self,
+        user_id: Any,
+        item_id: Any,
+        score: float,
+        reasons: list[Reason],
+        base: Mapping[str, float],
+        name: str | None = None,
+    ) -> None:
+        self.user_id, self.item_id, self.name, self.score = user_id, item_id, name, score
+        self.reasons = sorted(reasons, key=lambda reason: -reason.contribution)
+        self.base = dict(base)
+
+    @property
+    def total(self) -> float:
+        """The contributions added up (float64); equal to ``score`` but for the rounding of float32."""
+        return float(np.sum([each.contribution for each in self.reasons]) + np.sum(list(self.base.values())))
+
+    def __iter__(self) -> Iterator[Reason]:
+        return iter(self.reasons)
+
+    def __len__(self) -> int:
+        return len(self.reasons)
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """A table ``item_id, name, contribution, share``; ``share`` is the part of the score (of 1)."""
+        import pandas as pd
+
+        rows = [(each.item_id, each.name, each.contribution) for each in self.reasons]
+        rows += [(None, label, value) for label, value in self.base.items()]
+        frame = pd.DataFrame(rows, columns=["item_id", "name", "contribution"])
+        frame["share"] = frame["contribution"] / self.score if self.score else 0.0
+        return frame
+
+    def __repr__(self) -> str:
+        what = f"{self.item_id} ({self.name})" if self.name else f"{self.item_id}"
+        whom = "this history" if self.user_id is None else str(self.user_id)
+        head = f"{what} for {whom}: score {_text.number(self.score)}"
+        lines: list[list[Any]] = [
+            [str(each.item_id), each.name or "", each.contribution] for each in self.reasons[:_SHOWN_ROWS]
+        ]
+        lines += [["", f"({label})", value] for label, value in self.base.items()]
+        if not lines:
+            return f"{head}\nnothing in the history speaks for or against it"
+        named = any(line[1] for line in lines)
+        columns = ["because of", "name", "adds"] if named else ["because of", "adds"]
+        rows = lines if named else [[line[0], line[2]] for line in lines]
+        return f"{head}\n{_text.table(columns, rows, more=max(0, len(self.reasons) - _SHOWN_ROWS))}"
+
+
+class Filters:
+    """What may and may not be recommended, resolved to positions once.
+
+    Built by ``Filters.of(items, filter_items, ids, users)``; the attributes are the keywords of the ranker.
+    """
+
+    __slots__ = ("allow", "allow_each", "deny")
+
+    def __init__(
+        self,
+        allow: NDArray[np.uint8] | None = None,
+        allow_each: tuple[NDArray[np.int64], NDArray[np.int32]] | None = None,
+        deny: NDArray[np.int64] | None = None,
+    ) -> None:
+        self.allow, self.allow_each, self.deny = allow, allow_each, deny
+
+    @classmethod
+    def of(cls, items: Any, filter_items: Any, ids: IdMap, users: NDArray[Any]) -> Self:
+        """Resolve ``items`` (what alone may be recommended) and ``filter_items`` (what may not).
+
+        Parameters
+        ----------
+        items : None, ids, boolean mask (n_items,), mapping user → ids, or one sequence of ids for each user
+        filter_items : None, an id or ids
+        ids : the items the model knows
+        users : the users asked for, in order
+
+        Raises
+        ------
+        InvalidDataError
+            If an id is missing (None, NaN), or none of the allowed items is known to the model.
+        """
+        allow: NDArray[np.uint8] | None = None
+        allow_each = None
+        if isinstance(items, Mapping):
+            missing = [user for user in users.tolist() if user not in items]
+            if missing:
+                raise InvalidDataError(
+                    f"items: {len(missing)} of {len(users)} users have no list of allowed items "
+                    f"({_text.listed(missing)}). Give each user one, or ask for fewer users."
+                )
+            allow_each = _lists([items[user] for user in users.tolist()], ids)
+        elif items is not None and _is_mask(items):
+            allow = np.ascontiguousarray(items, dtype=np.uint8)
+            if allow.shape != (len(ids),):
+                raise InvalidDataError(
+                    f"items: the mask has the shape {allow.shape}; the model knows {len(ids)} items (item_ids_.values)."
+                )
+        elif items is not None and _is_nested(items):
+            rows = list(items)
+            if len(rows) != len(users):
+                raise InvalidDataError(
+                    f"items: {len(rows)} lists of allowed items for {len(users)} users; give one list for each user, "
+                    "or one flat list for all."
+                )
+            allow_each = _lists(rows, ids)
+        elif items is not None:
+            allow = np.zeros(len(ids), np.uint8)
+            allow[_known(items, ids, "items")] = 1
+        deny = None if filter_items is None else _known(filter_items, ids, "filter_items", all_may_be_unknown=True)
+        return cls(allow, allow_each, deny)
+
+    def rows(self, which: NDArray[np.intp]) -> "Filters":
+        """The same filters for some of the users asked for."""
+        if self.allow_each is None:
+            return self
+        indptr, items = self.allow_each
+        parts = [items[indptr[row] : indptr[row + 1]] for row in which]
+        return Filters(self.allow, pack(parts), self.deny)
+
+    def keywords(self) -> dict[str, Any]:
+        """As the ranker takes them."""
+        return {"allow": self.allow, "allow_each": self.allow_each, "deny": self.deny}
+
+
+def is_one(value: Any) -> bool:
+    """Whether this is one id rather than several."""
+    if isinstance(value, (str, bytes)):
+        return True
+    if isinstance(value, np.ndarray):
+        return value.ndim == 0
+    return not hasattr(value, "__iter__")
+
+
+def as_sequence(values: Any) -> Any:
+    """Sets, generators and the like as lists; arrays, lists, and Series as they are."""
+    return values if hasattr(values, "__len__") and hasattr(values, "__getitem__") else list(values)
+
+
+def pack(rows: list[NDArray[np.int32]]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Rows of positions as (indptr, items)."""
+    indptr = np.zeros(len(rows) + 1, np.int64)
+    np.cumsum([len(row) for row in rows], out=indptr[1:])
+    items = np.concatenate(rows).astype(np.int32, copy=False) if rows else np.empty(0, np.int32)
+    return indptr, items
+
+
+def _is_mask(items: Any) -> bool:
+    dtype = getattr(items, "dtype", None)
+    if dtype is not None:
+        return bool(dtype == bool)
+    return isinstance(items, (list, tuple)) and bool(items) and all(isinstance(each, bool) for each in items)
+
+
+def _is_nested(items: Any) -> bool:
+    if isinstance(items, np.ndarray):
+        return items.ndim == 2 or (items.dtype == object and len(items) > 0 and not is_one(items[0]))
+    return isinstance(items, (list, tuple)) and len(items) > 0 and not is_one(items[0])
+
+
+def _known(values: Any, ids: IdMap, name: str, all_may_be_unknown: bool = False) -> NDArray[np.int64]:
+    """The positions of the known among these ids, ascending; an item that is new to the model cannot be listed anyway."""
+    sequence = [values] if is_one(values) else as_sequence(values)
+    if any(each is None or each != each for each in (sequence.tolist() if hasattr(sequence, "tolist") else sequence)):
+        raise InvalidDataError(f"{name}: an id is missing (None or NaN). Leave it out.")
+    positions = ids.positions(sequence)
+    known = np.unique(positions[positions >= 0])
+    if len(positions) and not len(known) and not all_may_be_unknown:
+        hint = ids.hint(sequence[0] if not hasattr(sequence, "iloc") else sequence.iloc[0])
+        raise InvalidDataError(
+            f"{name}: none of the {len(positions)} ids is known to the model ({_text.listed(list(sequence))})"
+            + (f"; {hint}." if hint else f"; its items are like {_text.listed(ids.values, 3)}.")
+        )
+    return known
+
+
+def _lists(rows: list[Any], ids: IdMap) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    return pack([_known(row, ids, "items", all_may_be_unknown=True).astype(np.int32) for row in rows])

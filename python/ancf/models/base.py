@@ -1,0 +1,573 @@
+"""The contract of every recommender: one scorer, raw ids in and out, the same answers by every way.
+
+A model learns in ``fit`` and ends with ``_install``: ids, what each user has seen, and a ``Ranker``, the one scorer of
+the Rust core that ``recommend``, ``recommend_all``, ``predict``, ``explain`` and the evaluation all ask, so that a pair has the
+same bits everywhere. What a model adds is small: ``fit``, ``_fold_in`` for bare histories, ``_state``/``_from_state``
+for the model file, and, where its score has a part that is not a sum over the history, ``_base_contributions``.
+"""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ancf import _native, _text
+from ancf.errors import (
+    InvalidDataError,
+    InvalidParameterError,
+    ModelFileError,
+    NotFittedError,
+    UnknownItemError,
+    UnknownUserError,
+)
+from ancf.ids import IdMap
+from ancf.infer import Explanation, Filters, Reason, Recommendations, as_sequence, is_one
+from ancf.models._options import Options
+
+if TYPE_CHECKING:
+    from ancf.interactions import Interactions
+
+_UNKNOWN = ("raise", "popular", "skip")
+
+Rows = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]
+Top = tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.int32]]
+
+
+class Histories(NamedTuple):
+    """Bare histories by positions, the items of each ascending and distinct."""
+
+    indptr: NDArray[np.int64]
+    items: NDArray[np.int32]
+    weights: NDArray[np.float32]
+    times: NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.indptr) - 1
+
+
+class Recommender(Options):
+    """What every model of ancf can do once it is fitted or loaded.
+
+    Attributes
+    ----------
+    user_ids_, item_ids_ : IdMap, the users and items of the training table
+    item_names_ : array of text aligned with ``item_ids_``, or None
+    """
+
+    registry: ClassVar[dict[str, type["Recommender"]]] = {}
+
+    user_ids_: IdMap
+    item_ids_: IdMap
+    item_names_: NDArray[Any] | None
+    _ranker: "_native.Ranker | None" = None
+    _seen: tuple[NDArray[np.int64], NDArray[np.int32]]
+    _item_vectors: NDArray[np.float32]
+    _user_vectors: NDArray[np.float32]
+    _neighbours: Rows | None
+    _history: Rows | None
+    _popular_ranker: "_native.Ranker | None"
+    num_threads: int | None = None
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        Recommender.registry[cls.__name__] = cls
+
+    # ---- what a model provides
+
+    @abstractmethod
+    def fit(self, interactions: "Interactions", **keywords: Any) -> Self:
+        """Learn from a table of interactions; returns self."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def _fold_in(self, histories: Histories) -> tuple[NDArray[np.float32], Rows | None]:
+        """User vectors (m, d) for bare histories, and the weighted history that the sparse part of the score reads."""
+        raise NotImplementedError
+
+    def _base_contributions(self, vector: NDArray[np.float32], item: int) -> dict[str, float]:
+        """What in the score of the dense part does not come from single items of the history."""
+        if not self._item_vectors.shape[1]:
+            return {}
+        return {"the user's factors": float(np.dot(vector.astype(np.float64), self._item_vectors[item].astype(np.float64)))}
+
+    def _dense_contributions(self, histories: Histories, user: int | None, item: int) -> NDArray[np.float64] | None:
+        """What each item of one history adds to the dense part; None where it cannot be told (then see above)."""
+        return None
+
+    # ---- what a model calls
+
+    @staticmethod
+    def _training_data(interactions: Any) -> "Interactions":
+        """The table over exactly the ids that occur in it."""
+        from ancf.interactions import Interactions
+
+        if not isinstance(interactions, Interactions):
+            raise InvalidDataError(
+                f"fit takes ancf.Interactions, not {type(interactions).__name__}. "
+                "Use ancf.read_interactions(table) or ancf.Interactions.from_ids(user=..., item=...)."
+            )
+        if not len(interactions):
+            raise InvalidDataError("fit: the table holds no interactions. Look at its report to see where they went.")
+        return interactions.compact()
+
+    def _install(
+        self,
+        *,
+        user_ids: IdMap,
+        item_ids: IdMap,
+        item_names: NDArray[Any] | None,
+        seen: tuple[NDArray[np.int64], NDArray[np.int32]],
+        item_vectors: NDArray[np.float32],
+        user_vectors: NDArray[np.float32],
+        neighbours: Rows | None = None,
+        history: Rows | None = None,
+        head: str = "inner",
+        sharpness: NDArray[np.float32] | None = None,
+    ) -> None:
+        """Make this the model that answers; everything is built before anything is replaced."""
+        ranker = _native.Ranker(item_vectors, neighbours=neighbours, head=head, sharpness=sharpness)
+        ranker.set_users(user_vectors, history, seen)
+        self.user_ids_, self.item_ids_, self.item_names_ = user_ids, item_ids, item_names
+        self._item_vectors, self._user_vectors = item_vectors, user_vectors
+        self._neighbours, self._history, self._seen = neighbours, history, seen
+        self._popular_ranker = None
+        self._ranker = ranker
+
+    def _fitted(self) -> "_native.Ranker":
+        if self._ranker is None:
+            raise NotFittedError(
+                f"this {type(self).__name__} is not fitted yet. Call fit(interactions) first, or ancf.load(path)."
+            )
+        return self._ranker
+
+    # ---- recommending
+
+    def recommend(
+        self,
+        users: Any,
+        N: int = 10,
+        *,
+        filter_already_liked_items: bool = True,
+        items: Any = None,
+        filter_items: Any = None,
+        on_unknown: str = "raise",
+    ) -> Recommendations:
+        """The N best items for one or several users.
+
+        Parameters
+        ----------
+        users : id or sequence of ids
+            As they stood in the training table; one id gives 1-D results.
+        N : int, at least 1
+            Fewer rows come back where fewer items are eligible; never padding.
+        filter_already_liked_items : bool
+            Leave out what the user had in training.
+        items : ids, mask, mapping or list of lists, optional
+            What alone may be recommended: one list for all, a boolean mask over ``item_ids_.values``, a mapping
+            user → ids, or one list for each user. Items the model does not know are passed over.
+        filter_items : id or ids, optional
+            What may not be recommended.
+        on_unknown : "raise", "popular" or "skip"
+            What becomes of users that were not in training: an error, the most popular items (marked ``popular`` in the
+            column ``source``), or an empty list.
+
+        Returns
+        -------
+        Recommendations
+            Unpacks to ``ids`` (n_users × N) and ``scores`` (float32), best first, equal scores in the order of
+            the item ids.
+
+        Raises
+        ------
+        UnknownUserError
+            If a user was not in training and ``on_unknown="raise"``; names the ids.
+        InvalidParameterError, InvalidDataError, NotFittedError
+
+        Examples
+        --------
+        >>> import ancf
+        >>> data = ancf.Interactions.from_ids(user=[1, 1, 2, 2, 3], item=["a", "b", "b", "c", "c"])
+        >>> model = ancf.ItemKNN().fit(data)
+        >>> ids, scores = model.recommend(1, N=2)
+        >>> ids.tolist()
+        ['c']
+        """
+        # One known user without lists of items is answered on this short path; it is what a shop waits for.
+        ranker = self._ranker
+        if ranker is not None and items is None and filter_items is None and type(N) is int and N > 0:
+            kind = type(users)
+            if kind is str or kind is int:
+                user = self.user_ids_.position(users)
+                if user >= 0:
+                    best, scores = ranker.top_n_one(user, N, filter_already_liked_items)
+                    return Recommendations(users, self.item_ids_, best, scores, None, "model", self.item_names_, True)
+        ranker = self._fitted()
+        N = check_n(N)
+        check_choice("on_unknown", on_unknown, _UNKNOWN)
+        single = is_one(users)
+        asked, positions = self._users(users, single)
+        unknown = positions < 0
+        if unknown.any() and on_unknown == "raise":
+            raise self._unknown_users(asked[unknown], len(asked))
+        filters = Filters.of([list(as_sequence(items))] if single and _is_set(items) else items, filter_items, self.item_ids_, asked)
+        check_memory(len(asked), min(N, len(self.item_ids_)))
+        known = np.flatnonzero(~unknown)
+        top = ranker.top_n(
+            positions[known],
+            N,
+            filter_seen=bool(filter_already_liked_items),
+            num_threads=self.num_threads,
+            **filters.rows(known).keywords(),
+        )
+        sources: Any = "model"
+        if len(known) < len(asked):
+            others = np.flatnonzero(unknown)
+            rest = self._popular(len(others), N, filters.rows(others)) if on_unknown == "popular" else None
+            top = merged(len(asked), known, top, others, rest)
+            sources = np.where(unknown, "popular", "model").astype(object)
+        return self._answer(asked, top, sources, single)
+
+    def recommend_for_history(
+        self,
+        history: Any,
+        N: int = 10,
+        *,
+        weights: Any = None,
+        times: Any = None,
+        filter_already_liked_items: bool = True,
+        items: Any = None,
+        filter_items: Any = None,
+        on_unknown: str = "raise",
+    ) -> Recommendations:
+        """The N best items for somebody of whom only the purchases are known.
+
+        Parameters
+        ----------
+        history : item ids, mapping item → weight, or a list of either
+            One history gives 1-D results, a list of histories one list for each.
+        weights, times : numbers and times (seconds since 1970), shaped like ``history``, optional
+        on_unknown : "raise", "popular" or "skip"
+            What becomes of items that were not in training: an error, or they are passed over. A history of which
+            nothing is left is an error, gets the most popular items, or an empty list.
+
+        Other parameters, and the result, are those of ``recommend``; ``user_id`` is the number of the history, from 0.
+
+        Raises
+        ------
+        UnknownItemError
+            If an item was not in training and ``on_unknown="raise"``; names the ids.
+        """
+        ranker = self._fitted()
+        N = check_n(N)
+        check_choice("on_unknown", on_unknown, _UNKNOWN)
+        single = is_history(history)
+        lists = [history] if single else list(history)
+        as_lists = (lambda values: None if values is None else [values]) if single else (lambda values: values)
+        histories = self._histories(lists, as_lists(weights), as_lists(times), on_unknown)
+        asked = np.arange(len(lists))
+        filters = Filters.of([list(as_sequence(items))] if single and _is_set(items) else items, filter_items, self.item_ids_, asked)
+        check_memory(len(asked), min(N, len(self.item_ids_)))
+        empty = np.diff(histories.indptr) == 0
+        if empty.any() and on_unknown == "raise":
+            raise InvalidDataError(
+                f"history {int(np.flatnonzero(empty)[0])} is empty. Give at least one item, or choose "
+                'on_unknown="popular" or "skip".'
+            )
+        vectors, weighted = self._fold_in(histories)
+        top = ranker.top_n_for(
+            vectors,
+            weighted,
+            (histories.indptr, histories.items) if filter_already_liked_items else None,
+            N,
+            num_threads=self.num_threads,
+            **filters.keywords(),
+        )
+        sources: Any = "history"
+        if empty.any():
+            others, known = np.flatnonzero(empty), np.flatnonzero(~empty)
+            rest = self._popular(len(others), N, filters.rows(others)) if on_unknown == "popular" else None
+            kept = (top[0][known], top[1][known], top[2][known])
+            top = merged(len(asked), known, kept, others, rest)
+            sources = np.where(empty, "popular", "history").astype(object)
+        return self._answer(asked, top, sources, single)
+
+    def recommend_all(
+        self,
+        N: int = 10,
+        *,
+        out: str | Path | None = None,
+        filter_already_liked_items: bool = True,
+        items: Any = None,
+        filter_items: Any = None,
+        resume: bool = False,
+        show_progress: bool | None = None,
+    ) -> Any:
+        """The N best items for every user of the training table, in memory or, with ``out=``, streamed into a file.
+
+        Parameters
+        ----------
+        N : int, at least 1
+        out : path ending in .parquet, .csv or .jsonl, optional
+            Written as the lists are found, with memory that does not depend on the number of users. The file appears when it is
+            complete; an interrupted call leaves none.
+        items, filter_items, filter_already_liked_items
+            As in ``recommend``.
+        resume : bool
+            With ``out``: keep finished parts when interrupted, and go on from those of an earlier call.
+        show_progress : bool, optional
+            A progress bar on stderr; by default where that is a terminal.
+
+        Returns
+        -------
+        Recommendations, or with ``out`` a ``StreamResult`` with the path and the number of users and rows.
+
+        Raises
+        ------
+        InvalidParameterError
+            If the lists would not fit into memory (names ``out=`` as the way out), or the file's kind is unknown.
+        """
+        ranker = self._fitted()
+        N = check_n(N)
+        if out is not None:
+            from ancf.stream import stream_all
+
+            return stream_all(self, N, Path(out), filter_already_liked_items, items, filter_items, resume, show_progress)
+        if resume:
+            raise InvalidParameterError("resume=True needs out=, the file whose parts are to be taken up.")
+        users = self.user_ids_.values
+        check_memory(len(users), min(N, len(self.item_ids_)))
+        filters = Filters.of(items, filter_items, self.item_ids_, users)
+        top = ranker.top_n(
+            None,
+            N,
+            filter_seen=bool(filter_already_liked_items),
+            num_threads=self.num_threads,
+            **filters.keywords(),
+        )
+        return self._answer(users, top, "model", False)
+
+    def predict(self, users: Any, items: Any) -> Any:
+        """The scores of pairs, the same bits that ``recommend`` gives them.
+
+        Parameters
+        ----------
+        users, items : ids
+            Two of the same length, or one id on either side for all of the other.
+
+        Returns
+        -------
+        float32 array (n,), or a float for one pair
+
+        Raises
+        ------
+        UnknownUserError, UnknownItemError
+        """
+        ranker = self._fitted()
+        one_user, one_item = is_one(users), is_one(items)
+        asked, user_positions = self._users(users, one_user)
+        if (user_positions < 0).any():
+            raise self._unknown_users(asked[user_positions < 0], len(asked), scoring=True)
+        item_positions = self._items(items, one_item)
+        if one_user != one_item:
+            user_positions, item_positions = np.broadcast_arrays(user_positions, item_positions)
+        elif len(user_positions) != len(item_positions):
+            raise InvalidDataError(
+                f"predict: {len(user_positions)} users stand beside {len(item_positions)} items; give pairs of the same length."
+            )
+        scores = ranker.scores(np.ascontiguousarray(user_positions), np.ascontiguousarray(item_positions))
+        return float(scores[0]) if one_user and one_item else scores
+
+    def explain(self, user: Any = None, item: Any = None, *, history: Any = None) -> Explanation:
+        """What each purchase adds to the score of an item.
+
+        Parameters
+        ----------
+        user : id of a user of the training table, or None with ``history``
+        item : id of any item the model knows
+        history : item ids or mapping item → weight, instead of ``user``
+
+        Returns
+        -------
+        Explanation
+            Its contributions add up to the score.
+
+        Raises
+        ------
+        UnknownUserError, UnknownItemError
+        """
+        ranker = self._fitted()
+        if (user is None) == (history is None):
+            raise InvalidParameterError("explain takes a user and an item, or history= and item=.")
+        target = int(self._items(item, True)[0])
+        if history is None:
+            asked, positions = self._users(user, True)
+            if positions[0] < 0:
+                raise self._unknown_users(asked, 1, scoring=True)
+            row = int(positions[0])
+            score = float(ranker.scores(positions, np.array([target]))[0])
+            vector, weighted = self._user_vectors[row], _row_of(self._history, row)
+            bare = self._history_of(row)
+        else:
+            row = -1
+            bare = self._histories([history], None, None, "raise")
+            vectors, weighted_rows = self._fold_in(bare)
+            score = float(ranker.scores_for(vectors, weighted_rows, np.array([target]))[0])
+            vector, weighted = vectors[0], _row_of(weighted_rows, 0)
+        added = np.zeros(len(self.item_ids_)) if weighted is not None or bare is not None else np.empty(0)
+        dense = self._dense_contributions(bare, None if row < 0 else row, target)
+        base = self._base_contributions(vector, target) if dense is None else {}
+        spoken = np.zeros(0, np.int32)
+        if dense is not None:
+            added[bare.items] += dense
+            spoken = bare.items
+        if weighted is not None and self._neighbours is not None:
+            items, weights = weighted
+            added[items] += weights.astype(np.float64) * self._neighbour_values(items, target)
+            spoken = np.union1d(spoken, items)
+        spoken = spoken[added[spoken] != 0]
+        names = self.item_names_
+        reasons = [
+            Reason(raw, None if names is None else str(names[at]), float(added[at]))
+            for raw, at in zip(self.item_ids_.values[spoken].tolist(), spoken.tolist(), strict=True)
+        ]
+        name = None if names is None else str(names[target])
+        return Explanation(user, item, score, reasons, base, name)
+
+    def similar_items(self, items: Any, N: int = 10, *, metric: str = "cosine") -> Recommendations:
+        """The N items most like each given item, itself left out; see ``ancf.similar``."""
+        from ancf.similar import similar_items
+
+        return similar_items(self, items, N, metric)
+
+    def similar_users(self, users: Any, N: int = 10, *, metric: str = "cosine") -> Recommendations:
+        """The N users most like each given user, themselves left out; see ``ancf.similar``."""
+        from ancf.similar import similar_users
+
+        return similar_users(self, users, N, metric)
+
+    def save(self, path: str | Path) -> None:
+        """Write the model into one ``.ancf`` file: the old one or the new one, never half of it."""
+        from ancf.store import save
+
+        self._fitted()
+        save(self, path)
+
+    def export(self, path: str | Path, format: str | None = None) -> list[Path]:  # noqa: A002
+        """Write the served vectors for other programs; see ``ancf.export``."""
+        from ancf.export import export
+
+        return export(self, Path(path), format)
+
+    # ---- ids and histories
+
+    def _users(self, users: Any, single: bool) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        if single:
+            asked = np.empty(1, object)
+            asked[0] = users.item() if isinstance(users, (np.generic, np.ndarray)) else users
+            return asked, np.array([self.user_ids_.position(asked[0])], np.int64)
+        sequence = as_sequence(users)
+        asked = np.asarray(sequence) if _is_numeric(sequence) else np.array([*sequence, None], object)[:-1]
+        return asked, self.user_ids_.positions(sequence)
+
+    def _items(self, items: Any, single: bool) -> NDArray[np.int64]:
+        sequence = [items.item() if isinstance(items, np.generic) else items] if single else as_sequence(items)
+        positions = self.item_ids_.positions(sequence)
+        if (positions < 0).any():
+            raise self._unknown_items(np.array([*sequence, None], object)[:-1][positions < 0])
+        return positions
+
+    def _unknown_users(self, unknown: NDArray[Any], asked: int, scoring: bool = False) -> UnknownUserError:
+        hint = self.user_ids_.hint(unknown[0])
+        what = f"user {_text.listed(unknown)} was" if len(unknown) == 1 else f"{len(unknown)} of {asked} users ({_text.listed(unknown)}) were"
+        way = "" if scoring else ' or choose on_unknown="popular" or "skip"'
+        return UnknownUserError(
+            f"{what} not in training{f' ({hint})' if hint else ''}. Use recommend_for_history with the purchases{way}."
+        )
+
+    def _unknown_items(self, unknown: NDArray[Any]) -> UnknownItemError:
+        hint = self.item_ids_.hint(unknown[0])
+        what = f"item {_text.listed(unknown)} was" if len(unknown) == 1 else f"{len(unknown)} items ({_text.listed(unknown)}) were"
+        return UnknownItemError(f"{what} not in training{f' ({hint})' if hint else ''}. Leave such items out.")
+
+    def _histories(self, lists: list[Any], weights: Any, times: Any, on_unknown: str) -> Histories:
+        """Raw histories as positions: the items of each ascending, weights of repeated items summed, last time kept."""
+        lengths = np.zeros(len(lists), np.int64)
+        raw: list[Any] = []
+        given: list[NDArray[np.float64]] = []
+        for row, each in enumerate(lists):
+            sequence = list(each) if isinstance(each, (Mapping, set)) else as_sequence(each)
+            lengths[row] = len(sequence)
+            raw.append(sequence.tolist() if hasattr(sequence, "tolist") else list(sequence))
+            if isinstance(each, Mapping):
+                given.append(np.array(list(each.values()), np.float64))
+            elif weights is not None:
+                given.append(np.asarray(weights[row], np.float64))
+            else:
+                given.append(np.ones(len(sequence)))
+            if given[-1].shape != (len(sequence),):
+                raise InvalidDataError(f"history {row}: {given[-1].size} weights for {len(sequence)} items; give one for each.")
+        joined = [item for part in raw for item in part]
+        positions = self.item_ids_.positions(joined)
+        rows = np.repeat(np.arange(len(lists)), lengths)
+        values = np.concatenate(given) if given else np.empty(0)
+        bad = np.flatnonzero(~np.isfinite(values))
+        if len(bad):
+            raise InvalidDataError(f"history {rows[bad[0]]}: the weight of {joined[bad[0]]!r} is {values[bad[0]]}; it must be finite.")
+        unknown = positions < 0
+        if unknown.any():
+            if on_unknown == "raise":
+                raise self._unknown_items(np.array([*joined, None], object)[:-1][unknown])
+            rows, positions, values = rows[~unknown], positions[~unknown], values[~unknown]
+        stamps = None
+        if times is not None:
+            from ancf.interactions import _seconds
+
+            parts = [_seconds(each, len(part)) for each, part in zip(times, raw, strict=True)]
+            stamps = (np.concatenate(parts) if parts else np.empty(0, np.int64))[~unknown]
+        return pack_histories(rows, positions, values, stamps, len(lists), len(self.item_ids_))
+
+    def _history_of(self, row: int) -> Histories:
+        """What a user of the training table has had; weights as served where the model keeps them, else 1."""
+        start, end = self._seen[0][row], self._seen[0][row + 1]
+        items = self._seen[1][start:end]
+        return Histories(np.array([0, len(items)], np.int64), items, np.ones(len(items), np.float32))
+
+    def _neighbour_values(self, sources: NDArray[np.int32], target: int) -> NDArray[np.float64]:
+        """What each of these history items adds to the target through the sparse part, before its weight."""
+        assert self._neighbours is not None
+        indptr, items, values = self._neighbours
+        out = np.zeros(len(sources))
+        for at, source in enumerate(sources.tolist()):
+            row = slice(indptr[source], indptr[source + 1])
+            found = np.flatnonzero(items[row] == target)
+            if len(found):
+                out[at] = values[row][found[0]]
+        return out
+
+    # ---- popularity, for those of whom nothing is known
+
+    def _item_popularity(self) -> NDArray[np.float32]:
+        """The number of users of each item."""
+        counts = np.bincount(self._seen[1], minlength=len(self.item_ids_))
+        return counts.astype(np.float32)
+
+    def _popular(self, m: int, N: int, filters: Filters) -> Top:
+        if not len(self._seen[1]):
+            raise InvalidDataError(
+                'on_unknown="popular": this model holds no interactions to count. Give interactions= when building it.'
+            )
+        if self._popular_ranker is None:
+            self._popular_ranker = _native.Ranker(self._item_popularity()[:, None])
+        one = np.ones((m, 1), np.float32)
+        return self._popular_ranker.top_n_for(one, None, None, N, num_threads=self.num_threads, **filters.keywords())
+
+    def _answer(self, asked: Any, top: Top, sources: Any, single: bool) -> Recommendations:
+        items, scores, counts = top
+        if single:
+            n = int(counts[0])
+            source = sources if isinstance(sources, str) else sources[0]
+            return Recommendations(asked[0], self.item_ids_, items[0, :n], scores[0, :n], None, source, self.item_names_, True)
+        return Recommendations(asked, self.item_ids_, items, scores, counts, sources, self.item_names_)
