@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -19,3 +21,28 @@ def ridge_neighbours(
     num_threads: int | None = None,
 ) -> _Csr: ...
 def simd_levels() -> tuple[str, list[str]]: ...
+def item_neighbours(
+    indptr: npt.NDArray[np.int64],
+    indices: npt.NDArray[np.int32],
+    values: npt.NDArray[np.float32],
+    n_items: int,
+    k: int,
+    *,
+    user_power: float = 0.0,
+    source_power: float = 0.5,
+    target_power: float = 0.5,
+    shrinkage: float = 0.0,
+    keep_diagonal: bool = False,
+    num_threads: int | None = None,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.float32]]: ...
+def ranking_metrics(
+    items: npt.NDArray[np.int32],
+    counts: npt.NDArray[np.int32],
+    truth: tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]],
+    gains: npt.NDArray[np.float32] | None,
+    ks: list[int],
+    catalogue: int,
+    *,
+    n_truth: npt.NDArray[np.int64] | None = None,
+    num_threads: int | None = None,
+) -> dict[str, Any]: ...

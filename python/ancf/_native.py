@@ -1,5 +1,19 @@
 """The only module that imports the extension module; everything else imports from here."""
 
-from ancf._core import __version__, resolve_num_threads, ridge_neighbours, simd_levels
+from ancf._core import (
+    __version__,
+    item_neighbours,
+    ranking_metrics,
+    resolve_num_threads,
+    ridge_neighbours,
+    simd_levels,
+)
 
-__all__ = ["__version__", "resolve_num_threads", "ridge_neighbours", "simd_levels"]
+__all__ = [
+    "__version__",
+    "item_neighbours",
+    "ranking_metrics",
+    "resolve_num_threads",
+    "ridge_neighbours",
+    "simd_levels",
+]

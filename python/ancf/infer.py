@@ -200,7 +200,7 @@ class Recommendations:
         parts: list[list[Any]] = [users.tolist(), items.tolist(), scores.tolist(), rank.tolist(), sources.tolist()]
         if self._names is not None:
             columns.insert(2, "name")
-            parts.insert(2, [str(name) for name in self._names[self._answers.positions(items)]])
+            parts.insert(2, [name or "" for name in self._names[self._answers.positions(items)]])
         rows = [list(row) for row in zip(*parts, strict=True)][:_SHOWN_ROWS]
         return _text.table(columns, rows, more=total - len(rows))
 

@@ -9,13 +9,14 @@ for the model file, and, where its score has a part that is not a sum over the h
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ancf import _native, _text
 from ancf.errors import (
+    AncfError,
     InvalidDataError,
     InvalidParameterError,
     ModelFileError,
@@ -25,7 +26,20 @@ from ancf.errors import (
 )
 from ancf.ids import IdMap
 from ancf.infer import Explanation, Filters, Reason, Recommendations, as_sequence, is_one
+from ancf.models._asking import (
+    Histories,
+    Top,
+    check_choice,
+    check_memory,
+    check_n,
+    is_history,
+    merged,
+    objects,
+    pack_histories,
+    row_of,
+)
 from ancf.models._options import Options
+from ancf.models._state import restore, served_state
 
 if TYPE_CHECKING:
     from ancf.interactions import Interactions
@@ -33,20 +47,6 @@ if TYPE_CHECKING:
 _UNKNOWN = ("raise", "popular", "skip")
 
 Rows = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]
-Top = tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.int32]]
-
-
-class Histories(NamedTuple):
-    """Bare histories by positions, the items of each ascending and distinct."""
-
-    indptr: NDArray[np.int64]
-    items: NDArray[np.int32]
-    weights: NDArray[np.float32]
-    times: NDArray[np.int64] | None = None
-
-    def __len__(self) -> int:
-        return len(self.indptr) - 1
-
 
 class Recommender(Options):
     """What every model of ancf can do once it is fitted or loaded.
@@ -68,12 +68,20 @@ class Recommender(Options):
     _user_vectors: NDArray[np.float32]
     _neighbours: Rows | None
     _history: Rows | None
+    _head: str
+    _sharpness: NDArray[np.float32] | None
     _popular_ranker: "_native.Ranker | None"
     num_threads: int | None = None
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
         Recommender.registry[cls.__name__] = cls
+
+    def _refuse(self, keywords: dict[str, Any]) -> None:
+        """Models that need nothing but the table take ``validation=`` like the others, and no misspelt keyword."""
+        for name in keywords:
+            if name != "validation":
+                raise InvalidParameterError(f"{type(self).__name__}.fit has no option {name!r}; options belong to the constructor.")
 
     # ---- what a model provides
 
@@ -133,6 +141,7 @@ class Recommender(Options):
         self.user_ids_, self.item_ids_, self.item_names_ = user_ids, item_ids, item_names
         self._item_vectors, self._user_vectors = item_vectors, user_vectors
         self._neighbours, self._history, self._seen = neighbours, history, seen
+        self._head, self._sharpness = head, sharpness
         self._popular_ranker = None
         self._ranker = ranker
 
@@ -212,7 +221,7 @@ class Recommender(Options):
         unknown = positions < 0
         if unknown.any() and on_unknown == "raise":
             raise self._unknown_users(asked[unknown], len(asked))
-        filters = Filters.of([list(as_sequence(items))] if single and _is_set(items) else items, filter_items, self.item_ids_, asked)
+        filters = Filters.of(items, filter_items, self.item_ids_, asked)
         check_memory(len(asked), min(N, len(self.item_ids_)))
         known = np.flatnonzero(~unknown)
         top = ranker.top_n(
@@ -268,7 +277,7 @@ class Recommender(Options):
         as_lists = (lambda values: None if values is None else [values]) if single else (lambda values: values)
         histories = self._histories(lists, as_lists(weights), as_lists(times), on_unknown)
         asked = np.arange(len(lists))
-        filters = Filters.of([list(as_sequence(items))] if single and _is_set(items) else items, filter_items, self.item_ids_, asked)
+        filters = Filters.of(items, filter_items, self.item_ids_, asked)
         check_memory(len(asked), min(N, len(self.item_ids_)))
         empty = np.diff(histories.indptr) == 0
         if empty.any() and on_unknown == "raise":
@@ -408,14 +417,14 @@ class Recommender(Options):
                 raise self._unknown_users(asked, 1, scoring=True)
             row = int(positions[0])
             score = float(ranker.scores(positions, np.array([target]))[0])
-            vector, weighted = self._user_vectors[row], _row_of(self._history, row)
+            vector, weighted = self._user_vectors[row], row_of(self._history, row)
             bare = self._history_of(row)
         else:
             row = -1
             bare = self._histories([history], None, None, "raise")
             vectors, weighted_rows = self._fold_in(bare)
             score = float(ranker.scores_for(vectors, weighted_rows, np.array([target]))[0])
-            vector, weighted = vectors[0], _row_of(weighted_rows, 0)
+            vector, weighted = vectors[0], row_of(weighted_rows, 0)
         added = np.zeros(len(self.item_ids_)) if weighted is not None or bare is not None else np.empty(0)
         dense = self._dense_contributions(bare, None if row < 0 else row, target)
         base = self._base_contributions(vector, target) if dense is None else {}
@@ -430,10 +439,10 @@ class Recommender(Options):
         spoken = spoken[added[spoken] != 0]
         names = self.item_names_
         reasons = [
-            Reason(raw, None if names is None else str(names[at]), float(added[at]))
+            Reason(raw, None if names is None else names[at], float(added[at]))
             for raw, at in zip(self.item_ids_.values[spoken].tolist(), spoken.tolist(), strict=True)
         ]
-        name = None if names is None else str(names[target])
+        name = None if names is None else names[target]
         return Explanation(user, item, score, reasons, base, name)
 
     def similar_items(self, items: Any, N: int = 10, *, metric: str = "cosine") -> Recommendations:
@@ -469,14 +478,14 @@ class Recommender(Options):
             asked[0] = users.item() if isinstance(users, (np.generic, np.ndarray)) else users
             return asked, np.array([self.user_ids_.position(asked[0])], np.int64)
         sequence = as_sequence(users)
-        asked = np.asarray(sequence) if _is_numeric(sequence) else np.array([*sequence, None], object)[:-1]
+        asked = sequence if isinstance(sequence, np.ndarray) and sequence.dtype.kind in "iu" else objects(sequence)
         return asked, self.user_ids_.positions(sequence)
 
     def _items(self, items: Any, single: bool) -> NDArray[np.int64]:
         sequence = [items.item() if isinstance(items, np.generic) else items] if single else as_sequence(items)
         positions = self.item_ids_.positions(sequence)
         if (positions < 0).any():
-            raise self._unknown_items(np.array([*sequence, None], object)[:-1][positions < 0])
+            raise self._unknown_items(objects(sequence)[positions < 0])
         return positions
 
     def _unknown_users(self, unknown: NDArray[Any], asked: int, scoring: bool = False) -> UnknownUserError:
@@ -519,7 +528,7 @@ class Recommender(Options):
         unknown = positions < 0
         if unknown.any():
             if on_unknown == "raise":
-                raise self._unknown_items(np.array([*joined, None], object)[:-1][unknown])
+                raise self._unknown_items(objects(joined)[unknown])
             rows, positions, values = rows[~unknown], positions[~unknown], values[~unknown]
         stamps = None
         if times is not None:
@@ -546,6 +555,30 @@ class Recommender(Options):
             if len(found):
                 out[at] = values[row][found[0]]
         return out
+
+    # ---- the model file
+
+    def _state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Everything that serving needs, as arrays and a JSON-able dictionary."""
+        self._fitted()
+        arrays, meta = served_state(self)
+        return arrays, {**meta, "options": self.get_params()}
+
+    @classmethod
+    def _from_state(cls, arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Self:
+        """The model that ``_state`` described.
+
+        Raises
+        ------
+        ModelFileError
+            If parts are missing or do not fit each other.
+        """
+        try:
+            model = cls(**meta["options"])
+        except (AncfError, KeyError, TypeError) as error:
+            raise ModelFileError(f"model file: options that {cls.__name__} cannot take ({error}).") from error
+        restore(model, arrays, meta)
+        return model
 
     # ---- popularity, for those of whom nothing is known
 

@@ -4,6 +4,8 @@
 
 mod convert;
 mod enter;
+mod measure;
+mod neighbours;
 mod ridge;
 mod system;
 
@@ -13,6 +15,8 @@ use pyo3::prelude::*;
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    measure::register(module)?;
+    neighbours::register(module)?;
     ridge::register(module)?;
     system::register(module)?;
     Ok(())

@@ -1,3 +1,4 @@
 //! The formula - tables, attention, head.
 
+pub mod neighbours;
 pub mod ridge;

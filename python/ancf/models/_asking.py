@@ -1,0 +1,147 @@
+"""What every question to a model goes through: checks, histories by positions, memory, and lists put together."""
+
+import os
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ancf import _text
+from ancf.errors import InvalidDataError, InvalidParameterError
+from ancf.infer import is_one
+
+Top = tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.int32]]
+
+# Of the memory that the machine can still give, the part that one call may plan to use.
+_SHARE_OF_MEMORY = 0.8
+
+
+class Histories(NamedTuple):
+    """Bare histories by positions, the items of each ascending and distinct."""
+
+    indptr: NDArray[np.int64]
+    items: NDArray[np.int32]
+    weights: NDArray[np.float32]
+    times: NDArray[np.int64] | None = None
+
+    @property
+    def n(self) -> int:
+        """The number of histories."""
+        return len(self.indptr) - 1
+
+
+def check_n(N: Any) -> int:
+    """N as a whole number of at least 1."""
+    if isinstance(N, (int, np.integer)) and not isinstance(N, bool) and 1 <= N < 2**31:
+        return int(N)
+    raise InvalidParameterError(f"N is {N!r}; it must be a whole number of at least 1.")
+
+
+def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    """``value`` is one of the words that ``name`` takes."""
+    if value not in choices:
+        raise InvalidParameterError(f"{name} is {value!r}; it must be {_text.listed(choices)}.")
+
+
+def available_bytes() -> int | None:
+    """The memory this process can still get (machine and control group), or None where nobody tells."""
+    found: list[int] = []
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:  # noqa: PTH123
+            found += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")]
+    except (OSError, ValueError):
+        try:
+            found.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+        except (AttributeError, OSError, ValueError):
+            return None
+    try:
+        with open("/sys/fs/cgroup/memory.max", encoding="ascii") as limit, open("/sys/fs/cgroup/memory.current", encoding="ascii") as used:  # noqa: PTH123
+            found.append(int(limit.read()) - int(used.read()))
+    except (OSError, ValueError):
+        pass
+    return max(0, min(found)) if found else None
+
+
+def check_memory(n_users: int, n: int) -> None:
+    """Refuse lists that would not fit into memory before anything is allocated for them.
+
+    A row takes 8 bytes as position and score, and some 16 more once its raw ids are looked up.
+    """
+    needed = n_users * n * 24
+    if needed < 1 << 28:
+        return
+    available = available_bytes()
+    if available is not None and needed > _SHARE_OF_MEMORY * available:
+        raise InvalidParameterError(
+            f"{n_users:,} lists of {n:,} items need about {needed / 2**30:.1f} GiB; {available / 2**30:.1f} GiB are free. "
+            'Use recommend_all(N, out="recs.parquet") to stream them into a file, a smaller N, or fewer users.'
+        )
+
+
+def merged(m: int, known: NDArray[np.intp], top: Top, others: NDArray[np.intp], rest: Top | None) -> Top:
+    """The lists of the known and of the others in the order asked; ``rest`` None leaves the others empty."""
+    width = max(top[0].shape[1], 0 if rest is None else rest[0].shape[1])
+    items = np.zeros((m, width), np.int32)
+    scores = np.zeros((m, width), np.float32)
+    counts = np.zeros(m, np.int32)
+    for rows, part in ((known, top), (others, rest)):
+        if part is not None and len(rows):
+            items[rows, : part[0].shape[1]] = part[0]
+            scores[rows, : part[1].shape[1]] = part[1]
+            counts[rows] = part[2]
+    return items, scores, counts
+
+
+def is_history(history: Any) -> bool:
+    """Whether this is one history (ids, or a mapping item → weight) rather than several."""
+    if isinstance(history, Mapping):
+        return True
+    if is_one(history):
+        raise InvalidDataError(f"history is {history!r}; give a list of item ids, or a list of such lists.")
+    if isinstance(history, np.ndarray) and history.dtype != object:
+        return history.ndim == 1
+    first = next(iter(history), None)
+    return first is None or is_one(first)
+
+
+def pack_histories(
+    rows: NDArray[np.intp],
+    positions: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    times: NDArray[np.int64] | None,
+    n_rows: int,
+    n_items: int,
+) -> Histories:
+    """Entries in any order as histories: repeated items once, weights summed, the last time kept."""
+    key = rows * max(n_items, 1) + positions
+    order = np.argsort(key, kind="stable")
+    key = key[order]
+    new = np.ones(len(key), bool)
+    np.not_equal(key[1:], key[:-1], out=new[1:])
+    starts = np.flatnonzero(new)
+    group = np.cumsum(new) - 1
+    summed = np.bincount(group, weights=weights[order], minlength=len(starts))
+    indptr = np.zeros(n_rows + 1, np.int64)
+    np.cumsum(np.bincount(rows[order][starts], minlength=n_rows), out=indptr[1:])
+    last = None
+    if times is not None:
+        last = np.maximum.reduceat(times[order], starts) if len(starts) else np.empty(0, np.int64)
+    return Histories(indptr, positions[order][starts].astype(np.int32), summed.astype(np.float32), last)
+
+
+def row_of(rows: Any, row: int) -> tuple[NDArray[np.int32], NDArray[np.float32]] | None:
+    """One row of (indptr, items, weights)."""
+    if rows is None:
+        return None
+    indptr, items, weights = rows
+    part = slice(int(indptr[row]), int(indptr[row + 1]))
+    return items[part], weights[part]
+
+
+def objects(values: Any) -> NDArray[Any]:
+    """Any ids as a 1-D object array, however they look (tuples and strings stay whole)."""
+    listed = values.tolist() if hasattr(values, "tolist") else list(values)
+    array = np.empty(len(listed), object)
+    array[:] = listed
+    return array

@@ -1,0 +1,151 @@
+"""Vectors trained elsewhere, served like any model of ancf: ``from_factors``."""
+
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ancf.errors import InvalidDataError, InvalidParameterError
+from ancf.ids import IdMap
+from ancf.models._asking import Histories
+from ancf.models.base import Recommender, Rows
+
+if TYPE_CHECKING:
+    from ancf.interactions import Interactions
+
+
+def from_factors(
+    user_factors: ArrayLike,
+    item_factors: ArrayLike,
+    interactions: "Interactions | None" = None,
+    user_ids: Any = None,
+    item_ids: Any = None,
+    *,
+    num_threads: int | None = None,
+) -> "Factors":
+    """A recommender over given vectors; the score of a pair is their inner product.
+
+    Parameters
+    ----------
+    user_factors : array (n_users, d), item_factors : array (n_items, d)
+        Finite numbers; taken as float32. A bias is one more factor that is 1 on the other side.
+    interactions : Interactions, optional
+        What each user has already: it is left out of the lists, and counted for ``on_unknown="popular"``.
+        Users and items without vectors are passed over.
+    user_ids, item_ids : sequences of ids, optional
+        The id of each row. Without them a row's id is its number, from 0; or, where ``interactions`` has
+        exactly as many users (items), those ids in ascending order.
+    num_threads : int, optional
+
+    Raises
+    ------
+    InvalidDataError
+        If shapes do not fit or a number is not finite; names the first such row.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> model = from_factors(np.eye(2), np.array([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]]), item_ids=["a", "b", "c"])
+    >>> ids, scores = model.recommend(0, N=2)
+    >>> ids.tolist(), scores.tolist()
+    (['a', 'c'], [1.0, 0.5])
+    """
+    users, items = _table(user_factors, "user_factors"), _table(item_factors, "item_factors")
+    if users.shape[1] != items.shape[1]:
+        raise InvalidDataError(
+            f"user_factors have {users.shape[1]} columns and item_factors {items.shape[1]}; both sides need the same factors."
+        )
+    known_users = None if interactions is None else interactions.user_ids
+    known_items = None if interactions is None else interactions.item_ids
+    user_map = _ids(user_ids, known_users, len(users), "user")
+    item_map = _ids(item_ids, known_items, len(items), "item")
+    seen = (np.zeros(len(users) + 1, np.int64), np.empty(0, np.int32))
+    names = None
+    if interactions is not None:
+        seen = _seen(interactions, user_map, item_map)
+        if interactions.item_names is not None:
+            at = interactions.item_ids.positions(item_map.values)
+            names = np.where(at >= 0, interactions.item_names[at], None)
+    model = Factors(num_threads=num_threads)
+    model._install(
+        user_ids=user_map, item_ids=item_map, item_names=names, seen=seen, item_vectors=items, user_vectors=users
+    )
+    return model
+
+
+class Factors(Recommender):
+    """What ``from_factors`` returns. It cannot be fitted; its vectors were trained elsewhere.
+
+    A bare history is folded in as in implicit alternating least squares (Hu, Koren, Volinsky 2008): the user vector p
+    solves (G/n + H + λI) p = Σ_j w_j q_j with G = Σ_i q_i q_iᵀ over all n items, H = Σ_j w_j q_j q_jᵀ over the history, and
+    λ one thousandth of the mean of the diagonal, which keeps it solvable and has no unit of its own.
+
+    Parameters
+    ----------
+    num_threads : int, optional
+    """
+
+    def __init__(self, *, num_threads: int | None = None) -> None:
+        self.num_threads = num_threads
+
+    def fit(self, interactions: "Interactions", **keywords: Any) -> Self:
+        """Refused: there is nothing to learn."""
+        raise InvalidParameterError("from_factors serves vectors trained elsewhere; it has no fit. Use ancf.ANCF to train.")
+
+    def _fold_in(self, histories: Histories) -> tuple[NDArray[np.float32], Rows | None]:
+        items = self._item_vectors.astype(np.float64)
+        d = items.shape[1]
+        gram = items.T @ items / max(len(items), 1)
+        vectors = np.zeros((histories.n, d), np.float32)
+        for row in range(histories.n):
+            part = slice(int(histories.indptr[row]), int(histories.indptr[row + 1]))
+            had, weights = items[histories.items[part]], histories.weights[part].astype(np.float64)
+            matrix = gram + had.T @ (np.abs(weights)[:, None] * had)
+            scale = float(np.trace(matrix)) / max(d, 1)
+            if scale > 0:
+                vectors[row] = np.linalg.solve(matrix + 1e-3 * scale * np.eye(d), had.T @ weights)
+        return vectors, None
+
+
+def _table(values: ArrayLike, name: str) -> NDArray[np.float32]:
+    try:
+        table = np.ascontiguousarray(values, np.float32)
+    except (TypeError, ValueError) as error:
+        raise InvalidDataError(f"{name}: {error}. Give a table of numbers, one row for each id.") from None
+    if table.ndim != 2 or not table.size:
+        raise InvalidDataError(f"{name} has the shape {table.shape}; give a table with at least one row and one column.")
+    finite = np.isfinite(table).all(axis=1)
+    if not finite.all():
+        rows = np.flatnonzero(~finite)
+        raise InvalidDataError(f"{name}: {len(rows)} rows are not finite (first row {rows[0]}: {table[rows[0]].tolist()[:4]} ...).")
+    return table
+
+
+def _ids(given: Any, known: IdMap | None, n: int, side: str) -> IdMap:
+    if given is not None:
+        ids = given if isinstance(given, IdMap) else IdMap(given)
+        if len(ids) != n:
+            raise InvalidDataError(f"{side}_ids holds {len(ids)} ids for {n} rows of {side}_factors; give one for each row.")
+        return ids
+    if known is not None and len(known) == n:
+        return known
+    if known is not None and known.kind != "int":
+        raise InvalidDataError(
+            f"{side}_factors has {n} rows and interactions {len(known)} {side}s with ids of kind {known.kind}. "
+            f"Say which row is whose with {side}_ids=."
+        )
+    return IdMap(np.arange(n))
+
+
+def _seen(interactions: "Interactions", users: IdMap, items: IdMap) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """The pairs of the table among the rows that have vectors, in the order of the rows."""
+    indptr, columns, _ = interactions.to_csr()
+    row_of = users.positions(interactions.user_ids.values)
+    column_of = items.positions(interactions.item_ids.values)
+    rows = np.repeat(row_of, np.diff(indptr))
+    columns = column_of[columns]
+    held = (rows >= 0) & (columns >= 0)
+    key = np.unique(rows[held] * len(items) + columns[held])
+    new_indptr = np.zeros(len(users) + 1, np.int64)
+    np.cumsum(np.bincount(key // len(items), minlength=len(users)), out=new_indptr[1:])
+    return new_indptr, (key % len(items)).astype(np.int32)

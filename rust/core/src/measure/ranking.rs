@@ -1,0 +1,295 @@
+//! Ranking metrics of ready lists, for many cut-offs in one pass, one value for every user.
+//!
+//! For a user with the wanted items T, the list l₁, l₂, … and gains g (1 for every wanted item unless given):
+//!
+//! ```text
+//! recall@k     |T ∩ l_1..k| / |T|                    precision@k   |T ∩ l_1..k| / k
+//! hit@k        1 if T ∩ l_1..k is not empty          mrr@k         1 / the first rank r ≤ k with l_r ∈ T, else 0
+//! map@k        Σ_{r ≤ k, l_r ∈ T} precision@r / |T|
+//! ndcg@k       Σ_{r ≤ k, l_r ∈ T} g / log2(r + 1)   over the same sum of the min(k, |T|) largest gains
+//! ```
+//!
+//! These are `trec_eval`'s `recall`, `P`, `success`, `recip_rank`, `map_cut` and `ndcg_cut`. |T| counts wanted items that the
+//! model does not know as well: they are `n_wanted - row length` and have gain 1. A user without wanted items gets 0
+//! everywhere; leave such users out. `coverage@k` is the part of the catalogue that stands in at least one list's first k.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rayon::prelude::*;
+
+use crate::runtime::Context;
+use crate::{Error, Result};
+
+/// Lists of positions, `width` to a user, of which `counts[u]` hold something.
+#[derive(Clone, Copy)]
+pub struct Lists<'a> {
+    /// Row-major, users × `width`.
+    pub items: &'a [i32],
+    /// The length of each user's list.
+    pub counts: &'a [i32],
+    /// Places to a row.
+    pub width: usize,
+}
+
+/// What each user wanted.
+#[derive(Clone, Copy)]
+pub struct Wanted<'a> {
+    /// Where each user's items begin; one more than there are users.
+    pub offsets: &'a [i64],
+    /// Positions, rising strictly within a user.
+    pub items: &'a [i32],
+    /// A gain for each item, or none: 1 for all.
+    pub gains: Option<&'a [f32]>,
+    /// How many items each user wanted in all, those that the model does not know included; none: the row's length.
+    pub totals: Option<&'a [i64]>,
+}
+
+/// The metrics with a value for each user, in the order of [`Ranking::values`].
+pub const NAMES: [&str; 6] = ["ndcg", "recall", "precision", "map", "mrr", "hit"];
+
+/// The result of [`ranking_metrics`].
+pub struct Ranking {
+    /// For each cut-off, for each of [`NAMES`], one value for each user.
+    pub values: Vec<Vec<f64>>,
+    /// For each cut-off the part of the catalogue that was listed.
+    pub coverage: Vec<f64>,
+}
+
+/// Users handled by one task.
+const CHUNK: usize = 512;
+
+/// Measures `lists` against `wanted` at every cut-off of `ks`.
+pub fn ranking_metrics(
+    lists: Lists,
+    wanted: Wanted,
+    ks: &[usize],
+    catalogue: usize,
+    context: &Context,
+) -> Result<Ranking> {
+    check(lists, wanted, ks)?;
+    let n_users = lists.counts.len();
+    let deepest = ks.iter().copied().max().unwrap_or(0).min(lists.width);
+    let longest = wanted.offsets.windows(2).map(|pair| (pair[1] - pair[0]) as usize).max().unwrap_or(0);
+    let most = wanted.totals.map_or(longest, |totals| totals.iter().map(|&t| t as usize).max().unwrap_or(0));
+    let depth = ks.iter().copied().max().unwrap_or(0).min(most.max(deepest));
+    let discounts: Vec<f64> = (0..depth.max(deepest)).map(|rank| 1.0 / ((rank + 2) as f64).log2()).collect();
+    let mut ideal = vec![0.0; discounts.len() + 1];
+    for (rank, discount) in discounts.iter().enumerate() {
+        ideal[rank + 1] = ideal[rank] + discount;
+    }
+    let first_seen: Vec<AtomicU32> = (0..catalogue).map(|_| AtomicU32::new(u32::MAX)).collect();
+    let n_columns = ks.len() * NAMES.len();
+    let task = Task { lists, wanted, ks, deepest, discounts: &discounts, ideal: &ideal, first_seen: &first_seen };
+    let parts: Vec<Vec<f64>> = context.pool.install(|| {
+        (0..n_users.div_ceil(CHUNK))
+            .into_par_iter()
+            .map(|chunk| {
+                context.cancel.check()?;
+                let users = chunk * CHUNK..((chunk + 1) * CHUNK).min(n_users);
+                let mut part = vec![0.0; n_columns * users.len()];
+                let mut hits = vec![0.0; deepest];
+                for (at, user) in users.clone().enumerate() {
+                    task.measure(user, &mut hits, &mut part, at, users.len())?;
+                }
+                Ok(part)
+            })
+            .collect::<Result<_>>()
+    })?;
+    let mut values = vec![Vec::with_capacity(n_users); n_columns];
+    for part in &parts {
+        let length = part.len() / n_columns.max(1);
+        for (column, all) in values.iter_mut().enumerate() {
+            all.extend_from_slice(&part[column * length..(column + 1) * length]);
+        }
+    }
+    let coverage = ks
+        .iter()
+        .map(|&k| {
+            let listed = first_seen.iter().filter(|rank| (rank.load(Ordering::Relaxed) as usize) < k).count();
+            if catalogue == 0 { 0.0 } else { listed as f64 / catalogue as f64 }
+        })
+        .collect();
+    Ok(Ranking { values, coverage })
+}
+
+fn check(lists: Lists, wanted: Wanted, ks: &[usize]) -> Result<()> {
+    let bad = |message: String| Err(Error::InvalidData(message));
+    let n_users = lists.counts.len();
+    if lists.items.len() != n_users * lists.width {
+        return bad(format!("{} places for {n_users} lists of {}.", lists.items.len(), lists.width));
+    }
+    if let Some(user) = lists.counts.iter().position(|&c| c < 0 || c as usize > lists.width) {
+        return bad(format!("list {user} says it holds {}; there are {} places.", lists.counts[user], lists.width));
+    }
+    if wanted.offsets.len() != n_users + 1
+        || wanted.offsets.first() != Some(&0)
+        || wanted.offsets.last() != Some(&(wanted.items.len() as i64))
+        || wanted.offsets.windows(2).any(|pair| pair[0] > pair[1])
+    {
+        return bad(format!("the offsets of the wanted items do not describe {n_users} users."));
+    }
+    if wanted.gains.is_some_and(|gains| gains.len() != wanted.items.len()) {
+        return bad("gains and wanted items differ in number.".into());
+    }
+    if let Some(at) = wanted.gains.and_then(|gains| gains.iter().position(|g| !g.is_finite() || *g < 0.0)) {
+        return bad(format!("the gain of wanted item {at} is not a finite number of at least 0."));
+    }
+    if let Some(totals) = wanted.totals
+        && (totals.len() != n_users
+            || totals.iter().zip(wanted.offsets.windows(2)).any(|(&t, pair)| t < pair[1] - pair[0]))
+    {
+        return bad("a user wants fewer items in all than are named.".into());
+    }
+    if ks.is_empty() || ks.contains(&0) {
+        return Err(Error::InvalidParameter("cut-offs must be whole numbers of at least 1.".into()));
+    }
+    for user in 0..n_users {
+        let row = &wanted.items[wanted.offsets[user] as usize..wanted.offsets[user + 1] as usize];
+        if row.windows(2).any(|pair| pair[0] >= pair[1]) {
+            return bad(format!("the wanted items of user {user} do not rise."));
+        }
+    }
+    Ok(())
+}
+
+struct Task<'a> {
+    lists: Lists<'a>,
+    wanted: Wanted<'a>,
+    ks: &'a [usize],
+    deepest: usize,
+    discounts: &'a [f64],
+    ideal: &'a [f64],
+    first_seen: &'a [AtomicU32],
+}
+
+impl Task<'_> {
+    /// All metrics of one user into place `at` of each column of `part` (columns of `length`).
+    fn measure(&self, user: usize, hits: &mut [f64], part: &mut [f64], at: usize, length: usize) -> Result<()> {
+        let start = user * self.lists.width;
+        let list = &self.lists.items[start..start + (self.lists.counts[user] as usize).min(self.deepest)];
+        let (from, to) = (self.wanted.offsets[user] as usize, self.wanted.offsets[user + 1] as usize);
+        let row = &self.wanted.items[from..to];
+        let total = self.wanted.totals.map_or(row.len(), |totals| totals[user] as usize);
+        for (rank, &item) in list.iter().enumerate() {
+            let Some(first) = usize::try_from(item).ok().and_then(|item| self.first_seen.get(item)) else {
+                return Err(Error::InvalidData(format!(
+                    "list {user} names item {item}; the catalogue has {}.",
+                    self.first_seen.len()
+                )));
+            };
+            if first.load(Ordering::Relaxed) > rank as u32 {
+                first.fetch_min(rank as u32, Ordering::Relaxed);
+            }
+            hits[rank] = self.gain(row, from, item);
+        }
+        // With gains the ideal order is the user's own; without, the first min(k, total) discounts.
+        let best: Option<Vec<f64>> = self.wanted.gains.map(|gains| {
+            let mut best: Vec<f64> = gains[from..to].iter().map(|&g| f64::from(g)).collect();
+            best.resize(total, 1.0);
+            best.sort_unstable_by(|a, b| b.total_cmp(a));
+            best
+        });
+        for (which, &k) in self.ks.iter().enumerate() {
+            let (mut found, mut dcg, mut precisions, mut reciprocal) = (0.0, 0.0, 0.0, 0.0);
+            for (rank, &gain) in hits[..list.len().min(k)].iter().enumerate() {
+                if gain >= 0.0 {
+                    found += 1.0;
+                    dcg += gain * self.discounts[rank];
+                    precisions += found / (rank + 1) as f64;
+                    if reciprocal == 0.0 {
+                        reciprocal = 1.0 / (rank + 1) as f64;
+                    }
+                }
+            }
+            let ideal = best.as_ref().map_or_else(
+                || self.ideal[k.min(total)],
+                |best| best.iter().zip(self.discounts).take(k).map(|(gain, discount)| gain * discount).sum(),
+            );
+            let over = |value: f64, whole: f64| if whole > 0.0 { value / whole } else { 0.0 };
+            let wanted = total as f64;
+            let values = [
+                over(dcg, ideal),
+                over(found, wanted),
+                found / k as f64,
+                over(precisions, wanted),
+                reciprocal,
+                if found > 0.0 { 1.0 } else { 0.0 },
+            ];
+            for (name, value) in values.into_iter().enumerate() {
+                part[(which * NAMES.len() + name) * length + at] = value;
+            }
+        }
+        Ok(())
+    }
+
+    /// The gain of an item of the list, or -1 where it is not wanted.
+    fn gain(&self, row: &[i32], from: usize, item: i32) -> f64 {
+        // Most users want a handful of items: looking at all of them at once beats a search.
+        let at = if row.len() <= 16 {
+            if row.iter().map(|&each| u32::from(each == item)).sum::<u32>() > 0 {
+                self.wanted.gains.and_then(|_| row.iter().position(|&each| each == item)).unwrap_or(0)
+            } else {
+                return -1.0;
+            }
+        } else {
+            match row.binary_search(&item) {
+                Ok(at) => at,
+                Err(_) => return -1.0,
+            }
+        };
+        self.wanted.gains.map_or(1.0, |gains| f64::from(gains[from + at]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(ranking: &Ranking, which: usize, name: &str, user: usize) -> f64 {
+        let at = NAMES.iter().position(|each| *each == name).unwrap();
+        ranking.values[which * NAMES.len() + at][user]
+    }
+
+    #[test]
+    fn values_are_those_computed_by_hand() {
+        // User 0 wants 2, 5 and one unknown item and is shown 5, 1, 2; user 1 wants 0 and is shown nothing.
+        let lists = Lists { items: &[5, 1, 2, 0, 0, 0], counts: &[3, 0], width: 3 };
+        let wanted = Wanted { offsets: &[0, 2, 3], items: &[2, 5, 0], gains: None, totals: Some(&[3, 1]) };
+        let context = Context::new(Some(2)).unwrap();
+        let got = ranking_metrics(lists, wanted, &[1, 3, 10], 10, &context).unwrap();
+        let third = 1.0 / 3.0;
+        assert_eq!(value(&got, 0, "recall", 0), third);
+        assert_eq!(value(&got, 1, "recall", 0), 2.0 / 3.0);
+        assert_eq!(value(&got, 2, "precision", 0), 0.2);
+        assert_eq!(value(&got, 1, "map", 0), (1.0 + 2.0 / 3.0) / 3.0);
+        assert_eq!(value(&got, 1, "mrr", 0), 1.0);
+        let ideal = 1.0 + 1.0 / 3f64.log2() + 0.5;
+        assert!((value(&got, 2, "ndcg", 0) - 1.5 / ideal).abs() < 1e-15);
+        for name in NAMES {
+            assert_eq!(value(&got, 1, name, 1), 0.0);
+        }
+        assert_eq!(got.coverage, [0.1, 0.3, 0.3]);
+    }
+
+    #[test]
+    fn gains_weigh_the_ranks() {
+        let lists = Lists { items: &[3, 1], counts: &[2], width: 2 };
+        let wanted = Wanted { offsets: &[0, 2], items: &[1, 3], gains: Some(&[4.0, 1.0]), totals: None };
+        let got = ranking_metrics(lists, wanted, &[2], 4, &Context::new(Some(1)).unwrap()).unwrap();
+        let discount = 1.0 / 3f64.log2();
+        assert!((value(&got, 0, "ndcg", 0) - (1.0 + 4.0 * discount) / (4.0 + discount)).abs() < 1e-15);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let context = Context::new(Some(1)).unwrap();
+        let lists = Lists { items: &[7], counts: &[1], width: 1 };
+        let wanted = Wanted { offsets: &[0, 1], items: &[0], gains: None, totals: None };
+        assert!(ranking_metrics(lists, wanted, &[1], 7, &context).is_err());
+        assert!(ranking_metrics(lists, wanted, &[0], 8, &context).is_err());
+        assert!(ranking_metrics(Lists { counts: &[2], ..lists }, wanted, &[1], 8, &context).is_err());
+        assert!(ranking_metrics(lists, Wanted { totals: Some(&[0]), ..wanted }, &[1], 8, &context).is_err());
+        let falling = Wanted { offsets: &[0, 2], items: &[1, 1], ..wanted };
+        assert!(ranking_metrics(lists, falling, &[1], 8, &context).is_err());
+    }
+}
