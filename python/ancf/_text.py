@@ -35,7 +35,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], more: int = 0) 
     return "\n".join(lines)
 
 
-def listed(values: Sequence[Any], most: int = 5) -> str:
+def listed(values: Any, most: int = 5) -> str:
     """The first few values as they would be typed, and how many more there are.
 
     >>> listed(["a", 7, 8], most=2)

@@ -410,7 +410,7 @@ def pack(rows: list[NDArray[np.int32]]) -> tuple[NDArray[np.int64], NDArray[np.i
 def _is_mask(items: Any) -> bool:
     dtype = getattr(items, "dtype", None)
     if dtype is not None:
-        return bool(dtype == bool)
+        return getattr(dtype, "kind", "") == "b"
     return isinstance(items, (list, tuple)) and bool(items) and all(isinstance(each, bool) for each in items)
 
 
@@ -421,7 +421,7 @@ def _is_nested(items: Any) -> bool:
 
 
 def _known(values: Any, ids: IdMap, name: str, all_may_be_unknown: bool = False) -> NDArray[np.int64]:
-    """The positions of the known among these ids, ascending; an item that is new to the model cannot be listed anyway."""
+    """The positions of the known among these ids, ascending; an item new to the model cannot be listed anyway."""
     sequence = [values] if is_one(values) else as_sequence(values)
     if any(each is None or each != each for each in (sequence.tolist() if hasattr(sequence, "tolist") else sequence)):
         raise InvalidDataError(f"{name}: an id is missing (None or NaN). Leave it out.")

@@ -2,14 +2,16 @@
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ancf import _text
-from ancf.errors import InvalidDataError, InvalidParameterError
-from ancf.infer import is_one
+from ancf.errors import InvalidDataError, InvalidParameterError, UnknownItemError
+from ancf.ids import IdMap
+from ancf.infer import as_sequence, is_one
 
 Top = tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.int32]]
 
@@ -48,16 +50,16 @@ def available_bytes() -> int | None:
     """The memory this process can still get (machine and control group), or None where nobody tells."""
     found: list[int] = []
     try:
-        with open("/proc/meminfo", encoding="ascii") as lines:  # noqa: PTH123
-            found += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")]
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        found += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")]
     except (OSError, ValueError):
         try:
             found.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
         except (AttributeError, OSError, ValueError):
             return None
     try:
-        with open("/sys/fs/cgroup/memory.max", encoding="ascii") as limit, open("/sys/fs/cgroup/memory.current", encoding="ascii") as used:  # noqa: PTH123
-            found.append(int(limit.read()) - int(used.read()))
+        group = Path("/sys/fs/cgroup")
+        found.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
     except (OSError, ValueError):
         pass
     return max(0, min(found)) if found else None
@@ -74,7 +76,8 @@ def check_memory(n_users: int, n: int) -> None:
     available = available_bytes()
     if available is not None and needed > _SHARE_OF_MEMORY * available:
         raise InvalidParameterError(
-            f"{n_users:,} lists of {n:,} items need about {needed / 2**30:.1f} GiB; {available / 2**30:.1f} GiB are free. "
+            f"{n_users:,} lists of {n:,} items need about {needed / 2**30:.1f} GiB; "
+            f"{available / 2**30:.1f} GiB are free. "
             'Use recommend_all(N, out="recs.parquet") to stream them into a file, a smaller N, or fewer users.'
         )
 
@@ -145,3 +148,56 @@ def objects(values: Any) -> NDArray[Any]:
     array = np.empty(len(listed), object)
     array[:] = listed
     return array
+
+
+def unknown_items(unknown: NDArray[Any], ids: IdMap) -> UnknownItemError:
+    """The error that names these ids."""
+    hint = ids.hint(unknown[0])
+    what = (
+        f"item {_text.listed(unknown)} was"
+        if len(unknown) == 1
+        else f"{len(unknown)} items ({_text.listed(unknown)}) were"
+    )
+    return UnknownItemError(f"{what} not in training{f' ({hint})' if hint else ''}. Leave such items out.")
+
+
+def read_histories(lists: list[Any], weights: Any, times: Any, ids: IdMap, on_unknown: str) -> Histories:
+    """Raw histories as positions: the items of each ascending, weights of repeated items summed, last time kept."""
+    lengths = np.zeros(len(lists), np.int64)
+    raw: list[Any] = []
+    given: list[NDArray[np.float64]] = []
+    for row, each in enumerate(lists):
+        sequence = list(each) if isinstance(each, (Mapping, set)) else as_sequence(each)
+        lengths[row] = len(sequence)
+        raw.append(sequence.tolist() if hasattr(sequence, "tolist") else list(sequence))
+        if isinstance(each, Mapping):
+            given.append(np.array(list(each.values()), np.float64))
+        elif weights is not None:
+            given.append(np.asarray(weights[row], np.float64))
+        else:
+            given.append(np.ones(len(sequence)))
+        if given[-1].shape != (len(sequence),):
+            raise InvalidDataError(
+                f"history {row}: {given[-1].size} weights for {len(sequence)} items; give one for each."
+            )
+    joined = [item for part in raw for item in part]
+    positions = ids.positions(joined)
+    rows = np.repeat(np.arange(len(lists)), lengths)
+    values = np.concatenate(given) if given else np.empty(0)
+    bad = np.flatnonzero(~np.isfinite(values))
+    if len(bad):
+        raise InvalidDataError(
+            f"history {rows[bad[0]]}: the weight of {joined[bad[0]]!r} is {values[bad[0]]}; it must be finite."
+        )
+    unknown = positions < 0
+    if unknown.any():
+        if on_unknown == "raise":
+            raise unknown_items(objects(joined)[unknown], ids)
+        rows, positions, values = rows[~unknown], positions[~unknown], values[~unknown]
+    stamps = None
+    if times is not None:
+        from ancf.interactions import _seconds
+
+        parts = [_seconds(each, len(part)) for each, part in zip(times, raw, strict=True)]
+        stamps = (np.concatenate(parts) if parts else np.empty(0, np.int64))[~unknown]
+    return pack_histories(rows, positions, values, stamps, len(lists), len(ids))

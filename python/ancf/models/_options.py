@@ -1,4 +1,4 @@
-"""Constructor manners: keyword-only options that are stored as given, found again by name, and never misspelt silently."""
+"""Constructor manners: options by name, stored as given, found again by name, and never misspelt silently."""
 
 import functools
 import inspect
@@ -10,7 +10,7 @@ from ancf.errors import InvalidParameterError
 
 
 class Options:
-    """``get_params``, ``set_params`` and cloning as scikit-learn expects them, for classes whose constructor only stores."""
+    """``get_params``, ``set_params`` and cloning as scikit-learn expects them; the constructor only stores."""
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)

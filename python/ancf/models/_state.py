@@ -35,8 +35,7 @@ def served_state(model: "Recommender") -> tuple[Arrays, dict[str, Any]]:
     if model._sharpness is not None:
         arrays["sharpness"] = model._sharpness
     if model._neighbours is not None:
-        for name, part in zip(("indptr", "items", "values"), model._neighbours, strict=True):
-            arrays[f"neighbours.{name}"] = part
+        arrays["neighbours.indptr"], arrays["neighbours.items"], arrays["neighbours.values"] = model._neighbours
     if model._history is not None:
         arrays["history.weights"] = model._history[2]
         if not _same_pattern(model._history, model._seen):
@@ -54,13 +53,20 @@ def restore(model: "Recommender", arrays: Arrays, meta: dict[str, Any]) -> None:
     """
     try:
         user_ids, item_ids = (
-            IdMap.from_state({name.removeprefix(f"{side}."): part for name, part in arrays.items() if name.startswith(f"{side}.")}, meta[side])
+            IdMap.from_state(
+                {name.removeprefix(f"{side}."): part for name, part in arrays.items() if name.startswith(f"{side}.")},
+                meta[side],
+            )
             for side in ("user_ids", "item_ids")
         )
         seen = (arrays["seen.indptr"], arrays["seen.items"])
         history = neighbours = names = None
         if "history.weights" in arrays:
-            history = (arrays.get("history.indptr", seen[0]), arrays.get("history.items", seen[1]), arrays["history.weights"])
+            history = (
+                arrays.get("history.indptr", seen[0]),
+                arrays.get("history.items", seen[1]),
+                arrays["history.weights"],
+            )
         if "neighbours.indptr" in arrays:
             neighbours = (arrays["neighbours.indptr"], arrays["neighbours.items"], arrays["neighbours.values"])
         if "item_names.offsets" in arrays:
@@ -106,7 +112,13 @@ def _packed(names: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
 
 
 def _unpacked(offsets: NDArray[Any], joined: NDArray[Any]) -> NDArray[Any]:
-    if offsets.dtype != np.int64 or joined.dtype != np.uint8 or offsets.ndim != 1 or joined.ndim != 1 or not len(offsets):
+    if (
+        offsets.dtype != np.int64
+        or joined.dtype != np.uint8
+        or offsets.ndim != 1
+        or joined.ndim != 1
+        or not len(offsets)
+    ):
         raise ValueError("names need int64 offsets and uint8 bytes")
     if offsets[0] != 0 or offsets[-1] != len(joined) or (np.diff(offsets) < 0).any():
         raise ValueError("the offsets of the names do not fit their bytes")

@@ -1,18 +1,17 @@
 """The contract of every recommender: one scorer, raw ids in and out, the same answers by every way.
 
 A model learns in ``fit`` and ends with ``_install``: ids, what each user has seen, and a ``Ranker``, the one scorer of
-the Rust core that ``recommend``, ``recommend_all``, ``predict``, ``explain`` and the evaluation all ask, so that a pair has the
-same bits everywhere. What a model adds is small: ``fit``, ``_fold_in`` for bare histories, ``_state``/``_from_state``
-for the model file, and, where its score has a part that is not a sum over the history, ``_base_contributions``.
+the Rust core that ``recommend``, ``recommend_all``, ``predict``, ``explain`` and the evaluation all ask, so that a pair
+has the same bits everywhere. What a model adds is small: ``fit``, ``_fold_in`` for bare histories, and for
+``explain`` either ``_dense_contributions`` (what each item of the history adds) or ``_base_contributions``.
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from ancf import _native, _text
 from ancf.errors import (
@@ -21,11 +20,10 @@ from ancf.errors import (
     InvalidParameterError,
     ModelFileError,
     NotFittedError,
-    UnknownItemError,
     UnknownUserError,
 )
 from ancf.ids import IdMap
-from ancf.infer import Explanation, Filters, Reason, Recommendations, as_sequence, is_one
+from ancf.infer import Explanation, Filters, Recommendations, as_sequence, is_one
 from ancf.models._asking import (
     Histories,
     Top,
@@ -35,9 +33,10 @@ from ancf.models._asking import (
     is_history,
     merged,
     objects,
-    pack_histories,
-    row_of,
+    read_histories,
+    unknown_items,
 )
+from ancf.models._explain import explain
 from ancf.models._options import Options
 from ancf.models._state import restore, served_state
 
@@ -47,6 +46,7 @@ if TYPE_CHECKING:
 _UNKNOWN = ("raise", "popular", "skip")
 
 Rows = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]
+
 
 class Recommender(Options):
     """What every model of ancf can do once it is fitted or loaded.
@@ -81,7 +81,9 @@ class Recommender(Options):
         """Models that need nothing but the table take ``validation=`` like the others, and no misspelt keyword."""
         for name in keywords:
             if name != "validation":
-                raise InvalidParameterError(f"{type(self).__name__}.fit has no option {name!r}; options belong to the constructor.")
+                raise InvalidParameterError(
+                    f"{type(self).__name__}.fit has no option {name!r}; options belong to the constructor."
+                )
 
     # ---- what a model provides
 
@@ -99,7 +101,9 @@ class Recommender(Options):
         """What in the score of the dense part does not come from single items of the history."""
         if not self._item_vectors.shape[1]:
             return {}
-        return {"the user's factors": float(np.dot(vector.astype(np.float64), self._item_vectors[item].astype(np.float64)))}
+        return {
+            "the user's factors": float(np.dot(vector.astype(np.float64), self._item_vectors[item].astype(np.float64)))
+        }
 
     def _dense_contributions(self, histories: Histories, user: int | None, item: int) -> NDArray[np.float64] | None:
         """What each item of one history adds to the dense part; None where it cannot be told (then see above)."""
@@ -206,7 +210,8 @@ class Recommender(Options):
         """
         # One known user without lists of items is answered on this short path; it is what a shop waits for.
         ranker = self._ranker
-        if ranker is not None and items is None and filter_items is None and type(N) is int and N > 0:
+        plain = items is None and filter_items is None and on_unknown in _UNKNOWN
+        if ranker is not None and plain and type(N) is int and N > 0:
             kind = type(users)
             if kind is str or kind is int:
                 user = self.user_ids_.position(users)
@@ -320,8 +325,8 @@ class Recommender(Options):
         ----------
         N : int, at least 1
         out : path ending in .parquet, .csv or .jsonl, optional
-            Written as the lists are found, with memory that does not depend on the number of users. The file appears when it is
-            complete; an interrupted call leaves none.
+            Written as the lists are found, with memory that does not depend on the number of users. The file appears
+            when it is complete; an interrupted call leaves none.
         items, filter_items, filter_already_liked_items
             As in ``recommend``.
         resume : bool
@@ -343,7 +348,9 @@ class Recommender(Options):
         if out is not None:
             from ancf.stream import stream_all
 
-            return stream_all(self, N, Path(out), filter_already_liked_items, items, filter_items, resume, show_progress)
+            return stream_all(
+                self, N, Path(out), filter_already_liked_items, items, filter_items, resume, show_progress
+            )
         if resume:
             raise InvalidParameterError("resume=True needs out=, the file whose parts are to be taken up.")
         users = self.user_ids_.values
@@ -384,7 +391,8 @@ class Recommender(Options):
             user_positions, item_positions = np.broadcast_arrays(user_positions, item_positions)
         elif len(user_positions) != len(item_positions):
             raise InvalidDataError(
-                f"predict: {len(user_positions)} users stand beside {len(item_positions)} items; give pairs of the same length."
+                f"predict: {len(user_positions)} users stand beside {len(item_positions)} items; "
+                "give pairs of the same length."
             )
         scores = ranker.scores(np.ascontiguousarray(user_positions), np.ascontiguousarray(item_positions))
         return float(scores[0]) if one_user and one_item else scores
@@ -407,43 +415,7 @@ class Recommender(Options):
         ------
         UnknownUserError, UnknownItemError
         """
-        ranker = self._fitted()
-        if (user is None) == (history is None):
-            raise InvalidParameterError("explain takes a user and an item, or history= and item=.")
-        target = int(self._items(item, True)[0])
-        if history is None:
-            asked, positions = self._users(user, True)
-            if positions[0] < 0:
-                raise self._unknown_users(asked, 1, scoring=True)
-            row = int(positions[0])
-            score = float(ranker.scores(positions, np.array([target]))[0])
-            vector, weighted = self._user_vectors[row], row_of(self._history, row)
-            bare = self._history_of(row)
-        else:
-            row = -1
-            bare = self._histories([history], None, None, "raise")
-            vectors, weighted_rows = self._fold_in(bare)
-            score = float(ranker.scores_for(vectors, weighted_rows, np.array([target]))[0])
-            vector, weighted = vectors[0], row_of(weighted_rows, 0)
-        added = np.zeros(len(self.item_ids_)) if weighted is not None or bare is not None else np.empty(0)
-        dense = self._dense_contributions(bare, None if row < 0 else row, target)
-        base = self._base_contributions(vector, target) if dense is None else {}
-        spoken = np.zeros(0, np.int32)
-        if dense is not None:
-            added[bare.items] += dense
-            spoken = bare.items
-        if weighted is not None and self._neighbours is not None:
-            items, weights = weighted
-            added[items] += weights.astype(np.float64) * self._neighbour_values(items, target)
-            spoken = np.union1d(spoken, items)
-        spoken = spoken[added[spoken] != 0]
-        names = self.item_names_
-        reasons = [
-            Reason(raw, None if names is None else names[at], float(added[at]))
-            for raw, at in zip(self.item_ids_.values[spoken].tolist(), spoken.tolist(), strict=True)
-        ]
-        name = None if names is None else names[target]
-        return Explanation(user, item, score, reasons, base, name)
+        return explain(self, user, item, history)
 
     def similar_items(self, items: Any, N: int = 10, *, metric: str = "cosine") -> Recommendations:
         """The N items most like each given item, itself left out; see ``ancf.similar``."""
@@ -485,76 +457,29 @@ class Recommender(Options):
         sequence = [items.item() if isinstance(items, np.generic) else items] if single else as_sequence(items)
         positions = self.item_ids_.positions(sequence)
         if (positions < 0).any():
-            raise self._unknown_items(objects(sequence)[positions < 0])
+            raise unknown_items(objects(sequence)[positions < 0], self.item_ids_)
         return positions
 
     def _unknown_users(self, unknown: NDArray[Any], asked: int, scoring: bool = False) -> UnknownUserError:
         hint = self.user_ids_.hint(unknown[0])
-        what = f"user {_text.listed(unknown)} was" if len(unknown) == 1 else f"{len(unknown)} of {asked} users ({_text.listed(unknown)}) were"
+        what = (
+            f"user {_text.listed(unknown)} was"
+            if len(unknown) == 1
+            else f"{len(unknown)} of {asked} users ({_text.listed(unknown)}) were"
+        )
         way = "" if scoring else ' or choose on_unknown="popular" or "skip"'
         return UnknownUserError(
             f"{what} not in training{f' ({hint})' if hint else ''}. Use recommend_for_history with the purchases{way}."
         )
 
-    def _unknown_items(self, unknown: NDArray[Any]) -> UnknownItemError:
-        hint = self.item_ids_.hint(unknown[0])
-        what = f"item {_text.listed(unknown)} was" if len(unknown) == 1 else f"{len(unknown)} items ({_text.listed(unknown)}) were"
-        return UnknownItemError(f"{what} not in training{f' ({hint})' if hint else ''}. Leave such items out.")
-
     def _histories(self, lists: list[Any], weights: Any, times: Any, on_unknown: str) -> Histories:
-        """Raw histories as positions: the items of each ascending, weights of repeated items summed, last time kept."""
-        lengths = np.zeros(len(lists), np.int64)
-        raw: list[Any] = []
-        given: list[NDArray[np.float64]] = []
-        for row, each in enumerate(lists):
-            sequence = list(each) if isinstance(each, (Mapping, set)) else as_sequence(each)
-            lengths[row] = len(sequence)
-            raw.append(sequence.tolist() if hasattr(sequence, "tolist") else list(sequence))
-            if isinstance(each, Mapping):
-                given.append(np.array(list(each.values()), np.float64))
-            elif weights is not None:
-                given.append(np.asarray(weights[row], np.float64))
-            else:
-                given.append(np.ones(len(sequence)))
-            if given[-1].shape != (len(sequence),):
-                raise InvalidDataError(f"history {row}: {given[-1].size} weights for {len(sequence)} items; give one for each.")
-        joined = [item for part in raw for item in part]
-        positions = self.item_ids_.positions(joined)
-        rows = np.repeat(np.arange(len(lists)), lengths)
-        values = np.concatenate(given) if given else np.empty(0)
-        bad = np.flatnonzero(~np.isfinite(values))
-        if len(bad):
-            raise InvalidDataError(f"history {rows[bad[0]]}: the weight of {joined[bad[0]]!r} is {values[bad[0]]}; it must be finite.")
-        unknown = positions < 0
-        if unknown.any():
-            if on_unknown == "raise":
-                raise self._unknown_items(objects(joined)[unknown])
-            rows, positions, values = rows[~unknown], positions[~unknown], values[~unknown]
-        stamps = None
-        if times is not None:
-            from ancf.interactions import _seconds
-
-            parts = [_seconds(each, len(part)) for each, part in zip(times, raw, strict=True)]
-            stamps = (np.concatenate(parts) if parts else np.empty(0, np.int64))[~unknown]
-        return pack_histories(rows, positions, values, stamps, len(lists), len(self.item_ids_))
+        return read_histories(lists, weights, times, self.item_ids_, on_unknown)
 
     def _history_of(self, row: int) -> Histories:
         """What a user of the training table has had; weights as served where the model keeps them, else 1."""
         start, end = self._seen[0][row], self._seen[0][row + 1]
         items = self._seen[1][start:end]
         return Histories(np.array([0, len(items)], np.int64), items, np.ones(len(items), np.float32))
-
-    def _neighbour_values(self, sources: NDArray[np.int32], target: int) -> NDArray[np.float64]:
-        """What each of these history items adds to the target through the sparse part, before its weight."""
-        assert self._neighbours is not None
-        indptr, items, values = self._neighbours
-        out = np.zeros(len(sources))
-        for at, source in enumerate(sources.tolist()):
-            row = slice(indptr[source], indptr[source + 1])
-            found = np.flatnonzero(items[row] == target)
-            if len(found):
-                out[at] = values[row][found[0]]
-        return out
 
     # ---- the model file
 
@@ -602,5 +527,7 @@ class Recommender(Options):
         if single:
             n = int(counts[0])
             source = sources if isinstance(sources, str) else sources[0]
-            return Recommendations(asked[0], self.item_ids_, items[0, :n], scores[0, :n], None, source, self.item_names_, True)
+            return Recommendations(
+                asked[0], self.item_ids_, items[0, :n], scores[0, :n], None, source, self.item_names_, True
+            )
         return Recommendations(asked, self.item_ids_, items, scores, counts, sources, self.item_names_)

@@ -53,7 +53,8 @@ def from_factors(
     users, items = _table(user_factors, "user_factors"), _table(item_factors, "item_factors")
     if users.shape[1] != items.shape[1]:
         raise InvalidDataError(
-            f"user_factors have {users.shape[1]} columns and item_factors {items.shape[1]}; both sides need the same factors."
+            f"user_factors have {users.shape[1]} columns and item_factors {items.shape[1]}; "
+            "both sides need the same factors."
         )
     known_users = None if interactions is None else interactions.user_ids
     known_items = None if interactions is None else interactions.item_ids
@@ -65,7 +66,7 @@ def from_factors(
         seen = _seen(interactions, user_map, item_map)
         if interactions.item_names is not None:
             at = interactions.item_ids.positions(item_map.values)
-            names = np.where(at >= 0, interactions.item_names[at], None)
+            names = np.where(at >= 0, interactions.item_names[at], np.array(None, object))
     model = Factors(num_threads=num_threads)
     model._install(
         user_ids=user_map, item_ids=item_map, item_names=names, seen=seen, item_vectors=items, user_vectors=users
@@ -77,8 +78,8 @@ class Factors(Recommender):
     """What ``from_factors`` returns. It cannot be fitted; its vectors were trained elsewhere.
 
     A bare history is folded in as in implicit alternating least squares (Hu, Koren, Volinsky 2008): the user vector p
-    solves (G/n + H + λI) p = Σ_j w_j q_j with G = Σ_i q_i q_iᵀ over all n items, H = Σ_j w_j q_j q_jᵀ over the history, and
-    λ one thousandth of the mean of the diagonal, which keeps it solvable and has no unit of its own.
+    solves (G/n + H + λI) p = Σ_j w_j q_j with G = Σ_i q_i q_iᵀ over all n items, H = Σ_j w_j q_j q_jᵀ over the history,
+    and λ one thousandth of the mean of the diagonal, which keeps it solvable and has no unit of its own.
 
     Parameters
     ----------
@@ -90,7 +91,9 @@ class Factors(Recommender):
 
     def fit(self, interactions: "Interactions", **keywords: Any) -> Self:
         """Refused: there is nothing to learn."""
-        raise InvalidParameterError("from_factors serves vectors trained elsewhere; it has no fit. Use ancf.ANCF to train.")
+        raise InvalidParameterError(
+            "from_factors serves vectors trained elsewhere; it has no fit. Use ancf.ANCF to train."
+        )
 
     def _fold_in(self, histories: Histories) -> tuple[NDArray[np.float32], Rows | None]:
         items = self._item_vectors.astype(np.float64)
@@ -113,11 +116,15 @@ def _table(values: ArrayLike, name: str) -> NDArray[np.float32]:
     except (TypeError, ValueError) as error:
         raise InvalidDataError(f"{name}: {error}. Give a table of numbers, one row for each id.") from None
     if table.ndim != 2 or not table.size:
-        raise InvalidDataError(f"{name} has the shape {table.shape}; give a table with at least one row and one column.")
+        raise InvalidDataError(
+            f"{name} has the shape {table.shape}; give a table with at least one row and one column."
+        )
     finite = np.isfinite(table).all(axis=1)
     if not finite.all():
         rows = np.flatnonzero(~finite)
-        raise InvalidDataError(f"{name}: {len(rows)} rows are not finite (first row {rows[0]}: {table[rows[0]].tolist()[:4]} ...).")
+        raise InvalidDataError(
+            f"{name}: {len(rows)} rows are not finite (first row {rows[0]}: {table[rows[0]].tolist()[:4]} ...)."
+        )
     return table
 
 
@@ -125,7 +132,9 @@ def _ids(given: Any, known: IdMap | None, n: int, side: str) -> IdMap:
     if given is not None:
         ids = given if isinstance(given, IdMap) else IdMap(given)
         if len(ids) != n:
-            raise InvalidDataError(f"{side}_ids holds {len(ids)} ids for {n} rows of {side}_factors; give one for each row.")
+            raise InvalidDataError(
+                f"{side}_ids holds {len(ids)} ids for {n} rows of {side}_factors; give one for each row."
+            )
         return ids
     if known is not None and len(known) == n:
         return known
@@ -143,9 +152,9 @@ def _seen(interactions: "Interactions", users: IdMap, items: IdMap) -> tuple[NDA
     row_of = users.positions(interactions.user_ids.values)
     column_of = items.positions(interactions.item_ids.values)
     rows = np.repeat(row_of, np.diff(indptr))
-    columns = column_of[columns]
-    held = (rows >= 0) & (columns >= 0)
-    key = np.unique(rows[held] * len(items) + columns[held])
+    targets = column_of[columns]
+    held = (rows >= 0) & (targets >= 0)
+    key = np.unique(rows[held] * len(items) + targets[held])
     new_indptr = np.zeros(len(users) + 1, np.int64)
     np.cumsum(np.bincount(key // len(items), minlength=len(users)), out=new_indptr[1:])
     return new_indptr, (key % len(items)).astype(np.int32)

@@ -3,8 +3,8 @@
     c_ji = P_ji / (D_j^½ · D_i^½ + shrinkage),   P_ji = Σ_u w_uj w_ui,   D_j = Σ_u w_uj²
     score(u, i) = Σ_{j ∈ N(u)} w_uj · c_ji        over the k strongest targets i of each j
 
-Cosine similarity with shrinkage (Sarwar et al. 2001; Deshpande and Karypis 2004; the shrinkage of Bell and Koren 2007): pairs that
-few users share are pulled towards zero. Each source item keeps its k strongest targets, computed row by row in Rust.
+Cosine similarity (Sarwar et al. 2001; Deshpande and Karypis 2004) with shrinkage (Bell and Koren 2007): pairs that few
+users share are pulled towards zero. Each source item keeps its k strongest targets, computed row by row in Rust.
 """
 
 from typing import TYPE_CHECKING, Any, Self
@@ -45,7 +45,12 @@ class ItemKNN(Recommender):
     """
 
     def __init__(
-        self, *, neighbours: int = 100, shrinkage: float = 0.0, use_weights: bool = False, num_threads: int | None = None
+        self,
+        *,
+        neighbours: int = 100,
+        shrinkage: float = 0.0,
+        use_weights: bool = False,
+        num_threads: int | None = None,
     ) -> None:
         self.neighbours = neighbours
         self.shrinkage = shrinkage
@@ -92,7 +97,11 @@ class ItemKNN(Recommender):
         return self
 
     def _checked_options(self) -> tuple[int, float]:
-        if not isinstance(self.neighbours, (int, np.integer)) or isinstance(self.neighbours, bool) or self.neighbours < 1:
+        if (
+            not isinstance(self.neighbours, (int, np.integer))
+            or isinstance(self.neighbours, bool)
+            or self.neighbours < 1
+        ):
             raise InvalidParameterError(f"neighbours is {self.neighbours!r}; it must be a whole number of at least 1.")
         try:
             shrinkage = float(self.shrinkage)
