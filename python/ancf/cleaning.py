@@ -150,7 +150,7 @@ def _strike_unreadable(ledger: _Ledger, table: RawTable, policies: Policies) -> 
         if len(odd.rows) == table.n_rows:
             raise InvalidDataError(
                 f"{table.source}: no value of the time column {table.columns['time']!r} is a date "
-                f'("{odd.texts[0]}" in row {table.row_base}). Name another column with time=, or read without: time=False.'
+                f'("{odd.texts[0]}" in row {table.row_base}). Name another with time=, or read without: time=False.'
             )
         if len(ledger.leave_out("bad_time", "have a date that cannot be read", odd.rows, odd)):
             found.append("bad_time")
