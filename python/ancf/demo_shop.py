@@ -1,8 +1,8 @@
 """A believable shop of a fixed seed: what ``ancf demo``, the examples and the tests learn from.
 
 Three thousand customers, a thousand products in twelve categories, a year and a quarter of baskets. Customers have
-tastes (a few categories, a style) that persist, products have a long-tailed popularity, a season and a launch day, things
-of one design are bought together, favourites are bought again, some things come back. As in real tables there are
+tastes (a few categories, a style) that persist, products have a long-tailed popularity, a season and a launch day,
+things of one design are bought together, favourites are bought again, some things come back. As in real tables there are
 anonymous baskets, remarks in the name column, lines typed twice, zero quantities and lines without a product.
 
 Drawn line by line in bulk: for each (category, style, circle, month) there is one table of product chances, and a
@@ -24,7 +24,7 @@ STYLES = ("Vintage", "Modern", "Country", "Festive", "Kids", "Botanical")
 
 # Category: things in it, and the month in which it sells best (0: all year).
 _CATEGORIES: dict[str, tuple[tuple[str, ...], int]] = {
-    "Kitchen": (("Mug", "Teapot", "Cake Tin", "Mixing Bowl", "Chopping Board", "Crème Brûlée Dish", "Apron"), 0),
+    "Kitchen": (("Crème Brûlée Dish", "Mug", "Teapot", "Cake Tin", "Mixing Bowl", "Chopping Board", "Apron"), 0),
     "Candles": (("Candle", "T-Light Holder", "Lantern", "Candlestick", "Wax Melt"), 11),
     "Garden": (("Plant Pot", "Watering Can", "Bird Feeder", "Trowel", "Seed Box", "Parasol"), 5),
     "Stationery": (("Notebook", "Fountain Pen", "Wrapping Paper", "Greeting Card", "Pencil Case"), 9),
