@@ -341,8 +341,8 @@ def dcg_score(y_true: ArrayLike, y_score: ArrayLike, k: int = 10) -> float:
     >>> dcg_score([3, 0, 1], [0.9, 0.5, 0.1], k=3)
     7.5
     """
-    relevance, scores = _pair(y_true, y_score, k)
-    return _dcg(relevance[np.argsort(-scores, kind="stable")[:k]])
+    gains, scores = _pair(y_true, y_score, k)
+    return _dcg(gains[np.argsort(-scores, kind="stable")[:k]])
 
 
 def calculate_ndcg(y_true: ArrayLike, y_score: ArrayLike, k: int = 10) -> float:
@@ -353,14 +353,15 @@ def calculate_ndcg(y_true: ArrayLike, y_score: ArrayLike, k: int = 10) -> float:
     >>> calculate_ndcg([3, 2, 0], [1.0, 2.0, 3.0], k=3) < calculate_ndcg([3, 2, 0], [3.0, 2.0, 1.0], k=3) == 1.0
     True
     """
-    relevance, scores = _pair(y_true, y_score, k)
-    ideal = _dcg(np.sort(relevance)[::-1][:k])
-    return _dcg(relevance[np.argsort(-scores, kind="stable")[:k]]) / ideal if ideal > 0 else 0.0
+    gains, scores = _pair(y_true, y_score, k)
+    ideal = _dcg(np.sort(gains)[::-1][:k])
+    return _dcg(gains[np.argsort(-scores, kind="stable")[:k]]) / ideal if ideal > 0 else 0.0
 
 
 def _pair(y_true: ArrayLike, y_score: ArrayLike, k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
         raise InvalidParameterError(f"k is {k!r}; it must be a whole number of at least 1.")
+    # The gains are computed once: NumPy's vectorised exp2 may differ in the last bit by a number's place in the array.
     relevance, scores = np.asarray(y_true, np.float64).ravel(), np.asarray(y_score, np.float64).ravel()
     if len(relevance) != len(scores):
         raise InvalidDataError(
@@ -370,11 +371,11 @@ def _pair(y_true: ArrayLike, y_score: ArrayLike, k: int) -> tuple[NDArray[np.flo
         bad = np.flatnonzero(~np.isfinite(values))
         if len(bad):
             raise InvalidDataError(f"{name}: value {bad[0]} is {values[bad[0]]}; all must be finite.")
-    return relevance, scores
+    return np.exp2(relevance) - 1, scores
 
 
-def _dcg(relevance: NDArray[np.float64]) -> float:
-    return float(np.sum((np.exp2(relevance) - 1) / np.log2(np.arange(len(relevance)) + 2)))
+def _dcg(gains: NDArray[np.float64]) -> float:
+    return float(np.sum(gains / np.log2(np.arange(len(gains)) + 2)))
 
 
 def evaluate_metrics(model: Any, batches: Iterable[tuple[Any, Any]], k: int = 10) -> dict[str, float]:

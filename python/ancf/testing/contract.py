@@ -1,5 +1,6 @@
 """The battery that every recommender of ancf passes: one scorer, raw ids, honest lengths, the same bits everywhere."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ class ModelContract:
 
     def test_there_are_as_many_rows_as_are_eligible_and_no_more(self, model: Recommender) -> None:
         some = model.item_ids_.values[4:7]
-        kept = {"filter_already_liked_items": False}
+        kept: dict[str, Any] = {"filter_already_liked_items": False}
         assert len(model.recommend("001", N=10, items=some, **kept).ids) == 3
         assert len(model.recommend("001", N=10, items=some, filter_items=some[0], **kept).ids) == 2
         assert len(model.recommend("001", N=10, items=some, filter_items=list(some), **kept).ids) == 0
@@ -213,19 +214,20 @@ class ModelContract:
         assert type(model)(**model.get_params()).get_params() == model.get_params()
         assert model.clone().get_params() == model.get_params()
         with pytest.raises(InvalidParameterError, match="num_threads"):
-            type(model)(num_thread=1)
+            self.make(num_thread=1)
         with pytest.raises(InvalidParameterError, match="num_threads"):
             model.set_params(num_thread=1)
 
     def test_an_unfitted_model_says_so(self) -> None:
         if not self.fits:
             pytest.skip("this model is not constructed by its user")
-        for ask in (
+        asks: tuple[Callable[[Recommender], Any], ...] = (
             lambda model: model.recommend("001"),
             lambda model: model.recommend_all(),
             lambda model: model.predict("001", "P01"),
             lambda model: model.explain("001", "P01"),
-        ):
+        )
+        for ask in asks:
             with pytest.raises(NotFittedError, match="fit"):
                 ask(self.make())
 
@@ -235,7 +237,7 @@ class ModelContract:
         model = self.fitted(data)
         before = model.recommend_all(N=3).to_pandas()
         with pytest.raises(ancf.InvalidDataError):
-            model.fit("no table")
+            model.fit("no table")  # type: ignore[arg-type]
         assert model.recommend_all(N=3).to_pandas().equals(before)
 
     def test_a_model_made_of_its_state_gives_the_same_bits(self, model: Recommender) -> None:

@@ -1,6 +1,7 @@
 """Hypothesis strategies for interaction tables: small, with ties, repeats, lone users and every kind of id."""
 
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from ancf.interactions import Interactions
 
 # Each kind of id a table may have, made from a whole number.
-_KINDS = {
+_KINDS: dict[str, Callable[[int], Any]] = {
     "int": lambda n: n * 7 + 1,
     "str": lambda n: f"{n:03d}é",
     "uuid": lambda n: uuid.UUID(int=n + 1),
