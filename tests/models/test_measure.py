@@ -139,8 +139,9 @@ def test_evaluate_equals_a_plain_recomputation_from_the_lists(split, new_only):
 
 
 def test_chunks_of_users_do_not_change_the_metrics(split, monkeypatch):
-    from ancf import compare  # noqa: F401, loads the modules behind the functions
     import sys
+
+    from ancf import compare  # noqa: F401, loads the modules behind the functions
 
     train, test = split
     model = ancf.Popular().fit(train)
