@@ -7,6 +7,30 @@ _Csr = tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.float3
 
 __version__: str
 
+class TableScanner:
+    def __new__(cls, delimiter: int, n_fields: int, wanted: list[tuple[int, str]]) -> TableScanner: ...
+    @property
+    def rows(self) -> int: ...
+    def feed(self, block: bytes, num_threads: int | None = None) -> None: ...
+    def finish(
+        self, num_threads: int | None = None
+    ) -> tuple[int, list[dict[str, npt.NDArray[Any]]], npt.NDArray[np.int64], npt.NDArray[np.int64]]: ...
+
+def canonical_events(
+    users: npt.NDArray[np.int32],
+    items: npt.NDArray[np.int32],
+    weights: npt.NDArray[np.float64],
+    times: npt.NDArray[np.int64] | None,
+    n_users: int,
+    n_items: int,
+    num_threads: int | None = None,
+) -> tuple[
+    npt.NDArray[np.int32],
+    npt.NDArray[np.int32],
+    npt.NDArray[np.float32],
+    npt.NDArray[np.int64] | None,
+    npt.NDArray[np.int64],
+]: ...
 def resolve_num_threads(num_threads: int | None = None) -> int: ...
 def ridge_neighbours(
     interactions: _Csr,

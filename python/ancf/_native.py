@@ -1,7 +1,9 @@
 """The only module that imports the extension module; everything else imports from here."""
 
 from ancf._core import (
+    TableScanner,
     __version__,
+    canonical_events,
     item_neighbours,
     ranking_metrics,
     resolve_num_threads,
@@ -10,7 +12,9 @@ from ancf._core import (
 )
 
 __all__ = [
+    "TableScanner",
     "__version__",
+    "canonical_events",
     "item_neighbours",
     "ranking_metrics",
     "resolve_num_threads",

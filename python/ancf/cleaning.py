@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ancf._native import canonical_events
 from ancf.errors import InvalidDataError, InvalidParameterError
 from ancf.ids import IdMap, sort_order
-from ancf.interactions import Interactions, canonical
+from ancf.interactions import Interactions
 from ancf.report import FIRST_ROWS, Report
 from ancf.tables import Coded, Odd, RawTable
 
@@ -65,7 +66,7 @@ class _Ledger:
         return rows
 
 
-def clean(table: RawTable, policies: Policies) -> Interactions:
+def clean(table: RawTable, policies: Policies, num_threads: int | None = None) -> Interactions:
     """Interactions from the rows that can be used; the account is in their ``report``.
 
     Raises
@@ -108,16 +109,14 @@ def clean(table: RawTable, policies: Policies) -> Interactions:
     item_ids, items = _sorted_ids(item, items)
     names = _most_common(table.ids.get("name"), rows, items, len(item_ids))
     categories = _most_common(table.ids.get("category"), rows, items, len(item_ids))
-    *columns, (order, starts) = canonical(users, items, weights, times, len(item_ids))
-    if len(starts) < len(order):
-        first = np.zeros(len(order), bool)
-        first[starts] = True
-        what = "user, item and time" if times is not None else "user and item"
-        report.note("duplicates", f"repeat an earlier row's {what}; quantities summed", rows[order[~first]])
+    weights = np.ascontiguousarray(weights, np.float64)
+    *columns, repeated = canonical_events(users, items, weights, times, len(user_ids), len(item_ids), num_threads)
+    what = "user, item and time" if times is not None else "user and item"
+    report.note("duplicates", f"repeat an earlier row's {what}; quantities summed", rows[repeated])
     if policies.strict and (report.reasons or report.notes):
         decisions = "; ".join(str(each) for each in (*report.reasons, *report.notes))
         raise InvalidDataError(f"{table.source}: strict=True, and not every row is clean: {decisions}.")
-    report.summary = {"users": len(user_ids), "items": len(item_ids), "events": len(starts)}
+    report.summary = {"users": len(user_ids), "items": len(item_ids), "events": len(columns[0])}
     if times is not None:
         moments = pd.to_datetime([int(times.min()), int(times.max())], unit="s")
         report.summary["from"], report.summary["to"] = (str(moment) for moment in moments)
@@ -252,11 +251,15 @@ def _sorted_ids(column: Coded, codes: NDArray[np.int32]) -> tuple[IdMap, NDArray
     """The ids that occur, ascending, and the rows' positions among them."""
     used = np.zeros(len(column.values), bool)
     used[codes] = True
-    kept = np.flatnonzero(used)
-    order, rank = sort_order(column.values[kept])
-    place = np.zeros(len(column.values), np.int32)
-    place[kept] = rank
-    return IdMap(column.values[kept][order]), place[codes]
+    values = column.values
+    if not used.all():
+        codes = (np.cumsum(used, dtype=np.int32) - np.int32(1))[codes]
+        values = values[used]
+    order, rank = sort_order(values)
+    if not np.array_equal(order, np.arange(len(order))):  # texts of a file come sorted
+        codes, values = rank[codes], values[order]
+    kind = "int" if values.dtype.kind == "i" else IdMap(values[:1]).kind
+    return IdMap._trusted(values, kind), np.ascontiguousarray(codes, np.int32)
 
 
 def _most_common(

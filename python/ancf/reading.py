@@ -97,7 +97,7 @@ def read_interactions(
     if basket is None and anonymous != "baskets":
         chosen["basket"] = False
     table = read_table(source, chosen, header=header, delimiter=delimiter, encoding=encoding, num_threads=num_threads)
-    return clean(table, policies)
+    return clean(table, policies, num_threads)
 
 
 def read_table(

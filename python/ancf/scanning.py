@@ -1,39 +1,156 @@
-"""Text tables to columns."""
+"""Text tables to columns: blocks go through the core's scanner, odd fields are judged once per distinct text.
 
-import io
-from collections.abc import Mapping
+The next block is read (and unpacked) while the scanner works on the one before. Only what was scanned is kept: four
+bytes per row for an id, eight for a number or a moment, and the distinct texts.
+"""
 
-import pandas as pd
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ancf import moments
+from ancf._native import TableScanner
 from ancf.columns import Choice, recognise
 from ancf.errors import InvalidDataError
-from ancf.tables import RawTable
+from ancf.tables import Coded, Moments, Numbers, Odd, RawTable, merged, number, text_ids
 from ancf.textfile import TextFile
 
+_KINDS = {"weight": "number", "time": "moment"}
 
-def scan_text(text: TextFile, chosen: Mapping[str, Choice], keep_minus_one: bool, num_threads: int | None) -> RawTable:
-    from ancf.reading import _Reader
 
+def scan_text(
+    text: TextFile, chosen: Mapping[str, Choice], keep_minus_one: bool = False, num_threads: int | None = None
+) -> RawTable:
+    """The columns of an open text table by role.
+
+    Raises
+    ------
+    InvalidDataError
+        If there is no row, a quote is never closed, or no column is recognised.
+    """
     places = recognise(text.headings, chosen, text.source)
-    data = b"".join(text.blocks)
-    if not data.strip():
-        raise InvalidDataError(f"{text.source}: there is a header line and no row below it.")
-    frame = pd.read_csv(
-        io.BytesIO(data),
-        sep=text.delimiter,
-        header=None,
-        names=list(range(len(text.headings))),
-        index_col=False,
-        usecols=sorted(places.values()),
-        dtype=object,
-        keep_default_na=False,
-        na_filter=False,
-        encoding_errors="replace",
-    )
-    frame.columns = [text.headings[at] for at in frame.columns]
-    order = sorted(places.values())
-    table = _Reader(chosen, keep_minus_one)._columns(
-        frame, {role: order.index(at) for role, at in places.items()}, text.source
-    )
-    table.row_base = text.row_base
+    kinds = {role: _KINDS.get(role, "text") for role in places}
+    if "time" in places:
+        kinds["time"] = _time_kind(text, places["time"])
+    wanted = [(at, kinds[role]) for role, at in places.items()]
+    scanner = TableScanner(ord(text.delimiter), len(text.headings), wanted)
+    try:
+        for block in _ahead(text.blocks):
+            scanner.feed(block, num_threads)
+        n_rows, columns, long_rows, blank_rows = scanner.finish(num_threads)
+    except InvalidDataError as error:
+        if "never closed" not in str(error):
+            raise
+        raise InvalidDataError(
+            f"{text.source}: in row {scanner.rows + text.row_base}, {error} "
+            "Close it, or double the quotes inside the field."
+        ) from None
+    # Blank lines at the end are no rows.
+    end = n_rows - int((blank_rows == np.arange(n_rows - len(blank_rows), n_rows))[::-1].cumprod().sum())
+    if not end:
+        raise InvalidDataError(f"{text.source}: there is a header line and no row below it. Give a table with rows.")
+    headings = {role: text.headings[at] for role, at in places.items()}
+    table = RawTable(text.source, end, headings, row_base=text.row_base, keep_minus_one=keep_minus_one)
+    table.long_rows, table.blank_rows = long_rows[long_rows < end], blank_rows[blank_rows < end]
+    if text.note:
+        table.notes.append(("encoding", text.note, None))
+    for role, column in zip(places, columns, strict=True):
+        _take(table, role, kinds[role], column, end, text.delimiter)
     return table
+
+
+def _ahead(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """The same blocks, each fetched while the one before is worked on."""
+    with ThreadPoolExecutor(1, "ancf-read") as executor:
+        coming = executor.submit(next, blocks, None)
+        while (block := coming.result()) is not None:
+            coming = executor.submit(next, blocks, None)
+            yield block
+
+
+def _time_kind(text: TextFile, at: int) -> str:
+    """How a column of times is scanned: by what stands in its first row."""
+    first = text.first_row[at].strip() if at < len(text.first_row) else ""
+    if len(first) >= 10 and first[4:5] == "-" and first[7:8] == "-":
+        return "moment"
+    return "number" if first.replace(".", "", 1).isdigit() and len(first) > 8 else "text"
+
+
+def _take(table: RawTable, role: str, kind: str, column: dict[str, NDArray[Any]], end: int, delimiter: str) -> None:
+    rows = column["odd_rows"]
+    within = rows < end
+    odd_rows, odd_codes = rows[within], column["odd_codes"][within]
+    texts = _decoded(table, role, column, odd_codes if kind != "text" else column["codes"][:end])
+    if role == "weight":
+        values = column["numbers"][:end]
+        known = np.array([number(text, delimiter) for text in texts], np.float64)
+        if len(odd_rows):
+            values[odd_rows] = known[odd_codes]
+            left = ~np.isfinite(known[odd_codes])
+            odd_rows, odd_codes = odd_rows[left], odd_codes[left]
+        table.weight = Numbers(values, Odd(odd_rows, [texts[code] for code in odd_codes[:20]]))
+    elif role == "time":
+        table.time = _moments(table, kind, column, texts, odd_rows, odd_codes, end)
+    elif role in ("name", "category"):
+        table.ids[role] = merged(column["codes"][:end], [text.strip() for text in texts])
+    else:
+        table.ids[role] = text_ids(column["codes"][:end], texts, role, table)
+
+
+def _moments(
+    table: RawTable,
+    kind: str,
+    column: dict[str, NDArray[Any]],
+    texts: list[str],
+    odd_rows: NDArray[np.int64],
+    odd_codes: NDArray[np.int32],
+    end: int,
+) -> Moments:
+    if kind == "text":
+        odd_rows, odd_codes = np.arange(end), column["codes"][:end]
+        seconds = np.full(end, moments.UNKNOWN)
+    elif kind == "number":
+        seconds = moments.from_numbers(column["numbers"][:end])
+    else:
+        seconds = column["seconds"][:end]
+    if len(odd_rows):
+        distinct = np.empty(len(texts), object)
+        distinct[:] = texts
+        known, note = moments.from_texts(distinct)
+        if note:
+            table.notes.append(("date_order", f'{note}; for day first give dates as "2010-12-25"', None))
+        seconds[odd_rows] = known[odd_codes]
+        left = seconds[odd_rows] == moments.UNKNOWN
+        odd_rows, odd_codes = odd_rows[left], odd_codes[left]
+    return Moments(seconds, Odd(odd_rows, [texts[code] for code in odd_codes[:20]]))
+
+
+def _decoded(table: RawTable, role: str, column: dict[str, NDArray[Any]], codes: NDArray[np.int32]) -> list[str]:
+    """The distinct texts of a column. What is not UTF-8 is read as Windows-1252, with the rows in the report."""
+    raw = column["texts"].tobytes()
+    ends = column["offsets"].tolist()
+    try:
+        whole = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        pass
+    else:
+        if len(whole) == len(raw):  # ASCII: byte offsets are character offsets
+            return [whole[start:end] for start, end in zip(ends[:-1], ends[1:], strict=True)]
+    texts, foreign = [], []
+    for start, end in zip(ends[:-1], ends[1:], strict=True):
+        part = raw[start:end]
+        try:
+            texts.append(part.decode("utf-8"))
+        except UnicodeDecodeError:
+            foreign.append(len(texts))
+            try:
+                texts.append(part.decode("cp1252"))
+            except UnicodeDecodeError:
+                texts.append(part.decode("latin-1"))
+    if foreign:
+        rows = column["odd_rows"] if role in _KINDS else np.flatnonzero(np.isin(codes, foreign))
+        table.notes.append(("encoding", f"have a {role} that is not UTF-8, read as Windows-1252", rows))
+    return texts

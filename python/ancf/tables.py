@@ -4,7 +4,8 @@ Every source (text file, data frame, Arrow, matrix, arrays) ends here: ids and n
 numbers and moments with the rows that could not be read set aside. What follows never loops over rows.
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,8 +16,13 @@ from numpy.typing import NDArray
 from ancf import moments
 from ancf.errors import InvalidDataError
 
+_PLAIN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+
 MISSING = frozenset({"", "-1", "-1.0", "nan", "none", "null", "<na>", "n/a", "#n/a", "na", "nat"})
 """Texts (without case and surrounding spaces) that stand for "no id" in one table or another."""
+_LONGEST_MISSING = max(map(len, MISSING))
 
 
 @dataclass
@@ -66,16 +72,14 @@ class RawTable:
     notes: list[tuple[str, str, NDArray[np.int64] | None]] = field(default_factory=list)
 
 
-def merged(codes: NDArray[Any], values: list[Any] | NDArray[Any], rename: Callable[[Any], Any]) -> Coded:
-    """Codes after the distinct values were renamed; those that become None are missing, those that agree become one."""
-    listed = [rename(value) for value in values]
-    present = [value for value in dict.fromkeys(listed) if value is not None]
-    place = {value: at for at, value in enumerate(present)}
-    table = np.fromiter((-1 if value is None else place[value] for value in listed), np.int32, len(listed))
-    distinct = np.empty(len(present), object)
-    distinct[:] = present
-    if len(present) == len(listed):
+def merged(codes: NDArray[Any], values: list[str], absent: Collection[str] = ("",)) -> Coded:
+    """Codes after the values were renamed: those in ``absent`` are missing, those that agree become one."""
+    place = {value: at for at, value in enumerate(dict.fromkeys(value for value in values if value not in absent))}
+    distinct = np.empty(len(place), object)
+    distinct[:] = list(place)
+    if len(place) == len(values):
         return Coded(codes.astype(np.int32, copy=False), distinct)
+    table = np.fromiter((place.get(value, -1) for value in values), np.int32, len(values))
     return Coded(np.append(table, np.int32(-1))[codes], distinct)
 
 
@@ -84,25 +88,23 @@ def text_ids(codes: NDArray[Any], texts: list[str], role: str, table: RawTable) 
 
     Ids that went through a column of floats (``17850.0``, because some were missing) lose the ``.0`` when all have it.
     """
+    own_class = role == "user" and table.keep_minus_one
     stripped = [text.strip() for text in texts]
-    present = [text for text in stripped if text.casefold() not in MISSING]
-    spaced = [at for at, (text, bare) in enumerate(zip(texts, stripped, strict=True)) if text != bare and bare]
-    if spaced:
+    if stripped != texts:
+        spaced = [at for at, (text, bare) in enumerate(zip(texts, stripped, strict=True)) if text != bare and bare]
         rows = np.flatnonzero(np.isin(codes, spaced))
         table.notes.append(("spaces", f"have spaces around the {role} id, taken off", rows))
-    floats = bool(present) and all(text[-2:] == ".0" and text[:-2].isdigit() for text in present)
+    absent = {text for text in stripped if len(text) <= _LONGEST_MISSING and text.casefold() in MISSING}
+    absent -= {"-1", "-1.0"} if own_class else set()
+    present = (text for text in stripped if text not in absent)
+    floats = len(absent) < len(stripped) and all(
+        text[-2:] == ".0" and text[:-2].lstrip("-").isdigit() for text in present
+    )
     if floats:
         table.notes.append(("float_ids", f'{role} ids all end in ".0", which is taken off', None))
-
-    def rename(text: str) -> str | None:
-        bare = text.strip()
-        if bare in ("-1", "-1.0") and role == "user" and table.keep_minus_one:
-            return "-1"
-        if bare.casefold() in MISSING:
-            return None
-        return bare[:-2] if floats else bare
-
-    return merged(codes, texts, rename)
+    if not floats and not (own_class and "-1.0" in stripped):
+        return merged(codes, stripped, absent)
+    return merged(codes, [text.removesuffix(".0") if floats or text == "-1.0" else text for text in stripped], absent)
 
 
 def id_column(column: "pd.Series[Any]", role: str, table: RawTable) -> Coded:
@@ -158,7 +160,7 @@ def id_column(column: "pd.Series[Any]", role: str, table: RawTable) -> Coded:
 def text_column(column: "pd.Series[Any]") -> Coded:
     """Names or categories: text without surrounding spaces, -1 where there is none."""
     codes, values = pd.factorize(column.to_numpy(dtype=object, na_value=None))
-    return merged(codes, [str(value) for value in values], lambda text: text.strip() or None)
+    return merged(codes, [str(value).strip() for value in values])
 
 
 def number_column(column: "pd.Series[Any]") -> Numbers:
@@ -174,16 +176,23 @@ def number_column(column: "pd.Series[Any]") -> Numbers:
     return Numbers(values, Odd(rows, ["" if codes[row] < 0 else texts[codes[row]] for row in rows[:20]]))
 
 
-def number(text: str) -> float:
-    """A number as people write it, with a decimal point or comma; NaN for anything else."""
+def number(text: str, delimiter: str = ";") -> float:
+    """A number as people write it; NaN for anything else.
+
+    A comma is a decimal comma, except where commas stand between the fields: there, ``1,234`` in quotes is a thousand.
+
+    Examples
+    --------
+    >>> number("2,5"), number("1,234", ","), number("12 pcs")
+    (2.5, 1234.0, nan)
+    """
     bare = text.strip()
-    try:
-        return float(bare) if "_" not in bare else float("nan")
-    except ValueError:
-        pass
-    whole, comma, rest = bare.partition(",")
-    if comma and rest.isdigit() and whole.lstrip("+-").isdigit():
-        return float(f"{whole}.{rest}")
+    if _PLAIN.fullmatch(bare):
+        return float(bare)
+    if delimiter == ",":
+        return float(bare.replace(",", "")) if _THOUSANDS.fullmatch(bare) else float("nan")
+    if _DECIMAL_COMMA.fullmatch(bare):
+        return float(bare.replace(",", "."))
     return float("nan")
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from ancf.errors import InvalidDataError, InvalidParameterError
 
-BLOCK = 1 << 24
+BLOCK = 1 << 23
 """Bytes per block: large enough for two threads, small beside the columns of any table where memory matters."""
 
 HEAD = 1 << 16

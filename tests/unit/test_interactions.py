@@ -6,7 +6,6 @@ import scipy.sparse
 
 import ancf
 from ancf.errors import InvalidDataError
-from ancf.interactions import grouped
 
 
 def random_rows(seed, n=3000, n_users=50, n_items=40, timed=True):
@@ -46,18 +45,6 @@ def test_the_order_of_the_rows_does_not_matter(timed):
     assert one.fingerprint() == two.fingerprint()
     rows["weight"][0] += 1
     assert ancf.Interactions.from_ids(**rows).fingerprint() != one.fingerprint()
-
-
-@pytest.mark.parametrize("spread", [1, 2**40, 2**62])
-def test_rows_are_grouped_stably_for_small_and_huge_times(spread):
-    rng = np.random.default_rng(2)
-    users, items = rng.integers(0, 30, 2000), rng.integers(0, 30, 2000)
-    times = rng.integers(0, 3, 2000) * (spread // 2)
-    order, starts = grouped(users, items, times, 30)
-    expected = np.lexsort((np.arange(2000), times, items, users))
-    assert order.tolist() == expected.tolist()
-    keys = list(zip(users[order], items[order], times[order], strict=True))
-    assert starts.tolist() == [at for at in range(2000) if at == 0 or keys[at] != keys[at - 1]]
 
 
 def test_weights_of_equal_events_are_summed_in_their_given_order():

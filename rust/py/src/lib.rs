@@ -8,6 +8,7 @@ mod measure;
 mod neighbours;
 mod ridge;
 mod system;
+mod table;
 
 use pyo3::prelude::*;
 
@@ -19,5 +20,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     neighbours::register(module)?;
     ridge::register(module)?;
     system::register(module)?;
+    table::register(module)?;
     Ok(())
 }

@@ -1,0 +1,146 @@
+//! A dictionary of byte strings: each distinct one gets a number, in the order of first appearance.
+//!
+//! Open addressing over a power of two of slots, at most half full. A text of up to seven bytes (most ids) is its own key
+//! in the slot, so that finding it touches one cache line; longer ones have their hash there, and are compared in the
+//! arena where it agrees. The arena leaves no allocation per text: a million ids cost a dozen growing vectors.
+
+/// Distinct byte strings, numbered.
+#[derive(Debug, Default)]
+pub struct Words {
+    /// (key, number + 1); number 0 is a free slot.
+    slots: Vec<(u64, u32)>,
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+    last_key: u64,
+    last: u32,
+}
+
+const MIX: [u64; 3] = [0x9E37_79B9_7F4A_7C15, 0xD6E8_FEB8_6659_FD93, 0xA076_1D64_78BD_642F];
+
+/// The top byte of the key of a text that is longer than seven bytes; shorter ones have their length + 1 there.
+const LONG: u64 = 0xFF << 56;
+
+#[inline]
+fn fold(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
+    (product as u64) ^ (product >> 64) as u64
+}
+
+/// The text itself and its length for up to seven bytes, else a hash.
+#[inline]
+fn key(text: &[u8]) -> u64 {
+    if text.len() < 8 {
+        let length = (text.len() as u64 + 1) << 56;
+        if let (Some(low), Some(high)) = (text.first_chunk::<4>(), text.last_chunk::<4>()) {
+            let (low, high) = (u64::from(u32::from_le_bytes(*low)), u64::from(u32::from_le_bytes(*high)));
+            return length | low | high << (8 * (text.len() - 4));
+        }
+        return text.iter().rev().fold(0, |acc, &byte| acc << 8 | u64::from(byte)) | length;
+    }
+    let mut state = MIX[0] ^ text.len() as u64;
+    let mut rest = text;
+    while let Some((chunk, others)) = rest.split_first_chunk::<8>() {
+        state = fold(state ^ u64::from_le_bytes(*chunk), MIX[1]);
+        rest = others;
+    }
+    if let Some(chunk) = text.last_chunk::<8>() {
+        state = fold(state ^ u64::from_le_bytes(*chunk), MIX[1]);
+    }
+    state | LONG
+}
+
+#[inline]
+fn slot_of(key: u64, mask: usize) -> usize {
+    fold(key, MIX[2]) as usize & mask
+}
+
+impl Words {
+    /// The number of this text, a new one if it was not met before.
+    #[inline]
+    pub fn number(&mut self, text: &[u8]) -> u32 {
+        let key = key(text);
+        // Rows of one basket follow each other: the same customer and the same minute as in the row before.
+        if key == self.last_key && (key < LONG || self.get(self.last) == Some(text)) {
+            return self.last;
+        }
+        self.find(key, text)
+    }
+
+    fn find(&mut self, key: u64, text: &[u8]) -> u32 {
+        if self.slots.len() <= 2 * self.ends.len() {
+            self.grow();
+        }
+        let mask = self.slots.len() - 1;
+        let mut at = slot_of(key, mask);
+        let number = loop {
+            let (found, number) = self.slots[at];
+            if number == 0 {
+                self.bytes.extend_from_slice(text);
+                self.ends.push(self.bytes.len());
+                self.slots[at] = (key, self.ends.len() as u32);
+                break self.ends.len() as u32 - 1;
+            }
+            if found == key && (key < LONG || self.get(number - 1) == Some(text)) {
+                break number - 1;
+            }
+            at = (at + 1) & mask;
+        };
+        (self.last_key, self.last) = (key, number);
+        number
+    }
+
+    fn grow(&mut self) {
+        let size = (4 * self.ends.len()).max(1024).next_power_of_two();
+        let mut slots = vec![(0u64, 0u32); size];
+        for &(key, number) in self.slots.iter().filter(|slot| slot.1 != 0) {
+            let mut at = slot_of(key, size - 1);
+            while slots[at].1 != 0 {
+                at = (at + 1) & (size - 1);
+            }
+            slots[at] = (key, number);
+        }
+        self.slots = slots;
+    }
+
+    /// The text of a number.
+    pub fn get(&self, number: u32) -> Option<&[u8]> {
+        let end = *self.ends.get(number as usize)?;
+        let start = if number == 0 { 0 } else { self.ends[number as usize - 1] };
+        Some(&self.bytes[start..end])
+    }
+
+    /// How many distinct texts there are.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is no text yet.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn numbers_are_those_of_a_hash_map(texts in prop::collection::vec(prop::collection::vec(0u8..4, 0..20), 0..400)) {
+            let mut words = Words::default();
+            let mut naive: HashMap<&[u8], u32> = HashMap::new();
+            for text in &texts {
+                let fresh = naive.len() as u32;
+                let expected = *naive.entry(text).or_insert(fresh);
+                prop_assert_eq!(words.number(text), expected);
+                prop_assert_eq!(words.get(expected), Some(text.as_slice()));
+            }
+            prop_assert_eq!(words.len(), naive.len());
+        }
+    }
+}
