@@ -8,6 +8,8 @@ Names are loaded when they are first used, so that ``import ancf`` stays light.
 """
 
 import importlib
+import sys
+from types import ModuleType
 from typing import Any
 
 from ancf._native import __version__
@@ -60,6 +62,18 @@ def __getattr__(name: str) -> Any:
         globals()[name] = value
         return value
     raise AttributeError(f"module 'ancf' has no attribute {name!r}")
+
+
+class _Package(ModuleType):
+    """Keeps ``ancf.evaluate`` the function, also after something has imported the module of that name."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, ModuleType) and _HOME.get(name) == name:
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __dir__() -> list[str]:

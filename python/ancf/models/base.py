@@ -71,7 +71,10 @@ class Recommender(Options):
     _head: str
     _sharpness: NDArray[np.float32] | None
     _popular_ranker: "_native.Ranker | None"
+    _similar_rankers: "dict[str, tuple[_native.Ranker, NDArray[np.float32]]]"
     num_threads: int | None = None
+    # Whether the vectors say what is like what; a model of mere popularity has vectors too.
+    _vectors_compare: ClassVar[bool] = True
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -101,9 +104,12 @@ class Recommender(Options):
         """What in the score of the dense part does not come from single items of the history."""
         if not self._item_vectors.shape[1]:
             return {}
-        return {
-            "the user's factors": float(np.dot(vector.astype(np.float64), self._item_vectors[item].astype(np.float64)))
-        }
+        parts = vector.astype(np.float64) * self._item_vectors[item]
+        if self._head == "factor_attention" and self._sharpness is not None:
+            logits = self._sharpness * parts
+            attention = np.exp(logits - logits.max())
+            parts = parts * (attention / attention.sum())
+        return {"the user's factors": float(parts.sum())}
 
     def _dense_contributions(self, histories: Histories, user: int | None, item: int) -> NDArray[np.float64] | None:
         """What each item of one history adds to the dense part; None where it cannot be told (then see above)."""
@@ -147,6 +153,7 @@ class Recommender(Options):
         self._neighbours, self._history, self._seen = neighbours, history, seen
         self._head, self._sharpness = head, sharpness
         self._popular_ranker = None
+        self._similar_rankers = {}
         self._ranker = ranker
 
     def _fitted(self) -> "_native.Ranker":
@@ -436,11 +443,11 @@ class Recommender(Options):
         self._fitted()
         save(self, path)
 
-    def export(self, path: str | Path, format: str | None = None) -> list[Path]:  # noqa: A002
-        """Write the served vectors for other programs; see ``ancf.export``."""
+    def export(self, path: str | Path, format: str | None = None, *, dense_only: bool = False) -> list[Path]:  # noqa: A002
+        """Write the served vectors for other programs into a folder; see ``ancf.export``."""
         from ancf.export import export
 
-        return export(self, Path(path), format)
+        return export(self, Path(path), format, dense_only=dense_only)
 
     # ---- ids and histories
 

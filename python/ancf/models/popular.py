@@ -31,6 +31,8 @@ class Popular(Recommender):
     ['cup']
     """
 
+    _vectors_compare = False
+
     def __init__(self, *, count: str = "users", num_threads: int | None = None) -> None:
         self.count = count
         self.num_threads = num_threads

@@ -152,6 +152,23 @@ fn check(lists: Lists, wanted: Wanted, ks: &[usize]) -> Result<()> {
     Ok(())
 }
 
+/// One bit for each wanted item's last eight bits: most items of a list are ruled out by one look.
+struct Filter([u64; 4]);
+
+impl Filter {
+    fn of(row: &[i32]) -> Self {
+        let mut bits = [0; 4];
+        for &item in row {
+            bits[(item as usize >> 6) & 3] |= 1 << (item & 63);
+        }
+        Self(bits)
+    }
+
+    fn holds(&self, item: i32) -> bool {
+        self.0[(item as usize >> 6) & 3] >> (item & 63) & 1 == 1
+    }
+}
+
 struct Task<'a> {
     lists: Lists<'a>,
     wanted: Wanted<'a>,
@@ -170,6 +187,7 @@ impl Task<'_> {
         let (from, to) = (self.wanted.offsets[user] as usize, self.wanted.offsets[user + 1] as usize);
         let row = &self.wanted.items[from..to];
         let total = self.wanted.totals.map_or(row.len(), |totals| totals[user] as usize);
+        let maybe = Filter::of(row);
         for (rank, &item) in list.iter().enumerate() {
             let Some(first) = usize::try_from(item).ok().and_then(|item| self.first_seen.get(item)) else {
                 return Err(Error::InvalidData(format!(
@@ -180,7 +198,7 @@ impl Task<'_> {
             if first.load(Ordering::Relaxed) > rank as u32 {
                 first.fetch_min(rank as u32, Ordering::Relaxed);
             }
-            hits[rank] = self.gain(row, from, item);
+            hits[rank] = if maybe.holds(item) { self.gain(row, from, item) } else { -1.0 };
         }
         // With gains the ideal order is the user's own; without, the first min(k, total) discounts.
         let best: Option<Vec<f64>> = self.wanted.gains.map(|gains| {
@@ -224,20 +242,10 @@ impl Task<'_> {
 
     /// The gain of an item of the list, or -1 where it is not wanted.
     fn gain(&self, row: &[i32], from: usize, item: i32) -> f64 {
-        // Most users want a handful of items: looking at all of them at once beats a search.
-        let at = if row.len() <= 16 {
-            if row.iter().map(|&each| u32::from(each == item)).sum::<u32>() > 0 {
-                self.wanted.gains.and_then(|_| row.iter().position(|&each| each == item)).unwrap_or(0)
-            } else {
-                return -1.0;
-            }
-        } else {
-            match row.binary_search(&item) {
-                Ok(at) => at,
-                Err(_) => return -1.0,
-            }
-        };
-        self.wanted.gains.map_or(1.0, |gains| f64::from(gains[from + at]))
+        match row.binary_search(&item) {
+            Ok(at) => self.wanted.gains.map_or(1.0, |gains| f64::from(gains[from + at])),
+            Err(_) => -1.0,
+        }
     }
 }
 

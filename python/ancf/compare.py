@@ -1,0 +1,158 @@
+"""Several models on the same split: the same users, the same lists' length, times beside the figures."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ancf import _text
+from ancf.errors import InvalidDataError
+from ancf.evaluate import DEFAULT_METRICS, Evaluation, evaluate
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ancf.interactions import Interactions
+    from ancf.models.base import Recommender
+
+
+class Comparison(Mapping[str, Evaluation]):
+    """What ``compare`` found: a mapping model's name → ``Evaluation`` that prints as a table, in the order given.
+
+    Attributes
+    ----------
+    fit_seconds, evaluate_seconds : dict, model's name → seconds
+    models : dict, model's name → the fitted model
+    """
+
+    def __init__(
+        self, evaluations: dict[str, Evaluation], models: dict[str, "Recommender"], fit_seconds: dict[str, float]
+    ) -> None:
+        self._evaluations = evaluations
+        self.models = models
+        self.fit_seconds = fit_seconds
+        self.evaluate_seconds = {name: each.seconds for name, each in evaluations.items()}
+
+    def __getitem__(self, name: str) -> Evaluation:
+        return self._evaluations[name]
+
+    def __iter__(self) -> Any:
+        return iter(self._evaluations)
+
+    def __len__(self) -> int:
+        return len(self._evaluations)
+
+    def best(self, metric: str) -> str:
+        """The name of the model with the highest value (the lowest of an error)."""
+        sign = -1.0 if metric in ("mse", "rmse", "mae") else 1.0
+        return max(self, key=lambda name: sign * self[name][metric])
+
+    def difference(self, first: str, second: str, metric: str) -> tuple[float, float]:
+        """How much ``first`` is above ``second``, user by user: the mean difference and its standard error.
+
+        The same users stand behind both figures, so this says more than two separate intervals.
+        """
+        gap = self[first].per_user[metric] - self[second].per_user[metric]
+        gap = gap[np.isfinite(gap)]
+        return float(gap.mean()), float(gap.std(ddof=1) / np.sqrt(len(gap))) if len(gap) > 1 else float("nan")
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """One row for each model: ``model``, a column for each metric, ``fit_s``, ``evaluate_s``."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            [
+                {"model": name, **each, "fit_s": self.fit_seconds[name], "evaluate_s": self.evaluate_seconds[name]}
+                for name, each in self.items()
+            ]
+        )
+
+    def __repr__(self) -> str:
+        metrics = list(next(iter(self.values())))
+        rows: list[list[Any]] = [
+            [name, *(f"{each[metric]:.4f}" for metric in metrics), *self._times(name)] for name, each in self.items()
+        ]
+        return _text.table(["model", *metrics, "fit s", "evaluate s"], rows)
+
+    def _times(self, name: str) -> list[str]:
+        return [f"{self.fit_seconds[name]:.2f}", f"{self.evaluate_seconds[name]:.2f}"]
+
+    def _repr_html_(self) -> str:
+        return self.to_pandas().to_html(index=False)
+
+
+def compare(
+    models: Sequence["Recommender"] | Mapping[str, "Recommender"],
+    train: "Interactions",
+    test: "Interactions",
+    metrics: str | Sequence[str] = DEFAULT_METRICS,
+    *,
+    k: int | Sequence[int] = 10,
+    filter_already_liked_items: bool = True,
+    refit: bool = False,
+) -> Comparison:
+    """Fit each model on ``train`` and measure it on ``test``.
+
+    Parameters
+    ----------
+    models : models, or a mapping name → model
+        A model that is fitted already is measured as it is; the others are cloned, so that yours stay unfitted.
+    train, test : Interactions
+    metrics, k, filter_already_liked_items
+        As in ``ancf.evaluate``.
+    refit : bool
+        Fit clones of the fitted ones too.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    InvalidDataError
+        If there is no model, or the fitted models know other users, so that they would be measured on other people.
+
+    Examples
+    --------
+    >>> import ancf
+    >>> data = ancf.Interactions.from_ids(user=[1, 1, 2, 2, 3, 3], item=["a", "b", "b", "c", "c", "a"])
+    >>> test = ancf.Interactions.from_ids(user=[1, 3], item=["c", "b"])
+    >>> result = ancf.compare([ancf.Popular(), ancf.ItemKNN()], data, test, metrics="recall@1")
+    >>> list(result), result["ItemKNN"]["recall@1"]
+    (['Popular', 'ItemKNN'], 1.0)
+    """
+    named = dict(models) if isinstance(models, Mapping) else _named(models)
+    if not named:
+        raise InvalidDataError("compare: give at least one model.")
+    evaluations: dict[str, Evaluation] = {}
+    fitted: dict[str, Recommender] = {}
+    seconds: dict[str, float] = {}
+    for name, each in named.items():
+        began = time.perf_counter()
+        fitted[name] = each if each._ranker is not None and not refit else each.clone().fit(train)
+        seconds[name] = time.perf_counter() - began
+        evaluations[name] = evaluate(
+            fitted[name], test, metrics, k=k, filter_already_liked_items=filter_already_liked_items
+        )
+        first = next(iter(evaluations))
+        if not np.array_equal(evaluations[name].user_ids, evaluations[first].user_ids):
+            raise InvalidDataError(
+                f"compare: {name} was measured on {evaluations[name].n_users} users and {first} on "
+                f"{evaluations[first].n_users} (or others); they were fitted on different tables. Use refit=True."
+            )
+    return Comparison(evaluations, fitted, seconds)
+
+
+def _named(models: Sequence["Recommender"]) -> dict[str, "Recommender"]:
+    """Class names; models of the same class by their options as well."""
+    kinds = [type(each).__name__ for each in models]
+    named: dict[str, Recommender] = {}
+    for kind, each in zip(kinds, models, strict=True):
+        name = kind if kinds.count(kind) == 1 else repr(each)
+        number = 2
+        label = name
+        while label in named:
+            label, number = f"{name} #{number}", number + 1
+        named[label] = each
+    return named

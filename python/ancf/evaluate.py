@@ -1,0 +1,424 @@
+"""How good a model is: ranking metrics and errors on held-out interactions, one value for every user.
+
+Ranking: each test user is given a list over the whole catalogue (all-ranking, no sampled candidates), and the list is
+compared with the items T of that user in the test table. With k the cut-off and l₁, l₂, … the list:
+
+    recall@k     |T ∩ l₁..ₖ| / |T|
+    precision@k  |T ∩ l₁..ₖ| / k
+    hit@k        1 if any of T is in l₁..ₖ, else 0
+    ndcg@k       Σ_{r ≤ k, l_r ∈ T} 1 / log₂(r + 1), over the same sum with all min(k, |T|) hits in front
+    map@k        Σ_{r ≤ k, l_r ∈ T} precision@r / |T|
+    mrr@k        1 / the rank of the first of T within k, else 0
+    coverage@k   the part of the catalogue that stands in anybody's l₁..ₖ (one number, not a mean)
+
+These equal trec_eval's ``recall, P, success, ndcg_cut, map_cut, recip_rank`` (the last over a list of k). The mean is
+over users.
+
+Errors: mse, rmse and mae between ``predict`` and the weights of the test table, over its pairs; per user the same over
+the user's pairs, where rmse is the root of the user's own mean, and NaN for a user none of whose items is known.
+"""
+
+import math
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ancf import _native, _text
+from ancf.errors import InvalidDataError, InvalidParameterError, UnknownUserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ancf.interactions import Interactions
+    from ancf.models.base import Recommender
+
+RANKING = ("ndcg", "recall", "precision", "map", "mrr", "hit", "coverage")
+ERRORS = ("mse", "rmse", "mae")
+DEFAULT_METRICS = ("ndcg", "recall", "precision", "map", "mrr", "hit", "coverage")
+
+# Users ranked at a time: the lists of one chunk are all that is held, whatever the number of test users.
+_CHUNK = 16_384
+
+
+class Evaluation(Mapping[str, float]):
+    """The metrics of one model on one test table: a mapping name → value that prints as a table.
+
+    Attributes
+    ----------
+    per_user : dict, metric → float64 array with one value for each user of ``user_ids`` (not for coverage)
+    user_ids : array, the users measured, ascending
+    n_users : int
+    n_unknown_users : int, test users that were not in training and were left out
+    n_known_pairs : int, test pairs that the user had in training already and that therefore could not be recommended
+    seconds : float, the time of ranking and measuring
+
+    Examples
+    --------
+    >>> import ancf
+    >>> data = ancf.Interactions.from_ids(user=[1, 1, 2, 2, 3], item=["a", "b", "b", "c", "c"])
+    >>> test = ancf.Interactions.from_ids(user=[1, 3], item=["c", "b"])
+    >>> result = ancf.evaluate(ancf.ItemKNN().fit(data), test, metrics=["recall@1", "ndcg@1"])
+    >>> result["recall@1"], result.per_user["ndcg@1"].tolist()
+    (1.0, [1.0, 1.0])
+    """
+
+    def __init__(
+        self,
+        values: dict[str, float],
+        per_user: dict[str, NDArray[np.float64]],
+        user_ids: NDArray[Any],
+        *,
+        model: str = "",
+        n_unknown_users: int = 0,
+        n_known_pairs: int = 0,
+        seconds: float = 0.0,
+    ) -> None:
+        self._values = values
+        self.per_user = per_user
+        self.user_ids = user_ids
+        self.model = model
+        self.n_unknown_users, self.n_known_pairs, self.seconds = n_unknown_users, n_known_pairs, seconds
+
+    @property
+    def n_users(self) -> int:
+        """The number of users measured."""
+        return len(self.user_ids)
+
+    def __getitem__(self, name: str) -> float:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def stderr(self, name: str) -> float:
+        """The standard error of the mean over users: their spread over √n."""
+        values = self.per_user[name]
+        values = values[np.isfinite(values)]
+        return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else float("nan")
+
+    def to_pandas(self, per_user: bool = False) -> "pd.DataFrame":
+        """A table ``metric, value, stderr``; with ``per_user`` one row for each user and one column for each metric."""
+        import pandas as pd
+
+        if per_user:
+            return pd.DataFrame({"user_id": self.user_ids, **self.per_user})
+        rows = [(name, value, self.stderr(name) if name in self.per_user else None) for name, value in self.items()]
+        return pd.DataFrame(rows, columns=["metric", "value", "stderr"])
+
+    def __repr__(self) -> str:
+        rows = [[name, f"{value:.4f}", self._spread(name)] for name, value in self.items()]
+        notes = [f"{self.n_users:,} users"]
+        if self.n_unknown_users:
+            notes.append(f"{self.n_unknown_users:,} more were not in training and are left out")
+        if self.n_known_pairs:
+            notes.append(f"{self.n_known_pairs:,} test pairs known from training do not count")
+        head = f"{self.model}: " if self.model else ""
+        return f"{head}{'; '.join(notes)}\n{_text.table(['metric', 'value', '±'], rows)}"
+
+    def _spread(self, name: str) -> str:
+        return f"{1.96 * self.stderr(name):.4f}" if name in self.per_user and self.n_users > 1 else ""
+
+
+def evaluate(
+    model: "Recommender",
+    test: "Interactions",
+    metrics: str | Sequence[str] = DEFAULT_METRICS,
+    *,
+    k: int | Sequence[int] = 10,
+    filter_already_liked_items: bool = True,
+    on_unknown: str = "skip",
+) -> Evaluation:
+    """Measure a model on held-out interactions.
+
+    Parameters
+    ----------
+    model : a fitted Recommender
+    test : Interactions
+        What the users did afterwards. Items the model does not know count as wanted and cannot be found.
+    metrics : names, such as ``"ndcg@10"``, ``"recall"``, ``"mse"``
+        A ranking metric without ``@`` is measured at every cut-off of ``k``. See the head of ``ancf.evaluate``.
+    k : int or several, for the names without ``@``
+    filter_already_liked_items : bool
+        Leave out of the lists what the user had in training, and out of the test what can therefore not be found.
+        False measures repeat purchases as well.
+    on_unknown : "skip" or "raise"
+        What becomes of test users that were not in training.
+
+    Raises
+    ------
+    InvalidParameterError
+        If a metric's name is unknown; names those that exist.
+    InvalidDataError
+        If nothing is left to measure.
+
+    Returns
+    -------
+    Evaluation
+    """
+    wanted = _parse(metrics, k)
+    if on_unknown not in ("skip", "raise"):
+        raise InvalidParameterError(f"on_unknown is {on_unknown!r}; it must be 'skip' or 'raise'.")
+    began = time.perf_counter()
+    model._fitted()
+    cut_offs = sorted({cut for _, cut in wanted.values() if cut})
+    truth = _Truth(model, test, filter_already_liked_items and bool(cut_offs))
+    if truth.unknown_users and on_unknown == "raise":
+        raise UnknownUserError(
+            f"{truth.unknown_users} users of the test table were not in training. "
+            'Choose on_unknown="skip" to leave them out.'
+        )
+    values: dict[str, float] = {}
+    per_user: dict[str, NDArray[np.float64]] = {}
+    if cut_offs:
+        if not len(truth.users):
+            raise InvalidDataError(
+                "evaluate: no test pair is left to rank; its users are unknown, or had all of it in training. "
+                "Split the table so that test users are in training, or choose filter_already_liked_items=False."
+            )
+        ranked, coverage = _rank(model, truth, cut_offs, filter_already_liked_items)
+        for label, (name, cut) in wanted.items():
+            if name == "coverage":
+                values[label] = coverage[cut]
+            elif cut:
+                per_user[label] = ranked[f"{name}@{cut}"]
+                values[label] = float(per_user[label].mean())
+    if any(not cut for _, cut in wanted.values()):
+        errors, each = _errors(model, test, truth.users)
+        for label, (name, cut) in wanted.items():
+            if not cut:
+                values[label], per_user[label] = errors[name], each[name]
+    return Evaluation(
+        {label: values[label] for label in wanted},
+        {label: per_user[label] for label in wanted if label in per_user},
+        model.user_ids_.values[truth.users],
+        model=type(model).__name__,
+        n_unknown_users=truth.unknown_users,
+        n_known_pairs=truth.known_pairs,
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _parse(metrics: str | Sequence[str], k: int | Sequence[int]) -> dict[str, tuple[str, int]]:
+    """Label → (metric, cut-off or 0), in the order asked."""
+    cuts = [k] if isinstance(k, (int, np.integer)) else list(k)
+    wanted: dict[str, tuple[str, int]] = {}
+    for label in [metrics] if isinstance(metrics, str) else metrics:
+        match = re.fullmatch(r"([a-z]+)(?:@(\d+))?", str(label).lower())
+        name = match[1] if match else ""
+        if match is None or name not in RANKING + ERRORS or (name in ERRORS and match[2]):
+            raise InvalidParameterError(
+                f"metric {label!r} is unknown. "
+                f"There are {', '.join(f'{name}@k' for name in RANKING)}, {', '.join(ERRORS)}."
+            )
+        for cut in [0] if name in ERRORS else [int(match[2])] if match[2] else cuts:
+            if name in RANKING and (isinstance(cut, bool) or not isinstance(cut, (int, np.integer)) or cut < 1):
+                raise InvalidParameterError(
+                    f"metric {label!r}: the cut-off is {cut!r}; it must be a whole number of at least 1."
+                )
+            wanted[f"{name}@{cut}" if cut else name] = (name, int(cut))
+    if not wanted:
+        raise InvalidParameterError("metrics is empty; name at least one, such as 'ndcg@10'.")
+    return wanted
+
+
+class _Truth:
+    """The test table in the model's positions: for each known user what is wanted, ascending, and how much in all."""
+
+    def __init__(self, model: "Recommender", test: "Interactions", new_only: bool) -> None:
+        from ancf.interactions import Interactions
+
+        if not isinstance(test, Interactions):
+            raise InvalidDataError(f"evaluate takes ancf.Interactions as test, not {type(test).__name__}.")
+        indptr, columns, _ = test.to_csr()
+        held = np.flatnonzero(np.diff(indptr))
+        user_of = model.user_ids_.positions(test.user_ids.values)
+        item_of = model.item_ids_.positions(test.item_ids.values)
+        self.unknown_users = int((user_of[held] < 0).sum())
+        users = np.repeat(user_of, np.diff(indptr))
+        items = item_of[columns]
+        keep = users >= 0
+        users, items = users[keep], items[keep]
+        n_items = len(model.item_ids_)
+        self.known_pairs = 0
+        if new_only and len(users):
+            seen_indptr, seen_items = model._seen
+            concerned = np.unique(users)
+            lengths = np.diff(seen_indptr)[concerned]
+            starts = seen_indptr[concerned]
+            at = np.repeat(starts - np.append(0, np.cumsum(lengths)[:-1]), lengths) + np.arange(lengths.sum())
+            seen = np.repeat(concerned, lengths) * n_items + seen_items[at]
+            known = (items >= 0) & np.isin(users * n_items + items, seen)
+            self.known_pairs = int(known.sum())
+            users, items = users[~known], items[~known]
+        self.users, row = np.unique(users, return_inverse=True)
+        self.totals = np.bincount(row, minlength=len(self.users)).astype(np.int64)
+        known = items >= 0
+        order = np.argsort(row[known] * max(n_items, 1) + items[known], kind="stable")
+        self.items = items[known][order].astype(np.int32)
+        self.indptr = np.zeros(len(self.users) + 1, np.int64)
+        np.cumsum(np.bincount(row[known], minlength=len(self.users)), out=self.indptr[1:])
+
+
+def _rank(
+    model: "Recommender", truth: _Truth, cut_offs: list[int], filter_seen: bool
+) -> tuple[dict[str, NDArray[np.float64]], dict[int, float]]:
+    ranker = model._fitted()
+    n_items = len(model.item_ids_)
+    parts: list[dict[str, Any]] = []
+    listed = {cut: np.zeros(n_items, bool) for cut in cut_offs}
+    for start in range(0, len(truth.users), _CHUNK):
+        end = min(start + _CHUNK, len(truth.users))
+        items, _, counts = ranker.top_n(
+            truth.users[start:end], cut_offs[-1], filter_seen=filter_seen, num_threads=model.num_threads
+        )
+        low, high = truth.indptr[start], truth.indptr[end]
+        parts.append(
+            _native.ranking_metrics(
+                items,
+                counts,
+                (truth.indptr[start : end + 1] - low, truth.items[low:high]),
+                None,
+                cut_offs,
+                n_items,
+                n_truth=truth.totals[start:end],
+                num_threads=model.num_threads,
+            )
+        )
+        if len(truth.users) > _CHUNK:
+            for cut in cut_offs:
+                held = np.arange(items.shape[1])[None, :] < np.minimum(counts, cut)[:, None]
+                listed[cut][items[held]] = True
+    if len(parts) == 1:
+        coverage = {cut: float(parts[0][f"coverage@{cut}"]) for cut in cut_offs}
+    else:
+        coverage = {cut: float(mask.mean()) for cut, mask in listed.items()}
+    names = [name for name in parts[0] if not name.startswith("coverage")]
+    return {name: np.concatenate([part[name] for part in parts]) for name in names}, coverage
+
+
+def _errors(
+    model: "Recommender", test: "Interactions", measured: NDArray[np.int64]
+) -> tuple[dict[str, float], dict[str, NDArray[np.float64]]]:
+    """Errors over all test pairs that the model can score; per user for the users measured."""
+    indptr, columns, weights = test.to_csr()
+    users = np.repeat(model.user_ids_.positions(test.user_ids.values), np.diff(indptr))
+    items = model.item_ids_.positions(test.item_ids.values)[columns]
+    known = (users >= 0) & (items >= 0)
+    if not known.any():
+        raise InvalidDataError("evaluate: no test pair has both a user and an item that the model knows.")
+    users, items = users[known], items[known]
+    difference = model._fitted().scores(users, items).astype(np.float64) - weights[known]
+    n = len(model.user_ids_)
+    count = np.bincount(users, minlength=n).astype(np.float64)
+    count[count == 0] = np.nan  # a user none of whose test items is known has no error
+    square = np.bincount(users, weights=difference**2, minlength=n) / count
+    absolute = np.bincount(users, weights=np.abs(difference), minlength=n) / count
+    mse = float(np.mean(difference**2))
+    errors = {"mse": mse, "rmse": math.sqrt(mse), "mae": float(np.mean(np.abs(difference)))}
+    each = {"mse": square[measured], "rmse": np.sqrt(square)[measured], "mae": absolute[measured]}
+    return errors, each
+
+
+def dcg_score(y_true: ArrayLike, y_score: ArrayLike, k: int = 10) -> float:
+    """Discounted cumulative gain of one list: Σ_r (2^rel_r − 1) / log₂(r + 1) over the k highest scores.
+
+    Parameters
+    ----------
+    y_true : array (n,), relevances
+    y_score : array (n,), by which the list is ordered, descending; equal scores keep their order
+    k : int, at least 1
+
+    Examples
+    --------
+    >>> dcg_score([3, 0, 1], [0.9, 0.5, 0.1], k=3)
+    7.5
+    """
+    gains, scores = _pair(y_true, y_score, k)
+    return _dcg(gains[np.argsort(-scores, kind="stable")[:k]])
+
+
+def calculate_ndcg(y_true: ArrayLike, y_score: ArrayLike, k: int = 10) -> float:
+    """``dcg_score`` over the best that any order could reach; 0 where nothing is relevant.
+
+    Examples
+    --------
+    >>> calculate_ndcg([3, 2, 0], [1.0, 2.0, 3.0], k=3) < calculate_ndcg([3, 2, 0], [3.0, 2.0, 1.0], k=3) == 1.0
+    True
+    """
+    gains, scores = _pair(y_true, y_score, k)
+    ideal = _dcg(np.sort(gains)[::-1][:k])
+    return _dcg(gains[np.argsort(-scores, kind="stable")[:k]]) / ideal if ideal > 0 else 0.0
+
+
+def _pair(y_true: ArrayLike, y_score: ArrayLike, k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+        raise InvalidParameterError(f"k is {k!r}; it must be a whole number of at least 1.")
+    # The gains are computed once: NumPy's vectorised exp2 may differ in the last bit by a number's place in the array.
+    relevance, scores = np.asarray(y_true, np.float64).ravel(), np.asarray(y_score, np.float64).ravel()
+    if len(relevance) != len(scores):
+        raise InvalidDataError(
+            f"{len(relevance)} relevances stand beside {len(scores)} scores; give one score for each."
+        )
+    for name, values in (("y_true", relevance), ("y_score", scores)):
+        bad = np.flatnonzero(~np.isfinite(values))
+        if len(bad):
+            raise InvalidDataError(f"{name}: value {bad[0]} is {values[bad[0]]}; all must be finite.")
+    return np.exp2(relevance) - 1, scores
+
+
+def _dcg(gains: NDArray[np.float64]) -> float:
+    return float(np.sum(gains / np.log2(np.arange(len(gains)) + 2)))
+
+
+def evaluate_metrics(model: Any, batches: Iterable[tuple[Any, Any]], k: int = 10) -> dict[str, float]:
+    """Errors and NDCG of predictions over batches of (X, y), as ``batch_data`` gives them.
+
+    Parameters
+    ----------
+    model : anything with ``forward(users, items)`` or ``predict(users, items)``
+    batches : pairs of X, with the columns ``user_id`` and ``product_id`` (a table or an (n, 2) array), and y (n,)
+    k : int, the cut-off of the NDCG
+
+    Returns
+    -------
+    dict with ``mse``, ``rmse``, ``mae`` over all rows and ``ndcg@k``, the mean over users of ``calculate_ndcg`` of each
+    user's rows
+
+    Raises
+    ------
+    InvalidDataError
+        If there is no row.
+    """
+    score = model.forward if hasattr(model, "forward") else model.predict
+    users: list[Any] = []
+    truths: list[NDArray[np.float64]] = []
+    predictions: list[NDArray[np.float64]] = []
+    for X, y in batches:
+        table = hasattr(X, "columns")
+        user, item = (X["user_id"], X["product_id"]) if table else (np.asarray(X)[:, 0], np.asarray(X)[:, 1])
+        users.append(np.asarray(user))
+        truths.append(np.asarray(y, np.float64).ravel())
+        predictions.append(np.asarray(score(np.asarray(user), np.asarray(item)), np.float64).ravel())
+    if not users or not sum(map(len, users)):
+        raise InvalidDataError("evaluate_metrics: the batches hold no rows.")
+    truth, predicted = np.concatenate(truths), np.concatenate(predictions)
+    _, who = np.unique(np.concatenate(users), return_inverse=True)
+    order = np.argsort(who, kind="stable")
+    bounds = np.append(0, np.cumsum(np.bincount(who)))
+    ndcg = [calculate_ndcg(truth[order[low:high]], predicted[order[low:high]], k) for low, high in pairwise(bounds)]
+    difference = predicted - truth
+    mse = float(np.mean(difference**2))
+    return {
+        "mse": mse,
+        "rmse": math.sqrt(mse),
+        "mae": float(np.mean(np.abs(difference))),
+        f"ndcg@{k}": float(np.mean(ndcg)),
+    }

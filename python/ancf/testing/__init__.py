@@ -1,0 +1,15 @@
+"""For those who write a recommender on ancf: a battery every model must pass, and strategies that make tables.
+
+    from ancf.testing import ModelContract
+
+    class TestMyModel(ModelContract):
+        def make(self):
+            return MyModel()
+
+needs pytest and hypothesis, which ``ancf[test]`` brings.
+"""
+
+from ancf.testing.contract import ModelContract
+from ancf.testing.strategies import histories, id_arrays, interactions
+
+__all__ = ["ModelContract", "histories", "id_arrays", "interactions"]
