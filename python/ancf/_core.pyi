@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
@@ -70,3 +70,61 @@ def ranking_metrics(
     n_truth: npt.NDArray[np.int64] | None = None,
     num_threads: int | None = None,
 ) -> dict[str, Any]: ...
+
+_Sets = tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]
+_Lists = tuple[npt.NDArray[np.int32], npt.NDArray[np.float32], npt.NDArray[np.int32]]
+
+@final
+class Ranker:
+    def __new__(
+        cls,
+        item_vectors: npt.NDArray[np.float32],
+        *,
+        neighbours: _Csr | None = None,
+        head: str = "inner",
+        sharpness: npt.NDArray[np.float32] | None = None,
+    ) -> Ranker: ...
+    def set_users(
+        self, user_vectors: npt.NDArray[np.float32], history: _Csr | None = None, seen: _Sets | None = None
+    ) -> None: ...
+    def top_n(
+        self,
+        users: npt.NDArray[np.int64] | None,
+        n: int,
+        *,
+        filter_seen: bool = True,
+        allow: npt.NDArray[np.uint8] | None = None,
+        allow_each: _Sets | None = None,
+        deny: npt.NDArray[np.int64] | None = None,
+        num_threads: int | None = None,
+        plan: str | None = None,
+    ) -> _Lists: ...
+    def top_n_one(
+        self, user: int, n: int, filter_seen: bool
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]: ...
+    def top_n_for(
+        self,
+        vectors: npt.NDArray[np.float32],
+        history: _Csr | None,
+        exclude: _Sets | None,
+        n: int,
+        *,
+        allow: npt.NDArray[np.uint8] | None = None,
+        allow_each: _Sets | None = None,
+        deny: npt.NDArray[np.int64] | None = None,
+        num_threads: int | None = None,
+        plan: str | None = None,
+    ) -> _Lists: ...
+    def scores(
+        self, users: npt.NDArray[np.int64], items: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.float32]: ...
+    def scores_for(
+        self, vectors: npt.NDArray[np.float32], history: _Csr | None, items: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.float32]: ...
+    def plan(self, n: int) -> dict[str, Any]: ...
+    @property
+    def n_users(self) -> int: ...
+    @property
+    def n_items(self) -> int: ...
+    @property
+    def factors(self) -> int: ...

@@ -1,6 +1,7 @@
 """The only module that imports the extension module; everything else imports from here."""
 
 from ancf._core import (
+    Ranker,
     TableScanner,
     __version__,
     canonical_events,
@@ -12,6 +13,7 @@ from ancf._core import (
 )
 
 __all__ = [
+    "Ranker",
     "TableScanner",
     "__version__",
     "canonical_events",

@@ -1,11 +1,14 @@
 //! `ancf._core`: checks, converts, releases the GIL, maps errors. Nothing else.
 
 #![forbid(unsafe_code)]
+// PyO3 extracts arguments by value.
+#![allow(clippy::needless_pass_by_value)]
 
 mod convert;
 mod enter;
 mod measure;
 mod neighbours;
+mod rank;
 mod ridge;
 mod system;
 mod table;
@@ -18,6 +21,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     measure::register(module)?;
     neighbours::register(module)?;
+    rank::register(module)?;
     ridge::register(module)?;
     system::register(module)?;
     table::register(module)?;

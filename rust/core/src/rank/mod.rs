@@ -1,1 +1,24 @@
-//! Who gets what - exact top-N, pruning, filters.
+//! Who gets what: exact top-N under one total order, with filters.
+//!
+//! ```text
+//! dense(u, i)  = fma chain over k = 0..d of p_uk q_ik, started at 0         (or factor attention over the same products)
+//! sparse(u, i) = fma chain over the history items j of u, ascending, of w_uj c_ji, started at 0
+//! score(u, i)  = dense + sparse
+//! ```
+//!
+//! Order: score descending, then position ascending; −0 counts as 0, and a score that left the numbers (∞ − ∞) as −∞.
+//! A list holds exactly min(N, eligible) items. Every path, thread count and instruction set gives the same bits:
+//! `naive` in the tests is the specification, and all are compared with it by `==`.
+
+mod asked;
+mod key;
+mod ranker;
+mod sets;
+mod sparse;
+#[cfg(test)]
+mod tests;
+
+pub use asked::{Filters, Lists};
+pub use key::{position_of, score_of};
+pub use ranker::{Head, People, Ranker};
+pub use sets::Sets;

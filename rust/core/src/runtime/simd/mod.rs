@@ -41,7 +41,11 @@ macro_rules! dispatch {
 #[allow(unused_imports)]
 pub(crate) use dispatch;
 
+pub mod chains;
 pub mod cholesky;
+mod exp;
+
+pub use exp::exp;
 
 /// An instruction set that kernels exist for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,0 +1,150 @@
+//! The one total order of a list, as one integer: a greater key is a better place.
+
+/// A score and a position as one key: score descending, then position ascending. −0 becomes 0, NaN becomes −∞.
+#[inline(always)]
+pub fn key(score: f32, position: u32) -> u64 {
+    let settled = if score.is_nan() { f32::NEG_INFINITY } else { score + 0.0 };
+    let bits = settled.to_bits();
+    // Negative numbers: all bits turned round; others: above all negative ones.
+    let ordered = bits ^ (((bits as i32 >> 31) as u32) | 0x8000_0000);
+    (u64::from(ordered) << 32) | u64::from(!position)
+}
+
+/// The score inside a key.
+#[inline(always)]
+pub fn score_of(key: u64) -> f32 {
+    let ordered = (key >> 32) as u32;
+    f32::from_bits(if ordered >> 31 == 1 { ordered ^ 0x8000_0000 } else { !ordered })
+}
+
+/// The position inside a key.
+#[inline(always)]
+pub fn position_of(key: u64) -> u32 {
+    !(key as u32)
+}
+
+/// Up to this many places a list is kept sorted, above it is cut down when it is full.
+const SORTED: usize = 24;
+
+/// The best `n` of what was offered so far.
+#[derive(Clone, Debug, Default)]
+pub struct Best {
+    n: usize,
+    capacity: usize,
+    keys: Vec<u64>,
+    cut: u64,
+}
+
+impl Best {
+    /// An empty list of `n` ≥ 1 places.
+    pub fn new(n: usize) -> Self {
+        let mut best = Self::default();
+        best.reset(n);
+        best
+    }
+
+    /// Empties the list; its memory is kept.
+    pub fn reset(&mut self, n: usize) {
+        self.n = n;
+        self.capacity = if n <= SORTED { n } else { n + (n / 2).max(32) };
+        self.keys.clear();
+        self.cut = 0;
+    }
+
+    /// Takes a key if it can be among the best `n`.
+    #[inline(always)]
+    pub fn offer(&mut self, key: u64) {
+        if key > self.cut {
+            self.take(key);
+        }
+    }
+
+    /// Whether a key could be among the best `n`.
+    #[inline(always)]
+    pub fn wants(&self, key: u64) -> bool {
+        key > self.cut
+    }
+
+    #[inline(never)]
+    fn take(&mut self, key: u64) {
+        if self.n <= SORTED {
+            if self.keys.len() == self.n {
+                self.keys.pop();
+            }
+            let mut at = self.keys.len();
+            self.keys.push(key);
+            while at > 0 && self.keys[at - 1] < key {
+                self.keys[at] = self.keys[at - 1];
+                at -= 1;
+            }
+            self.keys[at] = key;
+            if self.keys.len() == self.n {
+                self.cut = self.keys[self.n - 1];
+            }
+            return;
+        }
+        self.keys.push(key);
+        if self.keys.len() >= self.capacity || self.keys.len() == self.n {
+            self.shrink();
+        }
+    }
+
+    fn shrink(&mut self) {
+        if self.keys.len() >= self.n {
+            let (_, &mut cut, _) = self.keys.select_nth_unstable_by(self.n - 1, |a, b| b.cmp(a));
+            self.keys.truncate(self.n);
+            self.cut = cut;
+        }
+    }
+
+    /// No score below this can enter; −∞ while there is room.
+    #[inline(always)]
+    pub fn threshold(&self) -> f32 {
+        if self.cut == 0 { f32::NEG_INFINITY } else { score_of(self.cut) }
+    }
+
+    /// The keys, best first.
+    pub fn sorted(&mut self) -> &[u64] {
+        if self.n > SORTED {
+            self.shrink();
+            self.keys.sort_unstable_by(|a, b| b.cmp(a));
+        }
+        &self.keys
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::rng::Stream;
+
+    #[test]
+    fn keys_order_scores_down_and_positions_up() {
+        let scores =
+            [f32::INFINITY, f32::MAX, 1.5, f32::MIN_POSITIVE, 1e-45, 0.0, -1e-45, -2.0, f32::MIN, f32::NEG_INFINITY];
+        for (place, &score) in scores.iter().enumerate() {
+            assert_eq!((score_of(key(score, 7)), position_of(key(score, 7))), (score, 7));
+            assert!(key(score, 3) > key(score, 4));
+            assert!(key(score, u32::MAX) > 0);
+            if let Some(&next) = scores.get(place + 1) {
+                assert!(key(score, u32::MAX - 1) > key(next, 0), "{score} {next}");
+            }
+        }
+        assert_eq!(key(-0.0, 1), key(0.0, 1));
+        assert_eq!(key(f32::NAN, 1), key(f32::NEG_INFINITY, 1));
+    }
+
+    #[test]
+    fn the_best_are_those_of_a_full_sort() {
+        for (n, m) in [(1, 1), (1, 50), (10, 5), (10, 500), (24, 1000), (25, 1000), (100, 99), (100, 5000)] {
+            let draws = Stream::new(n as u64, m as u64);
+            let offered: Vec<u64> = (0..m).map(|i| key(draws.below(i, 40) as f32 - 20.0, i as u32)).collect();
+            let mut best = Best::new(n);
+            offered.iter().for_each(|&k| best.offer(k));
+            let mut all = offered;
+            all.sort_unstable_by(|a, b| b.cmp(a));
+            all.truncate(n);
+            assert_eq!(best.sorted(), all, "{n} {m}");
+        }
+    }
+}

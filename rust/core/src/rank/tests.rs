@@ -1,0 +1,293 @@
+//! Every path against the naive one: a full sort of all scores, computed one by one with `f32::mul_add`.
+
+use super::key::{key, position_of, score_of};
+use super::*;
+use crate::data::Csr;
+use crate::runtime::Context;
+use crate::runtime::rng::Stream;
+use crate::runtime::simd::Level;
+
+/// A random model: everything that a list depends on.
+pub struct Case {
+    pub n_users: usize,
+    pub n_items: usize,
+    pub d: usize,
+    pub users: Vec<f32>,
+    pub items: Vec<f32>,
+    pub neighbours: Option<Csr>,
+    pub history: Option<Csr>,
+    pub seen: Option<Sets>,
+    pub head: Head,
+}
+
+/// What the numbers of a case look like.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    /// Random normal.
+    Normal,
+    /// Small whole numbers: many equal scores.
+    Ties,
+    /// Everything zero, some of it negative zero.
+    Zeros,
+    /// Norms that fall off steeply, as trained factors have.
+    Skewed,
+    /// Subnormal products.
+    Tiny,
+    /// Products that leave the range of f32.
+    Huge,
+    /// All magnitudes at once.
+    Wild,
+}
+
+pub const KINDS: [Kind; 7] = [Kind::Normal, Kind::Ties, Kind::Zeros, Kind::Skewed, Kind::Tiny, Kind::Huge, Kind::Wild];
+
+fn numbers(kind: Kind, n: usize, d: usize, stream: Stream) -> Vec<f32> {
+    (0..n * d)
+        .map(|at| {
+            let (c, draw) = (at as u64, stream.normal(at as u64));
+            let row = (at / d.max(1)) as u64;
+            match kind {
+                Kind::Normal => draw,
+                Kind::Ties => (stream.below(c, 5) as f32) - 2.0,
+                Kind::Zeros => [0.0, -0.0][(stream.u64(c) & 1) as usize],
+                Kind::Skewed => draw * 2f32.powi(-(stream.sub(9).below(row, 6) as i32)),
+                Kind::Tiny => draw * 1e-22,
+                Kind::Huge => draw * 1e19,
+                Kind::Wild => draw * 10f32.powi(stream.sub(9).below(c, 70) as i32 - 40),
+            }
+        })
+        .collect()
+}
+
+/// Rows of distinct rising positions.
+fn rows(n_rows: usize, n_columns: usize, most: u64, stream: Stream) -> (Vec<usize>, Vec<u32>) {
+    let (mut offsets, mut items) = (vec![0], Vec::new());
+    for row in 0..n_rows {
+        let draws = stream.sub(row as u64);
+        let mut part: Vec<u32> =
+            (0..draws.below(0, most + 1)).map(|at| draws.below(at + 1, n_columns.max(1) as u64) as u32).collect();
+        part.sort_unstable();
+        part.dedup();
+        if n_columns > 0 {
+            items.extend(part);
+        }
+        offsets.push(items.len());
+    }
+    (offsets, items)
+}
+
+impl Case {
+    pub fn new(kind: Kind, n_users: usize, n_items: usize, d: usize, hybrid: bool, seed: u64) -> Self {
+        let stream = Stream::new(seed, kind as u64);
+        let sparse = |n: usize, most: u64, part: u64| {
+            let (offsets, columns) = rows(n, n_items, most, stream.sub(part));
+            let kind = if kind == Kind::Ties { Kind::Ties } else { Kind::Normal };
+            let values = numbers(kind, columns.len(), 1, stream.sub(part + 1));
+            Csr::new(offsets, columns, values, n_items).unwrap()
+        };
+        let (offsets, columns) = rows(n_users, n_items, 30, stream.sub(20));
+        Self {
+            n_users,
+            n_items,
+            d,
+            users: numbers(kind, n_users, d, stream.sub(1)),
+            items: numbers(kind, n_items, d, stream.sub(2)),
+            neighbours: hybrid.then(|| sparse(n_items, 20, 30)),
+            history: hybrid.then(|| sparse(n_users, 12, 40)),
+            seen: Some(Sets::new(offsets, columns, n_items).unwrap()),
+            head: Head::Inner,
+        }
+    }
+
+    pub fn with_attention(mut self) -> Self {
+        self.head = Head::FactorAttention(numbers(Kind::Normal, self.d, 1, Stream::new(5, 5)));
+        self
+    }
+
+    pub fn ranker(&self) -> Ranker {
+        let mut ranker =
+            Ranker::new(self.items.clone(), self.n_items, self.d, self.neighbours.clone(), self.head.clone()).unwrap();
+        let people = self.people(&ranker);
+        ranker.set_users(people);
+        ranker
+    }
+
+    pub fn people(&self, ranker: &Ranker) -> People {
+        ranker.people(self.users.clone(), self.n_users, self.history.clone(), self.seen.clone()).unwrap()
+    }
+
+    pub fn score(&self, user: usize, item: usize) -> f32 {
+        let p = &self.users[user * self.d..(user + 1) * self.d];
+        let q = &self.items[item * self.d..(item + 1) * self.d];
+        let dense = match &self.head {
+            Head::Inner => p.iter().zip(q).fold(0f32, |sum, (p, q)| p.mul_add(*q, sum)),
+            Head::FactorAttention(_) if self.d == 0 => 0.0,
+            Head::FactorAttention(sharpness) => {
+                let products: Vec<f32> = p.iter().zip(q).map(|(p, q)| p * q).collect();
+                let logits: Vec<f32> = sharpness.iter().zip(&products).map(|(s, x)| s * x).collect();
+                let highest = logits.iter().fold(f32::NEG_INFINITY, |m, &l| if l > m { l } else { m });
+                let (mut upper, mut lower) = (0f32, 0f32);
+                for (x, l) in products.iter().zip(&logits) {
+                    let e = crate::runtime::simd::exp(Level::Scalar, l - highest);
+                    lower += e;
+                    upper = e.mul_add(*x, upper);
+                }
+                upper / lower
+            }
+        };
+        let mut sparse = 0f32;
+        if let (Some(neighbours), Some(history)) = (&self.neighbours, &self.history) {
+            for (&source, &weight) in history.row(user).iter().zip(history.row_values(user)) {
+                if let Ok(at) = neighbours.row(source as usize).binary_search(&(item as u32)) {
+                    sparse = weight.mul_add(neighbours.row_values(source as usize)[at], sparse);
+                }
+            }
+        }
+        score_of(key(dense + sparse, 0))
+    }
+
+    /// The specification: every eligible item scored, all sorted.
+    pub fn naive(&self, users: &[usize], n: usize, filter_seen: bool, filters: &Filters) -> Vec<Vec<(u32, u32)>> {
+        let list = |(row, &user): (usize, &usize)| {
+            let mut all: Vec<u64> = (0..self.n_items)
+                .filter(|&i| filters.allow.as_ref().is_none_or(|allow| allow[i]))
+                .filter(|&i| !filters.deny.contains(&(i as u32)))
+                .filter(|&i| filters.allow_each.as_ref().is_none_or(|each| each.row(row).contains(&(i as u32))))
+                .filter(|&i| !filter_seen || !self.seen.as_ref().is_some_and(|s| s.row(user).contains(&(i as u32))))
+                .map(|i| key(self.score(user, i), i as u32))
+                .collect();
+            all.sort_unstable_by(|a, b| b.cmp(a));
+            all.truncate(n);
+            all.into_iter().map(|k| (position_of(k), score_of(k).to_bits())).collect()
+        };
+        users.iter().enumerate().map(list).collect()
+    }
+
+    pub fn filters(&self, which: u64, n_rows: usize) -> Filters {
+        let stream = Stream::new(which, 77);
+        let mut filters = Filters::default();
+        if which & 1 == 1 {
+            filters.allow = Some((0..self.n_items).map(|i| stream.below(i as u64, 3) == 0).collect());
+        }
+        if which & 2 == 2 && self.n_items > 0 {
+            filters.deny = (0..5).map(|i| stream.below(i + 1000, self.n_items as u64) as u32).collect();
+        }
+        if which & 4 == 4 {
+            let (offsets, items) = rows(n_rows, self.n_items, 60, stream.sub(3));
+            filters.allow_each = Some(Sets::new(offsets, items, self.n_items).unwrap());
+        }
+        filters
+    }
+}
+
+pub fn plain_rows(lists: &Lists) -> Vec<Vec<(u32, u32)>> {
+    (0..lists.counts.len())
+        .map(|row| {
+            (0..lists.counts[row] as usize)
+                .map(|at| lists.width * row + at)
+                .map(|at| (lists.items[at] as u32, lists.scores[at].to_bits()))
+                .collect()
+        })
+        .collect()
+}
+
+pub fn contexts() -> Vec<Context> {
+    let mut contexts: Vec<Context> =
+        Level::available().into_iter().map(|level| Context::new(Some(1)).unwrap().with_level(level)).collect();
+    contexts.extend([2, 3].map(|n| Context::new(Some(n)).unwrap()));
+    contexts
+}
+
+fn cases() -> Vec<Case> {
+    let shapes = [(1, 1, 1), (3, 40, 0), (7, 13, 3), (33, 97, 4), (40, 700, 17), (5, 300, 64), (2, 1500, 32)];
+    let mut cases = Vec::new();
+    for kind in KINDS {
+        for (at, (users, items, d)) in shapes.into_iter().enumerate() {
+            cases.push(Case::new(kind, users, items, d, false, at as u64));
+            cases.push(Case::new(kind, users, items, d, true, at as u64));
+        }
+        cases.push(Case::new(kind, 20, 130, 9, false, 3).with_attention());
+        cases.push(Case::new(kind, 20, 130, 16, true, 4).with_attention());
+        cases.push(Case::new(kind, 3, 20, 0, true, 4).with_attention());
+    }
+    cases
+}
+
+#[test]
+fn lists_are_those_of_the_naive_sort_on_every_level_and_thread_count() {
+    let contexts = contexts();
+    for (number, case) in cases().iter().enumerate() {
+        let ranker = case.ranker();
+        let everyone: Vec<usize> = (0..case.n_users).collect();
+        for n in [1, 10, 60] {
+            let filters = case.filters(number as u64 % 8, case.n_users);
+            let filter_seen = number % 3 != 0;
+            let wanted = case.naive(&everyone, n, filter_seen, &filters);
+            for context in &contexts {
+                let lists = ranker.top_n(None, n, filter_seen, &filters, context).unwrap();
+                assert_eq!(plain_rows(&lists), wanted, "case {number}, n {n}, {}", context.level.name());
+            }
+            let some: Vec<u32> = (0..case.n_users as u32).rev().step_by(2).collect();
+            let wanted =
+                case.naive(&some.iter().map(|&u| u as usize).collect::<Vec<_>>(), n, true, &Filters::default());
+            let lists = ranker.top_n(Some(&some), n, true, &Filters::default(), &contexts[0]).unwrap();
+            assert_eq!(plain_rows(&lists), wanted, "case {number}, n {n}, some");
+            for (row, &user) in some.iter().enumerate().take(3) {
+                for context in &contexts {
+                    let keys = ranker.top_n_one(user as usize, n, true, context.level).unwrap();
+                    let one: Vec<_> = keys.iter().map(|&k| (position_of(k), score_of(k).to_bits())).collect();
+                    assert_eq!(one, wanted[row], "case {number}, n {n}, user {user}, {}", context.level.name());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn people_outside_the_table_get_the_same_lists_and_scores() {
+    let context = Context::new(Some(2)).unwrap();
+    for case in cases() {
+        let ranker = case.ranker();
+        let people = case.people(&ranker);
+        let filters = case.filters(6, case.n_users);
+        assert_eq!(
+            ranker.top_n_for(&people, 7, &filters, &context).unwrap(),
+            ranker.top_n(None, 7, true, &filters, &context).unwrap()
+        );
+        let users: Vec<u32> = (0..200).map(|at| at % case.n_users as u32).collect();
+        let items: Vec<u32> = (0..200).map(|at| at * 7 % case.n_items as u32).collect();
+        let scores = ranker.scores(&users, &items, &context).unwrap();
+        for ((&user, &item), score) in users.iter().zip(&items).zip(scores) {
+            assert_eq!(score.to_bits(), case.score(user as usize, item as usize).to_bits());
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_served_is_refused() {
+    let context = Context::new(Some(1)).unwrap();
+    let new = |vectors: Vec<f32>, n, d| Ranker::new(vectors, n, d, None, Head::Inner);
+    assert!(new(vec![1.0, f32::NAN], 2, 1).is_err());
+    assert!(new(vec![1.0, f32::INFINITY], 1, 2).is_err());
+    assert!(new(vec![1.0], 2, 1).is_err());
+    assert!(Ranker::new(vec![1.0], 1, 1, None, Head::FactorAttention(vec![])).is_err());
+    assert!(Ranker::new(vec![1.0], 1, 1, Some(Csr::empty(2, 1)), Head::Inner).is_err());
+    let mut ranker = new(vec![1.0, 2.0], 2, 1).unwrap();
+    assert!(ranker.people(vec![f32::NAN], 1, None, None).is_err());
+    assert!(ranker.people(vec![1.0], 1, Some(Csr::empty(2, 2)), None).is_err());
+    assert!(ranker.people(vec![1.0], 1, None, Some(Sets::new(vec![0], vec![], 2).unwrap())).is_err());
+    let people = ranker.people(vec![1.0], 1, None, None).unwrap();
+    ranker.set_users(people);
+    let none = Filters::default();
+    assert!(ranker.top_n(None, 0, true, &none, &context).is_err());
+    assert!(ranker.top_n(Some(&[1]), 1, true, &none, &context).is_err());
+    assert!(ranker.top_n_one(1, 1, true, context.level).is_err());
+    assert!(ranker.scores(&[0], &[2], &context).is_err());
+    assert!(ranker.scores(&[1], &[1], &context).is_err());
+    let bad = Filters { deny: vec![2], ..Filters::default() };
+    assert!(ranker.top_n(None, 1, true, &bad, &context).is_err());
+    let bad = Filters { allow: Some(vec![true]), ..Filters::default() };
+    assert!(ranker.top_n(None, 1, true, &bad, &context).is_err());
+    context.cancel.cancel();
+    assert_eq!(ranker.top_n(None, 1, true, &none, &context), Err(crate::Error::Cancelled));
+}

@@ -1,0 +1,285 @@
+//! `_core.Ranker`: the one scorer of a model.
+
+use ancf_core::rank::{self, Filters, Head, People, Sets};
+use ancf_core::runtime::simd::Level;
+use ancf_core::{Error, Result};
+use numpy::{
+    IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods,
+};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::convert::{CsrArrays, to_csr};
+use crate::enter::{Size, enter, to_python};
+
+/// Rows of positions: offsets, items.
+type SetArrays<'py> = (PyReadonlyArray1<'py, i64>, PyReadonlyArray1<'py, i32>);
+
+/// Lists on their way to Python: items and scores (m, width), counts (m,).
+type ListsResult<'py> = (Bound<'py, PyArray2<i32>>, Bound<'py, PyArray2<f32>>, Bound<'py, PyArray1<i32>>);
+
+/// Below so many multiplications a hand-off to the pool costs more than the work.
+const SMALL: usize = 4_000_000;
+
+/// Scores and exact top-N over item vectors (n_items, d), float32; see `ancf.models.base`.
+///
+/// `neighbours`: (indptr, items, values), row j what history item j adds to others. `head`: "inner" or
+/// "factor_attention", the latter with `sharpness` (d,).
+#[pyclass(module = "ancf._core")]
+pub struct Ranker {
+    ranker: rank::Ranker,
+    level: Level,
+}
+
+#[pymethods]
+impl Ranker {
+    #[new]
+    #[pyo3(signature = (item_vectors, *, neighbours=None, head="inner", sharpness=None))]
+    fn new(
+        py: Python<'_>,
+        item_vectors: PyReadonlyArray2<'_, f32>,
+        neighbours: Option<CsrArrays<'_>>,
+        head: &str,
+        sharpness: Option<PyReadonlyArray1<'_, f32>>,
+    ) -> PyResult<Self> {
+        let build = || -> PyResult<Result<Self>> {
+            let (n_items, d) = (item_vectors.shape()[0], item_vectors.shape()[1]);
+            let neighbours = neighbours.map(|rows| to_csr(py, &rows, n_items)).transpose()?;
+            let head = match (head, sharpness) {
+                ("inner", None) => Head::Inner,
+                ("factor_attention", Some(sharpness)) => Head::FactorAttention(sharpness.as_slice()?.to_vec()),
+                ("inner" | "factor_attention", _) => {
+                    return Ok(Err(Error::InvalidParameter(
+                        "sharpness belongs to head=\"factor_attention\", and to it alone.".into(),
+                    )));
+                }
+                _ => {
+                    return Ok(Err(Error::InvalidParameter(format!(
+                        "head is {head:?}; it must be \"inner\" or \"factor_attention\"."
+                    ))));
+                }
+            };
+            let vectors = values(&item_vectors, "item vectors");
+            Ok(Level::detect().and_then(|level| {
+                Ok(Self { ranker: rank::Ranker::new(vectors?, n_items, d, neighbours, head)?, level })
+            }))
+        };
+        build()?.map_err(|e| to_python(py, &e))
+    }
+
+    /// Serves users with these vectors (n_users, d), weighted histories for the sparse part, and what each has seen.
+    #[pyo3(signature = (user_vectors, history=None, seen=None))]
+    fn set_users(
+        &mut self,
+        py: Python<'_>,
+        user_vectors: PyReadonlyArray2<'_, f32>,
+        history: Option<CsrArrays<'_>>,
+        seen: Option<SetArrays<'_>>,
+    ) -> PyResult<()> {
+        let people = self.people(py, &user_vectors, history, seen)?;
+        self.ranker.set_users(people);
+        Ok(())
+    }
+
+    /// The n best items of users by position (None: everyone), as (items (m, width), scores (m, width), counts (m,)).
+    #[pyo3(signature = (users, n, *, filter_seen=true, allow=None, allow_each=None, deny=None, num_threads=None, plan=None))]
+    fn top_n<'py>(
+        &self,
+        py: Python<'py>,
+        users: Option<PyReadonlyArray1<'py, i64>>,
+        n: usize,
+        filter_seen: bool,
+        allow: Option<PyReadonlyArray1<'py, u8>>,
+        allow_each: Option<SetArrays<'py>>,
+        deny: Option<PyReadonlyArray1<'py, i64>>,
+        num_threads: Option<usize>,
+        plan: Option<&str>,
+    ) -> PyResult<ListsResult<'py>> {
+        check_plan(py, plan)?;
+        let filters = self.filters(py, allow, allow_each, deny)?;
+        let users = users.map(|users| positions(py, &users, self.ranker.n_users(), "user")).transpose()?;
+        let m = users.as_ref().map_or(self.ranker.n_users(), Vec::len);
+        let lists = enter(py, self.size(m), num_threads, |context| {
+            self.ranker.top_n(users.as_deref(), n, filter_seen, &filters, context)
+        })?;
+        to_arrays(py, lists)
+    }
+
+    /// The n best items of one user, on this thread: (items (c,), scores (c,)).
+    fn top_n_one<'py>(
+        &self,
+        py: Python<'py>,
+        user: usize,
+        n: usize,
+        filter_seen: bool,
+    ) -> PyResult<(Bound<'py, PyArray1<i32>>, Bound<'py, PyArray1<f32>>)> {
+        let keys = self.ranker.top_n_one(user, n, filter_seen, self.level).map_err(|e| to_python(py, &e))?;
+        let items: Vec<i32> = keys.iter().map(|&key| rank::position_of(key) as i32).collect();
+        let scores: Vec<f32> = keys.iter().map(|&key| rank::score_of(key)).collect();
+        Ok((PyArray1::from_slice(py, &items), PyArray1::from_slice(py, &scores)))
+    }
+
+    /// As `top_n`, for people outside the training table: vectors (m, d), histories, and what each list leaves out.
+    #[pyo3(signature = (vectors, history, exclude, n, *, allow=None, allow_each=None, deny=None, num_threads=None, plan=None))]
+    fn top_n_for<'py>(
+        &self,
+        py: Python<'py>,
+        vectors: PyReadonlyArray2<'py, f32>,
+        history: Option<CsrArrays<'py>>,
+        exclude: Option<SetArrays<'py>>,
+        n: usize,
+        allow: Option<PyReadonlyArray1<'py, u8>>,
+        allow_each: Option<SetArrays<'py>>,
+        deny: Option<PyReadonlyArray1<'py, i64>>,
+        num_threads: Option<usize>,
+        plan: Option<&str>,
+    ) -> PyResult<ListsResult<'py>> {
+        check_plan(py, plan)?;
+        let filters = self.filters(py, allow, allow_each, deny)?;
+        let people = self.people(py, &vectors, history, exclude)?;
+        let size = self.size(vectors.shape()[0]);
+        let lists = enter(py, size, num_threads, |context| self.ranker.top_n_for(&people, n, &filters, context))?;
+        to_arrays(py, lists)
+    }
+
+    /// Scores of pairs of users and items by position, (k,).
+    fn scores<'py>(
+        &self,
+        py: Python<'py>,
+        users: PyReadonlyArray1<'py, i64>,
+        items: PyReadonlyArray1<'py, i64>,
+    ) -> PyResult<Bound<'py, PyArray1<f32>>> {
+        let users = positions(py, &users, self.ranker.n_users(), "user")?;
+        let items = positions(py, &items, self.ranker.n_items(), "item")?;
+        let size = if items.len() < 10_000 { Size::Small } else { Size::Large };
+        Ok(enter(py, size, None, |context| self.ranker.scores(&users, &items, context))?.into_pyarray(py))
+    }
+
+    /// Scores of items for one person outside the training table: `vectors` (1, d), its history; (k,).
+    fn scores_for<'py>(
+        &self,
+        py: Python<'py>,
+        vectors: PyReadonlyArray2<'py, f32>,
+        history: Option<CsrArrays<'py>>,
+        items: PyReadonlyArray1<'py, i64>,
+    ) -> PyResult<Bound<'py, PyArray1<f32>>> {
+        let people = self.people(py, &vectors, history, None)?;
+        let items = positions(py, &items, self.ranker.n_items(), "item")?;
+        Ok(enter(py, Size::Small, None, |context| self.ranker.scores_for(&people, &items, context))?.into_pyarray(py))
+    }
+
+    /// Which path lists of n items would take, and why.
+    fn plan<'py>(&self, py: Python<'py>, n: usize) -> PyResult<Bound<'py, PyDict>> {
+        let report = PyDict::new(py);
+        report.set_item("n", n)?;
+        report.set_item("simd", self.level.name())?;
+        report.set_item("path", "plain")?;
+        report.set_item("why", "every item is scored in float32")?;
+        Ok(report)
+    }
+
+    /// Users of the training table.
+    #[getter]
+    fn n_users(&self) -> usize {
+        self.ranker.n_users()
+    }
+
+    /// Items.
+    #[getter]
+    fn n_items(&self) -> usize {
+        self.ranker.n_items()
+    }
+
+    /// Numbers in a vector.
+    #[getter]
+    fn factors(&self) -> usize {
+        self.ranker.factors()
+    }
+}
+
+impl Ranker {
+    fn size(&self, n_rows: usize) -> Size {
+        let work = n_rows.saturating_mul(self.ranker.n_items()).saturating_mul(self.ranker.factors().max(8));
+        if work < SMALL { Size::Small } else { Size::Large }
+    }
+
+    fn people(
+        &self,
+        py: Python<'_>,
+        vectors: &PyReadonlyArray2<'_, f32>,
+        history: Option<CsrArrays<'_>>,
+        seen: Option<SetArrays<'_>>,
+    ) -> PyResult<People> {
+        let n_items = self.ranker.n_items();
+        let (n, d) = (vectors.shape()[0], vectors.shape()[1]);
+        let history = history.map(|rows| to_csr(py, &rows, n_items)).transpose()?;
+        let seen = seen.map(|rows| sets(py, &rows, n_items)).transpose()?;
+        let checked = if d == self.ranker.factors() {
+            values(vectors, "user vectors").and_then(|vectors| self.ranker.people(vectors, n, history, seen))
+        } else {
+            let factors = self.ranker.factors();
+            Err(Error::InvalidData(format!("user vectors have {d} factors; the items have {factors}.")))
+        };
+        checked.map_err(|e| to_python(py, &e))
+    }
+
+    fn filters(
+        &self,
+        py: Python<'_>,
+        allow: Option<PyReadonlyArray1<'_, u8>>,
+        allow_each: Option<SetArrays<'_>>,
+        deny: Option<PyReadonlyArray1<'_, i64>>,
+    ) -> PyResult<Filters> {
+        let n_items = self.ranker.n_items();
+        Ok(Filters {
+            allow: allow.map(|mask| mask.as_slice().map(|m| m.iter().map(|&flag| flag != 0).collect())).transpose()?,
+            allow_each: allow_each.map(|rows| sets(py, &rows, n_items)).transpose()?,
+            deny: deny.map(|deny| positions(py, &deny, n_items, "item")).transpose()?.unwrap_or_default(),
+        })
+    }
+}
+
+fn check_plan(py: Python<'_>, plan: Option<&str>) -> PyResult<()> {
+    match plan {
+        None | Some("plain" | "pruned") => Ok(()),
+        Some(other) => Err(to_python(
+            py,
+            &Error::InvalidParameter(format!("plan is {other:?}; it must be \"plain\", \"pruned\" or None.")),
+        )),
+    }
+}
+
+fn values(table: &PyReadonlyArray2<'_, f32>, what: &str) -> Result<Vec<f32>> {
+    table.as_slice().map(<[f32]>::to_vec).map_err(|_| {
+        Error::InvalidData(format!("{what} must be C-contiguous; pass them through numpy.ascontiguousarray."))
+    })
+}
+
+fn sets(py: Python<'_>, (offsets, items): &SetArrays<'_>, n_items: usize) -> PyResult<Sets> {
+    // A negative number becomes a position far out of range, which `Sets::new` refuses.
+    let offsets = offsets.as_slice()?.iter().map(|&o| o as usize).collect();
+    let items = items.as_slice()?.iter().map(|&i| i as u32).collect();
+    Sets::new(offsets, items, n_items).map_err(|e| to_python(py, &e))
+}
+
+fn positions(py: Python<'_>, given: &PyReadonlyArray1<'_, i64>, n: usize, what: &str) -> PyResult<Vec<u32>> {
+    let given = given.as_slice()?;
+    if let Some(&wrong) = given.iter().find(|&&p| p < 0 || p as usize >= n) {
+        let error = Error::InvalidData(format!("{what} position {wrong} is out of range; there are {n}."));
+        return Err(to_python(py, &error));
+    }
+    Ok(given.iter().map(|&p| p as u32).collect())
+}
+
+fn to_arrays(py: Python<'_>, lists: rank::Lists) -> PyResult<ListsResult<'_>> {
+    let shape = [lists.counts.len(), lists.width];
+    Ok((
+        lists.items.into_pyarray(py).reshape(shape)?,
+        lists.scores.into_pyarray(py).reshape(shape)?,
+        lists.counts.into_pyarray(py),
+    ))
+}
+
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<Ranker>()
+}
