@@ -3,8 +3,8 @@
 The rows go into a hidden temporary file in the same folder, which is synced and renamed when it is complete, so a file
 of the name asked for is always whole; an error or Ctrl-C removes the temporary one. With ``resume=True`` each chunk
 becomes a part of its own in a hidden folder, which survives interruption and even ``kill -9``; the next call with
-``resume=True`` goes on after the last whole part, provided that model, N and filters are the same (a hash is kept beside
-the parts).
+``resume=True`` goes on after the last whole part, provided that model, N and filters are the same (a hash is kept with
+them).
 
 Parquet needs pyarrow; .csv and .jsonl do not. The rows stand in the order of the users' ids, best item first, with the
 columns ``user_id, item_id, score, rank, source``. The chunks do not change a bit of it.

@@ -9,11 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ancf import _text
-from ancf.errors import InvalidDataError, InvalidParameterError, UnknownItemError
+from ancf.errors import InvalidDataError, InvalidParameterError, UnknownItemError, UnknownUserError
 from ancf.ids import IdMap
 from ancf.infer import as_sequence, is_one
 
 Top = tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.int32]]
+
+# Histories up to this length are looked up id by id, which takes less time than setting up a vectorised look-up.
+_SHORT = 100
+_SCALARS = (str, int)
 
 # Of the memory that the machine can still give, the part that one call may plan to use.
 _SHARE_OF_MEMORY = 0.8
@@ -133,6 +137,18 @@ def pack_histories(
     return Histories(indptr, positions[order][starts].astype(np.int32), summed.astype(np.float32), last)
 
 
+def short_history(history: list[Any], ids: IdMap) -> Histories | None:
+    """A list of distinct known ids as one history; None where the general way must look at it."""
+    if len(history) > _SHORT:
+        return None
+    found = [ids.position(each) if type(each) in _SCALARS else -1 for each in history]
+    distinct = sorted(set(found))
+    if len(distinct) != len(found) or not found or distinct[0] < 0:
+        return None
+    n = len(found)
+    return Histories(np.array([0, n]), np.array(distinct, np.int32), np.ones(n, np.float32))
+
+
 def row_of(rows: Any, row: int) -> tuple[NDArray[np.int32], NDArray[np.float32]] | None:
     """One row of (indptr, items, weights)."""
     if rows is None:
@@ -159,6 +175,20 @@ def unknown_items(unknown: NDArray[Any], ids: IdMap) -> UnknownItemError:
         else f"{len(unknown)} items ({_text.listed(unknown)}) were"
     )
     return UnknownItemError(f"{what} not in training{f' ({hint})' if hint else ''}. Leave such items out.")
+
+
+def unknown_users(unknown: NDArray[Any], ids: IdMap, asked: int, scoring: bool) -> UnknownUserError:
+    """The error that names these ids."""
+    hint = ids.hint(unknown[0])
+    what = (
+        f"user {_text.listed(unknown)} was"
+        if len(unknown) == 1
+        else f"{len(unknown)} of {asked} users ({_text.listed(unknown)}) were"
+    )
+    way = "" if scoring else ' or choose on_unknown="popular" or "skip"'
+    return UnknownUserError(
+        f"{what} not in training{f' ({hint})' if hint else ''}. Use recommend_for_history with their purchases{way}."
+    )
 
 
 def read_histories(lists: list[Any], weights: Any, times: Any, ids: IdMap, on_unknown: str) -> Histories:

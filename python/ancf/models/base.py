@@ -6,14 +6,14 @@ has the same bits everywhere. What a model adds is small: ``fit``, ``_fold_in`` 
 ``explain`` either ``_dense_contributions`` (what each item of the history adds) or ``_base_contributions``.
 """
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ancf import _native, _text
+from ancf import _native
 from ancf.errors import (
     AncfError,
     InvalidDataError,
@@ -34,7 +34,9 @@ from ancf.models._asking import (
     merged,
     objects,
     read_histories,
+    short_history,
     unknown_items,
+    unknown_users,
 )
 from ancf.models._explain import explain
 from ancf.models._options import Options
@@ -45,10 +47,13 @@ if TYPE_CHECKING:
 
 _UNKNOWN = ("raise", "popular", "skip")
 
+# The number of the one history that was asked for.
+_FIRST = np.arange(1)
+
 Rows = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]
 
 
-class Recommender(Options):
+class Recommender(Options, ABC):
     """What every model of ancf can do once it is fitted or loaded.
 
     Attributes
@@ -80,19 +85,11 @@ class Recommender(Options):
         super().__init_subclass__(**keywords)
         Recommender.registry[cls.__name__] = cls
 
-    def _refuse(self, keywords: dict[str, Any]) -> None:
-        """Models that need nothing but the table take ``validation=`` like the others, and no misspelt keyword."""
-        for name in keywords:
-            if name != "validation":
-                raise InvalidParameterError(
-                    f"{type(self).__name__}.fit has no option {name!r}; options belong to the constructor."
-                )
-
     # ---- what a model provides
 
     @abstractmethod
-    def fit(self, interactions: "Interactions", **keywords: Any) -> Self:
-        """Learn from a table of interactions; returns self."""
+    def fit(self, interactions: "Interactions", *, validation: "Interactions | None" = None) -> Self:
+        """Learn from a table of interactions; returns self. Models that need no validation table pass it over."""
         raise NotImplementedError
 
     @abstractmethod
@@ -284,6 +281,10 @@ class Recommender(Options):
         ranker = self._fitted()
         N = check_n(N)
         check_choice("on_unknown", on_unknown, _UNKNOWN)
+        if type(history) is list and weights is None and times is None and items is None and filter_items is None:
+            short = short_history(history, self.item_ids_)
+            if short is not None:
+                return self._recommend_short(short, N, filter_already_liked_items)
         single = is_history(history)
         lists = [history] if single else list(history)
         as_lists = (lambda values: None if values is None else [values]) if single else (lambda values: values)
@@ -314,6 +315,13 @@ class Recommender(Options):
             top = merged(len(asked), known, kept, others, rest)
             sources = np.where(empty, "popular", "history").astype(object)
         return self._answer(asked, top, sources, single)
+
+    def _recommend_short(self, history: Histories, N: int, filter_seen: bool) -> Recommendations:
+        """One plain list of known items, without the detours of the general case."""
+        vectors, weighted = self._fold_in(history)
+        exclude = (history.indptr, history.items) if filter_seen else None
+        top = self._fitted().top_n_for(vectors, weighted, exclude, N, num_threads=self.num_threads)
+        return self._answer(_FIRST, top, "history", True)
 
     def recommend_all(
         self,
@@ -468,16 +476,7 @@ class Recommender(Options):
         return positions
 
     def _unknown_users(self, unknown: NDArray[Any], asked: int, scoring: bool = False) -> UnknownUserError:
-        hint = self.user_ids_.hint(unknown[0])
-        what = (
-            f"user {_text.listed(unknown)} was"
-            if len(unknown) == 1
-            else f"{len(unknown)} of {asked} users ({_text.listed(unknown)}) were"
-        )
-        way = "" if scoring else ' or choose on_unknown="popular" or "skip"'
-        return UnknownUserError(
-            f"{what} not in training{f' ({hint})' if hint else ''}. Use recommend_for_history with the purchases{way}."
-        )
+        return unknown_users(unknown, self.user_ids_, asked, scoring)
 
     def _histories(self, lists: list[Any], weights: Any, times: Any, on_unknown: str) -> Histories:
         return read_histories(lists, weights, times, self.item_ids_, on_unknown)

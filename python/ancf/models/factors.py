@@ -89,7 +89,7 @@ class Factors(Recommender):
     def __init__(self, *, num_threads: int | None = None) -> None:
         self.num_threads = num_threads
 
-    def fit(self, interactions: "Interactions", **keywords: Any) -> Self:
+    def fit(self, interactions: "Interactions", *, validation: "Interactions | None" = None) -> Self:
         """Refused: there is nothing to learn."""
         raise InvalidParameterError(
             "from_factors serves vectors trained elsewhere; it has no fit. Use ancf.ANCF to train."

@@ -7,7 +7,7 @@ Cosine similarity (Sarwar et al. 2001; Deshpande and Karypis 2004) with shrinkag
 users share are pulled towards zero. Each source item keeps its k strongest targets, computed row by row in Rust.
 """
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,7 +57,7 @@ class ItemKNN(Recommender):
         self.use_weights = use_weights
         self.num_threads = num_threads
 
-    def fit(self, interactions: "Interactions", **keywords: Any) -> Self:
+    def fit(self, interactions: "Interactions", *, validation: "Interactions | None" = None) -> Self:
         """Find each item's neighbours.
 
         Raises
@@ -67,7 +67,6 @@ class ItemKNN(Recommender):
         InvalidParameterError
             If an option makes no sense.
         """
-        self._refuse(keywords)
         k, shrinkage = self._checked_options()
         data = self._training_data(interactions)
         indptr, items, weights = data.to_csr()

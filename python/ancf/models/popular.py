@@ -1,6 +1,6 @@
 """The most popular items for everybody: the list that every model must beat."""
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +37,7 @@ class Popular(Recommender):
         self.count = count
         self.num_threads = num_threads
 
-    def fit(self, interactions: "Interactions", **keywords: Any) -> Self:
+    def fit(self, interactions: "Interactions", *, validation: "Interactions | None" = None) -> Self:
         """Count.
 
         Raises
@@ -45,7 +45,6 @@ class Popular(Recommender):
         InvalidDataError
             If the table holds no interactions.
         """
-        self._refuse(keywords)
         check_choice("count", self.count, _COUNTS)
         data = self._training_data(interactions)
         indptr, items, _ = data.to_csr()
