@@ -1,4 +1,6 @@
-//! The formula - tables, attention, head.
+//! The formula: attention, vectors, item-item weights.
 
+pub mod attention;
 pub mod neighbours;
 pub mod ridge;
+pub mod spectral;

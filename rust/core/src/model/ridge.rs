@@ -17,6 +17,7 @@ use rayon::prelude::*;
 use crate::data::Csr;
 use crate::runtime::Context;
 use crate::runtime::simd::cholesky;
+use crate::runtime::simd::vector::count_power;
 use crate::{Error, Result};
 
 /// How the weights are made.
@@ -80,9 +81,11 @@ impl Ridge {
         let users_of = interactions.transpose();
         let n_items = users_of.n_rows();
         let user_weights: Vec<f32> =
-            (0..interactions.n_rows()).map(|u| inverse_power(interactions.row(u).len(), self.user_power)).collect();
+            (0..interactions.n_rows()).map(|u| count_power(interactions.row(u).len(), -self.user_power)).collect();
         let popularity: Vec<usize> = (0..n_items).map(|i| users_of.row(i).len()).collect();
-        let candidate_weights: Vec<f32> = popularity.iter().map(|&n| inverse_power(n, CANDIDATE_POWER)).collect();
+        let candidate_weights: Vec<f32> = popularity.iter().map(|&n| count_power(n, -CANDIDATE_POWER)).collect();
+
+        let source_weights: Vec<f32> = popularity.iter().map(|&n| count_power(n, -self.source_power)).collect();
 
         // 1. G, by rows: the diagonal, and the strongest companions of each item.
         let rows = context.install(|| {
@@ -109,9 +112,9 @@ impl Ridge {
                     |scratch, target| {
                         context.cancel.check()?;
                         let mut column = scratch.solve(target, &rows, &candidate_weights, lambda, context);
-                        let target_weight = inverse_power(popularity[target], self.target_power);
+                        let target_weight = count_power(popularity[target], -self.target_power);
                         for (source, weight) in &mut column {
-                            *weight *= inverse_power(popularity[*source as usize], self.source_power) * target_weight;
+                            *weight *= source_weights[*source as usize] * target_weight;
                         }
                         Ok(column)
                     },
@@ -128,11 +131,6 @@ impl Ridge {
             (0..n_items).map(|source| strongest(by_source.row(source), by_source.row_values(source), self.neighbours));
         from_rows(kept.collect(), n_items)
     }
-}
-
-/// n to the power −p, for counts; 0 stays harmless.
-fn inverse_power(n: usize, power: f32) -> f32 {
-    (n.max(1) as f64).powf(-f64::from(power)) as f32
 }
 
 /// One row of G without its diagonal: companions by rising position.

@@ -1,1 +1,4 @@
 //! How it learns - sampler, loss, optimiser, epoch.
+
+pub mod ranking;
+mod schedule;

@@ -46,6 +46,8 @@ pub mod cholesky;
 mod exp;
 
 pub use exp::exp;
+pub mod gemm;
+pub mod vector;
 
 /// An instruction set that kernels exist for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,0 +1,131 @@
+//! History attention with fixed weights: a user is the weighted sum of the items of the history, and an item is itself
+//! plus the weighted sum of its users.
+//!
+//! Pass 1, weights: `a_uj` = `r_j` / (Σ_k `r_k`)^β over the items k of u's history, `r_j` = `n_j^-½` (degree) or 1 (mean);
+//!   the same from the item's side with its users: `b_ju`.
+//! Pass 2, users from bare items: p⁰ = A x. Pass 3, items: v = x + B p⁰. Pass 4, users: p = A v.
+//! Backward through passes 3 and 2, linear: dx = dv + Aᵀ Bᵀ dv; pass 4 belongs to the batch of users and its loss.
+
+use rayon::prelude::*;
+
+use crate::data::Csr;
+use crate::runtime::Context;
+use crate::runtime::simd::vector::{count_power, gather, power};
+use crate::{Error, Result};
+
+/// Which interactions of a history count how much, before training.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prior {
+    /// All the same: `r_j` = 1.
+    Mean,
+    /// Popular items say less: `r_j` = `n_j^-½`.
+    Degree,
+}
+
+impl Prior {
+    fn of(self, count: usize) -> f32 {
+        match self {
+            Self::Mean => 1.0,
+            Self::Degree => count_power(count, -0.5),
+        }
+    }
+}
+
+/// Rows handled as one task: small enough to balance, large enough not to matter.
+const ROWS_PER_TASK: usize = 64;
+
+/// Who interacted with what, from both sides, with the attention's weights.
+pub struct Attention {
+    /// Users × items.
+    pub users: Csr,
+    /// Items × users.
+    pub items: Csr,
+    /// A in the order of `users`.
+    pub a_by_user: Vec<f32>,
+    /// A in the order of `items`.
+    pub a_by_item: Vec<f32>,
+    b_by_user: Vec<f32>,
+    b_by_item: Vec<f32>,
+    /// `r_j` of every item.
+    pub item_priors: Vec<f32>,
+    exponent: f32,
+    smooth_items: bool,
+}
+
+impl Attention {
+    /// Weights for the pairs of `interactions`; `exponent` is β, `smooth_items` switches pass 3.
+    pub fn new(interactions: &Csr, prior: Prior, exponent: f32, smooth_items: bool) -> Result<Self> {
+        if !(0.0..=2.0).contains(&exponent) {
+            return Err(Error::InvalidParameter(format!("attention_exponent is {exponent}; it must be between 0 and 2.")));
+        }
+        let users = interactions.clone();
+        let (items, positions) = users.transpose_with_positions();
+        let item_priors: Vec<f32> = (0..items.n_rows()).map(|i| prior.of(items.row(i).len())).collect();
+        let user_priors: Vec<f32> = (0..users.n_rows()).map(|u| prior.of(users.row(u).len())).collect();
+        let a_by_user = normalised(&users, &item_priors, exponent);
+        let b_by_item = normalised(&items, &user_priors, exponent);
+        let a_by_item = positions.iter().map(|&at| a_by_user[at as usize]).collect();
+        let mut b_by_user = vec![0.0; users.len()];
+        for (&at, &weight) in positions.iter().zip(&b_by_item) {
+            b_by_user[at as usize] = weight;
+        }
+        Ok(Self { users, items, a_by_user, a_by_item, b_by_user, b_by_item, item_priors, exponent, smooth_items })
+    }
+
+    /// Passes 2 and 3: item vectors from bare ones. `p` (users × d) is scratch, `v` (items × d) the result.
+    pub fn items_from(&self, context: &Context, d: usize, x: &[f32], p: &mut [f32], v: &mut [f32]) {
+        v.copy_from_slice(x);
+        if self.smooth_items {
+            p.fill(0.0);
+            propagate(context, d, &self.users, &self.a_by_user, x, p);
+            propagate(context, d, &self.items, &self.b_by_item, p, v);
+        }
+    }
+
+    /// The transpose of [`Attention::items_from`]: adds Aᵀ Bᵀ dv to `dx`, which holds dv. `p` is scratch.
+    pub fn items_backward(&self, context: &Context, d: usize, p: &mut [f32], dv: &[f32], dx: &mut [f32]) {
+        dx.copy_from_slice(dv);
+        if self.smooth_items {
+            p.fill(0.0);
+            propagate(context, d, &self.users, &self.b_by_user, dv, p);
+            propagate(context, d, &self.items, &self.a_by_item, p, dx);
+        }
+    }
+
+    /// The attention weights of any history, as training would have given them.
+    pub fn weights_of(&self, history: &[u32]) -> Vec<f32> {
+        let mut weights: Vec<f32> = history.iter().map(|&j| self.item_priors[j as usize]).collect();
+        normalise(&mut weights, self.exponent);
+        weights
+    }
+}
+
+/// `r_j` / (Σ `r_k`)^β for each entry of each row.
+fn normalised(rows: &Csr, priors: &[f32], exponent: f32) -> Vec<f32> {
+    let mut weights: Vec<f32> = rows.columns().iter().map(|&column| priors[column as usize]).collect();
+    for row in 0..rows.n_rows() {
+        normalise(&mut weights[rows.offsets()[row]..rows.offsets()[row + 1]], exponent);
+    }
+    weights
+}
+
+fn normalise(weights: &mut [f32], exponent: f32) {
+    let sum: f64 = weights.iter().map(|&w| f64::from(w)).sum();
+    if sum > 0.0 {
+        let factor = power(sum, -exponent);
+        weights.iter_mut().for_each(|w| *w *= factor);
+    }
+}
+
+/// out += M · table for a sparse M given by pattern and values; rows of `table` and `out` have `d` numbers.
+pub fn propagate(context: &Context, d: usize, pattern: &Csr, values: &[f32], table: &[f32], out: &mut [f32]) {
+    context.install(|| {
+        out.par_chunks_mut(d * ROWS_PER_TASK).enumerate().for_each(|(task, out)| {
+            for (at, out) in out.chunks_exact_mut(d).enumerate() {
+                let row = task * ROWS_PER_TASK + at;
+                let (from, to) = (pattern.offsets()[row], pattern.offsets()[row + 1]);
+                gather(context.level, &pattern.columns()[from..to], &values[from..to], table, out);
+            }
+        });
+    });
+}

@@ -1,0 +1,233 @@
+//! Matrix products with one order of summation: C = A B, where each element of C is a chain of fused multiply-adds over
+//! k = 0, 1, 2, … Tiles, levels and threads cannot change a bit.
+//!
+//! A is read through two strides, so A and Aᵀ need no copy; B has contiguous rows. A tile of `ROWS` × `LANES` of C
+//! lives in registers while k runs: 12 × 32 with AVX-512 (24 registers), 6 × 16 with AVX2 (12 registers).
+
+use super::Level;
+
+/// A matrix seen through its strides: element (i, j) is `data[i * row + j * column]`.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    /// The numbers.
+    pub data: &'a [f32],
+    /// Distance from one row to the next.
+    pub row: usize,
+    /// Distance from one column to the next.
+    pub column: usize,
+}
+
+impl<'a> View<'a> {
+    /// A row-major matrix with `n_columns` columns.
+    pub fn rows(data: &'a [f32], n_columns: usize) -> Self {
+        Self { data, row: n_columns, column: 1 }
+    }
+
+    /// The transpose of a row-major matrix with `n_columns` columns.
+    pub fn transposed(data: &'a [f32], n_columns: usize) -> Self {
+        Self { data, row: 1, column: n_columns }
+    }
+}
+
+/// C (`m` × `n`, contiguous rows) += A (`m` × `k`) · B (`k` × `n`, contiguous rows); rows of C from `first_row` of A on.
+/// The chain of each element goes on from what C holds, so a product may come in slices of k.
+pub fn multiply_add(level: Level, c: &mut [f32], n: usize, a: View<'_>, first_row: usize, b: &[f32], k: usize) {
+    if n == 0 {
+        return;
+    }
+    let m = c.len() / n;
+    assert!(c.len() == m * n && b.len() >= k * n, "shapes of a matrix product");
+    assert!(m == 0 || k == 0 || a.data.len() > (first_row + m - 1) * a.row + (k - 1) * a.column, "shape of A");
+    #[cfg(target_arch = "x86_64")]
+    match level {
+        // SAFETY: `Level::available` found these features before the level could be made.
+        Level::Avx512 => unsafe { avx512(c, n, a, first_row, b, k) },
+        // SAFETY: as above.
+        Level::Avx2 => unsafe { avx2(c, n, a, first_row, b, k) },
+        // SAFETY: the processor was just asked.
+        Level::Scalar if is_x86_feature_detected!("fma") => unsafe { fma(c, n, a, first_row, b, k) },
+        Level::Scalar => plain(c, n, a, first_row, b, k),
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let _ = level;
+        plain(c, n, a, first_row, b, k);
+    }
+}
+
+/// One element after the other, in the same order: what hardware without wide registers does.
+#[inline(always)]
+fn plain(c: &mut [f32], n: usize, a: View<'_>, first_row: usize, b: &[f32], k: usize) {
+    for (row, out) in c.chunks_exact_mut(n).enumerate() {
+        for step in 0..k {
+            let factor = a.data[(first_row + row) * a.row + step * a.column];
+            for (sum, lane) in out.iter_mut().zip(&b[step * n..]) {
+                *sum = factor.mul_add(*lane, *sum);
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "fma")]
+fn fma(c: &mut [f32], n: usize, a: View<'_>, first_row: usize, b: &[f32], k: usize) {
+    plain(c, n, a, first_row, b, k);
+}
+
+/// The kernel of one level: `$rows` × two registers of C at a time, then single rows, then masked columns by `edge`.
+#[cfg(target_arch = "x86_64")]
+macro_rules! level {
+    ($name:ident, $features:literal, $rows:literal, $lanes:literal, $zero:ident, $load:ident, $store:ident, $set:ident, $fma:ident) => {
+        #[target_feature(enable = $features)]
+        fn $name(c: &mut [f32], n: usize, a: View<'_>, first_row: usize, b: &[f32], k: usize) {
+            use std::arch::x86_64::*;
+
+            /// `R` rows × two registers from (`row`, `column`) on.
+            #[target_feature(enable = $features)]
+            #[inline]
+            fn tile<const R: usize>(
+                c: &mut [f32],
+                n: usize,
+                a: View<'_>,
+                first_row: usize,
+                b: &[f32],
+                k: usize,
+                row: usize,
+                column: usize,
+            ) {
+                let mut sums = [[$zero(); 2]; R];
+                // SAFETY: the caller keeps `row + R <= m` and `column + 2 * lanes <= n`, and C holds `m * n` numbers.
+                unsafe {
+                    let from_c = c.as_ptr().add(row * n + column);
+                    for r in 0..R {
+                        sums[r] = [$load(from_c.add(r * n)), $load(from_c.add(r * n + $lanes))];
+                    }
+                }
+                // SAFETY: `multiply` checked that A holds row `first_row + m - 1` at step `k - 1`, that B holds `k * n`
+                // and C `m * n` numbers; the caller keeps `row + R <= m` and `column + 2 * lanes <= n`.
+                unsafe {
+                    let mut from_a = a.data.as_ptr().wrapping_add((first_row + row) * a.row);
+                    let mut from_b = b.as_ptr().wrapping_add(column);
+                    for _ in 0..k {
+                        let lanes = [$load(from_b), $load(from_b.add($lanes))];
+                        for r in 0..R {
+                            let factor = $set(*from_a.add(r * a.row));
+                            sums[r][0] = $fma(factor, lanes[0], sums[r][0]);
+                            sums[r][1] = $fma(factor, lanes[1], sums[r][1]);
+                        }
+                        from_a = from_a.wrapping_add(a.column);
+                        from_b = from_b.wrapping_add(n);
+                    }
+                    let to = c.as_mut_ptr().add(row * n + column);
+                    for r in 0..R {
+                        $store(to.add(r * n), sums[r][0]);
+                        $store(to.add(r * n + $lanes), sums[r][1]);
+                    }
+                }
+            }
+
+            let m = c.len() / n;
+            let (whole_rows, whole_columns) = (m - m % $rows, n - n % (2 * $lanes));
+            for column in (0..whole_columns).step_by(2 * $lanes) {
+                for row in (0..whole_rows).step_by($rows) {
+                    tile::<$rows>(c, n, a, first_row, b, k, row, column);
+                }
+                for row in whole_rows..m {
+                    tile::<1>(c, n, a, first_row, b, k, row, column);
+                }
+            }
+            edge(c, n, a, first_row, b, k, whole_columns);
+        }
+    };
+}
+
+/// The columns that fill no pair of registers.
+#[inline(always)]
+fn edge(c: &mut [f32], n: usize, a: View<'_>, first_row: usize, b: &[f32], k: usize, from: usize) {
+    if from == n {
+        return;
+    }
+    for (row, out) in c.chunks_exact_mut(n).enumerate() {
+        let out = &mut out[from..];
+        for step in 0..k {
+            let factor = a.data[(first_row + row) * a.row + step * a.column];
+            for (sum, lane) in out.iter_mut().zip(&b[step * n + from..]) {
+                *sum = factor.mul_add(*lane, *sum);
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+level!(avx2, "avx2,fma", 6, 8, _mm256_setzero_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_set1_ps, _mm256_fmadd_ps);
+#[cfg(target_arch = "x86_64")]
+level!(
+    avx512,
+    "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma",
+    12,
+    16,
+    _mm512_setzero_ps,
+    _mm512_loadu_ps,
+    _mm512_storeu_ps,
+    _mm512_set1_ps,
+    _mm512_fmadd_ps
+);
+
+/// The same into a fresh C.
+pub fn multiply(level: Level, c: &mut [f32], n: usize, a: View<'_>, first_row: usize, b: &[f32], k: usize) {
+    c.fill(0.0);
+    multiply_add(level, c, n, a, first_row, b, k);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::rng::Stream;
+
+    #[test]
+    fn every_level_equals_the_plain_sum_in_order() {
+        let draws = Stream::new(3, 0);
+        for (m, n, k) in [(1, 1, 1), (5, 3, 2), (13, 33, 17), (12, 32, 8), (25, 70, 64), (0, 4, 4), (3, 4, 0)] {
+            let a: Vec<f32> = (0..m * k).map(|i| draws.normal(i as u64)).collect();
+            let b: Vec<f32> = (0..k * n).map(|i| draws.sub(1).normal(i as u64)).collect();
+            let mut truth = vec![0.0f32; m * n];
+            let mut turned = vec![0.0f32; m * k];
+            for i in 0..m {
+                for j in 0..n {
+                    truth[i * n + j] = (0..k).fold(0.0, |sum, s| a[i * k + s].mul_add(b[s * n + j], sum));
+                }
+                for s in 0..k {
+                    turned[s * m + i] = a[i * k + s];
+                }
+            }
+            for level in Level::available() {
+                let mut c = vec![7.0; m * n];
+                multiply(level, &mut c, n, View::rows(&a, k), 0, &b, k);
+                assert_eq!(c, truth, "{} {m} {n} {k}", level.name());
+                let mut c = vec![7.0; m * n];
+                multiply(level, &mut c, n, View::transposed(&turned, m), 0, &b, k);
+                assert_eq!(c, truth, "{} {m} {n} {k} transposed", level.name());
+            }
+        }
+    }
+
+    #[test]
+    #[ignore = "a measurement, not a test"]
+    fn speed() {
+        for (m, n, k) in [(512, 4096, 64), (512, 64, 4096), (4096, 64, 512)] {
+            let a = vec![1.0f32; m * k];
+            let b = vec![1.0f32; k * n];
+            let mut c = vec![0.0; m * n];
+            for level in Level::available() {
+                let mut best = f64::MAX;
+                for _ in 0..10 {
+                    let start = std::time::Instant::now();
+                    let view = if m == 4096 { View::transposed(&a, m) } else { View::rows(&a, k) };
+                    multiply(level, &mut c, n, view, 0, &b, k);
+                    best = best.min(start.elapsed().as_secs_f64());
+                }
+                println!("{m}x{n}x{k} {} {:.1} GFLOP/s", level.name(), 2.0 * (m * n * k) as f64 / best / 1e9);
+            }
+        }
+    }
+}
