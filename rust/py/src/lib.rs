@@ -9,6 +9,7 @@ mod enter;
 mod measure;
 mod neighbours;
 mod rank;
+mod ranking;
 mod ridge;
 mod system;
 mod table;
@@ -22,6 +23,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     measure::register(module)?;
     neighbours::register(module)?;
     rank::register(module)?;
+    ranking::register(module)?;
     ridge::register(module)?;
     system::register(module)?;
     table::register(module)?;

@@ -56,7 +56,9 @@ impl Attention {
     /// Weights for the pairs of `interactions`; `exponent` is β, `smooth_items` switches pass 3.
     pub fn new(interactions: &Csr, prior: Prior, exponent: f32, smooth_items: bool) -> Result<Self> {
         if !(0.0..=2.0).contains(&exponent) {
-            return Err(Error::InvalidParameter(format!("attention_exponent is {exponent}; it must be between 0 and 2.")));
+            return Err(Error::InvalidParameter(format!(
+                "attention_exponent is {exponent}; it must be between 0 and 2."
+            )));
         }
         let users = interactions.clone();
         let (items, positions) = users.transpose_with_positions();

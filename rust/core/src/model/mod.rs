@@ -1,6 +1,7 @@
 //! The formula: attention, vectors, item-item weights.
 
 pub mod attention;
+pub mod hybrid;
 pub mod neighbours;
 pub mod ridge;
 pub mod spectral;

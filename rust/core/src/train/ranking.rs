@@ -235,10 +235,12 @@ impl Ranking {
         // 1. Item vectors and the negatives' unit vectors, by rows and by columns.
         attention.items_from(context, d, x, &mut b.users, &mut b.v);
         context.install(|| {
-            b.inverse_norms.par_iter_mut().zip(b.v.par_chunks(d)).with_min_len(ITEMS_PER_TASK).for_each(|(inverse, v)| {
-                let length = dot(level, v, v).sqrt();
-                *inverse = if length > TINY { 1.0 / length } else { 0.0 };
-            });
+            b.inverse_norms.par_iter_mut().zip(b.v.par_chunks(d)).with_min_len(ITEMS_PER_TASK).for_each(
+                |(inverse, v)| {
+                    let length = dot(level, v, v).sqrt();
+                    *inverse = if length > TINY { 1.0 / length } else { 0.0 };
+                },
+            );
         });
         let n = b.negatives.len();
         for (at, &item) in b.negatives.iter().enumerate() {
@@ -314,27 +316,31 @@ impl Ranking {
                     multiply_add(level, dq, d, View::transposed(scores, n), task * ITEMS_PER_TASK, p, slice.len());
                 });
                 // 4. Items of the slice's histories: as positives (by unit vector) and as parts of the users.
-                b.dv.par_chunks_mut(d).zip(b.dx.par_chunks_mut(d)).enumerate().with_min_len(ITEMS_PER_TASK).for_each_init(
-                    || (Vec::new(), Vec::new(), Vec::new()),
-                    |(rows, by_attention, by_score), (item, (dv, dx))| {
-                        rows.clear();
-                        by_attention.clear();
-                        let from = attention.items.offsets()[item];
-                        for (at, &user) in attention.items.row(item).iter().enumerate() {
-                            let place = places[user as usize];
-                            if place != u32::MAX {
-                                rows.push(place);
-                                by_attention.push(attention.a_by_item[from + at]);
+                b.dv.par_chunks_mut(d)
+                    .zip(b.dx.par_chunks_mut(d))
+                    .enumerate()
+                    .with_min_len(ITEMS_PER_TASK)
+                    .for_each_init(
+                        || (Vec::new(), Vec::new(), Vec::new()),
+                        |(rows, by_attention, by_score), (item, (dv, dx))| {
+                            rows.clear();
+                            by_attention.clear();
+                            let from = attention.items.offsets()[item];
+                            for (at, &user) in attention.items.row(item).iter().enumerate() {
+                                let place = places[user as usize];
+                                if place != u32::MAX {
+                                    rows.push(place);
+                                    by_attention.push(attention.a_by_item[from + at]);
+                                }
                             }
-                        }
-                        if !rows.is_empty() {
-                            by_score.clear();
-                            by_score.resize(rows.len(), -pair_weight);
-                            gather(level, rows, by_attention, dp, dv);
-                            gather(level, rows, by_score, p, dx);
-                        }
-                    },
-                );
+                            if !rows.is_empty() {
+                                by_score.clear();
+                                by_score.resize(rows.len(), -pair_weight);
+                                gather(level, rows, by_attention, dp, dv);
+                                gather(level, rows, by_score, p, dx);
+                            }
+                        },
+                    );
             });
             for &user in slice {
                 b.places[user as usize] = u32::MAX;
@@ -376,7 +382,9 @@ impl Ranking {
                 .zip(self.first.par_chunks_mut(NUMBERS_PER_TASK))
                 .zip(self.second.par_chunks_mut(NUMBERS_PER_TASK))
                 .zip(self.buffers.dx.par_chunks(NUMBERS_PER_TASK))
-                .for_each(|(((x, first), second), gradient)| vector::adam(context.level, step, gradient, x, first, second));
+                .for_each(|(((x, first), second), gradient)| {
+                    vector::adam(context.level, step, gradient, x, first, second)
+                });
         });
     }
 
@@ -435,9 +443,17 @@ mod tests {
     }
 
     /// The loss by its formula, in f64, one pair at a time.
-    fn naive_loss(data: &Csr, options: &Options, x: &[f64], batch: &[u32], negatives: &[u32], log_weights: &[f32]) -> f64 {
+    fn naive_loss(
+        data: &Csr,
+        options: &Options,
+        x: &[f64],
+        batch: &[u32],
+        negatives: &[u32],
+        log_weights: &[f32],
+    ) -> f64 {
         let d = options.factors;
-        let attention = Attention::new(data, options.prior, options.attention_exponent, options.item_attention).unwrap();
+        let attention =
+            Attention::new(data, options.prior, options.attention_exponent, options.item_attention).unwrap();
         let (n_users, n_items) = (data.n_rows(), data.n_columns());
         let r = |n: usize| 1.0 / (n.max(1) as f64).sqrt();
         let a = |u: usize, j: usize| {
@@ -499,9 +515,8 @@ mod tests {
             let loss = model.gradient(&batch, &context);
             let n_pairs: usize = batch.iter().map(|&u| data.row(u as usize).len()).sum();
             let x: Vec<f64> = model.x.iter().map(|&x| f64::from(x)).collect();
-            let at = |x: &[f64]| {
-                naive_loss(&data, &model.options, x, &batch, &model.buffers.negatives, &model.log_weights)
-            };
+            let at =
+                |x: &[f64]| naive_loss(&data, &model.options, x, &batch, &model.buffers.negatives, &model.log_weights);
             assert!((loss - at(&x)).abs() < 1e-4 * loss.abs(), "{loss} {}", at(&x));
             for i in (0..x.len()).step_by(7) {
                 let (mut high, mut low) = (x.clone(), x.clone());

@@ -1,0 +1,213 @@
+//! The trainer for rankings.
+
+use std::sync::{Mutex, PoisonError};
+
+use ancf_core::model::attention::{Attention, Prior};
+use ancf_core::model::hybrid;
+use ancf_core::runtime::simd::vector::{dot, gather, power, scale};
+use ancf_core::train::ranking::{Options, Ranking};
+use ancf_core::{Error, Result};
+use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray2};
+use pyo3::prelude::*;
+
+use crate::convert::{CsrArrays, to_csr};
+use crate::enter::{Size, enter, to_python};
+
+/// Trains item vectors by one softmax row per user; see `ancf.ANCF`.
+#[pyclass(frozen, module = "ancf._core")]
+pub struct RankingTrainer {
+    model: Mutex<Ranking>,
+    factors: usize,
+}
+
+#[pymethods]
+impl RankingTrainer {
+    #[new]
+    #[pyo3(signature = (interactions, n_items, *, factors, epochs, batch_size, attention, attention_exponent, item_attention, temperature, negatives, negative_exponent, learning_rate, regularization, spectral_start, seed, num_threads=None))]
+    fn new(
+        py: Python<'_>,
+        interactions: CsrArrays<'_>,
+        n_items: usize,
+        factors: usize,
+        epochs: usize,
+        batch_size: Option<usize>,
+        attention: &str,
+        attention_exponent: f32,
+        item_attention: bool,
+        temperature: f32,
+        negatives: usize,
+        negative_exponent: f32,
+        learning_rate: f32,
+        regularization: f32,
+        spectral_start: bool,
+        seed: u64,
+        num_threads: Option<usize>,
+    ) -> PyResult<Self> {
+        let interactions = to_csr(py, &interactions, n_items)?;
+        let options = Options {
+            factors,
+            epochs,
+            batch_size,
+            prior: prior(attention).map_err(|e| to_python(py, &e))?,
+            attention_exponent,
+            item_attention,
+            temperature,
+            negatives,
+            negative_exponent,
+            learning_rate,
+            regularization,
+            spectral_start,
+            seed,
+        };
+        let model = enter(py, Size::Large, num_threads, |context| Ranking::new(&interactions, options, context))?;
+        Ok(Self { model: Mutex::new(model), factors })
+    }
+
+    /// Users of one step.
+    #[getter]
+    fn batch_size(&self) -> usize {
+        self.model.lock().unwrap_or_else(PoisonError::into_inner).batch_size()
+    }
+
+    /// One pass over all users; the mean loss per interaction.
+    #[pyo3(signature = (epoch, num_threads=None))]
+    fn epoch(&self, py: Python<'_>, epoch: usize, num_threads: Option<usize>) -> PyResult<f64> {
+        enter(py, Size::Large, num_threads, |context| {
+            self.model.lock().unwrap_or_else(PoisonError::into_inner).epoch(epoch, context)
+        })
+    }
+
+    /// Item vectors as they stand, float32 (n_items, factors).
+    #[pyo3(signature = (num_threads=None))]
+    fn item_vectors<'py>(&self, py: Python<'py>, num_threads: Option<usize>) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let vectors = enter(py, Size::Large, num_threads, |context| {
+            Ok(self.model.lock().unwrap_or_else(PoisonError::into_inner).item_vectors(context))
+        })?;
+        table(py, vectors, self.factors)
+    }
+}
+
+fn prior(attention: &str) -> Result<Prior> {
+    match attention {
+        "mean" => Ok(Prior::Mean),
+        "degree" => Ok(Prior::Degree),
+        other => {
+            Err(Error::InvalidParameter(format!("attention is {other:?}; this trainer has \"mean\" and \"degree\".")))
+        }
+    }
+}
+
+fn table(py: Python<'_>, numbers: Vec<f32>, columns: usize) -> PyResult<Bound<'_, PyArray2<f32>>> {
+    let rows = numbers.len() / columns.max(1);
+    numbers.into_pyarray(py).reshape([rows, columns])
+}
+
+/// Unit user vectors for histories: (indptr, item positions, attention priors of the items) → float32 (n, factors).
+///
+/// A user is the attention-weighted sum of the item vectors of the history; only the direction counts.
+#[pyfunction]
+#[pyo3(signature = (histories, item_vectors, item_priors, num_threads=None))]
+fn user_vectors<'py>(
+    py: Python<'py>,
+    histories: CsrArrays<'py>,
+    item_vectors: PyReadonlyArray2<'py, f32>,
+    item_priors: Vec<f32>,
+    num_threads: Option<usize>,
+) -> PyResult<Bound<'py, PyArray2<f32>>> {
+    use rayon::prelude::*;
+    let (n_items, d) = (item_vectors.as_array().nrows(), item_vectors.as_array().ncols());
+    let histories = to_csr(py, &histories, n_items)?;
+    let items = item_vectors.as_slice()?;
+    if item_priors.len() != n_items {
+        return Err(to_python(py, &Error::InvalidData(format!("{} priors for {n_items} items.", item_priors.len()))));
+    }
+    let size = if histories.n_rows() > 16 { Size::Large } else { Size::Small };
+    let vectors = enter(py, size, num_threads, |context| {
+        let level = context.level;
+        let one = |row: usize, out: &mut [f32]| {
+            let history = histories.row(row);
+            let weights: Vec<f32> = history.iter().map(|&j| item_priors[j as usize]).collect();
+            gather(level, history, &weights, items, out);
+            let length = dot(level, out, out).sqrt();
+            if length > 0.0 {
+                scale(level, 1.0 / length, out);
+            }
+        };
+        let mut out = vec![0.0f32; histories.n_rows() * d];
+        if d > 0 && size == Size::Small {
+            out.chunks_exact_mut(d).enumerate().for_each(|(row, out)| one(row, out));
+        } else if d > 0 {
+            context.install(|| out.par_chunks_mut(d).enumerate().with_min_len(64).for_each(|(row, out)| one(row, out)));
+        }
+        Ok(out)
+    })?;
+    table(py, vectors, d)
+}
+
+/// Attention priors of the items (what each weighs in a history before normalisation), float32 (n_items,).
+#[pyfunction]
+fn item_priors<'py>(
+    py: Python<'py>,
+    interactions: CsrArrays<'py>,
+    n_items: usize,
+    attention: &str,
+) -> PyResult<Bound<'py, PyArray1<f32>>> {
+    let interactions = to_csr(py, &interactions, n_items)?;
+    let priors = prior(attention)
+        .and_then(|prior| Attention::new(&interactions, prior, 0.5, false))
+        .map_err(|e| to_python(py, &e))?
+        .item_priors;
+    Ok(priors.into_pyarray(py))
+}
+
+/// Item vectors for serving: v · ‖v‖^(exponent − 1), so that 0 is the cosine and 1 the inner product.
+#[pyfunction]
+fn serving_vectors<'py>(
+    py: Python<'py>,
+    item_vectors: PyReadonlyArray2<'py, f32>,
+    exponent: f32,
+) -> PyResult<Bound<'py, PyArray2<f32>>> {
+    let d = item_vectors.as_array().ncols();
+    let mut vectors = item_vectors.as_slice()?.to_vec();
+    enter(py, Size::Small, None, |context| {
+        for v in vectors.chunks_exact_mut(d.max(1)) {
+            let square = f64::from(dot(context.level, v, v));
+            if square > f64::from(f32::MIN_POSITIVE) {
+                scale(context.level, power(square, 0.5 * (exponent - 1.0)), v);
+            }
+        }
+        Ok(())
+    })?;
+    table(py, vectors, d)
+}
+
+/// The root mean squares of the vectors' scores and of the item-item scores, over users × items.
+#[pyfunction]
+#[pyo3(signature = (user_vectors, item_vectors, interactions, neighbours, num_threads=None))]
+fn score_scales<'py>(
+    py: Python<'py>,
+    user_vectors: PyReadonlyArray2<'py, f32>,
+    item_vectors: PyReadonlyArray2<'py, f32>,
+    interactions: CsrArrays<'py>,
+    neighbours: CsrArrays<'py>,
+    num_threads: Option<usize>,
+) -> PyResult<(f64, f64)> {
+    let (n_items, d) = (item_vectors.as_array().nrows(), item_vectors.as_array().ncols());
+    let interactions = to_csr(py, &interactions, n_items)?;
+    let neighbours = to_csr(py, &neighbours, n_items)?;
+    let (users, items) = (user_vectors.as_slice()?, item_vectors.as_slice()?);
+    enter(py, Size::Large, num_threads, |context| {
+        Ok((
+            hybrid::vector_scale(users, items, d, context),
+            hybrid::neighbour_scale(&interactions, &neighbours, context),
+        ))
+    })
+}
+
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<RankingTrainer>()?;
+    module.add_function(wrap_pyfunction!(user_vectors, module)?)?;
+    module.add_function(wrap_pyfunction!(item_priors, module)?)?;
+    module.add_function(wrap_pyfunction!(serving_vectors, module)?)?;
+    module.add_function(wrap_pyfunction!(score_scales, module)?)
+}
