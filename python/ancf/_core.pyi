@@ -128,3 +128,45 @@ class Ranker:
     def n_items(self) -> int: ...
     @property
     def factors(self) -> int: ...
+
+class RankingTrainer:
+    def __new__(
+        cls,
+        interactions: _Csr,
+        n_items: int,
+        *,
+        factors: int,
+        epochs: int,
+        batch_size: int | None,
+        attention: str,
+        attention_exponent: float,
+        item_attention: bool,
+        temperature: float,
+        negatives: int,
+        negative_exponent: float,
+        learning_rate: float,
+        regularization: float,
+        spectral_start: bool,
+        seed: int,
+        num_threads: int | None = None,
+    ) -> RankingTrainer: ...
+    @property
+    def batch_size(self) -> int: ...
+    def epoch(self, epoch: int, num_threads: int | None = None) -> float: ...
+    def item_vectors(self, num_threads: int | None = None) -> npt.NDArray[np.float32]: ...
+
+def item_priors(interactions: _Csr, n_items: int, attention: str) -> npt.NDArray[np.float32]: ...
+def score_scales(
+    user_vectors: npt.NDArray[np.float32],
+    item_vectors: npt.NDArray[np.float32],
+    interactions: _Csr,
+    neighbours: _Csr,
+    num_threads: int | None = None,
+) -> tuple[float, float]: ...
+def serving_vectors(item_vectors: npt.NDArray[np.float32], exponent: float) -> npt.NDArray[np.float32]: ...
+def user_vectors(
+    histories: _Csr,
+    item_vectors: npt.NDArray[np.float32],
+    item_priors: npt.NDArray[np.float32],
+    num_threads: int | None = None,
+) -> npt.NDArray[np.float32]: ...

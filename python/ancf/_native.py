@@ -2,24 +2,34 @@
 
 from ancf._core import (
     Ranker,
+    RankingTrainer,
     TableScanner,
     __version__,
     canonical_events,
     item_neighbours,
+    item_priors,
     ranking_metrics,
     resolve_num_threads,
     ridge_neighbours,
+    score_scales,
+    serving_vectors,
     simd_levels,
+    user_vectors,
 )
 
 __all__ = [
     "Ranker",
+    "RankingTrainer",
     "TableScanner",
     "__version__",
     "canonical_events",
     "item_neighbours",
+    "item_priors",
     "ranking_metrics",
     "resolve_num_threads",
     "ridge_neighbours",
+    "score_scales",
+    "serving_vectors",
     "simd_levels",
+    "user_vectors",
 ]

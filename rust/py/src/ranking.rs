@@ -7,7 +7,7 @@ use ancf_core::model::hybrid;
 use ancf_core::runtime::simd::vector::{dot, gather, power, scale};
 use ancf_core::train::ranking::{Options, Ranking};
 use ancf_core::{Error, Result};
-use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray2};
+use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
 
 use crate::convert::{CsrArrays, to_csr};
@@ -111,13 +111,13 @@ fn user_vectors<'py>(
     py: Python<'py>,
     histories: CsrArrays<'py>,
     item_vectors: PyReadonlyArray2<'py, f32>,
-    item_priors: Vec<f32>,
+    item_priors: PyReadonlyArray1<'py, f32>,
     num_threads: Option<usize>,
 ) -> PyResult<Bound<'py, PyArray2<f32>>> {
     use rayon::prelude::*;
     let (n_items, d) = (item_vectors.as_array().nrows(), item_vectors.as_array().ncols());
     let histories = to_csr(py, &histories, n_items)?;
-    let items = item_vectors.as_slice()?;
+    let (items, item_priors) = (item_vectors.as_slice()?, item_priors.as_slice()?);
     if item_priors.len() != n_items {
         return Err(to_python(py, &Error::InvalidData(format!("{} priors for {n_items} items.", item_priors.len()))));
     }
