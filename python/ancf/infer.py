@@ -98,6 +98,8 @@ class Recommendations:
         """The users asked for, one for each list."""
         if not self.single:
             return np.asarray(self._users)
+        if isinstance(self._users, (int, np.integer)):
+            return np.array([self._users], np.int64)
         one = np.empty(1, object)
         one[0] = self._users
         return one

@@ -1,5 +1,6 @@
 """What every question to a model goes through: checks, histories by positions, memory, and lists put together."""
 
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -231,3 +232,14 @@ def read_histories(lists: list[Any], weights: Any, times: Any, ids: IdMap, on_un
         parts = [_seconds(each, len(part)) for each, part in zip(times, raw, strict=True)]
         stamps = (np.concatenate(parts) if parts else np.empty(0, np.int64))[~unknown]
     return pack_histories(rows, positions, values, stamps, len(lists), len(ids))
+
+
+def as_ids(values: Any) -> NDArray[Any]:
+    """Any ids as a 1-D array: int64 where all are whole numbers that fit, else objects."""
+    if isinstance(values, np.ndarray) and values.dtype.kind in "iu":
+        return values
+    array = objects(values)
+    if len(array) and {type(each) for each in array} <= {int, np.int64, np.int32}:
+        with contextlib.suppress(OverflowError):
+            return array.astype(np.int64)
+    return array

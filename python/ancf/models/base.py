@@ -27,6 +27,7 @@ from ancf.infer import Explanation, Filters, Recommendations, as_sequence, is_on
 from ancf.models._asking import (
     Histories,
     Top,
+    as_ids,
     check_choice,
     check_memory,
     check_n,
@@ -217,7 +218,7 @@ class Recommender(Options, ABC):
         plain = items is None and filter_items is None and on_unknown in _UNKNOWN
         if ranker is not None and plain and type(N) is int and N > 0:
             kind = type(users)
-            if kind is str or kind is int:
+            if kind is str or kind is int or isinstance(users, np.generic):
                 user = self.user_ids_.position(users)
                 if user >= 0:
                     best, scores = ranker.top_n_one(user, N, filter_already_liked_items)
@@ -465,7 +466,7 @@ class Recommender(Options, ABC):
             asked[0] = users.item() if isinstance(users, (np.generic, np.ndarray)) else users
             return asked, np.array([self.user_ids_.position(asked[0])], np.int64)
         sequence = as_sequence(users)
-        asked = sequence if isinstance(sequence, np.ndarray) and sequence.dtype.kind in "iu" else objects(sequence)
+        asked = as_ids(sequence)
         return asked, self.user_ids_.positions(sequence)
 
     def _items(self, items: Any, single: bool) -> NDArray[np.int64]:

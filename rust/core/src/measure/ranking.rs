@@ -80,21 +80,23 @@ pub fn ranking_metrics(
     let first_seen: Vec<AtomicU32> = (0..catalogue).map(|_| AtomicU32::new(u32::MAX)).collect();
     let n_columns = ks.len() * NAMES.len();
     let task = Task { lists, wanted, ks, deepest, discounts: &discounts, ideal: &ideal, first_seen: &first_seen };
-    let parts: Vec<Vec<f64>> = context.pool.install(|| {
-        (0..n_users.div_ceil(CHUNK))
-            .into_par_iter()
-            .map(|chunk| {
-                context.cancel.check()?;
-                let users = chunk * CHUNK..((chunk + 1) * CHUNK).min(n_users);
-                let mut part = vec![0.0; n_columns * users.len()];
-                let mut hits = vec![0.0; deepest];
-                for (at, user) in users.clone().enumerate() {
-                    task.measure(user, &mut hits, &mut part, at, users.len())?;
-                }
-                Ok(part)
-            })
-            .collect::<Result<_>>()
-    })?;
+    let measure = |chunk: usize| -> Result<Vec<f64>> {
+        context.cancel.check()?;
+        let users = chunk * CHUNK..((chunk + 1) * CHUNK).min(n_users);
+        let mut part = vec![0.0; n_columns * users.len()];
+        let mut hits = vec![0.0; deepest];
+        for (at, user) in users.clone().enumerate() {
+            task.measure(user, &mut hits, &mut part, at, users.len())?;
+        }
+        Ok(part)
+    };
+    let n_chunks = n_users.div_ceil(CHUNK);
+    // A single chunk stays on the calling thread: the hand-off would take longer than the work.
+    let parts = if n_chunks <= 1 {
+        (0..n_chunks).map(measure).collect::<Result<Vec<_>>>()?
+    } else {
+        context.pool.install(|| (0..n_chunks).into_par_iter().map(measure).collect::<Result<Vec<_>>>())?
+    };
     let mut values = vec![Vec::with_capacity(n_users); n_columns];
     for part in &parts {
         let length = part.len() / n_columns.max(1);

@@ -1,0 +1,78 @@
+"""The short paths of one person give what the general way gives."""
+
+import uuid
+
+import numpy as np
+import pytest
+
+import ancf
+
+
+def table(kind):
+    rng = np.random.default_rng(4)
+    make = {"int": int, "str": lambda n: f"{n:02d}", "uuid": lambda n: uuid.UUID(int=int(n))}[kind]
+    users, items = rng.integers(0, 20, 200), rng.integers(0, 25, 200)
+    return ancf.Interactions.from_ids(user=[make(user) for user in users], item=[make(item) for item in items])
+
+
+@pytest.mark.parametrize("kind", ["int", "str", "uuid"])
+@pytest.mark.parametrize("seen", [True, False])
+def test_one_person_gets_on_the_short_path_what_the_general_way_gives(kind, seen):
+    model = ancf.ItemKNN(neighbours=8).fit(table(kind))
+    for user in model.user_ids_.values.tolist():
+        short = model.recommend(user, N=6, filter_already_liked_items=seen)
+        general = model.recommend([user], N=6, filter_already_liked_items=seen)
+        assert short.ids.tolist() == general.ids[0].tolist()
+        assert short.scores.tobytes() == np.ascontiguousarray(general.scores[0]).tobytes()
+        assert short.to_pandas().equals(general.to_pandas())
+
+
+@pytest.mark.parametrize("kind", ["int", "str"])
+@pytest.mark.parametrize("seen", [True, False])
+def test_one_history_gets_on_the_short_path_what_the_general_way_gives(kind, seen):
+    model = ancf.ItemKNN(neighbours=8).fit(table(kind))
+    history = model.item_ids_.values[[3, 9, 1]].tolist()
+    short = model.recommend_for_history(history, N=6, filter_already_liked_items=seen)
+    general = model.recommend_for_history([tuple(history)], N=6, filter_already_liked_items=seen)
+    repeated = model.recommend_for_history(history + history[:1], N=6, filter_already_liked_items=seen)
+    assert short.to_pandas().equals(general.to_pandas())
+    assert short.to_pandas().equals(repeated.to_pandas())
+
+
+def test_the_short_path_checks_what_the_general_way_checks():
+    model = ancf.ItemKNN().fit(table("int"))
+    with pytest.raises(ancf.InvalidParameterError, match="on_unknown"):
+        model.recommend(1, on_unknown="perhaps")
+    with pytest.raises(ancf.InvalidParameterError, match="N is"):
+        model.recommend_for_history([1], N=0)
+    with pytest.raises(ancf.UnknownItemError, match="999"):
+        model.recommend_for_history([1, 999])
+    with pytest.raises(ancf.UnknownUserError, match="True"):
+        model.recommend(True)
+
+
+def test_factor_attention_is_ranked_predicted_and_explained_alike():
+    rng = np.random.default_rng(0)
+    users, items = rng.standard_normal((5, 6)).astype(np.float32), rng.standard_normal((9, 6)).astype(np.float32)
+    sharpness = rng.standard_normal(6).astype(np.float32)
+    model = ancf.from_factors(users, items)
+    model._install(
+        user_ids=model.user_ids_,
+        item_ids=model.item_ids_,
+        item_names=None,
+        seen=model._seen,
+        item_vectors=items,
+        user_vectors=users,
+        head="factor_attention",
+        sharpness=sharpness,
+    )
+    product = users[:, None, :] * items[None]
+    weight = np.exp(sharpness * product)
+    exact = (weight * product).sum(axis=2) / weight.sum(axis=2)
+    assert np.allclose([model.predict(user, range(9)) for user in range(5)], exact, atol=1e-5)
+    why = model.explain(2, 3)
+    assert why.total == pytest.approx(why.score, rel=1e-5)
+    again = type(model)._from_state(*model._state())
+    assert again.recommend_all(N=9).to_pandas().equals(model.recommend_all(N=9).to_pandas())
+    with pytest.raises(ancf.InvalidParameterError, match="head 'factor_attention'"):
+        model.export("nowhere")
