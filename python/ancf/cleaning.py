@@ -110,20 +110,25 @@ def clean(table: RawTable, policies: Policies, num_threads: int | None = None) -
     names = _most_common(table.ids.get("name"), rows, items, len(item_ids))
     categories = _most_common(table.ids.get("category"), rows, items, len(item_ids))
     weights = np.ascontiguousarray(weights, np.float64)
-    *columns, repeated = canonical_events(users, items, weights, times, len(user_ids), len(item_ids), num_threads)
+    own_users, own_items, sums, stamps, repeated = canonical_events(
+        users, items, weights, times, len(user_ids), len(item_ids), num_threads
+    )
     what = "user, item and time" if times is not None else "user and item"
     report.note("duplicates", f"repeat an earlier row's {what}; quantities summed", rows[repeated])
     if policies.strict and (report.reasons or report.notes):
         decisions = "; ".join(str(each) for each in (*report.reasons, *report.notes))
         raise InvalidDataError(f"{table.source}: strict=True, and not every row is clean: {decisions}.")
-    report.summary = {"users": len(user_ids), "items": len(item_ids), "events": len(columns[0])}
+    report.summary = {"users": len(user_ids), "items": len(item_ids), "events": len(own_users)}
     if times is not None:
         moments = pd.to_datetime([int(times.min()), int(times.max())], unit="s")
         report.summary["from"], report.summary["to"] = (str(moment) for moment in moments)
     return Interactions._of_canonical(
         user_ids,
         item_ids,
-        *columns,
+        own_users,
+        own_items,
+        sums,
+        stamps,
         item_names=names,
         item_categories=categories,
         report=report,
@@ -215,9 +220,10 @@ def _netted(
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Quantities after each return took back what its customer had bought of the item before, latest purchase first.
 
-    With s_k the stock after event k (never below zero: a return of something bought before the table begins takes
-    nothing back), what is left of purchase k is m_k - min(s_{k-1}, m_k) with m_k = min_{t≥k} s_t. Only pairs with a
-    return are touched. Without times, returns come after all purchases of the pair.
+    With S_k the sum of the quantities up to event k, what is left of purchase k is min_{t≥k} S_t - S_{k-1}, at least 0
+    and at most what was bought: later returns eat into it only once they have eaten what came after it, and a return of
+    something bought before the table begins takes nothing back. Only pairs with a return are touched. Without times,
+    returns come after all purchases of the pair.
     """
     returned = weights < 0
     involved = np.flatnonzero(np.bincount(users[returned], minlength=int(users.max()) + 1).astype(bool)[users])
@@ -230,20 +236,19 @@ def _netted(
 
     bought = pd.Series(weights[involved])
     total = bought.groupby(pair).cumsum()
-    stock = total - np.minimum(total.groupby(pair).cummin(), 0.0)
-    before = stock.groupby(pair).shift(1, fill_value=0.0)
-    least = stock[::-1].groupby(pair[::-1]).cummin()[::-1]
-    left = np.array(least - np.minimum(before, least))
+    before = total.groupby(pair).shift(1, fill_value=0.0)
+    least = total[::-1].groupby(pair[::-1]).cummin()[::-1]
+    left = np.array(least - before)
     given = bought.to_numpy()
-    left[left <= 1e-9 * given] = 0.0  # cumulative sums leave crumbs of about 1e-16 of what was bought
-    left = np.where(left >= given * (1 - 1e-9), np.maximum(given, 0.0), left)
+    # Cumulative sums leave crumbs of about 1e-16 of what was bought.
+    left = np.where(left >= given * (1 - 1e-9), given, left)
+    left[left <= 1e-9 * np.abs(given)] = 0.0
 
     net = weights.copy()
     net[involved] = left
     ledger.report.leave_out("returns", "are returns, netted against earlier purchases", rows[returned])
     ledger.report.leave_out("cancelled", "are purchases that were returned in full", rows[(net == 0) & ~returned])
     ledger.report.note("reduced", "are purchases that were returned in part", rows[(net > 0) & (net != weights)])
-    ledger.alive[rows[net == 0]] = False
     return net, net > 0
 
 

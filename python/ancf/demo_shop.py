@@ -2,8 +2,8 @@
 
 Three thousand customers, a thousand products in twelve categories, a year and a quarter of baskets. Customers have
 tastes (a few categories, a style) that persist, products have a long-tailed popularity, a season and a launch day,
-things of one design are bought together, favourites are bought again, some things come back. As in real tables there are
-anonymous baskets, remarks in the name column, lines typed twice, zero quantities and lines without a product.
+things of one design are bought together, favourites are bought again, some things come back. As in real tables there
+are anonymous baskets, remarks in the name column, lines typed twice, zero quantities and lines without a product.
 
 Drawn line by line in bulk: for each (category, style, circle, month) there is one table of product chances, and a
 line is one uniform number looked up in it. About 48,000 lines in a tenth of a second.
@@ -143,7 +143,9 @@ def _shelf(rng: np.random.Generator, n: int) -> _Shelf:
     fancy = np.exp(1.3 * rng.normal(size=(CIRCLES, n_designs)))[:, design_of] * np.exp(
         0.5 * rng.normal(size=(CIRCLES, n))
     )
-    tables, starts, position = [], [], 0
+    tables: list[NDArray[np.float64]] = []
+    starts: list[int] = []
+    position = 0
     for category in range(len(names)):
         members = slice(shelf.first[category], shelf.first[category + 1])
         for style in range(len(STYLES)):

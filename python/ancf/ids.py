@@ -262,10 +262,10 @@ def _plain(values: ArrayLike | Iterable[Any]) -> NDArray[Any]:
             codes = np.asarray(values.cat.codes if isinstance(values, pd.Series) else values.codes)  # type: ignore[attr-defined]
             if (codes < 0).any():
                 categories = categories.astype(object)
-                return np.where(codes < 0, None, categories[codes])
-            return categories[codes]
+                return np.asarray(np.where(codes < 0, np.array(None, object), categories[codes]), object)
+            return np.asarray(categories[codes])
         if pd.api.types.is_integer_dtype(values.dtype) and not values.hasnans:
-            return values.to_numpy(values.dtype.type if isinstance(values.dtype, np.dtype) else np.int64)
+            return np.asarray(values.to_numpy(values.dtype.type if isinstance(values.dtype, np.dtype) else np.int64))
         array = values.to_numpy() if isinstance(values.dtype, np.dtype) else values.to_numpy(dtype=object)
     elif isinstance(values, pd.Categorical):
         return _plain(pd.Index(values))

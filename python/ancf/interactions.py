@@ -308,7 +308,7 @@ def summed(values: NDArray[Any], starts: NDArray[np.intp]) -> NDArray[np.float64
     ``bincount`` adds in that order; ``add.reduceat`` does not say in which.
     """
     group = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(values))))
-    return np.bincount(group, weights=values, minlength=len(starts))
+    return np.asarray(np.bincount(group, weights=values, minlength=len(starts)), np.float64)
 
 
 def _kept(ids: IdMap, mask: NDArray[np.bool_], codes: NDArray[np.int32]) -> tuple[IdMap, NDArray[np.int32]]:
@@ -343,15 +343,15 @@ def _seconds(time: ArrayLike, n: int) -> NDArray[np.int64]:
     if array.shape != (n,):
         raise InvalidDataError(f"time has the shape {array.shape} where user has {n} values; give one per event.")
     if array.dtype.kind in "iu":
-        return array.astype(np.int64)
+        return np.asarray(array, np.int64)
     if array.dtype.kind == "f":
         if not np.isfinite(array).all():
             raise InvalidDataError("time: some values are not finite. Leave those events out.")
-        return np.floor(array).astype(np.int64)
+        return np.asarray(np.floor(array), np.int64)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
-            stamps = pd.DatetimeIndex(pd.to_datetime(time, utc=True))  # type: ignore[call-overload]
+            stamps = pd.DatetimeIndex(pd.to_datetime(pd.Series(array), utc=True))
     except (TypeError, ValueError) as error:
         raise InvalidDataError(f"time: {error}. Give seconds since 1970, or dates.") from None
     if stamps.hasnans:

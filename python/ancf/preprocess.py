@@ -198,8 +198,8 @@ def preprocess_data(
     )
     parts = random_parts(len(rows), (0.6, 0.2, 0.2), random_state)
     normalizer = Normalizer(normalize).fit(quantities[rows[parts[0]]])
-    Xs = [X.iloc[part] for part in parts]
+    train, val, test = (X.iloc[part] for part in parts)
     ys = [pd.Series(normalizer.transform(quantities[rows[part]]), index=rows[part], name="quantity") for part in parts]
-    prepared = PreparedData(*Xs, *ys)
+    prepared = PreparedData(train, val, test, *ys)
     prepared.normalizer = normalizer
     return prepared

@@ -1,6 +1,7 @@
 """``read_interactions``: a purchase table of any make in, clean interactions out."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -119,8 +120,9 @@ def read_table(
     if isinstance(source, (str, Path)) or hasattr(source, "read"):
         if isinstance(source, (str, Path)) and _is_parquet(source):
             return reader.parquet(source)
-        text = open_text(source, header=header, delimiter=delimiter, encoding=encoding)
-        return scan_text(text, chosen, keep_minus_one, num_threads)
+        with ExitStack() as stack:
+            text = open_text(source, stack, header=header, delimiter=delimiter, encoding=encoding)
+            return scan_text(text, chosen, keep_minus_one, num_threads)
     if hasattr(source, "tocoo"):
         return reader.matrix(source)
     if hasattr(source, "__arrow_c_stream__"):

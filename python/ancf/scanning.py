@@ -6,6 +6,7 @@ bytes per row for an id, eight for a number or a moment, and the distinct texts.
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from ancf import moments
 from ancf._native import TableScanner
 from ancf.columns import Choice, recognise
 from ancf.errors import InvalidDataError
-from ancf.tables import Coded, Moments, Numbers, Odd, RawTable, merged, number, text_ids
+from ancf.tables import Moments, Numbers, Odd, RawTable, merged, number, text_ids
 from ancf.textfile import TextFile
 
 _KINDS = {"weight": "number", "time": "moment"}
@@ -37,15 +38,17 @@ def scan_text(
         kinds["time"] = _time_kind(text, places["time"])
     wanted = [(at, kinds[role]) for role, at in places.items()]
     scanner = TableScanner(ord(text.delimiter), len(text.headings), wanted)
+    done = 0
     try:
         for block in _ahead(text.blocks):
             scanner.feed(block, num_threads)
+        done = scanner.rows
         n_rows, columns, long_rows, blank_rows = scanner.finish(num_threads)
     except InvalidDataError as error:
         if "never closed" not in str(error):
             raise
         raise InvalidDataError(
-            f"{text.source}: in row {scanner.rows + text.row_base}, {error} "
+            f"{text.source}: in row {max(done, scanner.rows) + text.row_base}, {error} "
             "Close it, or double the quotes inside the field."
         ) from None
     # Blank lines at the end are no rows.
@@ -138,9 +141,9 @@ def _decoded(table: RawTable, role: str, column: dict[str, NDArray[Any]], codes:
         pass
     else:
         if len(whole) == len(raw):  # ASCII: byte offsets are character offsets
-            return [whole[start:end] for start, end in zip(ends[:-1], ends[1:], strict=True)]
+            return [whole[start:end] for start, end in pairwise(ends)]
     texts, foreign = [], []
-    for start, end in zip(ends[:-1], ends[1:], strict=True):
+    for start, end in pairwise(ends):
         part = raw[start:end]
         try:
             texts.append(part.decode("utf-8"))

@@ -104,7 +104,8 @@ def text_ids(codes: NDArray[Any], texts: list[str], role: str, table: RawTable) 
         table.notes.append(("float_ids", f'{role} ids all end in ".0", which is taken off', None))
     if not floats and not (own_class and "-1.0" in stripped):
         return merged(codes, stripped, absent)
-    return merged(codes, [text.removesuffix(".0") if floats or text == "-1.0" else text for text in stripped], absent)
+    bare = [text.removesuffix(".0") if floats or text == "-1.0" else text for text in stripped]
+    return merged(codes, bare, absent | {text.removesuffix(".0") for text in absent})
 
 
 def id_column(column: "pd.Series[Any]", role: str, table: RawTable) -> Coded:
@@ -126,40 +127,51 @@ def id_column(column: "pd.Series[Any]", role: str, table: RawTable) -> Coded:
             if len(odd):
                 row = int(np.flatnonzero(codes == odd[0])[0])
                 raise InvalidDataError(
-                    f"{table.source}: {role} id {real[odd[0]]!r} (row {row + table.row_base}) is no whole number. "
-                    "Give ids as integers or text."
+                    f"{table.source}: {role} id {float(real[odd[0]])!r} (row {row + table.row_base}) is no whole "
+                    "number. Give ids as integers or text."
                 )
         if numbers.dtype == np.uint64 and len(numbers) and numbers.max() > 2**63 - 1:
             raise InvalidDataError(f"{table.source}: {role} id {numbers.max()} does not fit 63 bits. Give ids as text.")
         whole = numbers.astype(np.int64)
         absent = np.flatnonzero(whole == -1)
-        coded = codes.astype(np.int32)
+        places = codes.astype(np.int32)
         if len(absent) and not (role == "user" and table.keep_minus_one):
-            coded = np.where(coded == absent[0], -1, coded - (coded > absent[0])).astype(np.int32)
+            places = np.where(places == absent[0], -1, places - (places > absent[0])).astype(np.int32)
             whole = np.delete(whole, absent[0])
-        return Coded(coded, whole)
+        return Coded(places, whole)
     if pd.api.types.is_datetime64_any_dtype(dtype):
         raise InvalidDataError(f"{table.source}: the {role} column holds dates, which are no ids. Name another.")
-    codes, values = pd.factorize(column.to_numpy(dtype=object, na_value=None))
-    kinds = {type(value) for value in values}
+    try:
+        codes, distinct = pd.factorize(_objects(column))
+    except TypeError as error:
+        raise InvalidDataError(f"{table.source}: the {role} column holds no ids ({error}). Name another.") from None
+    listed: list[Any] = list(distinct)
+    kinds = {type(value) for value in listed}
     if kinds <= {str}:
-        return text_ids(codes, list(values), role, table)
+        return text_ids(codes, listed, role, table)
     if kinds <= {int, float} or (kinds and all(issubclass(kind, np.number) for kind in kinds)):
-        coded = id_column(pd.Series(list(values), dtype="float64" if float in kinds else None), role, table)
+        coded = id_column(pd.Series(listed, dtype="float64" if float in kinds else None), role, table)
         return Coded(np.append(coded.codes, np.int32(-1))[codes], coded.values)
     if len(kinds) == 1 and next(iter(kinds)).__name__ in ("UUID", "bytes"):
-        return Coded(codes.astype(np.int32), np.asarray(values, object))
+        return Coded(codes.astype(np.int32), np.asarray(distinct, object))
     named = ", ".join(sorted(kind.__name__ for kind in kinds))
     if not kinds <= {str, int, float, *(kind for kind in kinds if issubclass(kind, np.number))}:
         raise InvalidDataError(f"{table.source}: the {role} column holds {named}. Give integers, text, UUIDs or bytes.")
     table.notes.append(("mixed_ids", f"{role} ids are of several kinds ({named}); all are taken as text", None))
-    texts = [str(int(value)) if isinstance(value, float) and value.is_integer() else str(value) for value in values]
+    texts = [str(int(value)) if isinstance(value, float) and value.is_integer() else str(value) for value in listed]
     return text_ids(codes, texts, role, table)
+
+
+def _objects(column: "pd.Series[Any]") -> NDArray[Any]:
+    """The values as Python objects, None where one is missing."""
+    values: Any = column
+    objects: NDArray[Any] = values.to_numpy(dtype=object, na_value=None)
+    return objects
 
 
 def text_column(column: "pd.Series[Any]") -> Coded:
     """Names or categories: text without surrounding spaces, -1 where there is none."""
-    codes, values = pd.factorize(column.to_numpy(dtype=object, na_value=None))
+    codes, values = pd.factorize(_objects(column))
     return merged(codes, [str(value).strip() for value in values])
 
 
@@ -169,7 +181,7 @@ def number_column(column: "pd.Series[Any]") -> Numbers:
         values = column.to_numpy(dtype=np.float64, na_value=np.nan)
         rows = np.flatnonzero(~np.isfinite(values))
         return Numbers(values, Odd(rows, [str(value) for value in values[rows[:20]]]))
-    codes, distinct = pd.factorize(column.to_numpy(dtype=object, na_value=None))
+    codes, distinct = pd.factorize(_objects(column))
     texts = [str(value) for value in distinct]
     values = np.append(np.array([number(text) for text in texts], np.float64), np.nan)[codes]
     rows = np.flatnonzero(~np.isfinite(values))
@@ -203,7 +215,7 @@ def moment_column(column: "pd.Series[Any]", table: RawTable) -> Moments:
     elif pd.api.types.is_numeric_dtype(column.dtype):
         seconds = moments.from_numbers(column.to_numpy(dtype=np.float64, na_value=np.nan))
     else:
-        codes, distinct = pd.factorize(column.to_numpy(dtype=object, na_value=None))
+        codes, distinct = pd.factorize(_objects(column))
         return coded_moments(codes, [str(value) for value in distinct], table)
     rows = np.flatnonzero(seconds == moments.UNKNOWN)
     return Moments(seconds, Odd(rows, [str(value) for value in column.iloc[rows[:20]]]))

@@ -9,6 +9,7 @@ import gzip
 import io
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,15 +70,17 @@ class _Prefixed(io.RawIOBase):
         return len(taken)
 
 
-def open_text(source: Any, *, header: bool | None, delimiter: str | None, encoding: str | None) -> TextFile:
-    """Open a path, ``"-"`` for standard input, or a file object.
+def open_text(
+    source: Any, stack: ExitStack, *, header: bool | None, delimiter: str | None, encoding: str | None
+) -> TextFile:
+    """Open a path, ``"-"`` for standard input, or a file object; what is opened here is closed with ``stack``.
 
     Raises
     ------
     InvalidDataError
         If the file is absent, empty, damaged or no text.
     """
-    name, stream = _opened(source)
+    name, stream = _opened(source, stack)
     try:
         blocks, note = _utf8_blocks(name, stream, encoding)
         first = next(blocks, b"")
@@ -90,13 +93,13 @@ def open_text(source: Any, *, header: bool | None, delimiter: str | None, encodi
     return _with_header(name, _watched(name, first, blocks), header, delimiter, note)
 
 
-def _opened(source: Any) -> tuple[str, Any]:
+def _opened(source: Any, stack: ExitStack) -> tuple[str, Any]:
     if isinstance(source, (str, Path)) and str(source) != "-":
         path = Path(source)
         if path.is_dir():
             raise InvalidDataError(f"{source} is a folder. Give the path of one file.")
         try:
-            return str(source), path.open("rb", buffering=0)
+            return str(source), stack.enter_context(path.open("rb", buffering=0))
         except FileNotFoundError:
             raise InvalidDataError(f"{source}: there is no such file. Check the path.") from None
         except (OSError, ValueError) as error:

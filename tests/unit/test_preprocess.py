@@ -1,0 +1,127 @@
+"""The founding functions: the split of scikit-learn, row by row, and batches in order."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.model_selection import train_test_split
+
+import ancf
+from ancf.errors import InvalidDataError, InvalidParameterError, NotFittedError
+from ancf.preprocess import NORMALIZERS, Normalizer
+
+
+@pytest.fixture
+def table():
+    rng = np.random.default_rng(0)
+    n = 503
+    frame = pd.DataFrame({"user_id": rng.integers(-1, 40, n), "product_id": rng.integers(0, 30, n).astype(str)})
+    frame["quantity"] = rng.integers(-3, 50, n)
+    return frame
+
+
+def test_the_parts_are_those_of_train_test_split(table):
+    parts = ancf.preprocess_data(table, normalize="none")
+    X, y = table[["user_id", "product_id"]], table["quantity"].astype(float)
+    X_train, X_rest, y_train, y_rest = train_test_split(X, y, test_size=0.4, random_state=42)
+    X_val, X_test, y_val, y_test = train_test_split(X_rest, y_rest, test_size=0.5, random_state=42)
+    for got, wanted in zip(parts, (X_train, X_val, X_test, y_train, y_val, y_test), strict=True):
+        assert got.index.tolist() == wanted.index.tolist()
+        assert got.to_numpy().tolist() == wanted.to_numpy().tolist()
+
+
+def test_minus_one_is_a_class_of_its_own_or_excluded(table):
+    grouped = ancf.preprocess_data(table)
+    assert sum((part["user_id"] == -1).sum() for part in grouped[:3]) == (table["user_id"] == -1).sum() > 0
+    excluded = ancf.preprocess_data(table, anonymous="exclude")
+    assert sum(map(len, excluded[:3])) == (table["user_id"] != -1).sum()
+    assert all((part["user_id"] >= 0).all() for part in excluded[:3])
+    text = table.astype({"user_id": str})
+    assert sum((part["user_id"] == "-1").sum() for part in ancf.preprocess_data(text)[:3]) > 0
+    assert sum(map(len, ancf.preprocess_data(text, anonymous="exclude")[:3])) == (table["user_id"] != -1).sum()
+
+
+def test_rows_without_ids_are_discarded(table):
+    holes = table.astype({"user_id": float})
+    holes.loc[3, "user_id"] = np.nan
+    holes.loc[7, "product_id"] = None
+    parts = ancf.preprocess_data(holes)
+    kept = np.sort(np.concatenate([part.index for part in parts[:3]]))
+    assert kept.tolist() == [row for row in range(len(table)) if row not in (3, 7)]
+    assert pd.api.types.is_integer_dtype(parts.X_train["user_id"].dtype)
+
+
+@pytest.mark.parametrize("kind", NORMALIZERS)
+def test_the_normaliser_sees_the_training_part_alone(table, kind):
+    parts = ancf.preprocess_data(table, normalize=kind)
+    alone = Normalizer(kind).fit(table["quantity"].to_numpy()[parts.X_train.index])
+    assert parts.normalizer.state() == alone.state()
+    for X, y in zip(parts[:3], parts[3:], strict=True):
+        quantities = table["quantity"].to_numpy()[X.index]
+        assert y.tolist() == alone.transform(quantities).tolist()
+        assert parts.normalizer.inverse(y) == pytest.approx(quantities, abs=1e-9)
+    if kind == "minmax":
+        assert (parts.y_train.min(), parts.y_train.max()) == (0, 1)
+    if kind == "standard":
+        assert (parts.y_train.mean(), parts.y_train.std(ddof=0)) == pytest.approx((0, 1), abs=1e-12)
+
+
+def test_a_normaliser_comes_back_from_its_state():
+    for kind in NORMALIZERS:
+        fitted = Normalizer(kind).fit([1, 2, 9])
+        assert Normalizer.from_state(fitted.state()).transform([3]).tolist() == fitted.transform([3]).tolist()
+    assert Normalizer("minmax").fit([5, 5]).transform([5]).tolist() == [0]
+    for wrong in ({"kind": "log", "scale": 0}, {"kind": "minmax", "shift": float("nan")}):
+        with pytest.raises(InvalidDataError):
+            Normalizer.from_state(wrong)
+    with pytest.raises(NotFittedError):
+        Normalizer("standard").transform([1])
+    with pytest.raises(InvalidDataError, match="not finite"):
+        Normalizer("standard").fit([1, np.inf])
+    with pytest.raises(InvalidParameterError, match="'minmax'"):
+        Normalizer("max")
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"anonymous": "baskets"}, InvalidParameterError, "'group' or 'exclude'"),
+        ({"normalize": "max"}, InvalidParameterError, "normalize='max'"),
+        ({"on_bad_rows": "keep"}, InvalidParameterError, "on_bad_rows='keep'"),
+        ({"user": "who"}, InvalidParameterError, "user='who'"),
+    ],
+)
+def test_wrong_options_say_what_is_allowed(table, options, error, words):
+    with pytest.raises(error, match=words):
+        ancf.preprocess_data(table, **options)
+
+
+def test_bad_quantities_and_tiny_tables_are_refused(table):
+    with pytest.raises(InvalidDataError, match="needs 5 or more"):
+        ancf.preprocess_data(table.head(4))
+    bad = table.astype({"quantity": str})
+    bad.loc[2, "quantity"] = "n/a"
+    with pytest.raises(InvalidDataError, match='rows 2: "n/a"'):
+        ancf.preprocess_data(bad)
+    assert sum(map(len, ancf.preprocess_data(bad, on_bad_rows="drop")[:3])) == len(table) - 1
+
+
+def test_batches_are_neighbouring_rows_in_order(table):
+    X, y = table[["user_id", "product_id"]], table["quantity"]
+    batches = list(ancf.batch_data(X, y))
+    assert [len(part) for part, _ in batches] == [64] * 7 + [55]
+    assert pd.concat([part for part, _ in batches]).equals(X)
+    assert pd.concat([part for _, part in batches]).equals(y)
+    arrays = list(ancf.batch_data(X.to_numpy(), y.to_numpy(), batch_size=500))
+    assert [part.shape for part, _ in arrays] == [(500, 2), (3, 2)]
+    assert list(ancf.batch_data([], [])) == []
+
+
+@pytest.mark.parametrize("size", [0, -1, 2.5, True, "64", None])
+def test_a_batch_size_is_a_whole_number_of_at_least_one(size):
+    with pytest.raises(InvalidParameterError, match="batch_size="):
+        ancf.batch_data([1], [1], batch_size=size)
+
+
+def test_x_and_y_are_equally_long():
+    with pytest.raises(InvalidDataError, match="X has 2 rows and y has 1"):
+        ancf.batch_data([1, 2], [1])
