@@ -24,6 +24,7 @@ _HOME = {
     "MissingExtraError": "errors",
     "ModelFileError": "errors",
     "NotFittedError": "errors",
+    "TrainingWarning": "errors",
     "UnknownItemError": "errors",
     "UnknownUserError": "errors",
     "IdMap": "ids",

@@ -46,3 +46,7 @@ class MissingExtraError(AncfError, ImportError):
 
 class InternalError(AncfError, RuntimeError):
     """A defect of ancf itself."""
+
+
+class TrainingWarning(UserWarning):
+    """Training goes on, but something about it deserves a look."""

@@ -18,6 +18,7 @@ use crate::enter::{Size, enter, to_python};
 pub struct RankingTrainer {
     model: Mutex<Ranking>,
     factors: usize,
+    n_items: usize,
 }
 
 #[pymethods]
@@ -60,7 +61,7 @@ impl RankingTrainer {
             seed,
         };
         let model = enter(py, Size::Large, num_threads, |context| Ranking::new(&interactions, options, context))?;
-        Ok(Self { model: Mutex::new(model), factors })
+        Ok(Self { model: Mutex::new(model), factors, n_items })
     }
 
     /// Users of one step.
@@ -74,6 +75,15 @@ impl RankingTrainer {
     fn epoch(&self, py: Python<'_>, epoch: usize, num_threads: Option<usize>) -> PyResult<f64> {
         enter(py, Size::Large, num_threads, |context| {
             self.model.lock().unwrap_or_else(PoisonError::into_inner).epoch(epoch, context)
+        })
+    }
+
+    /// The mean loss of held-out pairs: (indptr, items, values) by the users of training.
+    #[pyo3(signature = (targets, num_threads=None))]
+    fn validation_loss(&self, py: Python<'_>, targets: CsrArrays<'_>, num_threads: Option<usize>) -> PyResult<f64> {
+        let targets = to_csr(py, &targets, self.n_items)?;
+        enter(py, Size::Large, num_threads, |context| {
+            self.model.lock().unwrap_or_else(PoisonError::into_inner).validation_loss(&targets, context)
         })
     }
 
@@ -160,25 +170,30 @@ fn item_priors<'py>(
     Ok(priors.into_pyarray(py))
 }
 
-/// Item vectors for serving: v · ‖v‖^(exponent − 1), so that 0 is the cosine and 1 the inner product.
+/// Item vectors for serving and for folding in: q = v · ‖v‖^(exponent − 1), so that 0 is the cosine and 1 the inner
+/// product, and the factors ‖v‖^(1 − exponent) that turn q back into v.
 #[pyfunction]
 fn serving_vectors<'py>(
     py: Python<'py>,
     item_vectors: PyReadonlyArray2<'py, f32>,
     exponent: f32,
-) -> PyResult<Bound<'py, PyArray2<f32>>> {
+) -> PyResult<(Bound<'py, PyArray2<f32>>, Bound<'py, PyArray1<f32>>)> {
     let d = item_vectors.as_array().ncols();
     let mut vectors = item_vectors.as_slice()?.to_vec();
-    enter(py, Size::Small, None, |context| {
-        for v in vectors.chunks_exact_mut(d.max(1)) {
-            let square = f64::from(dot(context.level, v, v));
-            if square > f64::from(f32::MIN_POSITIVE) {
+    let factors = enter(py, Size::Small, None, |context| {
+        Ok(vectors
+            .chunks_exact_mut(d.max(1))
+            .map(|v| {
+                let square = f64::from(dot(context.level, v, v));
+                if square <= f64::from(f32::MIN_POSITIVE) {
+                    return 1.0;
+                }
                 scale(context.level, power(square, 0.5 * (exponent - 1.0)), v);
-            }
-        }
-        Ok(())
+                power(square, 0.5 * (1.0 - exponent))
+            })
+            .collect::<Vec<f32>>())
     })?;
-    table(py, vectors, d)
+    Ok((table(py, vectors, d)?, factors.into_pyarray(py)))
 }
 
 /// The root mean squares of the vectors' scores and of the item-item scores, over users × items.

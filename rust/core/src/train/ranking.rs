@@ -18,6 +18,7 @@ use crate::model::attention::{Attention, Prior};
 use crate::model::spectral;
 use crate::runtime::Context;
 use crate::runtime::rng::Stream;
+use crate::runtime::simd::Level;
 use crate::runtime::simd::gemm::{View, multiply, multiply_add};
 use crate::runtime::simd::vector::{self, axpy, count_power, dot, gather, ln, scale, softmax};
 use crate::train::schedule::half_cosine;
@@ -83,6 +84,7 @@ mod purpose {
     pub const START: u64 = 1;
     pub const ORDER: u64 = 2;
     pub const NEGATIVES: u64 = 3;
+    pub const VALIDATION: u64 = 4;
 }
 
 /// Users whose rows of scores are in memory at a time (16 MiB with 4,096 negatives).
@@ -229,28 +231,11 @@ impl Ranking {
     fn gradient(&mut self, batch: &[u32], context: &Context) -> f64 {
         let d = self.options.factors;
         let tau = self.options.temperature;
-        self.draw_negatives();
-        let Self { attention, buffers: b, x, log_weights, .. } = self;
-        let level = context.level;
-        // 1. Item vectors and the negatives' unit vectors, by rows and by columns.
-        attention.items_from(context, d, x, &mut b.users, &mut b.v);
-        context.install(|| {
-            b.inverse_norms.par_iter_mut().zip(b.v.par_chunks(d)).with_min_len(ITEMS_PER_TASK).for_each(
-                |(inverse, v)| {
-                    let length = dot(level, v, v).sqrt();
-                    *inverse = if length > TINY { 1.0 / length } else { 0.0 };
-                },
-            );
-        });
-        let n = b.negatives.len();
-        for (at, &item) in b.negatives.iter().enumerate() {
-            let (item, q) = (item as usize, &mut b.q[at * d..][..d]);
-            q.copy_from_slice(&b.v[item * d..][..d]);
-            scale(level, b.inverse_norms[item], q);
-            for k in 0..d {
-                b.q_columns[k * n + at] = q[k];
-            }
-        }
+        self.draw_negatives(Stream::new(self.options.seed, purpose::NEGATIVES).sub(self.steps));
+        // 1. Item vectors and the negatives' unit vectors.
+        self.negative_vectors(context);
+        let Self { attention, buffers: b, log_weights, .. } = self;
+        let (level, n) = (context.level, b.negatives.len());
         let n_pairs: usize = batch.iter().map(|&u| attention.users.row(u as usize).len()).sum();
         let pair_weight = 1.0 / (n_pairs as f32 * tau);
         b.dv.fill(0.0);
@@ -275,14 +260,8 @@ impl Ranking {
                         let rows = users.len();
                         let (p, dp, scores) = (&mut p[..rows * d], &mut dp[..rows * d], &mut scores[..rows * n]);
                         let mut norms = [0.0f32; USERS_PER_TASK];
-                        p.fill(0.0);
                         for (at, &user) in users.iter().enumerate() {
-                            let user = user as usize;
-                            let (from, to) = (attention.users.offsets()[user], attention.users.offsets()[user + 1]);
-                            let p = &mut p[at * d..][..d];
-                            gather(level, attention.users.row(user), &attention.a_by_user[from..to], v, p);
-                            norms[at] = dot(level, p, p).sqrt().max(TINY);
-                            scale(level, 1.0 / norms[at], p);
+                            norms[at] = unit_user(level, attention, user as usize, v, &mut p[at * d..][..d]);
                         }
                         multiply(level, scores, n, View::rows(p, d), 0, q_columns, d);
                         for (at, &user) in users.iter().enumerate() {
@@ -366,6 +345,87 @@ impl Ranking {
         loss
     }
 
+    /// The mean loss of held-out pairs (users × items), each user's history being that of training. Users without a
+    /// history do not count. Negatives are those of one fixed draw, so that epochs can be compared.
+    pub fn validation_loss(&mut self, targets: &Csr, context: &Context) -> Result<f64> {
+        let (n_users, n_items) = (self.attention.users.n_rows(), self.attention.users.n_columns());
+        if targets.n_rows() != n_users || targets.n_columns() != n_items {
+            return Err(Error::InvalidData(format!(
+                "validation pairs are {} × {}; training had {n_users} users × {n_items} items.",
+                targets.n_rows(),
+                targets.n_columns()
+            )));
+        }
+        let draws = Stream::new(self.options.seed, purpose::VALIDATION);
+        self.draw_negatives(draws);
+        self.negative_vectors(context);
+        let d = self.options.factors;
+        let tau = self.options.temperature;
+        let Self { attention, buffers: b, log_weights, active, .. } = self;
+        let (level, n) = (context.level, b.negatives.len());
+        let users: Vec<u32> = active.iter().copied().filter(|&u| !targets.row(u as usize).is_empty()).collect();
+        let (v, q_columns, inverse_norms) = (&b.v, &b.q_columns, &b.inverse_norms);
+        let losses: Vec<Result<f64>> = context.install(|| {
+            users
+                .par_chunks(USERS_PER_TASK)
+                .map_init(
+                    || (vec![0.0; USERS_PER_TASK * d], vec![0.0; USERS_PER_TASK * n], Vec::new()),
+                    |(p, scores, weights), users| {
+                        context.cancel.check()?;
+                        let (p, scores) = (&mut p[..users.len() * d], &mut scores[..users.len() * n]);
+                        for (at, &user) in users.iter().enumerate() {
+                            unit_user(level, attention, user as usize, v, &mut p[at * d..][..d]);
+                        }
+                        multiply(level, scores, n, View::rows(p, d), 0, q_columns, d);
+                        let mut loss = 0.0;
+                        for (at, &user) in users.iter().enumerate() {
+                            let wanted = targets.row(user as usize);
+                            let (highest, sum) = softmax(level, &mut scores[at * n..][..n], log_weights, 1.0 / tau);
+                            weights.clear();
+                            weights.extend(wanted.iter().map(|&i| inverse_norms[i as usize]));
+                            let mut together = vec![0.0; d];
+                            gather(level, wanted, weights, v, &mut together);
+                            let row = f64::from(highest) + ln(f64::from(sum));
+                            loss +=
+                                wanted.len() as f64 * row - f64::from(dot(level, &p[at * d..][..d], &together) / tau);
+                        }
+                        Ok(loss)
+                    },
+                )
+                .collect()
+        });
+        let mut sum = 0.0;
+        for loss in losses {
+            sum += loss?;
+        }
+        let n_pairs: usize = users.iter().map(|&u| targets.row(u as usize).len()).sum();
+        Ok(sum / n_pairs.max(1) as f64)
+    }
+
+    /// Item vectors, and the negatives' unit vectors by rows and by columns.
+    fn negative_vectors(&mut self, context: &Context) {
+        let Self { attention, buffers: b, x, options, .. } = self;
+        let (d, level) = (options.factors, context.level);
+        attention.items_from(context, d, x, &mut b.users, &mut b.v);
+        context.install(|| {
+            b.inverse_norms.par_iter_mut().zip(b.v.par_chunks(d)).with_min_len(ITEMS_PER_TASK).for_each(
+                |(inverse, v)| {
+                    let length = dot(level, v, v).sqrt();
+                    *inverse = if length > TINY { 1.0 / length } else { 0.0 };
+                },
+            );
+        });
+        let n = b.negatives.len();
+        for (at, &item) in b.negatives.iter().enumerate() {
+            let (item, q) = (item as usize, &mut b.q[at * d..][..d]);
+            q.copy_from_slice(&b.v[item * d..][..d]);
+            scale(level, b.inverse_norms[item], q);
+            for k in 0..d {
+                b.q_columns[k * n + at] = q[k];
+            }
+        }
+    }
+
     /// One step of Adam; `fall` is what is left of the learning rate.
     fn update(&mut self, fall: f64, context: &Context) {
         const NUMBERS_PER_TASK: usize = 8192;
@@ -389,9 +449,8 @@ impl Ranking {
     }
 
     /// Fresh negatives for this step, by rising position; repeats are allowed.
-    fn draw_negatives(&mut self) {
+    fn draw_negatives(&mut self, draws: Stream) {
         let Some(&total) = self.cumulative.last() else { return };
-        let draws = Stream::new(self.options.seed, purpose::NEGATIVES).sub(self.steps);
         for (at, item) in self.buffers.negatives.iter_mut().enumerate() {
             // 53 random bits, exact in f64.
             let target = (draws.u64(at as u64) >> 11) as f64 * (1.0 / 9_007_199_254_740_992.0) * total;
@@ -401,10 +460,19 @@ impl Ranking {
     }
 }
 
+/// The unit vector of a user's history into `p`; its length before.
+fn unit_user(level: Level, attention: &Attention, user: usize, v: &[f32], p: &mut [f32]) -> f32 {
+    let (from, to) = (attention.users.offsets()[user], attention.users.offsets()[user + 1]);
+    p.fill(0.0);
+    gather(level, attention.users.row(user), &attention.a_by_user[from..to], v, p);
+    let length = dot(level, p, p).sqrt().max(TINY);
+    scale(level, 1.0 / length, p);
+    length
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::simd::Level;
 
     fn interactions() -> Csr {
         let draws = Stream::new(1, 0);
@@ -526,6 +594,19 @@ mod tests {
                 assert!((slope - f64::from(model.buffers.dx[i])).abs() < 2e-5, "{i}: {slope} {}", model.buffers.dx[i]);
             }
         }
+    }
+
+    #[test]
+    fn the_validation_loss_of_the_training_pairs_is_their_loss() {
+        let data = interactions();
+        let context = Context::new(Some(2)).unwrap();
+        let mut model = Ranking::new(&data, options(), &context).unwrap();
+        let x: Vec<f64> = model.x.iter().map(|&x| f64::from(x)).collect();
+        let everyone = model.active.clone();
+        let loss = model.validation_loss(&data, &context).unwrap();
+        let truth = naive_loss(&data, &model.options, &x, &everyone, &model.buffers.negatives, &model.log_weights);
+        assert!((loss - truth / data.len() as f64).abs() < 1e-4 * loss.abs());
+        assert!(model.validation_loss(&Csr::empty(3, 3), &context).is_err());
     }
 
     #[test]

@@ -1,0 +1,37 @@
+"""Checks of single options: each names the option, its value, and what it takes."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ancf import _text
+from ancf.errors import InvalidParameterError
+
+
+def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    """One of these words."""
+    if value not in choices:
+        raise InvalidParameterError(f"{name} is {value!r}; it must be {_text.listed(choices)}.")
+
+
+def check_integer(name: str, value: Any, low: int, high: int, *, words: str = "") -> None:
+    """A whole number within these bounds."""
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole or not low <= value <= high:
+        raise InvalidParameterError(f"{name} is {value!r}; it must be {words}a whole number from {low} to {high}.")
+
+
+def check_number(name: str, value: Any, low: float, high: float, *, above: bool = False, words: str = "") -> None:
+    """A finite number within these bounds; with ``above``, ``low`` itself is refused."""
+    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or value > high or value < low or (above and value == low):
+        bounds = f"above {low:g}" if above else f"of at least {low:g}"
+        limit = "" if high == math.inf else f" and at most {high:g}"
+        raise InvalidParameterError(f"{name} is {value!r}; it must be {words}a finite number {bounds}{limit}.")
+
+
+def check_flag(name: str, value: Any) -> None:
+    """True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise InvalidParameterError(f"{name} is {value!r}; it must be True or False.")

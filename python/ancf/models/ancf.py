@@ -1,0 +1,404 @@
+"""Attention neural collaborative filtering: the estimator.
+
+Two parts are added up, and both read nothing but the history:
+
+    score(u, i) = ⟨p̂_u, q_i⟩ + κ · n_u^-½ · Σ_{j∈N(u)} c_ji
+
+*Vectors.* The user is the attention-weighted sum of the items of the history, p_u = Σ a_uj v_j; an item is itself plus
+its users, attended the same way. The item vectors are trained by a softmax over all of a user's items at once
+(``rust/core/src/train/ranking.rs``). *Item-item weights.* c is a local ridge regression, divided by powers of the
+popularity (``rust/core/src/model/ridge.rs``). κ puts both on one scale.
+
+Vectors are better where tastes are broad (check-ins, music), item-item weights where purchases are narrow; a shop does
+not know which kind it has, and together they are above both (``docs/quality.md``).
+"""
+
+import math
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ancf import _native
+from ancf.errors import InvalidParameterError
+from ancf.models._asking import Histories
+from ancf.models._checks import check_choice, check_flag, check_integer, check_number
+from ancf.models.base import Recommender, Rows
+from ancf.train import Outcome, Validation, run_epochs
+
+if TYPE_CHECKING:
+    from ancf.interactions import Interactions
+
+# τ = 0.2 suits some four thousand items (Last.fm); it falls with the cube root of the catalogue, as more items need a
+# sharper softmax. Chosen on validation parts of Last.fm, Amazon Electronics and Gowalla (docs/quality.md).
+_TEMPERATURE = 0.2
+_TEMPERATURE_ITEMS = 4000
+_TEMPERATURE_POWER = 0.3
+
+
+class Served(NamedTuple):
+    """What serving needs of the vectors: q, and what an item weighs in a history."""
+
+    item_vectors: NDArray[np.float32]
+    item_priors: NDArray[np.float32]
+
+
+class ANCF(Recommender):
+    """Attention neural collaborative filtering.
+
+    Parameters
+    ----------
+    factors : int
+        d, numbers in a vector.
+    epochs : int
+    attention : "degree" or "mean"
+        Which purchases of a history count how much: popular items less (``n_j^-½``), or all the same.
+    attention_exponent : float
+        β in a_uj = r_j / (Σ r_k)^β.
+    item_attention : bool
+        Whether an item's vector takes in its users.
+    temperature : float or "auto"
+        τ of the softmax; auto: 0.2 · (4000 / n_items)^0.3.
+    negatives : int
+        Items that a step's softmax runs over, drawn anew for each step; catalogues up to this size are taken whole.
+    negative_exponent : float
+        α, popularity's power in drawing them.
+    batch_size : int or "auto"
+        Users of a step; auto: a thirtieth of all, at least 256.
+    learning_rate, regularization : float
+        Adam's rate at the start (it falls to zero like half a cosine), and an L2 penalty.
+    init : "svd" or "random"
+        Start from the leading singular vectors of the interactions, or from random numbers.
+    serving_exponent : float
+        p: served item vectors are v · ‖v‖^(p−1); 0 is the cosine, 1 the inner product.
+    neighbours : int
+        Item-item weights of each item; 0 leaves the item-item part out.
+    neighbour_candidates, neighbour_shrinkage
+        Companions that an item's ridge regression sees, and λ in units of the mean self co-purchase.
+    neighbour_weight : float
+        How loud the item-item part is against the vectors; 1 means both the same.
+    patience : int or None
+        With a validation table: stop after this many epochs without a better one. The best epoch is kept in any case.
+    validation_metric : str
+        "ndcg@10" or another of ``ancf.evaluate``, or "loss".
+    random_state : int or None
+        Seed; the same seed and data give the same bits for any number of threads. None takes a new one each time.
+    num_threads : int, optional
+    verbose : int
+        1 prints the losses of each epoch.
+    show_progress : bool, optional
+
+    Attributes
+    ----------
+    history_ : dict
+        ``training_loss``, and with a validation table ``validation_loss`` and the metric: one number for each epoch.
+        ``settings``: what ``auto`` and ``None`` became. ``best_epoch``: from 1.
+
+    Examples
+    --------
+    >>> import ancf
+    >>> data = ancf.Interactions.from_ids(
+    ...     user=[1, 1, 2, 2, 3, 3], item=["tea", "cup", "tea", "cup", "tea", "pot"]
+    ... )
+    >>> model = ancf.ANCF(factors=8, epochs=2).fit(data)
+    >>> ids, scores = model.recommend(1, N=1)
+    >>> ids.tolist()
+    ['pot']
+    """
+
+    def __init__(
+        self,
+        *,
+        factors: int = 64,
+        epochs: int = 20,
+        attention: str = "degree",
+        attention_exponent: float = 0.5,
+        item_attention: bool = True,
+        temperature: float | str = "auto",
+        negatives: int = 4096,
+        negative_exponent: float = 0.5,
+        batch_size: int | str = "auto",
+        learning_rate: float = 0.02,
+        regularization: float = 0.0,
+        init: str = "svd",
+        serving_exponent: float = 0.5,
+        neighbours: int = 100,
+        neighbour_candidates: int = 200,
+        neighbour_shrinkage: float = 20.0,
+        neighbour_weight: float = 1.0,
+        patience: int | None = 3,
+        validation_metric: str = "ndcg@10",
+        random_state: int | None = 0,
+        num_threads: int | None = None,
+        verbose: int = 0,
+        show_progress: bool | None = None,
+    ) -> None:
+        self.factors = factors
+        self.epochs = epochs
+        self.attention = attention
+        self.attention_exponent = attention_exponent
+        self.item_attention = item_attention
+        self.temperature = temperature
+        self.negatives = negatives
+        self.negative_exponent = negative_exponent
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.regularization = regularization
+        self.init = init
+        self.serving_exponent = serving_exponent
+        self.neighbours = neighbours
+        self.neighbour_candidates = neighbour_candidates
+        self.neighbour_shrinkage = neighbour_shrinkage
+        self.neighbour_weight = neighbour_weight
+        self.patience = patience
+        self.validation_metric = validation_metric
+        self.random_state = random_state
+        self.num_threads = num_threads
+        self.verbose = verbose
+        self.show_progress = show_progress
+
+    # ---- learning
+
+    def fit(self, interactions: "Interactions", *, validation: "Interactions | None" = None) -> Self:
+        """Learn from a table of interactions.
+
+        Parameters
+        ----------
+        interactions : Interactions
+        validation : Interactions, optional
+            Held-out purchases of the same users: they choose the epoch, and are never learned from.
+
+        Raises
+        ------
+        InvalidDataError
+            If the table holds no interactions.
+        InvalidParameterError
+            If an option makes no sense; names the option and its value.
+        DivergedError
+            If the loss leaves the finite numbers; the object is as it was before.
+        """
+        self._check_options()
+        data = self._training_data(interactions)
+        settings = self._settings(data.n_items, data.n_users)
+        if self.verbose:
+            print("Settings: " + ", ".join(f"{name}={value}" for name, value in settings.items()), flush=True)
+        indptr, items, _ = data.to_csr()
+        pairs: Rows = (indptr, items, np.ones(len(items), np.float32))
+        trainer = _Trainer(self, pairs, data.n_items, settings)
+        outcome = run_epochs(
+            trainer,
+            self.epochs,
+            validate=None if validation is None else self._validator(data, pairs, trainer, validation),
+            metric=self.validation_metric,
+            patience=self.patience,
+            verbose=self.verbose,
+            show_progress=self.show_progress,
+        )
+        self._serve(data, pairs, outcome.state, self._ridge(pairs, data.n_items))
+        self.history_ = _history(outcome, {**settings, "batch_size": trainer.batch_size})
+        return self
+
+    def _check_options(self) -> None:
+        if self.attention == "target":
+            raise InvalidParameterError(
+                'attention="target" is not built yet; take "degree", in which every purchase speaks for itself.'
+            )
+        check_choice("attention", self.attention, ("degree", "mean"))
+        check_choice("init", self.init, ("svd", "random"))
+        for name, low, high in (
+            ("factors", 1, 4096),
+            ("epochs", 1, 100_000),
+            ("negatives", 1, 1 << 20),
+            ("neighbours", 0, 10_000),
+            ("neighbour_candidates", 1, 1024),
+        ):
+            check_integer(name, getattr(self, name), low, high)
+        for name, low, high in (
+            ("attention_exponent", 0.0, 2.0),
+            ("negative_exponent", 0.0, 2.0),
+            ("regularization", 0.0, math.inf),
+            ("serving_exponent", 0.0, 2.0),
+            ("neighbour_weight", 0.0, 1e6),
+        ):
+            check_number(name, getattr(self, name), low, high)
+        for name in ("learning_rate", "neighbour_shrinkage"):
+            check_number(name, getattr(self, name), 0.0, math.inf, above=True)
+        if self.temperature != "auto":
+            check_number("temperature", self.temperature, 0.0, math.inf, above=True, words='"auto" or ')
+        if self.batch_size != "auto":
+            check_integer("batch_size", self.batch_size, 1, 2**31, words='"auto" or ')
+        if self.patience is not None:
+            check_integer("patience", self.patience, 1, 100_000, words="None or ")
+        if self.random_state is not None:
+            check_integer("random_state", self.random_state, 0, 2**64 - 1, words="None or ")
+        check_flag("item_attention", self.item_attention)
+        if self.validation_metric != "loss":
+            from ancf.evaluate import check_metrics
+
+            check_metrics([self.validation_metric])
+
+    def _settings(self, n_items: int, n_users: int) -> dict[str, Any]:
+        """What is left open by the options, resolved before training."""
+        temperature = self.temperature
+        if temperature == "auto":
+            temperature = _TEMPERATURE * (_TEMPERATURE_ITEMS / max(n_items, 1)) ** _TEMPERATURE_POWER
+            temperature = round(min(max(temperature, 0.05), 0.5), 3)
+        seed = self.random_state if self.random_state is not None else int.from_bytes(os.urandom(8), "little")
+        return {"temperature": float(temperature), "random_state": int(seed)}
+
+    def _ridge(self, pairs: Rows, n_items: int) -> Rows | None:
+        if not self.neighbours or not self.neighbour_weight:
+            return None
+        return _native.ridge_neighbours(
+            pairs,
+            n_items,
+            candidates=int(self.neighbour_candidates),
+            neighbours=int(self.neighbours),
+            shrinkage=float(self.neighbour_shrinkage),
+            user_power=0.5,
+            source_power=0.3,
+            target_power=0.2,
+            num_threads=self.num_threads,
+        )
+
+    def _serve(self, data: "Interactions", pairs: Rows, served: Served, neighbours: Rows | None) -> None:
+        """Put the parts together and make this the model that answers."""
+        indptr, items, _ = pairs
+        users = _native.user_vectors(pairs, served.item_vectors, served.item_priors, self.num_threads)
+        history = None
+        if neighbours is not None:
+            vectors, weights = _native.score_scales(users, served.item_vectors, pairs, neighbours, self.num_threads)
+            scale = np.float32(self.neighbour_weight * (vectors / weights if weights > 0 and vectors > 0 else 1.0))
+            neighbours = (neighbours[0], neighbours[1], neighbours[2] * scale)
+            history = (indptr, items, _history_weights(indptr))
+        self._install(
+            user_ids=data.user_ids,
+            item_ids=data.item_ids,
+            item_names=data.item_names,
+            seen=(indptr, items),
+            item_vectors=served.item_vectors,
+            user_vectors=users,
+            neighbours=neighbours,
+            history=history,
+        )
+        self._item_priors = served.item_priors
+
+    def _validator(self, data: "Interactions", pairs: Rows, trainer: "_Trainer", validation: "Interactions") -> Any:
+        """A function that measures a state on the validation part; the model itself is left alone."""
+        from ancf.evaluate import evaluate
+
+        targets = _targets(data, validation)
+        probe = self.clone()
+
+        def validate(served: Served) -> Validation:
+            loss = trainer.validation_loss(targets)
+            if self.validation_metric == "loss":
+                return Validation(loss, -loss)
+            probe._serve(data, pairs, served, None)
+            return Validation(loss, evaluate(probe, validation, [self.validation_metric])[self.validation_metric])
+
+        return validate
+
+    # ---- answering
+
+    def _fold_in(self, histories: Histories) -> tuple[NDArray[np.float32], Rows | None]:
+        rows = (histories.indptr, histories.items, np.ones(len(histories.items), np.float32))
+        vectors = _native.user_vectors(rows, self._item_vectors, self._item_priors, self.num_threads)
+        if self._neighbours is None:
+            return vectors, None
+        return vectors, (histories.indptr, histories.items, _history_weights(histories.indptr))
+
+    def _dense_contributions(self, histories: Histories, user: int | None, item: int) -> NDArray[np.float64]:
+        """a_uj ⟨v_j, q_i⟩ / ‖p_u‖ for each item j of the history; their sum is ⟨p̂_u, q_i⟩."""
+        parts = self._item_vectors[histories.items].astype(np.float64) * self._item_priors[histories.items, None]
+        length = float(np.linalg.norm(parts.sum(axis=0)))
+        target = self._item_vectors[item].astype(np.float64)
+        return np.asarray(parts @ target / (length if length > 0 else 1.0))
+
+    # ---- the model file
+
+    def _state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        arrays, meta = super()._state()
+        return {**arrays, "item_priors": self._item_priors}, {**meta, "history": self.history_}
+
+    @classmethod
+    def _from_state(cls, arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Self:
+        from ancf.errors import ModelFileError
+
+        model = super()._from_state(arrays, meta)
+        priors = arrays.get("item_priors")
+        if priors is None or priors.dtype != np.float32 or priors.shape != (len(model.item_ids_),):
+            raise ModelFileError("model file: item_priors are missing or of another shape. Load another copy.")
+        if not np.isfinite(priors).all():
+            raise ModelFileError("model file: item_priors hold numbers that are not finite. Load another copy.")
+        model._item_priors = priors
+        model.history_ = dict(meta.get("history", {}))
+        return model
+
+
+class _Trainer:
+    """The core's trainer with the model's options."""
+
+    def __init__(self, model: ANCF, pairs: Rows, n_items: int, settings: dict[str, Any]) -> None:
+        self._exponent = float(model.serving_exponent)
+        self._num_threads = model.num_threads
+        self._priors = _native.item_priors(pairs, n_items, model.attention)
+        self._native = _native.RankingTrainer(
+            pairs,
+            n_items,
+            factors=int(model.factors),
+            epochs=int(model.epochs),
+            batch_size=None if model.batch_size == "auto" else int(model.batch_size),
+            attention=model.attention,
+            attention_exponent=float(model.attention_exponent),
+            item_attention=bool(model.item_attention),
+            temperature=settings["temperature"],
+            negatives=int(model.negatives),
+            negative_exponent=float(model.negative_exponent),
+            learning_rate=float(model.learning_rate),
+            regularization=float(model.regularization),
+            spectral_start=model.init == "svd",
+            seed=settings["random_state"],
+            num_threads=model.num_threads,
+        )
+
+    @property
+    def batch_size(self) -> int:
+        return self._native.batch_size
+
+    def epoch(self, epoch: int) -> float:
+        return self._native.epoch(epoch, self._num_threads)
+
+    def state(self) -> Served:
+        vectors, factors = _native.serving_vectors(self._native.item_vectors(self._num_threads), self._exponent)
+        return Served(vectors, self._priors * factors)
+
+    def validation_loss(self, targets: Rows) -> float:
+        return self._native.validation_loss(targets, self._num_threads)
+
+
+def _history_weights(indptr: NDArray[np.int64]) -> NDArray[np.float32]:
+    """n_u^-½ for each entry of each history."""
+    lengths = np.diff(indptr)
+    scale = (1.0 / np.sqrt(np.maximum(lengths, 1).astype(np.float64))).astype(np.float32)
+    return np.repeat(scale, lengths)
+
+
+def _targets(data: "Interactions", validation: "Interactions") -> Rows:
+    """The validation pairs by the positions of training; pairs of unknown users or items, and known pairs, left out."""
+    indptr, items, _ = validation.to_csr()
+    users = data.user_ids.positions(validation.user_ids.values)[np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))]
+    wanted = data.item_ids.positions(validation.item_ids.values)[items]
+    keep = (users >= 0) & (wanted >= 0)
+    keys = users[keep] * data.n_items + wanted[keep]
+    seen_indptr, seen_items, _ = data.to_csr()
+    seen = np.repeat(np.arange(data.n_users), np.diff(seen_indptr)) * data.n_items + seen_items
+    keys = np.setdiff1d(keys, seen)
+    rows = np.zeros(data.n_users + 1, np.int64)
+    np.cumsum(np.bincount(keys // data.n_items, minlength=data.n_users), out=rows[1:])
+    return rows, (keys % data.n_items).astype(np.int32), np.ones(len(keys), np.float32)
+
+
+def _history(outcome: Outcome[Served], settings: dict[str, Any]) -> dict[str, Any]:
+    return {**outcome.history, "best_epoch": outcome.best_epoch, "settings": settings}

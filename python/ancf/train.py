@@ -1,0 +1,142 @@
+"""Epochs: training, validation, early stopping, the lines people read.
+
+``run_epochs`` knows no model: it asks a trainer for one epoch after the other, a validation function for its numbers,
+and keeps what the trainer's best epoch gave.
+"""
+
+import sys
+import warnings
+from collections.abc import Callable
+from contextlib import contextmanager
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+from ancf.errors import TrainingWarning
+
+State = TypeVar("State")
+
+# Epochs in a row with a rising validation loss and a falling training loss before a warning is worth it.
+_RISES_BEFORE_WARNING = 2
+
+
+class Trainer(Protocol[State]):
+    """What learns: one epoch at a time, and a state worth keeping after each."""
+
+    def epoch(self, epoch: int) -> float:
+        """Learn for one epoch; the mean training loss."""
+
+    def state(self) -> State:
+        """What serving needs of the model as it stands."""
+
+
+class Validation(NamedTuple):
+    """What one look at the validation part says."""
+
+    loss: float
+    metric: float
+
+
+class Outcome(NamedTuple, Generic[State]):
+    """What training ends with."""
+
+    state: State
+    best_epoch: int
+    history: dict[str, list[float]]
+
+
+def run_epochs(
+    trainer: Trainer[State],
+    epochs: int,
+    *,
+    validate: Callable[[State], Validation] | None = None,
+    metric: str = "ndcg@10",
+    patience: int | None = None,
+    verbose: int = 0,
+    show_progress: bool | None = None,
+) -> Outcome[State]:
+    """Train for up to ``epochs`` epochs.
+
+    Parameters
+    ----------
+    trainer : Trainer
+    epochs : int, at least 1
+    validate : function of a state, optional
+        Its numbers go into the history; ``metric`` chooses the best epoch, whose state is returned.
+    metric : str
+        The metric's name; "loss" for the validation loss (lower is better).
+    patience : int, optional
+        Stop after this many epochs without a better one; None never stops.
+    verbose : int
+        1 prints a line for each loss of each epoch.
+    show_progress : bool, optional
+        A progress bar on stderr; by default where that is a terminal and ``verbose`` is set.
+
+    Returns
+    -------
+    Outcome
+        The state of the best epoch (the last one without validation), its number from 1, and the history: lists by
+        name, one value for each epoch.
+
+    Raises
+    ------
+    DivergedError
+        From the trainer, when the loss is no longer finite.
+    """
+    history: dict[str, list[float]] = {"training_loss": []}
+    best: tuple[float, int, State] | None = None
+    rises = 0
+    warned = False
+    with _bar(epochs, verbose, show_progress) as advance:
+        for epoch in range(epochs):
+            loss = trainer.epoch(epoch)
+            history["training_loss"].append(loss)
+            if verbose:
+                print(f"Epoch {epoch + 1}/{epochs}, Training Loss: {loss:.4f}", flush=True)
+            if validate is not None:
+                state = trainer.state()
+                seen = validate(state)
+                history.setdefault("validation_loss", []).append(seen.loss)
+                if metric != "loss":
+                    history.setdefault(metric, []).append(seen.metric)
+                if verbose:
+                    print(f"Epoch {epoch + 1}/{epochs}, Validation Loss: {seen.loss:.4f}", flush=True)
+                rises = rises + 1 if _overfits(history) else 0
+                if rises == _RISES_BEFORE_WARNING and not warned:
+                    warned = True
+                    warnings.warn(
+                        f"the validation loss has risen for {rises} epochs (to {seen.loss:.4f} in epoch {epoch + 1}) "
+                        "while the training loss fell: the model begins to learn its table by heart. Fewer epochs, a "
+                        "higher regularization or early stopping help.",
+                        TrainingWarning,
+                        stacklevel=4,
+                    )
+                value = -seen.loss if metric == "loss" else seen.metric
+                if best is None or value > best[0]:
+                    best = (value, epoch, state)
+                elif patience is not None and epoch - best[1] >= patience:
+                    advance(epochs)
+                    break
+            advance(epoch + 1)
+    if best is None:
+        return Outcome(trainer.state(), len(history["training_loss"]), history)
+    return Outcome(best[2], best[1] + 1, history)
+
+
+def _overfits(history: dict[str, list[float]]) -> bool:
+    training, validation = history["training_loss"], history["validation_loss"]
+    return len(training) > 1 and validation[-1] > validation[-2] and training[-1] < training[-2]
+
+
+@contextmanager
+def _bar(epochs: int, verbose: int, show_progress: bool | None) -> Any:
+    """A progress bar on stderr, or nothing; yields a function that is told how many epochs are done."""
+    shown = bool(verbose) and sys.stderr.isatty() if show_progress is None else show_progress
+    if not shown:
+        yield lambda done: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("Training"), BarColumn(), MofNCompleteColumn(), TextColumn("epochs"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as progress:
+        task = progress.add_task("", total=epochs)
+        yield lambda done: progress.update(task, completed=done)
