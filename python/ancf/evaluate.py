@@ -163,7 +163,7 @@ def evaluate(
     -------
     Evaluation
     """
-    wanted = _parse(metrics, k)
+    wanted = parse_metrics(metrics, k)
     if on_unknown not in ("skip", "raise"):
         raise InvalidParameterError(f"on_unknown is {on_unknown!r}; it must be 'skip' or 'raise'.")
     began = time.perf_counter()
@@ -206,7 +206,7 @@ def evaluate(
     )
 
 
-def _parse(metrics: str | Sequence[str], k: int | Sequence[int]) -> dict[str, tuple[str, int]]:
+def parse_metrics(metrics: str | Sequence[str], k: int | Sequence[int]) -> dict[str, tuple[str, int]]:
     """Label → (metric, cut-off or 0), in the order asked."""
     cuts = [k] if isinstance(k, (int, np.integer)) else list(k)
     wanted: dict[str, tuple[str, int]] = {}

@@ -234,9 +234,9 @@ class ANCF(Recommender):
             check_integer("random_state", self.random_state, 0, 2**64 - 1, words="None or ")
         check_flag("item_attention", self.item_attention)
         if self.validation_metric != "loss":
-            from ancf.evaluate import check_metrics
+            from ancf.evaluate import parse_metrics
 
-            check_metrics([self.validation_metric])
+            parse_metrics([self.validation_metric], 10)
 
     def _settings(self, n_items: int, n_users: int) -> dict[str, Any]:
         """What is left open by the options, resolved before training."""
