@@ -114,6 +114,10 @@ class Recommendations:
         """The number of recommendations in all lists together."""
         return int(self.counts.sum())
 
+    def parts(self) -> tuple[NDArray[Any], NDArray[np.int32], NDArray[np.float32], NDArray[np.int32]]:
+        """Users (m,), positions and scores (m, n), counts (m,): what a writer of many lists works with."""
+        return self.user_ids, np.atleast_2d(self._positions), np.atleast_2d(self._scores), self.counts
+
     def _shaped(self, values: NDArray[Any], ids: IdMap | None) -> NDArray[Any]:
         if self._counts is None:
             return values if ids is None else ids.values[values]

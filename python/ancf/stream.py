@@ -113,25 +113,57 @@ class _Sink:
                 shutil.copyfileobj(source, file, 1 << 20)
 
 
-class _Csv(_Sink):
+class _Text(_Sink):
+    """Lines of text; each id is written out once (an item for all lists, a user for the whole list), each score as the
+    shortest decimal that is the same float32."""
+
+    header = b""
+    line = ""
+
+    def __init__(self, file: IO[bytes], model: "Recommender", first: bool) -> None:
+        super().__init__(file, model, first)
+        self.items = [self.written(each) for each in model.item_ids_.values.tolist()]
+        if first:
+            file.write(self.header)
+
+    @staticmethod
+    def written(raw: Any) -> str:
+        """An id as it stands in the file."""
+        raise NotImplementedError
+
     def write(self, lists: Recommendations) -> None:
-        text = lists.to_pandas().to_csv(index=False, header=self.first, lineterminator="\n")
-        self.file.write(text.encode("utf-8", "surrogatepass"))
-        self.first = False
+        users, positions, scores, counts = lists.parts()
+        line, items = self.line, self.items
+        lines: list[str] = []
+        for user, row, texts, count in zip(
+            map(self.written, users.tolist()),
+            positions.tolist(),
+            scores.astype(np.str_).tolist(),
+            counts.tolist(),
+            strict=True,
+        ):
+            for rank in range(count):
+                lines.append(line % (user, items[row[rank]], texts[rank], rank + 1))
+        self.file.write("".join(lines).encode("utf-8", "surrogatepass"))
 
-    def close(self) -> None:
-        if self.first:
-            self.file.write(b"user_id,item_id,score,rank,source\n")
+
+class _Csv(_Text):
+    header = b"user_id,item_id,score,rank,source\n"
+    line = "%s,%s,%s,%d,model\n"
+
+    @staticmethod
+    def written(raw: Any) -> str:
+        text = str(raw)
+        quoted = any(each in text for each in ',"\r\n') or text != text.strip()
+        return '"' + text.replace('"', '""') + '"' if quoted else text
 
 
-class _Jsonl(_Sink):
-    def write(self, lists: Recommendations) -> None:
-        columns = {name: _json_column(values) for name, values in lists.to_dict().items()}
-        lines = [
-            json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False)
-            for row in zip(*columns.values(), strict=True)
-        ]
-        self.file.write("".join(f"{line}\n" for line in lines).encode("utf-8", "surrogatepass"))
+class _Jsonl(_Text):
+    line = '{"user_id": %s, "item_id": %s, "score": %s, "rank": %d, "source": "model"}\n'
+
+    @staticmethod
+    def written(raw: Any) -> str:
+        return json.dumps(raw if isinstance(raw, (int, str)) else str(raw), ensure_ascii=False)
 
 
 class _Parquet(_Sink):
@@ -176,13 +208,6 @@ class _Parquet(_Sink):
 
 
 _SINKS: dict[str, type[_Sink]] = {".parquet": _Parquet, ".csv": _Csv, ".jsonl": _Jsonl}
-
-
-def _json_column(values: Any) -> list[Any]:
-    """Plain Python values; scores as the shortest decimal that is the same float32, ids without a JSON type as text."""
-    if values.dtype == np.float32:
-        return [float(str(value)) for value in values]
-    return [value if isinstance(value, (int, str)) else str(value) for value in values.tolist()]
 
 
 def _pyarrow() -> None:

@@ -60,6 +60,16 @@ def test_chunks_do_not_change_the_bytes_of_the_rows(model, tmp_path, monkeypatch
     assert read(model.recommend_all(N=3, out=tmp_path / f"b{suffix}").path).equals(whole)
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_ids_with_commas_quotes_and_line_breaks_survive(tmp_path, suffix):
+    odd = ["a,b", 'say "x"', " edge ", "two\nlines", "tab\t", "\\", "ünï"]
+    users = [f"{name}#" for name in odd]
+    model = ancf.from_factors(np.eye(7), np.eye(7), user_ids=users, item_ids=odd)
+    found = read(model.recommend_all(N=1, out=tmp_path / f"recs{suffix}").path)
+    assert found["user_id"].tolist() == users
+    assert found["item_id"].tolist() == odd
+
+
 class Stops(BaseException):
     """What Ctrl-C does to a call, at a chosen chunk."""
 

@@ -23,3 +23,18 @@ def __getattr__(name: str) -> Any:
         globals()[name] = value
         return value
     raise AttributeError(f"module 'ancf.models' has no attribute {name!r}")
+
+
+def by_name(name: str) -> Any:
+    """The class of a model by its name, as a model file keeps it: one of ours, or a subclass that was imported.
+
+    Raises
+    ------
+    KeyError
+        If there is no such model.
+    """
+    from ancf.models.base import Recommender
+
+    if name not in Recommender.registry and name in _HOME:
+        importlib.import_module(f"ancf.models.{_HOME[name]}")
+    return Recommender.registry[name]
