@@ -14,7 +14,8 @@ from ancf import _native
 from ancf.errors import InvalidParameterError
 from ancf.ids import IdMap
 from ancf.infer import Recommendations, is_one
-from ancf.models._asking import Top, check_choice, check_memory, check_n
+from ancf.models._asking import Top, check_memory, check_n
+from ancf.models._checks import check_choice
 
 if TYPE_CHECKING:
     from ancf.models.base import Recommender

@@ -39,3 +39,13 @@ def test_models_clone_as_scikit_learn_clones(model):
     from sklearn.base import clone
 
     assert clone(model).get_params() == model.get_params()
+
+
+class TestANCF(ModelContract):
+    def make(self, **options):
+        return ancf.ANCF(factors=8, epochs=3, **options)
+
+
+class TestANCFWithoutNeighbours(ModelContract):
+    def make(self, **options):
+        return ancf.ANCF(factors=8, epochs=2, neighbours=0, attention="mean", **options)

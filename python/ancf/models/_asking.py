@@ -45,12 +45,6 @@ def check_n(N: Any) -> int:
     raise InvalidParameterError(f"N is {N!r}; it must be a whole number of at least 1.")
 
 
-def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    """``value`` is one of the words that ``name`` takes."""
-    if value not in choices:
-        raise InvalidParameterError(f"{name} is {value!r}; it must be {_text.listed(choices)}.")
-
-
 def available_bytes() -> int | None:
     """The memory this process can still get (machine and control group), or None where nobody tells."""
     found: list[int] = []

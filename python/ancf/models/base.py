@@ -28,7 +28,6 @@ from ancf.models._asking import (
     Histories,
     Top,
     as_ids,
-    check_choice,
     check_memory,
     check_n,
     is_history,
@@ -39,6 +38,7 @@ from ancf.models._asking import (
     unknown_items,
     unknown_users,
 )
+from ancf.models._checks import check_choice
 from ancf.models._explain import explain
 from ancf.models._options import Options
 from ancf.models._state import restore, served_state

@@ -7,14 +7,15 @@ Cosine similarity (Sarwar et al. 2001; Deshpande and Karypis 2004) with shrinkag
 users share are pulled towards zero. Each source item keeps its k strongest targets, computed row by row in Rust.
 """
 
+import math
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ancf import _native
-from ancf.errors import InvalidParameterError
 from ancf.models._asking import Histories
+from ancf.models._checks import check_flag, check_integer, check_number
 from ancf.models.base import Recommender, Rows
 
 if TYPE_CHECKING:
@@ -67,7 +68,9 @@ class ItemKNN(Recommender):
         InvalidParameterError
             If an option makes no sense.
         """
-        k, shrinkage = self._checked_options()
+        check_integer("neighbours", self.neighbours, 1, 2**31 - 1)
+        check_number("shrinkage", self.shrinkage, 0.0, math.inf)
+        check_flag("use_weights", self.use_weights)
         data = self._training_data(interactions)
         indptr, items, weights = data.to_csr()
         if not self.use_weights:
@@ -77,10 +80,10 @@ class ItemKNN(Recommender):
             items,
             weights,
             data.n_items,
-            k,
+            int(self.neighbours),
             source_power=0.5,
             target_power=0.5,
-            shrinkage=shrinkage,
+            shrinkage=float(self.shrinkage),
             num_threads=self.num_threads,
         )
         self._install(
@@ -94,21 +97,6 @@ class ItemKNN(Recommender):
             history=(indptr, items, weights),
         )
         return self
-
-    def _checked_options(self) -> tuple[int, float]:
-        if (
-            not isinstance(self.neighbours, (int, np.integer))
-            or isinstance(self.neighbours, bool)
-            or self.neighbours < 1
-        ):
-            raise InvalidParameterError(f"neighbours is {self.neighbours!r}; it must be a whole number of at least 1.")
-        try:
-            shrinkage = float(self.shrinkage)
-        except (TypeError, ValueError):
-            shrinkage = float("nan")
-        if not (np.isfinite(shrinkage) and shrinkage >= 0):
-            raise InvalidParameterError(f"shrinkage is {self.shrinkage!r}; it must be a finite number of at least 0.")
-        return int(self.neighbours), shrinkage
 
     def _fold_in(self, histories: Histories) -> tuple[NDArray[np.float32], Rows | None]:
         weights = histories.weights if self.use_weights else np.ones_like(histories.weights)

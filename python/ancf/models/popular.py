@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ancf.models._asking import Histories, check_choice
+from ancf.models._asking import Histories
+from ancf.models._checks import check_choice
 from ancf.models.base import Recommender, Rows
 
 if TYPE_CHECKING:
