@@ -1,6 +1,6 @@
 //! `_core.Ranker`: the one scorer of a model.
 
-use ancf_core::rank::{self, Filters, Head, People, Sets};
+use ancf_core::rank::{self, Filters, Head, People, Plan, Sets};
 use ancf_core::runtime::simd::Level;
 use ancf_core::{Error, Result};
 use numpy::{
@@ -17,6 +17,9 @@ type SetArrays<'py> = (PyReadonlyArray1<'py, i64>, PyReadonlyArray1<'py, i32>);
 
 /// Lists on their way to Python: items and scores (m, width), counts (m,).
 type ListsResult<'py> = (Bound<'py, PyArray2<i32>>, Bound<'py, PyArray2<f32>>, Bound<'py, PyArray1<i32>>);
+
+/// One list on its way to Python: items and scores.
+type ListResult<'py> = (Bound<'py, PyArray1<i32>>, Bound<'py, PyArray1<f32>>);
 
 /// Below so many multiplications a hand-off to the pool costs more than the work.
 const SMALL: usize = 4_000_000;
@@ -95,28 +98,24 @@ impl Ranker {
         num_threads: Option<usize>,
         plan: Option<&str>,
     ) -> PyResult<ListsResult<'py>> {
-        check_plan(py, plan)?;
+        let plan = to_plan(py, plan)?;
         let filters = self.filters(py, allow, allow_each, deny)?;
         let users = users.map(|users| positions(py, &users, self.ranker.n_users(), "user")).transpose()?;
         let m = users.as_ref().map_or(self.ranker.n_users(), Vec::len);
         let lists = enter(py, self.size(m), num_threads, |context| {
-            self.ranker.top_n(users.as_deref(), n, filter_seen, &filters, context)
+            self.ranker.top_n(users.as_deref(), n, filter_seen, &filters, plan, context)
         })?;
         to_arrays(py, lists)
     }
 
     /// The n best items of one user, on this thread: (items (c,), scores (c,)).
-    fn top_n_one<'py>(
-        &self,
-        py: Python<'py>,
-        user: usize,
-        n: usize,
-        filter_seen: bool,
-    ) -> PyResult<(Bound<'py, PyArray1<i32>>, Bound<'py, PyArray1<f32>>)> {
-        let keys = self.ranker.top_n_one(user, n, filter_seen, self.level).map_err(|e| to_python(py, &e))?;
-        let items: Vec<i32> = keys.iter().map(|&key| rank::position_of(key) as i32).collect();
-        let scores: Vec<f32> = keys.iter().map(|&key| rank::score_of(key)).collect();
-        Ok((PyArray1::from_slice(py, &items), PyArray1::from_slice(py, &scores)))
+    fn top_n_one<'py>(&self, py: Python<'py>, user: usize, n: usize, filter_seen: bool) -> PyResult<ListResult<'py>> {
+        self.ranker
+            .top_n_one(user, n, filter_seen, self.level, |keys| {
+                let items = PyArray1::from_iter(py, keys.iter().map(|&key| rank::position_of(key) as i32));
+                (items, PyArray1::from_iter(py, keys.iter().map(|&key| rank::score_of(key))))
+            })
+            .map_err(|e| to_python(py, &e))
     }
 
     /// As `top_n`, for people outside the training table: vectors (m, d), histories, and what each list leaves out.
@@ -134,11 +133,11 @@ impl Ranker {
         num_threads: Option<usize>,
         plan: Option<&str>,
     ) -> PyResult<ListsResult<'py>> {
-        check_plan(py, plan)?;
+        let plan = to_plan(py, plan)?;
         let filters = self.filters(py, allow, allow_each, deny)?;
         let people = self.people(py, &vectors, history, exclude)?;
         let size = self.size(vectors.shape()[0]);
-        let lists = enter(py, size, num_threads, |context| self.ranker.top_n_for(&people, n, &filters, context))?;
+        let lists = enter(py, size, num_threads, |context| self.ranker.top_n_for(&people, n, &filters, plan, context))?;
         to_arrays(py, lists)
     }
 
@@ -239,9 +238,11 @@ impl Ranker {
     }
 }
 
-fn check_plan(py: Python<'_>, plan: Option<&str>) -> PyResult<()> {
+fn to_plan(py: Python<'_>, plan: Option<&str>) -> PyResult<Plan> {
     match plan {
-        None | Some("plain" | "pruned") => Ok(()),
+        None => Ok(Plan::Auto),
+        Some("plain") => Ok(Plan::Plain),
+        Some("pruned") => Ok(Plan::Pruned),
         Some(other) => Err(to_python(
             py,
             &Error::InvalidParameter(format!("plan is {other:?}; it must be \"plain\", \"pruned\" or None.")),

@@ -111,6 +111,20 @@ impl Eligible {
         Ok(Self { bits: Some(bits), count })
     }
 
+    /// The items that may be listed, ascending.
+    pub fn positions(&self) -> Vec<u32> {
+        let Some(bits) = &self.bits else { return (0..self.count as u32).collect() };
+        let mut positions = Vec::with_capacity(self.count);
+        for (word, &bits) in bits.iter().enumerate() {
+            let mut left = bits;
+            while left != 0 {
+                positions.push(word as u32 * 64 + left.trailing_zeros());
+                left &= left - 1;
+            }
+        }
+        positions
+    }
+
     /// Whether an item may be listed.
     #[inline]
     pub fn has(&self, item: u32) -> bool {

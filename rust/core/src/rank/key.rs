@@ -1,7 +1,7 @@
 //! The one total order of a list, as one integer: a greater key is a better place.
 
 /// A score and a position as one key: score descending, then position ascending. −0 becomes 0, NaN becomes −∞.
-#[inline(always)]
+#[inline]
 pub fn key(score: f32, position: u32) -> u64 {
     let settled = if score.is_nan() { f32::NEG_INFINITY } else { score + 0.0 };
     let bits = settled.to_bits();
@@ -11,14 +11,14 @@ pub fn key(score: f32, position: u32) -> u64 {
 }
 
 /// The score inside a key.
-#[inline(always)]
+#[inline]
 pub fn score_of(key: u64) -> f32 {
     let ordered = (key >> 32) as u32;
     f32::from_bits(if ordered >> 31 == 1 { ordered ^ 0x8000_0000 } else { !ordered })
 }
 
 /// The position inside a key.
-#[inline(always)]
+#[inline]
 pub fn position_of(key: u64) -> u32 {
     !(key as u32)
 }
@@ -36,13 +36,6 @@ pub struct Best {
 }
 
 impl Best {
-    /// An empty list of `n` ≥ 1 places.
-    pub fn new(n: usize) -> Self {
-        let mut best = Self::default();
-        best.reset(n);
-        best
-    }
-
     /// Empties the list; its memory is kept.
     pub fn reset(&mut self, n: usize) {
         self.n = n;
@@ -52,7 +45,7 @@ impl Best {
     }
 
     /// Takes a key if it can be among the best `n`.
-    #[inline(always)]
+    #[inline]
     pub fn offer(&mut self, key: u64) {
         if key > self.cut {
             self.take(key);
@@ -60,7 +53,7 @@ impl Best {
     }
 
     /// Whether a key could be among the best `n`.
-    #[inline(always)]
+    #[inline]
     pub fn wants(&self, key: u64) -> bool {
         key > self.cut
     }
@@ -98,7 +91,7 @@ impl Best {
     }
 
     /// No score below this can enter; −∞ while there is room.
-    #[inline(always)]
+    #[inline]
     pub fn threshold(&self) -> f32 {
         if self.cut == 0 { f32::NEG_INFINITY } else { score_of(self.cut) }
     }
@@ -137,10 +130,13 @@ mod tests {
     #[test]
     fn the_best_are_those_of_a_full_sort() {
         for (n, m) in [(1, 1), (1, 50), (10, 5), (10, 500), (24, 1000), (25, 1000), (100, 99), (100, 5000)] {
-            let draws = Stream::new(n as u64, m as u64);
+            let draws = Stream::new(n as u64, m);
             let offered: Vec<u64> = (0..m).map(|i| key(draws.below(i, 40) as f32 - 20.0, i as u32)).collect();
-            let mut best = Best::new(n);
-            offered.iter().for_each(|&k| best.offer(k));
+            let mut best = Best::default();
+            best.reset(n);
+            for &k in &offered {
+                best.offer(k);
+            }
             let mut all = offered;
             all.sort_unstable_by(|a, b| b.cmp(a));
             all.truncate(n);

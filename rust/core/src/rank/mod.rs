@@ -11,14 +11,17 @@
 //! `naive` in the tests is the specification, and all are compared with it by `==`.
 
 mod asked;
+mod engine;
+mod index;
 mod key;
 mod ranker;
 mod sets;
+mod single;
 mod sparse;
 #[cfg(test)]
 mod tests;
 
 pub use asked::{Filters, Lists};
 pub use key::{position_of, score_of};
-pub use ranker::{Head, People, Ranker};
+pub use ranker::{Head, People, Plan, Ranker};
 pub use sets::Sets;

@@ -1,5 +1,7 @@
 //! The one scorer of a model: items, users, and every question about them.
 
+use std::sync::{Mutex, OnceLock, PoisonError};
+
 use rayon::prelude::*;
 
 use crate::data::Csr;
@@ -8,8 +10,11 @@ use crate::runtime::simd::{Level, chains};
 use crate::{Error, Result};
 
 use super::asked::{Asked, Eligible, Filters, Lists};
+use super::engine::{self, Catalogue, Job, MOST_ROWS, Places, Worth};
+use super::index::Index;
 use super::key::{Best, key, position_of, score_of};
 use super::sets::Sets;
+use super::single;
 use super::sparse::Touched;
 
 /// How the dense part of a score comes from the two vectors.
@@ -20,6 +25,24 @@ pub enum Head {
     /// Σ_k `α_k` `p_k` `q_k` with α = softmax(sharpness · p · q); one sharpness for each factor.
     FactorAttention(Vec<f32>),
 }
+
+/// Which way to the lists; all give the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Plan {
+    /// What measured rules choose.
+    #[default]
+    Auto,
+    /// Every score in f32.
+    Plain,
+    /// The compact table first, even where it does not pay.
+    Pruned,
+}
+
+/// Fewer items than this are scored at once.
+const LEAST_PRUNED: usize = 2048;
+
+/// Lists longer than this part of the catalogue leave too little to discard.
+const MOST_PRUNED_SHARE: usize = 8;
 
 /// Vectors, histories and seen items of some users.
 #[derive(Clone, Debug)]
@@ -40,6 +63,7 @@ pub struct Ranker {
     head: Head,
     people: People,
     largest: Vec<f32>,
+    index: OnceLock<Index>,
 }
 
 impl Ranker {
@@ -64,7 +88,7 @@ impl Ranker {
         }
         let largest = largest(&vectors, d);
         let people = People { vectors: Vec::new(), n: 0, history: None, seen: None, largest: vec![0.0; d] };
-        Ok(Self { vectors, n_items, d, neighbours, head, people, largest })
+        Ok(Self { vectors, n_items, d, neighbours, head, people, largest, index: OnceLock::new() })
     }
 
     /// Checks users that fit these items: `vectors` (n × d), and rows of `history` and `seen` for each.
@@ -116,29 +140,53 @@ impl Ranker {
         n: usize,
         filter_seen: bool,
         filters: &Filters,
+        plan: Plan,
         context: &Context,
     ) -> Result<Lists> {
         self.check_users(users.unwrap_or_default())?;
         let asked = self.asked(&self.people, users, filter_seen);
-        self.lists(asked, n, filters, context)
+        self.lists(asked, n, filters, plan, context)
     }
 
     /// Lists for people that the training table does not hold; what they have `seen` is left out.
-    pub fn top_n_for(&self, people: &People, n: usize, filters: &Filters, context: &Context) -> Result<Lists> {
-        self.lists(self.asked(people, None, true), n, filters, context)
+    pub fn top_n_for(
+        &self,
+        people: &People,
+        n: usize,
+        filters: &Filters,
+        plan: Plan,
+        context: &Context,
+    ) -> Result<Lists> {
+        self.lists(self.asked(people, None, true), n, filters, plan, context)
     }
 
-    /// The list of one user on this thread.
-    pub fn top_n_one(&self, user: usize, n: usize, filter_seen: bool, level: Level) -> Result<Vec<u64>> {
+    /// The list of one user on this thread; `take` gets its keys, best first.
+    pub fn top_n_one<T>(
+        &self,
+        user: usize,
+        n: usize,
+        filter_seen: bool,
+        level: Level,
+        take: impl FnOnce(&[u64]) -> T,
+    ) -> Result<T> {
         check_n(n)?;
         if user >= self.people.n {
             return Err(Error::InvalidData(format!("user {user} is asked for; there are {} users.", self.people.n)));
         }
         let users = [user as u32];
         let asked = self.asked(&self.people, Some(&users), filter_seen);
+        let n = n.min(self.n_items);
+        if n == 0 {
+            return Ok(take(&[]));
+        }
+        let prunes = n * 4 <= self.n_items && self.prunes(Plan::Auto, &asked);
+        if prunes || self.d == 0 {
+            let index = prunes.then(|| self.index(None));
+            return Ok(single::list(self, index, &asked, 0, n, level, take));
+        }
         let mut work = Work::default();
         let eligible = Eligible { bits: None, count: self.n_items };
-        Ok(self.one(&asked, 0, n.min(self.n_items), &eligible, None, level, &mut work).to_vec())
+        Ok(take(self.one(&asked, 0, n, &eligible, None, level, &mut work)))
     }
 
     /// The scores of pairs of a user and an item.
@@ -206,7 +254,7 @@ impl Ranker {
         Ok(scores)
     }
 
-    fn lists(&self, asked: Asked<'_>, n: usize, filters: &Filters, context: &Context) -> Result<Lists> {
+    fn lists(&self, asked: Asked<'_>, n: usize, filters: &Filters, plan: Plan, context: &Context) -> Result<Lists> {
         check_n(n)?;
         let eligible = Eligible::new(filters, self.n_items)?;
         if let Some(each) = &filters.allow_each
@@ -225,15 +273,33 @@ impl Ranker {
             counts: vec![0; asked.n_rows],
             width,
         };
-        if width == 0 {
+        if width == 0 || asked.n_rows == 0 {
             return Ok(lists);
         }
+        if filters.allow_each.is_some() || self.may_overflow(&asked) {
+            self.one_by_one(asked, &eligible, filters.allow_each.as_ref(), &mut lists, context)?;
+        } else {
+            self.together(asked, &eligible, plan, &mut lists, context)?;
+        }
+        Ok(lists)
+    }
+
+    /// Every list by itself, each item's chain by itself: for lists of allowed items, and where a chain may overflow.
+    fn one_by_one(
+        &self,
+        asked: Asked<'_>,
+        eligible: &Eligible,
+        each: Option<&Sets>,
+        lists: &mut Lists,
+        context: &Context,
+    ) -> Result<()> {
+        let width = lists.width;
         let rows = lists.items.par_chunks_mut(width).zip(lists.scores.par_chunks_mut(width)).zip(&mut lists.counts);
         context.install(|| {
             rows.enumerate().try_for_each_init(Work::default, |work, (row, ((items, scores), count))| {
                 context.cancel.check()?;
-                let only = filters.allow_each.as_ref().map(|each| each.row(row));
-                let keys = self.one(&asked, row, width, &eligible, only, context.level, work);
+                let only = each.map(|each| each.row(row));
+                let keys = self.one(&asked, row, width, eligible, only, context.level, work);
                 for (at, &key) in keys.iter().enumerate() {
                     items[at] = position_of(key) as i32;
                     scores[at] = score_of(key);
@@ -241,8 +307,119 @@ impl Ranker {
                 *count = keys.len() as i32;
                 Ok(())
             })
-        })?;
-        Ok(lists)
+        })
+    }
+
+    /// Blocks of users over the threads; see `engine`.
+    fn together(
+        &self,
+        asked: Asked<'_>,
+        eligible: &Eligible,
+        plan: Plan,
+        lists: &mut Lists,
+        context: &Context,
+    ) -> Result<()> {
+        let d = self.d;
+        let (n, n_rows) = (lists.width, asked.n_rows);
+        // Where many items are out, the rest moves together.
+        let positions = (eligible.count * 4 < self.n_items * 3).then(|| eligible.positions());
+        let gathered: Vec<f32> = positions
+            .iter()
+            .flatten()
+            .flat_map(|&item| &self.vectors[item as usize * d..(item as usize + 1) * d])
+            .copied()
+            .collect();
+        let count = positions.as_ref().map_or(self.n_items, Vec::len);
+        let prunes = self.prunes(plan, &asked)
+            && (plan == Plan::Pruned || (count >= LEAST_PRUNED && n * MOST_PRUNED_SHARE <= count))
+            && (plan == Plan::Pruned || n_rows >= if positions.is_some() { 2000 } else { 8 });
+        let own = (prunes && positions.is_some() && count > 0).then(|| Index::new(&gathered, d, Some(context)));
+        let index = match &positions {
+            Some(_) => own.as_ref(),
+            None => prunes.then(|| self.index(Some(context))),
+        };
+        let job = Job {
+            ranker: self,
+            asked,
+            catalogue: Catalogue {
+                rows: if positions.is_some() { &gathered } else { &self.vectors },
+                positions: positions.as_deref(),
+                index,
+            },
+            eligible: (positions.is_none() && eligible.bits.is_some()).then_some(eligible),
+            n,
+            stubborn: plan == Plan::Pruned,
+            worth: Worth::default(),
+        };
+        let threads = context.pool.current_num_threads();
+        let rows = if n_rows <= 32 * threads {
+            n_rows.div_ceil(threads)
+        } else {
+            n_rows.div_ceil(4 * threads).next_multiple_of(32)
+        };
+        let rows = rows.min(MOST_ROWS);
+        let works: Vec<Mutex<engine::Work>> = (0..threads).map(|_| Mutex::default()).collect();
+        let blocks = lists
+            .items
+            .par_chunks_mut(rows * n)
+            .zip(lists.scores.par_chunks_mut(rows * n))
+            .zip(lists.counts.par_chunks_mut(rows));
+        context.install(|| {
+            blocks.enumerate().try_for_each(|(block, ((items, scores), counts))| {
+                context.cancel.check()?;
+                let work = &works[rayon::current_thread_index().unwrap_or(0)];
+                let mut work = work.lock().unwrap_or_else(PoisonError::into_inner);
+                let first = block * rows;
+                let places = Places { items, scores, counts, width: n };
+                job.block(first..(first + rows).min(n_rows), context, &mut work, places)
+            })
+        })
+    }
+
+    /// The compact table of all items, built on first use.
+    fn index(&self, context: Option<&Context>) -> &Index {
+        self.index.get_or_init(|| Index::new(&self.vectors, self.d, context))
+    }
+
+    /// Whether the compact table can serve this head and these vectors at all.
+    fn prunes(&self, plan: Plan, asked: &Asked<'_>) -> bool {
+        plan != Plan::Plain
+            && self.head == Head::Inner
+            && Index::fits(self.d)
+            && self.n_items > 0
+            && !self.may_overflow(asked)
+    }
+
+    /// Whether a chain over these vectors could leave the range of f32; then only chains one by one are safe to compare.
+    fn may_overflow(&self, asked: &Asked<'_>) -> bool {
+        let mut most = 0f64;
+        let mut sum = 0f64;
+        for k in 0..self.d {
+            let product = f64::from(asked.largest[k]) * f64::from(self.largest[k]);
+            let sharpness = match &self.head {
+                Head::Inner => 1.0,
+                Head::FactorAttention(sharpness) => f64::from(sharpness[k]).abs().max(1.0),
+            };
+            sum += product;
+            most = most.max(product * sharpness);
+        }
+        sum.max(most) > f64::from(f32::MAX) / 4.0
+    }
+
+    /// Whether an item may be listed, by flags or by the rows of a gathered table.
+    pub(super) fn listed(item: u32, eligible: Option<&Eligible>, positions: Option<&[u32]>) -> bool {
+        match positions {
+            Some(positions) => positions.binary_search(&item).is_ok(),
+            None => eligible.is_none_or(|eligible| eligible.has(item)),
+        }
+    }
+
+    pub(super) fn head(&self) -> &Head {
+        &self.head
+    }
+
+    pub(super) fn vectors(&self) -> &[f32] {
+        &self.vectors
     }
 
     /// One list, all items scored.
@@ -273,7 +450,7 @@ impl Ranker {
         work.best.sorted()
     }
 
-    fn touch(&self, asked: &Asked<'_>, row: usize, level: Level, touched: &mut Touched) {
+    pub(super) fn touch(&self, asked: &Asked<'_>, row: usize, level: Level, touched: &mut Touched) {
         let (history, weights) = asked.history(row);
         match &self.neighbours {
             Some(neighbours) => touched.add_up(level, neighbours, history, weights),
@@ -282,7 +459,7 @@ impl Ranker {
     }
 
     /// The dense part of the scores of some items for one vector.
-    fn dense(&self, level: Level, vector: &[f32], items: &[u32], scores: &mut [f32]) {
+    pub(super) fn dense(&self, level: Level, vector: &[f32], items: &[u32], scores: &mut [f32]) {
         match &self.head {
             Head::Inner => chains::dots(level, vector, &self.vectors, items, scores),
             Head::FactorAttention(sharpness) => {

@@ -21,8 +21,8 @@ impl Sets {
                 return bad(format!("the offsets of row {row} fall from {} to {}.", pair[0], pair[1]));
             }
             let entries = &items[pair[0]..pair[1]];
-            if let Some(pair) = entries.windows(2).find(|pair| pair[0] >= pair[1]) {
-                return bad(format!("items of row {row} must rise: {} stands before {}.", pair[0], pair[1]));
+            if let Some([first, second]) = entries.array_windows().find(|[first, second]| first >= second) {
+                return bad(format!("items of row {row} must rise: {first} stands before {second}."));
             }
             if let Some(&last) = entries.last()
                 && last as usize >= n_items

@@ -48,6 +48,11 @@ impl Touched {
         &self.items
     }
 
+    /// Whether an item is touched.
+    pub fn has(&self, item: u32) -> bool {
+        self.marks.get(item as usize / 64).is_some_and(|marks| marks >> (item % 64) & 1 == 1)
+    }
+
     /// The sum of an item; 0 where nothing touched it.
     pub fn sum(&self, item: u32) -> f32 {
         self.sums.get(item as usize).copied().unwrap_or(0.0)

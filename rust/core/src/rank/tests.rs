@@ -191,6 +191,15 @@ pub fn plain_rows(lists: &Lists) -> Vec<Vec<(u32, u32)>> {
         .collect()
 }
 
+/// As `assert_eq!`, naming the first row that differs.
+pub fn assert_lists(lists: &Lists, wanted: &[Vec<(u32, u32)>], what: &str) {
+    let found = plain_rows(lists);
+    assert_eq!(found.len(), wanted.len(), "{what}");
+    for (row, (found, wanted)) in found.iter().zip(wanted).enumerate() {
+        assert_eq!(found, wanted, "{what}, row {row}");
+    }
+}
+
 pub fn contexts() -> Vec<Context> {
     let mut contexts: Vec<Context> =
         Level::available().into_iter().map(|level| Context::new(Some(1)).unwrap().with_level(level)).collect();
@@ -224,18 +233,23 @@ fn lists_are_those_of_the_naive_sort_on_every_level_and_thread_count() {
             let filter_seen = number % 3 != 0;
             let wanted = case.naive(&everyone, n, filter_seen, &filters);
             for context in &contexts {
-                let lists = ranker.top_n(None, n, filter_seen, &filters, context).unwrap();
-                assert_eq!(plain_rows(&lists), wanted, "case {number}, n {n}, {}", context.level.name());
+                for plan in [Plan::Plain, Plan::Pruned, Plan::Auto] {
+                    let lists = ranker.top_n(None, n, filter_seen, &filters, plan, context).unwrap();
+                    assert_lists(&lists, &wanted, &format!("case {number}, n {n}, {} {plan:?}", context.level.name()));
+                }
             }
             let some: Vec<u32> = (0..case.n_users as u32).rev().step_by(2).collect();
             let wanted =
                 case.naive(&some.iter().map(|&u| u as usize).collect::<Vec<_>>(), n, true, &Filters::default());
-            let lists = ranker.top_n(Some(&some), n, true, &Filters::default(), &contexts[0]).unwrap();
-            assert_eq!(plain_rows(&lists), wanted, "case {number}, n {n}, some");
+            let lists = ranker.top_n(Some(&some), n, true, &Filters::default(), Plan::Auto, &contexts[0]).unwrap();
+            assert_lists(&lists, &wanted, &format!("case {number}, n {n}, some"));
             for (row, &user) in some.iter().enumerate().take(3) {
                 for context in &contexts {
-                    let keys = ranker.top_n_one(user as usize, n, true, context.level).unwrap();
-                    let one: Vec<_> = keys.iter().map(|&k| (position_of(k), score_of(k).to_bits())).collect();
+                    let one: Vec<_> = ranker
+                        .top_n_one(user as usize, n, true, context.level, |keys| {
+                            keys.iter().map(|&k| (position_of(k), score_of(k).to_bits())).collect()
+                        })
+                        .unwrap();
                     assert_eq!(one, wanted[row], "case {number}, n {n}, user {user}, {}", context.level.name());
                 }
             }
@@ -251,8 +265,8 @@ fn people_outside_the_table_get_the_same_lists_and_scores() {
         let people = case.people(&ranker);
         let filters = case.filters(6, case.n_users);
         assert_eq!(
-            ranker.top_n_for(&people, 7, &filters, &context).unwrap(),
-            ranker.top_n(None, 7, true, &filters, &context).unwrap()
+            ranker.top_n_for(&people, 7, &filters, Plan::Auto, &context).unwrap(),
+            ranker.top_n(None, 7, true, &filters, Plan::Auto, &context).unwrap()
         );
         let users: Vec<u32> = (0..200).map(|at| at % case.n_users as u32).collect();
         let items: Vec<u32> = (0..200).map(|at| at * 7 % case.n_items as u32).collect();
@@ -279,15 +293,15 @@ fn what_cannot_be_served_is_refused() {
     let people = ranker.people(vec![1.0], 1, None, None).unwrap();
     ranker.set_users(people);
     let none = Filters::default();
-    assert!(ranker.top_n(None, 0, true, &none, &context).is_err());
-    assert!(ranker.top_n(Some(&[1]), 1, true, &none, &context).is_err());
-    assert!(ranker.top_n_one(1, 1, true, context.level).is_err());
+    assert!(ranker.top_n(None, 0, true, &none, Plan::Auto, &context).is_err());
+    assert!(ranker.top_n(Some(&[1]), 1, true, &none, Plan::Auto, &context).is_err());
+    assert!(ranker.top_n_one(1, 1, true, context.level, <[u64]>::len).is_err());
     assert!(ranker.scores(&[0], &[2], &context).is_err());
     assert!(ranker.scores(&[1], &[1], &context).is_err());
     let bad = Filters { deny: vec![2], ..Filters::default() };
-    assert!(ranker.top_n(None, 1, true, &bad, &context).is_err());
+    assert!(ranker.top_n(None, 1, true, &bad, Plan::Auto, &context).is_err());
     let bad = Filters { allow: Some(vec![true]), ..Filters::default() };
-    assert!(ranker.top_n(None, 1, true, &bad, &context).is_err());
+    assert!(ranker.top_n(None, 1, true, &bad, Plan::Auto, &context).is_err());
     context.cancel.cancel();
-    assert_eq!(ranker.top_n(None, 1, true, &none, &context), Err(crate::Error::Cancelled));
+    assert_eq!(ranker.top_n(None, 1, true, &none, Plan::Auto, &context), Err(crate::Error::Cancelled));
 }

@@ -10,7 +10,7 @@ const ABREAST: usize = 8;
 
 /// scores[at] = Σ_k `vector[k]` · `table[items[at] · d + k]`, a fused chain from 0 in order of k; d = `vector.len()`.
 pub fn dots(level: Level, vector: &[f32], table: &[f32], items: &[u32], scores: &mut [f32]) {
-    dispatch!(level, dots_body(vector: &[f32], table: &[f32], items: &[u32], scores: &mut [f32]))
+    dispatch!(level, dots_body(vector: &[f32], table: &[f32], items: &[u32], scores: &mut [f32]));
 }
 
 #[inline(always)]
@@ -35,7 +35,7 @@ fn dots_body(vector: &[f32], table: &[f32], items: &[u32], scores: &mut [f32]) {
 
 /// Adds `weight` · `values` to `sums` at `items`, fused, and sets their bits in `marks`.
 pub fn scatter(level: Level, weight: f32, items: &[u32], values: &[f32], sums: &mut [f32], marks: &mut [u64]) {
-    dispatch!(level, scatter_body(weight: f32, items: &[u32], values: &[f32], sums: &mut [f32], marks: &mut [u64]))
+    dispatch!(level, scatter_body(weight: f32, items: &[u32], values: &[f32], sums: &mut [f32], marks: &mut [u64]));
 }
 
 #[inline(always)]

@@ -41,9 +41,12 @@ macro_rules! dispatch {
 #[allow(unused_imports)]
 pub(crate) use dispatch;
 
+pub mod bytes;
 pub mod chains;
 pub mod cholesky;
 mod exp;
+
+pub mod tiles;
 
 pub use exp::exp;
 pub mod gemm;

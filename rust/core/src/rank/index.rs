@@ -1,0 +1,219 @@
+//! The compact table: items as bytes, sorted by norm in blocks of 64, and the proof that what it discards cannot matter.
+//!
+//! Let u be a user's vector and v an item's, d numbers each, and score(u, v) the f32 chain of the exact kernels. In real
+//! numbers write u = σ a + ε and v = τ b + η, where a, b hold whole numbers and σ, τ are the scales of the user and of the
+//! item's block. Then
+//!
+//! ```text
+//! ⟨u, v⟩ = σ τ ⟨a, b⟩ + ⟨σ a, η⟩ + ⟨ε, v⟩                                                    bilinearity
+//! |⟨σ a, η⟩| ≤ ‖σ a‖ ‖η‖        |⟨ε, v⟩| ≤ ‖ε‖ ‖v‖                                           Cauchy-Schwarz
+//! |score − ⟨u, v⟩| ≤ γ Σ_k |u_k v_k| + d 2⁻¹⁴⁹ ≤ γ ‖u‖ ‖v‖ + d 2⁻¹⁴⁹,   γ = d 2⁻²⁴ / (1 − d 2⁻²⁴)
+//! ```
+//!
+//! the last because each of the d fused steps rounds once, by at most 2⁻²⁴ of its result, or by at most 2⁻¹⁵⁰ where the
+//! result is subnormal (Higham, Accuracy and Stability, section 3.1; nothing overflows: calls in which a chain could are
+//! served by the plain path). ⟨a, b⟩ is exact: |a_k|, |b_k| ≤ 127, d ≤ 2¹⁵. With E_B ≥ ‖η‖ and M_B ≥ ‖v‖ for every item of
+//! block B,
+//!
+//! ```text
+//! score ≤ σ τ ⟨a, b⟩ + ‖σ a‖ E_B + (‖ε‖ + γ ‖u‖) M_B + d 2⁻¹⁴⁹
+//! ```
+//!
+//! so a score below the n-th best t found so far is certain once ⟨a, b⟩ < ((t − d 2⁻¹⁴⁹)/σ − (‖σ a‖ E_B + (‖ε‖ + γ ‖u‖) M_B)/σ)/τ.
+//! Equal scores are kept: the inequality is strict. In the same way a block with (1 + γ) ‖u‖ M_B + d 2⁻¹⁴⁹ < t holds nothing, nor does any
+//! after it, since M falls.
+//!
+//! All of this is computed in f64 and rounded outward: norms and products of at most 2¹⁵ terms carry a relative error below
+//! 2¹⁵ · 2⁻⁵² < 10⁻¹¹; a component of η or ε is computed with an error below 2⁻⁵² of the vector's largest magnitude, so its norm with
+//! one below 10⁻¹¹ of the vector's norm. [`SLACK`] = 10⁻⁹ of each covers both, and the few operations of the threshold itself.
+
+use rayon::prelude::*;
+
+use crate::runtime::Context;
+use crate::runtime::simd::bytes::{BLOCK, Blocks, Group, Line, MOST_FACTORS};
+
+/// Relative room for the rounding of f64; see the module head.
+const SLACK: f64 = 1e-9;
+
+/// Items whose f32 rows lie ready in the index's order, to find first thresholds with.
+const HEAD: usize = 512;
+
+/// The compact table of some item vectors.
+pub struct Index {
+    n: usize,
+    d: usize,
+    words: usize,
+    order: Vec<u32>,
+    lines: Vec<Line>,
+    unscale: Vec<f64>,
+    errors: Vec<f64>,
+    norms: Vec<f64>,
+    head: Vec<f32>,
+}
+
+impl Index {
+    /// Whether vectors of `d` numbers can be indexed.
+    pub fn fits(d: usize) -> bool {
+        d > 0 && d <= MOST_FACTORS
+    }
+
+    /// The index of `rows` (n × d, finite). With a context, its threads share the work.
+    pub fn new(rows: &[f32], d: usize, context: Option<&Context>) -> Self {
+        let n = rows.len() / d;
+        let words = d.div_ceil(4);
+        let row = |item: u32| &rows[item as usize * d..(item as usize + 1) * d];
+        let norms: Vec<f64> = rows.chunks_exact(d).map(norm).collect();
+        let mut order: Vec<u32> = (0..n as u32).collect();
+        order.sort_unstable_by(|&a, &b| norms[b as usize].total_cmp(&norms[a as usize]).then(a.cmp(&b)));
+        let n_blocks = n.div_ceil(BLOCK);
+        let mut lines = vec![Line([0; 64]); n_blocks * words * 4];
+        let build = |(block, lines): (usize, &mut [Line])| {
+            let items = &order[block * BLOCK..((block + 1) * BLOCK).min(n)];
+            let largest = items.iter().flat_map(|&item| row(item)).fold(0f32, |most, v| most.max(v.abs()));
+            let scale = if largest > 0.0 { f64::from(largest) / 127.0 } else { 1.0 };
+            let mut error = 0f64;
+            for (at, &item) in items.iter().enumerate() {
+                let mut lost = 0f64;
+                for (k, &value) in row(item).iter().enumerate() {
+                    let value = f64::from(value);
+                    let whole = (value / scale).round().clamp(-127.0, 127.0);
+                    lost += (value - whole * scale).powi(2);
+                    lines[k / 4 * 4 + at / 16].0[at % 16 * 4 + k % 4] = (whole as i32 + 128) as u8;
+                }
+                error = error.max(lost.sqrt());
+            }
+            let most = norms[items[0] as usize];
+            (1.0 / scale, error * (1.0 + SLACK) + most * SLACK, most * (1.0 + SLACK))
+        };
+        let blocks: Vec<(f64, f64, f64)> = match context {
+            Some(context) => context.install(|| lines.par_chunks_mut(words * 4).enumerate().map(build).collect()),
+            None => lines.chunks_mut(words * 4).enumerate().map(build).collect(),
+        };
+        let head = order.iter().take(HEAD).flat_map(|&item| row(item)).copied().collect();
+        Self {
+            n,
+            d,
+            words,
+            lines,
+            unscale: blocks.iter().map(|b| b.0).collect(),
+            errors: blocks.iter().map(|b| b.1).collect(),
+            norms: blocks.iter().map(|b| b.2).collect(),
+            order,
+            head,
+        }
+    }
+
+    /// What the scan reads.
+    pub fn blocks(&self) -> Blocks<'_> {
+        Blocks {
+            lines: &self.lines,
+            words: self.words,
+            unscale: &self.unscale,
+            errors: &self.errors,
+            norms: &self.norms,
+        }
+    }
+
+    /// Blocks in the index.
+    pub fn n_blocks(&self) -> usize {
+        self.norms.len()
+    }
+
+    /// Blocks whose norm is at least `least`.
+    pub fn norms_from(&self, least: f64) -> usize {
+        self.norms.partition_point(|&norm| norm >= least)
+    }
+
+    /// The item rows of a block that the bits of `mask` name.
+    pub fn named(&self, block: usize, mask: u64, rows: &mut Vec<u32>) {
+        let first = block * BLOCK;
+        // The last block may end early; what stands behind its end is no item.
+        let mut left = if self.n - first < BLOCK { mask & ((1 << (self.n - first)) - 1) } else { mask };
+        while left != 0 {
+            rows.push(self.order[first + left.trailing_zeros() as usize]);
+            left &= left - 1;
+        }
+    }
+
+    /// The first rows in f32, in the index's order; a whole number of blocks, or all.
+    pub fn head(&self) -> &[f32] {
+        &self.head
+    }
+
+    /// The item row at a place of the index's order.
+    pub fn row_at(&self, place: usize) -> u32 {
+        self.order[place]
+    }
+}
+
+fn norm(vector: &[f32]) -> f64 {
+    vector.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt()
+}
+
+/// What the proof needs to know about a user.
+#[derive(Clone, Copy, Default)]
+pub struct Bounds {
+    unscale: f64,
+    by_error: f64,
+    by_norm: f64,
+    reach: f64,
+    tiny: f64,
+    offset: i32,
+}
+
+impl Bounds {
+    /// Writes the user's bytes into column `user` of `words`; bytes stay within ±`limit`.
+    pub fn new<const U: usize>(index: &Index, vector: &[f32], limit: f64, words: &mut [[i32; U]], user: usize) -> Self {
+        let d = index.d as f64;
+        let largest = vector.iter().fold(0f32, |most, v| most.max(v.abs()));
+        let scale = if largest > 0.0 { f64::from(largest) / limit } else { 1.0 };
+        let unscale = 1.0 / scale;
+        let (mut whole_squares, mut lost, mut squares, mut sum) = (0f64, 0f64, 0f64, 0i32);
+        for (values, word) in vector.chunks(4).zip(words.iter_mut()) {
+            let mut bytes = [0u8; 4];
+            for (byte, &value) in bytes.iter_mut().zip(values) {
+                let value = f64::from(value);
+                // Adding 1.5 · 2⁵² rounds to a whole number; any whole number near would do.
+                let whole =
+                    ((value * unscale + 6_755_399_441_055_744.0) - 6_755_399_441_055_744.0).clamp(-limit, limit);
+                let gap = value - whole * scale;
+                whole_squares += whole * whole;
+                lost += gap * gap;
+                squares += value * value;
+                sum += whole as i32;
+                *byte = whole as i8 as u8;
+            }
+            word[user] = i32::from_le_bytes(bytes);
+        }
+        let norm = squares.sqrt();
+        let gamma = d * 2f64.powi(-24) / (1.0 - d * 2f64.powi(-24));
+        Self {
+            unscale,
+            by_error: whole_squares.sqrt() * (1.0 + 2.0 * SLACK),
+            by_norm: (lost.sqrt() + (gamma + SLACK) * norm) * unscale * (1.0 + 2.0 * SLACK),
+            reach: norm * (1.0 + gamma + 2.0 * SLACK),
+            tiny: d * 2f64.powi(-149),
+            offset: 128 * sum,
+        }
+    }
+
+    /// Enters the user into a group, with the n-th best score found so far.
+    pub fn enter<const U: usize>(&self, group: &mut Group<U>, user: usize, threshold: f32) {
+        group.by_error[user] = self.by_error;
+        group.by_norm[user] = self.by_norm;
+        group.offset[user] = self.offset;
+        group.cut[user] = self.low(threshold) * self.unscale;
+    }
+
+    /// The norm below which no item reaches the threshold.
+    pub fn stop(&self, threshold: f32) -> f64 {
+        let low = self.low(threshold);
+        if low <= 0.0 { f64::NEG_INFINITY } else { low / self.reach }
+    }
+
+    /// The threshold, less what f64 may lose on the way and the subnormal part of the bound.
+    fn low(&self, threshold: f32) -> f64 {
+        let threshold = f64::from(threshold);
+        threshold - threshold.abs() * SLACK - self.tiny
+    }
+}

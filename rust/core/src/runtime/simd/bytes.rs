@@ -1,0 +1,297 @@
+//! One-byte scores: blocks of 64 items against a few users, to find what may reach a threshold.
+//!
+//! Items are unsigned bytes (value + 128) laid out as [block][factor / 4][64 items][4]; users are signed bytes, four to a
+//! word, as [factor / 4][user]. The integer dot product is exact at every level. AVX2 adds two products in 16 bits, so its
+//! users stay within ±63: 2 · 255 · 63 < 2¹⁵. What a dot product means is `rank::index`'s business; here a user's threshold in
+//! block b is the whole number ⌈(`cut` − `by_error` · `errors[b]` − `by_norm` · `norms[b]`) · `unscale[b]`⌉ + `offset`.
+
+use super::Level;
+
+/// Items in a block.
+pub const BLOCK: usize = 64;
+
+/// Bytes on a cache line of their own, so that a register's load never splits.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+pub struct Line(pub [u8; 64]);
+
+/// Thresholds are cut off here; dot products of at most 2¹⁵ factors lie within, and the offset still fits beside it.
+const FARTHEST: f64 = 1.0e9;
+
+/// The largest number of factors.
+pub const MOST_FACTORS: usize = 1 << 15;
+
+/// Blocks of items, falling by norm.
+#[derive(Clone, Copy)]
+pub struct Blocks<'a> {
+    /// [block][word][4] lines.
+    pub lines: &'a [Line],
+    /// Four-byte words in a vector.
+    pub words: usize,
+    /// One over the scale of each block.
+    pub unscale: &'a [f64],
+    /// The largest error norm of each block.
+    pub errors: &'a [f64],
+    /// The largest norm of each block.
+    pub norms: &'a [f64],
+}
+
+/// `U` ≤ 8 users that are scanned together. Lanes without a user have `cut` = ∞.
+pub struct Group<const U: usize> {
+    /// [word][user].
+    pub words: Vec<[i32; U]>,
+    /// See the module head.
+    pub cut: [f64; 8],
+    /// See the module head.
+    pub by_error: [f64; 8],
+    /// See the module head.
+    pub by_norm: [f64; 8],
+    /// See the module head.
+    pub offset: [i32; 8],
+    /// Blocks with a smaller norm hold nothing for any of them.
+    pub stop: f64,
+}
+
+impl<const U: usize> Default for Group<U> {
+    fn default() -> Self {
+        Self {
+            words: Vec::new(),
+            cut: [f64::INFINITY; 8],
+            by_error: [0.0; 8],
+            by_norm: [0.0; 8],
+            offset: [0; 8],
+            stop: f64::INFINITY,
+        }
+    }
+}
+
+/// The largest magnitude of a user's byte at a level.
+pub fn user_limit(level: Level) -> f64 {
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => 63.0,
+        _ => 127.0,
+    }
+}
+
+/// The first block from `from` on where somebody's threshold is reached, and one bit for each such item and user; or the
+/// block where the scan ended and no bits.
+pub fn scan<const U: usize>(level: Level, blocks: Blocks<'_>, group: &Group<U>, from: usize) -> (usize, [u64; U]) {
+    let n = blocks.norms.len();
+    assert!(
+        U <= 8
+            && group.words.len() == blocks.words
+            && blocks.lines.len() == n * blocks.words * 4
+            && blocks.unscale.len() == n
+            && blocks.errors.len() == n
+            && blocks.words * 4 <= MOST_FACTORS
+    );
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: `Level::available` found the features; the lengths were checked above.
+        Level::Avx512 => unsafe { x86::scan_avx512(blocks, group, from) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Level::Avx2 => unsafe { x86::scan_avx2(blocks, group, from) },
+        _ => scan_plain(blocks, group, from),
+    }
+}
+
+/// The thresholds of a group in one block.
+#[inline(always)]
+fn thresholds<const U: usize>(blocks: Blocks<'_>, group: &Group<U>, block: usize) -> [i32; U] {
+    let (error, norm, unscale) = (blocks.errors[block], blocks.norms[block], blocks.unscale[block]);
+    std::array::from_fn(|user| {
+        let least = (group.cut[user] - group.by_error[user] * error - group.by_norm[user] * norm) * unscale;
+        // NaN cannot come up: `cut` is ∞ or −∞ or finite, all else is finite.
+        least.clamp(-FARTHEST, FARTHEST).ceil() as i32 + group.offset[user]
+    })
+}
+
+fn scan_plain<const U: usize>(blocks: Blocks<'_>, group: &Group<U>, from: usize) -> (usize, [u64; U]) {
+    for block in from..blocks.norms.len() {
+        if blocks.norms[block] < group.stop {
+            return (blocks.norms.len(), [0; U]);
+        }
+        let least = thresholds(blocks, group, block);
+        let lines = &blocks.lines[block * blocks.words * 4..(block + 1) * blocks.words * 4];
+        let mut masks = [0u64; U];
+        for user in 0..U {
+            let mut sums = [0i32; BLOCK];
+            for (lines, words) in lines.chunks_exact(4).zip(&group.words) {
+                let bytes = words[user].to_le_bytes().map(|b| i32::from(b as i8));
+                for (sums, line) in sums.chunks_exact_mut(16).zip(lines) {
+                    for (sum, item) in sums.iter_mut().zip(line.0.chunks_exact(4)) {
+                        *sum += i32::from(item[0]) * bytes[0]
+                            + i32::from(item[1]) * bytes[1]
+                            + i32::from(item[2]) * bytes[2]
+                            + i32::from(item[3]) * bytes[3];
+                    }
+                }
+            }
+            for (item, &sum) in sums.iter().enumerate() {
+                masks[user] |= u64::from(sum >= least[user]) << item;
+            }
+        }
+        if masks.iter().any(|&mask| mask != 0) {
+            return (block, masks);
+        }
+    }
+    (blocks.norms.len(), [0; U])
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    #[allow(clippy::wildcard_imports)]
+    use std::arch::x86_64::*;
+
+    use super::{Blocks, FARTHEST, Group, thresholds};
+
+    /// 64 items × `U` users: 4 `U` sums, 4 registers of items, users broadcast from memory.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma")]
+    pub fn scan_avx512<const U: usize>(blocks: Blocks<'_>, group: &Group<U>, from: usize) -> (usize, [u64; U]) {
+        // SAFETY: the arrays hold 8 numbers.
+        let (cut, by_error, by_norm, offset) = unsafe {
+            (
+                _mm512_loadu_pd(group.cut.as_ptr()),
+                _mm512_loadu_pd(group.by_error.as_ptr()),
+                _mm512_loadu_pd(group.by_norm.as_ptr()),
+                _mm256_loadu_si256(group.offset.as_ptr().cast()),
+            )
+        };
+        for block in from..blocks.norms.len() {
+            if blocks.norms[block] < group.stop {
+                break;
+            }
+            let mut least = [0i32; 8];
+            let y = _mm512_fnmadd_pd(by_error, _mm512_set1_pd(blocks.errors[block]), cut);
+            let y = _mm512_fnmadd_pd(by_norm, _mm512_set1_pd(blocks.norms[block]), y);
+            let y = _mm512_mul_pd(y, _mm512_set1_pd(blocks.unscale[block]));
+            let y = _mm512_max_pd(_mm512_min_pd(y, _mm512_set1_pd(FARTHEST)), _mm512_set1_pd(-FARTHEST));
+            let whole = _mm512_cvt_roundpd_epi32::<{ _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC }>(y);
+            // SAFETY: 8 numbers.
+            unsafe { _mm256_storeu_si256(least.as_mut_ptr().cast(), _mm256_add_epi32(whole, offset)) };
+
+            let mut sums = [[_mm512_setzero_si512(); 4]; U];
+            // SAFETY: `scan` checked that every block holds `words` × 4 lines and every user `words` words.
+            unsafe {
+                let mut line = blocks.lines.as_ptr().add(block * blocks.words * 4);
+                for words in &group.words {
+                    let items: [__m512i; 4] = std::array::from_fn(|part| _mm512_load_si512(line.add(part).cast()));
+                    for user in 0..U {
+                        let word = _mm512_set1_epi32(words[user]);
+                        for part in 0..4 {
+                            sums[user][part] = _mm512_dpbusd_epi32(sums[user][part], items[part], word);
+                        }
+                    }
+                    line = line.add(4);
+                }
+            }
+            let mut hit = 0;
+            for user in 0..U {
+                let most = _mm512_max_epi32(
+                    _mm512_max_epi32(sums[user][0], sums[user][1]),
+                    _mm512_max_epi32(sums[user][2], sums[user][3]),
+                );
+                hit |= _mm512_cmpge_epi32_mask(most, _mm512_set1_epi32(least[user]));
+            }
+            if hit != 0 {
+                let masks = std::array::from_fn(|user| {
+                    let least = _mm512_set1_epi32(least[user]);
+                    (0..4).fold(0u64, |mask, part| {
+                        mask | u64::from(_mm512_cmpge_epi32_mask(sums[user][part], least)) << (16 * part)
+                    })
+                });
+                return (block, masks);
+            }
+        }
+        (blocks.norms.len(), [0; U])
+    }
+
+    /// 16 items × `U` users at a time: pairs of products in 16 bits, then in 32.
+    #[target_feature(enable = "avx2,fma")]
+    pub fn scan_avx2<const U: usize>(blocks: Blocks<'_>, group: &Group<U>, from: usize) -> (usize, [u64; U]) {
+        let ones = _mm256_set1_epi16(1);
+        for block in from..blocks.norms.len() {
+            if blocks.norms[block] < group.stop {
+                break;
+            }
+            let least = thresholds(blocks, group, block);
+            let mut masks = [0u64; U];
+            let mut hit = 0;
+            for part in 0..4 {
+                let mut sums = [[_mm256_setzero_si256(); 2]; U];
+                // SAFETY: `scan` checked that every block holds `words` × 4 lines and every user `words` words.
+                unsafe {
+                    let mut line = blocks.lines.as_ptr().add(block * blocks.words * 4 + part).cast::<__m256i>();
+                    for words in &group.words {
+                        let items = [_mm256_load_si256(line), _mm256_load_si256(line.add(1))];
+                        for user in 0..U {
+                            let word = _mm256_set1_epi32(words[user]);
+                            for half in 0..2 {
+                                let pairs = _mm256_maddubs_epi16(items[half], word);
+                                sums[user][half] = _mm256_add_epi32(sums[user][half], _mm256_madd_epi16(pairs, ones));
+                            }
+                        }
+                        line = line.add(8);
+                    }
+                }
+                for user in 0..U {
+                    let below = _mm256_set1_epi32(least[user].wrapping_sub(1));
+                    let bits = |half: usize| {
+                        let reached = _mm256_cmpgt_epi32(sums[user][half], below);
+                        u64::from(_mm256_movemask_ps(_mm256_castsi256_ps(reached)) as u32)
+                    };
+                    let mask = (bits(0) | bits(1) << 8) << (16 * part);
+                    masks[user] |= mask;
+                    hit |= mask;
+                }
+            }
+            if hit != 0 {
+                return (block, masks);
+            }
+        }
+        (blocks.norms.len(), [0; U])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::rng::Stream;
+
+    #[test]
+    fn every_level_finds_the_same_bits() {
+        let draws = Stream::new(1, 2);
+        for words in [1, 2, 16] {
+            let n = 5;
+            let lines: Vec<Line> = (0..n * words * 4)
+                .map(|line| Line(std::array::from_fn(|at| draws.u64((line * 64 + at) as u64) as u8)))
+                .collect();
+            let (unscale, errors, norms) = (vec![0.5, 1.0, 2.0, 1.0, 1.0], vec![1.0; n], vec![5.0, 4.0, 3.0, 2.0, 1.0]);
+            let blocks = Blocks { lines: &lines, words, unscale: &unscale, errors: &errors, norms: &norms };
+            let mut group = Group::<6>::default();
+            // ±63, and once all at the limit, where 16 bits nearly overflow.
+            let byte = |at: u64| if words == 1 { [63, -63][at as usize % 2] } else { draws.below(at, 127) as i8 - 63 };
+            group.words = (0..words)
+                .map(|w| {
+                    std::array::from_fn(|u| {
+                        i32::from_le_bytes(std::array::from_fn(|b| byte((w * 24 + u * 4 + b) as u64) as u8))
+                    })
+                })
+                .collect();
+            for (user, cut) in [-1e30, 3000.0, 9000.0, f64::INFINITY, f64::NEG_INFINITY].into_iter().enumerate() {
+                (group.cut[user], group.by_error[user], group.by_norm[user]) = (cut, 3.0, 2.0);
+                group.offset[user] = 7 - user as i32;
+            }
+            group.stop = 1.5;
+            for from in 0..=n {
+                let wanted = scan_plain(blocks, &group, from);
+                assert_eq!(wanted.1.iter().all(|&mask| mask == 0), from >= 4);
+                for level in Level::available() {
+                    assert_eq!(scan(level, blocks, &group, from), wanted, "{} {words} {from}", level.name());
+                }
+            }
+        }
+    }
+}
