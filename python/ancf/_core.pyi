@@ -1,3 +1,4 @@
+import os
 from typing import Any, final
 
 import numpy as np
@@ -173,3 +174,9 @@ def user_vectors(
     item_priors: npt.NDArray[np.float32],
     num_threads: int | None = None,
 ) -> npt.NDArray[np.float32]: ...
+def load_model(
+    path: os.PathLike[str] | str,
+) -> tuple[npt.NDArray[np.uint8], str, list[tuple[str, str, list[int], int, int]]]: ...
+def save_model(
+    path: os.PathLike[str] | str, tensors: list[tuple[str, str, list[int], npt.NDArray[np.uint8]]], metadata: str
+) -> None: ...

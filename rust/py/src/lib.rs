@@ -11,6 +11,7 @@ mod neighbours;
 mod rank;
 mod ranking;
 mod ridge;
+mod store;
 mod system;
 mod table;
 
@@ -25,6 +26,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     rank::register(module)?;
     ranking::register(module)?;
     ridge::register(module)?;
+    store::register(module)?;
     system::register(module)?;
     table::register(module)?;
     Ok(())

@@ -1,0 +1,135 @@
+"""Model files: one ``.ancf`` file, written whole or not at all, checked to the last bit before it is used.
+
+The layout is that of safetensors with a hash for every tensor and for the header (``rust/core/src/store/format.rs``).
+A model file is data: nothing in it is executed, and what it holds is checked again by the model that takes it.
+"""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ancf import _native
+from ancf.errors import InvalidParameterError, ModelFileError
+
+if TYPE_CHECKING:
+    from ancf.models.base import Recommender
+
+_DTYPES = {
+    "F64": np.dtype("<f8"),
+    "I64": np.dtype("<i8"),
+    "U64": np.dtype("<u8"),
+    "F32": np.dtype("<f4"),
+    "I32": np.dtype("<i4"),
+    "U32": np.dtype("<u4"),
+    "U8": np.dtype("u1"),
+    "BOOL": np.dtype("?"),
+}
+_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+
+# Where each class that may stand in a file lives; loading a file imports nothing else.
+_CLASSES = {"ANCF": "ancf", "Factors": "factors", "ItemKNN": "item_knn", "Popular": "popular"}
+
+
+def save(model: "Recommender", path: str | Path) -> None:
+    """Write a fitted model.
+
+    Parameters
+    ----------
+    model : Recommender, fitted
+    path : path
+        Holds the old file or the new one afterwards, whatever happens; never half of one.
+
+    Raises
+    ------
+    OSError
+        If the folder is missing, full or not writable; ``path`` is what it was.
+    """
+    path = _checked(path)
+    arrays, meta = model._state()
+    tensors = []
+    for name, array in arrays.items():
+        array = np.ascontiguousarray(array)
+        dtype = array.dtype.newbyteorder("<") if array.dtype.byteorder == ">" else array.dtype
+        array = array.astype(dtype, copy=False)
+        tensors.append((name, _NAMES[dtype], list(array.shape), array.reshape(-1).view(np.uint8)))
+    about = {"class": type(model).__name__, "version": _native.__version__, **meta}
+    _native.save_model(path, tensors, json.dumps(about, ensure_ascii=False, sort_keys=True, allow_nan=False))
+
+
+def load(path: str | Path) -> "Recommender":
+    """Read a model file.
+
+    Returns
+    -------
+    Recommender, fitted
+        Answers with the same bits as the model that was saved.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is damaged, foreign, or from a later version of ancf.
+    OSError
+        If it cannot be read.
+
+    Examples
+    --------
+    >>> import ancf, tempfile, pathlib
+    >>> data = ancf.Interactions.from_ids(user=[1, 1, 2], item=["tea", "cup", "tea"])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = pathlib.Path(folder) / "shop.ancf"
+    ...     ancf.Popular().fit(data).save(file)
+    ...     ancf.load(file).recommend(2, N=1).ids.tolist()
+    ['cup']
+    """
+    import importlib
+
+    path = _checked(path)
+    arrays, meta = read(path)
+    name = meta.get("class")
+    if name not in _CLASSES:
+        raise ModelFileError(f"{path}: it holds a {name!r}, which this version of ancf does not know.")
+    model: Any = getattr(importlib.import_module(f"ancf.models.{_CLASSES[name]}"), name)
+    try:
+        loaded: Recommender = model._from_state(arrays, meta)
+    except ModelFileError as error:
+        raise ModelFileError(f"{path}: {error}") from error
+    return loaded
+
+
+def read(path: str | Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """The arrays of a model file by name (views into its bytes), and its description."""
+    data, text, places = _native.load_model(_checked(path))
+    try:
+        meta = json.loads(text)
+    except ValueError as error:
+        raise ModelFileError(f"{path}: its description is not JSON. Load another copy.") from error
+    if not isinstance(meta, dict):
+        raise ModelFileError(f"{path}: its description is not an object. Load another copy.")
+    arrays = {
+        name: data[start : start + n_bytes].view(_DTYPES[dtype]).reshape(shape)
+        for name, dtype, shape, start, n_bytes in places
+    }
+    return arrays, meta
+
+
+def inspect(path: str | Path) -> dict[str, Any]:
+    """What a model file holds: its class, version, options, history, and each array's type, shape and bytes."""
+    arrays, meta = read(path)
+    return {
+        **meta,
+        "bytes": Path(path).stat().st_size,
+        "arrays": {
+            name: {"dtype": str(array.dtype), "shape": list(array.shape), "bytes": array.nbytes}
+            for name, array in sorted(arrays.items())
+        },
+    }
+
+
+def _checked(path: str | Path) -> Path:
+    try:
+        return Path(path)
+    except TypeError:
+        raise InvalidParameterError(f"path is {path!r}; it must be a path.") from None

@@ -1,0 +1,40 @@
+//! Model files.
+
+use std::path::PathBuf;
+
+use ancf_core::store::{save, storage::Disk};
+use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
+use pyo3::prelude::*;
+
+use crate::enter::{Size, enter};
+
+/// A tensor on its way into a file: name, dtype, shape, bytes.
+type Source<'py> = (String, String, Vec<usize>, PyReadonlyArray1<'py, u8>);
+
+/// A tensor within the bytes of a file: name, dtype, shape, first byte, number of bytes.
+type Place = (String, &'static str, Vec<usize>, usize, usize);
+
+/// Writes a model file; `path` holds the old file or the new one, whatever happens.
+#[pyfunction]
+fn save_model(py: Python<'_>, path: PathBuf, tensors: Vec<Source<'_>>, metadata: &str) -> PyResult<()> {
+    let bytes = tensors.iter().map(|(_, _, _, bytes)| bytes.as_slice()).collect::<Result<Vec<_>, _>>()?;
+    let sources: Vec<save::Source<'_>> = tensors
+        .iter()
+        .zip(bytes)
+        .map(|((name, dtype, shape, _), bytes)| (name.as_str(), dtype.as_str(), shape.as_slice(), bytes))
+        .collect();
+    enter(py, Size::Large, Some(1), |_| save::save(&Disk, &path, metadata, &sources))
+}
+
+/// Reads and checks a model file: its bytes, the model's own JSON, and where the tensors stand in the bytes.
+#[pyfunction]
+fn load_model(py: Python<'_>, path: PathBuf) -> PyResult<(Bound<'_, PyArray1<u8>>, String, Vec<Place>)> {
+    let (bytes, contents) = enter(py, Size::Large, Some(1), |_| save::load(&Disk, &path))?;
+    let places = contents.tensors.into_iter().map(|t| (t.name, t.dtype, t.shape, t.start, t.n_bytes)).collect();
+    Ok((bytes.into_pyarray(py), contents.metadata, places))
+}
+
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(save_model, module)?)?;
+    module.add_function(wrap_pyfunction!(load_model, module)?)
+}
