@@ -22,12 +22,13 @@ class Comparison(Mapping[str, Evaluation]):
 
     Attributes
     ----------
-    fit_seconds, evaluate_seconds : dict, model's name → seconds
+    fit_seconds : dict, model's name → seconds, or None for a model that was fitted already
+    evaluate_seconds : dict, model's name → seconds
     models : dict, model's name → the fitted model
     """
 
     def __init__(
-        self, evaluations: dict[str, Evaluation], models: dict[str, "Recommender"], fit_seconds: dict[str, float]
+        self, evaluations: dict[str, Evaluation], models: dict[str, "Recommender"], fit_seconds: dict[str, float | None]
     ) -> None:
         self._evaluations = evaluations
         self.models = models
@@ -76,7 +77,8 @@ class Comparison(Mapping[str, Evaluation]):
         return _text.table(["model", *metrics, "fit s", "evaluate s"], rows)
 
     def _times(self, name: str) -> list[str]:
-        return [f"{self.fit_seconds[name]:.2f}", f"{self.evaluate_seconds[name]:.2f}"]
+        fit = self.fit_seconds[name]
+        return ["–" if fit is None else f"{fit:.2f}", f"{self.evaluate_seconds[name]:.2f}"]
 
     def _repr_html_(self) -> str:
         return self.to_pandas().to_html(index=False)
@@ -127,11 +129,12 @@ def compare(
         raise InvalidDataError("compare: give at least one model.")
     evaluations: dict[str, Evaluation] = {}
     fitted: dict[str, Recommender] = {}
-    seconds: dict[str, float] = {}
+    seconds: dict[str, float | None] = {}
     for name, each in named.items():
+        ready = each._ranker is not None and not refit
         began = time.perf_counter()
-        fitted[name] = each if each._ranker is not None and not refit else each.clone().fit(train)
-        seconds[name] = time.perf_counter() - began
+        fitted[name] = each if ready else each.clone().fit(train)
+        seconds[name] = None if ready else time.perf_counter() - began
         evaluations[name] = evaluate(
             fitted[name], test, metrics, k=k, filter_already_liked_items=filter_already_liked_items
         )

@@ -102,7 +102,9 @@ def _usearch(model: "Recommender", folder: Path) -> list[Path]:
     try:
         from usearch.index import Index  # type: ignore[import-not-found, unused-ignore]
     except ImportError as error:
-        raise MissingExtraError("format 'usearch' needs usearch. Install it with: pip install usearch") from error
+        raise MissingExtraError(
+            "format 'usearch' needs usearch. Install it with: pip install 'ancf[usearch]'"
+        ) from error
     index = Index(ndim=model._item_vectors.shape[1], metric="ip", dtype="f32")
     index.add(np.arange(len(model._item_vectors)), model._item_vectors)
     written = [folder / "items.usearch", folder / "item_ids.npy"]

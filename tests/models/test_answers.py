@@ -337,6 +337,15 @@ def test_exported_arrow_files_hold_ids_and_vectors(tmp_path):
     assert table.to_pylist()[0] == {"id": "a", "vector": [1.0, 1.0]}
 
 
+def test_an_exported_usearch_index_finds_the_items_of_the_model(tmp_path):
+    index_type = pytest.importorskip("usearch.index").Index
+    rng = np.random.default_rng(7)
+    model = ancf.from_factors(rng.standard_normal((4, 8)), rng.standard_normal((60, 8)))
+    model.export(tmp_path, "usearch")
+    found = index_type.restore(str(tmp_path / "items.usearch")).search(model._user_vectors, 5)
+    assert [set(row) for row in found.keys] == [set(row) for row in model.recommend_all(N=5).ids]
+
+
 def test_a_model_is_not_exported_by_half(data, tmp_path, monkeypatch):
     with pytest.raises(ancf.InvalidParameterError, match="sparse item-item part"):
         ancf.ItemKNN().fit(data).export(tmp_path)
@@ -344,5 +353,5 @@ def test_a_model_is_not_exported_by_half(data, tmp_path, monkeypatch):
         ancf.Popular().fit(data).export(tmp_path, "csv")
     monkeypatch.setitem(sys.modules, "usearch", None)
     monkeypatch.setitem(sys.modules, "usearch.index", None)
-    with pytest.raises(ancf.MissingExtraError, match="pip install usearch"):
+    with pytest.raises(ancf.MissingExtraError, match=r"ancf\[usearch\]"):
         ancf.from_factors(np.eye(2), np.eye(2)).export(tmp_path, "usearch")

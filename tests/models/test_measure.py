@@ -200,7 +200,11 @@ def test_compare_measures_all_models_on_the_same_users(split):
     gap, error = result.difference("ItemKNN()", "Popular", "recall@5")
     assert gap == pytest.approx(result["ItemKNN()"]["recall@5"] - result["Popular"]["recall@5"])
     assert error > 0
-    assert result.best("recall@5") in result
+    assert result.best("recall@5") == max(result, key=lambda name: result[name]["recall@5"])
+    errors = ancf.compare([ancf.Popular().fit(train), ancf.ItemKNN()], train, test, "mse")
+    assert errors.best("mse") == min(errors, key=lambda name: errors[name]["mse"])
+    assert errors.fit_seconds["Popular"] is None
+    assert "–" in repr(errors)
     assert "fit s" in repr(result)
 
 

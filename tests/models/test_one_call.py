@@ -76,3 +76,32 @@ def test_factor_attention_is_ranked_predicted_and_explained_alike():
     assert again.recommend_all(N=9).to_pandas().equals(model.recommend_all(N=9).to_pandas())
     with pytest.raises(ancf.InvalidParameterError, match="head 'factor_attention'"):
         model.export("nowhere")
+
+
+def test_a_history_that_is_not_what_was_seen_survives_the_state():
+    data = table("str")
+    model = ancf.ItemKNN().fit(data)
+    indptr, items = model._seen
+    nothing = (np.zeros(len(indptr), np.int64), items[:0])
+    model._install(
+        user_ids=model.user_ids_,
+        item_ids=model.item_ids_,
+        item_names=None,
+        seen=nothing,
+        item_vectors=model._item_vectors,
+        user_vectors=model._user_vectors,
+        neighbours=model._neighbours,
+        history=model._history,
+    )
+    again = ancf.ItemKNN._from_state(*model._state())
+    assert again.recommend_all(N=5).to_pandas().equals(model.recommend_all(N=5).to_pandas())
+
+
+@pytest.mark.parametrize(
+    "lost", ["item_vectors", "seen.indptr", "history.weights", "neighbours.values", "user_ids.bytes"]
+)
+def test_a_state_without_one_of_its_parts_is_refused(lost):
+    arrays, meta = ancf.ItemKNN().fit(table("str"))._state()
+    del arrays[lost]
+    with pytest.raises((ancf.ModelFileError, ancf.InvalidDataError)):
+        ancf.ItemKNN._from_state(arrays, meta)

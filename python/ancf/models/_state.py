@@ -40,6 +40,8 @@ def served_state(model: "Recommender") -> tuple[Arrays, dict[str, Any]]:
         arrays["history.weights"] = model._history[2]
         if not _same_pattern(model._history, model._seen):
             arrays["history.indptr"], arrays["history.items"] = model._history[:2]
+    # Some parts are optional; written down, none can get lost unnoticed.
+    meta["parts"] = sorted(arrays)
     return arrays, meta
 
 
@@ -52,6 +54,9 @@ def restore(model: "Recommender", arrays: Arrays, meta: dict[str, Any]) -> None:
         If a part is missing or does not fit the others.
     """
     try:
+        lost = [name for name in meta["parts"] if name not in arrays]
+        if lost:
+            raise KeyError(lost[0])
         user_ids, item_ids = (
             IdMap.from_state(
                 {name.removeprefix(f"{side}."): part for name, part in arrays.items() if name.startswith(f"{side}.")},
