@@ -13,18 +13,19 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from ancf.errors import TrainingWarning
 
 State = TypeVar("State")
+Given = TypeVar("Given", covariant=True)
 
 # Epochs in a row with a rising validation loss and a falling training loss before a warning is worth it.
 _RISES_BEFORE_WARNING = 2
 
 
-class Trainer(Protocol[State]):
+class Trainer(Protocol[Given]):
     """What learns: one epoch at a time, and a state worth keeping after each."""
 
     def epoch(self, epoch: int) -> float:
         """Learn for one epoch; the mean training loss."""
 
-    def state(self) -> State:
+    def state(self) -> Given:
         """What serving needs of the model as it stands."""
 
 

@@ -24,8 +24,9 @@ from ancf import _native
 from ancf.errors import InvalidParameterError
 from ancf.models._asking import Histories
 from ancf.models._checks import check_choice, check_flag, check_integer, check_number
+from ancf.models._choose import EXPONENTS, WEIGHTS, HeldOut, best, hold_out, ndcg
 from ancf.models.base import Recommender, Rows
-from ancf.train import Outcome, Validation, run_epochs
+from ancf.train import Validation, run_epochs
 
 if TYPE_CHECKING:
     from ancf.interactions import Interactions
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 _TEMPERATURE = 0.2
 _TEMPERATURE_ITEMS = 4000
 _TEMPERATURE_POWER = 0.3
+
+# Purchases held out for choosing that training can do without: a larger part is learned from in a second run.
+_NEGLIGIBLE = 0.01
 
 
 class Served(NamedTuple):
@@ -70,14 +74,15 @@ class ANCF(Recommender):
         Adam's rate at the start (it falls to zero like half a cosine), and an L2 penalty.
     init : "svd" or "random"
         Start from the leading singular vectors of the interactions, or from random numbers.
-    serving_exponent : float
-        p: served item vectors are v · ‖v‖^(p−1); 0 is the cosine, 1 the inner product.
+    serving_exponent : float or "auto"
+        p: served item vectors are v · ‖v‖^(p−1); 0 is the cosine, 1 the inner product. auto: chosen on purchases held
+        out of the training table (``models/_choose.py``).
     neighbours : int
         Item-item weights of each item; 0 leaves the item-item part out.
     neighbour_candidates, neighbour_shrinkage
         Companions that an item's ridge regression sees, and λ in units of the mean self co-purchase.
-    neighbour_weight : float
-        How loud the item-item part is against the vectors; 1 means both the same.
+    neighbour_weight : float or "auto"
+        How loud the item-item part is against the vectors; 1 means both the same. auto: chosen in the same way.
     patience : int or None
         With a validation table: stop after this many epochs without a better one. The best epoch is kept in any case.
     validation_metric : str
@@ -122,11 +127,11 @@ class ANCF(Recommender):
         learning_rate: float = 0.02,
         regularization: float = 0.0,
         init: str = "svd",
-        serving_exponent: float = 0.5,
+        serving_exponent: float | str = "auto",
         neighbours: int = 100,
         neighbour_candidates: int = 200,
         neighbour_shrinkage: float = 20.0,
-        neighbour_weight: float = 1.0,
+        neighbour_weight: float | str = "auto",
         patience: int | None = 3,
         validation_metric: str = "ndcg@10",
         random_state: int | None = 0,
@@ -180,24 +185,70 @@ class ANCF(Recommender):
         """
         self._check_options()
         data = self._training_data(interactions)
-        settings = self._settings(data.n_items, data.n_users)
-        if self.verbose:
-            print("Settings: " + ", ".join(f"{name}={value}" for name, value in settings.items()), flush=True)
         indptr, items, _ = data.to_csr()
         pairs: Rows = (indptr, items, np.ones(len(items), np.float32))
-        trainer = _Trainer(self, pairs, data.n_items, settings)
+        settings = self._settings(data.n_items)
+        held = self._hold_out(pairs, data, settings["random_state"])
+        if held is not None and held.share > _NEGLIGIBLE:
+            # A small table: learn without the held-out purchases first, choose, and then learn from everything.
+            first = _Trainer(self, held.pairs, data.n_items, settings)
+            for epoch in range(self.epochs):
+                first.epoch(epoch)
+            settings |= self._choose(first, held, self._ridge(held.pairs, data.n_items), data.n_items)
+            held = None
+        learned = pairs if held is None else held.pairs
+        trainer = _Trainer(self, learned, data.n_items, settings)
+        settings["batch_size"] = trainer.batch_size
+        if self.verbose:
+            print("Settings: " + ", ".join(f"{name}={value}" for name, value in sorted(settings.items())), flush=True)
         outcome = run_epochs(
             trainer,
             self.epochs,
-            validate=None if validation is None else self._validator(data, pairs, trainer, validation),
+            validate=None if validation is None else self._validator(data, pairs, trainer, settings, validation),
             metric=self.validation_metric,
             patience=self.patience,
             verbose=self.verbose,
             show_progress=self.show_progress,
         )
-        self._serve(data, pairs, outcome.state, self._ridge(pairs, data.n_items))
-        self.history_ = _history(outcome, {**settings, "batch_size": trainer.batch_size})
+        neighbours = self._ridge(learned, data.n_items)
+        if held is not None:
+            chosen = self._choose(trainer, held, neighbours, data.n_items, outcome.state)
+            settings |= chosen
+            if self.verbose and chosen:
+                print("Chosen: " + ", ".join(f"{name}={value}" for name, value in sorted(chosen.items())), flush=True)
+        self._serve(data, pairs, trainer.served(outcome.state, settings["serving_exponent"]), neighbours, settings)
+        self.history_ = {**outcome.history, "best_epoch": outcome.best_epoch, "settings": settings}
         return self
+
+    def _hold_out(self, pairs: Rows, data: "Interactions", seed: int) -> HeldOut | None:
+        """What the open choices are made on; None where nothing is open."""
+        mixed = self.neighbours > 0 and self.neighbour_weight == "auto"
+        if not mixed and self.serving_exponent != "auto":
+            return None
+        return hold_out(pairs, data.pair_times(), seed)
+
+    def _choose(
+        self,
+        trainer: "_Trainer",
+        held: HeldOut,
+        neighbours: Rows | None,
+        n_items: int,
+        vectors: NDArray[np.float32] | None = None,
+    ) -> dict[str, float]:
+        """The weight and exponent that rank the held-out purchases best."""
+        vectors = trainer.state() if vectors is None else vectors
+
+        def measure(weight: float, exponent: float) -> float:
+            served = trainer.served(vectors, exponent)
+            users, mixed, history = self._mixed(held.pairs, served, neighbours, weight)
+            ranker = _native.Ranker(served.item_vectors, neighbours=mixed)
+            ranker.set_users(users, history, held.pairs[:2])
+            return ndcg(ranker, held, n_items, self.num_threads)
+
+        weights = WEIGHTS if self.neighbour_weight == "auto" else (float(self.neighbour_weight),)
+        exponents = EXPONENTS if self.serving_exponent == "auto" else (float(self.serving_exponent),)
+        weight, exponent = best(measure, weights if neighbours is not None else (0.0,), exponents)
+        return {"neighbour_weight": weight, "serving_exponent": exponent}
 
     def _check_options(self) -> None:
         if self.attention == "target":
@@ -218,10 +269,11 @@ class ANCF(Recommender):
             ("attention_exponent", 0.0, 2.0),
             ("negative_exponent", 0.0, 2.0),
             ("regularization", 0.0, math.inf),
-            ("serving_exponent", 0.0, 2.0),
-            ("neighbour_weight", 0.0, 1e6),
         ):
             check_number(name, getattr(self, name), low, high)
+        for name, high in (("serving_exponent", 2.0), ("neighbour_weight", 1e6)):
+            if getattr(self, name) != "auto":
+                check_number(name, getattr(self, name), 0.0, high, words='"auto" or ')
         for name in ("learning_rate", "neighbour_shrinkage"):
             check_number(name, getattr(self, name), 0.0, math.inf, above=True)
         if self.temperature != "auto":
@@ -238,14 +290,19 @@ class ANCF(Recommender):
 
             parse_metrics([self.validation_metric], 10)
 
-    def _settings(self, n_items: int, n_users: int) -> dict[str, Any]:
-        """What is left open by the options, resolved before training."""
+    def _settings(self, n_items: int) -> dict[str, Any]:
+        """What the options leave open, resolved before training; the mixture keeps its middle until it is chosen."""
         temperature = self.temperature
         if temperature == "auto":
-            temperature = _TEMPERATURE * (_TEMPERATURE_ITEMS / max(n_items, 1)) ** _TEMPERATURE_POWER
-            temperature = round(min(max(temperature, 0.05), 0.5), 3)
+            rule = _TEMPERATURE * float(_TEMPERATURE_ITEMS / max(n_items, 1)) ** _TEMPERATURE_POWER
+            temperature = round(min(max(rule, 0.05), 0.5), 3)
         seed = self.random_state if self.random_state is not None else int.from_bytes(os.urandom(8), "little")
-        return {"temperature": float(temperature), "random_state": int(seed)}
+        return {
+            "temperature": float(temperature),
+            "random_state": int(seed),
+            "neighbour_weight": 1.0 if self.neighbour_weight == "auto" else float(self.neighbour_weight),
+            "serving_exponent": 0.5 if self.serving_exponent == "auto" else float(self.serving_exponent),
+        }
 
     def _ridge(self, pairs: Rows, n_items: int) -> Rows | None:
         if not self.neighbours or not self.neighbour_weight:
@@ -262,40 +319,54 @@ class ANCF(Recommender):
             num_threads=self.num_threads,
         )
 
-    def _serve(self, data: "Interactions", pairs: Rows, served: Served, neighbours: Rows | None) -> None:
-        """Put the parts together and make this the model that answers."""
-        indptr, items, _ = pairs
+    def _mixed(
+        self, pairs: Rows, served: Served, neighbours: Rows | None, weight: float
+    ) -> tuple[NDArray[np.float32], Rows | None, Rows | None]:
+        """User vectors, the item-item weights on the vectors' scale, and what they weigh in each history."""
         users = _native.user_vectors(pairs, served.item_vectors, served.item_priors, self.num_threads)
-        history = None
-        if neighbours is not None:
-            vectors, weights = _native.score_scales(users, served.item_vectors, pairs, neighbours, self.num_threads)
-            scale = np.float32(self.neighbour_weight * (vectors / weights if weights > 0 and vectors > 0 else 1.0))
-            neighbours = (neighbours[0], neighbours[1], neighbours[2] * scale)
-            history = (indptr, items, _history_weights(indptr))
+        if neighbours is None or not weight:
+            return users, None, None
+        vectors, weights = _native.score_scales(users, served.item_vectors, pairs, neighbours, self.num_threads)
+        scale = np.float32(weight * (vectors / weights if weights > 0 and vectors > 0 else 1.0))
+        mixed = (neighbours[0], neighbours[1], neighbours[2] * scale)
+        return users, mixed, (pairs[0], pairs[1], _history_weights(pairs[0]))
+
+    def _serve(
+        self, data: "Interactions", pairs: Rows, served: Served, neighbours: Rows | None, settings: dict[str, Any]
+    ) -> None:
+        """Put the parts together and make this the model that answers."""
+        users, mixed, history = self._mixed(pairs, served, neighbours, settings["neighbour_weight"])
         self._install(
             user_ids=data.user_ids,
             item_ids=data.item_ids,
             item_names=data.item_names,
-            seen=(indptr, items),
+            seen=pairs[:2],
             item_vectors=served.item_vectors,
             user_vectors=users,
-            neighbours=neighbours,
+            neighbours=mixed,
             history=history,
         )
         self._item_priors = served.item_priors
 
-    def _validator(self, data: "Interactions", pairs: Rows, trainer: "_Trainer", validation: "Interactions") -> Any:
+    def _validator(
+        self,
+        data: "Interactions",
+        pairs: Rows,
+        trainer: "_Trainer",
+        settings: dict[str, Any],
+        validation: "Interactions",
+    ) -> Any:
         """A function that measures a state on the validation part; the model itself is left alone."""
         from ancf.evaluate import evaluate
 
         targets = _targets(data, validation)
         probe = self.clone()
 
-        def validate(served: Served) -> Validation:
+        def validate(vectors: NDArray[np.float32]) -> Validation:
             loss = trainer.validation_loss(targets)
             if self.validation_metric == "loss":
                 return Validation(loss, -loss)
-            probe._serve(data, pairs, served, None)
+            probe._serve(data, pairs, trainer.served(vectors, settings["serving_exponent"]), None, settings)
             return Validation(loss, evaluate(probe, validation, [self.validation_metric])[self.validation_metric])
 
         return validate
@@ -341,7 +412,6 @@ class _Trainer:
     """The core's trainer with the model's options."""
 
     def __init__(self, model: ANCF, pairs: Rows, n_items: int, settings: dict[str, Any]) -> None:
-        self._exponent = float(model.serving_exponent)
         self._num_threads = model.num_threads
         self._priors = _native.item_priors(pairs, n_items, model.attention)
         self._native = _native.RankingTrainer(
@@ -370,9 +440,13 @@ class _Trainer:
     def epoch(self, epoch: int) -> float:
         return self._native.epoch(epoch, self._num_threads)
 
-    def state(self) -> Served:
-        vectors, factors = _native.serving_vectors(self._native.item_vectors(self._num_threads), self._exponent)
-        return Served(vectors, self._priors * factors)
+    def state(self) -> NDArray[np.float32]:
+        return self._native.item_vectors(self._num_threads)
+
+    def served(self, vectors: NDArray[np.float32], exponent: float) -> Served:
+        """Item vectors scaled for serving."""
+        scaled, factors = _native.serving_vectors(vectors, exponent)
+        return Served(scaled, self._priors * factors)
 
     def validation_loss(self, targets: Rows) -> float:
         return self._native.validation_loss(targets, self._num_threads)
@@ -398,7 +472,3 @@ def _targets(data: "Interactions", validation: "Interactions") -> Rows:
     rows = np.zeros(data.n_users + 1, np.int64)
     np.cumsum(np.bincount(keys // data.n_items, minlength=data.n_users), out=rows[1:])
     return rows, (keys % data.n_items).astype(np.int32), np.ones(len(keys), np.float32)
-
-
-def _history(outcome: Outcome[Served], settings: dict[str, Any]) -> dict[str, Any]:
-    return {**outcome.history, "best_epoch": outcome.best_epoch, "settings": settings}

@@ -1,0 +1,68 @@
+# Everything here sets up what it needs; a machine has Rust with cargo, CPython 3.11 with pip, gcc and make.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+SOURCES := Cargo.toml Cargo.lock pyproject.toml README.md $(shell find rust python -name '*.rs' -o -name '*.py' -o -name '*.pyi' -o -name 'Cargo.toml' -o -name 'py.typed')
+
+.PHONY: help demo test check bench wheel clean valgrind
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(VENV)/python: ## the virtual environment
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --upgrade pip
+	@touch $@
+
+$(VENV)/wheel: $(SOURCES) $(VENV)/python
+	@rm -rf dist
+	$(PIP) wheel --no-deps --wheel-dir dist .
+	@touch $@
+
+# The wheel is what is tested, not the source tree.
+$(VENV)/installed: $(VENV)/wheel
+	$(PIP) install --force-reinstall --no-deps dist/*.whl
+	$(PIP) install "$$(ls dist/*.whl)"
+	@touch $@
+
+$(VENV)/tested: $(VENV)/installed
+	$(PIP) install "$$(ls dist/*.whl)[test]"
+	@touch $@
+
+$(VENV)/developed: $(VENV)/tested
+	$(PIP) install "$$(ls dist/*.whl)[dev]"
+	@touch $@
+
+demo: $(VENV)/installed ## a shop's purchases cleaned, a model trained, measured and asked
+	@$(BIN)/ancf demo
+
+wheel: $(VENV)/wheel ## the wheel, in dist/
+	@ls -l dist/*.whl
+
+test: $(VENV)/tested ## every promise proved: Rust and Python tests, doctests, examples
+	cargo test --workspace --quiet
+	cd tests && ../$(BIN)/python -m pytest -c ../pyproject.toml --rootdir .. --doctest-modules --pyargs ancf .
+
+check: $(VENV)/developed ## format, lints, types, what is linked, the wheel's size
+	cargo fmt --check
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
+	$(BIN)/ruff format --check --quiet python tests benches data examples
+	$(BIN)/ruff check --quiet python tests benches data examples
+	$(BIN)/mypy
+	cd tests && ../$(BIN)/stubtest ancf._core --mypy-config-file ../pyproject.toml --ignore-disjoint-bases
+	@! cargo tree -p ancf-core -e normal | grep -E ' (pyo3|numpy) ' || { echo "ancf-core must not depend on pyo3 or numpy"; exit 1; }
+	@test $$(stat -c %s dist/*.whl) -lt 5242880 || { echo "the wheel is larger than 5 MB"; exit 1; }
+	@cd tests && ../$(BIN)/python -c 'import time; t = time.perf_counter(); import ancf; print(f"import ancf: {time.perf_counter() - t:.2f} s")'
+
+bench: $(VENV)/developed ## measured, not promised: ratios against NumPy and installed peers
+	$(BIN)/python benches/run.py
+
+valgrind: ## the core's tests under valgrind, scalar and AVX2
+	ANCF_SIMD=scalar cargo test -p ancf-core --config "target.x86_64-unknown-linux-gnu.runner='valgrind --quiet --error-exitcode=1'" -- --test-threads=1
+	ANCF_SIMD=avx2 cargo test -p ancf-core --config "target.x86_64-unknown-linux-gnu.runner='valgrind --quiet --error-exitcode=1'" -- --test-threads=1
+
+clean: ## remove what was built
+	rm -rf $(VENV) dist target
