@@ -260,8 +260,8 @@ def _sorted_ids(column: Coded, codes: NDArray[np.int32]) -> tuple[IdMap, NDArray
     if not used.all():
         codes = (np.cumsum(used, dtype=np.int32) - np.int32(1))[codes]
         values = values[used]
-    order, rank = sort_order(values)
-    if not np.array_equal(order, np.arange(len(order))):  # texts of a file come sorted
+    if not column.ascending:
+        order, rank = sort_order(values)
         codes, values = rank[codes], values[order]
     kind = "int" if values.dtype.kind == "i" else IdMap(values[:1]).kind
     return IdMap._trusted(values, kind), np.ascontiguousarray(codes, np.int32)

@@ -86,7 +86,7 @@ def _take(table: RawTable, role: str, kind: str, column: dict[str, NDArray[Any]]
     rows = column["odd_rows"]
     within = rows < end
     odd_rows, odd_codes = rows[within], column["odd_codes"][within]
-    texts = _decoded(table, role, column, odd_codes if kind != "text" else column["codes"][:end])
+    texts, ascending = _decoded(table, role, column, odd_codes if kind != "text" else column["codes"][:end])
     if role == "weight":
         values = column["numbers"][:end]
         known = np.array([number(text, delimiter) for text in texts], np.float64)
@@ -100,7 +100,7 @@ def _take(table: RawTable, role: str, kind: str, column: dict[str, NDArray[Any]]
     elif role in ("name", "category"):
         table.ids[role] = merged(column["codes"][:end], [text.strip() for text in texts])
     else:
-        table.ids[role] = text_ids(column["codes"][:end], texts, role, table)
+        table.ids[role] = text_ids(column["codes"][:end], texts, role, table, ascending)
 
 
 def _moments(
@@ -131,20 +131,22 @@ def _moments(
     return Moments(seconds, Odd(odd_rows, [texts[code] for code in odd_codes[:20]]))
 
 
-def _decoded(table: RawTable, role: str, column: dict[str, NDArray[Any]], codes: NDArray[np.int32]) -> list[str]:
-    """The distinct texts of a column. What is not UTF-8 is read as Windows-1252, with the rows in the report."""
+def _decoded(
+    table: RawTable, role: str, column: dict[str, NDArray[Any]], codes: NDArray[np.int32]
+) -> tuple[list[str], bool]:
+    """The texts of a column, and whether they are distinct and ascending as they were in bytes.
+
+    What is not UTF-8 is read as Windows-1252, with the rows in the report."""
     raw = column["texts"].tobytes()
+    if raw.count(b"\n") == len(column["offsets"]) - 1:  # no text has a line end in it
+        try:
+            return raw.decode("utf-8").split("\n")[:-1], True
+        except UnicodeDecodeError:
+            pass
     ends = column["offsets"].tolist()
-    try:
-        whole = raw.decode("utf-8")
-    except UnicodeDecodeError:
-        pass
-    else:
-        if len(whole) == len(raw):  # ASCII: byte offsets are character offsets
-            return [whole[start:end] for start, end in pairwise(ends)]
     texts, foreign = [], []
     for start, end in pairwise(ends):
-        part = raw[start:end]
+        part = raw[start : end - 1]
         try:
             texts.append(part.decode("utf-8"))
         except UnicodeDecodeError:
@@ -156,4 +158,4 @@ def _decoded(table: RawTable, role: str, column: dict[str, NDArray[Any]], codes:
     if foreign:
         rows = column["odd_rows"] if role in _KINDS else np.flatnonzero(np.isin(codes, foreign))
         table.notes.append(("encoding", f"have a {role} that is not UTF-8, read as Windows-1252", rows))
-    return texts
+    return texts, not foreign

@@ -5,8 +5,10 @@ numbers and moments with the rows that could not be read set aside. What follows
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,7 @@ _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 
 MISSING = frozenset({"", "-1", "-1.0", "nan", "none", "null", "<na>", "n/a", "#n/a", "na", "nat"})
 """Texts (without case and surrounding spaces) that stand for "no id" in one table or another."""
-_LONGEST_MISSING = max(map(len, MISSING))
+_MISSING_FORMS = sorted({"".join(form) for text in MISSING for form in product(*({c.lower(), c.upper()} for c in text))})
 
 
 @dataclass
@@ -31,6 +33,8 @@ class Coded:
 
     codes: NDArray[np.int32]
     values: NDArray[Any]
+    ascending: bool = False
+    """Whether the values are known to stand in ascending order."""
 
 
 @dataclass
@@ -83,18 +87,45 @@ def merged(codes: NDArray[Any], values: list[str], absent: Collection[str] = (""
     return Coded(np.append(table, np.int32(-1))[codes], distinct)
 
 
-def text_ids(codes: NDArray[Any], texts: list[str], role: str, table: RawTable) -> Coded:
+def _among(ascending: list[str]) -> set[str]:
+    """The signs of a missing id among distinct texts in ascending order."""
+    found = set()
+    for form in _MISSING_FORMS:
+        at = bisect_left(ascending, form)
+        if at < len(ascending) and ascending[at] == form:
+            found.add(form)
+    return found
+
+
+def _without(codes: NDArray[Any], ascending: list[str], absent: set[str]) -> Coded:
+    """Codes into distinct ascending texts after a few of them became missing."""
+    values = np.empty(len(ascending), object)
+    values[:] = ascending
+    if not absent:
+        return Coded(codes.astype(np.int32, copy=False), values, ascending=True)
+    kept = np.ones(len(ascending), bool)
+    kept[[bisect_left(ascending, text) for text in absent]] = False
+    table = np.where(kept, np.cumsum(kept) - 1, -1).astype(np.int32)
+    return Coded(np.append(table, np.int32(-1))[codes], values[kept], ascending=True)
+
+
+def text_ids(codes: NDArray[Any], texts: list[str], role: str, table: RawTable, ascending: bool = False) -> Coded:
     """Text ids with their surrounding spaces taken off and the signs of a missing id recognised.
 
     Ids that went through a column of floats (``17850.0``, because some were missing) lose the ``.0`` when all have it.
     """
     own_class = role == "user" and table.keep_minus_one
-    stripped = [text.strip() for text in texts]
-    if stripped != texts:
+    joined = "".join(texts)
+    if joined.split(None, 1) == [joined]:
+        stripped = texts  # no space anywhere, as in nearly all tables
+    else:
+        stripped = [text.strip() for text in texts]
+        ascending = ascending and stripped == texts
+    if stripped is not texts and stripped != texts:
         spaced = [at for at, (text, bare) in enumerate(zip(texts, stripped, strict=True)) if text != bare and bare]
         rows = np.flatnonzero(np.isin(codes, spaced))
         table.notes.append(("spaces", f"have spaces around the {role} id, taken off", rows))
-    absent = {text for text in stripped if len(text) <= _LONGEST_MISSING and text.casefold() in MISSING}
+    absent = _among(stripped) if ascending else set(_MISSING_FORMS).intersection(stripped)
     absent -= {"-1", "-1.0"} if own_class else set()
     present = (text for text in stripped if text not in absent)
     floats = len(absent) < len(stripped) and all(
@@ -103,7 +134,7 @@ def text_ids(codes: NDArray[Any], texts: list[str], role: str, table: RawTable) 
     if floats:
         table.notes.append(("float_ids", f'{role} ids all end in ".0", which is taken off', None))
     if not floats and not (own_class and "-1.0" in stripped):
-        return merged(codes, stripped, absent)
+        return _without(codes, stripped, absent) if ascending else merged(codes, stripped, absent)
     bare = [text.removesuffix(".0") if floats or text == "-1.0" else text for text in stripped]
     return merged(codes, bare, absent | {text.removesuffix(".0") for text in absent})
 

@@ -56,15 +56,34 @@ pub fn canonical(
     for user in 0..n_users {
         starts[user + 1] += starts[user];
     }
-    let mut next = starts.clone();
     let mut rows = vec![Row::default(); n];
-    for row in 0..n {
-        let place = &mut next[users[row] as usize];
-        let key = (items[row] as u64) << 32 | row as u64;
-        rows[*place] = Row { key, time: times.get(row).copied().unwrap_or(0), weight: weights[row] };
-        *place += 1;
+    // Each task looks at all rows and takes those of its own users: reading is cheap beside the scattered writes.
+    let mut dealt = Vec::new();
+    let (mut first_user, mut rest) = (0, rows.as_mut_slice());
+    for task in 1..=rayon::current_num_threads() {
+        let target = n / rayon::current_num_threads() * task;
+        let last_user = if task == rayon::current_num_threads() {
+            n_users
+        } else {
+            starts.partition_point(|&start| start < target).clamp(first_user, n_users)
+        };
+        let (own, others) = rest.split_at_mut(starts[last_user] - starts[first_user]);
+        dealt.push((first_user..last_user, own));
+        (first_user, rest) = (last_user, others);
     }
-    drop(next);
+    dealt.into_par_iter().for_each(|(range, own)| {
+        let base = starts[range.start];
+        let mut next: Vec<usize> = starts[range.clone()].iter().map(|&start| start - base).collect();
+        for row in 0..n {
+            let user = users[row] as usize;
+            if range.contains(&user) {
+                let place = &mut next[user - range.start];
+                let key = (items[row] as u64) << 32 | row as u64;
+                own[*place] = Row { key, time: times.get(row).copied().unwrap_or(0), weight: weights[row] };
+                *place += 1;
+            }
+        }
+    });
     cancel.check()?;
     let in_order = times.is_sorted();
 

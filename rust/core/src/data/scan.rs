@@ -70,7 +70,7 @@ pub struct Column {
     pub odd_rows: Vec<i64>,
     /// The place of each odd field in `texts`.
     pub odd_codes: Vec<i32>,
-    /// The distinct texts, ascending by bytes, one after the other.
+    /// The distinct texts, ascending by bytes, a line feed after each.
     pub texts: Vec<u8>,
     /// Where each text begins in `texts`; one more than there are texts.
     pub offsets: Vec<i64>,
@@ -252,6 +252,7 @@ fn column(kind: Kind, lanes: &[&Words], parts: Vec<(usize, usize, Raw)>) -> Colu
     for (text, lane, code) in sorted {
         if previous != Some(text) {
             result.texts.extend_from_slice(text);
+            result.texts.push(b'\n');
             result.offsets.push(result.texts.len() as i64);
             previous = Some(text);
         }
@@ -497,7 +498,7 @@ mod tests {
     }
 
     fn text_of(column: &Column, code: i32) -> &[u8] {
-        &column.texts[column.offsets[code as usize] as usize..column.offsets[code as usize + 1] as usize]
+        &column.texts[column.offsets[code as usize] as usize..column.offsets[code as usize + 1] as usize - 1]
     }
 
     fn agrees_with_naive(text: &[u8], table: &Table, rows: &[Vec<Vec<u8>>]) {
