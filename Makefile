@@ -49,8 +49,8 @@ test: $(VENV)/tested ## every promise proved: Rust and Python tests, doctests, e
 check: $(VENV)/developed ## format, lints, types, what is linked, the wheel's size
 	cargo fmt --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
-	$(BIN)/ruff format --check --quiet python tests benches data examples
-	$(BIN)/ruff check --quiet python tests benches data examples
+	$(BIN)/ruff format --check --quiet python tests benches data $(wildcard examples)
+	$(BIN)/ruff check --quiet python tests benches data $(wildcard examples)
 	$(BIN)/mypy
 	cd tests && ../$(BIN)/stubtest ancf._core --mypy-config-file ../pyproject.toml --ignore-disjoint-bases
 	@! cargo tree -p ancf-core -e normal | grep -E ' (pyo3|numpy) ' || { echo "ancf-core must not depend on pyo3 or numpy"; exit 1; }

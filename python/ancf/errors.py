@@ -5,18 +5,18 @@ class AncfError(Exception):
     """The base of all errors that ancf raises on purpose."""
 
 
-class _KeyErrorText(AncfError, KeyError):
+class _TextKeyError(AncfError, KeyError):
     """A ``KeyError`` whose text is its message, not the message in quotes."""
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""
 
 
-class UnknownUserError(_KeyErrorText):
+class UnknownUserError(_TextKeyError):
     """A user that was not in training."""
 
 
-class UnknownItemError(_KeyErrorText):
+class UnknownItemError(_TextKeyError):
     """An item that was not in training."""
 
 

@@ -17,7 +17,7 @@ from ancf.errors import InvalidParameterError, ModelFileError
 if TYPE_CHECKING:
     from ancf.models.base import Recommender
 
-_DTYPES = {
+_DTYPES: dict[str, np.dtype[Any]] = {
     "F64": np.dtype("<f8"),
     "I64": np.dtype("<i8"),
     "U64": np.dtype("<u8"),

@@ -24,7 +24,9 @@ _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 
 MISSING = frozenset({"", "-1", "-1.0", "nan", "none", "null", "<na>", "n/a", "#n/a", "na", "nat"})
 """Texts (without case and surrounding spaces) that stand for "no id" in one table or another."""
-_MISSING_FORMS = sorted({"".join(form) for text in MISSING for form in product(*({c.lower(), c.upper()} for c in text))})
+_MISSING_FORMS = sorted(
+    {"".join(form) for text in MISSING for form in product(*({c.lower(), c.upper()} for c in text))}
+)
 
 
 @dataclass

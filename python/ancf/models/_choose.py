@@ -68,7 +68,9 @@ def ndcg(ranker: "_native.Ranker", held: HeldOut, n_items: int, num_threads: int
     return float(np.mean(found[f"ndcg@{_CUT}"]))
 
 
-def best(measure: Callable[[float, float], float], weights: tuple[float, ...], exponents: tuple[float, ...]) -> tuple[float, float]:
+def best(
+    measure: Callable[[float, float], float], weights: tuple[float, ...], exponents: tuple[float, ...]
+) -> tuple[float, float]:
     """The weight and exponent with the highest measure: weights first at the middle exponent, then exponents, then
     weights once more. Ties go to the first."""
     seen: dict[tuple[float, float], float] = {}

@@ -265,15 +265,15 @@ class ANCF(Recommender):
             ("neighbour_candidates", 1, 1024),
         ):
             check_integer(name, getattr(self, name), low, high)
-        for name, low, high in (
+        for name, least, most in (
             ("attention_exponent", 0.0, 2.0),
             ("negative_exponent", 0.0, 2.0),
             ("regularization", 0.0, math.inf),
         ):
-            check_number(name, getattr(self, name), low, high)
-        for name, high in (("serving_exponent", 2.0), ("neighbour_weight", 1e6)):
+            check_number(name, getattr(self, name), least, most)
+        for name, most in (("serving_exponent", 2.0), ("neighbour_weight", 1e6)):
             if getattr(self, name) != "auto":
-                check_number(name, getattr(self, name), 0.0, high, words='"auto" or ')
+                check_number(name, getattr(self, name), 0.0, most, words='"auto" or ')
         for name in ("learning_rate", "neighbour_shrinkage"):
             check_number(name, getattr(self, name), 0.0, math.inf, above=True)
         if self.temperature != "auto":

@@ -58,7 +58,7 @@ where
                 match receiver.recv_timeout(SIGNAL_INTERVAL) {
                     Ok(outcome) => return outcome,
                     Err(mpsc::RecvTimeoutError::Timeout) if signal.is_none() => {
-                        if let Err(raised) = Python::attach(|py| py.check_signals()) {
+                        if let Err(raised) = Python::attach(Python::check_signals) {
                             context.cancel.cancel();
                             signal = Some(raised);
                         }

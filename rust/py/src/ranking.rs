@@ -170,6 +170,9 @@ fn item_priors<'py>(
     Ok(priors.into_pyarray(py))
 }
 
+/// Vectors (n × d) and a factor for each.
+type VectorsAndFactors<'py> = (Bound<'py, PyArray2<f32>>, Bound<'py, PyArray1<f32>>);
+
 /// Item vectors for serving and for folding in: q = v · ‖v‖^(exponent − 1), so that 0 is the cosine and 1 the inner
 /// product, and the factors ‖v‖^(1 − exponent) that turn q back into v.
 #[pyfunction]
@@ -177,7 +180,7 @@ fn serving_vectors<'py>(
     py: Python<'py>,
     item_vectors: PyReadonlyArray2<'py, f32>,
     exponent: f32,
-) -> PyResult<(Bound<'py, PyArray2<f32>>, Bound<'py, PyArray1<f32>>)> {
+) -> PyResult<VectorsAndFactors<'py>> {
     let d = item_vectors.as_array().ncols();
     let mut vectors = item_vectors.as_slice()?.to_vec();
     let factors = enter(py, Size::Small, None, |context| {

@@ -27,13 +27,13 @@ impl Csr {
         if values.len() != columns.len() {
             return bad(format!("{} values stand beside {} columns.", values.len(), columns.len()));
         }
-        for (row, pair) in offsets.windows(2).enumerate() {
-            if pair[0] > pair[1] || pair[1] > columns.len() {
-                return bad(format!("the offsets of row {row} fall from {} to {}.", pair[0], pair[1]));
+        for (row, (&from, &to)) in offsets.iter().zip(&offsets[1..]).enumerate() {
+            if from > to || to > columns.len() {
+                return bad(format!("the offsets of row {row} fall from {from} to {to}."));
             }
-            let entries = &columns[pair[0]..pair[1]];
-            if let Some(pair) = entries.windows(2).find(|pair| pair[0] >= pair[1]) {
-                return bad(format!("columns of row {row} must rise: {} stands before {}.", pair[0], pair[1]));
+            let entries = &columns[from..to];
+            if let Some((one, next)) = entries.iter().zip(entries.iter().skip(1)).find(|(one, next)| one >= next) {
+                return bad(format!("columns of row {row} must rise: {one} stands before {next}."));
             }
             if let Some(&last) = entries.last()
                 && last as usize >= n_columns

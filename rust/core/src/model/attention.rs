@@ -115,7 +115,9 @@ fn normalise(weights: &mut [f32], exponent: f32) {
     let sum: f64 = weights.iter().map(|&w| f64::from(w)).sum();
     if sum > 0.0 {
         let factor = power(sum, -exponent);
-        weights.iter_mut().for_each(|w| *w *= factor);
+        for weight in weights {
+            *weight *= factor;
+        }
     }
 }
 

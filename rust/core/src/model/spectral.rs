@@ -227,8 +227,10 @@ mod tests {
         let mut offsets = vec![0];
         let mut columns = Vec::new();
         for user in 0..n_users {
-            columns
-                .extend((0..n_items as u32).filter(|item| item % 2 == user as u32 % 2 && (item + user as u32) % 3 > 0));
+            columns.extend(
+                (0..n_items as u32)
+                    .filter(|item| item % 2 == user as u32 % 2 && !(item + user as u32).is_multiple_of(3)),
+            );
             offsets.push(columns.len());
         }
         let data = Csr::new(offsets, columns.clone(), vec![1.0; columns.len()], n_items).unwrap();

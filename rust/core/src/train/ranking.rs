@@ -328,7 +328,14 @@ impl Ranking {
         for (at, &item) in b.negatives.iter().enumerate() {
             axpy(level, 1.0, &b.dq[at * d..][..d], &mut b.dx[item as usize * d..][..d]);
         }
-        // 5. From unit vectors to vectors, and through the graph to the bare ones.
+        self.bare_gradient(context);
+        loss
+    }
+
+    /// 5. From unit vectors (∂loss/∂q̂ in `dx`) to vectors, and through the graph to the bare ones (into `dx`).
+    fn bare_gradient(&mut self, context: &Context) {
+        let (d, level) = (self.options.factors, context.level);
+        let b = &mut self.buffers;
         let (v, inverse_norms) = (&b.v, &b.inverse_norms);
         context.install(|| {
             b.dv.par_chunks_mut(d).zip(b.dx.par_chunks(d)).enumerate().with_min_len(ITEMS_PER_TASK).for_each(
@@ -341,8 +348,7 @@ impl Ranking {
                 },
             );
         });
-        attention.items_backward(context, d, &mut b.users, &b.dv, &mut b.dx);
-        loss
+        self.attention.items_backward(context, d, &mut b.users, &b.dv, &mut b.dx);
     }
 
     /// The mean loss of held-out pairs (users × items), each user's history being that of training. Users without a
@@ -443,7 +449,7 @@ impl Ranking {
                 .zip(self.second.par_chunks_mut(NUMBERS_PER_TASK))
                 .zip(self.buffers.dx.par_chunks(NUMBERS_PER_TASK))
                 .for_each(|(((x, first), second), gradient)| {
-                    vector::adam(context.level, step, gradient, x, first, second)
+                    vector::adam(context.level, step, gradient, x, first, second);
                 });
         });
     }
