@@ -58,7 +58,11 @@ where
                 match receiver.recv_timeout(SIGNAL_INTERVAL) {
                     Ok(outcome) => return outcome,
                     Err(mpsc::RecvTimeoutError::Timeout) if signal.is_none() => {
-                        if let Err(raised) = Python::attach(Python::check_signals) {
+                        #[allow(
+                            clippy::redundant_closure_for_method_calls,
+                            reason = "the method's lifetime is too narrow"
+                        )]
+                        if let Err(raised) = Python::attach(|py| py.check_signals()) {
                             context.cancel.cancel();
                             signal = Some(raised);
                         }
