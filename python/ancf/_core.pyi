@@ -6,8 +6,10 @@ import numpy.typing as npt
 
 _Csr = tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.float32]]
 
+__all__: list[str]
 __version__: str
 
+@final
 class TableScanner:
     def __new__(cls, delimiter: int, n_fields: int, wanted: list[tuple[int, str]]) -> TableScanner: ...
     @property
@@ -128,6 +130,7 @@ class Ranker:
     @property
     def factors(self) -> int: ...
 
+@final
 class RankingTrainer:
     def __new__(
         cls,
