@@ -6,7 +6,25 @@ import numpy.typing as npt
 
 _Csr = tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.float32]]
 
-__all__: list[str]
+__all__ = [
+    "Ranker",
+    "RankingTrainer",
+    "TableScanner",
+    "__version__",
+    "canonical_events",
+    "item_neighbours",
+    "item_priors",
+    "load_model",
+    "ranking_metrics",
+    "resolve_num_threads",
+    "ridge_neighbours",
+    "save_model",
+    "score_scales",
+    "serving_vectors",
+    "simd_levels",
+    "user_vectors",
+]
+
 __version__: str
 
 @final
