@@ -104,9 +104,15 @@ class Ranker:
         neighbours: _Csr | None = None,
         head: str = "inner",
         sharpness: npt.NDArray[np.float32] | None = None,
+        item_bias: npt.NDArray[np.float32] | None = None,
+        link: str = "identity",
     ) -> Ranker: ...
     def set_users(
-        self, user_vectors: npt.NDArray[np.float32], history: _Csr | None = None, seen: _Sets | None = None
+        self,
+        user_vectors: npt.NDArray[np.float32],
+        history: _Csr | None = None,
+        seen: _Sets | None = None,
+        shift: npt.NDArray[np.float32] | None = None,
     ) -> None: ...
     def top_n(
         self,
@@ -133,12 +139,18 @@ class Ranker:
         allow: npt.NDArray[np.uint8] | None = None,
         allow_each: _Sets | None = None,
         deny: npt.NDArray[np.int64] | None = None,
+        shift: npt.NDArray[np.float32] | None = None,
         num_threads: int | None = None,
         plan: str | None = None,
     ) -> _Lists: ...
     def scores(self, users: npt.NDArray[np.int64], items: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]: ...
     def scores_for(
-        self, vectors: npt.NDArray[np.float32], history: _Csr | None, items: npt.NDArray[np.int64]
+        self,
+        vectors: npt.NDArray[np.float32],
+        history: _Csr | None,
+        items: npt.NDArray[np.int64],
+        *,
+        shift: npt.NDArray[np.float32] | None = None,
     ) -> npt.NDArray[np.float32]: ...
     def plan(self, n: int) -> dict[str, Any]: ...
     @property

@@ -48,8 +48,14 @@ def export(model: "Recommender", path: Path, format: str | None = None, *, dense
     kind = format or "npy"
     if kind not in _FORMATS:
         raise InvalidParameterError(f"format is {format!r}; it must be one of {', '.join(_FORMATS)}.")
-    more = "a sparse item-item part" if model._neighbours is not None else f"the head {model._head!r}"
-    if not dense_only and (model._neighbours is not None or model._head != "inner"):
+    parts = {
+        "a sparse item-item part": model._neighbours is not None,
+        f"the head {model._head!r}": model._head != "inner",
+        "a shift of each user": model._user_shift is not None,
+        f"the link {model._link!r}": model._link != "identity",
+    }
+    more = " and ".join(part for part, there in parts.items() if there)
+    if more and not dense_only:
         raise InvalidParameterError(
             f"the score of this {type(model).__name__} has {more} besides the inner product of its vectors. "
             "Save the model whole with save(path), or export the vectors alone with dense_only=True."

@@ -255,7 +255,8 @@ class Explanation:
     """Why an item stands where it stands: what each purchase of the history adds to the score.
 
     The contributions of ``reasons`` and of ``base`` (what does not come from the history, such as the item's general
-    popularity) add up to ``score``, which is the score that ``recommend`` and ``predict`` give.
+    popularity) add up to ``score``, which is the score that ``recommend`` and ``predict`` give; where the model has a
+    sigmoid as its last step (``link``), they add up to what goes into it.
 
     Attributes
     ----------
@@ -264,6 +265,7 @@ class Explanation:
     score : float
     reasons : list of ``Reason(item_id, name, contribution)``, the largest contribution first
     base : dict, text → contribution
+    link : "identity" or "sigmoid"
     """
 
     def __init__(
@@ -274,14 +276,16 @@ class Explanation:
         reasons: list[Reason],
         base: Mapping[str, float],
         name: str | None = None,
+        link: str = "identity",
     ) -> None:
         self.user_id, self.item_id, self.name, self.score = user_id, item_id, name, score
+        self.link = link
         self.reasons = sorted(reasons, key=lambda reason: -reason.contribution)
         self.base = dict(base)
 
     @property
     def total(self) -> float:
-        """The contributions added up (float64); equal to ``score`` but for the rounding of float32."""
+        """The contributions added up (float64); equal to ``score`` before its ``link`` but for rounding."""
         return float(np.sum([each.contribution for each in self.reasons]) + np.sum(list(self.base.values())))
 
     def __iter__(self) -> Iterator[Reason]:
@@ -297,7 +301,8 @@ class Explanation:
         rows = [(each.item_id, each.name, each.contribution) for each in self.reasons]
         rows += [(None, label, value) for label, value in self.base.items()]
         frame = pd.DataFrame(rows, columns=["item_id", "name", "contribution"])
-        frame["share"] = frame["contribution"] / self.score if self.score else 0.0
+        whole = self.score if self.link == "identity" else self.total
+        frame["share"] = frame["contribution"] / whole if whole else 0.0
         return frame
 
     def __repr__(self) -> str:

@@ -30,17 +30,22 @@ def explain(model: "Recommender", user: Any, item: Any, history: Any) -> Explana
             raise model._unknown_users(asked, 1, scoring=True)
         row = int(positions[0])
         score = float(ranker.scores(positions, np.array([target]))[0])
+        shift = None if model._user_shift is None else float(model._user_shift[row])
         vector, weighted = model._user_vectors[row], row_of(model._history, row)
         bare = model._history_of(row)
     else:
         row = -1
         bare = model._histories([history], None, None, "raise")
         vectors, weighted_rows = model._fold_in(bare)
-        score = float(ranker.scores_for(vectors, weighted_rows, np.array([target]))[0])
+        shifts = model._fold_in_shift(bare)
+        shift = None if shifts is None else float(shifts[0])
+        score = float(ranker.scores_for(vectors, weighted_rows, np.array([target]), shift=shifts)[0])
         vector, weighted = vectors[0], row_of(weighted_rows, 0)
     added = np.zeros(len(model.item_ids_)) if weighted is not None or bare is not None else np.empty(0)
     dense = model._dense_contributions(bare, None if row < 0 else row, target)
     base = model._base_contributions(vector, target) if dense is None else {}
+    if shift is not None:
+        base = {**base, "the user's shift": shift}
     spoken = np.zeros(0, np.int32)
     if dense is not None:
         added[bare.items] += dense
@@ -56,7 +61,7 @@ def explain(model: "Recommender", user: Any, item: Any, history: Any) -> Explana
         for raw, at in zip(model.item_ids_.values[spoken].tolist(), spoken.tolist(), strict=True)
     ]
     name = None if names is None else names[target]
-    return Explanation(user, item, score, reasons, base, name)
+    return Explanation(user, item, score, reasons, base, name, model._link)
 
 
 def _neighbour_values(neighbours: "Rows", sources: NDArray[np.int32], target: int) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
 """A served model as plain arrays and a small dictionary, and back: what every model file holds.
 
-Arrays: ``item_vectors``, ``user_vectors``, ``seen.*``, ``history.*``, ``neighbours.*``, ``sharpness``, the ids
-under ``user_ids.*`` and ``item_ids.*``, the names as offsets into UTF-8 bytes.
+Arrays: ``item_vectors``, ``user_vectors``, ``seen.*``, ``history.*``, ``neighbours.*``, ``sharpness``,
+``item_bias``, ``user_shift``, the ids under ``user_ids.*`` and ``item_ids.*``, the names as offsets into UTF-8 bytes.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -26,14 +26,19 @@ def served_state(model: "Recommender") -> tuple[Arrays, dict[str, Any]]:
         "seen.indptr": model._seen[0],
         "seen.items": model._seen[1],
     }
-    meta: dict[str, Any] = {"head": model._head}
+    meta: dict[str, Any] = {"head": model._head, "link": model._link}
     for side, ids in (("user_ids", model.user_ids_), ("item_ids", model.item_ids_)):
         parts, meta[side] = ids.state()
         arrays.update({f"{side}.{name}": part for name, part in parts.items()})
     if model.item_names_ is not None:
         arrays["item_names.offsets"], arrays["item_names.bytes"] = _packed(model.item_names_)
-    if model._sharpness is not None:
-        arrays["sharpness"] = model._sharpness
+    for name, part in (
+        ("sharpness", model._sharpness),
+        ("item_bias", model._item_bias),
+        ("user_shift", model._user_shift),
+    ):
+        if part is not None:
+            arrays[name] = part
     if model._neighbours is not None:
         arrays["neighbours.indptr"], arrays["neighbours.items"], arrays["neighbours.values"] = model._neighbours
     if model._history is not None:
@@ -96,6 +101,9 @@ def restore(model: "Recommender", arrays: Arrays, meta: dict[str, Any]) -> None:
             history=history,
             head=str(meta["head"]),
             sharpness=arrays.get("sharpness"),
+            item_bias=arrays.get("item_bias"),
+            user_shift=arrays.get("user_shift"),
+            link=str(meta.get("link", "identity")),
         )
     except ModelFileError:
         raise

@@ -76,6 +76,9 @@ class Recommender(Options, ABC):
     _history: Rows | None
     _head: str
     _sharpness: NDArray[np.float32] | None
+    _item_bias: NDArray[np.float32] | None
+    _user_shift: NDArray[np.float32] | None
+    _link: str
     _popular_ranker: "_native.Ranker | None"
     _similar_rankers: "dict[str, tuple[_native.Ranker, NDArray[np.float32]]]"
     num_threads: int | None = None
@@ -98,16 +101,23 @@ class Recommender(Options, ABC):
         """User vectors (m, d) for bare histories, and the weighted history that the sparse part of the score reads."""
         raise NotImplementedError
 
+    def _fold_in_shift(self, histories: Histories) -> NDArray[np.float32] | None:
+        """What is added to the scores of bare histories that come out (m,), for models that have such numbers."""
+        return None
+
     def _base_contributions(self, vector: NDArray[np.float32], item: int) -> dict[str, float]:
         """What in the score of the dense part does not come from single items of the history."""
         if not self._item_vectors.shape[1]:
-            return {}
+            return {} if self._item_bias is None else {"the item's bias": float(self._item_bias[item])}
         parts = vector.astype(np.float64) * self._item_vectors[item]
         if self._head == "factor_attention" and self._sharpness is not None:
             logits = self._sharpness * parts
             attention = np.exp(logits - logits.max())
             parts = parts * (attention / attention.sum())
-        return {"the user's factors": float(parts.sum())}
+        base = {"the user's factors": float(parts.sum())}
+        if self._item_bias is not None:
+            base["the item's bias"] = float(self._item_bias[item])
+        return base
 
     def _dense_contributions(self, histories: Histories, user: int | None, item: int) -> NDArray[np.float64] | None:
         """What each item of one history adds to the dense part; None where it cannot be told (then see above)."""
@@ -142,14 +152,20 @@ class Recommender(Options, ABC):
         history: Rows | None = None,
         head: str = "inner",
         sharpness: NDArray[np.float32] | None = None,
+        item_bias: NDArray[np.float32] | None = None,
+        user_shift: NDArray[np.float32] | None = None,
+        link: str = "identity",
     ) -> None:
         """Make this the model that answers; everything is built before anything is replaced."""
-        ranker = _native.Ranker(item_vectors, neighbours=neighbours, head=head, sharpness=sharpness)
-        ranker.set_users(user_vectors, history, seen)
+        ranker = _native.Ranker(
+            item_vectors, neighbours=neighbours, head=head, sharpness=sharpness, item_bias=item_bias, link=link
+        )
+        ranker.set_users(user_vectors, history, seen, user_shift)
         self.user_ids_, self.item_ids_, self.item_names_ = user_ids, item_ids, item_names
         self._item_vectors, self._user_vectors = item_vectors, user_vectors
         self._neighbours, self._history, self._seen = neighbours, history, seen
-        self._head, self._sharpness = head, sharpness
+        self._head, self._sharpness, self._item_bias = head, sharpness, item_bias
+        self._user_shift, self._link = user_shift, link
         self._popular_ranker = None
         self._similar_rankers = {}
         self._ranker = ranker
@@ -305,6 +321,7 @@ class Recommender(Options, ABC):
             weighted,
             (histories.indptr, histories.items) if filter_already_liked_items else None,
             N,
+            shift=self._fold_in_shift(histories),
             num_threads=self.num_threads,
             **filters.keywords(),
         )
@@ -321,7 +338,8 @@ class Recommender(Options, ABC):
         """One plain list of known items, without the detours of the general case."""
         vectors, weighted = self._fold_in(history)
         exclude = (history.indptr, history.items) if filter_seen else None
-        top = self._fitted().top_n_for(vectors, weighted, exclude, N, num_threads=self.num_threads)
+        shift = self._fold_in_shift(history)
+        top = self._fitted().top_n_for(vectors, weighted, exclude, N, shift=shift, num_threads=self.num_threads)
         return self._answer(_FIRST, top, "history", True)
 
     def recommend_all(

@@ -1,6 +1,6 @@
 //! `_core.Ranker`: the one scorer of a model.
 
-use ancf_core::rank::{self, Filters, Head, People, Plan, Sets};
+use ancf_core::rank::{self, Filters, Head, Link, People, Plan, Sets};
 use ancf_core::runtime::simd::Level;
 use ancf_core::{Error, Result};
 use numpy::{
@@ -27,7 +27,8 @@ const SMALL: usize = 4_000_000;
 /// Scores and exact top-N over item vectors (n_items, d), float32; see `ancf.models.base`.
 ///
 /// `neighbours`: (indptr, items, values), row j what history item j adds to others. `head`: "inner" or
-/// "factor_attention", the latter with `sharpness` (d,).
+/// "factor_attention", the latter with `sharpness` (d,) and, if wanted, `item_bias` (n_items,). `link`: "identity" or
+/// "sigmoid", the last step of every score that comes out; with the users' `shift` it is applied after the order is settled.
 #[pyclass(module = "ancf._core")]
 pub struct Ranker {
     ranker: rank::Ranker,
@@ -37,23 +38,33 @@ pub struct Ranker {
 #[pymethods]
 impl Ranker {
     #[new]
-    #[pyo3(signature = (item_vectors, *, neighbours=None, head="inner", sharpness=None))]
+    #[pyo3(signature = (item_vectors, *, neighbours=None, head="inner", sharpness=None, item_bias=None, link="identity"))]
     fn new(
         py: Python<'_>,
         item_vectors: PyReadonlyArray2<'_, f32>,
         neighbours: Option<CsrArrays<'_>>,
         head: &str,
         sharpness: Option<PyReadonlyArray1<'_, f32>>,
+        item_bias: Option<PyReadonlyArray1<'_, f32>>,
+        link: &str,
     ) -> PyResult<Self> {
         let build = || -> PyResult<Result<Self>> {
             let (n_items, d) = (item_vectors.shape()[0], item_vectors.shape()[1]);
             let neighbours = neighbours.map(|rows| to_csr(py, &rows, n_items)).transpose()?;
-            let head = match (head, sharpness) {
-                ("inner", None) => Head::Inner,
-                ("factor_attention", Some(sharpness)) => Head::FactorAttention(sharpness.as_slice()?.to_vec()),
-                ("inner" | "factor_attention", _) => {
+            let bias = item_bias.map(|bias| bias.as_slice().map(<[f32]>::to_vec)).transpose()?;
+            if bias.as_ref().is_some_and(Vec::is_empty) && n_items > 0 {
+                return Ok(Err(Error::InvalidData(format!("item_bias is empty; there are {n_items} items."))));
+            }
+            let head = match (head, sharpness, bias) {
+                ("inner", None, None) => Head::Inner,
+                ("factor_attention", Some(sharpness), bias) => {
+                    Head::FactorAttention { sharpness: sharpness.as_slice()?.to_vec(), bias: bias.unwrap_or_default() }
+                }
+                ("inner" | "factor_attention", ..) => {
                     return Ok(Err(Error::InvalidParameter(
-                        "sharpness belongs to head=\"factor_attention\", and to it alone.".into(),
+                        "sharpness belongs to head=\"factor_attention\", and to it alone; item_bias may go with it. \
+                         A bias of an inner product is one more factor."
+                            .into(),
                     )));
                 }
                 _ => {
@@ -62,24 +73,35 @@ impl Ranker {
                     ))));
                 }
             };
+            let link = match link {
+                "identity" => Link::Identity,
+                "sigmoid" => Link::Sigmoid,
+                _ => {
+                    return Ok(Err(Error::InvalidParameter(format!(
+                        "link is {link:?}; it must be \"identity\" or \"sigmoid\"."
+                    ))));
+                }
+            };
             let vectors = values(&item_vectors, "item vectors");
             Ok(Level::detect().and_then(|level| {
-                Ok(Self { ranker: rank::Ranker::new(vectors?, n_items, d, neighbours, head)?, level })
+                Ok(Self { ranker: rank::Ranker::new(vectors?, n_items, d, neighbours, head)?.with_link(link), level })
             }))
         };
         build()?.map_err(|e| to_python(py, &e))
     }
 
-    /// Serves users with these vectors (n_users, d), weighted histories for the sparse part, and what each has seen.
-    #[pyo3(signature = (user_vectors, history=None, seen=None))]
+    /// Serves users with these vectors (n_users, d), weighted histories for the sparse part, what each has seen, and
+    /// what is added to the scores of each that come out (n_users,).
+    #[pyo3(signature = (user_vectors, history=None, seen=None, shift=None))]
     fn set_users(
         &mut self,
         py: Python<'_>,
         user_vectors: PyReadonlyArray2<'_, f32>,
         history: Option<CsrArrays<'_>>,
         seen: Option<SetArrays<'_>>,
+        shift: Option<PyReadonlyArray1<'_, f32>>,
     ) -> PyResult<()> {
-        let people = self.people(py, &user_vectors, history, seen)?;
+        let people = self.people(py, &user_vectors, history, seen, shift)?;
         self.ranker.set_users(people);
         Ok(())
     }
@@ -111,15 +133,15 @@ impl Ranker {
     /// The n best items of one user, on this thread: (items (c,), scores (c,)).
     fn top_n_one<'py>(&self, py: Python<'py>, user: usize, n: usize, filter_seen: bool) -> PyResult<ListResult<'py>> {
         self.ranker
-            .top_n_one(user, n, filter_seen, self.level, |keys| {
+            .top_n_one(user, n, filter_seen, self.level, |keys, shown| {
                 let items = PyArray1::from_iter(py, keys.iter().map(|&key| rank::position_of(key) as i32));
-                (items, PyArray1::from_iter(py, keys.iter().map(|&key| rank::score_of(key))))
+                (items, PyArray1::from_iter(py, keys.iter().map(|&key| shown.score(key))))
             })
             .map_err(|e| to_python(py, &e))
     }
 
     /// As `top_n`, for people outside the training table: vectors (m, d), histories, and what each list leaves out.
-    #[pyo3(signature = (vectors, history, exclude, n, *, allow=None, allow_each=None, deny=None, num_threads=None, plan=None))]
+    #[pyo3(signature = (vectors, history, exclude, n, *, allow=None, allow_each=None, deny=None, shift=None, num_threads=None, plan=None))]
     fn top_n_for<'py>(
         &self,
         py: Python<'py>,
@@ -130,12 +152,13 @@ impl Ranker {
         allow: Option<PyReadonlyArray1<'py, u8>>,
         allow_each: Option<SetArrays<'py>>,
         deny: Option<PyReadonlyArray1<'py, i64>>,
+        shift: Option<PyReadonlyArray1<'py, f32>>,
         num_threads: Option<usize>,
         plan: Option<&str>,
     ) -> PyResult<ListsResult<'py>> {
         let plan = to_plan(py, plan)?;
         let filters = self.filters(py, allow, allow_each, deny)?;
-        let people = self.people(py, &vectors, history, exclude)?;
+        let people = self.people(py, &vectors, history, exclude, shift)?;
         let size = self.size(vectors.shape()[0]);
         let lists = enter(py, size, num_threads, |context| self.ranker.top_n_for(&people, n, &filters, plan, context))?;
         to_arrays(py, lists)
@@ -154,15 +177,17 @@ impl Ranker {
         Ok(enter(py, size, None, |context| self.ranker.scores(&users, &items, context))?.into_pyarray(py))
     }
 
-    /// Scores of items for one person outside the training table: `vectors` (1, d), its history; (k,).
+    /// Scores of items for one person outside the training table: `vectors` (1, d), its history, its shift (1,); (k,).
+    #[pyo3(signature = (vectors, history, items, *, shift=None))]
     fn scores_for<'py>(
         &self,
         py: Python<'py>,
         vectors: PyReadonlyArray2<'py, f32>,
         history: Option<CsrArrays<'py>>,
         items: PyReadonlyArray1<'py, i64>,
+        shift: Option<PyReadonlyArray1<'py, f32>>,
     ) -> PyResult<Bound<'py, PyArray1<f32>>> {
-        let people = self.people(py, &vectors, history, None)?;
+        let people = self.people(py, &vectors, history, None, shift)?;
         let items = positions(py, &items, self.ranker.n_items(), "item")?;
         Ok(enter(py, Size::Small, None, |context| self.ranker.scores_for(&people, &items, context))?.into_pyarray(py))
     }
@@ -208,13 +233,21 @@ impl Ranker {
         vectors: &PyReadonlyArray2<'_, f32>,
         history: Option<CsrArrays<'_>>,
         seen: Option<SetArrays<'_>>,
+        shift: Option<PyReadonlyArray1<'_, f32>>,
     ) -> PyResult<People> {
         let n_items = self.ranker.n_items();
         let (n, d) = (vectors.shape()[0], vectors.shape()[1]);
         let history = history.map(|rows| to_csr(py, &rows, n_items)).transpose()?;
         let seen = seen.map(|rows| sets(py, &rows, n_items)).transpose()?;
+        let shift = shift.map(|shift| shift.as_slice().map(<[f32]>::to_vec)).transpose()?;
         let checked = if d == self.ranker.factors() {
-            values(vectors, "user vectors").and_then(|vectors| self.ranker.people(vectors, n, history, seen))
+            values(vectors, "user vectors").and_then(|vectors| {
+                let people = self.ranker.people(vectors, n, history, seen)?;
+                match shift {
+                    Some(shift) => people.with_shift(shift),
+                    None => Ok(people),
+                }
+            })
         } else {
             let factors = self.ranker.factors();
             Err(Error::InvalidData(format!("user vectors have {d} factors; the items have {factors}.")))

@@ -44,6 +44,8 @@ pub struct Asked<'a> {
     pub history: Option<&'a Csr>,
     /// What is left out of each user's list.
     pub seen: Option<&'a Sets>,
+    /// What is added to the scores of each user that come out.
+    pub shift: Option<&'a [f32]>,
     /// The largest magnitude of each factor over the vectors.
     pub largest: &'a [f32],
 }
@@ -65,6 +67,11 @@ impl<'a> Asked<'a> {
             let user = self.user(row);
             (history.row(user), history.row_values(user))
         })
+    }
+
+    /// What is added to the scores of a row that come out.
+    pub fn shift(&self, row: usize) -> f32 {
+        self.shift.map_or(0.0, |shift| shift[self.user(row)])
     }
 
     /// Items that the list of a row leaves out, ascending.

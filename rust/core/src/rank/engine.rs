@@ -35,6 +35,8 @@ const PASS_BYTES: usize = 768 << 10;
 pub struct Catalogue<'a> {
     /// Row-major vectors.
     pub rows: &'a [f32],
+    /// The bias of each row, where the head has any.
+    pub biases: &'a [f32],
     /// The position of each row; `None`: row r is item r.
     pub positions: Option<&'a [u32]>,
     /// The compact table over the same rows.
@@ -205,6 +207,7 @@ impl Job<'_> {
         let pass = (PASS_BYTES / (4 * d)).next_multiple_of(12);
         let left_out = &work.left_out;
         for (part, rows) in self.catalogue.rows.chunks(pass * d).enumerate() {
+            let biases = self.catalogue.biases.get(part * pass..).unwrap_or_default();
             for (pack, slots) in work.packs.chunks_exact(d * LANES).zip(work.slots[..count].chunks_mut(LANES)) {
                 context.cancel.check()?;
                 let mut thresholds = [f32::INFINITY; LANES];
@@ -216,8 +219,8 @@ impl Job<'_> {
                 };
                 match self.ranker.head() {
                     Head::Inner => tiles::inner(context.level, pack, rows, d, &mut thresholds, reach),
-                    Head::FactorAttention(sharpness) => {
-                        tiles::attention(context.level, pack, sharpness, rows, &mut thresholds, reach);
+                    Head::FactorAttention { sharpness, .. } => {
+                        tiles::attention(context.level, pack, sharpness, rows, biases, &mut thresholds, reach);
                     }
                 }
             }

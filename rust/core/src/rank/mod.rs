@@ -1,9 +1,10 @@
 //! Who gets what: exact top-N under one total order, with filters.
 //!
 //! ```text
-//! dense(u, i)  = fma chain over k = 0..d of p_uk q_ik, started at 0         (or factor attention over the same products)
+//! dense(u, i)  = fma chain over k = 0..d of p_uk q_ik, started at 0         (or factor attention over the same products, plus a bias of i)
 //! sparse(u, i) = fma chain over the history items j of u, ascending, of w_uj c_ji, started at 0
 //! score(u, i)  = dense + sparse
+//! shown(u, i)  = link(score + shift_u)
 //! ```
 //!
 //! Order: score descending, then position ascending; −0 counts as 0, and a score that left the numbers (∞ − ∞) as −∞.
@@ -16,6 +17,7 @@ mod index;
 mod key;
 mod ranker;
 mod sets;
+mod shown;
 mod single;
 mod sparse;
 #[cfg(test)]
@@ -25,3 +27,4 @@ pub use asked::{Filters, Lists};
 pub use key::{position_of, score_of};
 pub use ranker::{Head, People, Plan, Ranker};
 pub use sets::Sets;
+pub use shown::{Link, Shown};

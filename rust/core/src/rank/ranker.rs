@@ -14,6 +14,7 @@ use super::engine::{self, Catalogue, Job, MOST_ROWS, Places, Worth};
 use super::index::Index;
 use super::key::{Best, key, position_of, score_of};
 use super::sets::Sets;
+use super::shown::{Link, Shown};
 use super::single;
 use super::sparse::Touched;
 
@@ -22,8 +23,13 @@ use super::sparse::Touched;
 pub enum Head {
     /// Σ_k `p_k` `q_k`.
     Inner,
-    /// Σ_k `α_k` `p_k` `q_k` with α = softmax(sharpness · p · q); one sharpness for each factor.
-    FactorAttention(Vec<f32>),
+    /// Σ_k `α_k` `p_k` `q_k` with α = softmax(sharpness · p · q), and the item's bias.
+    FactorAttention {
+        /// One for each factor.
+        sharpness: Vec<f32>,
+        /// One for each item, or none at all.
+        bias: Vec<f32>,
+    },
 }
 
 /// Which way to the lists; all give the same.
@@ -51,6 +57,7 @@ pub struct People {
     n: usize,
     history: Option<Csr>,
     seen: Option<Sets>,
+    shift: Option<Vec<f32>>,
     largest: Vec<f32>,
 }
 
@@ -61,9 +68,19 @@ pub struct Ranker {
     d: usize,
     neighbours: Option<Csr>,
     head: Head,
+    link: Link,
     people: People,
     largest: Vec<f32>,
     index: OnceLock<Index>,
+}
+
+impl People {
+    /// The same people, with a number for each that is added to the scores that come out.
+    pub fn with_shift(mut self, shift: Vec<f32>) -> Result<Self> {
+        check_table(&shift, self.n, 1, "shifts of users")?;
+        self.shift = Some(shift);
+        Ok(self)
+    }
 }
 
 impl Ranker {
@@ -80,15 +97,29 @@ impl Ranker {
             let (rows, columns) = (neighbours.n_rows(), neighbours.n_columns());
             return bad(format!("neighbours are {rows} × {columns}; there are {n_items} items."));
         }
-        if let Head::FactorAttention(sharpness) = &head {
+        if let Head::FactorAttention { sharpness, bias } = &head {
             if sharpness.len() != d {
                 return bad(format!("{} numbers of sharpness for {d} factors; give one for each.", sharpness.len()));
             }
             check_finite(sharpness, 1, "sharpness")?;
+            if !bias.is_empty() {
+                check_table(bias, n_items, 1, "item biases")?;
+            }
         }
         let largest = largest(&vectors, d);
-        let people = People { vectors: Vec::new(), n: 0, history: None, seen: None, largest: vec![0.0; d] };
-        Ok(Self { vectors, n_items, d, neighbours, head, people, largest, index: OnceLock::new() })
+        let people =
+            People { vectors: Vec::new(), n: 0, history: None, seen: None, shift: None, largest: vec![0.0; d] };
+        Ok(Self {
+            vectors,
+            n_items,
+            d,
+            neighbours,
+            head,
+            link: Link::Identity,
+            people,
+            largest,
+            index: OnceLock::new(),
+        })
     }
 
     /// Checks users that fit these items: `vectors` (n × d), and rows of `history` and `seen` for each.
@@ -110,7 +141,14 @@ impl Ranker {
             return bad(format!("{} rows of seen items for {n} users; give one for each.", seen.n_rows()));
         }
         let largest = largest(&vectors, self.d);
-        Ok(People { vectors, n, history, seen, largest })
+        Ok(People { vectors, n, history, seen, shift: None, largest })
+    }
+
+    /// The same scorer with this last step.
+    #[must_use]
+    pub fn with_link(mut self, link: Link) -> Self {
+        self.link = link;
+        self
     }
 
     /// Serves these users from now on.
@@ -160,14 +198,14 @@ impl Ranker {
         self.lists(self.asked(people, None, true), n, filters, plan, context)
     }
 
-    /// The list of one user on this thread; `take` gets its keys, best first.
+    /// The list of one user on this thread; `take` gets its keys, best first, and how their scores come out.
     pub fn top_n_one<T>(
         &self,
         user: usize,
         n: usize,
         filter_seen: bool,
         level: Level,
-        take: impl FnOnce(&[u64]) -> T,
+        take: impl FnOnce(&[u64], Shown) -> T,
     ) -> Result<T> {
         check_n(n)?;
         if user >= self.people.n {
@@ -175,12 +213,14 @@ impl Ranker {
         }
         let users = [user as u32];
         let asked = self.asked(&self.people, Some(&users), filter_seen);
+        let shown = self.shown(&asked, 0, level);
+        let take = |keys: &[u64]| take(keys, shown);
         let n = n.min(self.n_items);
         if n == 0 {
             return Ok(take(&[]));
         }
         let prunes = n * 4 <= self.n_items && self.prunes(Plan::Auto, &asked);
-        if prunes || self.d == 0 {
+        if prunes || (self.d == 0 && self.biases().is_empty()) {
             let index = prunes.then(|| self.index(None));
             return Ok(single::list(self, index, &asked, 0, n, level, take));
         }
@@ -224,6 +264,7 @@ impl Ranker {
             n_rows: users.map_or(people.n, <[u32]>::len),
             history: people.history.as_ref(),
             seen: people.seen.as_ref().filter(|_| filter_seen),
+            shift: people.shift.as_deref(),
             largest: &people.largest,
         }
     }
@@ -246,7 +287,8 @@ impl Ranker {
                     }
                     let mut dense = [0f32];
                     self.dense(context.level, asked.vector(row), &items[row..=row], &mut dense);
-                    *score = score_of(key(dense[0] + touched.sum(items[row]), 0));
+                    let key = key(dense[0] + touched.sum(items[row]), 0);
+                    *score = self.shown(asked, row, context.level).score(key);
                 }
                 Ok(())
             })
@@ -276,12 +318,34 @@ impl Ranker {
         if width == 0 || asked.n_rows == 0 {
             return Ok(lists);
         }
-        if filters.allow_each.is_some() || self.may_overflow(&asked) {
+        if filters.allow_each.is_some() || self.may_overflow(&asked) || (self.d == 0 && !self.biases().is_empty()) {
             self.one_by_one(asked, &eligible, filters.allow_each.as_ref(), &mut lists, context)?;
         } else {
             self.together(asked, &eligible, plan, &mut lists, context)?;
         }
+        if self.link != Link::Identity || asked.shift.is_some() {
+            self.show(&asked, &mut lists, context);
+        }
         Ok(lists)
+    }
+
+    /// Turns the scores of ready lists into those that come out.
+    fn show(&self, asked: &Asked<'_>, lists: &mut Lists, context: &Context) {
+        let Lists { scores, counts, width, .. } = lists;
+        context.install(|| {
+            scores.par_chunks_mut(*width).zip(counts).enumerate().with_min_len(256).for_each(
+                |(row, (scores, count))| {
+                    let shown = self.shown(asked, row, context.level);
+                    for score in &mut scores[..*count as usize] {
+                        *score = shown.score(key(*score, 0));
+                    }
+                },
+            );
+        });
+    }
+
+    fn shown(&self, asked: &Asked<'_>, row: usize, level: Level) -> Shown {
+        Shown { shift: asked.shift(row), link: self.link, level }
     }
 
     /// Every list by itself, each item's chain by itself: for lists of allowed items, and where a chain may overflow.
@@ -329,6 +393,10 @@ impl Ranker {
             .flat_map(|&item| &self.vectors[item as usize * d..(item as usize + 1) * d])
             .copied()
             .collect();
+        let biases: Vec<f32> = match self.biases() {
+            [] => Vec::new(),
+            all => positions.iter().flatten().map(|&item| all[item as usize]).collect(),
+        };
         let count = positions.as_ref().map_or(self.n_items, Vec::len);
         let prunes = self.prunes(plan, &asked)
             && (plan == Plan::Pruned || (count >= LEAST_PRUNED && n * MOST_PRUNED_SHARE <= count))
@@ -343,6 +411,7 @@ impl Ranker {
             asked,
             catalogue: Catalogue {
                 rows: if positions.is_some() { &gathered } else { &self.vectors },
+                biases: if positions.is_some() { &biases } else { self.biases() },
                 positions: positions.as_deref(),
                 index,
             },
@@ -398,12 +467,13 @@ impl Ranker {
             let product = f64::from(asked.largest[k]) * f64::from(self.largest[k]);
             let sharpness = match &self.head {
                 Head::Inner => 1.0,
-                Head::FactorAttention(sharpness) => f64::from(sharpness[k]).abs().max(1.0),
+                Head::FactorAttention { sharpness, .. } => f64::from(sharpness[k]).abs().max(1.0),
             };
             sum += product;
             most = most.max(product * sharpness);
         }
-        sum.max(most) > f64::from(f32::MAX) / 4.0
+        let bias = self.biases().iter().fold(0f32, |most, bias| most.max(bias.abs()));
+        sum.max(most).max(f64::from(bias)) > f64::from(f32::MAX) / 4.0
     }
 
     /// Whether an item may be listed, by flags or by the rows of a gathered table.
@@ -411,6 +481,14 @@ impl Ranker {
         match positions {
             Some(positions) => positions.binary_search(&item).is_ok(),
             None => eligible.is_none_or(|eligible| eligible.has(item)),
+        }
+    }
+
+    /// The bias of each item; empty where the head has none.
+    pub(super) fn biases(&self) -> &[f32] {
+        match &self.head {
+            Head::FactorAttention { bias, .. } => bias,
+            Head::Inner => &[],
         }
     }
 
@@ -462,8 +540,13 @@ impl Ranker {
     pub(super) fn dense(&self, level: Level, vector: &[f32], items: &[u32], scores: &mut [f32]) {
         match &self.head {
             Head::Inner => chains::dots(level, vector, &self.vectors, items, scores),
-            Head::FactorAttention(sharpness) => {
+            Head::FactorAttention { sharpness, bias } => {
                 chains::attentions(level, vector, sharpness, &self.vectors, items, scores);
+                if !bias.is_empty() {
+                    for (score, &item) in scores.iter_mut().zip(items) {
+                        *score += bias[item as usize];
+                    }
+                }
             }
         }
     }

@@ -18,6 +18,8 @@ pub struct Case {
     pub history: Option<Csr>,
     pub seen: Option<Sets>,
     pub head: Head,
+    pub link: Link,
+    pub shift: Option<Vec<f32>>,
 }
 
 /// What the numbers of a case look like.
@@ -96,24 +98,46 @@ impl Case {
             history: hybrid.then(|| sparse(n_users, 12, 40)),
             seen: Some(Sets::new(offsets, columns, n_items).unwrap()),
             head: Head::Inner,
+            link: Link::Identity,
+            shift: None,
         }
     }
 
     pub fn with_attention(mut self) -> Self {
-        self.head = Head::FactorAttention(numbers(Kind::Normal, self.d, 1, Stream::new(5, 5)));
+        self.head =
+            Head::FactorAttention { sharpness: numbers(Kind::Normal, self.d, 1, Stream::new(5, 5)), bias: Vec::new() };
+        self
+    }
+
+    pub fn with_bias(mut self, kind: Kind) -> Self {
+        if let Head::FactorAttention { bias, .. } = &mut self.head {
+            *bias = numbers(kind, self.n_items, 1, Stream::new(5, 6));
+        }
+        self
+    }
+
+    pub fn with_link(mut self, kind: Kind) -> Self {
+        self.link = Link::Sigmoid;
+        self.shift = Some(numbers(kind, self.n_users, 1, Stream::new(5, 7)));
         self
     }
 
     pub fn ranker(&self) -> Ranker {
         let mut ranker =
-            Ranker::new(self.items.clone(), self.n_items, self.d, self.neighbours.clone(), self.head.clone()).unwrap();
+            Ranker::new(self.items.clone(), self.n_items, self.d, self.neighbours.clone(), self.head.clone())
+                .unwrap()
+                .with_link(self.link);
         let people = self.people(&ranker);
         ranker.set_users(people);
         ranker
     }
 
     pub fn people(&self, ranker: &Ranker) -> People {
-        ranker.people(self.users.clone(), self.n_users, self.history.clone(), self.seen.clone()).unwrap()
+        let people = ranker.people(self.users.clone(), self.n_users, self.history.clone(), self.seen.clone()).unwrap();
+        match &self.shift {
+            Some(shift) => people.with_shift(shift.clone()).unwrap(),
+            None => people,
+        }
     }
 
     pub fn score(&self, user: usize, item: usize) -> f32 {
@@ -121,8 +145,8 @@ impl Case {
         let q = &self.items[item * self.d..(item + 1) * self.d];
         let dense = match &self.head {
             Head::Inner => p.iter().zip(q).fold(0f32, |sum, (p, q)| p.mul_add(*q, sum)),
-            Head::FactorAttention(_) if self.d == 0 => 0.0,
-            Head::FactorAttention(sharpness) => {
+            Head::FactorAttention { bias, .. } if self.d == 0 => bias.get(item).map_or(0.0, |bias| 0.0 + bias),
+            Head::FactorAttention { sharpness, bias } => {
                 let products: Vec<f32> = p.iter().zip(q).map(|(p, q)| p * q).collect();
                 let logits: Vec<f32> = sharpness.iter().zip(&products).map(|(s, x)| s * x).collect();
                 let highest = logits.iter().fold(f32::NEG_INFINITY, |m, &l| if l > m { l } else { m });
@@ -132,7 +156,7 @@ impl Case {
                     lower += e;
                     upper = e.mul_add(*x, upper);
                 }
-                upper / lower
+                bias.get(item).map_or(upper / lower, |bias| upper / lower + bias)
             }
         };
         let mut sparse = 0f32;
@@ -144,6 +168,18 @@ impl Case {
             }
         }
         score_of(key(dense + sparse, 0))
+    }
+
+    /// The score that comes out for one inside.
+    pub fn shown(&self, user: usize, score: f32) -> f32 {
+        let shifted = self.shift.as_ref().map_or(score, |shift| score_of(key(score + shift[user], 0)));
+        match self.link {
+            Link::Identity => shifted,
+            Link::Sigmoid => {
+                let e = crate::runtime::simd::exp(Level::Scalar, -shifted.abs());
+                if shifted < 0.0 { e / (1.0 + e) } else { 1.0 / (1.0 + e) }
+            }
+        }
     }
 
     /// The specification: every eligible item scored, all sorted.
@@ -158,7 +194,7 @@ impl Case {
                 .collect();
             all.sort_unstable_by(|a, b| b.cmp(a));
             all.truncate(n);
-            all.into_iter().map(|k| (position_of(k), score_of(k).to_bits())).collect()
+            all.into_iter().map(|k| (position_of(k), self.shown(user, score_of(k)).to_bits())).collect()
         };
         users.iter().enumerate().map(list).collect()
     }
@@ -218,6 +254,10 @@ fn cases() -> Vec<Case> {
         cases.push(Case::new(kind, 20, 130, 9, false, 3).with_attention());
         cases.push(Case::new(kind, 20, 130, 16, true, 4).with_attention());
         cases.push(Case::new(kind, 3, 20, 0, true, 4).with_attention());
+        cases.push(Case::new(kind, 40, 130, 9, false, 5).with_attention().with_bias(kind).with_link(kind));
+        cases.push(Case::new(kind, 20, 130, 16, true, 6).with_attention().with_bias(Kind::Normal));
+        cases.push(Case::new(kind, 3, 20, 0, true, 4).with_attention().with_bias(Kind::Normal).with_link(kind));
+        cases.push(Case::new(kind, 20, 700, 17, true, 7).with_link(kind));
     }
     cases
 }
@@ -246,8 +286,8 @@ fn lists_are_those_of_the_naive_sort_on_every_level_and_thread_count() {
             for (row, &user) in some.iter().enumerate().take(3) {
                 for context in &contexts {
                     let one: Vec<_> = ranker
-                        .top_n_one(user as usize, n, true, context.level, |keys| {
-                            keys.iter().map(|&k| (position_of(k), score_of(k).to_bits())).collect()
+                        .top_n_one(user as usize, n, true, context.level, |keys, shown| {
+                            keys.iter().map(|&k| (position_of(k), shown.score(k).to_bits())).collect()
                         })
                         .unwrap();
                     assert_eq!(one, wanted[row], "case {number}, n {n}, user {user}, {}", context.level.name());
@@ -272,7 +312,8 @@ fn people_outside_the_table_get_the_same_lists_and_scores() {
         let items: Vec<u32> = (0..200).map(|at| at * 7 % case.n_items as u32).collect();
         let scores = ranker.scores(&users, &items, &context).unwrap();
         for ((&user, &item), score) in users.iter().zip(&items).zip(scores) {
-            assert_eq!(score.to_bits(), case.score(user as usize, item as usize).to_bits());
+            let wanted = case.shown(user as usize, case.score(user as usize, item as usize));
+            assert_eq!(score.to_bits(), wanted.to_bits());
         }
     }
 }
@@ -284,18 +325,22 @@ fn what_cannot_be_served_is_refused() {
     assert!(new(vec![1.0, f32::NAN], 2, 1).is_err());
     assert!(new(vec![1.0, f32::INFINITY], 1, 2).is_err());
     assert!(new(vec![1.0], 2, 1).is_err());
-    assert!(Ranker::new(vec![1.0], 1, 1, None, Head::FactorAttention(vec![])).is_err());
+    assert!(Ranker::new(vec![1.0], 1, 1, None, Head::FactorAttention { sharpness: vec![], bias: vec![] }).is_err());
+    let short = Head::FactorAttention { sharpness: vec![1.0], bias: vec![1.0] };
+    assert!(Ranker::new(vec![1.0, 2.0], 2, 1, None, short).is_err());
     assert!(Ranker::new(vec![1.0], 1, 1, Some(Csr::empty(2, 1)), Head::Inner).is_err());
     let mut ranker = new(vec![1.0, 2.0], 2, 1).unwrap();
     assert!(ranker.people(vec![f32::NAN], 1, None, None).is_err());
     assert!(ranker.people(vec![1.0], 1, Some(Csr::empty(2, 2)), None).is_err());
     assert!(ranker.people(vec![1.0], 1, None, Some(Sets::new(vec![0], vec![], 2).unwrap())).is_err());
     let people = ranker.people(vec![1.0], 1, None, None).unwrap();
+    assert!(people.clone().with_shift(vec![]).is_err());
+    assert!(people.clone().with_shift(vec![f32::NAN]).is_err());
     ranker.set_users(people);
     let none = Filters::default();
     assert!(ranker.top_n(None, 0, true, &none, Plan::Auto, &context).is_err());
     assert!(ranker.top_n(Some(&[1]), 1, true, &none, Plan::Auto, &context).is_err());
-    assert!(ranker.top_n_one(1, 1, true, context.level, <[u64]>::len).is_err());
+    assert!(ranker.top_n_one(1, 1, true, context.level, |keys, _| keys.len()).is_err());
     assert!(ranker.scores(&[0], &[2], &context).is_err());
     assert!(ranker.scores(&[1], &[1], &context).is_err());
     let bad = Filters { deny: vec![2], ..Filters::default() };

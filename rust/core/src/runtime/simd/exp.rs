@@ -25,6 +25,18 @@ pub(super) fn exp_body(x: f32) -> f32 {
     if x < -87.0 { 0.0 } else { p * power }
 }
 
+/// 1 / (1 + e⁻ˣ), without a difference of large numbers on either side.
+#[inline(always)]
+fn sigmoid_body(x: f32) -> f32 {
+    let e = exp_body(-x.abs());
+    (if x < 0.0 { e } else { 1.0 }) / (1.0 + e)
+}
+
+/// 1 / (1 + e⁻ˣ), the same bits on every platform.
+pub fn sigmoid(level: Level, x: f32) -> f32 {
+    dispatch!(level, sigmoid_body(x: f32) -> f32)
+}
+
 /// eˣ, the same bits on every platform.
 pub fn exp(level: Level, x: f32) -> f32 {
     dispatch!(level, exp_body(x: f32) -> f32)

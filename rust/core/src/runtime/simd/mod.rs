@@ -48,7 +48,7 @@ mod exp;
 
 pub mod tiles;
 
-pub use exp::exp;
+pub use exp::{exp, sigmoid};
 pub mod gemm;
 pub mod vector;
 

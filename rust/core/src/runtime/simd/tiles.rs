@@ -81,12 +81,13 @@ fn products_body(pack: &[f32], rows: &[f32], d: usize, scores: &mut [f32]) {
 }
 
 /// As [`inner`], for factor attention (see `chains::attentions`): scores in memory, eight rows at a time, since the
-/// exponentials cost far more than the comparison.
+/// exponentials cost far more than the comparison. `biases`: one for each row, added last, or none.
 pub fn attention(
     level: Level,
     pack: &[f32],
     sharpness: &[f32],
     rows: &[f32],
+    biases: &[f32],
     thresholds: &mut [f32; LANES],
     mut reach: impl FnMut(usize, usize, f32) -> f32,
 ) {
@@ -96,6 +97,13 @@ pub fn attention(
     let mut scores = [0f32; ROWS * LANES];
     for (tile, rows) in rows.chunks(d * ROWS).enumerate() {
         attention_rows(level, pack, sharpness, rows, &mut scores);
+        if let Some(biases) = biases.get(tile * ROWS..) {
+            for (scores, bias) in scores.chunks_exact_mut(LANES).zip(biases) {
+                for score in scores {
+                    *score += bias;
+                }
+            }
+        }
         compare(tile * ROWS, rows.len() / d, &scores, thresholds, &mut reach);
     }
 }
