@@ -29,6 +29,11 @@ _DTYPES: dict[str, np.dtype[Any]] = {
 }
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
+# A description longer than this (the history of many thousand epochs) does not stand in the header, which is bounded,
+# but in a tensor of this name.
+_LONG = 64 << 10
+_DESCRIPTION = "description"
+
 # Where each class that may stand in a file lives; loading a file imports nothing else.
 _CLASSES = {"ANCF": "ancf", "Factors": "factors", "ItemKNN": "item_knn", "Popular": "popular"}
 
@@ -56,7 +61,12 @@ def save(model: "Recommender", path: str | Path) -> None:
         array = array.astype(dtype, copy=False)
         tensors.append((name, _NAMES[dtype], list(array.shape), array.reshape(-1).view(np.uint8)))
     about = {"class": type(model).__name__, "version": _native.__version__, **meta}
-    _native.save_model(path, tensors, json.dumps(about, ensure_ascii=False, sort_keys=True, allow_nan=False))
+    text = json.dumps(about, ensure_ascii=False, sort_keys=True, allow_nan=False)
+    raw = np.frombuffer(text.encode(), np.uint8)
+    if len(raw) > _LONG:
+        tensors.append((_DESCRIPTION, "U8", [len(raw)], raw))
+        text = json.dumps({_DESCRIPTION: len(raw)})
+    _native.save_model(path, tensors, text)
 
 
 def load(path: str | Path) -> "Recommender":
@@ -89,30 +99,40 @@ def load(path: str | Path) -> "Recommender":
     path = _checked(path)
     arrays, meta = read(path)
     name = meta.get("class")
-    if name not in _CLASSES:
+    if not isinstance(name, str) or name not in _CLASSES:
         raise ModelFileError(f"{path}: it holds a {name!r}, which this version of ancf does not know.")
     model: Any = getattr(importlib.import_module(f"ancf.models.{_CLASSES[name]}"), name)
     try:
         loaded: Recommender = model._from_state(arrays, meta)
     except ModelFileError as error:
         raise ModelFileError(f"{path}: {error}") from error
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        # Every hash was right, so somebody wrote it on purpose, or a version of ancf that had other parts.
+        raise ModelFileError(f"{path}: its parts are not those of a {name} ({error}). Load another copy.") from error
     return loaded
 
 
 def read(path: str | Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """The arrays of a model file by name (views into its bytes), and its description."""
     data, text, places = _native.load_model(_checked(path))
-    try:
-        meta = json.loads(text)
-    except ValueError as error:
-        raise ModelFileError(f"{path}: its description is not JSON. Load another copy.") from error
-    if not isinstance(meta, dict):
-        raise ModelFileError(f"{path}: its description is not an object. Load another copy.")
     arrays = {
         name: data[start : start + n_bytes].view(_DTYPES[dtype]).reshape(shape)
         for name, dtype, shape, start, n_bytes in places
     }
+    meta = _description(path, text)
+    if _DESCRIPTION in arrays:
+        meta = _description(path, arrays.pop(_DESCRIPTION).tobytes())
     return arrays, meta
+
+
+def _description(path: str | Path, text: str | bytes) -> dict[str, Any]:
+    try:
+        meta = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(f"{path}: its description is not JSON. Load another copy.") from error
+    if not isinstance(meta, dict):
+        raise ModelFileError(f"{path}: its description is not an object. Load another copy.")
+    return meta
 
 
 def inspect(path: str | Path) -> dict[str, Any]:

@@ -8,10 +8,12 @@
 //!
 //! Readable by the safetensors library (Hugging Face, format 0.4 and later). A file is accepted only if writing what was
 //! read gives the same bytes again: there is one way to say a thing, and every flipped bit is found. Nothing in a file is
-//! executed, and nothing is allocated beyond the file's own bytes and a header of at most [`MAX_HEADER`].
+//! executed. What reading takes beyond the file's own bytes is bounded before it is taken: a header of at most
+//! [`MAX_HEADER`] with at most [`MAX_OBJECTS`] objects stays below 1 MiB in memory, whatever it says.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::io::{self, Write};
 
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -20,8 +22,13 @@ use crate::{Error, Result};
 
 /// The version of this layout.
 pub const VERSION: &str = "ancf-1";
-/// A header larger than this is an attack: metadata and a few dozen tensors need kilobytes.
-pub const MAX_HEADER: usize = 64 << 20;
+/// A header larger than this is an attack: a description and a few dozen tensors need kilobytes.
+pub const MAX_HEADER: usize = 256 << 10;
+/// Objects of a header: one for each tensor and two more. A parsed one takes some 600 bytes.
+pub const MAX_OBJECTS: usize = 200;
+/// Commas, colons and opening brackets of a header, ten for each tensor. What each begins takes some 60 bytes parsed.
+const MAX_MARKS: usize = 2048;
+const METADATA: &str = "__metadata__";
 const NO_HASH: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 /// Kinds of numbers in a tensor, by their safetensors names.
@@ -98,23 +105,98 @@ pub fn header(metadata: &str, tensors: &[(&str, &str, &[usize], &[u8])]) -> Resu
         hashes.insert(format!("sha256.{name}"), hex(&Sha256::digest(bytes)));
         start += bytes.len();
     }
-    Ok((render(metadata, &entries, &hashes), order))
-}
-
-/// Length and header as bytes. One way to write it: sorted keys, no spaces but the padding.
-fn render(metadata: &str, entries: &BTreeMap<String, Value>, hashes: &BTreeMap<String, String>) -> Vec<u8> {
-    let with = |hash: &str| {
-        let mut about: BTreeMap<&str, &str> = hashes.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-        about.extend([("ancf", metadata), ("format", VERSION), ("sha256.header", hash)]);
-        let mut all = BTreeMap::from([("__metadata__", json!(about))]);
-        all.extend(entries.iter().map(|(name, entry)| (name.as_str(), entry.clone())));
-        let mut text = json!(all).to_string().into_bytes();
+    let written = |hash: &str| {
+        let mut text = Vec::new();
+        let _ = render(&mut text, metadata, &entries, &hashes, hash);
         text.resize(text.len().next_multiple_of(8), b' ');
         text
     };
-    let hash = hex(&Sha256::digest(with(NO_HASH)));
-    let text = with(&hash);
-    [&(text.len() as u64).to_le_bytes()[..], &text].concat()
+    let text = written(&hex(&Sha256::digest(written(NO_HASH))));
+    if text.len() > MAX_HEADER || crowded(&text) {
+        return bad(format!(
+            "{} tensors and a description of {} bytes do not fit the header of a model file.",
+            tensors.len(),
+            metadata.len()
+        ));
+    }
+    Ok(([&(text.len() as u64).to_le_bytes()[..], &text].concat(), order))
+}
+
+/// The header but for its padding. One way to write it: sorted keys, no spaces.
+fn render<W: Write>(
+    out: &mut W,
+    metadata: &str,
+    entries: &BTreeMap<String, Value>,
+    hashes: &BTreeMap<String, String>,
+    hash: &str,
+) -> io::Result<()> {
+    let mut about: BTreeMap<&str, &str> = hashes.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    about.extend([("ancf", metadata), ("format", VERSION), ("sha256.header", hash)]);
+    let own = entries.keys().filter(|name| name.as_str() < METADATA).count();
+    let mut rest = entries.iter();
+    for at in 0..=entries.len() {
+        out.write_all(if at == 0 { b"{" } else { b"," })?;
+        if at == own {
+            serde_json::to_writer(&mut *out, METADATA)?;
+            out.write_all(b":")?;
+            serde_json::to_writer(&mut *out, &about)?;
+        } else if let Some((name, entry)) = rest.next() {
+            serde_json::to_writer(&mut *out, name)?;
+            out.write_all(b":")?;
+            serde_json::to_writer(&mut *out, entry)?;
+        }
+    }
+    out.write_all(b"}")
+}
+
+/// Whether a header holds more than any model needs; told from its bytes, before anything is allocated for them.
+fn crowded(text: &[u8]) -> bool {
+    let (mut objects, mut marks, mut quoted, mut escaped) = (0, 0, false, false);
+    for &byte in text {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b'{' if !quoted => objects += 1,
+            b'[' | b',' | b':' if !quoted => marks += 1,
+            _ => {}
+        }
+    }
+    objects > MAX_OBJECTS || marks > MAX_MARKS
+}
+
+/// Takes the header that is written again: hashes it, counts it, and compares it with the one that was read.
+struct Again<'a> {
+    expected: &'a [u8],
+    digest: Sha256,
+    written: usize,
+    same: bool,
+}
+
+impl<'a> Again<'a> {
+    fn new(expected: &'a [u8]) -> Self {
+        Self { expected, digest: Sha256::new(), written: 0, same: true }
+    }
+
+    /// The hash, and whether the bytes were the same to the last one.
+    fn padded(mut self) -> (String, bool) {
+        let spaces = self.written.next_multiple_of(8) - self.written;
+        let _ = self.write(&b"        "[..spaces]);
+        (hex(&self.digest.finalize()), self.same && self.written == self.expected.len())
+    }
+}
+
+impl Write for Again<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.digest.update(bytes);
+        self.same &= self.expected.get(self.written..self.written + bytes.len()) == Some(bytes);
+        self.written += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Checks every byte of a file and says where its tensors stand.
@@ -128,11 +210,14 @@ pub fn parse(file: &[u8]) -> Result<Contents> {
         return refuse("it does not begin like a model file");
     }
     let (text, data) = rest.split_at(length as usize);
-    // 2. The header: an object of objects, in the one way to write it.
+    // 2. The header: an object of objects, no more of them than a model needs.
+    if crowded(text) {
+        return refuse("the header holds more than any model needs");
+    }
     let Ok(Value::Object(mut all)) = serde_json::from_slice::<Value>(text) else {
         return refuse("the header is not JSON");
     };
-    let Some(Value::Object(mut about)) = all.remove("__metadata__") else {
+    let Some(Value::Object(mut about)) = all.remove(METADATA) else {
         return refuse("the header has no metadata");
     };
     let mut text_of = |key: &str| match about.remove(key) {
@@ -172,7 +257,7 @@ pub fn parse(file: &[u8]) -> Result<Contents> {
     if next != data.len() {
         return refuse(&format!("{} bytes belong to no tensor", data.len().abs_diff(next)));
     }
-    // 4. The hashes, and the header written again.
+    // 4. The hashes, and the header written again, which is never held a second time.
     for tensor in &tensors {
         let bytes = &data[tensor.start..tensor.start + tensor.n_bytes];
         if hashes.get(&format!("sha256.{}", tensor.name)) != Some(&hex(&Sha256::digest(bytes))) {
@@ -183,7 +268,14 @@ pub fn parse(file: &[u8]) -> Result<Contents> {
         return refuse("the header has hashes of tensors that are not there");
     }
     let entries = all.into_iter().collect();
-    if render(&metadata, &entries, &hashes) != file[..8 + text.len()] {
+    let again = |hash: &str| {
+        let mut again = Again::new(text);
+        let _ = render(&mut again, &metadata, &entries, &hashes, hash);
+        again.padded()
+    };
+    let (hash, _) = again(NO_HASH);
+    let (_, same) = again(&hash);
+    if !same {
         return refuse("the header is not the one that was written");
     }
     for tensor in &mut tensors {
@@ -278,7 +370,33 @@ pub(super) mod tests {
             assert!(parse(&file).is_err(), "{text}");
         }
         assert!(parse(&[0xFF; 64]).is_err());
-        let deep = "[".repeat(100_000);
-        assert!(parse(&[&(deep.len() as u64).to_le_bytes()[..], deep.as_bytes()].concat()).is_err());
+        for text in ["[".repeat(100_000), "{\"a\":".repeat(40_000), format!("[{}0]", "0,".repeat(100_000))] {
+            assert!(parse(&[&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat()).is_err());
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_read_again_is_not_written() {
+        let long = "x".repeat(MAX_HEADER);
+        assert!(matches!(header(&long, &[]), Err(Error::InvalidData(_))));
+        let names: Vec<String> = (0..MAX_OBJECTS).map(|at| format!("t{at}")).collect();
+        let many: Vec<(&str, &str, &[usize], &[u8])> =
+            names.iter().map(|n| (&n[..], "U8", &[0][..], &[][..])).collect();
+        assert!(matches!(header("", &many), Err(Error::InvalidData(_))));
+        let (file, _) = header("", &many[..100]).unwrap();
+        assert_eq!(parse(&file).unwrap().tensors.len(), 100);
+    }
+
+    #[test]
+    fn a_name_before_the_metadata_is_found_in_its_place() {
+        // `header` writes no such names; the order must hold for a file that somebody else has written.
+        let mut written = Vec::new();
+        let entries = BTreeMap::from([("A".to_string(), json!(1)), ("a".to_string(), json!(2))]);
+        render(&mut written, "", &entries, &BTreeMap::new(), "").unwrap();
+        let text = String::from_utf8(written).unwrap();
+        assert_eq!(
+            text,
+            json!({"A": 1, "a": 2, "__metadata__": {"ancf": "", "format": VERSION, "sha256.header": ""}}).to_string()
+        );
     }
 }

@@ -1,7 +1,8 @@
 //! Saving: the old file or the new one, never half of one, whatever fails and whenever.
 //!
 //! A temporary file in the same folder → written, synced → read back and compared → renamed over the target → the folder
-//! synced. Until the rename the old file is untouched; the rename itself is atomic (POSIX).
+//! synced. Until the rename the old file is untouched; the rename itself is atomic (POSIX). A link stays a link, the new
+//! file has the rights of the old one, and what killed writers left beside it is swept away first.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,21 +17,39 @@ pub type Source<'a> = (&'a str, &'a str, &'a [usize], &'a [u8]);
 
 static COUNTER: AtomicU64 = AtomicU64::new(0);
 
+const SUFFIX: &str = ".ancf-tmp";
+
+/// Bytes of the target's name in that of the temporary file.
+const LONGEST: usize = 160;
+
+/// Names tried for the temporary file.
+const TRIES: usize = 16;
+
 /// Bytes handed to the system at a time.
 const PIECE: usize = 8 << 20;
 
 /// Writes a model file; on an error `path` is what it was before.
 pub fn save<S: Storage>(storage: &S, path: &Path, metadata: &str, tensors: &[Source<'_>]) -> Result<()> {
     let (header, order) = format::header(metadata, tensors)?;
-    let temporary = temporary(path)?;
+    let target = storage.target(path).map_err(|error| failed("save", path, &error))?;
+    let Some(name) = target.file_name() else {
+        return Err(Error::InvalidParameter(format!("{:?} names no file to save to.", path.display().to_string())));
+    };
+    // A name may be as long as the system allows; ours is longer by some thirty bytes.
+    let prefix = format!(".{}.", shortened(&name.to_string_lossy()));
+    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Litter is no reason not to save.
+    let _ = storage.sweep(folder, &prefix, SUFFIX);
     let parts: Vec<&[u8]> = std::iter::once(&header[..]).chain(order.iter().map(|&i| tensors[i].3)).collect();
-    let written = write(storage, &temporary, &parts).and_then(|()| storage.rename(&temporary, path));
+    let (temporary, mut file) = create(storage, &target, &prefix).map_err(|error| failed("save", path, &error))?;
+    let written = write(storage, &temporary, &mut file, &parts).and_then(|()| storage.rename(&temporary, &target));
     if let Err(error) = written {
         // A temporary file that cannot be removed is litter and nothing worse.
         let _ = storage.remove(&temporary);
         return Err(failed("save", path, &error));
     }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Until here the open file kept others from sweeping it.
+    drop(file);
     storage.sync_folder(folder).map_err(|error| failed("make durable", path, &error))
 }
 
@@ -44,12 +63,38 @@ pub fn load<S: Storage>(storage: &S, path: &Path) -> Result<(Vec<u8>, Contents)>
     Ok((bytes, contents))
 }
 
-fn write<S: Storage>(storage: &S, path: &Path, parts: &[&[u8]]) -> io::Result<()> {
-    let mut file = storage.create(path)?;
+/// The beginning of a name, at most [`LONGEST`] bytes of it.
+fn shortened(name: &str) -> &str {
+    let end = name.char_indices().map(|(at, letter)| at + letter.len_utf8()).take_while(|&end| end <= LONGEST).last();
+    &name[..end.unwrap_or(0)]
+}
+
+/// A new temporary file beside the target, with its name.
+fn create<S: Storage>(storage: &S, target: &Path, prefix: &str) -> io::Result<(PathBuf, S::File)> {
+    let mut taken = io::ErrorKind::AlreadyExists.into();
+    for _ in 0..TRIES {
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let path = target.with_file_name(format!("{prefix}{}-{number}{SUFFIX}", std::process::id()));
+        match storage.create(&path, target) {
+            Ok(file) => return Ok((path, file)),
+            // Somebody else's file of that name, or ours, swept before it was locked.
+            Err(error) if matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::ResourceBusy) => {
+                taken = error;
+            }
+            Err(error) => {
+                let _ = storage.remove(&path);
+                return Err(error);
+            }
+        }
+    }
+    Err(taken)
+}
+
+fn write<S: Storage>(storage: &S, path: &Path, file: &mut S::File, parts: &[&[u8]]) -> io::Result<()> {
     for piece in parts.iter().flat_map(|part| part.chunks(PIECE)) {
         let mut left = piece;
         while !left.is_empty() {
-            match storage.write(&mut file, left) {
+            match storage.write(file, left) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(n) => left = &left[n..],
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -57,20 +102,10 @@ fn write<S: Storage>(storage: &S, path: &Path, parts: &[&[u8]]) -> io::Result<()
             }
         }
     }
-    storage.sync(&mut file)?;
-    drop(file);
+    storage.sync(file)?;
     let back = storage.read(path)?;
     let same = parts.iter().try_fold(&back[..], |left, part| left.strip_prefix(*part)).is_some_and(<[u8]>::is_empty);
     if same { Ok(()) } else { Err(io::Error::other("the disk gave back other bytes than were written")) }
-}
-
-fn temporary(path: &Path) -> Result<PathBuf> {
-    let Some(name) = path.file_name() else {
-        return Err(Error::InvalidParameter(format!("{:?} names no file to save to.", path.display().to_string())));
-    };
-    let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-    let name = format!(".{}.{}-{number}.tmp", name.to_string_lossy(), std::process::id());
-    Ok(path.with_file_name(name))
 }
 
 fn failed(what: &str, path: &Path, error: &io::Error) -> Error {
@@ -84,60 +119,107 @@ mod tests {
 
     use super::*;
 
-    /// Files in memory; the operation with number `fails` fails, and writes are short.
+    /// How an operation goes wrong.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Fault {
+        /// It reports this error of the system and does nothing.
+        Error(i32),
+        /// It does its work and reports an error all the same.
+        Late(i32),
+        /// A write keeps nothing and says so.
+        Nothing,
+        /// A write flips a bit and says nothing.
+        Spoilt,
+        /// A read gives back less than is there.
+        Short,
+        /// The process ends here.
+        Killed,
+    }
+
+    /// Files in memory; the operation with number `at` goes wrong, and writes are short.
     #[derive(Default)]
     struct Memory {
         files: RefCell<BTreeMap<PathBuf, Vec<u8>>>,
         operations: Cell<usize>,
-        fails: Option<usize>,
-        spoils: Option<usize>,
+        fault: Option<(usize, Fault)>,
+        dead: Cell<bool>,
     }
 
     impl Memory {
-        fn step(&self) -> io::Result<()> {
+        fn step<T>(&self, work: impl FnOnce(Option<Fault>) -> io::Result<T>) -> io::Result<T> {
             let now = self.operations.get();
             self.operations.set(now + 1);
-            if self.fails == Some(now) { Err(io::Error::from_raw_os_error(28)) } else { Ok(()) }
+            let fault = self.fault.filter(|(at, _)| *at == now).map(|(_, fault)| fault);
+            if fault == Some(Fault::Killed) {
+                self.dead.set(true);
+            }
+            if self.dead.get() {
+                return Err(io::ErrorKind::Other.into());
+            }
+            match fault {
+                Some(Fault::Error(number)) => Err(io::Error::from_raw_os_error(number)),
+                Some(Fault::Late(number)) => work(None).and(Err(io::Error::from_raw_os_error(number))),
+                other => work(other),
+            }
         }
     }
 
     impl Storage for Memory {
         type File = PathBuf;
-        fn create(&self, path: &Path) -> io::Result<PathBuf> {
-            self.step()?;
-            self.files.borrow_mut().insert(path.into(), Vec::new());
-            Ok(path.into())
+        fn target(&self, path: &Path) -> io::Result<PathBuf> {
+            self.step(|_| Ok(path.into()))
+        }
+        fn sweep(&self, _: &Path, prefix: &str, suffix: &str) -> io::Result<()> {
+            self.step(|_| {
+                let left = |path: &PathBuf| {
+                    let name = path.to_string_lossy();
+                    name.starts_with(prefix) && name.ends_with(suffix)
+                };
+                self.files.borrow_mut().retain(|path, _| !left(path));
+                Ok(())
+            })
+        }
+        fn create(&self, path: &Path, _: &Path) -> io::Result<PathBuf> {
+            self.step(|_| {
+                self.files.borrow_mut().insert(path.into(), Vec::new());
+                Ok(path.into())
+            })
         }
         fn write(&self, file: &mut PathBuf, bytes: &[u8]) -> io::Result<usize> {
-            let now = self.operations.get();
-            self.step()?;
-            let n = bytes.len().min(100);
-            let mut bytes = bytes[..n].to_vec();
-            if self.spoils == Some(now) {
-                bytes[0] ^= 1;
-            }
-            self.files.borrow_mut().get_mut(file).unwrap().extend(bytes);
-            Ok(n)
+            self.step(|fault| {
+                let n = if fault == Some(Fault::Nothing) { 0 } else { bytes.len().min(100) };
+                let mut bytes = bytes[..n].to_vec();
+                if fault == Some(Fault::Spoilt) {
+                    bytes[0] ^= 1;
+                }
+                self.files.borrow_mut().get_mut(file).unwrap().extend(bytes);
+                Ok(n)
+            })
         }
         fn sync(&self, _: &mut PathBuf) -> io::Result<()> {
-            self.step()
+            self.step(|_| Ok(()))
         }
         fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-            self.step()?;
-            self.files.borrow().get(path).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+            self.step(|fault| {
+                let files = self.files.borrow();
+                let bytes = files.get(path).ok_or(io::ErrorKind::NotFound)?;
+                Ok(bytes[..bytes.len() - usize::from(fault == Some(Fault::Short))].to_vec())
+            })
         }
         fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-            self.step()?;
-            let file = self.files.borrow_mut().remove(from).unwrap();
-            self.files.borrow_mut().insert(to.into(), file);
-            Ok(())
+            self.step(|_| {
+                let file = self.files.borrow_mut().remove(from).unwrap();
+                self.files.borrow_mut().insert(to.into(), file);
+                Ok(())
+            })
         }
         fn sync_folder(&self, _: &Path) -> io::Result<()> {
-            self.step()
+            self.step(|_| Ok(()))
         }
         fn remove(&self, path: &Path) -> io::Result<()> {
-            self.step()?;
-            self.files.borrow_mut().remove(path).map(|_| ()).ok_or_else(|| io::ErrorKind::NotFound.into())
+            self.step(|_| {
+                self.files.borrow_mut().remove(path).map(|_| ()).ok_or_else(|| io::ErrorKind::NotFound.into())
+            })
         }
     }
 
@@ -146,22 +228,35 @@ mod tests {
     }
 
     #[test]
-    fn whichever_operation_fails_the_file_is_the_old_or_the_new_one() {
+    fn whichever_operation_fails_and_however_the_file_is_the_old_or_the_new_one() {
         let clean = Memory::default();
         new_file(&clean).unwrap();
         let new = clean.files.borrow()[Path::new("m.ancf")].clone();
         let count = clean.operations.get();
-        assert!(count > 8);
-        for spoil in [false, true] {
+        assert!(count > 10);
+        // ENOSPC, EIO, EDQUOT, EROFS, EACCES, EINTR, EFBIG
+        let errors = [28, 5, 122, 30, 13, 4, 27];
+        let mut faults = vec![Fault::Nothing, Fault::Spoilt, Fault::Short, Fault::Killed];
+        faults.extend(errors.map(Fault::Error));
+        faults.extend(errors.map(Fault::Late));
+        for fault in faults {
+            let mut refused = 0;
             for k in 0..count {
-                let storage = Memory { fails: (!spoil).then_some(k), spoils: spoil.then_some(k), ..Memory::default() };
+                let storage = Memory { fault: Some((k, fault)), ..Memory::default() };
                 storage.files.borrow_mut().insert("m.ancf".into(), b"old".to_vec());
                 let outcome = new_file(&storage);
-                let files = storage.files.borrow();
+                refused += usize::from(outcome.is_err());
+                let mut files = storage.files.borrow_mut();
                 let now = &files[Path::new("m.ancf")];
-                assert!(*now == new || (now == b"old" && outcome.is_err()), "operation {k}");
-                assert!(files.len() == 1 || outcome.is_err(), "litter after success");
+                assert!(*now == new || (now == b"old" && outcome.is_err()), "operation {k}: {fault:?}");
+                assert!(files.len() == 1 || fault == Fault::Killed, "operation {k}: {fault:?} leaves litter");
+                // The next save succeeds and sweeps what the killed one left.
+                files.insert("m.ancf".into(), b"old".to_vec());
+                let later = Memory { files: RefCell::new(files.clone()), ..Memory::default() };
+                new_file(&later).unwrap();
+                assert_eq!(*later.files.borrow(), BTreeMap::from([("m.ancf".into(), new.clone())]), "{k}: {fault:?}");
             }
+            assert!(refused > 0, "{fault:?} never happened");
         }
     }
 

@@ -1,15 +1,25 @@
 //! All access to the disk, behind one trait, so that every failure can be made to happen in a test.
+//!
+//! A temporary file is locked for as long as its writer lives, which tells it from what a killed writer left behind: the
+//! system drops the lock of a process that ends, however it ends.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
-use std::path::Path;
+#[cfg(unix)]
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 /// What saving asks of a file system.
 pub trait Storage {
     /// An open file.
     type File;
-    /// A new file; an error where it exists.
-    fn create(&self, path: &Path) -> io::Result<Self::File>;
+    /// The file that a name stands for: a link's target, and the name itself where there is nothing yet. An error where
+    /// it is a folder or a device.
+    fn target(&self, path: &Path) -> io::Result<PathBuf>;
+    /// Removes what killed writers left in a folder: files whose name begins and ends like this and that nobody holds.
+    fn sweep(&self, folder: &Path, prefix: &str, suffix: &str) -> io::Result<()>;
+    /// A new file with the rights of the file `like`, where that exists; an error where the new one exists.
+    fn create(&self, path: &Path, like: &Path) -> io::Result<Self::File>;
     /// Writes some bytes and says how many.
     fn write(&self, file: &mut Self::File, bytes: &[u8]) -> io::Result<usize>;
     /// Everything written is on the disk afterwards.
@@ -24,6 +34,14 @@ pub trait Storage {
     fn remove(&self, path: &Path) -> io::Result<()>;
 }
 
+const NO_FILE: &str = "it is a device or a pipe, not a file";
+
+/// With its number, by which Python chooses the exception.
+fn is_a_folder() -> io::Error {
+    const EISDIR: i32 = 21;
+    if cfg!(unix) { io::Error::from_raw_os_error(EISDIR) } else { io::ErrorKind::IsADirectory.into() }
+}
+
 /// The real one.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Disk;
@@ -31,8 +49,49 @@ pub struct Disk;
 impl Storage for Disk {
     type File = File;
 
-    fn create(&self, path: &Path) -> io::Result<File> {
-        OpenOptions::new().write(true).create_new(true).open(path)
+    fn target(&self, path: &Path) -> io::Result<PathBuf> {
+        match fs::metadata(path) {
+            Ok(about) if about.is_dir() => Err(is_a_folder()),
+            Ok(about) if !about.is_file() => Err(io::Error::new(io::ErrorKind::InvalidInput, NO_FILE)),
+            Ok(_) if fs::symlink_metadata(path)?.is_symlink() => fs::canonicalize(path),
+            Ok(_) => Ok(path.into()),
+            // A link to nothing yet: its target will be made.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::read_link(path) {
+                Ok(target) => Ok(path.parent().unwrap_or(Path::new("")).join(target)),
+                Err(_) => Ok(path.into()),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    fn sweep(&self, folder: &Path, prefix: &str, suffix: &str) -> io::Result<()> {
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let left = name.to_str().is_some_and(|name| name.starts_with(prefix) && name.ends_with(suffix));
+            if left && entry.file_type()?.is_file() {
+                let file = OpenOptions::new().write(true).open(entry.path())?;
+                if file.try_lock().is_ok() {
+                    fs::remove_file(entry.path())?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn create(&self, path: &Path, like: &Path) -> io::Result<File> {
+        let file = OpenOptions::new().write(true).create_new(true).open(path)?;
+        // Where there are no locks, nothing is swept either. Between opening and locking, somebody else may have swept.
+        if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) || !path.exists() {
+            return Err(io::ErrorKind::ResourceBusy.into());
+        }
+        if let Ok(about) = fs::metadata(like) {
+            // An administrator who saves over somebody's model leaves it theirs; nobody else may give files away.
+            #[cfg(unix)]
+            let _ = std::os::unix::fs::fchown(&file, Some(about.uid()), Some(about.gid()));
+            file.set_permissions(about.permissions())?;
+        }
+        Ok(file)
     }
 
     fn write(&self, file: &mut File, bytes: &[u8]) -> io::Result<usize> {
@@ -44,14 +103,20 @@ impl Storage for Disk {
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        let mut file = File::open(path)?;
-        let about = file.metadata()?;
+        // Asked before it is opened: opening a pipe would wait for its writer, and a device may never end.
+        let about = fs::metadata(path)?;
         if about.is_dir() {
-            return Err(io::ErrorKind::IsADirectory.into());
+            return Err(is_a_folder());
         }
+        if !about.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, NO_FILE));
+        }
+        let file = File::open(path)?;
         // Exactly the file's length: `read_to_end` alone would grow in steps and take up to twice the memory.
-        let mut bytes = Vec::with_capacity(about.len() as usize + 1);
-        file.read_to_end(&mut bytes)?;
+        let length = usize::try_from(about.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(length.saturating_add(1)).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        file.take(about.len()).read_to_end(&mut bytes)?;
         Ok(bytes)
     }
 
