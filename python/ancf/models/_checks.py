@@ -35,3 +35,9 @@ def check_flag(name: str, value: Any) -> None:
     """True or False."""
     if not isinstance(value, (bool, np.bool_)):
         raise InvalidParameterError(f"{name} is {value!r}; it must be True or False.")
+
+
+def check_threads(value: Any) -> None:
+    """None, or a number of threads; the core says how many there may be at most."""
+    if value is not None and (type(value) is not int or not 0 < value < 1 << 31):
+        check_integer("num_threads", value, 1, 1024, words="None or ")

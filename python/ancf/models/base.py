@@ -38,7 +38,7 @@ from ancf.models._asking import (
     unknown_items,
     unknown_users,
 )
-from ancf.models._checks import check_choice
+from ancf.models._checks import check_choice, check_threads
 from ancf.models._explain import explain
 from ancf.models._options import Options
 from ancf.models._state import restore, served_state
@@ -125,11 +125,11 @@ class Recommender(Options, ABC):
 
     # ---- what a model calls
 
-    @staticmethod
-    def _training_data(interactions: Any) -> "Interactions":
+    def _training_data(self, interactions: Any) -> "Interactions":
         """The table over exactly the ids that occur in it."""
         from ancf.interactions import Interactions
 
+        check_threads(self.num_threads)
         if not isinstance(interactions, Interactions):
             raise InvalidDataError(
                 f"fit takes ancf.Interactions, not {type(interactions).__name__}. "
@@ -175,6 +175,7 @@ class Recommender(Options, ABC):
             raise NotFittedError(
                 f"this {type(self).__name__} is not fitted yet. Call fit(interactions) first, or ancf.load(path)."
             )
+        check_threads(self.num_threads)
         return self._ranker
 
     # ---- recommending

@@ -1,7 +1,8 @@
 //! The one way from Python into the core.
 //!
 //! [`enter`] releases the GIL, picks the pool, looks for Ctrl-C every 10 ms while the work runs, turns a panic into
-//! `InternalError` and maps the core's errors once. Small work runs on the calling thread, without a hand-off.
+//! `InternalError` and maps the core's errors once. Small work runs on the calling thread, without a hand-off;
+//! [`at_once`] is for work so small that even letting the GIL go would be noticed.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
@@ -38,6 +39,11 @@ where
         Size::Large => watched(py, &context, work)?,
     };
     outcome.map_err(|error| to_python(py, &error))
+}
+
+/// Runs work of microseconds on the calling thread, with the GIL held: building a scorer, one person's list.
+pub fn at_once<T>(py: Python<'_>, work: impl FnOnce() -> Result<T>) -> PyResult<T> {
+    guarded(work).map_err(|error| to_python(py, &error))
 }
 
 /// Runs `work` in the pool; this thread waits, and every 10 ms lets Python look at its signals.

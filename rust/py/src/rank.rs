@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::convert::{CsrArrays, to_csr};
-use crate::enter::{Size, enter, to_python};
+use crate::enter::{Size, at_once, enter, to_python};
 
 /// Rows of positions: offsets, items.
 type SetArrays<'py> = (PyReadonlyArray1<'py, i64>, PyReadonlyArray1<'py, i32>);
@@ -48,46 +48,45 @@ impl Ranker {
         item_bias: Option<PyReadonlyArray1<'_, f32>>,
         link: &str,
     ) -> PyResult<Self> {
-        let build = || -> PyResult<Result<Self>> {
-            let (n_items, d) = (item_vectors.shape()[0], item_vectors.shape()[1]);
-            let neighbours = neighbours.map(|rows| to_csr(py, &rows, n_items)).transpose()?;
-            let bias = item_bias.map(|bias| bias.as_slice().map(<[f32]>::to_vec)).transpose()?;
+        let (n_items, d) = (item_vectors.shape()[0], item_vectors.shape()[1]);
+        let neighbours = neighbours.map(|rows| to_csr(py, &rows, n_items)).transpose()?;
+        let sharpness = sharpness.map(|sharpness| sharpness.as_slice().map(<[f32]>::to_vec)).transpose()?;
+        let bias = item_bias.map(|bias| bias.as_slice().map(<[f32]>::to_vec)).transpose()?;
+        let vectors = values(&item_vectors, "item vectors");
+        at_once(py, || {
             if bias.as_ref().is_some_and(Vec::is_empty) && n_items > 0 {
-                return Ok(Err(Error::InvalidData(format!("item_bias is empty; there are {n_items} items."))));
+                return Err(Error::InvalidData(format!("item_bias is empty; there are {n_items} items.")));
             }
             let head = match (head, sharpness, bias) {
                 ("inner", None, None) => Head::Inner,
                 ("factor_attention", Some(sharpness), bias) => {
-                    Head::FactorAttention { sharpness: sharpness.as_slice()?.to_vec(), bias: bias.unwrap_or_default() }
+                    Head::FactorAttention { sharpness, bias: bias.unwrap_or_default() }
                 }
                 ("inner" | "factor_attention", ..) => {
-                    return Ok(Err(Error::InvalidParameter(
+                    return Err(Error::InvalidParameter(
                         "sharpness belongs to head=\"factor_attention\", and to it alone; item_bias may go with it. \
                          A bias of an inner product is one more factor."
                             .into(),
-                    )));
+                    ));
                 }
                 _ => {
-                    return Ok(Err(Error::InvalidParameter(format!(
+                    return Err(Error::InvalidParameter(format!(
                         "head is {head:?}; it must be \"inner\" or \"factor_attention\"."
-                    ))));
+                    )));
                 }
             };
             let link = match link {
                 "identity" => Link::Identity,
                 "sigmoid" => Link::Sigmoid,
                 _ => {
-                    return Ok(Err(Error::InvalidParameter(format!(
+                    return Err(Error::InvalidParameter(format!(
                         "link is {link:?}; it must be \"identity\" or \"sigmoid\"."
-                    ))));
+                    )));
                 }
             };
-            let vectors = values(&item_vectors, "item vectors");
-            Ok(Level::detect().and_then(|level| {
-                Ok(Self { ranker: rank::Ranker::new(vectors?, n_items, d, neighbours, head)?.with_link(link), level })
-            }))
-        };
-        build()?.map_err(|e| to_python(py, &e))
+            let level = Level::detect()?;
+            Ok(Self { ranker: rank::Ranker::new(vectors?, n_items, d, neighbours, head)?.with_link(link), level })
+        })
     }
 
     /// Serves users with these vectors (n_users, d), weighted histories for the sparse part, what each has seen, and
@@ -132,12 +131,12 @@ impl Ranker {
 
     /// The n best items of one user, on this thread: (items (c,), scores (c,)).
     fn top_n_one<'py>(&self, py: Python<'py>, user: usize, n: usize, filter_seen: bool) -> PyResult<ListResult<'py>> {
-        self.ranker
-            .top_n_one(user, n, filter_seen, self.level, |keys, shown| {
+        at_once(py, || {
+            self.ranker.top_n_one(user, n, filter_seen, self.level, |keys, shown| {
                 let items = PyArray1::from_iter(py, keys.iter().map(|&key| rank::position_of(key) as i32));
                 (items, PyArray1::from_iter(py, keys.iter().map(|&key| shown.score(key))))
             })
-            .map_err(|e| to_python(py, &e))
+        })
     }
 
     /// As `top_n`, for people outside the training table: vectors (m, d), histories, and what each list leaves out.

@@ -163,10 +163,13 @@ fn item_priors<'py>(
     attention: &str,
 ) -> PyResult<Bound<'py, PyArray1<f32>>> {
     let interactions = to_csr(py, &interactions, n_items)?;
-    let priors = prior(attention)
-        .and_then(|prior| Attention::new(&interactions, prior, 0.5, false))
-        .map_err(|e| to_python(py, &e))?
-        .item_priors;
+    let priors =
+        enter(
+            py,
+            Size::Small,
+            None,
+            |_| Ok(Attention::new(&interactions, prior(attention)?, 0.5, false)?.item_priors),
+        )?;
     Ok(priors.into_pyarray(py))
 }
 

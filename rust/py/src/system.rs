@@ -1,9 +1,12 @@
 //! What this machine offers: threads and instruction sets.
 
+use ancf_core::Error;
 use ancf_core::runtime::{pool, simd::Level};
 use pyo3::prelude::*;
 
-use crate::enter::to_python;
+use rayon::prelude::*;
+
+use crate::enter::{Size, at_once, enter, to_python};
 
 /// The threads a call would use: `num_threads` as asked, else `ANCF_NUM_THREADS`, else the processors available.
 #[pyfunction]
@@ -19,7 +22,25 @@ fn simd_levels(py: Python<'_>) -> PyResult<(&'static str, Vec<&'static str>)> {
     Ok((chosen.name(), Level::available().iter().map(|level| level.name()).collect()))
 }
 
+/// Panics inside the core, for the tests of what becomes of a defect: "at once", "small", "large", or in a task of the
+/// pool ("task").
+#[pyfunction]
+#[pyo3(signature = (place, num_threads=None))]
+fn _panic_for_tests(py: Python<'_>, place: &str, num_threads: Option<usize>) -> PyResult<()> {
+    let panic = || -> ancf_core::Result<()> { panic!("asked for by a test ({place})") };
+    match place {
+        "at once" => at_once(py, panic),
+        "small" => enter(py, Size::Small, num_threads, |_| panic()),
+        "large" => enter(py, Size::Large, num_threads, |_| panic()),
+        "task" => enter(py, Size::Large, num_threads, |context| {
+            context.install(|| (0..1000).into_par_iter().try_for_each(|at| if at == 777 { panic() } else { Ok(()) }))
+        }),
+        other => Err(to_python(py, &Error::InvalidParameter(format!("place is {other:?}; there is no such place.")))),
+    }
+}
+
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(resolve_num_threads, module)?)?;
+    module.add_function(wrap_pyfunction!(_panic_for_tests, module)?)?;
     module.add_function(wrap_pyfunction!(simd_levels, module)?)
 }

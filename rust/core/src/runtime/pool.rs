@@ -1,7 +1,8 @@
 //! Our own thread pools, one per thread count and process; rayon's global pool is never used.
 //!
 //! A forked child has none of its parent's threads, so pools are keyed by process id too: the child builds its own
-//! and leaves the parent's alone.
+//! and leaves the parent's alone. Nor may it wait for a lock that a thread of the parent held at the fork, for nobody
+//! would ever open it: each process has a place of its own among [`PLACES`], and a pool is built outside the lock.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,7 +14,10 @@ struct Entry {
     pool: Arc<rayon::ThreadPool>,
 }
 
-static POOLS: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
+/// More than one, so that a child (whose id is another) does not share its parent's lock.
+const PLACES: usize = 64;
+
+static POOLS: [Mutex<Vec<Entry>>; PLACES] = [const { Mutex::new(Vec::new()) }; PLACES];
 
 /// More threads than this is a mistake rather than a machine.
 const MAX_THREADS: usize = 1024;
@@ -48,9 +52,14 @@ fn checked(n: usize, name: &str) -> Result<usize> {
 pub fn get(num_threads: Option<usize>) -> Result<Arc<rayon::ThreadPool>> {
     let num_threads = resolve_num_threads(num_threads)?;
     let process = std::process::id();
-    let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(entry) = pools.iter().find(|e| e.process == process && e.num_threads == num_threads) {
-        return Ok(Arc::clone(&entry.pool));
+    let place = &POOLS[process as usize % PLACES];
+    let known = || {
+        let pools = place.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = pools.iter().find(|e| e.process == process && e.num_threads == num_threads);
+        (found.map(|entry| Arc::clone(&entry.pool)), pools)
+    };
+    if let (Some(pool), _) = known() {
+        return Ok(pool);
     }
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(num_threads)
@@ -58,6 +67,10 @@ pub fn get(num_threads: Option<usize>) -> Result<Arc<rayon::ThreadPool>> {
         .build()
         .map(Arc::new)
         .map_err(|e| Error::Internal(format!("cannot start {num_threads} threads: {e}")))?;
-    pools.push(Entry { process, num_threads, pool: Arc::clone(&pool) });
-    Ok(pool)
+    // Two threads may have built the same one; the first stays.
+    let (first, mut pools) = known();
+    Ok(first.unwrap_or_else(|| {
+        pools.push(Entry { process, num_threads, pool: Arc::clone(&pool) });
+        pool
+    }))
 }
