@@ -1,0 +1,60 @@
+"""Writes the golden model files of the present format. They are made once and never again: see README.md.
+
+python tests/golden/make.py tests/golden
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import ancf
+
+FORMAT = "ancf-1"
+
+
+def shop():
+    """Fifty purchases with names, text and number ids."""
+    pairs = [(u, (u * step + 3 * step) % 11) for u in range(1, 9) for step in (1, 2, 3, 5, 7, 8)]
+    return ancf.Interactions.from_ids(
+        user=[f"{u:03d}é" for u, _ in pairs],
+        item=[i for _, i in pairs],
+        weight=[1 + (u + i) % 3 for u, i in pairs],
+        item_names={i: f"thing {i}" for i in range(11) if i != 4},
+    )
+
+
+def models(data):
+    """One of each class that may stand in a file."""
+    yield "popular", ancf.Popular().fit(data)
+    yield "item_knn", ancf.ItemKNN(neighbours=4, shrinkage=1.0).fit(data)
+    vectors = [[(row * 7 + column * 3) % 5 - 2.0 for column in range(3)] for row in range(11)]
+    yield "factors", ancf.from_factors(vectors[: data.n_users], vectors[: data.n_items], data)
+    yield "ancf", ancf.ANCF(factors=4, epochs=2, neighbours=3, random_state=1).fit(data)
+
+
+def answers(model):
+    """What the model says: everyone's list, one bare history's, similar items where there are any."""
+    ids, scores = model.recommend_all(N=4)
+    bare = model.recommend_for_history([1, 2], N=3)
+    return {
+        "user_ids": model.user_ids_.values.tolist(),
+        "ids": [list(map(int, row)) for row in ids],
+        "scores": [[float(score).hex() for score in row] for row in scores],
+        "history_ids": bare.ids.tolist(),
+        "history_scores": [float(score).hex() for score in bare.scores],
+        "names": None if model.item_names_ is None else model.item_names_.tolist(),
+    }
+
+
+def main(folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, model in models(shop()):
+        path = folder / f"{FORMAT}.{name}.ancf"
+        if path.exists():
+            sys.exit(f"{path} is there already. A golden file is never made anew; a new format gets new files.")
+        model.save(path)
+        path.with_suffix(".json").write_text(json.dumps(answers(model), ensure_ascii=False, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,42 @@
+"""P15: every released model file opens for ever, and answers as it did on the day it was written."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+import ancf
+from ancf import store
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+FILES = sorted(GOLDEN.glob("*.ancf"))
+
+_spec = importlib.util.spec_from_file_location("golden_make", GOLDEN / "make.py")
+make = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(make)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_golden_file_gives_the_lists_of_its_day(path):
+    expected = json.loads(path.with_suffix(".json").read_text())
+    assert make.answers(ancf.load(path)) == expected
+
+
+def test_the_present_format_has_a_golden_file_of_every_class_that_may_stand_in_a_file():
+    kept = {store.inspect(path)["class"] for path in FILES if path.name.startswith(make.FORMAT)}
+    assert kept == set(store._CLASSES)
+
+
+def test_what_is_written_today_is_the_present_format(tmp_path):
+    model = ancf.load(FILES[0])
+    model.save(tmp_path / "again.ancf")
+    assert f'"format":"{make.FORMAT}"'.encode() in (tmp_path / "again.ancf").read_bytes()
+
+
+def test_a_later_format_is_refused_by_its_name(tmp_path):
+    raw = FILES[0].read_bytes()
+    later = make.FORMAT.replace("1", "7")
+    (tmp_path / "later.ancf").write_bytes(raw.replace(make.FORMAT.encode(), later.encode(), 1))
+    with pytest.raises(ancf.ModelFileError, match=f"{later}.*Install a later ancf"):
+        ancf.load(tmp_path / "later.ancf")
