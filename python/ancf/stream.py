@@ -26,7 +26,7 @@ import numpy as np
 from ancf.errors import InvalidParameterError, MissingExtraError
 from ancf.ids import IdMap
 from ancf.infer import Filters, Recommendations, arrow_column
-from ancf.models._asking import check_memory
+from ancf.models._asking import check_memory, check_n
 
 if TYPE_CHECKING:
     from ancf.models.base import Recommender
@@ -67,30 +67,76 @@ def stream_all(
     sink = _SINKS[out.suffix]
     if out.suffix == ".parquet":
         _pyarrow()
+    starts, lists = _chunks(model, N, filter_already_liked_items, items, filter_items)
+    with _progress(starts.stop, show_progress) as advance:
+        if not resume:
+            result = _straight(out, sink, model, starts, lists, advance)
+        else:
+            filters = Filters.of(items, filter_items, model.item_ids_, model.user_ids_.values)
+            job = _fingerprint(model, N, starts.step, bool(filter_already_liked_items), filters, out.suffix)
+            result = _by_parts(out, sink, model, starts, lists, advance, job)
+    return result
+
+
+def stream_into(
+    model: "Recommender",
+    file: IO[bytes],
+    form: str,
+    N: int = 10,
+    *,
+    filter_already_liked_items: bool = True,
+    items: Any = None,
+    filter_items: Any = None,
+) -> int:
+    """Everybody's lists into an open binary file (a pipe, a socket), a chunk of users at a time.
+
+    Parameters
+    ----------
+    form : "csv", "jsonl", "parquet", "json" or "table"
+        The last two are one JSON list, and columns for people.
+
+    Returns
+    -------
+    int, the number of rows
+    """
+    sink = {suffix.lstrip("."): each for suffix, each in _SINKS.items()} | {"json": _Json, "table": _Table}
+    if form not in sink:
+        raise InvalidParameterError(f"form is {form!r}; it must be one of {', '.join(sink)}.")
+    if form == "parquet":
+        _pyarrow()
+    starts, lists = _chunks(model, check_n(N), filter_already_liked_items, items, filter_items)
+    rows = sink[form](file, model, True)
+    written = 0
+    for start in starts:
+        part = lists(start)
+        rows.write(part)
+        written += part.n_rows
+    rows.close()
+    return written
+
+
+def _chunks(
+    model: "Recommender", N: int, filter_seen: bool, items: Any, filter_items: Any
+) -> tuple[range, Callable[[int], Recommendations]]:
+    """Where each chunk of users starts, and the lists of the chunk that starts there."""
+    ranker = model._fitted()
     n_users, width = len(model.user_ids_), min(N, len(model.item_ids_))
     size = max(1, min(_CHUNK_USERS, _CHUNK_ROWS // width))
     check_memory(size, width)
     filters = Filters.of(items, filter_items, model.item_ids_, model.user_ids_.values)
-    starts = range(0, n_users, size)
 
     def lists(start: int) -> Recommendations:
         rows = np.arange(start, min(start + size, n_users), dtype=np.int64)
-        top = model._fitted().top_n(
+        top = ranker.top_n(
             rows,
             N,
-            filter_seen=bool(filter_already_liked_items),
+            filter_seen=bool(filter_seen),
             num_threads=model.num_threads,
             **filters.rows(rows).keywords(),
         )
         return model._answer(model.user_ids_.values[rows], top, "model", False)
 
-    with _progress(n_users, show_progress) as advance:
-        if not resume:
-            result = _straight(out, sink, model, starts, lists, advance)
-        else:
-            job = _fingerprint(model, N, size, bool(filter_already_liked_items), filters, out.suffix)
-            result = _by_parts(out, sink, model, starts, lists, advance, job)
-    return result
+    return range(0, n_users, size), lists
 
 
 class _Sink:
@@ -164,6 +210,49 @@ class _Jsonl(_Text):
     @staticmethod
     def written(raw: Any) -> str:
         return json.dumps(raw if isinstance(raw, (int, str)) else str(raw), ensure_ascii=False)
+
+
+class _Json(_Text):
+    """One list of all rows."""
+
+    header = b"["
+    line = "%s" + _Jsonl.line.rstrip("\n")
+
+    written = staticmethod(_Jsonl.written)
+
+    def write(self, lists: Recommendations) -> None:
+        users, positions, scores, counts = lists.parts()
+        for user, row, texts, count in zip(
+            map(self.written, users.tolist()),
+            positions.tolist(),
+            scores.astype(np.str_).tolist(),
+            counts.tolist(),
+            strict=True,
+        ):
+            for rank in range(count):
+                before = "\n" if self.first else ",\n"
+                self.first = False
+                line = self.line % (before, user, self.items[row[rank]], texts[rank], rank + 1)
+                self.file.write(line.encode("utf-8", "surrogatepass"))
+
+    def close(self) -> None:
+        self.file.write(b"\n]\n")
+
+
+class _Table(_Text):
+    """Columns as wide as the widest id."""
+
+    def __init__(self, file: IO[bytes], model: "Recommender", first: bool) -> None:
+        users = max((len(self.written(each)) for each in model.user_ids_.values.tolist()), default=0)
+        items = max((len(self.written(each)) for each in model.item_ids_.values.tolist()), default=0)
+        users, items = max(users, len("user_id")), max(items, len("item_id"))
+        self.header = f"{'user_id':{users}}  {'item_id':{items}}  {'score':>12}  rank  source\n".encode()
+        self.line = f"%-{users}s  %-{items}s  %12s  %4d  model\n"
+        super().__init__(file, model, first)
+
+    @staticmethod
+    def written(raw: Any) -> str:
+        return "".join(letter if letter.isprintable() else "�" for letter in str(raw))
 
 
 class _Parquet(_Sink):

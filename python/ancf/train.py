@@ -124,7 +124,12 @@ def run_epochs(
 
 def _overfits(history: dict[str, list[float]]) -> bool:
     training, validation = history["training_loss"], history["validation_loss"]
-    return len(training) > 1 and validation[-1] > validation[-2] and training[-1] < training[-2]
+    # A thousandth above the lowest is the trembling of a loss that has arrived.
+    return (
+        len(training) > 1
+        and validation[-1] > max(validation[-2], min(validation) + 1e-3 * abs(min(validation)))
+        and training[-1] < training[-2]
+    )
 
 
 @contextmanager
@@ -138,6 +143,8 @@ def _bar(epochs: int, verbose: int, show_progress: bool | None) -> Any:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("Training"), BarColumn(), MofNCompleteColumn(), TextColumn("epochs"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as progress:
+    # Lines that go to the same terminal are printed above the bar; those that go into a file or a pipe stay untouched.
+    together = sys.stdout.isatty()
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=together) as progress:
         task = progress.add_task("", total=epochs)
         yield lambda done: progress.update(task, completed=done)

@@ -1,0 +1,242 @@
+"""Results as a table for people, or as JSON, JSON lines, CSV or Parquet for programs; to stdout or a file."""
+
+import csv
+import io
+import json
+import math
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import click
+
+from ancf.cli.command import Failure, Function, option
+from ancf.cli.options import apply, writable
+
+FORMATS = ("table", "json", "jsonl", "csv", "parquet")
+_SECTION = "Output"
+_SUFFIXES = {".json": "json", ".jsonl": "jsonl", ".csv": "csv", ".parquet": "parquet", ".txt": "table"}
+
+
+def output_options(function: Function) -> Function:
+    """``--format`` and ``--output``."""
+    form = option(
+        *("--format", "-f", "form"),
+        type=click.Choice(FORMATS),
+        section=_SECTION,
+        help="How the result is written. [table, or by the ending of --output]",
+    )
+    target = option(
+        *("--output", "-o"),
+        metavar="FILE",
+        default="-",
+        section=_SECTION,
+        help="Where the result goes; - is stdout. [-]",
+        from_environment=False,
+    )
+    return apply([form, target], function)
+
+
+def chosen_format(form: str | None, output: str) -> str:
+    """The format asked for, else the one that the file's name ends in, else a table."""
+    return form or _SUFFIXES.get(Path(output).suffix.lower(), "table")
+
+
+@contextmanager
+def binary_target(output: str, form: str) -> Iterator[IO[bytes]]:
+    """Where the bytes of a result go; a file is the old one or the new one.
+
+    Raises
+    ------
+    Failure
+        If the place cannot be written to, or Parquet would go to a terminal.
+    """
+    if output == "-":
+        if form == "parquet" and sys.stdout.isatty():
+            raise Failure("a Parquet file cannot be shown in a terminal. Add -o recs.parquet.", 2)
+        sys.stdout.flush()
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    from ancf.stream import replacing
+
+    writable(output)
+    with replacing(Path(output)) as file:
+        yield file
+
+
+def write(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    *,
+    form: str | None,
+    output: str,
+    heading: str = "",
+    document: Any = None,
+    shown: Sequence[int] | None = None,
+) -> None:
+    """Write one table.
+
+    Parameters
+    ----------
+    columns, rows
+    heading : str
+        Stands above a table for people.
+    document : JSON-able, optional
+        What ``--format json`` writes instead of a list of rows.
+    shown : positions of the columns that a table for people has; all if left out
+    """
+    kind = chosen_format(form, output)
+    if kind == "table":
+        places = range(len(columns)) if shown is None else shown
+        text = table([columns[at] for at in places], [[row[at] for at in places] for row in rows], output == "-")
+        _text("\n".join(part for part in (clean(heading, "\n"), text) if part) + "\n", output)
+        return
+    with binary_target(output, kind) as file:
+        if kind == "json":
+            content = document if document is not None else [dict(zip(columns, row, strict=True)) for row in rows]
+            file.write((json_text(content, indent=2) + "\n").encode("utf-8", "surrogatepass"))
+        elif kind == "jsonl":
+            for row in rows:
+                line = json_text(dict(zip(columns, row, strict=True)))
+                file.write((line + "\n").encode("utf-8", "surrogatepass"))
+        elif kind == "csv":
+            buffer = io.StringIO()
+            writer = csv.writer(buffer, lineterminator="\n")
+            writer.writerow(columns)
+            writer.writerows([["" if cell is None else _flat(cell) for cell in row] for row in rows])
+            file.write(buffer.getvalue().encode("utf-8", "surrogatepass"))
+        else:
+            _parquet(columns, rows, file)
+
+
+def say(text: str = "") -> None:
+    """A line to stderr: what happens, not what comes out; wrapped where that is a terminal."""
+    if sys.stderr.isatty():
+        text = textwrap.fill(text, terminal_width() - 1, subsequent_indent="  ", break_on_hyphens=False)
+    click.echo(text, err=True)
+
+
+def plain_rows(rows: Iterable[Any]) -> list[list[Any]]:
+    """Rows of recommendations with each score as the shortest decimal that is the same float32, as in files."""
+    import numpy as np
+
+    return [[*row[:2], float(str(np.float32(row[2]))), *row[3:]] for row in rows]
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """JSON in which numbers that are none are null, and ids of any kind are text or numbers."""
+    return json.dumps(_jsonable(value), ensure_ascii=False, allow_nan=False, indent=indent)
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _jsonable(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_jsonable(each) for each in value]
+    if hasattr(value, "item") and not isinstance(value, (str, bytes)):
+        value = value.item()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (str, int, bool)) else str(value)
+
+
+def _flat(cell: Any) -> Any:
+    return json_text(cell) if isinstance(cell, (list, tuple, Mapping)) else cell
+
+
+def _parquet(columns: Sequence[str], rows: Sequence[Sequence[Any]], file: IO[bytes]) -> None:
+    from ancf.errors import MissingExtraError
+
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError:
+        raise MissingExtraError(
+            "--format parquet needs pyarrow. Run: pip install 'ancf[arrow]', or take csv or jsonl."
+        ) from None
+    data = {}
+    for at, name in enumerate(columns):
+        values = [_flat(_jsonable(row[at])) for row in rows]
+        kinds = {type(each) for each in values if each is not None}
+        if len(kinds) > 1 and not kinds <= {int, float}:
+            values = [None if each is None else str(each) for each in values]
+        data[name] = pa.array(values, pa.string() if not kinds else None)
+    pq.write_table(pa.table(data), file)
+
+
+# ---- tables for people
+
+
+def clean(text: str, kept: str = "") -> str:
+    """Text from outside without anything that a terminal would obey."""
+    return "".join(letter if letter.isprintable() or letter in kept else "�" for letter in text)
+
+
+def cell_text(cell: Any) -> str:
+    """One cell: four significant digits, a dash for nothing."""
+    from ancf import _text
+
+    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+        return "–"
+    if isinstance(cell, bool):
+        return "yes" if cell else "no"
+    return clean(_text.number(cell) if isinstance(cell, float) else str(cell))
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], to_stdout: bool = True) -> str:
+    """Aligned columns; in a terminal no wider than it, the longest texts cut."""
+    from rich.cells import cell_len, set_cell_size
+
+    if not rows:
+        return ""
+    cells = [[cell_text(cell) for cell in row] for row in rows]
+    right = [
+        all(isinstance(row[at], (int, float)) or row[at] is None for row in rows)
+        and any(row[at] is not None for row in rows)
+        for at in range(len(columns))
+    ]
+    widths = [max(cell_len(line[at]) for line in [list(columns), *cells]) for at in range(len(columns))]
+    if to_stdout and sys.stdout.isatty():
+        _narrow(widths, right, terminal_width())
+
+    def line(row: Sequence[str]) -> str:
+        parts = []
+        for text, width, to_right in zip(row, widths, right, strict=True):
+            if cell_len(text) > width:
+                text = set_cell_size(text, max(width - 1, 0)) + "…"
+            gap = " " * (width - cell_len(text))
+            parts.append(gap + text if to_right else text + gap)
+        return "  ".join(parts).rstrip()
+
+    head = line(list(columns))
+    if to_stdout and sys.stdout.isatty():
+        head = click.style(head, bold=True)
+    return "\n".join([head, *map(line, cells)])
+
+
+def terminal_width() -> int:
+    """The columns of the terminal."""
+    import shutil
+
+    return shutil.get_terminal_size((80, 24)).columns
+
+
+def _narrow(widths: list[int], right: list[bool], most: int) -> None:
+    """Take from the widest texts until the line fits."""
+    while sum(widths) + 2 * (len(widths) - 1) > most:
+        at = max(range(len(widths)), key=lambda each: 0 if right[each] else widths[each])
+        if right[at] or widths[at] <= 8:
+            return
+        widths[at] -= 1
+
+
+def _text(text: str, output: str) -> None:
+    if output == "-":
+        click.echo(text, nl=False)
+        return
+    with binary_target(output, "table") as file:
+        file.write(text.encode("utf-8", "surrogatepass"))

@@ -1,0 +1,256 @@
+"""Every command does what its page says: on the demo shop, with ids as they stand in the table."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import ancf as package
+from ancf.cli.app import COMMANDS, interface
+
+
+@pytest.fixture(scope="module")
+def user(shop):
+    return str(package.load(shop / "shop.ancf").user_ids_.values[0])
+
+
+def test_the_overview_lists_every_command(ancf):
+    code, out, _ = ancf()
+    assert code == 0
+    assert all(f"  {name}" in out for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_page_of_help_fits_80_columns_and_has_an_example(ancf, name):
+    code, out, _ = ancf(name, "--help")
+    assert code == 0
+    assert f"  ancf {name}" in out.split("Example")[-1]
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_every_option_of_the_models_and_of_reading_is_on_the_page(ancf):
+    _, out, _ = ancf("train", "--help")
+    for kind in (package.ANCF, package.ItemKNN, package.Popular):
+        for name in set(kind().get_params()) - {"verbose", "show_progress"}:
+            assert f"--{name.replace('_', '-')}" in out, name
+    assert all(f"--{role}-column" in out for role in ("user", "item", "weight", "time", "name", "category", "basket"))
+
+
+def test_what_is_typed_reaches_the_model(ancf, shop, tmp_path):
+    typed = "--epochs 1 --factors 8 --no-item-attention --temperature 0.3 --patience none --neighbours 5"
+    code, _, err = ancf("train", "purchases.csv", "-o", tmp_path / "m.ancf", "-q", *typed.split())
+    assert code == 0, err
+    options = package.load(tmp_path / "m.ancf").get_params()
+    assert (options["epochs"], options["factors"], options["item_attention"]) == (1, 8, False)
+    assert (options["temperature"], options["patience"], options["neighbours"]) == (0.3, None, 5)
+
+
+def test_training_prints_the_losses_of_each_epoch_to_stderr_alone(ancf, tmp_path):
+    code, out, err = ancf("train", "purchases.csv", "-o", tmp_path / "m.ancf", "--epochs", 2, "--holdout", "0.2")
+    assert (code, out) == (0, "")
+    lines = [line.rstrip("0123456789") for line in err.splitlines() if line.startswith("Epoch")]
+    expected = [f"Epoch {n}/2, {kind} Loss: " for n in (1, 2) for kind in ("Training", "Validation")]
+    assert [line.rsplit(".", 1)[0].rstrip("0123456789") for line in lines] == expected
+    assert "Split by time" in err
+
+
+@pytest.mark.parametrize("model", ["item-knn", "popular"])
+def test_the_other_models_learn_and_answer(ancf, rows, tmp_path, user, model):
+    assert ancf("train", "purchases.csv", "-o", tmp_path / "m.ancf", "--model", model)[0] == 0
+    assert len(rows("recommend", tmp_path / "m.ancf", "--user", user, "-n", 3)) == 3
+
+
+def test_a_model_goes_through_pipes(shop, user):
+    ancf = [sys.executable, "-m", "ancf"]
+    table = (shop / "purchases.csv").read_bytes()
+    model = subprocess.run([*ancf, "train", "-", "-o", "-", "-q", "--epochs", "1"], input=table, capture_output=True)
+    assert model.returncode == 0, model.stderr
+    lists = subprocess.run([*ancf, "recommend", "-", "-u", user, "-f", "csv"], input=model.stdout, capture_output=True)
+    assert lists.stdout.startswith(b"user_id,item_id,score,rank,source\n" + user.encode())
+
+
+def test_recommendations_are_those_of_the_api(rows, shop, user):
+    expected = package.load(shop / "shop.ancf").recommend([user], N=5)
+    found = rows("recommend", "shop.ancf", "--user", user, "-n", 5)
+    assert [row["item_id"] for row in found] == expected.ids[0].tolist()
+    assert np.array_equal(np.float32([row["score"] for row in found]), expected.scores[0])
+    assert list(found[0]) == ["user_id", "item_id", "score", "rank", "source"]
+
+
+def test_every_format_says_the_same(ancf, rows, user, tmp_path):
+    asked = ("recommend", "shop.ancf", "--user", user, "-n", 4)
+    expected = rows(*asked)
+    as_lines = [json.loads(line) for line in ancf(*asked, "-f", "jsonl")[1].splitlines()]
+    as_csv = list(csv.DictReader(io.StringIO(ancf(*asked, "-f", "csv")[1])))
+    assert ancf(*asked, "-o", tmp_path / "lists.parquet")[0] == 0
+    as_parquet = pd.read_parquet(tmp_path / "lists.parquet").to_dict("records")
+    assert as_lines == as_parquet == expected
+    assert [(row["item_id"], float(row["score"])) for row in as_csv] == [
+        (row["item_id"], row["score"]) for row in expected
+    ]
+    table = ancf(*asked)[1]
+    assert all(row["item_id"] in table for row in expected)
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet", "json", "table"])
+def test_everybodys_lists_are_the_same_in_every_format(ancf, shop, tmp_path, form):
+    model = package.load(shop / "shop.ancf")
+    expected = model.recommend_all(N=3).to_pandas()
+    assert ancf("recommend-all", "shop.ancf", "-n", 3, "-f", form, "-o", tmp_path / f"lists.{form}")[0] == 0
+    path = tmp_path / f"lists.{form}"
+    found = {
+        "csv": lambda: pd.read_csv(path, dtype={"user_id": str, "item_id": str}),
+        "jsonl": lambda: pd.read_json(path, lines=True, dtype={"user_id": str, "item_id": str}),
+        "json": lambda: pd.DataFrame(json.loads(path.read_text())),
+        "parquet": lambda: pd.read_parquet(path),
+        "table": lambda: pd.read_fwf(path, dtype={"user_id": str, "item_id": str}),
+    }[form]()
+    assert found["user_id"].tolist() == expected["user_id"].tolist()
+    assert found["item_id"].tolist() == expected["item_id"].tolist()
+    assert np.array_equal(found["score"].to_numpy(np.float32), expected["score"].to_numpy(np.float32))
+
+
+def test_a_reader_that_has_had_enough_is_no_failure(shop):
+    command = f"{sys.executable} -m ancf recommend-all shop.ancf -n 50 | head -1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], cwd=shop, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "user_id,item_id,score,rank,source\n"
+
+
+def test_reasons_stand_under_each_item_with_names(ancf, rows, user):
+    _, out, _ = ancf("recommend", "shop.ancf", "--user", user, "--explain")
+    assert out.count("because of") == 10
+    found = rows("recommend", "shop.ancf", "--user", user, "--explain", "--names")
+    for row in found:
+        assert sum(each["adds"] for each in row["reasons"]) == pytest.approx(row["score"], rel=1e-4)
+        assert row["name"] in out
+
+
+def test_explained_contributions_add_up(rows, user):
+    item = rows("recommend", "shop.ancf", "--user", user, "-n", 1)[0]["item_id"]
+    why = rows("explain", "shop.ancf", "--user", user, "--item", item)
+    assert sum(each["contribution"] for each in why["reasons"]) == pytest.approx(why["score"], rel=1e-4)
+    assert why["name"]
+
+
+def test_a_bare_history_is_served_and_explained(rows, shop):
+    first, second = package.load(shop / "shop.ancf").item_ids_.values[:2]
+    asked = ("--history", first, "--history", second)
+    found = rows("recommend", "shop.ancf", *asked, "-n", 3)
+    assert len(found) == 3
+    assert not {first, second} & {row["item_id"] for row in found}
+    why = rows("explain", "shop.ancf", *asked, "--item", found[0]["item_id"])
+    assert why["score"] == pytest.approx(found[0]["score"])
+
+
+def test_filters_are_obeyed(rows, shop, user, tmp_path):
+    plain = [row["item_id"] for row in rows("recommend", "shop.ancf", "-u", user)]
+    without = [row["item_id"] for row in rows("recommend", "shop.ancf", "-u", user, "--without", plain[0])]
+    assert plain[0] not in without
+    (tmp_path / "shelf.txt").write_text("\n".join(plain[3:6]) + "\n")
+    only = rows("recommend", "shop.ancf", "-u", user, "--only-from", tmp_path / "shelf.txt")
+    assert [row["item_id"] for row in only] == plain[3:6]
+
+
+def test_customers_come_from_a_file_and_unknown_ones_can_be_served(rows, shop, user, tmp_path):
+    (tmp_path / "who.txt").write_text(f"{user}\nnobody\n")
+    asked = ("recommend", "shop.ancf", "--users-from", tmp_path / "who.txt", "-n", 2)
+    found = rows(*asked, "--on-unknown", "popular")
+    assert [(row["user_id"], row["source"]) for row in found] == [(user, "model")] * 2 + [("nobody", "popular")] * 2
+    assert {row["user_id"] for row in rows(*asked, "--on-unknown", "skip")} == {user}
+
+
+def test_ids_are_found_as_they_are_typed(ancf, rows, tmp_path):
+    """Letters, leading zeros, letters of any alphabet; and whole numbers where the column holds numbers."""
+    (tmp_path / "text.csv").write_text(
+        "customer,sku\n007,85123A\n007,tüte\n7,tüte\n7,0010\nÅsa,85123A\nÅsa,0010\n", "utf-8"
+    )
+    assert ancf("train", tmp_path / "text.csv", "-o", tmp_path / "t.ancf", "--model", "item-knn")[0] == 0
+    assert [row["item_id"] for row in rows("recommend", tmp_path / "t.ancf", "-u", "007")] == ["0010"]
+    assert [row["item_id"] for row in rows("recommend", tmp_path / "t.ancf", "-u", "7")] == ["85123A"]
+    assert [row["item_id"] for row in rows("recommend", tmp_path / "t.ancf", "-u", "Åsa")] == ["tüte"]
+    pd.DataFrame({"customer": [7, 7, 8, 8, 9], "sku": [1, 2, 2, 3, 1]}).to_parquet(tmp_path / "numbers.parquet")
+    assert ancf("train", tmp_path / "numbers.parquet", "-o", tmp_path / "n.ancf", "--model", "item-knn")[0] == 0
+    found = rows("recommend", tmp_path / "n.ancf", "--user", "7")
+    assert [(row["user_id"], row["item_id"]) for row in found] == [(7, 3)]
+    assert rows("similar", tmp_path / "n.ancf", "--item", "1", "-n", 1)[0]["query_item_id"] == 1
+
+
+def test_what_is_like_what(rows, shop, user):
+    item = package.load(shop / "shop.ancf").item_ids_.values[0]
+    likes = rows("similar", "shop.ancf", "--item", item, "-n", 3)
+    assert [row["rank"] for row in likes] == [1, 2, 3]
+    assert all(row["query_item_id"] == item and row["name"] for row in likes)
+    assert len(rows("similar", "shop.ancf", "--user", user, "-n", 2)) == 2
+
+
+def test_the_description_accounts_for_every_row(ancf, rows):
+    told = rows("describe", "purchases.csv")
+    assert told["rows_read"] == told["rows_used"] + sum(each["rows"] for each in told["reasons"])
+    _, out, _ = ancf("describe", "purchases.csv")
+    assert f"{told['rows_read']:,} rows read" in out
+    assert "time span" in out
+
+
+def test_the_evaluation_stands_beside_popularity_and_item_knn(ancf, rows):
+    told = rows("evaluate", "purchases.csv", "--epochs", 2, "-q", "--metrics", "ndcg@5,hit@10")
+    assert [each["model"] for each in told["models"]] == ["ANCF", "ItemKNN", "Popular"]
+    assert all(0 <= each["ndcg@5"] <= 1 for each in told["models"])
+    _, _, err = ancf("evaluate", "purchases.csv", "--model", "popular", "--no-baselines")
+    assert "Split by time" in err
+    _, _, err = ancf("evaluate", "purchases.csv", "--model", "popular", "--time-column", "none")
+    assert "Split at random, as the table has no times" in err
+
+
+def test_a_model_file_is_evaluated_on_a_table_of_its_own(rows, shop, tmp_path):
+    table = pd.read_csv(shop / "purchases.csv", dtype=str)
+    old, new = table[table["order_date"] < "2025-01-01"], table[table["order_date"] >= "2025-01-01"]
+    old.to_csv(tmp_path / "old.csv", index=False)
+    new.to_csv(tmp_path / "new.csv", index=False)
+    model = package.ItemKNN().fit(package.read_interactions(tmp_path / "old.csv"))
+    model.save(tmp_path / "old.ancf")
+    told = rows("evaluate", tmp_path / "new.csv", "-m", tmp_path / "old.ancf", "--metrics", "ndcg@10")
+    expected = package.evaluate(model, package.read_interactions(tmp_path / "new.csv"), "ndcg@10")
+    assert told["models"][0]["ndcg@10"] == expected["ndcg@10"]
+    assert [each["model"] for each in told["models"]] == ["ItemKNN", "Popular"]
+
+
+def test_a_model_file_is_shown_without_trusting_it(ancf, rows, shop, tmp_path):
+    found = rows("inspect", "shop.ancf")
+    assert (found["class"], found["options"]["epochs"]) == ("ANCF", 2)
+    data = package.Interactions.from_ids(user=[1, 2], item=["\x1b[31mred", "b"])
+    package.Popular().fit(data).save(tmp_path / "m.ancf")
+    for asked in (("inspect", tmp_path / "m.ancf"), ("recommend", tmp_path / "m.ancf", "-u", "2")):
+        _, out, _ = ancf(*asked)
+        assert "\x1b" not in out
+
+
+def test_the_doctor_knows_the_machine_and_how_a_model_would_rank(rows):
+    found = rows("doctor", "shop.ancf")
+    assert found["ancf"] == package.__version__
+    assert "used:" in found["instruction sets"]
+    assert found["ranking"]
+
+
+def test_the_demo_shows_the_whole_path(ancf):
+    code, out, err = ancf("demo", "--customers", 600, "--epochs", 2)
+    assert code == 0, err
+    for part in ("rows used", "Epoch 2/2, Validation Loss", "popularity", "item-kNN", "because of", "Done in"):
+        assert part in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_the_overview_is_fast_because_no_command_is_loaded():
+    code = "import sys; from ancf.cli import run; run(['--help']); sys.exit('pandas' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+def test_all_commands_are_there():
+    import click
+
+    assert all(interface.get_command(click.Context(interface), name) is not None for name in COMMANDS)
