@@ -7,11 +7,15 @@ import numpy.typing as npt
 _Csr = tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.float32]]
 
 __all__ = [
+    "Network",
+    "PairTrainer",
     "Ranker",
     "RankingTrainer",
     "TableScanner",
     "__version__",
     "canonical_events",
+    "history_weights",
+    "item_logits",
     "item_neighbours",
     "item_priors",
     "load_model",
@@ -23,6 +27,7 @@ __all__ = [
     "serving_vectors",
     "simd_levels",
     "user_vectors",
+    "weighted_sums",
 ]
 
 __version__: str
@@ -189,6 +194,63 @@ class RankingTrainer:
     def validation_loss(self, targets: _Csr, num_threads: int | None = None) -> float: ...
     def item_vectors(self, num_threads: int | None = None) -> npt.NDArray[np.float32]: ...
 
+_Floats = npt.NDArray[np.float32]
+_Positions = npt.NDArray[np.int64]
+
+@final
+class Network:
+    def __new__(
+        cls, history: _Csr, n_items: int, options: dict[str, Any], *, ages: _Floats | None = None
+    ) -> Network: ...
+    def parameters(self) -> dict[str, _Floats]: ...
+    def set_parameter(self, name: str, values: _Floats) -> None: ...
+    def forward(self, users: _Positions, items: _Positions, num_threads: int | None = None) -> _Floats: ...
+    def backward(
+        self,
+        users: _Positions,
+        items: _Positions,
+        targets: _Floats | None = None,
+        negatives: _Positions | None = None,
+        log_weights: _Floats | None = None,
+        num_threads: int | None = None,
+    ) -> tuple[float, dict[str, _Floats]]: ...
+    def step(
+        self,
+        users: _Positions,
+        items: _Positions,
+        targets: _Floats | None = None,
+        negatives: _Positions | None = None,
+        log_weights: _Floats | None = None,
+        num_threads: int | None = None,
+    ) -> float: ...
+
+@final
+class PairTrainer:
+    def __new__(
+        cls,
+        pairs: _Csr,
+        n_items: int,
+        options: dict[str, Any],
+        *,
+        weights: _Floats | None = None,
+        ages: _Floats | None = None,
+        fall_over: int | None,
+        batch_size: int,
+        negatives: int,
+        negative_exponent: float,
+        user_dropout: float,
+        spectral_start: bool,
+        num_threads: int | None = None,
+    ) -> PairTrainer: ...
+    def epoch(self, epoch: int, num_threads: int | None = None) -> float: ...
+    def validation_loss(self, targets: _Csr, num_threads: int | None = None) -> float: ...
+    def parameters(self) -> dict[str, _Floats]: ...
+    def item_vectors(self, num_threads: int | None = None) -> _Floats: ...
+    def vectors(self, num_threads: int | None = None) -> tuple[_Floats, _Floats, _Floats]: ...
+
+def history_weights(histories: _Csr, item_logits: _Floats, exponent: float) -> _Floats: ...
+def item_logits(interactions: _Csr, n_items: int, attention: str) -> _Floats: ...
+def weighted_sums(histories: _Csr, item_vectors: _Floats) -> _Floats: ...
 def item_priors(interactions: _Csr, n_items: int, attention: str) -> npt.NDArray[np.float32]: ...
 def score_scales(
     user_vectors: npt.NDArray[np.float32],

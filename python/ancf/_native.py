@@ -1,11 +1,15 @@
 """The only module that imports the extension module; everything else imports from here."""
 
 from ancf._core import (
+    Network,
+    PairTrainer,
     Ranker,
     RankingTrainer,
     TableScanner,
     __version__,
     canonical_events,
+    history_weights,
+    item_logits,
     item_neighbours,
     item_priors,
     load_model,
@@ -17,14 +21,19 @@ from ancf._core import (
     serving_vectors,
     simd_levels,
     user_vectors,
+    weighted_sums,
 )
 
 __all__ = [
+    "Network",
+    "PairTrainer",
     "Ranker",
     "RankingTrainer",
     "TableScanner",
     "__version__",
     "canonical_events",
+    "history_weights",
+    "item_logits",
     "item_neighbours",
     "item_priors",
     "load_model",
@@ -36,4 +45,5 @@ __all__ = [
     "serving_vectors",
     "simd_levels",
     "user_vectors",
+    "weighted_sums",
 ]

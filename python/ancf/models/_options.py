@@ -27,7 +27,7 @@ class Options:
 
     def set_params(self, **options: Any) -> Self:
         """Change options by name; a fitted model keeps what it has learned until the next ``fit``."""
-        _refuse_unknown(type(self).__name__, options, self._option_names())
+        refuse_unknown(type(self).__name__, options, self._option_names())
         for name, value in options.items():
             setattr(self, name, value)
         return self
@@ -65,13 +65,13 @@ def _checked(constructor: Callable[..., None], owner: type) -> Callable[..., Non
                 if names
                 else f"{owner.__name__} takes no options; {positional[0]!r} was given."
             )
-        _refuse_unknown(owner.__name__, options, names)
+        refuse_unknown(owner.__name__, options, names)
         constructor(self, **options)
 
     return checked
 
 
-def _refuse_unknown(owner: str, options: dict[str, Any], names: tuple[str, ...]) -> None:
+def refuse_unknown(owner: str, options: dict[str, Any], names: tuple[str, ...]) -> None:
     for name in options:
         if name not in names:
             near = get_close_matches(name, names, 1, 0.5)

@@ -8,6 +8,7 @@ mod convert;
 mod enter;
 mod measure;
 mod neighbours;
+mod network;
 mod rank;
 mod ranking;
 mod ridge;
@@ -23,6 +24,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     measure::register(module)?;
     neighbours::register(module)?;
+    network::register(module)?;
     rank::register(module)?;
     ranking::register(module)?;
     ridge::register(module)?;

@@ -107,7 +107,8 @@ fn prior(attention: &str) -> Result<Prior> {
     }
 }
 
-fn table(py: Python<'_>, numbers: Vec<f32>, columns: usize) -> PyResult<Bound<'_, PyArray2<f32>>> {
+/// Numbers as rows of `columns` each.
+pub fn table(py: Python<'_>, numbers: Vec<f32>, columns: usize) -> PyResult<Bound<'_, PyArray2<f32>>> {
     let rows = numbers.len() / columns.max(1);
     numbers.into_pyarray(py).reshape([rows, columns])
 }

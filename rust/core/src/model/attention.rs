@@ -44,8 +44,10 @@ pub struct Attention {
     pub a_by_user: Vec<f32>,
     /// A in the order of `items`.
     pub a_by_item: Vec<f32>,
-    b_by_user: Vec<f32>,
-    b_by_item: Vec<f32>,
+    /// B in the order of `users`.
+    pub b_by_user: Vec<f32>,
+    /// B in the order of `items`.
+    pub b_by_item: Vec<f32>,
     /// `r_j` of every item.
     pub item_priors: Vec<f32>,
     exponent: f32,

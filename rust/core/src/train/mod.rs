@@ -1,4 +1,5 @@
 //! How it learns - sampler, loss, optimiser, epoch.
 
+pub mod network;
 pub mod ranking;
 mod schedule;

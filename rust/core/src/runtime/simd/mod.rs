@@ -50,6 +50,7 @@ pub mod tiles;
 
 pub use exp::{exp, sigmoid};
 pub mod gemm;
+pub mod pairs;
 pub mod vector;
 
 /// An instruction set that kernels exist for.

@@ -10,7 +10,7 @@ use super::exp::exp_body;
 pub const LANES: usize = 16;
 
 #[inline(always)]
-fn tree(sums: [f32; LANES]) -> f32 {
+pub(super) fn tree(sums: [f32; LANES]) -> f32 {
     let mut sums = sums;
     let mut width = LANES / 2;
     while width > 0 {

@@ -1,0 +1,103 @@
+//! From gradients to steps. Lazy tables move only in rows that have a gradient; their moments wait too.
+
+use rayon::prelude::*;
+
+use super::options::{Optimizer, Options};
+use super::parameters::{Parameters, Table};
+use crate::runtime::Context;
+use crate::runtime::simd::pairs::{adagrad, sgd};
+use crate::runtime::simd::vector::{self, Adam, adam, exp_f64, ln};
+
+/// Rows of one task.
+const ROWS_PER_TASK: usize = 512;
+
+/// One step with the gradients that the tables hold; `step` counts from 1, `fall` is what is left of the rate.
+pub fn update(context: &Context, options: &Options, parameters: &mut Parameters, step: u64, fall: f32) {
+    let left = |beta: f32| 1.0 - exp_f64((ln(f64::from(beta)) * step as f64).max(-700.0));
+    let rate = options.learning_rate * fall;
+    let moments = Adam {
+        rate: (f64::from(rate) / left(vector::BETA1)) as f32,
+        second: (1.0 / left(vector::BETA2)) as f32,
+        regularization: options.regularization,
+    };
+    let level = context.level;
+    let one = |gradient: &[f32], x: &mut [f32], first: &mut [f32], second: &mut [f32]| match options.optimizer {
+        Optimizer::Sgd => sgd(level, rate, options.regularization, gradient, x),
+        Optimizer::Adagrad => adagrad(level, rate, options.regularization, gradient, x, second),
+        Optimizer::Adam => adam(level, moments, gradient, x, first, second),
+    };
+    for table in parameters.tables_mut() {
+        let width = table.width();
+        let Table { values, first, second, gradient, lazy, .. } = table;
+        if !*lazy {
+            one(&gradient.values, values, first, second);
+            continue;
+        }
+        let gradient = &*gradient;
+        context.install(|| {
+            let size = ROWS_PER_TASK * width;
+            values
+                .par_chunks_mut(size)
+                .zip(first.par_chunks_mut(size))
+                .zip(second.par_chunks_mut(size))
+                .enumerate()
+                .for_each(|(task, ((values, first), second))| {
+                    let from = task * ROWS_PER_TASK;
+                    let begin = gradient.rows.partition_point(|&row| (row as usize) < from);
+                    let rows = gradient.rows[begin..].iter().take_while(|&&row| (row as usize) < from + ROWS_PER_TASK);
+                    for (&row, g) in rows.zip(gradient.values[begin * width..].chunks_exact(width)) {
+                        if g.iter().any(|&g| g != 0.0) {
+                            let at = (row as usize - from) * width;
+                            let part = at..at + width;
+                            one(g, &mut values[part.clone()], &mut first[part.clone()], &mut second[part]);
+                        }
+                    }
+                });
+        });
+    }
+}
+
+/// What a step is about to change, to take it back.
+#[derive(Debug, Default)]
+pub struct Saved {
+    numbers: Vec<f32>,
+}
+
+impl Saved {
+    /// Keeps the rows that have a gradient.
+    pub fn take(&mut self, parameters: &Parameters) {
+        self.numbers.clear();
+        for table in parameters.tables() {
+            for part in changed(table) {
+                for numbers in [&table.values, &table.first, &table.second] {
+                    self.numbers.extend_from_slice(&numbers[part.clone()]);
+                }
+            }
+        }
+    }
+
+    /// The name of a parameter that left the finite numbers, after everything was put back.
+    pub fn undo_if_broken(&self, parameters: &mut Parameters) -> Option<&'static str> {
+        let finite = |table: &Table| changed(table).all(|part| table.values[part].iter().all(|x| x.is_finite()));
+        let name = parameters.tables().find(|table| !finite(table))?.name;
+        let mut rest = self.numbers.as_slice();
+        for table in parameters.tables_mut() {
+            let parts: Vec<_> = changed(table).collect();
+            for part in parts {
+                for numbers in [&mut table.values, &mut table.first, &mut table.second] {
+                    let (saved, others) = rest.split_at(part.len());
+                    numbers[part.clone()].copy_from_slice(saved);
+                    rest = others;
+                }
+            }
+        }
+        Some(name)
+    }
+}
+
+/// The ranges of numbers that a gradient moves.
+fn changed(table: &Table) -> impl Iterator<Item = std::ops::Range<usize>> {
+    let width = if table.lazy { table.width() } else { table.values.len() };
+    let rows = if table.lazy { table.gradient.rows.as_slice() } else { &[0] };
+    rows.iter().map(move |&row| row as usize * width..(row as usize + 1) * width)
+}

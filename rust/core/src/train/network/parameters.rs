@@ -1,0 +1,205 @@
+//! Everything that is learned, with the optimiser's memory and the gradient of the last batch.
+
+use super::options::{Head, Options};
+use crate::runtime::rng::Stream;
+use crate::runtime::simd::vector::ln;
+use crate::{Error, Result};
+
+/// One parameter: rows of numbers.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    /// Its name in `ancf.reference`.
+    pub name: &'static str,
+    /// Numbers in a row; 0 for a plain list of numbers.
+    pub columns: usize,
+    /// The numbers; none where the options leave this parameter out.
+    pub values: Vec<f32>,
+    /// One row for each user or item, left alone by batches that give it no gradient.
+    pub lazy: bool,
+    pub(super) first: Vec<f32>,
+    pub(super) second: Vec<f32>,
+    pub(super) gradient: Gradient,
+}
+
+/// The gradient of some rows.
+#[derive(Clone, Debug, Default)]
+pub struct Gradient {
+    /// Which, by rising position; all rows of tables that are not lazy.
+    pub rows: Vec<u32>,
+    /// Their numbers, row after row.
+    pub values: Vec<f32>,
+}
+
+impl Table {
+    fn new(name: &'static str, columns: usize, lazy: bool, values: Vec<f32>) -> Self {
+        let zeros = vec![0.0; values.len()];
+        Self { name, columns, lazy, first: zeros.clone(), second: zeros, values, gradient: Gradient::default() }
+    }
+
+    /// Whether the options have this parameter.
+    pub fn exists(&self) -> bool {
+        !self.values.is_empty()
+    }
+
+    /// Numbers in a row, at least 1.
+    pub fn width(&self) -> usize {
+        self.columns.max(1)
+    }
+
+    /// The gradient of the last batch in the shape of the values.
+    pub fn dense_gradient(&self) -> Vec<f32> {
+        if !self.lazy {
+            return self.gradient.values.clone();
+        }
+        let width = self.width();
+        let mut dense = vec![0.0; self.values.len()];
+        for (at, &row) in self.gradient.rows.iter().enumerate() {
+            dense[row as usize * width..][..width].copy_from_slice(&self.gradient.values[at * width..][..width]);
+        }
+        dense
+    }
+
+    /// A gradient of zeros for a table that is not lazy.
+    pub(super) fn clear(&mut self) {
+        self.gradient.values.clear();
+        self.gradient.values.resize(self.values.len(), 0.0);
+    }
+}
+
+/// All parameters; those that the options leave out hold no numbers.
+#[derive(Clone, Debug)]
+pub struct Parameters {
+    pub user_factors: Table,
+    pub item_factors: Table,
+    pub salience: Table,
+    pub log_decay: Table,
+    pub query: Table,
+    pub key: Table,
+    pub sharpness: Table,
+    pub layer: Table,
+    pub layer_bias: Table,
+    pub user_bias: Table,
+    pub item_bias: Table,
+    pub bias: Table,
+}
+
+impl Parameters {
+    /// Parameters to begin with: small random vectors, everything else neutral.
+    pub fn new(n_users: usize, n_items: usize, options: &Options) -> Self {
+        let d = options.factors;
+        let random = |purpose: u64, n: usize, scale: f32| -> Vec<f32> {
+            let draws = Stream::new(options.seed, purpose);
+            (0..n).map(|at| scale * draws.normal(at as u64)).collect()
+        };
+        let when = |there: bool, values: Vec<f32>| if there { values } else { Vec::new() };
+        let learns = options.weighing.learns();
+        let compares = options.loss.compares();
+        let identity = (0..d * d).map(|at| f32::from(u8::from(at % (d + 1) == 0))).collect();
+        let decay: Vec<f32> =
+            options.half_life.map(|days| ln(std::f64::consts::LN_2 / f64::from(days)) as f32).into_iter().collect();
+        let layer = match options.head {
+            Head::Concat => random(purpose::LAYER, 2 * d, 1.0 / ((2 * d) as f32).sqrt()),
+            _ => vec![1.0; d],
+        };
+        let sharp = matches!(options.head, Head::Factor | Head::Batch);
+        let users = when(options.user_factors, random(purpose::USERS, n_users * d, options.start_scale));
+        let biased = options.biases;
+        Self {
+            user_factors: Table::new("user_factors", d, true, users),
+            item_factors: Table::new("item_factors", d, true, random(purpose::ITEMS, n_items * d, options.start_scale)),
+            salience: Table::new("salience", 0, true, when(learns, vec![0.0; n_items])),
+            log_decay: Table::new("log_decay", 0, false, when(learns, decay)),
+            query: Table::new("query", d, false, when(options.asks(), vec![0.0; d * d])),
+            key: Table::new("key", d, false, when(options.asks(), identity)),
+            sharpness: Table::new("sharpness", 0, false, when(sharp, vec![1.0; d])),
+            layer: Table::new("layer", 0, false, when(options.sigmoid, layer)),
+            layer_bias: Table::new("layer_bias", 0, false, when(options.sigmoid && !compares, vec![0.0])),
+            user_bias: Table::new("user_bias", 0, true, when(biased && !compares, vec![0.0; n_users])),
+            item_bias: Table::new("item_bias", 0, true, when(biased, vec![0.0; n_items])),
+            bias: Table::new("bias", 0, false, when(biased && !compares, vec![0.0])),
+        }
+    }
+
+    fn every(&self) -> [&Table; 12] {
+        let p = self;
+        [
+            &p.user_factors,
+            &p.item_factors,
+            &p.salience,
+            &p.log_decay,
+            &p.query,
+            &p.key,
+            &p.sharpness,
+            &p.layer,
+            &p.layer_bias,
+            &p.user_bias,
+            &p.item_bias,
+            &p.bias,
+        ]
+    }
+
+    fn every_mut(&mut self) -> [&mut Table; 12] {
+        let p = self;
+        [
+            &mut p.user_factors,
+            &mut p.item_factors,
+            &mut p.salience,
+            &mut p.log_decay,
+            &mut p.query,
+            &mut p.key,
+            &mut p.sharpness,
+            &mut p.layer,
+            &mut p.layer_bias,
+            &mut p.user_bias,
+            &mut p.item_bias,
+            &mut p.bias,
+        ]
+    }
+
+    /// Those that the options have.
+    pub fn tables(&self) -> impl Iterator<Item = &Table> {
+        self.every().into_iter().filter(|table| table.exists())
+    }
+
+    /// The same, to be changed.
+    pub fn tables_mut(&mut self) -> impl Iterator<Item = &mut Table> {
+        self.every_mut().into_iter().filter(|table| table.exists())
+    }
+
+    /// Puts numbers in place of a parameter's.
+    pub fn set(&mut self, name: &str, values: Vec<f32>) -> Result<()> {
+        let names: Vec<_> = self.tables().map(|table| table.name).collect();
+        let Some(table) = self.tables_mut().find(|table| table.name == name) else {
+            let names = names.join(", ");
+            return Err(Error::InvalidParameter(format!("there is no parameter {name:?}; this model has {names}.")));
+        };
+        if values.len() != table.values.len() {
+            let (got, expected) = (values.len(), table.values.len());
+            return Err(Error::InvalidData(format!("{name}: {got} numbers were given; it has {expected}.")));
+        }
+        if let Some(at) = values.iter().position(|x| !x.is_finite()) {
+            return Err(Error::InvalidData(format!("{name}: number {at} is {}; all must be finite.", values[at])));
+        }
+        table.values = values;
+        Ok(())
+    }
+
+    /// The first parameter that has left the finite numbers.
+    pub fn broken(&self) -> Option<&'static str> {
+        // A sum is not finite as soon as one of its terms is not, unless it overflows, which is as bad.
+        self.tables()
+            .find(|table| !table.values.iter().map(|x| x * 0.0).sum::<f32>().is_finite())
+            .map(|table| table.name)
+    }
+}
+
+/// Streams of randomness, by purpose.
+pub(super) mod purpose {
+    pub const USERS: u64 = 11;
+    pub const ITEMS: u64 = 12;
+    pub const LAYER: u64 = 13;
+    pub const ORDER: u64 = 14;
+    pub const NEGATIVES: u64 = 15;
+    pub const VALIDATION: u64 = 16;
+    pub const DROPPED: u64 = 17;
+}

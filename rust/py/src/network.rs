@@ -1,0 +1,410 @@
+//! The general model and its trainer.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use ancf_core::model::attention::{Attention, Prior};
+use ancf_core::train::network::{self, Head, Input, Loss, Optimizer, Options, Parameters, Schedule, Table, Weighing};
+use ancf_core::{Error, Result};
+use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyUntypedArrayMethods};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::convert::{CsrArrays, to_csr};
+use crate::enter::{Size, enter, to_python};
+use crate::ranking::table;
+
+/// The model's options by the names of `ancf.ANCFModel`.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub struct Named {
+    embedding_dim: usize,
+    attention: String,
+    attention_exponent: f32,
+    item_attention: bool,
+    user_factors: bool,
+    use_weights: bool,
+    half_life: Option<f32>,
+    factor_attention: bool,
+    similarity: String,
+    output: String,
+    layer: String,
+    biases: bool,
+    loss: String,
+    temperature: f32,
+    optimizer: String,
+    learning_rate: f32,
+    regularization: f32,
+    start_scale: f32,
+    seed: u64,
+}
+
+fn chosen<T: Copy>(name: &str, value: &str, choices: &[(&str, T)]) -> Result<T> {
+    choices.iter().find(|(word, _)| *word == value).map(|&(_, choice)| choice).ok_or_else(|| {
+        let words: Vec<_> = choices.iter().map(|(word, _)| format!("{word:?}")).collect();
+        Error::InvalidParameter(format!("{name} is {value:?}; it must be one of {}.", words.join(", ")))
+    })
+}
+
+impl Named {
+    fn options(&self) -> Result<Options> {
+        let both = "factor_attention and attention=\"batch\" both weigh the product; choose one.";
+        let head = match (self.factor_attention, self.attention == "batch", self.layer == "concat") {
+            (true, true, _) => return Err(Error::InvalidParameter(both.into())),
+            (true, _, true) | (_, true, true) => {
+                return Err(Error::InvalidParameter(
+                    "layer=\"concat\" has no product that attention could weigh; take layer=\"product\".".into(),
+                ));
+            }
+            (true, ..) => Head::Factor,
+            (_, true, _) => Head::Batch,
+            (.., true) => Head::Concat,
+            _ => Head::Product,
+        };
+        chosen("layer", &self.layer, &[("product", ()), ("concat", ())])?;
+        Ok(Options {
+            factors: self.embedding_dim,
+            weighing: chosen(
+                "attention",
+                &self.attention,
+                &[
+                    ("none", Weighing::None),
+                    ("batch", Weighing::None),
+                    ("mean", Weighing::Fixed(Prior::Mean)),
+                    ("degree", Weighing::Fixed(Prior::Degree)),
+                    ("learned", Weighing::Learned),
+                    ("target", Weighing::Target),
+                ],
+            )?,
+            attention_exponent: self.attention_exponent,
+            item_attention: self.item_attention,
+            user_factors: self.user_factors,
+            head,
+            cosine: chosen("similarity", &self.similarity, &[("product", false), ("cosine", true)])?,
+            sigmoid: chosen("output", &self.output, &[("linear", false), ("sigmoid", true)])?,
+            biases: self.biases,
+            loss: chosen(
+                "loss",
+                &self.loss,
+                &[("mse", Loss::Mse), ("bce", Loss::Bce), ("bpr", Loss::Bpr), ("softmax", Loss::Softmax)],
+            )?,
+            temperature: self.temperature,
+            optimizer: chosen(
+                "optimizer",
+                &self.optimizer,
+                &[("sgd", Optimizer::Sgd), ("adagrad", Optimizer::Adagrad), ("adam", Optimizer::Adam)],
+            )?,
+            learning_rate: self.learning_rate,
+            regularization: self.regularization,
+            half_life: self.half_life,
+            start_scale: self.start_scale,
+            seed: self.seed,
+        })
+    }
+
+    fn network(
+        &self,
+        py: Python<'_>,
+        history: &CsrArrays<'_>,
+        n_items: usize,
+        ages: Option<&[f32]>,
+    ) -> PyResult<network::Network> {
+        let history = to_csr(py, history, n_items)?;
+        self.options()
+            .and_then(|options| network::Network::new(&history, self.use_weights, ages.map(<[f32]>::to_vec), options))
+            .map_err(|e| to_python(py, &e))
+    }
+}
+
+type Positions<'py> = PyReadonlyArray1<'py, i64>;
+type Numbers<'py> = PyReadonlyArray1<'py, f32>;
+
+/// Positions as the core counts; a negative number is out of any range, and refused there.
+fn positions(array: &Positions<'_>) -> PyResult<Vec<u32>> {
+    Ok(array.as_slice()?.iter().map(|&at| u32::try_from(at).unwrap_or(u32::MAX)).collect())
+}
+
+fn small_or_large(n: usize) -> Size {
+    if n > 256 { Size::Large } else { Size::Small }
+}
+
+fn shaped<'py>(py: Python<'py>, table: &Table, values: Vec<f32>) -> PyResult<Bound<'py, PyAny>> {
+    Ok(if table.columns == 0 {
+        values.into_pyarray(py).into_any()
+    } else {
+        let rows = values.len() / table.columns;
+        values.into_pyarray(py).reshape([rows, table.columns])?.into_any()
+    })
+}
+
+fn by_name<'py>(
+    py: Python<'py>,
+    parameters: &Parameters,
+    of: impl Fn(&Table) -> Vec<f32>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let dictionary = PyDict::new(py);
+    for table in parameters.tables() {
+        dictionary.set_item(table.name, shaped(py, table, of(table))?)?;
+    }
+    Ok(dictionary)
+}
+
+/// The model over positions; see `ancf.ANCFModel`.
+#[pyclass(frozen, module = "ancf._core")]
+pub struct Network {
+    model: Mutex<network::Network>,
+    loss: Loss,
+}
+
+impl Network {
+    fn lock(&self) -> MutexGuard<'_, network::Network> {
+        self.model.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn input(
+        &self,
+        users: &Positions<'_>,
+        items: &Positions<'_>,
+        targets: Option<Numbers<'_>>,
+        negatives: Option<Positions<'_>>,
+        log_weights: Option<Numbers<'_>>,
+    ) -> PyResult<Input> {
+        let (users, items) = (positions(users)?, positions(items)?);
+        let negatives = negatives.as_ref().map(positions).transpose()?.unwrap_or_default();
+        let numbers = |array: Option<Numbers<'_>>| -> PyResult<Vec<f32>> {
+            Ok(array.map(|array| array.as_slice().map(<[f32]>::to_vec)).transpose()?.unwrap_or_default())
+        };
+        let (targets, log_weights) = (numbers(targets)?, numbers(log_weights)?);
+        if self.loss != Loss::Bpr || users.is_empty() || users.len() != items.len() {
+            return Ok(Input { users, items, targets, group: 1, negatives, log_weights });
+        }
+        let n = negatives.len() / users.len();
+        let mut grouped = Input { targets, group: 1 + n, log_weights, ..Input::default() };
+        for (at, (&user, &item)) in users.iter().zip(&items).enumerate() {
+            grouped.users.resize(grouped.users.len() + 1 + n, user);
+            grouped.items.push(item);
+            grouped.items.extend_from_slice(&negatives[at * n..(at + 1) * n]);
+        }
+        Ok(grouped)
+    }
+}
+
+#[pymethods]
+impl Network {
+    #[new]
+    #[pyo3(signature = (history, n_items, options, *, ages=None))]
+    fn new(
+        py: Python<'_>,
+        history: CsrArrays<'_>,
+        n_items: usize,
+        options: Named,
+        ages: Option<Numbers<'_>>,
+    ) -> PyResult<Self> {
+        let ages = ages.as_ref().map(|ages| ages.as_slice()).transpose()?;
+        let model = options.network(py, &history, n_items, ages)?;
+        let loss = model.options().loss;
+        Ok(Self { model: Mutex::new(model), loss })
+    }
+
+    /// Copies of all parameters by name.
+    fn parameters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        by_name(py, &self.lock().parameters, |table| table.values.clone())
+    }
+
+    /// Puts numbers in place of one parameter's.
+    fn set_parameter(&self, py: Python<'_>, name: &str, values: Numbers<'_>) -> PyResult<()> {
+        let values = values.as_slice()?.to_vec();
+        self.lock().parameters.set(name, values).map_err(|e| to_python(py, &e))
+    }
+
+    /// Predictions of pairs, float32 (n,).
+    #[pyo3(signature = (users, items, num_threads=None))]
+    fn forward<'py>(
+        &self,
+        py: Python<'py>,
+        users: Positions<'py>,
+        items: Positions<'py>,
+        num_threads: Option<usize>,
+    ) -> PyResult<Bound<'py, PyArray1<f32>>> {
+        let (users, items) = (positions(&users)?, positions(&items)?);
+        let found = enter(py, small_or_large(users.len()), num_threads, |context| {
+            self.lock().predictions(&users, &items, context)
+        })?;
+        Ok(found.into_pyarray(py))
+    }
+
+    /// The mean loss of a batch, and its gradient by every parameter.
+    #[pyo3(signature = (users, items, targets=None, negatives=None, log_weights=None, num_threads=None))]
+    fn backward<'py>(
+        &self,
+        py: Python<'py>,
+        users: Positions<'py>,
+        items: Positions<'py>,
+        targets: Option<Numbers<'py>>,
+        negatives: Option<Positions<'py>>,
+        log_weights: Option<Numbers<'py>>,
+        num_threads: Option<usize>,
+    ) -> PyResult<(f64, Bound<'py, PyDict>)> {
+        let input = self.input(&users, &items, targets, negatives, log_weights)?;
+        let loss =
+            enter(py, small_or_large(input.users.len()), num_threads, |context| self.lock().gradient(&input, context))?;
+        Ok((loss, by_name(py, &self.lock().parameters, Table::dense_gradient)?))
+    }
+
+    /// One step of the optimiser; the mean loss before it.
+    #[pyo3(signature = (users, items, targets=None, negatives=None, log_weights=None, num_threads=None))]
+    fn step<'py>(
+        &self,
+        py: Python<'py>,
+        users: Positions<'py>,
+        items: Positions<'py>,
+        targets: Option<Numbers<'py>>,
+        negatives: Option<Positions<'py>>,
+        log_weights: Option<Numbers<'py>>,
+        num_threads: Option<usize>,
+    ) -> PyResult<f64> {
+        let input = self.input(&users, &items, targets, negatives, log_weights)?;
+        enter(py, small_or_large(input.users.len()), num_threads, |context| self.lock().step(&input, context))
+    }
+}
+
+/// Item vectors, user vectors, attention weights of all entries.
+type Served<'py> = (Bound<'py, PyArray2<f32>>, Bound<'py, PyArray2<f32>>, Bound<'py, PyArray1<f32>>);
+
+/// The model with the pairs that it learns from; see `ancf.ANCF`.
+#[pyclass(frozen, module = "ancf._core")]
+pub struct PairTrainer {
+    training: Mutex<network::Training>,
+    factors: usize,
+    n_items: usize,
+}
+
+impl PairTrainer {
+    fn lock(&self) -> MutexGuard<'_, network::Training> {
+        self.training.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[pymethods]
+impl PairTrainer {
+    #[new]
+    #[pyo3(signature = (pairs, n_items, options, *, weights=None, ages=None, fall_over, batch_size, negatives, negative_exponent, user_dropout, spectral_start, num_threads=None))]
+    fn new(
+        py: Python<'_>,
+        pairs: CsrArrays<'_>,
+        n_items: usize,
+        options: Named,
+        weights: Option<Numbers<'_>>,
+        ages: Option<Numbers<'_>>,
+        fall_over: Option<usize>,
+        batch_size: usize,
+        negatives: usize,
+        negative_exponent: f32,
+        user_dropout: f32,
+        spectral_start: bool,
+        num_threads: Option<usize>,
+    ) -> PyResult<Self> {
+        let ages = ages.as_ref().map(|ages| ages.as_slice()).transpose()?;
+        let targets = to_csr(py, &pairs, n_items)?;
+        let history = (pairs.0, pairs.1, weights.unwrap_or(pairs.2));
+        let mut model = options.network(py, &history, n_items, ages)?;
+        let schedule = Schedule { fall_over, batch_size, negatives, negative_exponent, user_dropout };
+        let factors = options.embedding_dim;
+        let training = enter(py, Size::Large, num_threads, |context| {
+            if spectral_start {
+                model.spectral_start(&targets, context)?;
+            }
+            network::Training::new(model, targets, schedule)
+        })?;
+        Ok(Self { training: Mutex::new(training), factors, n_items })
+    }
+
+    /// One pass over all pairs; the mean loss.
+    #[pyo3(signature = (epoch, num_threads=None))]
+    fn epoch(&self, py: Python<'_>, epoch: usize, num_threads: Option<usize>) -> PyResult<f64> {
+        enter(py, Size::Large, num_threads, |context| self.lock().epoch(epoch, context))
+    }
+
+    /// The mean loss of held-out pairs (indptr, items, targets).
+    #[pyo3(signature = (targets, num_threads=None))]
+    fn validation_loss(&self, py: Python<'_>, targets: CsrArrays<'_>, num_threads: Option<usize>) -> PyResult<f64> {
+        let targets = to_csr(py, &targets, self.n_items)?;
+        enter(py, Size::Large, num_threads, |context| self.lock().validation_loss(&targets, context))
+    }
+
+    /// Copies of all parameters by name.
+    fn parameters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        by_name(py, &self.lock().network.parameters, |table| table.values.clone())
+    }
+
+    /// Item vectors (n_items, d) as they stand.
+    #[pyo3(signature = (num_threads=None))]
+    fn item_vectors<'py>(&self, py: Python<'py>, num_threads: Option<usize>) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let items = enter(py, Size::Large, num_threads, |context| Ok(self.lock().network.item_vectors(context)))?;
+        table(py, items, self.factors)
+    }
+
+    /// Item vectors (n_items, d), user vectors (n_users, d), and the attention weight of every entry.
+    #[pyo3(signature = (num_threads=None))]
+    fn vectors<'py>(&self, py: Python<'py>, num_threads: Option<usize>) -> PyResult<Served<'py>> {
+        let (items, users, weights) =
+            enter(py, Size::Large, num_threads, |context| Ok(self.lock().network.vectors(context)))?;
+        Ok((table(py, items, self.factors)?, table(py, users, self.factors)?, weights.into_pyarray(py)))
+    }
+}
+
+/// Attention weights of histories: exp(logit) / (Σ exp)^exponent, logits of the items plus the values of `histories`.
+#[pyfunction]
+fn history_weights<'py>(
+    py: Python<'py>,
+    histories: CsrArrays<'py>,
+    item_logits: Numbers<'py>,
+    exponent: f32,
+) -> PyResult<Bound<'py, PyArray1<f32>>> {
+    let histories = to_csr(py, &histories, item_logits.len())?;
+    let logits = item_logits.as_slice()?;
+    let weights =
+        enter(py, Size::Small, None, |context| Ok(network::history_weights(context, &histories, logits, exponent)))?;
+    Ok(weights.into_pyarray(py))
+}
+
+/// Σ_j weight · item vector over each history, float32 (n, d).
+#[pyfunction]
+fn weighted_sums<'py>(
+    py: Python<'py>,
+    histories: CsrArrays<'py>,
+    item_vectors: numpy::PyReadonlyArray2<'py, f32>,
+) -> PyResult<Bound<'py, PyArray2<f32>>> {
+    let (n_items, d) = (item_vectors.as_array().nrows(), item_vectors.as_array().ncols());
+    let histories = to_csr(py, &histories, n_items)?;
+    let items = item_vectors.as_slice()?;
+    let size = if histories.n_rows() > 16 { Size::Large } else { Size::Small };
+    let sums = enter(py, size, None, |context| {
+        let mut out = vec![0.0; histories.n_rows() * d];
+        ancf_core::model::attention::propagate(context, d, &histories, histories.values(), items, &mut out);
+        Ok(out)
+    })?;
+    table(py, sums, d)
+}
+
+/// log of the attention prior of every item, float32 (n_items,).
+#[pyfunction]
+fn item_logits<'py>(
+    py: Python<'py>,
+    interactions: CsrArrays<'py>,
+    n_items: usize,
+    attention: &str,
+) -> PyResult<Bound<'py, PyArray1<f32>>> {
+    let interactions = to_csr(py, &interactions, n_items)?;
+    let prior = if attention == "mean" { Prior::Mean } else { Prior::Degree };
+    let priors = Attention::new(&interactions, prior, 0.5, false).map_err(|e| to_python(py, &e))?.item_priors;
+    let ln = |&r: &f32| ancf_core::runtime::simd::vector::ln(f64::from(r)) as f32;
+    Ok(priors.iter().map(ln).collect::<Vec<f32>>().into_pyarray(py))
+}
+
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<Network>()?;
+    module.add_class::<PairTrainer>()?;
+    module.add_function(wrap_pyfunction!(history_weights, module)?)?;
+    module.add_function(wrap_pyfunction!(weighted_sums, module)?)?;
+    module.add_function(wrap_pyfunction!(item_logits, module)?)
+}
