@@ -111,6 +111,10 @@ class Ranker:
         head: str = "inner",
         sharpness: npt.NDArray[np.float32] | None = None,
         item_bias: npt.NDArray[np.float32] | None = None,
+        keys: npt.NDArray[np.float32] | None = None,
+        queries: npt.NDArray[np.float32] | None = None,
+        item_logits: npt.NDArray[np.float32] | None = None,
+        attention_exponent: float | None = None,
         link: str = "identity",
     ) -> Ranker: ...
     def set_users(

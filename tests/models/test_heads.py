@@ -6,6 +6,7 @@ import pytest
 import ancf
 from ancf import _native
 from ancf.errors import InvalidDataError, InvalidParameterError
+from ancf.models.base import Target
 
 
 def factors(n_users=40, n_items=300, d=8, seed=1):
@@ -36,9 +37,60 @@ def heads():
     yield {}
     yield {"head": "factor_attention", "sharpness": sharpness}
     yield {"head": "factor_attention", "sharpness": sharpness, "item_bias": bias}
+    for exponent in (0.5, 1.0, 0.3):
+        yield {
+            "head": "target_attention",
+            "target": Target(*rng.standard_normal((2, len(items), 4), np.float32), 3 * bias, exponent),
+            "history": histories(rng),
+            "item_bias": None if exponent == 0.5 else bias,
+        }
 
 
-@pytest.mark.parametrize("head", list(heads()), ids=["inner", "attention", "attention with bias"])
+def histories(rng):
+    lengths = rng.integers(0, 9, 40)
+    items = np.concatenate([np.sort(rng.choice(300, n, replace=False)) for n in lengths]).astype(np.int32)
+    indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    return indptr, items, rng.standard_normal(len(items), np.float32)
+
+
+def target_scores(users, items, head):
+    """Every score of a target attention, in float64."""
+    keys, queries, logits, exponent = head["target"]
+    indptr, columns, additions = (
+        part.astype(np.float64) if part.dtype == np.float32 else part for part in head["history"]
+    )
+    users, items = users.astype(np.float64), items.astype(np.float64)
+    scores = users @ items.T
+    for user in range(len(users)):
+        had = columns[indptr[user] : indptr[user + 1]]
+        if len(had):
+            logit = (logits[had] + additions[indptr[user] : indptr[user + 1]])[:, None]
+            weights = np.exp(logit + keys[had].astype(np.float64) @ queries.T)
+            scores[user] += (weights * (items[had] @ items.T)).sum(0) / weights.sum(0) ** exponent
+    return scores if head["item_bias"] is None else scores + head["item_bias"]
+
+
+NAMES = ["inner", "attention", "attention with bias", "target", "target softmax", "target odd"]
+
+
+@pytest.mark.parametrize("head", list(heads())[3:], ids=NAMES[3:])
+def test_target_attention_is_its_formula(head):
+    model = served(**head)
+    users, items, _ = factors()
+    wanted = target_scores(users, items, head)
+    ids, scores = model.recommend_all(N=300, filter_already_liked_items=False)
+    np.testing.assert_allclose(scores, np.take_along_axis(wanted, ids, 1), rtol=1e-4, atol=1e-4)  # float32
+    one = model._ranker.top_n_for(users[:3], tuple_rows(head["history"], 3), None, 300)
+    np.testing.assert_array_equal(one[0], ids[:3])
+    np.testing.assert_array_equal(one[1], scores[:3])
+
+
+def tuple_rows(history, n):
+    indptr, items, values = history
+    return indptr[: n + 1], items[: indptr[n]], values[: indptr[n]]
+
+
+@pytest.mark.parametrize("head", list(heads()), ids=NAMES)
 def test_a_shift_and_a_link_change_scores_and_never_the_order(head):
     shift = np.linspace(-3, 3, 40, dtype=np.float32)
     plain, shown = served(**head), served(**head, user_shift=shift, link="sigmoid")
@@ -48,7 +100,7 @@ def test_a_shift_and_a_link_change_scores_and_never_the_order(head):
     np.testing.assert_allclose(after[1], wanted, rtol=1e-6)  # float32 against float64
 
 
-@pytest.mark.parametrize("head", list(heads()), ids=["inner", "attention", "attention with bias"])
+@pytest.mark.parametrize("head", list(heads()), ids=NAMES)
 def test_every_way_to_a_score_gives_the_same_bits(head, tmp_path):
     model = served(**head, user_shift=np.linspace(-3, 3, 40, dtype=np.float32), link="sigmoid")
     ids, scores = model.recommend_all(N=20)
@@ -76,7 +128,7 @@ def test_a_bias_moves_items_as_one_more_factor_would():
     np.testing.assert_array_equal(ids, np.argsort(-mean, axis=1, kind="stable")[:, :5])
 
 
-@pytest.mark.parametrize("head", list(heads())[1:], ids=["attention", "attention with bias"])
+@pytest.mark.parametrize("head", list(heads())[1:], ids=NAMES[1:])
 def test_an_explanation_adds_up_before_the_link(head):
     model = served(**head, user_shift=np.linspace(-3, 3, 40, dtype=np.float32), link="sigmoid")
     why = model.explain(3, 17)
@@ -88,12 +140,24 @@ def test_an_explanation_adds_up_before_the_link(head):
 def test_parts_that_do_not_belong_together_are_refused():
     _, items, _ = factors()
     sharpness, bias = np.ones(8, np.float32), np.ones(300, np.float32)
-    with pytest.raises(InvalidParameterError, match="item_bias may go with it"):
+    with pytest.raises(InvalidParameterError, match="a bias of an inner product is one more factor"):
         _native.Ranker(items, item_bias=bias)
     with pytest.raises(InvalidDataError, match="item biases: 299 numbers for 300 rows"):
         _native.Ranker(items, head="factor_attention", sharpness=sharpness, item_bias=bias[1:])
     with pytest.raises(InvalidDataError, match="item_bias is empty"):
         _native.Ranker(items, head="factor_attention", sharpness=sharpness, item_bias=bias[:0])
+    table = np.ones((300, 2), np.float32)
+    target = {"keys": table, "queries": table, "item_logits": bias, "attention_exponent": 0.5}
+    with pytest.raises(InvalidParameterError, match="needs sharpness"):
+        _native.Ranker(items, head="factor_attention", sharpness=sharpness, **target)
+    none = (np.zeros(301, np.int64), np.empty(0, np.int32), np.empty(0, np.float32))
+    with pytest.raises(InvalidParameterError, match="neighbours do not go"):
+        _native.Ranker(items, head="target_attention", neighbours=none, **target)
+    with pytest.raises(InvalidParameterError, match="attention_exponent is 3"):
+        _native.Ranker(items, head="target_attention", **{**target, "attention_exponent": 3.0})
+    for name, wrong in (("keys", table[:-1]), ("queries", table[:, :1]), ("item_logits", bias * np.nan)):
+        with pytest.raises(InvalidDataError, match=name.replace("_", " ")):
+            _native.Ranker(items, head="target_attention", **{**target, name: np.ascontiguousarray(wrong)})
     with pytest.raises(InvalidParameterError, match='"identity" or "sigmoid"'):
         _native.Ranker(items, link="logit")
     ranker = _native.Ranker(items)

@@ -44,15 +44,18 @@ def explain(model: "Recommender", user: Any, item: Any, history: Any) -> Explana
     added = np.zeros(len(model.item_ids_)) if weighted is not None or bare is not None else np.empty(0)
     dense = model._dense_contributions(bare, None if row < 0 else row, target)
     base = model._base_contributions(vector, target) if dense is None else {}
+    if model._target is not None and weighted is not None:
+        added[weighted[0]] += _target_contributions(model, *weighted, target)
     if shift is not None:
         base = {**base, "the user's shift": shift}
     spoken = np.zeros(0, np.int32)
     if dense is not None:
         added[bare.items] += dense
         spoken = bare.items
-    if weighted is not None and model._neighbours is not None:
+    if weighted is not None:
         items, weights = weighted
-        added[items] += weights.astype(np.float64) * _neighbour_values(model._neighbours, items, target)
+        if model._neighbours is not None:
+            added[items] += weights.astype(np.float64) * _neighbour_values(model._neighbours, items, target)
         spoken = np.union1d(spoken, items)
     spoken = spoken[added[spoken] != 0]
     names = model.item_names_
@@ -62,6 +65,20 @@ def explain(model: "Recommender", user: Any, item: Any, history: Any) -> Explana
     ]
     name = None if names is None else names[target]
     return Explanation(user, item, score, reasons, base, name, model._link)
+
+
+def _target_contributions(
+    model: "Recommender", items: NDArray[np.int32], additions: NDArray[np.float32], target: int
+) -> NDArray[np.float64]:
+    """a_uj ⟨q_j, q_i⟩ of each history item, in float64."""
+    assert model._target is not None
+    keys, queries, item_logits, exponent = model._target
+    logits = item_logits[items].astype(np.float64) + additions + keys[items].astype(np.float64) @ queries[target]
+    weights = np.exp(logits)
+    vectors = model._item_vectors.astype(np.float64)
+    share: NDArray[np.float64] = weights / max(weights.sum(), np.finfo(float).tiny) ** exponent
+    added: NDArray[np.float64] = share * (vectors[items] @ vectors[target])
+    return added
 
 
 def _neighbour_values(neighbours: "Rows", sources: NDArray[np.int32], target: int) -> NDArray[np.float64]:

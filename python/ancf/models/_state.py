@@ -1,7 +1,8 @@
 """A served model as plain arrays and a small dictionary, and back: what every model file holds.
 
 Arrays: ``item_vectors``, ``user_vectors``, ``seen.*``, ``history.*``, ``neighbours.*``, ``sharpness``,
-``item_bias``, ``user_shift``, the ids under ``user_ids.*`` and ``item_ids.*``, the names as offsets into UTF-8 bytes.
+``item_bias``, ``user_shift``, ``target.*``, the ids under ``user_ids.*`` and ``item_ids.*``, the names as
+offsets into UTF-8 bytes.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,9 @@ def served_state(model: "Recommender") -> tuple[Arrays, dict[str, Any]]:
     ):
         if part is not None:
             arrays[name] = part
+    if model._target is not None:
+        arrays["target.keys"], arrays["target.queries"], arrays["target.item_logits"] = model._target[:3]
+        meta["attention_exponent"] = model._target.attention_exponent
     if model._neighbours is not None:
         arrays["neighbours.indptr"], arrays["neighbours.items"], arrays["neighbours.values"] = model._neighbours
     if model._history is not None:
@@ -79,6 +83,16 @@ def restore(model: "Recommender", arrays: Arrays, meta: dict[str, Any]) -> None:
             )
         if "neighbours.indptr" in arrays:
             neighbours = (arrays["neighbours.indptr"], arrays["neighbours.items"], arrays["neighbours.values"])
+        target = None
+        if "target.keys" in arrays:
+            from ancf.models.base import Target
+
+            target = Target(
+                arrays["target.keys"],
+                arrays["target.queries"],
+                arrays["target.item_logits"],
+                float(meta["attention_exponent"]),
+            )
         if "item_names.offsets" in arrays:
             names = _unpacked(arrays["item_names.offsets"], arrays["item_names.bytes"])
         item_vectors, user_vectors = arrays["item_vectors"], arrays["user_vectors"]
@@ -102,6 +116,7 @@ def restore(model: "Recommender", arrays: Arrays, meta: dict[str, Any]) -> None:
             head=str(meta["head"]),
             sharpness=arrays.get("sharpness"),
             item_bias=arrays.get("item_bias"),
+            target=target,
             user_shift=arrays.get("user_shift"),
             link=str(meta.get("link", "identity")),
         )

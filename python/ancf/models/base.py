@@ -8,7 +8,7 @@ has the same bits everywhere. What a model adds is small: ``fit``, ``_fold_in`` 
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +51,16 @@ _UNKNOWN = ("raise", "popular", "skip")
 # The number of the one history that was asked for.
 _FIRST = np.arange(1)
 
+
+class Target(NamedTuple):
+    """What target attention knows of the items beside their vectors."""
+
+    keys: NDArray[np.float32]  # (n_items, d_keys), already divided by √d_keys
+    queries: NDArray[np.float32]  # (n_items, d_keys)
+    item_logits: NDArray[np.float32]  # (n_items,)
+    attention_exponent: float
+
+
 Rows = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]
 
 
@@ -77,6 +87,7 @@ class Recommender(Options, ABC):
     _head: str
     _sharpness: NDArray[np.float32] | None
     _item_bias: NDArray[np.float32] | None
+    _target: "Target | None"
     _user_shift: NDArray[np.float32] | None
     _link: str
     _popular_ranker: "_native.Ranker | None"
@@ -153,19 +164,26 @@ class Recommender(Options, ABC):
         head: str = "inner",
         sharpness: NDArray[np.float32] | None = None,
         item_bias: NDArray[np.float32] | None = None,
+        target: Target | None = None,
         user_shift: NDArray[np.float32] | None = None,
         link: str = "identity",
     ) -> None:
         """Make this the model that answers; everything is built before anything is replaced."""
         ranker = _native.Ranker(
-            item_vectors, neighbours=neighbours, head=head, sharpness=sharpness, item_bias=item_bias, link=link
+            item_vectors,
+            neighbours=neighbours,
+            head=head,
+            sharpness=sharpness,
+            item_bias=item_bias,
+            link=link,
+            **({} if target is None else target._asdict()),
         )
         ranker.set_users(user_vectors, history, seen, user_shift)
         self.user_ids_, self.item_ids_, self.item_names_ = user_ids, item_ids, item_names
         self._item_vectors, self._user_vectors = item_vectors, user_vectors
         self._neighbours, self._history, self._seen = neighbours, history, seen
         self._head, self._sharpness, self._item_bias = head, sharpness, item_bias
-        self._user_shift, self._link = user_shift, link
+        self._target, self._user_shift, self._link = target, user_shift, link
         self._popular_ranker = None
         self._similar_rankers = {}
         self._ranker = ranker

@@ -1,6 +1,6 @@
 //! `_core.Ranker`: the one scorer of a model.
 
-use ancf_core::rank::{self, Filters, Head, Link, People, Plan, Sets};
+use ancf_core::rank::{self, Filters, Head, Link, People, Plan, Sets, Target};
 use ancf_core::runtime::simd::Level;
 use ancf_core::{Error, Result};
 use numpy::{
@@ -26,8 +26,11 @@ const SMALL: usize = 4_000_000;
 
 /// Scores and exact top-N over item vectors (n_items, d), float32; see `ancf.models.base`.
 ///
-/// `neighbours`: (indptr, items, values), row j what history item j adds to others. `head`: "inner" or
-/// "factor_attention", the latter with `sharpness` (d,) and, if wanted, `item_bias` (n_items,). `link`: "identity" or
+/// `neighbours`: (indptr, items, values), row j what history item j adds to others. `head`: "inner", "factor_attention"
+/// with `sharpness` (d,), or "target_attention" with `keys` and `queries` (n_items, d_keys), `item_logits` (n_items,) and
+/// `attention_exponent`; the latter two may have an `item_bias` (n_items,). Target attention reads the values of the
+/// users' histories as additions to the logits. Weights of an output layer over p · q (GMF) belong into the item
+/// vectors, and a bias of an inner product is one more factor. `link`: "identity" or
 /// "sigmoid", the last step of every score that comes out; with the users' `shift` it is applied after the order is settled.
 #[pyclass(module = "ancf._core")]
 pub struct Ranker {
@@ -38,7 +41,7 @@ pub struct Ranker {
 #[pymethods]
 impl Ranker {
     #[new]
-    #[pyo3(signature = (item_vectors, *, neighbours=None, head="inner", sharpness=None, item_bias=None, link="identity"))]
+    #[pyo3(signature = (item_vectors, *, neighbours=None, head="inner", sharpness=None, item_bias=None, keys=None, queries=None, item_logits=None, attention_exponent=None, link="identity"))]
     fn new(
         py: Python<'_>,
         item_vectors: PyReadonlyArray2<'_, f32>,
@@ -46,6 +49,10 @@ impl Ranker {
         head: &str,
         sharpness: Option<PyReadonlyArray1<'_, f32>>,
         item_bias: Option<PyReadonlyArray1<'_, f32>>,
+        keys: Option<PyReadonlyArray2<'_, f32>>,
+        queries: Option<PyReadonlyArray2<'_, f32>>,
+        item_logits: Option<PyReadonlyArray1<'_, f32>>,
+        attention_exponent: Option<f32>,
         link: &str,
     ) -> PyResult<Self> {
         let (n_items, d) = (item_vectors.shape()[0], item_vectors.shape()[1]);
@@ -53,25 +60,42 @@ impl Ranker {
         let sharpness = sharpness.map(|sharpness| sharpness.as_slice().map(<[f32]>::to_vec)).transpose()?;
         let bias = item_bias.map(|bias| bias.as_slice().map(<[f32]>::to_vec)).transpose()?;
         let vectors = values(&item_vectors, "item vectors");
+        let table = |table: Option<PyReadonlyArray2<'_, f32>>, name| {
+            table.map(|table| ([table.shape()[0], table.shape()[1]], values(&table, name)))
+        };
+        let logits = item_logits.map(|logits| logits.as_slice().map(<[f32]>::to_vec)).transpose()?;
+        let of_target = (table(keys, "keys"), table(queries, "queries"), logits, attention_exponent);
         at_once(py, || {
             if bias.as_ref().is_some_and(Vec::is_empty) && n_items > 0 {
                 return Err(Error::InvalidData(format!("item_bias is empty; there are {n_items} items.")));
             }
-            let head = match (head, sharpness, bias) {
-                ("inner", None, None) => Head::Inner,
-                ("factor_attention", Some(sharpness), bias) => {
+            let head = match (head, sharpness, bias, of_target) {
+                ("inner", None, None, (None, None, None, None)) => Head::Inner,
+                ("factor_attention", Some(sharpness), bias, (None, None, None, None)) => {
                     Head::FactorAttention { sharpness, bias: bias.unwrap_or_default() }
                 }
-                ("inner" | "factor_attention", ..) => {
+                ("target_attention", None, bias, (Some(keys), Some(queries), Some(logits), Some(exponent))) => {
+                    let ((shape, keys), (other, queries)) = (keys, queries);
+                    if shape != other {
+                        return Err(Error::InvalidData(format!(
+                            "keys are {} × {} and queries {} × {}; both need the same shape.",
+                            shape[0], shape[1], other[0], other[1]
+                        )));
+                    }
+                    let (keys, queries, bias) = (keys?, queries?, bias.unwrap_or_default());
+                    Head::TargetAttention(Target { keys, queries, d_keys: shape[1], logits, exponent, bias })
+                }
+                ("inner" | "factor_attention" | "target_attention", ..) => {
                     return Err(Error::InvalidParameter(
-                        "sharpness belongs to head=\"factor_attention\", and to it alone; item_bias may go with it. \
-                         A bias of an inner product is one more factor."
+                        "head=\"factor_attention\" needs sharpness, head=\"target_attention\" keys, queries, item_logits \
+                         and attention_exponent, and neither takes what belongs to another head. item_bias may go with \
+                         both; a bias of an inner product is one more factor."
                             .into(),
                     ));
                 }
                 _ => {
                     return Err(Error::InvalidParameter(format!(
-                        "head is {head:?}; it must be \"inner\" or \"factor_attention\"."
+                        "head is {head:?}; it must be \"inner\", \"factor_attention\" or \"target_attention\"."
                     )));
                 }
             };

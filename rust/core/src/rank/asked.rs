@@ -48,6 +48,10 @@ pub struct Asked<'a> {
     pub shift: Option<&'a [f32]>,
     /// The largest magnitude of each factor over the vectors.
     pub largest: &'a [f32],
+    /// The largest magnitude in the histories.
+    pub farthest: f64,
+    /// The length of the longest history.
+    pub longest: usize,
 }
 
 impl<'a> Asked<'a> {

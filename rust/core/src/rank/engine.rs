@@ -169,7 +169,7 @@ impl Job<'_> {
         }
         work.left_out.extend_from_slice(rest);
         work.scores.resize(work.items.len(), 0.0);
-        self.ranker.dense(context.level, self.asked.vector(row), &work.items, &mut work.scores);
+        self.ranker.dense(context.level, &self.asked, row, &work.items, &mut work.scores);
         let best = &mut work.slots[slot].best;
         for (&item, &dense) in work.items.iter().zip(&work.scores) {
             best.offer(key(dense + work.touched.sum(item), item));
@@ -218,7 +218,10 @@ impl Job<'_> {
                     self.offer(&mut slots[lane], left_out, (part * pass + row) as u32, score)
                 };
                 match self.ranker.head() {
-                    Head::Inner => tiles::inner(context.level, pack, rows, d, &mut thresholds, reach),
+                    // Target attention has a sweep of its own; it never comes here.
+                    Head::Inner | Head::TargetAttention(_) => {
+                        tiles::inner(context.level, pack, rows, d, &mut thresholds, reach);
+                    }
                     Head::FactorAttention { sharpness, .. } => {
                         tiles::attention(context.level, pack, sharpness, rows, biases, &mut thresholds, reach);
                     }

@@ -1,7 +1,7 @@
 //! Who gets what: exact top-N under one total order, with filters.
 //!
 //! ```text
-//! dense(u, i)  = fma chain over k = 0..d of p_uk q_ik, started at 0         (or factor attention over the same products, plus a bias of i)
+//! dense(u, i)  = fma chain over k = 0..d of p_uk q_ik, started at 0         (or another head: see `Head`)
 //! sparse(u, i) = fma chain over the history items j of u, ascending, of w_uj c_ji, started at 0
 //! score(u, i)  = dense + sparse
 //! shown(u, i)  = link(score + shift_u)
@@ -20,6 +20,7 @@ mod sets;
 mod shown;
 mod single;
 mod sparse;
+mod target;
 #[cfg(test)]
 mod tests;
 
@@ -28,3 +29,4 @@ pub use key::{position_of, score_of};
 pub use ranker::{Head, People, Plan, Ranker};
 pub use sets::Sets;
 pub use shown::{Link, Shown};
+pub use target::Target;

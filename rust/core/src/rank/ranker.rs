@@ -17,6 +17,7 @@ use super::sets::Sets;
 use super::shown::{Link, Shown};
 use super::single;
 use super::sparse::Touched;
+use super::target::{self, Sweep, Target};
 
 /// How the dense part of a score comes from the two vectors.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +31,8 @@ pub enum Head {
         /// One for each item, or none at all.
         bias: Vec<f32>,
     },
+    /// ⟨p, q⟩ and what the candidate makes of the history, whose weights are then logits; see `target`.
+    TargetAttention(Target),
 }
 
 /// Which way to the lists; all give the same.
@@ -59,6 +62,8 @@ pub struct People {
     seen: Option<Sets>,
     shift: Option<Vec<f32>>,
     largest: Vec<f32>,
+    farthest: f64,
+    longest: usize,
 }
 
 /// Items with all that scores need, and the users of the training table.
@@ -71,6 +76,7 @@ pub struct Ranker {
     link: Link,
     people: People,
     largest: Vec<f32>,
+    farthest: f64,
     index: OnceLock<Index>,
 }
 
@@ -106,9 +112,27 @@ impl Ranker {
                 check_table(bias, n_items, 1, "item biases")?;
             }
         }
+        let mut farthest = 0.0;
+        if let Head::TargetAttention(target) = &head {
+            if neighbours.is_some() {
+                return Err(Error::InvalidParameter(
+                    "target attention reads the histories as logits; neighbours do not go with it.".into(),
+                ));
+            }
+            target.check(n_items)?;
+            farthest = target.farthest();
+        }
         let largest = largest(&vectors, d);
-        let people =
-            People { vectors: Vec::new(), n: 0, history: None, seen: None, shift: None, largest: vec![0.0; d] };
+        let people = People {
+            vectors: Vec::new(),
+            n: 0,
+            history: None,
+            seen: None,
+            shift: None,
+            largest: vec![0.0; d],
+            farthest: 0.0,
+            longest: 0,
+        };
         Ok(Self {
             vectors,
             n_items,
@@ -118,6 +142,7 @@ impl Ranker {
             link: Link::Identity,
             people,
             largest,
+            farthest,
             index: OnceLock::new(),
         })
     }
@@ -141,7 +166,12 @@ impl Ranker {
             return bad(format!("{} rows of seen items for {n} users; give one for each.", seen.n_rows()));
         }
         let largest = largest(&vectors, self.d);
-        Ok(People { vectors, n, history, seen, shift: None, largest })
+        let (mut farthest, mut longest) = (0.0, 0);
+        if let Some(history) = &history {
+            farthest = history.values().iter().fold(0f64, |most, &value| most.max(f64::from(value).abs()));
+            longest = history.offsets().windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0);
+        }
+        Ok(People { vectors, n, history, seen, shift: None, largest, farthest, longest })
     }
 
     /// The same scorer with this last step.
@@ -226,6 +256,15 @@ impl Ranker {
         }
         let mut work = Work::default();
         let eligible = Eligible { bits: None, count: self.n_items };
+        if let Head::TargetAttention(target) = &self.head
+            && !self.may_overflow(&asked)
+            && (self.d > 0 || target.bias.is_empty())
+        {
+            work.best.reset(n);
+            let items = eligible.positions();
+            Sweep { ranker: self, target, asked, items: &items }.one(0, level, &mut work.best);
+            return Ok(take(work.best.sorted()));
+        }
         Ok(take(self.one(&asked, 0, n, &eligible, None, level, &mut work)))
     }
 
@@ -266,6 +305,8 @@ impl Ranker {
             seen: people.seen.as_ref().filter(|_| filter_seen),
             shift: people.shift.as_deref(),
             largest: &people.largest,
+            farthest: people.farthest,
+            longest: people.longest,
         }
     }
 
@@ -286,7 +327,7 @@ impl Ranker {
                         last = Some(user);
                     }
                     let mut dense = [0f32];
-                    self.dense(context.level, asked.vector(row), &items[row..=row], &mut dense);
+                    self.dense(context.level, asked, row, &items[row..=row], &mut dense);
                     let key = key(dense[0] + touched.sum(items[row]), 0);
                     *score = self.shown(asked, row, context.level).score(key);
                 }
@@ -320,6 +361,9 @@ impl Ranker {
         }
         if filters.allow_each.is_some() || self.may_overflow(&asked) || (self.d == 0 && !self.biases().is_empty()) {
             self.one_by_one(asked, &eligible, filters.allow_each.as_ref(), &mut lists, context)?;
+        } else if let Head::TargetAttention(target) = &self.head {
+            let items = eligible.positions();
+            Sweep { ranker: self, target, asked, items: &items }.lists(&mut lists, context)?;
         } else {
             self.together(asked, &eligible, plan, &mut lists, context)?;
         }
@@ -461,12 +505,16 @@ impl Ranker {
 
     /// Whether a chain over these vectors could leave the range of f32; then only chains one by one are safe to compare.
     fn may_overflow(&self, asked: &Asked<'_>) -> bool {
+        if let Head::TargetAttention(target) = &self.head {
+            let most = target::most(target, self.farthest, asked, &self.largest);
+            return most.is_nan() || most > f64::from(f32::MAX) / 4.0;
+        }
         let mut most = 0f64;
         let mut sum = 0f64;
         for k in 0..self.d {
             let product = f64::from(asked.largest[k]) * f64::from(self.largest[k]);
             let sharpness = match &self.head {
-                Head::Inner => 1.0,
+                Head::Inner | Head::TargetAttention(_) => 1.0,
                 Head::FactorAttention { sharpness, .. } => f64::from(sharpness[k]).abs().max(1.0),
             };
             sum += product;
@@ -488,6 +536,7 @@ impl Ranker {
     pub(super) fn biases(&self) -> &[f32] {
         match &self.head {
             Head::FactorAttention { bias, .. } => bias,
+            Head::TargetAttention(target) => &target.bias,
             Head::Inner => &[],
         }
     }
@@ -521,7 +570,7 @@ impl Ranker {
             None => work.items.extend((0..self.n_items as u32).filter(wanted)),
         }
         work.scores.resize(work.items.len(), 0.0);
-        self.dense(level, asked.vector(row), &work.items, &mut work.scores);
+        self.dense(level, asked, row, &work.items, &mut work.scores);
         for (&item, &dense) in work.items.iter().zip(&work.scores) {
             work.best.offer(key(dense + work.touched.sum(item), item));
         }
@@ -536,9 +585,11 @@ impl Ranker {
         }
     }
 
-    /// The dense part of the scores of some items for one vector.
-    pub(super) fn dense(&self, level: Level, vector: &[f32], items: &[u32], scores: &mut [f32]) {
+    /// The dense part of the scores of some items for one row.
+    pub(super) fn dense(&self, level: Level, asked: &Asked<'_>, row: usize, items: &[u32], scores: &mut [f32]) {
+        let vector = asked.vector(row);
         match &self.head {
+            Head::TargetAttention(target) => target::pairs(self, target, asked, row, level, items, scores),
             Head::Inner => chains::dots(level, vector, &self.vectors, items, scores),
             Head::FactorAttention { sharpness, bias } => {
                 chains::attentions(level, vector, sharpness, &self.vectors, items, scores);
@@ -575,12 +626,12 @@ fn check_table(values: &[f32], n: usize, d: usize, what: &str) -> Result<()> {
     check_finite(values, d, what)
 }
 
-fn check_finite(values: &[f32], d: usize, what: &str) -> Result<()> {
+pub(super) fn check_finite(values: &[f32], d: usize, what: &str) -> Result<()> {
     match values.iter().position(|v| !v.is_finite()) {
         Some(at) => Err(Error::InvalidData(format!(
             "{what}: row {}, column {} is {}; every number must be finite.",
-            at / d,
-            at % d,
+            at / d.max(1),
+            at % d.max(1),
             values[at]
         ))),
         None => Ok(()),

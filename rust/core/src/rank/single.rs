@@ -48,7 +48,7 @@ pub fn list<T>(
         if !alone.touched.items().is_empty() {
             alone.items.clear();
             alone.items.extend(alone.touched.items().iter().filter(|item| seen.binary_search(item).is_err()));
-            offer_all(ranker, asked.vector(row), level, alone);
+            offer_all(ranker, asked, row, level, alone);
         }
         match index {
             Some(index) if asked.d > 0 => scanned(ranker, index, asked, row, level, alone),
@@ -60,7 +60,7 @@ pub fn list<T>(
                     if !alone.touched.has(item) && seen.binary_search(&item).is_err() {
                         alone.items.clear();
                         alone.items.push(item);
-                        offer_all(ranker, asked.vector(row), level, alone);
+                        offer_all(ranker, asked, row, level, alone);
                     }
                 }
             }
@@ -70,9 +70,9 @@ pub fn list<T>(
 }
 
 /// Scores the items in `alone.items`, both parts, and offers them.
-fn offer_all(ranker: &Ranker, vector: &[f32], level: Level, alone: &mut Alone) {
+fn offer_all(ranker: &Ranker, asked: &Asked<'_>, row: usize, level: Level, alone: &mut Alone) {
     alone.scores.resize(alone.items.len(), 0.0);
-    ranker.dense(level, vector, &alone.items, &mut alone.scores);
+    ranker.dense(level, asked, row, &alone.items, &mut alone.scores);
     for (&item, &dense) in alone.items.iter().zip(&alone.scores) {
         alone.best.offer(key(dense + alone.touched.sum(item), item));
     }

@@ -109,6 +109,24 @@ impl Case {
         self
     }
 
+    pub fn with_target(mut self, exponent: f32, biased: bool) -> Self {
+        let table = |n: usize, part: u64| numbers(Kind::Normal, n, 1, Stream::new(8, part));
+        let d_keys = self.d / 2;
+        self.head = Head::TargetAttention(Target {
+            keys: table(self.n_items * d_keys, 1),
+            queries: table(self.n_items * d_keys, 2),
+            d_keys,
+            logits: table(self.n_items, 3).iter().map(|l| l * 3.0).collect(),
+            exponent,
+            bias: if biased { table(self.n_items, 4) } else { Vec::new() },
+        });
+        self.neighbours = None;
+        let (offsets, columns) = rows(self.n_users, self.n_items, 12, Stream::new(8, 5));
+        let additions = table(columns.len(), 6).iter().map(|h| h * 2.0 - 1.0).collect();
+        self.history = Some(Csr::new(offsets, columns, additions, self.n_items).unwrap());
+        self
+    }
+
     pub fn with_bias(mut self, kind: Kind) -> Self {
         if let Head::FactorAttention { bias, .. } = &mut self.head {
             *bias = numbers(kind, self.n_items, 1, Stream::new(5, 6));
@@ -158,6 +176,11 @@ impl Case {
                 }
                 bias.get(item).map_or(upper / lower, |bias| upper / lower + bias)
             }
+            Head::TargetAttention(target) => {
+                let dense = p.iter().zip(q).fold(0f32, |sum, (p, q)| p.mul_add(*q, sum));
+                let score = self.by_target(target, user, item, dense);
+                target.bias.get(item).map_or(score, |bias| score + bias)
+            }
         };
         let mut sparse = 0f32;
         if let (Some(neighbours), Some(history)) = (&self.neighbours, &self.history) {
@@ -168,6 +191,34 @@ impl Case {
             }
         }
         score_of(key(dense + sparse, 0))
+    }
+
+    fn by_target(&self, target: &Target, user: usize, item: usize, dense: f32) -> f32 {
+        let exp = |x: f32| crate::runtime::simd::exp(Level::Scalar, x);
+        let history = self.history.as_ref().unwrap();
+        let (items, logits) = (history.row(user), history.row_values(user));
+        if items.is_empty() {
+            return dense;
+        }
+        let highest = logits.iter().fold(f32::NEG_INFINITY, |m, &h| if h > m { h } else { m });
+        let row = |table: &Vec<f32>, d: usize, at: usize| table[at * d..(at + 1) * d].to_vec();
+        let chain = |a: Vec<f32>, b: Vec<f32>, start: f32| a.iter().zip(&b).fold(start, |s, (a, b)| a.mul_add(*b, s));
+        let (mut upper, mut lower) = (0f32, 0f32);
+        for (&source, &h) in items.iter().zip(logits) {
+            let (source, n) = (source as usize, target.d_keys);
+            let logit = chain(row(&target.keys, n, source), row(&target.queries, n, item), target.logits[source]);
+            let e = exp(logit.clamp(-60.0, 60.0));
+            let product = e * chain(row(&self.items, self.d, source), row(&self.items, self.d, item), 0.0);
+            let weight = exp(h - highest);
+            lower = weight.mul_add(e, lower);
+            upper = weight.mul_add(product, upper);
+        }
+        let power = match target.exponent {
+            1.0 => lower,
+            0.5 => lower.sqrt(),
+            other => exp(other * crate::runtime::simd::ln(Level::Scalar, lower)),
+        };
+        exp((1.0 - target.exponent) * highest).mul_add(upper / power, dense)
     }
 
     /// The score that comes out for one inside.
@@ -258,6 +309,10 @@ fn cases() -> Vec<Case> {
         cases.push(Case::new(kind, 20, 130, 16, true, 6).with_attention().with_bias(Kind::Normal));
         cases.push(Case::new(kind, 3, 20, 0, true, 4).with_attention().with_bias(Kind::Normal).with_link(kind));
         cases.push(Case::new(kind, 20, 700, 17, true, 7).with_link(kind));
+        cases.push(Case::new(kind, 40, 130, 9, false, 8).with_target(0.5, false));
+        cases.push(Case::new(kind, 70, 200, 8, false, 9).with_target(1.0, true).with_link(Kind::Normal));
+        cases.push(Case::new(kind, 7, 65, 8, false, 9).with_target(0.3, false));
+        cases.push(Case::new(kind, 5, 40, 0, false, 9).with_target(0.3, true));
     }
     cases
 }

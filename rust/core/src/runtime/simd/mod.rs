@@ -41,6 +41,7 @@ macro_rules! dispatch {
 #[allow(unused_imports)]
 pub(crate) use dispatch;
 
+pub mod attend;
 pub mod bytes;
 pub mod chains;
 pub mod cholesky;
@@ -48,7 +49,7 @@ mod exp;
 
 pub mod tiles;
 
-pub use exp::{exp, sigmoid};
+pub use exp::{exp, ln, sigmoid};
 pub mod gemm;
 pub mod pairs;
 pub mod vector;

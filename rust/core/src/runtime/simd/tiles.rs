@@ -69,14 +69,16 @@ fn products(level: Level, pack: &[f32], rows: &[f32], d: usize, scores: &mut [f3
 
 #[inline(always)]
 fn products_body(pack: &[f32], rows: &[f32], d: usize, scores: &mut [f32]) {
-    for (row, scores) in rows.chunks_exact(d).zip(scores.chunks_exact_mut(LANES)) {
+    let (pack, scores) = (pack.as_chunks::<LANES>().0, scores.as_chunks_mut::<LANES>().0);
+    for (row, scores) in rows.chunks_exact(d).zip(scores) {
         let mut sums = [0f32; LANES];
-        for (&q, users) in row.iter().zip(pack.chunks_exact(LANES)) {
+        for k in 0..d {
+            let (q, users) = (row[k], &pack[k]);
             for lane in 0..LANES {
                 sums[lane] = users[lane].mul_add(q, sums[lane]);
             }
         }
-        scores.copy_from_slice(&sums);
+        *scores = sums;
     }
 }
 
@@ -115,10 +117,13 @@ fn attention_rows(level: Level, pack: &[f32], sharpness: &[f32], rows: &[f32], s
 #[inline(always)]
 fn attention_body(pack: &[f32], sharpness: &[f32], rows: &[f32], scores: &mut [f32]) {
     let d = sharpness.len();
-    for (row, scores) in rows.chunks_exact(d).zip(scores.chunks_exact_mut(LANES)) {
+    // Arrays of known length: with iterators over slices the loops keep a scalar tail where nothing is inlined across units.
+    let (pack, scores) = (pack.as_chunks::<LANES>().0, scores.as_chunks_mut::<LANES>().0);
+    for (row, scores) in rows.chunks_exact(d).zip(scores) {
         // 1. The highest logit of each lane.
         let mut highest = [f32::NEG_INFINITY; LANES];
-        for ((&q, &s), users) in row.iter().zip(sharpness).zip(pack.chunks_exact(LANES)) {
+        for k in 0..d {
+            let (q, s, users) = (row[k], sharpness[k], &pack[k]);
             for lane in 0..LANES {
                 let logit = s * (users[lane] * q);
                 highest[lane] = if logit > highest[lane] { logit } else { highest[lane] };
@@ -126,7 +131,8 @@ fn attention_body(pack: &[f32], sharpness: &[f32], rows: &[f32], scores: &mut [f
         }
         // 2. Both sums.
         let (mut upper, mut lower) = ([0f32; LANES], [0f32; LANES]);
-        for ((&q, &s), users) in row.iter().zip(sharpness).zip(pack.chunks_exact(LANES)) {
+        for k in 0..d {
+            let (q, s, users) = (row[k], sharpness[k], &pack[k]);
             for lane in 0..LANES {
                 let product = users[lane] * q;
                 let e = exp_body(s * product - highest[lane]);
