@@ -87,7 +87,7 @@ def read_interactions(
     >>> print(data.report)
     file object: 3 rows read, 2 used
       columns: user = customer, item = sku, weight = qty
-      1 users, 2 items, 2 events
+      1 user, 2 items, 2 events
       left out: 1
         1 row has no user id (anonymous) (row 3)
     """

@@ -107,7 +107,7 @@ class Report:
             lines.append(
                 "  "
                 + ", ".join(
-                    f"{value:,} {name}" if isinstance(value, int) else f"{name} {value}"
+                    _counted(value, name) if isinstance(value, int) else f"{name} {value}"
                     for name, value in self.summary.items()
                 )
             )
@@ -118,3 +118,7 @@ class Report:
             lines.append("  noted:")
             lines += [f"    {note}" for note in self.notes]
         return "\n".join(lines)
+
+
+def _counted(number: int, things: str) -> str:
+    return f"{number:,} {things.removesuffix('s') if number == 1 else things}"

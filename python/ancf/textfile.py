@@ -145,7 +145,7 @@ def _utf8_blocks(name: str, stream: Any, encoding: str | None) -> tuple[Iterator
         while block := stream.read(BLOCK):
             yield block
 
-    if encoding in (None, "utf-8", "utf-8-sig", "ascii"):
+    if encoding is None:
         return raw(), note
 
     def transcoded() -> Iterator[bytes]:
@@ -156,7 +156,8 @@ def _utf8_blocks(name: str, stream: Any, encoding: str | None) -> tuple[Iterator
             yield decoder.decode(b"", final=True).encode("utf-8")
         except UnicodeDecodeError as error:
             raise InvalidDataError(
-                f"{name}: byte {error.start} is not {encoding} ({error.reason}). Name the encoding."
+                f"{name}: a byte is not {encoding} ({error.reason}: 0x{error.object[error.start]:02x}). Name the right "
+                "encoding, such as encoding='cp1252'; left out, it is found out."
             ) from None
 
     return transcoded(), note

@@ -126,21 +126,8 @@ def run(arguments: Sequence[str]) -> int:
 
 def _failure(error: Exception) -> tuple[str, int]:
     """What to say, and the exit code."""
-    from ancf import errors
-
     if isinstance(error, Failure):
         return str(error), error.code
-    if isinstance(error, errors.AncfError) and not isinstance(error, errors.InternalError):
-        kinds = {
-            errors.ModelFileError: 5,
-            errors.UnknownUserError: 4,
-            errors.UnknownItemError: 4,
-            errors.InvalidParameterError: 2,
-            errors.MissingExtraError: 2,
-            errors.InvalidDataError: 3,
-        }
-        code = next((code for kind, code in kinds.items() if isinstance(error, kind)), 1)
-        return _text_of(error), code
     if isinstance(error, click.ClickException):
         return error.format_message(), error.exit_code
     if isinstance(error, OSError):
@@ -153,10 +140,6 @@ def _failure(error: Exception) -> tuple[str, int]:
         "This is a defect of ancf, not of what you typed. ANCF_TRACEBACK=1 shows where; please report it.",
         1,
     )
-
-
-def _text_of(error: BaseException) -> str:
-    return "\n".join([str(error), *getattr(error, "__notes__", ())])
 
 
 def _interrupted(error: BaseException) -> str:

@@ -1,6 +1,8 @@
 """What every command shares: a help page in sections, values from the environment and a file, the nearest name."""
 
 import os
+import re
+import shlex
 import tomllib
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
@@ -69,6 +71,38 @@ class Command(click.Command):
         """The options that a file or the environment may set."""
         return [each for each in self.params if isinstance(each, Option) and each.from_environment]
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; an error of the API becomes one line in the words of the command line."""
+        from ancf import errors
+
+        try:
+            return super().invoke(ctx)
+        except errors.InternalError:
+            raise
+        except errors.AncfError as error:
+            code = next((code for kind, code in _codes() if isinstance(error, kind)), 1)
+            text = "\n".join([self.in_words_of_options(str(error)), *getattr(error, "__notes__", ())])
+            raise Failure(text, code) from error
+
+    def in_words_of_options(self, message: str) -> str:
+        """What an error says about keywords, said about this command's options: ``header=False`` is --no-header."""
+        options = {str(each.name): each for each in self.params if isinstance(each, click.Option)}
+
+        def spelt(match: re.Match[str]) -> str:
+            word, value = match[1], match[2]
+            option = options.get(f"{word}_column") or options.get(word)
+            if option is None:
+                return match[0]
+            if value in ("True", "False") and option.secondary_opts:
+                return option.opts[0] if value == "True" else option.secondary_opts[0]
+            return f"{max(option.opts, key=len)} {'none' if value in ('None', 'False') else _shell(value)}"
+
+        message = re.sub(r"\b([a-z_]+)=(\"[^\"]*\"|'[^']*'|[\w.]+)", spelt, message)
+        message = re.sub(r"(--[a-z-]+ \w+) or \"(\w+)\"", r"\1 or \2", message)
+        if "history" in options:
+            message = message.replace("recommend_for_history with", "--history with")
+        return message
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         sections: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
@@ -102,6 +136,25 @@ def option(
 ) -> Callable[[Function], Function]:
     """``click.option`` with a section."""
     return click.option(*names, cls=Option, section=section, from_environment=from_environment, **settings)
+
+
+def _codes() -> tuple[tuple[type[Exception], int], ...]:
+    """The exit code of each kind of error, the particular before the general."""
+    from ancf import errors
+
+    return (
+        (errors.ModelFileError, 5),
+        (errors.UnknownUserError, 4),
+        (errors.UnknownItemError, 4),
+        (errors.InvalidParameterError, 2),
+        (errors.MissingExtraError, 2),
+        (errors.InvalidDataError, 3),
+    )
+
+
+def _shell(value: str) -> str:
+    text = value[1:-1] if value[:1] in "\"'" else value
+    return shlex.quote(text)
 
 
 # ---- the configuration file

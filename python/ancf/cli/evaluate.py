@@ -7,7 +7,7 @@ import click
 from ancf.cli.command import Failure, command, option
 from ancf.cli.models import built, load, logs_to_stderr, model_options, threads_option
 from ancf.cli.output import output_options, say, write
-from ancf.cli.tables import SPLITS, read, reading_options, split, table_argument, told
+from ancf.cli.tables import SPLITS, counted, read, reading_options, split, table_argument, told
 
 if TYPE_CHECKING:
     from ancf.interactions import Interactions
@@ -114,7 +114,7 @@ def evaluate(ctx: click.Context, /, table: str, form: str | None, output: str, *
         "models": [dict(zip(frame.columns, row, strict=True)) for row in rows],
     }
     n_items = len(next(iter(result.models.values())).item_ids_)
-    heading = f"{first.n_users:,} customers, lists over all {n_items:,} items\n"
+    heading = f"{counted(first.n_users, 'customer')}, lists over all {counted(n_items, 'item')}\n"
     write(
         list(frame.columns), _rounded(rows, form, output), form=form, output=output, heading=heading, document=document
     )

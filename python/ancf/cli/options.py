@@ -35,7 +35,11 @@ class Value(click.ParamType):  # type: ignore[type-arg, unused-ignore]
                 return _FLAGS[value.lower()]
             if kind is str:
                 return value
-        return self.fail(f"{value!r} is not {self.name.lower()}.", param, ctx)
+        return self.fail(f"{value!r} is not {self._in_words()}.", param, ctx)
+
+    def _in_words(self) -> str:
+        words = {"INTEGER": "a whole number", "NUMBER": "a number", "TEXT": "text"}
+        return " or ".join(words.get(each, f"'{each}'") for each in self.name.split("|"))
 
 
 _FLAGS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}

@@ -41,8 +41,19 @@ def output_options(function: Function) -> Function:
 
 
 def chosen_format(form: str | None, output: str) -> str:
-    """The format asked for, else the one that the file's name ends in, else a table."""
-    return form or _SUFFIXES.get(Path(output).suffix.lower(), "table")
+    """The format asked for, else the one that the file's name ends in, else a table.
+
+    Raises
+    ------
+    Failure
+        If the name ends in something else.
+    """
+    suffix = "" if output == "-" else Path(output).suffix.lower()
+    if form is None and suffix and suffix not in _SUFFIXES:
+        raise Failure(
+            f"{output}: the ending {suffix} names no format. Use {', '.join(_SUFFIXES)}, or give --format.", 2
+        )
+    return form or _SUFFIXES.get(suffix, "table")
 
 
 @contextmanager

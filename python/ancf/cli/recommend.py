@@ -210,7 +210,7 @@ def _for_people(
         head = "For this history" if is_history else f"For {cell_text(user)}"
         head += {"popular": " (unknown: the most popular items)"}.get(source, "")
         if not rows:
-            parts.append(f"{head}: nothing to recommend")
+            parts.append(f"{head}: nothing is left to recommend (--with-bought also lists what is there already)")
             continue
         names = [name_of(model, row.item_id) for row in rows]
         columns = ["", "item", *(["name"] if any(names) else []), "score"]

@@ -68,7 +68,17 @@ def told(data: "Interactions") -> str:
     """One line about a table that was read."""
     report = data.report
     left = f" ({report.rows_left_out:,} of {report.rows_read:,} rows left out)" if report.rows_left_out else ""
-    return f"{report.source}: {data.n_users:,} users, {data.n_items:,} items, {len(data):,} events{left}"
+    counts = ", ".join(
+        counted(number, thing)
+        for number, thing in ((data.n_users, "user"), (data.n_items, "item"), (len(data), "event"))
+    )
+    guessed = "".join(f"; {note}" for note in report.notes if note.name in ("encoding", "date_order"))
+    return f"{report.source}: {counts}{left}{guessed}"
+
+
+def counted(number: int, thing: str) -> str:
+    """A number of things."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def has_times(data: "Interactions") -> bool:
@@ -107,7 +117,7 @@ def split(data: "Interactions", kind: str, share: float, random_state: int) -> "
         )
         how = "at random" + (", as the table has no times" if _timeless(data) else "")
     train, held = parts[0], parts[-1]
-    say(f"Split {how} ({len(train):,} events to learn from, {len(held):,} held out)")
+    say(f"Split {how} ({counted(len(train), 'event')} to learn from, {len(held):,} held out)")
     return train, held
 
 

@@ -12,7 +12,7 @@ from ancf.cli.command import Failure, command, option
 from ancf.cli.models import built, logs_to_stderr, model_options, threads_option
 from ancf.cli.options import writable
 from ancf.cli.output import say
-from ancf.cli.tables import SPLITS, read, reading_options, split, table_argument, told
+from ancf.cli.tables import SPLITS, counted, read, reading_options, split, table_argument, told
 
 if TYPE_CHECKING:
     from ancf.models.base import Recommender
@@ -71,6 +71,8 @@ def train(ctx: click.Context, /, table: str, output: str, **options: Any) -> Non
         say("Validation: " + told(validation))
     elif options["holdout"] is not None:
         data, validation = split(data, options["split_kind"], options["holdout"], options.get("random_state") or 42)
+    if data.n_users < 2 or data.n_items < 2:
+        say("note: with a single user or item there is nothing to learn from others, and nothing new to recommend")
     began = time.perf_counter()
     try:
         with logs_to_stderr():
@@ -87,7 +89,8 @@ def train(ctx: click.Context, /, table: str, output: str, **options: Any) -> Non
     _keep(model, output)
     if output != "-":
         say(
-            f"{output}: {type(model).__name__} of {len(model.user_ids_):,} users and {len(model.item_ids_):,} items, "
+            f"{output}: {type(model).__name__} of {counted(len(model.user_ids_), 'user')} and "
+            f"{counted(len(model.item_ids_), 'item')}, "
             f"learned in {seconds:.1f} s, {Path(output).stat().st_size / 1e6:.1f} MB"
         )
 

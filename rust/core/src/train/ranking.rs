@@ -95,6 +95,8 @@ const USERS_PER_TASK: usize = 24;
 const ITEMS_PER_TASK: usize = 120;
 /// Lengths below this count as no direction at all.
 const TINY: f32 = 1e-12;
+/// Vectors whose squares still add up to a finite f32, whatever the number of factors.
+const LARGEST: f32 = 1e15;
 
 /// A model in training: bare item vectors, their optimiser state, and the buffers of a step.
 pub struct Ranking {
@@ -211,6 +213,13 @@ impl Ranking {
             }
             self.update(half_cosine(self.steps as f64 / total_steps), context);
             loss += batch_loss;
+        }
+        if !self.x.iter().all(|x| x.abs() < LARGEST) {
+            return Err(Error::Diverged(format!(
+                "the item vectors grew beyond {LARGEST:e} in epoch {} at learning rate {}; try a smaller learning_rate.",
+                epoch + 1,
+                self.options.learning_rate
+            )));
         }
         Ok(loss / self.attention.users.len() as f64)
     }
@@ -640,5 +649,9 @@ mod tests {
             Ranking::new(&interactions(), Options { learning_rate: 1e38, epochs: 50, ..options() }, &context).unwrap();
         let outcome: Result<Vec<f64>> = (0..50).map(|epoch| model.epoch(epoch, &context)).collect();
         assert!(matches!(outcome, Err(Error::Diverged(_))), "{outcome:?}");
+        // A loss that stays finite while the vectors leave the numbers that can be squared.
+        let mut model =
+            Ranking::new(&interactions(), Options { learning_rate: 1e30, epochs: 1, ..options() }, &context).unwrap();
+        assert!(matches!(model.epoch(0, &context), Err(Error::Diverged(_))));
     }
 }
