@@ -86,7 +86,7 @@ def run_epochs(
     best: tuple[float, int, State] | None = None
     rises = 0
     warned = False
-    with _bar(epochs, verbose, show_progress) as advance:
+    with progress_bar("Training", epochs, verbose, show_progress) as advance:
         for epoch in range(epochs):
             loss = trainer.epoch(epoch)
             history["training_loss"].append(loss)
@@ -133,7 +133,7 @@ def _overfits(history: dict[str, list[float]]) -> bool:
 
 
 @contextmanager
-def _bar(epochs: int, verbose: int, show_progress: bool | None) -> Any:
+def progress_bar(title: str, epochs: int, verbose: int, show_progress: bool | None) -> Any:
     """A progress bar on stderr, or nothing; yields a function that is told how many epochs are done."""
     shown = bool(verbose) and sys.stderr.isatty() if show_progress is None else show_progress
     if not shown:
@@ -142,7 +142,7 @@ def _bar(epochs: int, verbose: int, show_progress: bool | None) -> Any:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("Training"), BarColumn(), MofNCompleteColumn(), TextColumn("epochs"), TimeRemainingColumn())
+    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TextColumn("epochs"), TimeRemainingColumn())
     # Lines that go to the same terminal are printed above the bar; those that go into a file or a pipe stay untouched.
     together = sys.stdout.isatty()
     with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=together) as progress:

@@ -1,6 +1,5 @@
 """A person's mistake is one line that says what to do, an exit code, and never a traceback."""
 
-import contextlib
 import gzip
 import signal
 import subprocess
@@ -137,20 +136,21 @@ def test_a_model_file_that_is_none_is_refused(ancf, shop, tmp_path, kind):
         assert said in err
 
 
-def test_ctrl_c_in_training_leaves_the_old_model(shop, tmp_path):
+@pytest.mark.parametrize(
+    ("options", "line"), [("", "Choosing"), ("--neighbour-weight 1 --serving-exponent 0.5", "Epoch 3/")]
+)
+def test_ctrl_c_in_training_leaves_the_old_model(shop, tmp_path, options, line):
     target = tmp_path / "shop.ancf"
     target.write_bytes(b"the old one")
     command = [sys.executable, "-m", "ancf", "train", "purchases.csv", "-o", str(target), "--epochs", "100000"]
-    training = subprocess.Popen(command, cwd=shop, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    try:
-        for line in training.stderr:
-            if line.startswith("Epoch 3/") or "Choos" in line:
-                break
-        training.send_signal(signal.SIGINT)
-        began = time.monotonic()
-        out, err = training.communicate(timeout=30)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
+    pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([*command, *options.split()], cwd=shop, **pipes) as training:
+        try:
+            assert any(each.startswith(line) for each in training.stderr)
+            training.send_signal(signal.SIGINT)
+            began = time.monotonic()
+            out, err = training.communicate(timeout=30)
+        finally:
             training.kill()
     assert time.monotonic() - began < 5
     assert (training.returncode, out) == (130, "")

@@ -235,7 +235,7 @@ class _Epochs:
     def write(self, text: str) -> int:
         *whole, self.line = (self.line + text).split("\n")
         for line in whole:
-            if line.startswith("Epoch "):
+            if line.startswith(("Epoch ", "Choosing ")):
                 self.stream.write(f"{line}\n")
         return len(text)
 

@@ -26,7 +26,7 @@ from ancf.models._asking import Histories
 from ancf.models._checks import check_choice, check_flag, check_integer, check_number
 from ancf.models._choose import EXPONENTS, WEIGHTS, HeldOut, best, hold_out, ndcg
 from ancf.models.base import Recommender, Rows
-from ancf.train import Validation, run_epochs
+from ancf.train import Validation, progress_bar, run_epochs
 
 if TYPE_CHECKING:
     from ancf.interactions import Interactions
@@ -192,8 +192,12 @@ class ANCF(Recommender):
         if held is not None and held.share > _NEGLIGIBLE:
             # A small table: learn without the held-out purchases first, choose, and then learn from everything.
             first = _Trainer(self, held.pairs, data.n_items, settings)
-            for epoch in range(self.epochs):
-                first.epoch(epoch)
+            if self.verbose:
+                print("Choosing what the options leave open, on purchases held out for that", flush=True)
+            with progress_bar("Choosing", self.epochs, self.verbose, self.show_progress) as advance:
+                for epoch in range(self.epochs):
+                    first.epoch(epoch)
+                    advance(epoch + 1)
             settings |= self._choose(first, held, self._ridge(held.pairs, data.n_items), data.n_items)
             held = None
         learned = pairs if held is None else held.pairs
