@@ -46,6 +46,32 @@ pub fn at_once<T>(py: Python<'_>, work: impl FnOnce() -> Result<T>) -> PyResult<
     guarded(work).map_err(|error| to_python(py, &error))
 }
 
+/// Numbers above which a table is copied and checked in the pool, where Ctrl-C is heard.
+const LARGE: usize = 1 << 22;
+
+/// Numbers copied between two looks at whether the caller wants to stop.
+const PIECE: usize = 1 << 21;
+
+/// Copies `table` and runs `work` on the copy: at once where the table is small, else watching for Ctrl-C.
+pub fn with_copy<T, F>(py: Python<'_>, table: &[f32], work: F) -> PyResult<T>
+where
+    T: Send,
+    F: FnOnce(Vec<f32>) -> Result<T> + Send,
+{
+    if table.len() < LARGE {
+        return at_once(py, || work(table.to_vec()));
+    }
+    enter(py, Size::Large, Some(1), |context| {
+        let mut copy = Vec::with_capacity(table.len());
+        for piece in table.chunks(PIECE) {
+            context.cancel.check()?;
+            copy.extend_from_slice(piece);
+        }
+        context.cancel.check()?;
+        work(copy)
+    })
+}
+
 /// Runs `work` in the pool; this thread waits, and every 10 ms lets Python look at its signals.
 fn watched<T, F>(py: Python<'_>, context: &Context, work: F) -> PyResult<Result<T>>
 where

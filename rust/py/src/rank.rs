@@ -1,8 +1,8 @@
 //! `_core.Ranker`: the one scorer of a model.
 
+use ancf_core::Error;
 use ancf_core::rank::{self, Filters, Head, Link, People, Plan, Sets, Target};
 use ancf_core::runtime::simd::Level;
-use ancf_core::{Error, Result};
 use numpy::{
     IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods,
 };
@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::convert::{CsrArrays, to_csr};
-use crate::enter::{Size, at_once, enter, to_python};
+use crate::enter::{Size, at_once, enter, to_python, with_copy};
 
 /// Rows of positions: offsets, items.
 type SetArrays<'py> = (PyReadonlyArray1<'py, i64>, PyReadonlyArray1<'py, i32>);
@@ -59,13 +59,15 @@ impl Ranker {
         let neighbours = neighbours.map(|rows| to_csr(py, &rows, n_items)).transpose()?;
         let sharpness = sharpness.map(|sharpness| sharpness.as_slice().map(<[f32]>::to_vec)).transpose()?;
         let bias = item_bias.map(|bias| bias.as_slice().map(<[f32]>::to_vec)).transpose()?;
-        let vectors = values(&item_vectors, "item vectors");
         let table = |table: Option<PyReadonlyArray2<'_, f32>>, name| {
-            table.map(|table| ([table.shape()[0], table.shape()[1]], values(&table, name)))
+            let owned = |table: PyReadonlyArray2<'_, f32>| -> PyResult<_> {
+                Ok(([table.shape()[0], table.shape()[1]], values(py, &table, name)?.to_vec()))
+            };
+            table.map(owned).transpose()
         };
         let logits = item_logits.map(|logits| logits.as_slice().map(<[f32]>::to_vec)).transpose()?;
-        let of_target = (table(keys, "keys"), table(queries, "queries"), logits, attention_exponent);
-        at_once(py, || {
+        let of_target = (table(keys, "keys")?, table(queries, "queries")?, logits, attention_exponent);
+        with_copy(py, values(py, &item_vectors, "item vectors")?, |vectors| {
             if bias.as_ref().is_some_and(Vec::is_empty) && n_items > 0 {
                 return Err(Error::InvalidData(format!("item_bias is empty; there are {n_items} items.")));
             }
@@ -82,7 +84,7 @@ impl Ranker {
                             shape[0], shape[1], other[0], other[1]
                         )));
                     }
-                    let (keys, queries, bias) = (keys?, queries?, bias.unwrap_or_default());
+                    let bias = bias.unwrap_or_default();
                     Head::TargetAttention(Target { keys, queries, d_keys: shape[1], logits, exponent, bias })
                 }
                 ("inner" | "factor_attention" | "target_attention", ..) => {
@@ -109,7 +111,7 @@ impl Ranker {
                 }
             };
             let level = Level::detect()?;
-            Ok(Self { ranker: rank::Ranker::new(vectors?, n_items, d, neighbours, head)?.with_link(link), level })
+            Ok(Self { ranker: rank::Ranker::new(vectors, n_items, d, neighbours, head)?.with_link(link), level })
         })
     }
 
@@ -263,19 +265,18 @@ impl Ranker {
         let history = history.map(|rows| to_csr(py, &rows, n_items)).transpose()?;
         let seen = seen.map(|rows| sets(py, &rows, n_items)).transpose()?;
         let shift = shift.map(|shift| shift.as_slice().map(<[f32]>::to_vec)).transpose()?;
-        let checked = if d == self.ranker.factors() {
-            values(vectors, "user vectors").and_then(|vectors| {
-                let people = self.ranker.people(vectors, n, history, seen)?;
-                match shift {
-                    Some(shift) => people.with_shift(shift),
-                    None => Ok(people),
-                }
-            })
-        } else {
-            let factors = self.ranker.factors();
-            Err(Error::InvalidData(format!("user vectors have {d} factors; the items have {factors}.")))
-        };
-        checked.map_err(|e| to_python(py, &e))
+        let factors = self.ranker.factors();
+        with_copy(py, values(py, vectors, "user vectors")?, |vectors| {
+            if d != factors {
+                let message = format!("user vectors have {d} factors; the items have {factors}.");
+                return Err(Error::InvalidData(message));
+            }
+            let people = self.ranker.people(vectors, n, history, seen)?;
+            match shift {
+                Some(shift) => people.with_shift(shift),
+                None => Ok(people),
+            }
+        })
     }
 
     fn filters(
@@ -306,9 +307,10 @@ fn to_plan(py: Python<'_>, plan: Option<&str>) -> PyResult<Plan> {
     }
 }
 
-fn values(table: &PyReadonlyArray2<'_, f32>, what: &str) -> Result<Vec<f32>> {
-    table.as_slice().map(<[f32]>::to_vec).map_err(|_| {
-        Error::InvalidData(format!("{what} must be C-contiguous; pass them through numpy.ascontiguousarray."))
+fn values<'a>(py: Python<'_>, table: &'a PyReadonlyArray2<'_, f32>, what: &str) -> PyResult<&'a [f32]> {
+    table.as_slice().map_err(|_| {
+        let remedy = "must be C-contiguous; pass them through numpy.ascontiguousarray.";
+        to_python(py, &Error::InvalidData(format!("{what} {remedy}")))
     })
 }
 

@@ -23,13 +23,13 @@ fn save_model(py: Python<'_>, path: PathBuf, tensors: Vec<Source<'_>>, metadata:
         .zip(bytes)
         .map(|((name, dtype, shape, _), bytes)| (name.as_str(), dtype.as_str(), shape.as_slice(), bytes))
         .collect();
-    enter(py, Size::Large, Some(1), |_| save::save(&Disk, &path, metadata, &sources))
+    enter(py, Size::Large, Some(1), |context| save::save(&Disk, &path, metadata, &sources, &context.cancel))
 }
 
 /// Reads and checks a model file: its bytes, the model's own JSON, and where the tensors stand in the bytes.
 #[pyfunction]
 fn load_model(py: Python<'_>, path: PathBuf) -> PyResult<(Bound<'_, PyArray1<u8>>, String, Vec<Place>)> {
-    let (bytes, contents) = enter(py, Size::Large, Some(1), |_| save::load(&Disk, &path))?;
+    let (bytes, contents) = enter(py, Size::Large, Some(1), |context| save::load(&Disk, &path, &context.cancel))?;
     let places = contents.tensors.into_iter().map(|t| (t.name, t.dtype, t.shape, t.start, t.n_bytes)).collect();
     Ok((bytes.into_pyarray(py), contents.metadata, places))
 }

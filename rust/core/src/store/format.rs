@@ -18,6 +18,7 @@ use std::io::{self, Write};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::runtime::cancel::Cancel;
 use crate::{Error, Result};
 
 /// The version of this layout.
@@ -67,6 +68,18 @@ fn size_of(dtype: &str) -> Option<(&'static str, usize)> {
     DTYPES.iter().copied().find(|(name, _)| *name == dtype)
 }
 
+/// Bytes hashed between two looks at whether the caller wants to stop.
+const PIECE: usize = 1 << 20;
+
+fn hash(bytes: &[u8], cancel: &Cancel) -> Result<String> {
+    let mut digest = Sha256::new();
+    for piece in bytes.chunks(PIECE) {
+        cancel.check()?;
+        digest.update(piece);
+    }
+    Ok(hex(&digest.finalize()))
+}
+
 fn hex(digest: &[u8]) -> String {
     digest.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
@@ -75,7 +88,11 @@ fn hex(digest: &[u8]) -> String {
 }
 
 /// The header of a file with these tensors (name, dtype, shape, bytes), and the order in which their bytes follow.
-pub fn header(metadata: &str, tensors: &[(&str, &str, &[usize], &[u8])]) -> Result<(Vec<u8>, Vec<usize>)> {
+pub fn header(
+    metadata: &str,
+    tensors: &[(&str, &str, &[usize], &[u8])],
+    cancel: &Cancel,
+) -> Result<(Vec<u8>, Vec<usize>)> {
     let bad = |message: String| Err(Error::InvalidData(message));
     let mut order: Vec<usize> = (0..tensors.len()).collect();
     for (name, dtype, shape, bytes) in tensors {
@@ -102,7 +119,7 @@ pub fn header(metadata: &str, tensors: &[(&str, &str, &[usize], &[u8])]) -> Resu
             name.to_string(),
             json!({"data_offsets": [start, start + bytes.len()], "dtype": dtype, "shape": shape}),
         );
-        hashes.insert(format!("sha256.{name}"), hex(&Sha256::digest(bytes)));
+        hashes.insert(format!("sha256.{name}"), hash(bytes, cancel)?);
         start += bytes.len();
     }
     let written = |hash: &str| {
@@ -200,7 +217,7 @@ impl Write for Again<'_> {
 }
 
 /// Checks every byte of a file and says where its tensors stand.
-pub fn parse(file: &[u8]) -> Result<Contents> {
+pub fn parse(file: &[u8], cancel: &Cancel) -> Result<Contents> {
     // 1. The length of the header.
     let Some((length, rest)) = file.split_first_chunk::<8>() else {
         return refuse(&format!("{} bytes are too few for a model file", file.len()));
@@ -260,7 +277,7 @@ pub fn parse(file: &[u8]) -> Result<Contents> {
     // 4. The hashes, and the header written again, which is never held a second time.
     for tensor in &tensors {
         let bytes = &data[tensor.start..tensor.start + tensor.n_bytes];
-        if hashes.get(&format!("sha256.{}", tensor.name)) != Some(&hex(&Sha256::digest(bytes))) {
+        if hashes.get(&format!("sha256.{}", tensor.name)) != Some(&hash(bytes, cancel)?) {
             return refuse(&format!("the bytes of tensor {:?} are not those that were written", tensor.name));
         }
     }
@@ -315,7 +332,7 @@ pub(super) mod tests {
         let vectors: Vec<u8> = [0.5f32, -1.0].iter().flat_map(|x| x.to_le_bytes()).collect();
         let tensors: [(&str, &str, &[usize], &[u8]); 3] =
             [("names", "U8", &[3], b"abc"), ("ids", "I64", &[3], &ids), ("vectors", "F32", &[1, 2], &vectors)];
-        let (mut file, order) = header("{\"a\":\"\u{e9}\"}", &tensors).unwrap();
+        let (mut file, order) = header("{\"a\":\"\u{e9}\"}", &tensors, &Cancel::default()).unwrap();
         for i in order {
             file.extend(tensors[i].3);
         }
@@ -325,7 +342,7 @@ pub(super) mod tests {
     #[test]
     fn what_is_written_is_read() {
         let file = example();
-        let contents = parse(&file).unwrap();
+        let contents = parse(&file, &Cancel::default()).unwrap();
         assert_eq!(contents.metadata, "{\"a\":\"\u{e9}\"}");
         let names: Vec<_> = contents.tensors.iter().map(|t| (t.name.as_str(), t.dtype, t.shape.clone())).collect();
         assert_eq!(names, [("ids", "I64", vec![3]), ("vectors", "F32", vec![1, 2]), ("names", "U8", vec![3])]);
@@ -341,11 +358,11 @@ pub(super) mod tests {
             for bit in 0..8 {
                 let mut broken = file.clone();
                 broken[at] ^= 1 << bit;
-                assert!(parse(&broken).is_err(), "byte {at} bit {bit}");
+                assert!(parse(&broken, &Cancel::default()).is_err(), "byte {at} bit {bit}");
             }
-            assert!(parse(&file[..at]).is_err(), "cut at {at}");
+            assert!(parse(&file[..at], &Cancel::default()).is_err(), "cut at {at}");
         }
-        assert!(parse(&[&file[..], b"x"].concat()).is_err());
+        assert!(parse(&[&file[..], b"x"].concat(), &Cancel::default()).is_err());
     }
 
     #[test]
@@ -367,24 +384,26 @@ pub(super) mod tests {
             "{\"x\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,4]},\"__metadata__\":{\"format\":\"ancf-1\",\"ancf\":\"\",\"sha256.header\":\"\"}}",
         ] {
             let file = [&(text.len() as u64).to_le_bytes()[..], text.as_bytes(), &[0; 16]].concat();
-            assert!(parse(&file).is_err(), "{text}");
+            assert!(parse(&file, &Cancel::default()).is_err(), "{text}");
         }
-        assert!(parse(&[0xFF; 64]).is_err());
+        assert!(parse(&[0xFF; 64], &Cancel::default()).is_err());
         for text in ["[".repeat(100_000), "{\"a\":".repeat(40_000), format!("[{}0]", "0,".repeat(100_000))] {
-            assert!(parse(&[&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat()).is_err());
+            assert!(
+                parse(&[&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat(), &Cancel::default()).is_err()
+            );
         }
     }
 
     #[test]
     fn what_could_not_be_read_again_is_not_written() {
         let long = "x".repeat(MAX_HEADER);
-        assert!(matches!(header(&long, &[]), Err(Error::InvalidData(_))));
+        assert!(matches!(header(&long, &[], &Cancel::default()), Err(Error::InvalidData(_))));
         let names: Vec<String> = (0..MAX_OBJECTS).map(|at| format!("t{at}")).collect();
         let many: Vec<(&str, &str, &[usize], &[u8])> =
             names.iter().map(|n| (&n[..], "U8", &[0][..], &[][..])).collect();
-        assert!(matches!(header("", &many), Err(Error::InvalidData(_))));
-        let (file, _) = header("", &many[..100]).unwrap();
-        assert_eq!(parse(&file).unwrap().tensors.len(), 100);
+        assert!(matches!(header("", &many, &Cancel::default()), Err(Error::InvalidData(_))));
+        let (file, _) = header("", &many[..100], &Cancel::default()).unwrap();
+        assert_eq!(parse(&file, &Cancel::default()).unwrap().tensors.len(), 100);
     }
 
     #[test]

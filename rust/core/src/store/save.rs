@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::runtime::cancel::Cancel;
 use crate::store::format::{self, Contents};
 use crate::store::storage::Storage;
 use crate::{Error, Result};
@@ -25,12 +26,21 @@ const LONGEST: usize = 160;
 /// Names tried for the temporary file.
 const TRIES: usize = 16;
 
+/// Bytes that may wait for a sync.
+const UNSYNCED: usize = 8 << 20;
+
 /// Bytes handed to the system at a time.
-const PIECE: usize = 8 << 20;
+const PIECE: usize = 4 << 20;
 
 /// Writes a model file; on an error `path` is what it was before.
-pub fn save<S: Storage>(storage: &S, path: &Path, metadata: &str, tensors: &[Source<'_>]) -> Result<()> {
-    let (header, order) = format::header(metadata, tensors)?;
+pub fn save<S: Storage>(
+    storage: &S,
+    path: &Path,
+    metadata: &str,
+    tensors: &[Source<'_>],
+    cancel: &Cancel,
+) -> Result<()> {
+    let (header, order) = format::header(metadata, tensors, cancel)?;
     let target = storage.target(path).map_err(|error| failed("save", path, &error))?;
     let Some(name) = target.file_name() else {
         return Err(Error::InvalidParameter(format!("{:?} names no file to save to.", path.display().to_string())));
@@ -42,10 +52,12 @@ pub fn save<S: Storage>(storage: &S, path: &Path, metadata: &str, tensors: &[Sou
     let _ = storage.sweep(folder, &prefix, SUFFIX);
     let parts: Vec<&[u8]> = std::iter::once(&header[..]).chain(order.iter().map(|&i| tensors[i].3)).collect();
     let (temporary, mut file) = create(storage, &target, &prefix).map_err(|error| failed("save", path, &error))?;
-    let written = write(storage, &temporary, &mut file, &parts).and_then(|()| storage.rename(&temporary, &target));
+    let written =
+        write(storage, &temporary, &mut file, &parts, cancel).and_then(|()| storage.rename(&temporary, &target));
     if let Err(error) = written {
         // A temporary file that cannot be removed is litter and nothing worse.
         let _ = storage.remove(&temporary);
+        cancel.check()?;
         return Err(failed("save", path, &error));
     }
     // Until here the open file kept others from sweeping it.
@@ -54,9 +66,12 @@ pub fn save<S: Storage>(storage: &S, path: &Path, metadata: &str, tensors: &[Sou
 }
 
 /// Reads and checks a model file; its bytes, and where the tensors stand in them.
-pub fn load<S: Storage>(storage: &S, path: &Path) -> Result<(Vec<u8>, Contents)> {
-    let bytes = storage.read(path).map_err(|error| failed("read", path, &error))?;
-    let contents = format::parse(&bytes).map_err(|error| match error {
+pub fn load<S: Storage>(storage: &S, path: &Path, cancel: &Cancel) -> Result<(Vec<u8>, Contents)> {
+    let bytes = storage.read(path, cancel).map_err(|error| match cancel.check() {
+        Err(cancelled) => cancelled,
+        Ok(()) => failed("read", path, &error),
+    })?;
+    let contents = format::parse(&bytes, cancel).map_err(|error| match error {
         Error::ModelFile(message) => Error::ModelFile(format!("{}: {message}", path.display())),
         other => other,
     })?;
@@ -90,8 +105,18 @@ fn create<S: Storage>(storage: &S, target: &Path, prefix: &str) -> io::Result<(P
     Err(taken)
 }
 
-fn write<S: Storage>(storage: &S, path: &Path, file: &mut S::File, parts: &[&[u8]]) -> io::Result<()> {
+fn write<S: Storage>(storage: &S, path: &Path, file: &mut S::File, parts: &[&[u8]], cancel: &Cancel) -> io::Result<()> {
+    let mut waiting = 0;
     for piece in parts.iter().flat_map(|part| part.chunks(PIECE)) {
+        if cancel.is_cancelled() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        // Synced as it goes: one long sync at the end could not be interrupted.
+        waiting += piece.len();
+        if waiting > UNSYNCED {
+            storage.sync(file)?;
+            waiting = piece.len();
+        }
         let mut left = piece;
         while !left.is_empty() {
             match storage.write(file, left) {
@@ -103,8 +128,17 @@ fn write<S: Storage>(storage: &S, path: &Path, file: &mut S::File, parts: &[&[u8
         }
     }
     storage.sync(file)?;
-    let back = storage.read(path)?;
-    let same = parts.iter().try_fold(&back[..], |left, part| left.strip_prefix(*part)).is_some_and(<[u8]>::is_empty);
+    let back = storage.read(path, cancel)?;
+    let mut left = &back[..];
+    let mut same = back.len() == parts.iter().map(|part| part.len()).sum::<usize>();
+    for piece in parts.iter().flat_map(|part| part.chunks(PIECE)) {
+        if cancel.is_cancelled() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        let (first, rest) = left.split_at(piece.len().min(left.len()));
+        same &= first == piece;
+        left = rest;
+    }
     if same { Ok(()) } else { Err(io::Error::other("the disk gave back other bytes than were written")) }
 }
 
@@ -199,7 +233,7 @@ mod tests {
         fn sync(&self, _: &mut PathBuf) -> io::Result<()> {
             self.step(|_| Ok(()))
         }
-        fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        fn read(&self, path: &Path, _: &Cancel) -> io::Result<Vec<u8>> {
             self.step(|fault| {
                 let files = self.files.borrow();
                 let bytes = files.get(path).ok_or(io::ErrorKind::NotFound)?;
@@ -224,7 +258,7 @@ mod tests {
     }
 
     fn new_file(storage: &Memory) -> Result<()> {
-        save(storage, Path::new("m.ancf"), "{}", &[("x", "U8", &[3], b"new")])
+        save(storage, Path::new("m.ancf"), "{}", &[("x", "U8", &[3], b"new")], &Cancel::default())
     }
 
     #[test]
@@ -261,12 +295,25 @@ mod tests {
     }
 
     #[test]
+    fn a_save_that_is_stopped_leaves_the_old_file() {
+        let storage = Memory::default();
+        storage.files.borrow_mut().insert("m.ancf".into(), b"old".to_vec());
+        let cancel = Cancel::default();
+        cancel.cancel();
+        let tensors: [Source<'_>; 1] = [("x", "U8", &[3], b"new")];
+        assert_eq!(save(&storage, Path::new("m.ancf"), "{}", &tensors, &cancel), Err(Error::Cancelled));
+        assert_eq!(*storage.files.borrow(), BTreeMap::from([("m.ancf".into(), b"old".to_vec())]));
+        new_file(&storage).unwrap();
+        assert!(matches!(load(&storage, Path::new("m.ancf"), &cancel), Err(Error::Cancelled)));
+    }
+
+    #[test]
     fn what_is_saved_is_loaded() {
         let storage = Memory::default();
         new_file(&storage).unwrap();
-        let (bytes, contents) = load(&storage, Path::new("m.ancf")).unwrap();
+        let (bytes, contents) = load(&storage, Path::new("m.ancf"), &Cancel::default()).unwrap();
         let x = &contents.tensors[0];
         assert_eq!(&bytes[x.start..x.start + x.n_bytes], b"new");
-        assert!(matches!(load(&storage, Path::new("other.ancf")), Err(Error::Io(..))));
+        assert!(matches!(load(&storage, Path::new("other.ancf"), &Cancel::default()), Err(Error::Io(..))));
     }
 }

@@ -9,6 +9,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::runtime::cancel::Cancel;
+
 /// What saving asks of a file system.
 pub trait Storage {
     /// An open file.
@@ -24,8 +26,8 @@ pub trait Storage {
     fn write(&self, file: &mut Self::File, bytes: &[u8]) -> io::Result<usize>;
     /// Everything written is on the disk afterwards.
     fn sync(&self, file: &mut Self::File) -> io::Result<()>;
-    /// The file's bytes.
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+    /// The file's bytes; an error of the kind `Interrupted` when the caller wants to stop.
+    fn read(&self, path: &Path, cancel: &Cancel) -> io::Result<Vec<u8>>;
     /// The new name holds the file, and whatever it held before is gone.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// The folder's entries are on the disk afterwards.
@@ -33,6 +35,9 @@ pub trait Storage {
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
 }
+
+/// Bytes read between two looks at whether the caller wants to stop.
+const PIECE: usize = 8 << 20;
 
 const NO_FILE: &str = "it is a device or a pipe, not a file";
 
@@ -102,7 +107,7 @@ impl Storage for Disk {
         file.sync_all()
     }
 
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+    fn read(&self, path: &Path, cancel: &Cancel) -> io::Result<Vec<u8>> {
         // Asked before it is opened: opening a pipe would wait for its writer, and a device may never end.
         let about = fs::metadata(path)?;
         if about.is_dir() {
@@ -111,12 +116,20 @@ impl Storage for Disk {
         if !about.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, NO_FILE));
         }
-        let file = File::open(path)?;
+        let mut file = File::open(path)?;
         // Exactly the file's length: `read_to_end` alone would grow in steps and take up to twice the memory.
         let length = usize::try_from(about.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(length.saturating_add(1)).map_err(|_| io::ErrorKind::OutOfMemory)?;
-        file.take(about.len()).read_to_end(&mut bytes)?;
+        while bytes.len() < length {
+            if cancel.is_cancelled() {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            let left = (length - bytes.len()).min(PIECE);
+            if Read::by_ref(&mut file).take(left as u64).read_to_end(&mut bytes)? == 0 {
+                break;
+            }
+        }
         Ok(bytes)
     }
 
