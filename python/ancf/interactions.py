@@ -26,6 +26,9 @@ from ancf.report import Report
 if TYPE_CHECKING:
     from ancf.preprocess import Normalizer
 
+# Weights are float32 once they are stored.
+_LARGEST = float(np.finfo(np.float32).max)
+
 Names = NDArray[Any]
 """One name (text or None) per item, aligned with ``item_ids``."""
 
@@ -229,7 +232,16 @@ class Interactions:
         np.cumsum(np.bincount(self.users[starts], minlength=self.n_users), out=indptr[1:])
         if len(starts) == len(self):
             return indptr, self.items.copy(), self.weights.copy()
-        return indptr, self.items[starts], summed(self.weights, starts).astype(np.float32)
+        sums = summed(self.weights, starts)
+        beyond = np.flatnonzero(np.abs(sums) > _LARGEST)
+        if len(beyond):
+            at = starts[beyond[0]]
+            user, item = self.user_ids.values[self.users[at]], self.item_ids.values[self.items[at]]
+            raise InvalidDataError(
+                f"the weights of {user!r} and {item!r} add up to {sums[beyond[0]]:g}, more than a float32 holds. "
+                "Give smaller weights."
+            )
+        return indptr, self.items[starts], sums.astype(np.float32)
 
     def pair_times(self) -> NDArray[np.int64] | None:
         """The last time of each distinct pair, in the order of ``to_csr``; None where there are no times."""
@@ -328,11 +340,11 @@ def _numbers(weight: ArrayLike, n: int) -> NDArray[np.float64]:
         raise InvalidDataError(f"weight: {error}. Give numbers.") from None
     if values.shape != (n,):
         raise InvalidDataError(f"weight has the shape {values.shape} where user has {n} values; give one per event.")
-    bad = np.flatnonzero(~np.isfinite(values) | (values == 0))
+    bad = np.flatnonzero(~(np.abs(values) <= _LARGEST) | (values == 0))
     if len(bad):
         shown = ", ".join(str(value) for value in values[bad[:3]])
         raise InvalidDataError(
-            f"weight: {len(bad)} of {n} are zero or not finite ({shown}; first at position {bad[0]}). "
+            f"weight: {len(bad)} of {n} are zero or not finite as float32 ({shown}; first at position {bad[0]}). "
             "Leave those events out, or use ancf.read_interactions, which reports them."
         )
     return values

@@ -16,7 +16,7 @@ from ancf import moments
 from ancf._native import TableScanner
 from ancf.columns import Choice, recognise
 from ancf.errors import InvalidDataError
-from ancf.tables import Moments, Numbers, Odd, RawTable, merged, number, text_ids
+from ancf.tables import Moments, Numbers, Odd, RawTable, merged, number, text_ids, usable
 from ancf.textfile import TextFile
 
 _KINDS = {"weight": "number", "time": "moment"}
@@ -92,7 +92,7 @@ def _take(table: RawTable, role: str, kind: str, column: dict[str, NDArray[Any]]
         known = np.array([number(text, delimiter) for text in texts], np.float64)
         if len(odd_rows):
             values[odd_rows] = known[odd_codes]
-            left = ~np.isfinite(known[odd_codes])
+            left = ~usable(known[odd_codes])
             odd_rows, odd_codes = odd_rows[left], odd_codes[left]
         table.weight = Numbers(values, Odd(odd_rows, [texts[code] for code in odd_codes[:20]]))
     elif role == "time":

@@ -39,6 +39,9 @@ class Coded:
     """Whether the values are known to stand in ascending order."""
 
 
+LARGEST = float(np.finfo(np.float32).max)
+
+
 @dataclass
 class Odd:
     """The rows of a column that could not be read, and what stands there (for the first ones at least)."""
@@ -208,16 +211,21 @@ def text_column(column: "pd.Series[Any]") -> Coded:
     return merged(codes, [str(value).strip() for value in values])
 
 
+def usable(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which of these are finite numbers, also as float32, in which models calculate."""
+    return np.asarray(np.abs(values) <= LARGEST)
+
+
 def number_column(column: "pd.Series[Any]") -> Numbers:
     """Quantities of a pandas column; what is no finite number is set aside."""
     if pd.api.types.is_numeric_dtype(column.dtype):
         values = column.to_numpy(dtype=np.float64, na_value=np.nan)
-        rows = np.flatnonzero(~np.isfinite(values))
+        rows = np.flatnonzero(~usable(values))
         return Numbers(values, Odd(rows, [str(value) for value in values[rows[:20]]]))
     codes, distinct = pd.factorize(_objects(column))
     texts = [str(value) for value in distinct]
     values = np.append(np.array([number(text) for text in texts], np.float64), np.nan)[codes]
-    rows = np.flatnonzero(~np.isfinite(values))
+    rows = np.flatnonzero(~usable(values))
     return Numbers(values, Odd(rows, ["" if codes[row] < 0 else texts[codes[row]] for row in rows[:20]]))
 
 

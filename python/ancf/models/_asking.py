@@ -23,6 +23,9 @@ _SCALARS = (str, int)
 # Of the memory that the machine can still give, the part that one call may plan to use.
 _SHARE_OF_MEMORY = 0.8
 
+# Weights are float32 once they count.
+_LARGEST = float(np.finfo(np.float32).max)
+
 
 class Histories(NamedTuple):
     """Bare histories by positions, the items of each ascending and distinct."""
@@ -129,6 +132,8 @@ def pack_histories(
     last = None
     if times is not None:
         last = np.maximum.reduceat(times[order], starts) if len(starts) else np.empty(0, np.int64)
+    if len(summed) and np.abs(summed).max() > _LARGEST:
+        raise InvalidDataError("the weights of one item of a history add up to more than a float32 holds. Divide them.")
     return Histories(indptr, positions[order][starts].astype(np.int32), summed.astype(np.float32), last)
 
 
@@ -209,10 +214,11 @@ def read_histories(lists: list[Any], weights: Any, times: Any, ids: IdMap, on_un
     positions = ids.positions(joined)
     rows = np.repeat(np.arange(len(lists)), lengths)
     values = np.concatenate(given) if given else np.empty(0)
-    bad = np.flatnonzero(~np.isfinite(values))
+    bad = np.flatnonzero(~(np.abs(values) <= _LARGEST))
     if len(bad):
         raise InvalidDataError(
-            f"history {rows[bad[0]]}: the weight of {joined[bad[0]]!r} is {values[bad[0]]}; it must be finite."
+            f"history {rows[bad[0]]}: the weight of {joined[bad[0]]!r} is {values[bad[0]]}; "
+            "it must be a finite float32."
         )
     unknown = positions < 0
     if unknown.any():

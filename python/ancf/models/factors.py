@@ -112,7 +112,9 @@ class Factors(Recommender):
 
 def _table(values: ArrayLike, name: str) -> NDArray[np.float32]:
     try:
-        table = np.ascontiguousarray(values, np.float32)
+        # What is too large for float32 becomes infinite and is refused below.
+        with np.errstate(over="ignore"):
+            table = np.ascontiguousarray(values, np.float32)
     except (TypeError, ValueError) as error:
         raise InvalidDataError(f"{name}: {error}. Give a table of numbers, one row for each id.") from None
     if table.ndim != 2 or not table.size:

@@ -121,18 +121,29 @@ pub fn canonical(
         .collect();
     cancel.check()?;
 
+    joined(parts, !times.is_empty())
+}
+
+/// The parts one after the other.
+fn joined(parts: Vec<Events>, timed: bool) -> Result<Events> {
     let total = parts.iter().map(|part| part.users.len()).sum();
     let mut events = Events::default();
     events.users.reserve_exact(total);
     events.items.reserve_exact(total);
     events.weights.reserve_exact(total);
-    events.times.reserve_exact(if times.is_empty() { 0 } else { total });
+    events.times.reserve_exact(if timed { total } else { 0 });
     for part in parts {
         events.users.extend(part.users);
         events.items.extend(part.items);
         events.weights.extend(part.weights);
         events.times.extend(part.times);
         events.repeated.extend(part.repeated);
+    }
+    if let Some(at) = events.weights.iter().position(|weight| !weight.is_finite()) {
+        return Err(Error::InvalidData(format!(
+            "the weights of user {} and item {} (by position) add up to more than a float32 holds; give smaller weights.",
+            events.users[at], events.items[at]
+        )));
     }
     events.repeated.sort_unstable();
     Ok(events)
@@ -224,6 +235,13 @@ mod tests {
         assert!(keys.windows(2).all(|pair| pair[0] < pair[1]));
         assert_eq!(events.weights.iter().map(|&weight| f64::from(weight)).sum::<f64>(), f64::from(n));
         assert_eq!(events.users.len() + events.repeated.len(), n as usize);
+    }
+
+    #[test]
+    fn weights_that_add_up_to_more_than_a_float_holds_are_refused() {
+        let sum = |weights: &[f64; 2]| canonical(&[0, 0], &[0, 0], weights, &[], (1, 1), &Cancel::default());
+        assert!(matches!(sum(&[3e38, 3e38]), Err(Error::InvalidData(_))));
+        assert_eq!(sum(&[3e38, -3e38]).unwrap().weights, [0.0]);
     }
 
     #[test]

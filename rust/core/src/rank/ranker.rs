@@ -77,6 +77,7 @@ pub struct Ranker {
     people: People,
     largest: Vec<f32>,
     farthest: f64,
+    largest_neighbour: f32,
     index: OnceLock<Index>,
 }
 
@@ -123,6 +124,8 @@ impl Ranker {
             farthest = target.farthest();
         }
         let largest = largest(&vectors, d);
+        let values = neighbours.as_ref().map_or(&[][..], Csr::values);
+        let largest_neighbour = values.iter().fold(0f32, |most, value| most.max(value.abs()));
         let people = People {
             vectors: Vec::new(),
             n: 0,
@@ -143,6 +146,7 @@ impl Ranker {
             people,
             largest,
             farthest,
+            largest_neighbour,
             index: OnceLock::new(),
         })
     }
@@ -166,6 +170,14 @@ impl Ranker {
             return bad(format!("{} rows of seen items for {n} users; give one for each.", seen.n_rows()));
         }
         let largest = largest(&vectors, self.d);
+        if !matches!(self.head, Head::TargetAttention(_)) {
+            let reach = self.reach(&largest) + history.as_ref().map_or(0.0, |history| self.sparse_reach(history));
+            if reach > f64::from(f32::MAX) {
+                return bad(format!(
+                    "scores could reach {reach:.1e}, more than a float32 holds; scale the vectors down."
+                ));
+            }
+        }
         let (mut farthest, mut longest) = (0.0, 0);
         if let Some(history) = &history {
             farthest = history.values().iter().fold(0f64, |most, &value| most.max(f64::from(value).abs()));
@@ -501,6 +513,18 @@ impl Ranker {
             && Index::fits(self.d)
             && self.n_items > 0
             && !self.may_overflow(asked)
+    }
+
+    /// The largest sum of products that users of these magnitudes could meet.
+    fn reach(&self, users: &[f32]) -> f64 {
+        users.iter().zip(&self.largest).map(|(&user, &item)| f64::from(user) * f64::from(item)).sum()
+    }
+
+    /// The same for the sparse part.
+    fn sparse_reach(&self, history: &Csr) -> f64 {
+        let row = |weights: &[f32]| weights.iter().map(|&weight| f64::from(weight).abs()).sum::<f64>();
+        let most = (0..history.n_rows()).map(|user| row(history.row_values(user))).fold(0.0, f64::max);
+        most * f64::from(self.largest_neighbour)
     }
 
     /// Whether a chain over these vectors could leave the range of f32; then only chains one by one are safe to compare.
