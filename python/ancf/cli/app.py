@@ -2,7 +2,9 @@
 
 import importlib
 import os
+import shutil
 import sys
+import textwrap
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -144,7 +146,7 @@ def _failure(error: Exception) -> tuple[str, int]:
 
 def _interrupted(error: BaseException) -> str:
     notes = getattr(error, "__notes__", ())
-    return "interrupted. " + (" ".join(notes) if notes else "Nothing was written.")
+    return " ".join(["interrupted.", *notes])
 
 
 def _usage(error: click.UsageError) -> int:
@@ -157,6 +159,10 @@ def _usage(error: click.UsageError) -> int:
 
 
 def _say(message: str) -> None:
+    if sys.stderr.isatty():
+        # The first line stands behind the program's name.
+        width = shutil.get_terminal_size((80, 24)).columns - len("ancf: ")
+        message = "\n".join(textwrap.fill(line, width, break_on_hyphens=False) for line in message.split("\n"))
     try:
         click.echo(click.style("ancf: ", fg="red", bold=True) + message, err=True)
     except OSError:

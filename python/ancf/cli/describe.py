@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ancf.cli.command import command
-from ancf.cli.output import chosen_format, output_options, write
+from ancf.cli.output import chosen_format, output_options, wrapped, write
 from ancf.cli.tables import read, reading_options, table_argument
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ def describe(table: str, form: str | None, output: str, **options: Any) -> None:
     facts = _facts(data)
     report = data.report
     if chosen_format(form, output) == "table":
-        rows = [(what, value) for what, value in facts.items()]
-        write(["what", "value"], rows, form="table", output=output, heading=f"{report}\n")
+        rows = [(what, f"{value:,}" if isinstance(value, int) else value) for what, value in facts.items()]
+        write(["what", "value"], rows, form="table", output=output, heading=wrapped(f"{report}\n"))
         return
     reasons = [
         {"name": each.name, "rows": each.rows, "text": each.text, "first_rows": list(each.first_rows)}

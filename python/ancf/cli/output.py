@@ -104,7 +104,7 @@ def write(
     if kind == "table":
         places = range(len(columns)) if shown is None else shown
         text = table([columns[at] for at in places], [[row[at] for at in places] for row in rows], output == "-")
-        _text("\n".join(part for part in (clean(heading, "\n"), text) if part) + "\n", output)
+        write_text("\n".join(part for part in (clean(heading, "\n"), text) if part) + "\n", output)
         return
     with binary_target(output, kind) as file:
         if kind == "json":
@@ -245,7 +245,19 @@ def _narrow(widths: list[int], right: list[bool], most: int) -> None:
         widths[at] -= 1
 
 
-def _text(text: str, output: str) -> None:
+def wrapped(text: str) -> str:
+    """Lines no wider than the terminal, where there is one; what runs over is indented below its line."""
+    if not sys.stdout.isatty():
+        return text
+    lines = []
+    for line in text.split("\n"):
+        margin = " " * (len(line) - len(line.lstrip()) + 2)
+        lines += textwrap.wrap(line, terminal_width(), subsequent_indent=margin, break_on_hyphens=False) or [""]
+    return "\n".join(lines)
+
+
+def write_text(text: str, output: str) -> None:
+    """Clean text for people, to stdout or a file."""
     if output == "-":
         click.echo(text, nl=False)
         return

@@ -6,7 +6,7 @@ import click
 
 from ancf.cli.command import Failure, Function, command, option
 from ancf.cli.models import as_ids, listed_ids, load, name_of, threads_option
-from ancf.cli.output import chosen_format, clean, output_options, plain_rows, say, write
+from ancf.cli.output import chosen_format, clean, output_options, plain_rows, say, write, write_text
 
 if TYPE_CHECKING:
     from ancf.infer import Explanation, Recommendations
@@ -170,7 +170,7 @@ def _write(
         ]
     if people:
         text = _for_people(model, answer, found, reasons, bool(history))
-        write(["", ""], [], form="table", output=output, heading=text)
+        write_text(f"{text}\n", output)
         return
     columns = [*_COLUMNS]
     rows = plain_rows(found)

@@ -60,6 +60,8 @@ def train(ctx: click.Context, /, table: str, output: str, **options: Any) -> Non
     """
     if output != "-":
         writable(output)
+    elif sys.stdout.isatty():
+        raise Failure("a model file cannot be shown in a terminal. Name a file: -o shop.ancf.", 2)
     if options["holdout"] is not None and options["validation"]:
         raise Failure("--holdout and --validation exclude each other. Leave one out.", 2)
     model = built(ctx, verbose=0 if options["quiet"] else 1)
@@ -99,8 +101,6 @@ def _keep(model: "Recommender", output: str) -> None:
     if output != "-":
         model.save(output)
         return
-    if sys.stdout.isatty():
-        raise Failure("a model file cannot be shown in a terminal. Name a file: -o shop.ancf.", 2)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.ancf"
         model.save(path)
