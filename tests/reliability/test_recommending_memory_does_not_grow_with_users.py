@@ -42,5 +42,6 @@ def grown_mib(n_users, out):
 def test_ten_times_the_users_take_the_same_memory(tmp_path, suffix):
     few = grown_mib(12_000, tmp_path / f"few{suffix}")
     many = grown_mib(120_000, tmp_path / f"many{suffix}")
-    # The lists alone of 120,000 users would take 120,000 × 10 × 24 bytes = 27 MiB.
-    assert many < few + 12, f"12,000 users: {few:.1f} MiB more, 120,000 users: {many:.1f} MiB more"
+    # The lists alone of 120,000 users would take 120,000 × 10 × 8 bytes = 9 MiB; pages and the notes of Parquet's parts
+    # differ by 1 to 4 MiB.
+    assert many < few + 7, f"12,000 users: {few:.1f} MiB more, 120,000 users: {many:.1f} MiB more"

@@ -16,6 +16,7 @@ use crate::ranking::table;
 /// The model's options by the names of `ancf.ANCFModel`.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
+#[allow(clippy::struct_excessive_bools, reason = "each is an option of its own, by its public name")]
 pub struct Named {
     embedding_dim: usize,
     attention: String,
@@ -128,11 +129,9 @@ fn small_or_large(n: usize) -> Size {
 }
 
 fn shaped<'py>(py: Python<'py>, table: &Table, values: Vec<f32>) -> PyResult<Bound<'py, PyAny>> {
-    Ok(if table.columns == 0 {
-        values.into_pyarray(py).into_any()
-    } else {
-        let rows = values.len() / table.columns;
-        values.into_pyarray(py).reshape([rows, table.columns])?.into_any()
+    Ok(match values.len().checked_div(table.columns) {
+        None => values.into_pyarray(py).into_any(),
+        Some(rows) => values.into_pyarray(py).reshape([rows, table.columns])?.into_any(),
     })
 }
 
