@@ -9,6 +9,7 @@ import numpy as np
 from ancf import _text
 from ancf.errors import InvalidDataError
 from ancf.evaluate import DEFAULT_METRICS, Evaluation, evaluate
+from ancf.models._options import Options
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,7 +86,7 @@ class Comparison(Mapping[str, Evaluation]):
 
 
 def compare(
-    models: Sequence["Recommender"] | Mapping[str, "Recommender"],
+    models: "Recommender | Sequence[Recommender] | Mapping[str, Recommender]",
     train: "Interactions",
     test: "Interactions",
     metrics: str | Sequence[str] = DEFAULT_METRICS,
@@ -98,7 +99,7 @@ def compare(
 
     Parameters
     ----------
-    models : models, or a mapping name → model
+    models : models, one model, or a mapping name → model
         A model that is fitted already is measured as it is; the others are cloned, so that yours stay unfitted.
     train, test : Interactions
     metrics, k, filter_already_liked_items
@@ -124,6 +125,8 @@ def compare(
     >>> list(result), result["ItemKNN"]["recall@1"]
     (['Popular', 'ItemKNN'], 1.0)
     """
+    if isinstance(models, Options):  # one model is a short list
+        models = [models]
     named = dict(models) if isinstance(models, Mapping) else _named(models)
     if not named:
         raise InvalidDataError("compare: give at least one model.")

@@ -128,7 +128,11 @@ def read_table(
     if hasattr(source, "__arrow_c_stream__"):
         return reader.arrow(source)
     if isinstance(source, Mapping):
-        return reader.frame(pd.DataFrame(dict(source)), "dict")
+        try:
+            frame = pd.DataFrame(dict(source))
+        except ValueError as error:
+            raise InvalidDataError(f"dict: {error}. Give one array for each column, of the same length.") from None
+        return reader.frame(frame, "dict")
     if isinstance(source, np.ndarray) or (isinstance(source, Sequence) and not isinstance(source, (bytes, bytearray))):
         return reader.array(source)
     raise InvalidDataError(

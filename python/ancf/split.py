@@ -53,6 +53,7 @@ def random_split(
     >>> [len(part) for part in random_split(data)]
     [3, 1, 1]
     """
+    _checked(data, "random_split")
     shares = _fractions(fractions)
     parts = [data.subset(rows) for rows in random_parts(len(data), shares, random_state)]
     return _with_leakage(parts, _random_leaks(data, parts, "a random split"), on_leak)
@@ -102,6 +103,7 @@ def time_split(
     >>> [part.times.tolist() for part in time_split(data)]
     [[10, 20, 30], [40], [50]]
     """
+    _checked(data, "time_split")
     times = _times(data, "time_split")
     if at is not None:
         try:
@@ -146,6 +148,7 @@ def leave_last_out(
     >>> test.item_ids.take(test.items).tolist()
     [6]
     """
+    _checked(data, "leave_last_out")
     if n < 1:
         raise InvalidParameterError(f"n={n}: leave at least 1 event out.")
     if data.times is None:
@@ -184,6 +187,7 @@ def user_split(data: Interactions, fractions: Sequence[float] = (0.6, 0.2, 0.2),
     >>> [sorted(set(part.users.tolist())) for part in user_split(data)]
     [[0, 2, 3], [1], [4]]
     """
+    _checked(data, "user_split")
     active = np.flatnonzero(np.bincount(data.users, minlength=data.n_users))
     shares = _fractions(fractions)
     part_of = np.empty(data.n_users, np.int64)
@@ -206,6 +210,7 @@ def kfold(
     >>> [len(test) for train, test in kfold(data, 2)]
     [3, 2]
     """
+    _checked(data, "kfold")
     if not 2 <= n_splits <= len(data):
         raise InvalidParameterError(f"n_splits={n_splits}: give between 2 and {len(data)}, the number of events.")
     shuffled = np.random.RandomState(random_state).permutation(len(data))
@@ -220,6 +225,14 @@ def kfold(
             yield _with_leakage(parts, leaks, on_leak if number == 0 else "ignore")  # type: ignore[misc]
 
     return pairs()
+
+
+def _checked(data: Interactions, what: str) -> Interactions:
+    if not isinstance(data, Interactions):
+        raise InvalidDataError(
+            f"{what} takes ancf.Interactions, not {type(data).__name__}. Use ancf.read_interactions(table) first."
+        )
+    return data
 
 
 def _fractions(fractions: Sequence[float]) -> tuple[float, ...]:

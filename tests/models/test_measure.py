@@ -214,3 +214,9 @@ def test_the_functions_stay_functions_after_their_modules_were_imported():
 
     assert callable(ancf.evaluate)
     assert callable(ancf.compare)
+
+
+def test_one_model_may_be_compared_alone():
+    data = ancf.Interactions.from_ids(user=[1, 1, 2, 2, 3, 3], item=["a", "b", "b", "c", "c", "a"])
+    test = ancf.Interactions.from_ids(user=[1, 3], item=["c", "b"])
+    assert list(ancf.compare(ancf.ItemKNN(), data, test, metrics="recall@1")) == ["ItemKNN"]

@@ -57,6 +57,18 @@ MISTAKES = {
         ["lamp"],
         "Leave such items out",
     ),
+    "a table that was not read": (
+        lambda m, d: ancf.time_split(pd.DataFrame({"user": [1]})),
+        ancf.InvalidDataError,
+        ["DataFrame", "time_split"],
+        "ancf.read_interactions(table)",
+    ),
+    "columns of different lengths": (
+        lambda m, d: ancf.read_interactions({"user": [1, 2], "item": [1]}),
+        ancf.InvalidDataError,
+        ["dict", "length"],
+        "one array for each column",
+    ),
     "a missing user": (lambda m, d: m.recommend(None), ancf.UnknownUserError, ["None"], "recommend_for_history"),
     "a number for a text id": (lambda m, d: m.recommend(-1), ancf.UnknownUserError, ["-1"], "recommend_for_history"),
     "no items": (lambda m, d: m.recommend("u1", N=0), ancf.InvalidParameterError, ["N is 0"], "at least 1"),
