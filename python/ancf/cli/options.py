@@ -147,7 +147,8 @@ def _kinds(annotation: Any) -> tuple[Any, ...]:
 
 def _plain(text: str) -> str:
     """Docstring text without its mark-up."""
-    return text.replace("``", "").replace("\n", " ")
+    text = re.sub(r" \([\w/]+\.(py|md)\)", "", text.replace("``", "").replace("\n", " "))
+    return re.sub(r"\buser=(\d)", r"--user-column \1", text)
 
 
 def given(ctx: click.Context, names: tuple[str, ...]) -> dict[str, Any]:
