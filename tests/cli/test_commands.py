@@ -97,6 +97,35 @@ def test_every_format_says_the_same(ancf, rows, user, tmp_path):
     assert all(row["item_id"] in table for row in expected)
 
 
+ASKED = {
+    "describe": "purchases.csv",
+    "evaluate": "purchases.csv --model popular",
+    "recommend": "shop.ancf --user {user} --explain --names",
+    "similar": "shop.ancf --item {item}",
+    "explain": "shop.ancf --user {user} --item {item}",
+    "inspect": "shop.ancf",
+    "doctor": "shop.ancf",
+}
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet", "json", "table"])
+@pytest.mark.parametrize("name", ASKED)
+def test_every_command_writes_every_format(ancf, shop, user, tmp_path, name, form):
+    item = str(package.load(shop / "shop.ancf").item_ids_.values[0])
+    path = tmp_path / f"result.{form}"
+    asked = ASKED[name].format(user=user, item=item).split()
+    code, out, err = ancf(name, *asked, "-f", form, "-o", path)
+    assert (code, out) == (0, ""), err
+    n_rows = {
+        "csv": lambda: len(pd.read_csv(path)),
+        "jsonl": lambda: len([json.loads(line) for line in path.read_text().splitlines()]),
+        "parquet": lambda: len(pd.read_parquet(path)),
+        "json": lambda: len(json.loads(path.read_text())),
+        "table": lambda: len(path.read_text().splitlines()),
+    }[form]()
+    assert n_rows >= 2
+
+
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet", "json", "table"])
 def test_everybodys_lists_are_the_same_in_every_format(ancf, shop, tmp_path, form):
     model = package.load(shop / "shop.ancf")
