@@ -236,6 +236,24 @@ MISTAKES = {
         "random_split",
     ),
     "explaining nothing": (lambda m, d: m.explain(), ancf.InvalidParameterError, ["user"], "history="),
+    "a user beyond the low-level model": (
+        lambda m, d: ancf.ANCFModel(3, 4).forward([0, 3], [1, 1]),
+        ancf.UnknownUserError,
+        ["user 3", "position 1"],
+        "users 0 to 2",
+    ),
+    "a negative item of the low-level model": (
+        lambda m, d: ancf.ANCFModel(3, 4).forward([0], [-1]),
+        ancf.UnknownItemError,
+        ["item -1"],
+        "items 0 to 3",
+    ),
+    "a misspelt option of the low-level model": (
+        lambda m, d: ancf.ANCFModel(3, 4, loss="hinge"),
+        ancf.InvalidParameterError,
+        ["hinge"],
+        "must be",
+    ),
     "a rate beyond all numbers": (
         lambda m, d: ancf.ANCF(learning_rate=3e38, regularization=1e30, epochs=30, neighbours=0).fit(d),
         ancf.DivergedError,

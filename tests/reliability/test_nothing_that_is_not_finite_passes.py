@@ -139,6 +139,45 @@ def test_item_knn_over_weights_whose_squares_leave_float32_says_so_or_stays_fini
     assert np.isfinite(scores).all()
 
 
+def network(**options):
+    return ancf.ANCFModel(4, 5, 3, random_state=2, **options)
+
+
+def bytes_of(model):
+    return {name: array.tobytes() for name, array in model.parameters.items()}
+
+
+@pytest.mark.parametrize("value", [*BAD, TOO_LARGE])
+def test_targets_and_parameters_of_the_low_level_model_are_refused(value):
+    model = network()
+    before = bytes_of(model)
+    for call in (model.backward, model.step):
+        with pytest.raises(ancf.InvalidDataError, match="target"):
+            call([0, 1], [1, 2], [1.0, value])
+    name = next(iter(model.parameters))
+    changed = model.parameters[name].copy().astype(np.float64)
+    changed.flat[0] = value
+    with pytest.raises(ancf.InvalidDataError, match=name):
+        model.parameters = {name: changed}
+    assert bytes_of(model) == before
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adagrad"])
+def test_a_step_that_would_leave_the_numbers_is_not_taken(optimizer):
+    model = network(learning_rate=3e38, optimizer=optimizer)
+    states = []
+
+    def steps():
+        for _ in range(20):
+            states.append(bytes_of(model))
+            model.step([0, 1, 2], [1, 2, 3], [5.0, -5.0, 3e5])
+
+    with pytest.raises(ancf.DivergedError, match="learning_rate"):
+        steps()
+    assert bytes_of(model) == states[-1]
+    assert np.isfinite(model.forward([0, 1], [1, 2])).all()
+
+
 # ---- models
 
 

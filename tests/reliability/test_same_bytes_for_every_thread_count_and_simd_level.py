@@ -46,10 +46,34 @@ _CHILD = """
         "ancf without neighbours": lambda n: ancf.ANCF(
             factors=16, epochs=2, neighbours=0, negatives=50, batch_size=32, num_threads=n
         ),
-        OPTIONS
         "knn": lambda n: ancf.ItemKNN(neighbours=20, shrinkage=2.0, use_weights=True, num_threads=n),
         "popular": lambda n: ancf.Popular(count="weight", num_threads=n),
     }
+
+    # Losses, attentions and optimisers beyond the default path.
+    GENERAL = {
+        "learned": {"attention": "learned", "user_factors": True, "loss": "bce", "output": "sigmoid"},
+        "target": {"attention": "target"},
+        "factor attention, mse": {"factor_attention": True, "loss": "mse"},
+        "bpr, adagrad": {"loss": "bpr", "optimizer": "adagrad"},
+        "classic": getattr(ancf.ANCF, "CLASSIC", {}),
+    }
+    if "loss" in ancf.ANCF().get_params():
+        for name, options in GENERAL.items():
+            ALL[f"ancf {name}"] = lambda n, options=options: ancf.ANCF(
+                **{**options, "factors": 9, "epochs": 2}, num_threads=n
+            )
+
+    def steps(n):
+        # A few steps of the low-level model, every parameter after them.
+        for attention in ("none", "learned", "target", "batch"):
+            history = None if attention in ("none", "batch") else ancf.Interactions.from_ids(user=users, item=items)
+            shape = (300, 400) if history is None else (history.n_users, history.n_items)
+            model = ancf.ANCFModel(*shape, 13, history=history, attention=attention, num_threads=n)
+            for at in range(0, 600, 200):
+                part = slice(at, at + 200)
+                model.step(users[part] % shape[0], items[part] % shape[1], 1.0 + users[part] % 3)
+            yield attention, model.parameters
 
     def everything(n, folder):
         yield "reading", digest(ancf.read_interactions(io.BytesIO(text), num_threads=n).fingerprint().encode())
@@ -66,6 +90,8 @@ _CHILD = """
             yield f"{name}: histories", digest(*said(model.recommend_for_history(histories, N=15)))
             measured = ancf.evaluate(model, test, ["ndcg@10", "map@20", "coverage@5", "rmse"])
             yield f"{name}: metrics", digest(repr(dict(measured)).encode())
+        for name, parameters in steps(n):
+            yield f"steps: {name}", digest(*[parameters[each] for each in sorted(parameters)])
         vectors = rng.standard_normal((40, 24)).astype(np.float32)
         model = ancf.from_factors(rng.standard_normal((9000, 24)), np.repeat(vectors, 90, axis=0), num_threads=n)
         lists = said(model.recommend_all(N=11))
@@ -79,21 +105,10 @@ _CHILD = """
             print("--")
 """
 
-# Options of ANCF beyond the default path; each trains in its own way.
-_OPTIONS = """
-        "ancf learned": lambda n: ancf.ANCF(factors=8, epochs=2, attention="learned", num_threads=n),
-        "ancf factor attention, mse": lambda n: ancf.ANCF(
-            factors=8, epochs=2, factor_attention=True, loss="mse", num_threads=n
-        ),
-        "ancf bpr, adagrad": lambda n: ancf.ANCF(factors=8, epochs=2, loss="bpr", optimizer="adagrad", num_threads=n),
-        "ancf bce": lambda n: ancf.ANCF(factors=8, epochs=2, loss="bce", num_threads=n),
-        "ancf classic": lambda n: ancf.ANCF.classic(num_threads=n).set_params(epochs=2),
-"""
-
 
 @pytest.fixture(scope="module")
 def outcomes():
-    code = textwrap.dedent(_CHILD).replace("    OPTIONS\n", "")
+    code = textwrap.dedent(_CHILD)
     children = {}
     for level in LEVELS:
         environment = {name: value for name, value in os.environ.items() if name != "ANCF_SIMD"}

@@ -196,7 +196,8 @@ class ANCFModel:
     @parameters.setter
     def parameters(self, new: Mapping[str, ArrayLike]) -> None:
         known = self._native.parameters()
-        arrays = {name: np.ascontiguousarray(value, np.float32) for name, value in new.items()}
+        with np.errstate(over="ignore"):
+            arrays = {name: np.ascontiguousarray(value, np.float32) for name, value in new.items()}
         for name, array in arrays.items():
             if name not in known:
                 raise InvalidParameterError(f"there is no parameter {name!r}; this model has {', '.join(known)}.")
@@ -309,7 +310,9 @@ def _numbers(values: Any, what: str) -> NDArray[np.float32] | None:
     if values is None:
         return None
     try:
-        array = np.ascontiguousarray(values, np.float32)
+        # What is too large for float32 becomes infinite, and the core refuses it.
+        with np.errstate(over="ignore"):
+            array = np.ascontiguousarray(values, np.float32)
     except (TypeError, ValueError) as error:
         raise InvalidDataError(f"{what}: {error}. Give numbers.") from None
     return array.reshape(-1)

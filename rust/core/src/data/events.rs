@@ -75,6 +75,9 @@ pub fn canonical(
         let base = starts[range.start];
         let mut next: Vec<usize> = starts[range.clone()].iter().map(|&start| start - base).collect();
         for row in 0..n {
+            if row.is_multiple_of(CHUNK_ROWS) && cancel.is_cancelled() {
+                break;
+            }
             let user = users[row] as usize;
             if range.contains(&user) {
                 let place = &mut next[user - range.start];

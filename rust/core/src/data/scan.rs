@@ -220,9 +220,11 @@ impl Scanner {
             .enumerate()
             .map(|(at, parts)| {
                 let words: Vec<&Words> = lanes.iter().map(|lane| &lane[at]).collect();
-                column(wanted[at].1, &words, parts)
+                column(wanted[at].1, &words, parts, cancel)
             })
             .collect();
+        // A column that was left off in the middle is not handed out.
+        cancel.check()?;
         Ok(table)
     }
 }
@@ -232,10 +234,13 @@ fn unclosed() -> Error {
 }
 
 /// One column of all pieces: dictionaries merged, texts that occur sorted, codes renumbered.
-fn column(kind: Kind, lanes: &[&Words], parts: Vec<(usize, usize, Raw)>) -> Column {
+fn column(kind: Kind, lanes: &[&Words], parts: Vec<(usize, usize, Raw)>, cancel: &Cancel) -> Column {
     // Texts of rows that were scanned a second time may stand in a dictionary without standing in the table.
     let mut occurs: Vec<Vec<bool>> = lanes.iter().map(|words| vec![false; words.len()]).collect();
     for (lane, _, raw) in &parts {
+        if cancel.is_cancelled() {
+            return Column::default();
+        }
         for &code in raw.codes.iter().chain(raw.odd.iter().map(|(_, code)| code)) {
             occurs[*lane][code as usize] = true;
         }
@@ -266,6 +271,9 @@ fn column(kind: Kind, lanes: &[&Words], parts: Vec<(usize, usize, Raw)>) -> Colu
     }
     let mut first = 0;
     for (lane, rows, raw) in parts {
+        if cancel.is_cancelled() {
+            return Column::default();
+        }
         let table = &renumbered[lane];
         result.codes.extend(raw.codes.iter().map(|&code| table[code as usize]));
         result.numbers.extend_from_slice(&raw.numbers);
