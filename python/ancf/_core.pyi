@@ -13,6 +13,7 @@ __all__ = [
     "RankingTrainer",
     "TableScanner",
     "__version__",
+    "_panic_for_tests",
     "canonical_events",
     "history_weights",
     "item_logits",
