@@ -35,7 +35,7 @@ pub enum Kind {
     Skewed,
     /// Subnormal products.
     Tiny,
-    /// Products that leave the range of f32.
+    /// Products near the end of the range of f32; sums beyond it are refused when the users come in.
     Huge,
     /// All magnitudes at once.
     Wild,
@@ -54,8 +54,8 @@ fn numbers(kind: Kind, n: usize, d: usize, stream: Stream) -> Vec<f32> {
                 Kind::Zeros => [0.0, -0.0][(stream.u64(c) & 1) as usize],
                 Kind::Skewed => draw * 2f32.powi(-(stream.sub(9).below(row, 6) as i32)),
                 Kind::Tiny => draw * 1e-22,
-                Kind::Huge => draw * 1e19,
-                Kind::Wild => draw * 10f32.powi(stream.sub(9).below(c, 70) as i32 - 40),
+                Kind::Huge => draw * 1e17,
+                Kind::Wild => draw * 10f32.powi(stream.sub(9).below(c, 58) as i32 - 40),
             }
         })
         .collect()
