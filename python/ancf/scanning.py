@@ -157,5 +157,5 @@ def _decoded(
                 texts.append(part.decode("latin-1"))
     if foreign:
         rows = column["odd_rows"] if role in _KINDS else np.flatnonzero(np.isin(codes, foreign))
-        table.notes.append(("encoding", f"have a {role} column that is not UTF-8, read as Windows-1252", rows))
+        table.notes.append(("encoding", f"are not UTF-8 ({role}), read as Windows-1252", rows))
     return texts, not foreign
