@@ -315,7 +315,11 @@ def _errors(
     if not known.any():
         raise InvalidDataError("evaluate: no test pair has both a user and an item that the model knows.")
     users, items = users[known], items[known]
-    difference = model._fitted().scores(users, items).astype(np.float64) - weights[known]
+    truth: NDArray[Any] = weights[known]
+    normalizer = getattr(model, "normalizer_", None)
+    if normalizer is not None:  # the model predicts normalised quantities
+        truth = normalizer.transform(truth)
+    difference = model._fitted().scores(users, items).astype(np.float64) - truth
     n = len(model.user_ids_)
     count = np.bincount(users, minlength=n).astype(np.float64)
     count[count == 0] = np.nan  # a user none of whose test items is known has no error

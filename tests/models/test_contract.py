@@ -49,3 +49,69 @@ class TestANCF(ModelContract):
 class TestANCFWithoutNeighbours(ModelContract):
     def make(self, **options):
         return ancf.ANCF(factors=8, epochs=2, neighbours=0, attention="mean", **options)
+
+
+class TestANCFBpr(ModelContract):
+    def make(self, **options):
+        return ancf.ANCF(factors=8, epochs=2, loss="bpr", optimizer="adagrad", biases=True, **options)
+
+
+class TestANCFBceWithUserFactors(ModelContract):
+    fold_in_is_exact = False
+
+    def make(self, **options):
+        return ancf.ANCF(
+            factors=8, epochs=2, loss="bce", user_factors=True, user_dropout=0.3, attention="learned", **options
+        )
+
+
+class TestANCFLearned(ModelContract):
+    def make(self, **options):
+        return ancf.ANCF(factors=8, epochs=2, attention="learned", use_weights=True, **options)
+
+
+class TestANCFTarget(ModelContract):
+    def make(self, **options):
+        return ancf.ANCF(factors=8, epochs=2, attention="target", biases=True, **options)
+
+
+class TestANCFFactorAttention(ModelContract):
+    def make(self, **options):
+        return ancf.ANCF(factors=8, epochs=2, factor_attention=True, biases=True, attention="mean", **options)
+
+
+class TestANCFSigmoid(ModelContract):
+    fold_in_is_exact = False  # a known user has a bias
+
+    def make(self, **options):
+        return ancf.ANCF(factors=8, epochs=2, output="sigmoid", loss="bce", biases=True, **options)
+
+
+class TestANCFSigmoidFactorAttention(ModelContract):
+    fold_in_is_exact = False
+
+    def make(self, **options):
+        return ancf.ANCF(
+            factors=8, epochs=2, output="sigmoid", loss="softmax", user_factors=True, factor_attention=True, **options
+        )
+
+
+class TestANCFConcat(ModelContract):
+    fold_in_is_exact = False  # a known user has a bias
+
+    def make(self, **options):
+        return ancf.ANCF(factors=8, epochs=2, output="sigmoid", layer="concat", loss="bce", biases=True, **options)
+
+
+class TestANCFCosineWithUserFactors(ModelContract):
+    fold_in_is_exact = False
+
+    def make(self, **options):
+        return ancf.ANCF(factors=8, epochs=2, loss="softmax", user_factors=True, optimizer="sgd", **options)
+
+
+class TestANCFClassic(ModelContract):
+    fold_in_is_exact = False
+
+    def make(self, **options):
+        return ancf.ANCF.classic(epochs=2, normalize="log", **options)

@@ -16,16 +16,22 @@ if TYPE_CHECKING:
     from ancf.models.base import Recommender
 
 MODELS: dict[str, type["Recommender"]] = {"ancf": ANCF, "item-knn": ItemKNN, "popular": Popular}
-_SKIPPED = ("verbose", "show_progress", "num_threads")
+# What the table is told by its own --normalize, the model follows.
+_SKIPPED = ("verbose", "show_progress", "num_threads", "normalize")
+# Where the command has an option of the same name.
+_CALLED = {"output": "output_layer"}
 
 
 def _of_models() -> dict[str, Any]:
     made: dict[str, Any] = {}
     for name, kind in reversed(MODELS.items()):
         section = "The model" if name == "ancf" else f"The model {name}"
-        made = {**options_of(kind.__init__, docs=kind, section=section, skip=("self", *_SKIPPED)), **made}
+        made = {
+            **options_of(kind.__init__, docs=kind, section=section, skip=("self", *_SKIPPED), names=_CALLED),
+            **made,
+        }
         if name == "ancf":
-            made |= options_of(kind.__init__, docs=kind, section=section, skip=("self", *_SKIPPED))
+            made |= options_of(kind.__init__, docs=kind, section=section, skip=("self", *_SKIPPED), names=_CALLED)
     return made
 
 
@@ -43,8 +49,8 @@ def model_options(function: Function) -> Function:
         help="Which model learns. [ancf]",
     )
     classic = option("--classic", is_flag=True, section="The model", help="The founding set-up, ANCF.classic().")
-    own = [each for name, each in _OPTIONS.items() if name in _names(ANCF)]
-    others = [each for name, each in _OPTIONS.items() if name not in _names(ANCF)]
+    own = [each for name, each in _OPTIONS.items() if _keyword(name) in _names(ANCF)]
+    others = [each for name, each in _OPTIONS.items() if _keyword(name) not in _names(ANCF)]
     return apply([kind, *([classic] if hasattr(ANCF, "classic") else []), *own, *others], function)
 
 
@@ -53,6 +59,11 @@ def threads_option(function: Function) -> Function:
     return option("--num-threads", type=click.INT, metavar="N", help="Threads. [as many as there are processors]")(
         function
     )
+
+
+def _keyword(called: str) -> str:
+    """The constructor's name for an option."""
+    return next((name for name, other in _CALLED.items() if other == called), called)
 
 
 def _names(kind: type["Recommender"]) -> tuple[str, ...]:
@@ -70,13 +81,14 @@ def built(ctx: click.Context, *, verbose: int = 0, show_progress: bool | None = 
     kind = MODELS[ctx.params["model"]]
     chosen = given(ctx, OPTIONS)
     for name in chosen:
-        if name not in _names(kind):
-            owners = ", ".join(other for other, each in MODELS.items() if name in _names(each))
+        if _keyword(name) not in _names(kind):
+            owners = ", ".join(other for other, each in MODELS.items() if _keyword(name) in _names(each))
             raise Failure(
                 f"--{name.replace('_', '-')} is an option of the model {owners}, not of {ctx.params['model']}. "
                 "Leave it out, or choose another --model.",
                 2,
             )
+    chosen = {_keyword(name): value for name, value in chosen.items()}
     if ctx.params.get("num_threads") is not None:
         chosen["num_threads"] = ctx.params["num_threads"]
     if "verbose" in _names(kind):

@@ -89,15 +89,16 @@ def options_of(
     docs : callable, optional
         Whose docstring describes the keywords; the function itself if left out.
     names : mapping keyword → option's name, optional
+        The option's value is found under that name, too.
     """
     told = documented(docs or function)
     made: dict[str, Any] = {}
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY or name in skip:
             continue
-        word = (names or {}).get(name, name).replace("_", "-")
+        called = (names or {}).get(name, name)
         kind, said = told.get(name, ("", ""))
-        made[name] = _option(word, name, parameter, kind, said, section)
+        made[called] = _option(called.replace("_", "-"), called, parameter, kind, said, section)
     return made
 
 

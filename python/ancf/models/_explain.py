@@ -43,7 +43,10 @@ def explain(model: "Recommender", user: Any, item: Any, history: Any) -> Explana
         vector, weighted = vectors[0], row_of(weighted_rows, 0)
     added = np.zeros(len(model.item_ids_)) if weighted is not None or bare is not None else np.empty(0)
     dense = model._dense_contributions(bare, None if row < 0 else row, target)
-    base = model._base_contributions(vector, target) if dense is None else {}
+    if dense is None:
+        base = model._base_contributions(vector, target)
+    else:
+        base = model._beside_contributions(vector, target, float(dense.sum()))
     if model._target is not None and weighted is not None:
         added[weighted[0]] += _target_contributions(model, *weighted, target)
     if shift is not None:

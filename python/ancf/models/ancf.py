@@ -13,15 +13,16 @@ Vectors are better where tastes are broad (check-ins, music), item-item weights 
 not know which kind it has, and together they are above both (``docs/quality.md``).
 """
 
+import inspect
 import math
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ancf import _native
-from ancf.errors import InvalidParameterError
+from ancf.models import _pairs
 from ancf.models._asking import Histories
 from ancf.models._checks import check_choice, check_flag, check_integer, check_number
 from ancf.models._choose import EXPONENTS, WEIGHTS, HeldOut, best, hold_out, ndcg
@@ -30,6 +31,7 @@ from ancf.train import Validation, progress_bar, run_epochs
 
 if TYPE_CHECKING:
     from ancf.interactions import Interactions
+    from ancf.preprocess import Normalizer
 
 # τ = 0.2 suits some four thousand items (Last.fm); it falls with the cube root of the catalogue, as more items need a
 # sharper softmax. Chosen on validation parts of Last.fm, Amazon Electronics and Gowalla (docs/quality.md).
@@ -56,29 +58,63 @@ class ANCF(Recommender):
     factors : int
         d, numbers in a vector.
     epochs : int
-    attention : "degree" or "mean"
-        Which purchases of a history count how much: popular items less (``n_j^-½``), or all the same.
+    loss : "softmax", "mse", "bce" or "bpr"
+        What is made small. "softmax": a purchase against all items, or a draw of them. "bpr": a purchase's score above
+        that of items the user does not have. "bce": the score as the logit of having it. "mse": the squared error of
+        the normalised quantity. See ``ancf.reference.loss_and_slope``.
+    optimizer : "adam", "adagrad" or "sgd"
+    attention : "degree", "mean", "learned", "target" or "none"
+        Which purchases of a history count how much: popular items less (``n_j^-½``); all the same; with a learned
+        salience s_j and, with ``user_factors``, a question of the user, ⟨A z_u, B x_j⟩/√d; with a question of each
+        candidate, ⟨C x_i, B x_j⟩/√d; or no history at all, which needs ``user_factors``.
     attention_exponent : float
-        β in a_uj = r_j / (Σ r_k)^β.
+        β in a_uj = exp ℓ_uj / (Σ exp ℓ_uk)^β.
+    use_weights : bool
+        log w_uj, the quantity, among the logits ("learned" and "target").
+    half_life : float or None
+        Days after which a purchase speaks half as loud, counted from the user's newest; learned from there ("learned"
+        and "target").
     item_attention : bool
         Whether an item's vector takes in its users.
+    user_factors : bool
+        Whether users have a vector of their own beside their history. A user unknown in training has none.
+    user_dropout : float
+        The part of the users whose own vector a step leaves out, so that the unknown are served well.
+    factor_attention : bool
+        Σ_k α_k p_k q_k with α = softmax(g ⊙ p ⊙ q) in place of the inner product: which factors matter for a pair.
+    output : "linear" or "sigmoid"
+        The sum, or a connected layer squashed to 0..1.
+    layer : "product" or "concat"
+        What the layer reads: p ⊙ q, or [p; q], which gives everybody the same order of items.
+    biases : bool
+        Biases of users, items and all; losses that compare items ("softmax", "bpr") have those of the items.
+    similarity : "auto", "cosine" or "product"
+        Whether p and q are divided by their lengths in training; auto: for the plain softmax.
+    normalize : "auto", "none", "log", "minmax" or "standard"
+        The quantities that "mse" learns, fitted on the training table and kept in ``normalizer_``; ``predict`` gives
+        them, and ``ancf.evaluate`` normalises the test the same way. auto: as the table says.
     temperature : float or "auto"
-        τ of the softmax; auto: 0.2 · (4000 / n_items)^0.3.
-    negatives : int
-        Items that a step's softmax runs over, drawn anew for each step; catalogues up to this size are taken whole.
+        τ of the softmax; auto: 0.2 · (4000 / n_items)^0.3 for cosines, 1 for products.
+    negatives : int or "auto"
+        "softmax": items of a step, drawn anew for each; catalogues up to this size are taken whole. auto: 4096; 1024
+        with factor attention, 256 with target attention. "bpr" and "bce": for each purchase; auto: 1 and 4.
     negative_exponent : float
         α, popularity's power in drawing them.
     batch_size : int or "auto"
-        Users of a step; auto: a thirtieth of all, at least 256.
-    learning_rate, regularization : float
-        Adam's rate at the start (it falls to zero like half a cosine), and an L2 penalty.
+        "softmax": users of a step; auto: a thirtieth of all, at least 256. Otherwise: purchases; auto: 1024, with item
+        attention a hundredth of all if that is more.
+    learning_rate : float or "auto"
+        The rate at the start; it falls to zero like half a cosine. auto: 0.02 (adam), 0.1 (adagrad), 1 (sgd).
+    regularization : float
+        L2 penalty.
     init : "svd" or "random"
         Start from the leading singular vectors of the interactions, or from random numbers.
     serving_exponent : float or "auto"
         p: served item vectors are v · ‖v‖^(p−1); 0 is the cosine, 1 the inner product. auto: chosen on purchases held
-        out of the training table (``models/_choose.py``).
-    neighbours : int
-        Item-item weights of each item; 0 leaves the item-item part out.
+        out of the training table (``models/_choose.py``). Only where the cosine is learned.
+    neighbours : int or "auto"
+        Item-item weights of each item; 0 leaves the item-item part out. auto: 100, and 0 for "mse" and where the score
+        is no plain inner product.
     neighbour_candidates, neighbour_shrinkage
         Companions that an item's ridge regression sees, and λ in units of the mean self co-purchase.
     neighbour_weight : float or "auto"
@@ -86,7 +122,7 @@ class ANCF(Recommender):
     patience : int or None
         With a validation table: stop after this many epochs without a better one. The best epoch is kept in any case.
     validation_metric : str
-        "ndcg@10" or another of ``ancf.evaluate``, or "loss".
+        "ndcg@10" or another of ``ancf.evaluate``, or "loss". auto: "ndcg@10", and "loss" for "mse".
     random_state : int or None
         Seed; the same seed and data give the same bits for any number of threads. None takes a new one each time.
     num_threads : int, optional
@@ -99,6 +135,8 @@ class ANCF(Recommender):
     history_ : dict
         ``training_loss``, and with a validation table ``validation_loss`` and the metric: one number for each epoch.
         ``settings``: what ``auto`` and ``None`` became. ``best_epoch``: from 1.
+    normalizer_ : Normalizer or None
+        What "mse" did with the quantities.
 
     Examples
     --------
@@ -112,28 +150,60 @@ class ANCF(Recommender):
     ['pot']
     """
 
+    #: The options of ``classic``.
+    CLASSIC: ClassVar[dict[str, Any]] = {
+        "factors": 50,
+        "epochs": 10,
+        "batch_size": 64,
+        "learning_rate": 0.001,
+        "loss": "mse",
+        "normalize": "minmax",
+        "attention": "none",
+        "item_attention": False,
+        "user_factors": True,
+        "factor_attention": True,
+        "init": "random",
+    }
+
+    history_: dict[str, Any]
+    normalizer_: "Normalizer | None" = None
+    _item_priors: NDArray[np.float32]
+    _parts: "_pairs.Parts | None" = None
+
     def __init__(
         self,
         *,
         factors: int = 64,
         epochs: int = 20,
+        loss: str = "softmax",
+        optimizer: str = "adam",
         attention: str = "degree",
         attention_exponent: float = 0.5,
+        use_weights: bool = False,
+        half_life: float | None = None,
         item_attention: bool = True,
+        user_factors: bool = False,
+        user_dropout: float = 0.0,
+        factor_attention: bool = False,
+        output: str = "linear",
+        layer: str = "product",
+        biases: bool = False,
+        similarity: str = "auto",
+        normalize: str = "auto",
         temperature: float | str = "auto",
-        negatives: int = 4096,
+        negatives: int | str = "auto",
         negative_exponent: float = 0.5,
         batch_size: int | str = "auto",
-        learning_rate: float = 0.02,
+        learning_rate: float | str = "auto",
         regularization: float = 0.0,
         init: str = "svd",
         serving_exponent: float | str = "auto",
-        neighbours: int = 100,
+        neighbours: int | str = "auto",
         neighbour_candidates: int = 200,
         neighbour_shrinkage: float = 20.0,
         neighbour_weight: float | str = "auto",
         patience: int | None = 3,
-        validation_metric: str = "ndcg@10",
+        validation_metric: str = "auto",
         random_state: int | None = 0,
         num_threads: int | None = None,
         verbose: int = 0,
@@ -141,9 +211,21 @@ class ANCF(Recommender):
     ) -> None:
         self.factors = factors
         self.epochs = epochs
+        self.loss = loss
+        self.optimizer = optimizer
         self.attention = attention
         self.attention_exponent = attention_exponent
+        self.use_weights = use_weights
+        self.half_life = half_life
         self.item_attention = item_attention
+        self.user_factors = user_factors
+        self.user_dropout = user_dropout
+        self.factor_attention = factor_attention
+        self.output = output
+        self.layer = layer
+        self.biases = biases
+        self.similarity = similarity
+        self.normalize = normalize
         self.temperature = temperature
         self.negatives = negatives
         self.negative_exponent = negative_exponent
@@ -162,6 +244,21 @@ class ANCF(Recommender):
         self.num_threads = num_threads
         self.verbose = verbose
         self.show_progress = show_progress
+
+    @classmethod
+    def classic(cls, **overrides: Any) -> Self:
+        """The founding set-up, ``ANCF.CLASSIC``, with what you change of it.
+
+        Vectors of users and items with 50 numbers, attention over the factors of their product, squared error of the
+        normalised quantity, batches of 64, 10 epochs of Adam; no histories, no item-item part.
+
+        Examples
+        --------
+        >>> import ancf
+        >>> ancf.ANCF.classic(epochs=3).get_params()["loss"]
+        'mse'
+        """
+        return cls(**{**cls.CLASSIC, **overrides})
 
     # ---- learning
 
@@ -185,9 +282,12 @@ class ANCF(Recommender):
         """
         self._check_options()
         data = self._training_data(interactions)
+        settings = self._settings(data.n_items)
+        if _pairs.needed(self):
+            _pairs.fit(self, data, validation, settings)
+            return self
         indptr, items, _ = data.to_csr()
         pairs: Rows = (indptr, items, np.ones(len(items), np.float32))
-        settings = self._settings(data.n_items)
         held = self._hold_out(pairs, data, settings["random_state"])
         if held is not None and held.share > _NEGLIGIBLE:
             # A small table: learn without the held-out purchases first, choose, and then learn from everything.
@@ -209,7 +309,7 @@ class ANCF(Recommender):
             trainer,
             self.epochs,
             validate=None if validation is None else self._validator(data, pairs, trainer, settings, validation),
-            metric=self.validation_metric,
+            metric=self._metric,
             patience=self.patience,
             verbose=self.verbose,
             show_progress=self.show_progress,
@@ -221,12 +321,21 @@ class ANCF(Recommender):
             if self.verbose and chosen:
                 print("Chosen: " + ", ".join(f"{name}={value}" for name, value in sorted(chosen.items())), flush=True)
         self._serve(data, pairs, trainer.served(outcome.state, settings["serving_exponent"]), neighbours, settings)
+        self.normalizer_ = self._parts = None
         self.history_ = {**outcome.history, "best_epoch": outcome.best_epoch, "settings": settings}
         return self
 
+    @classmethod
+    def _default(cls, name: str) -> Any:
+        return inspect.signature(cls.__init__).parameters[name].default
+
+    @property
+    def _metric(self) -> str:
+        return "ndcg@10" if self.validation_metric == "auto" else self.validation_metric
+
     def _hold_out(self, pairs: Rows, data: "Interactions", seed: int) -> HeldOut | None:
         """What the open choices are made on; None where nothing is open."""
-        mixed = self.neighbours > 0 and self.neighbour_weight == "auto"
+        mixed = _pairs.neighbours(self) > 0 and self.neighbour_weight == "auto"
         if not mixed and self.serving_exponent != "auto":
             return None
         return hold_out(pairs, data.pair_times(), seed)
@@ -255,20 +364,12 @@ class ANCF(Recommender):
         return {"neighbour_weight": weight, "serving_exponent": exponent}
 
     def _check_options(self) -> None:
-        if self.attention == "target":
-            raise InvalidParameterError(
-                'attention="target" is not built yet; take "degree", in which every purchase speaks for itself.'
-            )
-        check_choice("attention", self.attention, ("degree", "mean"))
         check_choice("init", self.init, ("svd", "random"))
-        for name, low, high in (
-            ("factors", 1, 4096),
-            ("epochs", 1, 100_000),
-            ("negatives", 1, 1 << 20),
-            ("neighbours", 0, 10_000),
-            ("neighbour_candidates", 1, 1024),
-        ):
+        for name, low, high in (("factors", 1, 4096), ("epochs", 1, 100_000), ("neighbour_candidates", 1, 1024)):
             check_integer(name, getattr(self, name), low, high)
+        for name, low, high in (("negatives", 1, 1 << 20), ("neighbours", 0, 10_000), ("batch_size", 1, 2**31)):
+            if getattr(self, name) != "auto":
+                check_integer(name, getattr(self, name), low, high, words='"auto" or ')
         for name, least, most in (
             ("attention_exponent", 0.0, 2.0),
             ("negative_exponent", 0.0, 2.0),
@@ -278,18 +379,17 @@ class ANCF(Recommender):
         for name, most in (("serving_exponent", 2.0), ("neighbour_weight", 1e6)):
             if getattr(self, name) != "auto":
                 check_number(name, getattr(self, name), 0.0, most, words='"auto" or ')
-        for name in ("learning_rate", "neighbour_shrinkage"):
-            check_number(name, getattr(self, name), 0.0, math.inf, above=True)
-        if self.temperature != "auto":
-            check_number("temperature", self.temperature, 0.0, math.inf, above=True, words='"auto" or ')
-        if self.batch_size != "auto":
-            check_integer("batch_size", self.batch_size, 1, 2**31, words='"auto" or ')
+        check_number("neighbour_shrinkage", self.neighbour_shrinkage, 0.0, math.inf, above=True)
+        for name in ("temperature", "learning_rate"):
+            if getattr(self, name) != "auto":
+                check_number(name, getattr(self, name), 0.0, math.inf, above=True, words='"auto" or ')
         if self.patience is not None:
             check_integer("patience", self.patience, 1, 100_000, words="None or ")
         if self.random_state is not None:
             check_integer("random_state", self.random_state, 0, 2**64 - 1, words="None or ")
         check_flag("item_attention", self.item_attention)
-        if self.validation_metric != "loss":
+        _pairs.check(self)
+        if self.validation_metric not in ("auto", "loss"):
             from ancf.evaluate import parse_metrics
 
             parse_metrics([self.validation_metric], 10)
@@ -297,6 +397,8 @@ class ANCF(Recommender):
     def _settings(self, n_items: int) -> dict[str, Any]:
         """What the options leave open, resolved before training; the mixture keeps its middle until it is chosen."""
         temperature = self.temperature
+        if temperature == "auto" and _pairs.similarity(self) != "cosine":
+            temperature = 1.0
         if temperature == "auto":
             rule = _TEMPERATURE * float(_TEMPERATURE_ITEMS / max(n_items, 1)) ** _TEMPERATURE_POWER
             temperature = round(min(max(rule, 0.05), 0.5), 3)
@@ -309,13 +411,14 @@ class ANCF(Recommender):
         }
 
     def _ridge(self, pairs: Rows, n_items: int) -> Rows | None:
-        if not self.neighbours or not self.neighbour_weight:
+        neighbours = _pairs.neighbours(self)
+        if not neighbours or not self.neighbour_weight:
             return None
         return _native.ridge_neighbours(
             pairs,
             n_items,
             candidates=int(self.neighbour_candidates),
-            neighbours=int(self.neighbours),
+            neighbours=neighbours,
             shrinkage=float(self.neighbour_shrinkage),
             user_power=0.5,
             source_power=0.3,
@@ -333,7 +436,7 @@ class ANCF(Recommender):
         vectors, weights = _native.score_scales(users, served.item_vectors, pairs, neighbours, self.num_threads)
         scale = np.float32(weight * (vectors / weights if weights > 0 and vectors > 0 else 1.0))
         mixed = (neighbours[0], neighbours[1], neighbours[2] * scale)
-        return users, mixed, (pairs[0], pairs[1], _history_weights(pairs[0]))
+        return users, mixed, (pairs[0], pairs[1], history_weights(pairs[0]))
 
     def _serve(
         self, data: "Interactions", pairs: Rows, served: Served, neighbours: Rows | None, settings: dict[str, Any]
@@ -368,33 +471,51 @@ class ANCF(Recommender):
 
         def validate(vectors: NDArray[np.float32]) -> Validation:
             loss = trainer.validation_loss(targets)
-            if self.validation_metric == "loss":
+            if self._metric == "loss":
                 return Validation(loss, -loss)
             probe._serve(data, pairs, trainer.served(vectors, settings["serving_exponent"]), None, settings)
-            return Validation(loss, evaluate(probe, validation, [self.validation_metric])[self.validation_metric])
+            return Validation(loss, evaluate(probe, validation, [self._metric])[self._metric])
 
         return validate
 
     # ---- answering
 
+    def _served_parts(self) -> "_pairs.Parts":
+        self._fitted()
+        assert self._parts is not None
+        return self._parts
+
     def _fold_in(self, histories: Histories) -> tuple[NDArray[np.float32], Rows | None]:
+        if self._parts is not None:
+            return _pairs.fold_in(self, histories)
         rows = (histories.indptr, histories.items, np.ones(len(histories.items), np.float32))
         vectors = _native.user_vectors(rows, self._item_vectors, self._item_priors, self.num_threads)
         if self._neighbours is None:
             return vectors, None
-        return vectors, (histories.indptr, histories.items, _history_weights(histories.indptr))
+        return vectors, (histories.indptr, histories.items, history_weights(histories.indptr))
 
-    def _dense_contributions(self, histories: Histories, user: int | None, item: int) -> NDArray[np.float64]:
+    def _fold_in_shift(self, histories: Histories) -> NDArray[np.float32] | None:
+        return None if self._parts is None else _pairs.fold_in_shift(self, histories)
+
+    def _dense_contributions(self, histories: Histories, user: int | None, item: int) -> NDArray[np.float64] | None:
         """a_uj ⟨v_j, q_i⟩ / ‖p_u‖ for each item j of the history; their sum is ⟨p̂_u, q_i⟩."""
+        if self._parts is not None:
+            return _pairs.contributions(self, histories, user, item)
         parts = self._item_vectors[histories.items].astype(np.float64) * self._item_priors[histories.items, None]
         length = float(np.linalg.norm(parts.sum(axis=0)))
         target = self._item_vectors[item].astype(np.float64)
         return np.asarray(parts @ target / (length if length > 0 else 1.0))
 
+    def _beside_contributions(self, vector: NDArray[np.float32], item: int, told: float) -> dict[str, float]:
+        return {} if self._parts is None else _pairs.beside(self, vector, item, told)
+
     # ---- the model file
 
     def _state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         arrays, meta = super()._state()
+        if self._parts is not None:
+            more, about = _pairs.state(self)
+            return {**arrays, **more}, {**meta, **about, "history": self.history_}
         return {**arrays, "item_priors": self._item_priors}, {**meta, "history": self.history_}
 
     @classmethod
@@ -402,13 +523,16 @@ class ANCF(Recommender):
         from ancf.errors import ModelFileError
 
         model = super()._from_state(arrays, meta)
+        model.history_ = dict(meta.get("history", {}))
+        if "pairs" in meta:
+            _pairs.restore(model, arrays, meta)
+            return model
         priors = arrays.get("item_priors")
         if priors is None or priors.dtype != np.float32 or priors.shape != (len(model.item_ids_),):
             raise ModelFileError("model file: item_priors are missing or of another shape. Load another copy.")
         if not np.isfinite(priors).all():
             raise ModelFileError("model file: item_priors hold numbers that are not finite. Load another copy.")
         model._item_priors = priors
-        model.history_ = dict(meta.get("history", {}))
         return model
 
 
@@ -428,9 +552,9 @@ class _Trainer:
             attention_exponent=float(model.attention_exponent),
             item_attention=bool(model.item_attention),
             temperature=settings["temperature"],
-            negatives=int(model.negatives),
+            negatives=4096 if model.negatives == "auto" else int(model.negatives),
             negative_exponent=float(model.negative_exponent),
-            learning_rate=float(model.learning_rate),
+            learning_rate=0.02 if model.learning_rate == "auto" else float(model.learning_rate),
             regularization=float(model.regularization),
             spectral_start=model.init == "svd",
             seed=settings["random_state"],
@@ -456,7 +580,7 @@ class _Trainer:
         return self._native.validation_loss(targets, self._num_threads)
 
 
-def _history_weights(indptr: NDArray[np.int64]) -> NDArray[np.float32]:
+def history_weights(indptr: NDArray[np.int64]) -> NDArray[np.float32]:
     """n_u^-½ for each entry of each history."""
     lengths = np.diff(indptr)
     scale = (1.0 / np.sqrt(np.maximum(lengths, 1).astype(np.float64))).astype(np.float32)

@@ -134,6 +134,10 @@ class Recommender(Options, ABC):
         """What each item of one history adds to the dense part; None where it cannot be told (then see above)."""
         return None
 
+    def _beside_contributions(self, vector: NDArray[np.float32], item: int, told: float) -> dict[str, float]:
+        """What the dense part of a score has beside the history's contributions, which add up to ``told``."""
+        return {}
+
     # ---- what a model calls
 
     def _training_data(self, interactions: Any) -> "Interactions":
@@ -531,7 +535,9 @@ class Recommender(Options, ABC):
         """Everything that serving needs, as arrays and a JSON-able dictionary."""
         self._fitted()
         arrays, meta = served_state(self)
-        return arrays, {**meta, "options": self.get_params()}
+        # How many threads a machine has is no part of what was learned: the same bytes for any number of them.
+        options = {name: value for name, value in self.get_params().items() if name != "num_threads"}
+        return arrays, {**meta, "options": options}
 
     @classmethod
     def _from_state(cls, arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Self:
