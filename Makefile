@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SOURCES := Cargo.toml Cargo.lock pyproject.toml README.md $(shell find rust python -name '*.rs' -o -name '*.py' -o -name '*.pyi' -o -name 'Cargo.toml' -o -name 'py.typed')
 
-.PHONY: help demo test check bench wheel clean valgrind
+.PHONY: help demo test check bench wheel clean valgrind miri
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -61,8 +61,11 @@ bench: $(VENV)/developed ## measured, not promised: ratios against NumPy and ins
 	$(BIN)/python benches/run.py
 
 valgrind: ## the core's tests under valgrind, scalar and AVX2
-	ANCF_SIMD=scalar cargo test -p ancf-core --config "target.x86_64-unknown-linux-gnu.runner='valgrind --quiet --error-exitcode=1'" -- --test-threads=1
-	ANCF_SIMD=avx2 cargo test -p ancf-core --config "target.x86_64-unknown-linux-gnu.runner='valgrind --quiet --error-exitcode=1'" -- --test-threads=1
+	ANCF_FEWER_CASES=1 ANCF_SIMD=scalar cargo test -p ancf-core --lib --config "target.x86_64-unknown-linux-gnu.runner='valgrind --quiet --error-exitcode=1'" -- --test-threads=1
+	ANCF_FEWER_CASES=1 ANCF_SIMD=avx2 cargo test -p ancf-core --lib --config "target.x86_64-unknown-linux-gnu.runner='valgrind --quiet --error-exitcode=1'" -- --test-threads=1
+
+miri: ## the core's tests under Miri, for a machine with a nightly toolchain that has it
+	MIRIFLAGS=-Zmiri-disable-isolation ANCF_FEWER_CASES=1 ANCF_SIMD=scalar cargo +nightly miri test -p ancf-core --lib -- rank:: runtime:: data::
 
 clean: ## remove what was built
 	rm -rf $(VENV) dist target

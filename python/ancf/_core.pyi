@@ -20,6 +20,7 @@ __all__ = [
     "item_neighbours",
     "item_priors",
     "load_model",
+    "measured_limits",
     "ranking_metrics",
     "resolve_num_threads",
     "ridge_neighbours",
@@ -72,6 +73,7 @@ def ridge_neighbours(
     target_power: float,
     num_threads: int | None = None,
 ) -> _Csr: ...
+def measured_limits(num_threads: int | None = None, rounds: int = 5) -> tuple[float, float]: ...
 def simd_levels() -> tuple[str, list[str]]: ...
 def item_neighbours(
     indptr: npt.NDArray[np.int64],

@@ -69,7 +69,8 @@ def ranking_plan(model: "Recommender") -> dict[str, str]:
     }
     if model._neighbours is not None:
         facts["item-item weights"] = f"{len(model._neighbours[1]):,}"
-    facts["ranking"] = "exact, over all items"
+    plan = model._plan()
+    facts["ranking"] = f"exact, over all items: {plan['path']} ({plan['simd']}), since {plan['why']}"
     return facts
 
 

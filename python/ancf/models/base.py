@@ -499,6 +499,10 @@ class Recommender(Options, ABC):
 
         return export(self, Path(path), format, dense_only=dense_only)
 
+    def _plan(self, N: int = 10) -> dict[str, Any]:
+        """Which way lists of N items for everyone would take on this machine, and why: {n, simd, path, why}."""
+        return self._fitted().plan(check_n(N))
+
     # ---- ids and histories
 
     def _users(self, users: Any, single: bool) -> tuple[NDArray[Any], NDArray[np.int64]]:

@@ -217,13 +217,14 @@ impl Ranker {
         Ok(enter(py, Size::Small, None, |context| self.ranker.scores_for(&people, &items, context))?.into_pyarray(py))
     }
 
-    /// Which path lists of n items would take, and why.
+    /// Which path lists of n items for everyone would take, and why: {n, simd, path, why}.
     fn plan<'py>(&self, py: Python<'py>, n: usize) -> PyResult<Bound<'py, PyDict>> {
         let report = PyDict::new(py);
         report.set_item("n", n)?;
         report.set_item("simd", self.level.name())?;
-        report.set_item("path", "plain")?;
-        report.set_item("why", "every item is scored in float32")?;
+        let choice = self.ranker.plan(n, self.level);
+        report.set_item("path", choice.path.name())?;
+        report.set_item("why", choice.why)?;
         Ok(report)
     }
 

@@ -15,6 +15,7 @@ mod asked;
 mod engine;
 mod index;
 mod key;
+mod plan;
 mod ranker;
 mod sets;
 mod shown;
@@ -26,6 +27,7 @@ mod tests;
 
 pub use asked::{Filters, Lists};
 pub use key::{position_of, score_of};
+pub use plan::{Choice, Path};
 pub use ranker::{Head, People, Plan, Ranker};
 pub use sets::Sets;
 pub use shown::{Link, Shown};

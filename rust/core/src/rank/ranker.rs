@@ -13,6 +13,7 @@ use super::asked::{Asked, Eligible, Filters, Lists};
 use super::engine::{self, Catalogue, Job, MOST_ROWS, Places, Worth};
 use super::index::Index;
 use super::key::{Best, key, position_of, score_of};
+use super::plan::Path;
 use super::sets::Sets;
 use super::shown::{Link, Shown};
 use super::single;
@@ -46,12 +47,6 @@ pub enum Plan {
     /// The compact table first, even where it does not pay.
     Pruned,
 }
-
-/// Fewer items than this are scored at once.
-const LEAST_PRUNED: usize = 2048;
-
-/// Lists longer than this part of the catalogue leave too little to discard.
-const MOST_PRUNED_SHARE: usize = 8;
 
 /// Vectors, histories and seen items of some users.
 #[derive(Clone, Debug)]
@@ -261,7 +256,7 @@ impl Ranker {
         if n == 0 {
             return Ok(take(&[]));
         }
-        let prunes = n * 4 <= self.n_items && self.prunes(Plan::Auto, &asked);
+        let prunes = n * 4 <= self.n_items && self.prunes(&asked);
         if prunes || (self.d == 0 && self.biases().is_empty()) {
             let index = prunes.then(|| self.index(None));
             return Ok(single::list(self, index, &asked, 0, n, level, take));
@@ -305,6 +300,10 @@ impl Ranker {
             }
             None => Ok(()),
         }
+    }
+
+    pub(super) fn everyone(&self) -> Asked<'_> {
+        self.asked(&self.people, None, true)
     }
 
     fn asked<'a>(&self, people: &'a People, users: Option<&'a [u32]>, filter_seen: bool) -> Asked<'a> {
@@ -371,13 +370,20 @@ impl Ranker {
         if width == 0 || asked.n_rows == 0 {
             return Ok(lists);
         }
-        if filters.allow_each.is_some() || self.may_overflow(&asked) || (self.d == 0 && !self.biases().is_empty()) {
-            self.one_by_one(asked, &eligible, filters.allow_each.as_ref(), &mut lists, context)?;
-        } else if let Head::TargetAttention(target) = &self.head {
-            let items = eligible.positions();
-            Sweep { ranker: self, target, asked, items: &items }.lists(&mut lists, context)?;
-        } else {
-            self.together(asked, &eligible, plan, &mut lists, context)?;
+        let gathered = eligible.count * 4 < self.n_items * 3;
+        let path = self.choose(plan, &asked, width, eligible.count, gathered, context.level).path;
+        match (&self.head, path) {
+            _ if filters.allow_each.is_some() || path == Path::Pairs => {
+                self.one_by_one(asked, &eligible, filters.allow_each.as_ref(), &mut lists, context)?;
+            }
+            (Head::TargetAttention(target), _) => {
+                let items = eligible.positions();
+                Sweep { ranker: self, target, asked, items: &items }.lists(&mut lists, context)?;
+            }
+            _ => {
+                let stubborn = plan == Plan::Pruned;
+                self.together(asked, &eligible, gathered, path == Path::Pruned, stubborn, &mut lists, context)?;
+            }
         }
         if self.link != Link::Identity || asked.shift.is_some() {
             self.show(&asked, &mut lists, context);
@@ -435,14 +441,16 @@ impl Ranker {
         &self,
         asked: Asked<'_>,
         eligible: &Eligible,
-        plan: Plan,
+        gathered: bool,
+        prunes: bool,
+        stubborn: bool,
         lists: &mut Lists,
         context: &Context,
     ) -> Result<()> {
         let d = self.d;
         let (n, n_rows) = (lists.width, asked.n_rows);
         // Where many items are out, the rest moves together.
-        let positions = (eligible.count * 4 < self.n_items * 3).then(|| eligible.positions());
+        let positions = gathered.then(|| eligible.positions());
         let gathered: Vec<f32> = positions
             .iter()
             .flatten()
@@ -454,9 +462,6 @@ impl Ranker {
             all => positions.iter().flatten().map(|&item| all[item as usize]).collect(),
         };
         let count = positions.as_ref().map_or(self.n_items, Vec::len);
-        let prunes = self.prunes(plan, &asked)
-            && (plan == Plan::Pruned || (count >= LEAST_PRUNED && n * MOST_PRUNED_SHARE <= count))
-            && (plan == Plan::Pruned || n_rows >= if positions.is_some() { 2000 } else { 8 });
         let own = (prunes && positions.is_some() && count > 0).then(|| Index::new(&gathered, d, Some(context)));
         let index = match &positions {
             Some(_) => own.as_ref(),
@@ -473,7 +478,7 @@ impl Ranker {
             },
             eligible: (positions.is_none() && eligible.bits.is_some()).then_some(eligible),
             n,
-            stubborn: plan == Plan::Pruned,
+            stubborn,
             worth: Worth::default(),
         };
         let threads = context.pool.current_num_threads();
@@ -507,12 +512,8 @@ impl Ranker {
     }
 
     /// Whether the compact table can serve this head and these vectors at all.
-    fn prunes(&self, plan: Plan, asked: &Asked<'_>) -> bool {
-        plan != Plan::Plain
-            && self.head == Head::Inner
-            && Index::fits(self.d)
-            && self.n_items > 0
-            && !self.may_overflow(asked)
+    fn prunes(&self, asked: &Asked<'_>) -> bool {
+        self.head == Head::Inner && Index::fits(self.d) && self.n_items > 0 && !self.may_overflow(asked)
     }
 
     /// The largest sum of products that users of these magnitudes could meet.
@@ -528,7 +529,7 @@ impl Ranker {
     }
 
     /// Whether a chain over these vectors could leave the range of f32; then only chains one by one are safe to compare.
-    fn may_overflow(&self, asked: &Asked<'_>) -> bool {
+    pub(super) fn may_overflow(&self, asked: &Asked<'_>) -> bool {
         if let Head::TargetAttention(target) = &self.head {
             let most = target::most(target, self.farthest, asked, &self.largest);
             return most.is_nan() || most > f64::from(f32::MAX) / 4.0;

@@ -46,6 +46,7 @@ pub mod bytes;
 pub mod chains;
 pub mod cholesky;
 mod exp;
+pub mod limits;
 
 pub mod tiles;
 

@@ -1,0 +1,220 @@
+#!/usr/bin/env python3
+"""Exact top-N for everyone and for one user: every instruction set against NumPy and installed peers, in one run.
+
+    python benches/topn.py [--users 30000] [--items 40000] [--factors 64] [-N 10] [--kind trained] [--threads 2]
+                           [--rounds 3] [--cpu] [--full]
+
+Seconds (median) and ratios; more than 1 means that the fastest instruction set of ancf is faster. Beside them the rate
+of the scores in GFLOP/s against the measured peak of fused multiply-adds, and for one user the bytes of the item table
+against the measured rate of reading: what pruning leaves out makes both pass 100 %. ``--cpu`` counts processor time on
+one thread in place of the clock, for a machine that has other work. Peers that are not installed are left out. Writes
+nothing.
+"""
+
+import argparse
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+_threads = "1" if "--cpu" in sys.argv else "2"
+if "--threads" in sys.argv:
+    _threads = sys.argv[sys.argv.index("--threads") + 1]
+for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "ANCF_NUM_THREADS"):
+    os.environ[_name] = _threads  # before NumPy starts its own
+
+import numpy as np  # noqa: E402
+
+from ancf import _native  # noqa: E402
+
+THREADS = int(_threads)
+Run = tuple[str, Callable[[], Any], "Callable[[int], Any] | None"]
+
+
+def trained(n: int, d: int, rng: Any, basis: Any) -> Any:
+    """Vectors like those of training: a few strong directions, norms that differ."""
+    strong = rng.standard_normal((n, 16), np.float32) @ basis / 4
+    table = 0.5 * rng.standard_normal((n, d), np.float32) + strong
+    return np.ascontiguousarray(table * np.exp(0.5 * rng.standard_normal((n, 1), np.float32)))
+
+
+def make(kind: str, n_users: int, n_items: int, d: int) -> tuple[Any, Any]:
+    """User and item vectors, ``trained`` or ``gauss``."""
+    rng = np.random.default_rng(0)
+    if kind == "gauss":
+        return rng.standard_normal((n_users, d), np.float32), rng.standard_normal((n_items, d), np.float32)
+    basis = rng.standard_normal((16, d), np.float32)
+    return trained(n_users, d, rng, basis), trained(n_items, d, rng, basis)
+
+
+def numpy_lists(users: Any, items: Any, n: int) -> Any:
+    """Product and partition, a block of users at a time."""
+    lists = np.empty((len(users), n), np.int64)
+    for start in range(0, len(users), 1024):
+        scores = users[start : start + 1024] @ items.T
+        top = np.argpartition(-scores, n - 1, axis=1)[:, :n]
+        order = np.argsort(-np.take_along_axis(scores, top, 1), axis=1, kind="stable")
+        lists[start : start + 1024] = np.take_along_axis(top, order, 1)
+    return lists
+
+
+def product(users: Any, items: Any) -> None:
+    """The bare product, nothing kept."""
+    for start in range(0, len(users), 1024):
+        users[start : start + 1024] @ items.T
+
+
+def peers(users: Any, items: Any, n: int) -> Iterator[Run]:
+    """NumPy, and the installed ones."""
+    yield "NumPy, lists", lambda: numpy_lists(users, items, n), lambda u: numpy_lists(users[u : u + 1], items, n)
+    yield "NumPy, product alone", lambda: product(users, items), lambda u: items @ users[u]
+    try:
+        import faiss
+
+        faiss.omp_set_num_threads(THREADS)
+        index = faiss.IndexFlatIP(items.shape[1])
+        index.add(items)
+        yield "faiss IndexFlatIP", lambda: index.search(users, n)[1], lambda u: index.search(users[u : u + 1], n)[1]
+    except ImportError:
+        pass
+    try:
+        from implicit.cpu.topk import topk
+
+        def everyone() -> Any:
+            parts = (users[at : at + 1000] for at in range(0, len(users), 1000))
+            return np.concatenate([topk(items, part, n, num_threads=THREADS)[0] for part in parts])
+
+        yield "implicit", everyone, lambda u: topk(items, users[u : u + 1], n, num_threads=1)[0]
+    except ImportError:
+        pass
+
+
+def forced(level: str, work: Callable[[], Any]) -> Callable[[], Any]:
+    """``work`` under ANCF_SIMD."""
+
+    def run() -> Any:
+        os.environ["ANCF_SIMD"] = level
+        try:
+            return work()
+        finally:
+            del os.environ["ANCF_SIMD"]
+
+    return run
+
+
+def ours(users: Any, items: Any, n: int) -> Iterator[Run]:
+    """Every instruction set, fastest first, pruned and plain."""
+    for level in reversed(_native.simd_levels()[1]):
+
+        def build() -> Any:
+            ranker = _native.Ranker(items)
+            ranker.set_users(users)
+            return ranker
+
+        ranker = forced(level, build)()
+
+        def lists(ranker: Any = ranker, plan: str | None = None) -> Any:
+            return ranker.top_n(None, n, num_threads=THREADS, plan=plan)[0]
+
+        yield f"ancf {level}", forced(level, lists), lambda u, ranker=ranker: ranker.top_n_one(u, n, True)
+        yield f"ancf {level}, float32 only", forced(level, lambda lists=lists: lists(plan="plain")), None
+
+
+def filtered(users: Any, items: Any, n: int) -> Iterator[Run]:
+    """What filters cost: 27 seen items a user, and an allow list of 5 %."""
+    rng = np.random.default_rng(1)
+    key = np.unique(np.repeat(np.arange(len(users)), 27) * len(items) + rng.integers(0, len(items), 27 * len(users)))
+    indptr = np.append(0, np.cumsum(np.bincount(key // len(items), minlength=len(users)))).astype(np.int64)
+    ranker = _native.Ranker(items)
+    ranker.set_users(users, None, (indptr, (key % len(items)).astype(np.int32)))
+    allow = (rng.random(len(items)) < 0.05).astype(np.uint8)
+    yield "  seen left out", lambda: ranker.top_n(None, n, num_threads=THREADS), None
+    yield "  5 % allowed", lambda: ranker.top_n(None, n, num_threads=THREADS, allow=allow), None
+
+
+def measure(case: dict[str, Any], rounds: int, clock: Callable[[], float], slow: float) -> None:
+    """One table."""
+    users, items = make(case["kind"], case["users"], case["items"], case["factors"])
+    n = case["N"]
+    runs = [*ours(users, items, n), *filtered(users, items, n), *peers(users, items, n)]
+    every: dict[str, list[float]] = {name: [] for name, *_ in runs}
+    single: dict[str, list[float]] = {name: [] for name, *_ in runs}
+    for round_ in range(rounds + 1):
+        for name, everyone, one in runs:
+            if round_ > 1 and every[name] and every[name][0] > slow:
+                continue  # one measurement of what takes long
+            start = clock()
+            everyone()
+            taken = clock() - start
+            if round_ or taken > slow:
+                every[name].append(taken)
+            for user in range(40 if one is not None else 0):
+                start = time.perf_counter()
+                assert one is not None
+                one(user)
+                single[name].append(time.perf_counter() - start)
+    peaks = {level: forced(level, lambda: _native.measured_limits(THREADS))() for level in _native.simd_levels()[1]}
+    best = runs[0][0]
+    base, base_one = statistics.median(every[best]), statistics.median(single[best])
+    operations = 2e-9 * case["users"] * case["items"] * case["factors"]
+    reading = forced(_native.simd_levels()[0], lambda: _native.measured_limits(1))()[1]
+    print(
+        f"\n{case['users']:,} users x {case['items']:,} items, d = {case['factors']}, N = {n}, {case['kind']} vectors"
+    )
+    print(
+        f"  {'':28} {'everyone':>10} {'ratio':>7} {'GFLOP/s':>8} {'of peak':>8}"
+        f" | {'one user':>10} {'ratio':>7} {'of reading':>10}"
+    )
+    for name, *_ in runs:
+        taken = statistics.median(every[name])
+        level = next((level for level in peaks if f" {level}" in name), _native.simd_levels()[0])
+        rate = operations / taken
+        line = f"  {name:28} {taken:8.3f} s {taken / base:6.2f}x {rate:8.0f} {rate / peaks[level][0]:8.0%}"
+        if single[name]:
+            one_user = statistics.median(single[name])
+            share = 1e-9 * items.nbytes / one_user / reading
+            line += f" | {1e6 * one_user:7.0f} us {one_user / base_one:6.1f}x {share:10.0%}"
+        print(line, flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--users", type=int)
+    parser.add_argument("--items", type=int)
+    parser.add_argument("--factors", type=int)
+    parser.add_argument("-N", type=int)
+    parser.add_argument("--kind", choices=("trained", "gauss"))
+    parser.add_argument("--threads", type=int, default=THREADS)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--cpu", action="store_true", help="processor time on one thread, not the clock")
+    parser.add_argument("--full", action="store_true", help="all users of the standard cases, not an eighth")
+    parser.add_argument("--slow", type=float, default=20.0, help="seconds from which one round is enough")
+    arguments = parser.parse_args()
+    standard = {"users": 30_000, "items": 40_000, "factors": 64, "N": 10, "kind": "trained"}
+    given = {name: value for name in standard if (value := getattr(arguments, name)) is not None}
+    variants: list[dict[str, Any]] = [
+        {},
+        {"N": 100},
+        {"factors": 128},
+        {"kind": "gauss"},
+        {"users": 4_000, "items": 200_000},
+        {"users": 400, "items": 1_000_000},
+    ]
+    cases = [standard | variant for variant in variants] if not given else [standard | given]
+    clock = time.process_time if arguments.cpu else time.perf_counter
+    chosen, available = _native.simd_levels()
+    limits = _native.measured_limits(THREADS)
+    print(
+        f"{THREADS} threads, {', '.join(available)} (used: {chosen}); "
+        f"peak {limits[0]:.0f} GFLOP/s, reading {limits[1]:.1f} GB/s"
+    )
+    for case in cases:
+        if not arguments.full and "users" not in given:
+            case["users"] //= 8
+        measure(case, arguments.rounds, clock, arguments.slow)
+
+
+if __name__ == "__main__":
+    main()
