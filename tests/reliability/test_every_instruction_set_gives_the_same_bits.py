@@ -1,0 +1,68 @@
+"""P4 and P11: each level forced in turn, and the number of unsafe blocks written down."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ancf import _native
+
+SIMD = Path(__file__).parents[2] / "rust" / "core" / "src" / "runtime" / "simd"
+
+# Change a number here only after reading the block that changed it, and its reason.
+UNSAFE = {"bytes.rs": 6, "gemm.rs": 5, "mod.rs": 3, "tiles.rs": 17}
+
+
+def rankers():
+    rng = np.random.default_rng(3)
+    users, items = rng.standard_normal((90, 24), np.float32), rng.standard_normal((5000, 24), np.float32)
+    indptr = np.arange(91, dtype=np.int64)
+    history = (indptr, np.arange(90, dtype=np.int32), rng.standard_normal(90, np.float32))
+    keys = rng.standard_normal((5000, 8), np.float32)
+    target = {"keys": keys, "queries": keys, "item_logits": keys[:, 0].copy(), "attention_exponent": 0.5}
+    for head in ({}, {"head": "factor_attention", "sharpness": users[0]}, {"head": "target_attention", **target}):
+        ranker = _native.Ranker(items, **head)
+        ranker.set_users(users, history)
+        yield ranker
+
+
+def lists():
+    return [ranker.top_n(None, 10, plan=plan) for ranker in rankers() for plan in (None, "plain", "pruned")]
+
+
+def test_a_forced_level_gives_the_same_lists(monkeypatch):
+    monkeypatch.delenv("ANCF_SIMD", raising=False)
+    wanted = lists()
+    for level in _native.simd_levels()[1]:
+        monkeypatch.setenv("ANCF_SIMD", level)
+        assert _native.simd_levels()[0] == level
+        for found, truth in zip(lists(), wanted, strict=True):
+            for mine, other in zip(found, truth, strict=True):
+                np.testing.assert_array_equal(mine, other)
+
+
+def test_a_level_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setenv("ANCF_SIMD", "sse9")
+    with pytest.raises(ValueError, match="this processor has scalar"):
+        _native.simd_levels()
+
+
+def blocks(path):
+    """Lines with an unsafe block, comments left out."""
+    code = (line.split("//")[0] for line in path.read_text().splitlines())
+    return sum(len(re.findall(r"\bunsafe\s*\{", line)) for line in code)
+
+
+def test_unsafe_blocks_are_counted_and_each_has_its_reason():
+    found = {path.name: blocks(path) for path in sorted(SIMD.glob("*.rs"))}
+    assert {name: n for name, n in found.items() if n} == UNSAFE
+    for path in SIMD.parents[1].rglob("*.rs"):
+        if path.parent != SIMD:
+            assert not blocks(path), f"{path.name} has unsafe code outside runtime/simd"
+    for path in SIMD.glob("*.rs"):
+        lines = path.read_text().splitlines()
+        for at, line in enumerate(lines):
+            if re.search(r"\bunsafe\s*\{", line.split("//")[0]):
+                before = "\n".join(lines[max(0, at - 4) : at + 1])
+                assert "SAFETY" in before, f"{path.name}:{at + 1} has no reason"
