@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ancf import _native
-from ancf.models import _pairs
+from ancf.models import _pair_options, _pair_serving, _pairs
 from ancf.models._asking import Histories
 from ancf.models._checks import check_choice, check_flag, check_integer, check_number
 from ancf.models._choose import EXPONENTS, WEIGHTS, HeldOut, best, hold_out, ndcg
@@ -107,8 +107,9 @@ class ANCF(Recommender):
         The rate at the start; it falls to zero like half a cosine. auto: 0.02 (adam), 0.1 (adagrad), 1 (sgd).
     regularization : float
         L2 penalty.
-    init : "svd" or "random"
-        Start from the leading singular vectors of the interactions, or from random numbers.
+    init : "auto", "svd" or "random"
+        Start from the leading singular vectors of the interactions, or from random numbers. auto: "svd", and "random"
+        for "mse", whose quantities are not what these vectors are scaled for.
     serving_exponent : float or "auto"
         p: served item vectors are v · ‖v‖^(p−1); 0 is the cosine, 1 the inner product. auto: chosen on purchases held
         out of the training table (``models/_choose.py``). Only where the cosine is learned.
@@ -168,7 +169,7 @@ class ANCF(Recommender):
     history_: dict[str, Any]
     normalizer_: "Normalizer | None" = None
     _item_priors: NDArray[np.float32]
-    _parts: "_pairs.Parts | None" = None
+    _parts: "_pair_serving.Parts | None" = None
 
     def __init__(
         self,
@@ -196,7 +197,7 @@ class ANCF(Recommender):
         batch_size: int | str = "auto",
         learning_rate: float | str = "auto",
         regularization: float = 0.0,
-        init: str = "svd",
+        init: str = "auto",
         serving_exponent: float | str = "auto",
         neighbours: int | str = "auto",
         neighbour_candidates: int = 200,
@@ -283,7 +284,7 @@ class ANCF(Recommender):
         self._check_options()
         data = self._training_data(interactions)
         settings = self._settings(data.n_items)
-        if _pairs.needed(self):
+        if _pair_options.needed(self):
             _pairs.fit(self, data, validation, settings)
             return self
         indptr, items, _ = data.to_csr()
@@ -335,7 +336,7 @@ class ANCF(Recommender):
 
     def _hold_out(self, pairs: Rows, data: "Interactions", seed: int) -> HeldOut | None:
         """What the open choices are made on; None where nothing is open."""
-        mixed = _pairs.neighbours(self) > 0 and self.neighbour_weight == "auto"
+        mixed = _pair_options.neighbours(self) > 0 and self.neighbour_weight == "auto"
         if not mixed and self.serving_exponent != "auto":
             return None
         return hold_out(pairs, data.pair_times(), seed)
@@ -364,7 +365,7 @@ class ANCF(Recommender):
         return {"neighbour_weight": weight, "serving_exponent": exponent}
 
     def _check_options(self) -> None:
-        check_choice("init", self.init, ("svd", "random"))
+        check_choice("init", self.init, ("auto", "svd", "random"))
         for name, low, high in (("factors", 1, 4096), ("epochs", 1, 100_000), ("neighbour_candidates", 1, 1024)):
             check_integer(name, getattr(self, name), low, high)
         for name, low, high in (("negatives", 1, 1 << 20), ("neighbours", 0, 10_000), ("batch_size", 1, 2**31)):
@@ -388,7 +389,7 @@ class ANCF(Recommender):
         if self.random_state is not None:
             check_integer("random_state", self.random_state, 0, 2**64 - 1, words="None or ")
         check_flag("item_attention", self.item_attention)
-        _pairs.check(self)
+        _pair_options.check(self)
         if self.validation_metric not in ("auto", "loss"):
             from ancf.evaluate import parse_metrics
 
@@ -397,7 +398,7 @@ class ANCF(Recommender):
     def _settings(self, n_items: int) -> dict[str, Any]:
         """What the options leave open, resolved before training; the mixture keeps its middle until it is chosen."""
         temperature = self.temperature
-        if temperature == "auto" and _pairs.similarity(self) != "cosine":
+        if temperature == "auto" and _pair_options.similarity(self) != "cosine":
             temperature = 1.0
         if temperature == "auto":
             rule = _TEMPERATURE * float(_TEMPERATURE_ITEMS / max(n_items, 1)) ** _TEMPERATURE_POWER
@@ -411,7 +412,7 @@ class ANCF(Recommender):
         }
 
     def _ridge(self, pairs: Rows, n_items: int) -> Rows | None:
-        neighbours = _pairs.neighbours(self)
+        neighbours = _pair_options.neighbours(self)
         if not neighbours or not self.neighbour_weight:
             return None
         return _native.ridge_neighbours(
@@ -480,14 +481,14 @@ class ANCF(Recommender):
 
     # ---- answering
 
-    def _served_parts(self) -> "_pairs.Parts":
+    def _served_parts(self) -> "_pair_serving.Parts":
         self._fitted()
         assert self._parts is not None
         return self._parts
 
     def _fold_in(self, histories: Histories) -> tuple[NDArray[np.float32], Rows | None]:
         if self._parts is not None:
-            return _pairs.fold_in(self, histories)
+            return _pair_serving.fold_in(self, histories)
         rows = (histories.indptr, histories.items, np.ones(len(histories.items), np.float32))
         vectors = _native.user_vectors(rows, self._item_vectors, self._item_priors, self.num_threads)
         if self._neighbours is None:
@@ -495,26 +496,26 @@ class ANCF(Recommender):
         return vectors, (histories.indptr, histories.items, history_weights(histories.indptr))
 
     def _fold_in_shift(self, histories: Histories) -> NDArray[np.float32] | None:
-        return None if self._parts is None else _pairs.fold_in_shift(self, histories)
+        return None if self._parts is None else _pair_serving.fold_in_shift(self, histories)
 
     def _dense_contributions(self, histories: Histories, user: int | None, item: int) -> NDArray[np.float64] | None:
         """a_uj ⟨v_j, q_i⟩ / ‖p_u‖ for each item j of the history; their sum is ⟨p̂_u, q_i⟩."""
         if self._parts is not None:
-            return _pairs.contributions(self, histories, user, item)
+            return _pair_serving.contributions(self, histories, user, item)
         parts = self._item_vectors[histories.items].astype(np.float64) * self._item_priors[histories.items, None]
         length = float(np.linalg.norm(parts.sum(axis=0)))
         target = self._item_vectors[item].astype(np.float64)
         return np.asarray(parts @ target / (length if length > 0 else 1.0))
 
     def _beside_contributions(self, vector: NDArray[np.float32], item: int, told: float) -> dict[str, float]:
-        return {} if self._parts is None else _pairs.beside(self, vector, item, told)
+        return {} if self._parts is None else _pair_serving.beside(self, vector, item, told)
 
     # ---- the model file
 
     def _state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         arrays, meta = super()._state()
         if self._parts is not None:
-            more, about = _pairs.state(self)
+            more, about = _pair_serving.state(self)
             return {**arrays, **more}, {**meta, **about, "history": self.history_}
         return {**arrays, "item_priors": self._item_priors}, {**meta, "history": self.history_}
 
@@ -525,7 +526,7 @@ class ANCF(Recommender):
         model = super()._from_state(arrays, meta)
         model.history_ = dict(meta.get("history", {}))
         if "pairs" in meta:
-            _pairs.restore(model, arrays, meta)
+            _pair_serving.restore(model, arrays, meta)
             return model
         priors = arrays.get("item_priors")
         if priors is None or priors.dtype != np.float32 or priors.shape != (len(model.item_ids_),):
@@ -556,7 +557,7 @@ class _Trainer:
             negative_exponent=float(model.negative_exponent),
             learning_rate=0.02 if model.learning_rate == "auto" else float(model.learning_rate),
             regularization=float(model.regularization),
-            spectral_start=model.init == "svd",
+            spectral_start=model.init != "random",
             seed=settings["random_state"],
             num_threads=model.num_threads,
         )

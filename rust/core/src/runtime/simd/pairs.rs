@@ -46,21 +46,37 @@ pub fn product_add(level: Level, factor: f32, a: &[f32], b: &[f32], out: &mut [f
     dispatch!(level, product_add_body(factor: f32, a: &[f32], b: &[f32], out: &mut [f32]));
 }
 
-/// softmax(sharpness ⊙ p ⊙ q) into `alpha`.
+/// softmax(sharpness ⊙ p ⊙ q) into `alpha`. Blocks of known length, or the exponentials would be taken one by one.
 #[inline(always)]
 fn alphas(sharpness: &[f32], p: &[f32], q: &[f32], alpha: &mut [f32]) {
     let n = alpha.len();
     let (sharpness, p, q) = (&sharpness[..n], &p[..n], &q[..n]);
-    let mut highest = f32::NEG_INFINITY;
     for k in 0..n {
         alpha[k] = sharpness[k] * (p[k] * q[k]);
-        highest = if alpha[k] > highest { alpha[k] } else { highest };
     }
-    let inverse = 1.0
-        / summed(n, |k, sum| {
-            alpha[k] = exp_body(alpha[k] - highest);
-            sum + alpha[k]
-        });
+    let (blocks, rest) = alpha.as_chunks_mut::<LANES>();
+    let mut maxima = [f32::NEG_INFINITY; LANES];
+    for block in &*blocks {
+        for lane in 0..LANES {
+            maxima[lane] = if block[lane] > maxima[lane] { block[lane] } else { maxima[lane] };
+        }
+    }
+    let mut highest = f32::NEG_INFINITY;
+    for &x in maxima.iter().chain(&*rest) {
+        highest = if x > highest { x } else { highest };
+    }
+    let mut sums = [0.0f32; LANES];
+    for block in blocks {
+        for lane in 0..LANES {
+            block[lane] = exp_body(block[lane] - highest);
+            sums[lane] += block[lane];
+        }
+    }
+    for (x, sum) in rest.iter_mut().zip(&mut sums) {
+        *x = exp_body(*x - highest);
+        *sum += *x;
+    }
+    let inverse = 1.0 / tree(sums);
     for x in alpha {
         *x *= inverse;
     }

@@ -181,6 +181,10 @@ impl Network {
         // Batch attention sees the whole batch.
         let at_once = if self.options.head == Head::Batch { users.len().max(1) } else { PAIRS_AT_ONCE };
         self.take_in_users(Kept::ALL, context);
+        if self.by_tables() {
+            self.scores_by_tables(users, items, &mut out, context);
+            return Ok(out);
+        }
         for start in (0..users.len()).step_by(at_once) {
             context.cancel.check()?;
             let end = (start + at_once).min(users.len());

@@ -1,0 +1,130 @@
+"""The options of ``ANCF`` beyond its default: refused by name, resolved, printed, kept."""
+
+import numpy as np
+import pytest
+
+import ancf
+from ancf.testing.contract import example_table
+
+
+def weighted(seed=3, n=900):
+    rng = np.random.default_rng(seed)
+    users, items = rng.integers(0, 60, n), rng.integers(0, 25, n)
+    weight = 1.0 + (users % 5) * (items % 5)
+    return ancf.Interactions.from_ids(user=users, item=items, weight=weight, time=rng.integers(0, 10**7, n))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"loss": "hinge"}, "loss is 'hinge'"),
+        ({"attention": "batch"}, "nothing can be ranked"),
+        ({"attention": "none"}, "user_factors=True"),
+        ({"loss": "mse", "temperature": 0.2}, "temperature=0.2 has no effect"),
+        ({"loss": "mse", "negatives": 5}, "negatives=5 has no effect"),
+        ({"normalize": "log"}, "normalize='log' has no effect"),
+        ({"use_weights": True}, "use_weights=True has no effect"),
+        ({"half_life": 3.0}, "half_life=3.0 has no effect"),
+        ({"user_dropout": 0.2}, "user_dropout=0.2 has no effect"),
+        ({"layer": "concat"}, "layer='concat' has no effect"),
+        ({"loss": "bpr", "serving_exponent": 0.5}, "serving_exponent=0.5 has no effect"),
+        ({"output": "sigmoid", "layer": "concat"}, 'Take layer="product"'),
+        ({"attention": "target", "output": "sigmoid"}, 'Take output="linear"'),
+        ({"attention": "target", "factor_attention": True}, "factor_attention=False"),
+        ({"attention": "target", "similarity": "cosine"}, 'similarity="product"'),
+        ({"factor_attention": True, "neighbours": 10}, "Take neighbours=0"),
+        ({"learning_rate": "fast"}, "learning_rate is 'fast'"),
+        ({"loss": "bce", "optimizer": "adamw"}, "optimizer is 'adamw'"),
+    ],
+)
+def test_what_has_no_effect_or_makes_no_sense_is_refused_by_name(options, says):
+    with pytest.raises(ancf.InvalidParameterError, match=says):
+        ancf.ANCF(factors=4, epochs=1, **options).fit(example_table())
+
+
+def test_what_the_table_cannot_give_is_refused():
+    with pytest.raises(ancf.InvalidParameterError, match="half_life needs times"):
+        ancf.ANCF(factors=4, epochs=1, attention="learned", half_life=3.0).fit(example_table())
+    with pytest.raises(ancf.InvalidParameterError, match='normalize="minmax"'):
+        ancf.ANCF(factors=4, epochs=1, loss="mse", output="sigmoid", normalize="none").fit(weighted())
+    returned = ancf.Interactions.from_ids(user=[1, 1, 2], item=["a", "b", "a"], weight=[1.0, -2.0, 1.0])
+    with pytest.raises(ancf.InvalidDataError, match="user 1 and item 'b' is -2"):
+        ancf.ANCF(factors=2, epochs=1, attention="learned", use_weights=True).fit(returned)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adagrad", "adam"])
+@pytest.mark.parametrize("loss", ["mse", "bce", "bpr", "softmax"])
+def test_an_absurd_rate_diverges_with_epoch_and_rate_and_leaves_the_model_as_it_was(loss, optimizer):
+    data = weighted()
+    model = ancf.ANCF(factors=4, epochs=3, loss=loss, optimizer=optimizer, user_factors=True, neighbours=0).fit(data)
+    before, settings = model.recommend_all(N=3).to_pandas(), model.history_
+    model.set_params(learning_rate=1e38, regularization=1.0, similarity="product")
+    with pytest.raises(ancf.DivergedError, match=r"epoch \d at learning rate 1"):
+        model.fit(data)
+    assert model.recommend_all(N=3).to_pandas().equals(before)
+    assert model.history_ is settings
+
+
+def test_classic_learns_the_normalised_quantity_and_is_measured_in_it():
+    data = weighted()
+    train, _, test = ancf.random_split(data, random_state=1, on_leak="ignore")
+    model = ancf.ANCF.classic(epochs=60, learning_rate=0.01).fit(train)
+    assert model.get_params()["factors"] == 50
+    assert model.normalizer_.kind == "minmax"
+    losses = model.history_["training_loss"]
+    assert losses[-1] < 0.5 * losses[0]
+    found = ancf.evaluate(model, test, ["mse"])["mse"]
+    table = test.to_pandas().groupby(["user_id", "item_id"])["weight"].sum()
+    pairs = [(u, i, w) for (u, i), w in table.items() if model.item_ids_.position(i) >= 0]
+    users, items, weights = zip(*pairs, strict=True)
+    truth = model.normalizer_.transform(weights)
+    expected = float(np.mean((model.predict(list(users), list(items)) - truth) ** 2))
+    assert found == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_losses_of_each_epoch_are_printed(capsys):
+    data = weighted()
+    train, valid, _ = ancf.random_split(data, random_state=1, on_leak="ignore")
+    model = ancf.ANCF.classic(epochs=2, verbose=1).fit(train, validation=valid)
+    lines = capsys.readouterr().out.splitlines()
+    for name in ("Training", "Validation"):
+        losses = model.history_[f"{name.lower()}_loss"]
+        assert [line for line in lines if f"{name} Loss" in line] == [
+            f"Epoch {at + 1}/2, {name} Loss: {loss:.4f}" for at, loss in enumerate(losses)
+        ]
+
+
+def test_a_model_that_learns_by_heart_warns_and_keeps_its_best_epoch():
+    rng = np.random.default_rng(0)
+    data = ancf.Interactions.from_ids(
+        user=rng.integers(0, 30, 300), item=rng.integers(0, 20, 300), weight=1 + rng.random(300), normalize="standard"
+    )
+    train, valid, _ = ancf.random_split(data, random_state=1, on_leak="ignore")
+    model = ancf.ANCF(
+        factors=16, epochs=40, loss="mse", attention="none", item_attention=False, user_factors=True, patience=None
+    )
+    with pytest.warns(ancf.TrainingWarning, match="validation loss has risen"):
+        model.fit(train, validation=valid)
+    losses = model.history_["validation_loss"]
+    assert model.history_["best_epoch"] == int(np.argmin(losses)) + 1 < 40
+
+
+def test_a_newer_purchase_speaks_louder_with_a_half_life():
+    model = ancf.ANCF(
+        factors=8, epochs=3, attention="learned", half_life=10.0, loss="bpr", neighbours=0, random_state=1
+    ).fit(weighted())
+    items = list(model.item_ids_.values[:3])
+    day = 86400
+    fresh = model.recommend_for_history(items, N=5, times=[0, 0, 0])
+    aged = model.recommend_for_history(items, N=5, times=[0, 0, 400 * day])
+    alone = model.recommend_for_history(items[2:], N=5, items=list(aged.ids))
+    assert not np.allclose(fresh.scores, aged.scores)
+    assert np.allclose(sorted(aged.scores), sorted(alone.scores), atol=1e-3)
+
+
+def test_settings_say_what_auto_became(tmp_path):
+    model = ancf.ANCF(factors=4, epochs=1, loss="bpr").fit(weighted())
+    settings = model.history_["settings"]
+    assert {"negatives", "batch_size", "learning_rate", "similarity", "neighbours", "neighbour_weight"} <= set(settings)
+    model.save(tmp_path / "m.ancf")
+    assert ancf.load(tmp_path / "m.ancf").history_ == model.history_
