@@ -24,7 +24,7 @@ def weighted(seed=3, n=900):
         ({"loss": "mse", "negatives": 5}, "negatives=5 has no effect"),
         ({"normalize": "log"}, "normalize='log' has no effect"),
         ({"use_weights": True}, "use_weights=True has no effect"),
-        ({"half_life": 3.0}, "half_life=3.0 has no effect"),
+        ({"loss": "bpr", "half_life": 3.0}, "half_life=3.0 has no effect"),
         ({"user_dropout": 0.2}, "user_dropout=0.2 has no effect"),
         ({"layer": "concat"}, "layer='concat' has no effect"),
         ({"loss": "bpr", "serving_exponent": 0.5}, "serving_exponent=0.5 has no effect"),

@@ -58,7 +58,10 @@ def explain(model: "Recommender", user: Any, item: Any, history: Any) -> Explana
     if weighted is not None:
         items, weights = weighted
         if model._neighbours is not None:
-            added[items] += weights.astype(np.float64) * _neighbour_values(model._neighbours, items, target)
+            # Sources beyond the items speak for the items too: a purchase and its repetition.
+            values = weights.astype(np.float64) * _neighbour_values(model._neighbours, items, target)
+            items = items % np.int32(len(model.item_ids_))
+            np.add.at(added, items, values)
         spoken = np.union1d(spoken, items)
     spoken = spoken[added[spoken] != 0]
     names = model.item_names_

@@ -47,8 +47,13 @@ def check(model: "ANCF") -> None:
     for name in ("factor_attention", "user_factors", "biases", "use_weights"):
         check_flag(name, getattr(model, name))
     check_number("user_dropout", model.user_dropout, 0.0, 0.99)
-    if model.half_life is not None:
-        check_number("half_life", model.half_life, 0.0, np.inf, above=True, words="None or ")
+    if model.half_life not in (None, "auto"):
+        check_number("half_life", model.half_life, 0.0, np.inf, above=True, words='None, "auto" or ')
+    check_number("repeat_weight", model.repeat_weight, 0.0, 1e6)
+    if model.trend != "auto":
+        check_number("trend", model.trend, 0.0, 2.0, words='"auto" or ')
+    if model.trend_half_life != "auto":
+        check_number("trend_half_life", model.trend_half_life, 0.0, np.inf, above=True, words='"auto" or ')
     _check_belonging(model)
     _check_combinations(model)
 
@@ -62,7 +67,8 @@ def _check_belonging(model: "ANCF") -> None:
         ("negative_exponent", model.loss != "mse", 'loss="softmax", "bce" or "bpr"'),
         ("normalize", model.loss == "mse", 'loss="mse", the only one that reads quantities'),
         ("use_weights", learns, 'attention="learned" or "target"'),
-        ("half_life", learns, 'attention="learned" or "target"'),
+        ("half_life", learns or not needed(model), 'attention="learned" or "target", or the plain softmax'),
+        *((name, not needed(model), "the plain softmax") for name in ("trend", "trend_half_life", "repeat_weight")),
         ("user_dropout", model.user_factors, "user_factors=True"),
         ("layer", model.output == "sigmoid", 'output="sigmoid"'),
         ("serving_exponent", plain_cosine(model), 'the plain cosine (similarity="cosine", output="linear")'),
@@ -115,6 +121,11 @@ def _check_combinations(model: "ANCF") -> None:
 def plain_cosine(model: "ANCF") -> bool:
     """Whether the score is learned as a cosine, and served with another power of the items' lengths."""
     return similarity(model) == "cosine" and model.output == "linear" and not model.factor_attention
+
+
+def half_life(model: "ANCF") -> float | None:
+    """Days that the learned attention starts from; auto: no such term."""
+    return None if model.half_life in (None, "auto") else float(model.half_life)
 
 
 def similarity(model: "ANCF") -> str:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from ancf import _native
 from ancf.errors import InvalidDataError, ModelFileError
 from ancf.models._asking import Histories
-from ancf.models._pair_options import plain_cosine, similarity
+from ancf.models._history import spoken
+from ancf.models._pair_options import half_life, plain_cosine, similarity
 from ancf.models.base import Rows, Target
 from ancf.models.network import pair_ages
 from ancf.preprocess import Normalizer
@@ -106,13 +107,12 @@ def mix(
     model: "ANCF", folded: Folded, pairs: Rows, ridge: Rows | None, weight: float
 ) -> tuple[Rows | None, Rows | None]:
     """The item-item weights on the vectors' scale, and what they weigh in each history."""
-    from ancf.models.ancf import history_weights
-
     if ridge is None or not weight:
         return None, None
     vectors, weights = _native.score_scales(folded.user_vectors, folded.item_vectors, pairs, ridge, model.num_threads)
     scale = np.float32(weight * (vectors / weights if weights > 0 and vectors > 0 else 1.0))
-    return (ridge[0], ridge[1], ridge[2] * scale), (pairs[0], pairs[1], history_weights(pairs[0]))
+    recent = np.ones(len(pairs[1]), np.float32)
+    return (ridge[0], ridge[1], ridge[2] * scale), spoken(pairs[0], pairs[1], recent, None, len(folded.item_vectors))
 
 
 def serve(
@@ -181,7 +181,7 @@ def scaled(model: "ANCF", sums: Floats) -> Floats:
 def _rows(model: "ANCF", histories: Histories, parts: Parts) -> Rows:
     """Histories with additions to their logits; without times every purchase is as fresh as the next."""
     ages = None
-    if model.half_life is not None and histories.times is not None:
+    if half_life(model) is not None and histories.times is not None:
         ages = pair_ages(histories.indptr, histories.times)
     return histories.indptr, histories.items, additions(model, parts.decay, histories.weights, ages)
 
@@ -199,9 +199,8 @@ def fold_in(model: "ANCF", histories: Histories) -> tuple[Floats, Rows | None]:
         vectors[:, d] = 1.0
     if model._neighbours is None:
         return vectors, None
-    from ancf.models.ancf import history_weights
-
-    return vectors, (histories.indptr, histories.items, history_weights(histories.indptr))
+    recent = np.ones(len(histories.items), np.float32)
+    return vectors, spoken(histories.indptr, histories.items, recent, None, len(model._item_vectors))
 
 
 def _concat(model: "ANCF") -> bool:

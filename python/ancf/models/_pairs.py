@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ancf import _native
 from ancf.errors import InvalidDataError, InvalidParameterError
 from ancf.models._choose import EXPONENTS, WEIGHTS, HeldOut, best, hold_out, ndcg
-from ancf.models._pair_options import plain_cosine, settings_of
+from ancf.models._pair_options import half_life, plain_cosine, settings_of
 from ancf.models._pair_serving import Floats, Parts, additions, attend, fold, mix, scaled, serve
 from ancf.models.base import Rows
 from ancf.models.network import pair_ages
@@ -53,7 +53,7 @@ class Trainer:
                 "item_attention": bool(model.item_attention),
                 "user_factors": bool(model.user_factors),
                 "use_weights": bool(model.use_weights),
-                "half_life": None if model.half_life is None else float(model.half_life),
+                "half_life": half_life(model),
                 "factor_attention": bool(model.factor_attention),
                 "similarity": settings["similarity"],
                 "output": model.output,
@@ -131,7 +131,7 @@ class Table:
                 "use_weights=False."
             )
         self.ages: Floats | None = None
-        if model.half_life is not None:
+        if half_life(model) is not None:
             times = data.pair_times()
             if times is None:
                 raise InvalidParameterError(
@@ -185,7 +185,7 @@ def fit(model: "ANCF", data: "Interactions", validation: "Interactions | None", 
         settings |= chosen
         if model.verbose and chosen:
             print("Chosen: " + ", ".join(f"{name}={value}" for name, value in sorted(chosen.items())), flush=True)
-    ridge = model._ridge(_ones(trainer.pairs), data.n_items)
+    ridge = model._ridge(_ones(trainer.pairs), data.n_items, settings)
     serve(model, data, table, _complete(model, table, trainer, outcome.state), ridge, settings)
     model.normalizer_ = table.normalizer
     model.history_ = {**outcome.history, "best_epoch": outcome.best_epoch, "settings": settings}
@@ -213,11 +213,11 @@ def _complete(model: "ANCF", table: Table, trainer: Trainer, parts: Parts) -> Pa
 def _choose(model: "ANCF", pairs: Rows, parts: Parts, held: HeldOut, settings: dict[str, Any]) -> dict[str, float]:
     """The weight of the item-item part and the serving exponent that rank the held-out purchases best."""
     n_items = len(parts.item_vectors)
-    ridge = model._ridge(_ones(pairs), n_items)
+    ridge = model._ridge(_ones(pairs), n_items, settings)
 
-    def measure(weight: float, exponent: float) -> float:
-        folded = fold(model, parts, exponent)
-        mixed, history = mix(model, folded, _ones(pairs), ridge, weight)
+    def measure(choice: dict[str, Any]) -> float:
+        folded = fold(model, parts, choice["serving_exponent"])
+        mixed, history = mix(model, folded, _ones(pairs), ridge, choice["neighbour_weight"])
         ranker = _native.Ranker(folded.item_vectors, neighbours=mixed)
         ranker.set_users(folded.user_vectors, history, (pairs[0], pairs[1]))
         return ndcg(ranker, held, n_items, model.num_threads)
@@ -226,8 +226,8 @@ def _choose(model: "ANCF", pairs: Rows, parts: Parts, held: HeldOut, settings: d
     exponents: tuple[float, ...] = (settings["serving_exponent"],)
     if plain_cosine(model) and model.serving_exponent == "auto":
         exponents = EXPONENTS
-    weight, exponent = best(measure, weights if ridge is not None else (0.0,), exponents)
-    return {"neighbour_weight": weight, "serving_exponent": exponent}
+    grids = {"neighbour_weight": weights if ridge is not None else (0.0,), "serving_exponent": exponents}
+    return best(measure, grids, settings)
 
 
 def _validator(

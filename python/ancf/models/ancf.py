@@ -2,12 +2,14 @@
 
 Two parts are added up, and both read nothing but the history:
 
-    score(u, i) = ⟨p̂_u, q_i⟩ + κ · n_u^-½ · Σ_{j∈N(u)} c_ji
+    score(u, i) = ⟨p̂_u, q_i⟩ + κ · n_u^-½ · Σ_{j∈N(u)} τ_uj c_ji + ρ · n_ui τ_ui
 
 *Vectors.* The user is the attention-weighted sum of the items of the history, p_u = Σ a_uj v_j; an item is itself plus
 its users, attended the same way. The item vectors are trained by a softmax over all of a user's items at once
 (``rust/core/src/train/ranking.rs``). *Item-item weights.* c is a local ridge regression, divided by powers of the
-popularity (``rust/core/src/model/ridge.rs``). κ puts both on one scale.
+popularity (``rust/core/src/model/ridge.rs``). κ puts both on one scale. *Habits.* Where the table has times, older
+purchases say less (τ), in the attention as in the weights; and an item that was bought before, n_ui times, speaks for
+itself, which matters where lists may hold it (``models/_history.py``).
 
 Vectors are better where tastes are broad (check-ins, music), item-item weights where purchases are narrow; a shop does
 not know which kind it has, and together they are above both (``docs/quality.md``).
@@ -22,10 +24,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ancf import _native
+from ancf.errors import InvalidDataError
 from ancf.models import _pair_options, _pair_serving, _pairs
 from ancf.models._asking import Histories
 from ancf.models._checks import check_choice, check_flag, check_integer, check_number
-from ancf.models._choose import EXPONENTS, WEIGHTS, HeldOut, best, hold_out, ndcg
+from ancf.models._choose import (
+    EXPONENTS,
+    HALF_LIVES,
+    TREND_HALF_LIVES,
+    TRENDS,
+    WEIGHTS,
+    HeldOut,
+    best,
+    hold_out,
+    hold_out_last,
+    ndcg,
+)
+from ancf.models._history import Habits, no_neighbours, recency, spoken, trend, with_repeats
 from ancf.models.base import Recommender, Rows
 from ancf.train import Validation, progress_bar, run_epochs
 
@@ -38,6 +53,13 @@ if TYPE_CHECKING:
 _TEMPERATURE = 0.2
 _TEMPERATURE_ITEMS = 4000
 _TEMPERATURE_POWER = 0.3
+
+# λ falls with the catalogue too: 20 for Last.fm and Online Retail, 8 for Gowalla, up to 30 for Electronics. Candidates
+# cost their cube for each item, so that small catalogues get more of them for the same time (500 instead of 200 gave
+# +2.5 % Recall@20 on Electronics). Chosen on validation parts of the training tables (docs/quality.md).
+_SHRINKAGE = 20.0
+_SHRINKAGE_POWER = 0.4
+_CANDIDATE_PAIRS = 750_000
 
 # Purchases held out for choosing that training can do without: a larger part is learned from in a second run.
 _NEGLIGIBLE = 0.01
@@ -71,9 +93,17 @@ class ANCF(Recommender):
         β in a_uj = exp ℓ_uj / (Σ exp ℓ_uk)^β.
     use_weights : bool
         log w_uj, the quantity, among the logits ("learned" and "target").
-    half_life : float or None
-        Days after which a purchase speaks half as loud, counted from the user's newest; learned from there ("learned"
-        and "target").
+    half_life : float, "auto" or None
+        Days after which a purchase speaks half as loud, counted from the user's newest. auto: where the table has
+        times, chosen like ``serving_exponent``. "learned" and "target" learn it from a given number on, and leave it
+        out by default.
+    trend, trend_half_life : float or "auto"
+        γ and days: how much louder items are that sell better lately than they used to, in purchases halved every so
+        many days of age; 0 leaves it out. auto: where the table has times, chosen on its last tenth.
+    repeat_weight : float
+        How loud a purchase speaks for its own repetition, times how often it was made and how recently; in units of the
+        vectors' scores. It matters where ``filter_already_liked_items=False``; the default puts what was bought most
+        and last first.
     item_attention : bool
         Whether an item's vector takes in its users.
     user_factors : bool
@@ -116,8 +146,9 @@ class ANCF(Recommender):
     neighbours : int or "auto"
         Item-item weights of each item; 0 leaves the item-item part out. auto: 100, and 0 for "mse" and where the score
         is no plain inner product.
-    neighbour_candidates, neighbour_shrinkage
-        Companions that an item's ridge regression sees, and λ in units of the mean self co-purchase.
+    neighbour_candidates, neighbour_shrinkage : number or "auto"
+        Companions that an item's ridge regression sees, and λ in units of the mean self co-purchase. auto: more of both
+        for smaller catalogues.
     neighbour_weight : float or "auto"
         How loud the item-item part is against the vectors; 1 means both the same. auto: chosen in the same way.
     patience : int or None
@@ -175,13 +206,16 @@ class ANCF(Recommender):
         self,
         *,
         factors: int = 64,
-        epochs: int = 20,
+        epochs: int = 16,
         loss: str = "softmax",
         optimizer: str = "adam",
         attention: str = "degree",
         attention_exponent: float = 0.5,
         use_weights: bool = False,
-        half_life: float | None = None,
+        half_life: float | str | None = "auto",
+        trend: float | str = "auto",
+        trend_half_life: float | str = "auto",
+        repeat_weight: float = 20.0,
         item_attention: bool = True,
         user_factors: bool = False,
         user_dropout: float = 0.0,
@@ -200,8 +234,8 @@ class ANCF(Recommender):
         init: str = "auto",
         serving_exponent: float | str = "auto",
         neighbours: int | str = "auto",
-        neighbour_candidates: int = 200,
-        neighbour_shrinkage: float = 20.0,
+        neighbour_candidates: int | str = "auto",
+        neighbour_shrinkage: float | str = "auto",
         neighbour_weight: float | str = "auto",
         patience: int | None = 3,
         validation_metric: str = "auto",
@@ -218,6 +252,9 @@ class ANCF(Recommender):
         self.attention_exponent = attention_exponent
         self.use_weights = use_weights
         self.half_life = half_life
+        self.trend = trend
+        self.trend_half_life = trend_half_life
+        self.repeat_weight = repeat_weight
         self.item_attention = item_attention
         self.user_factors = user_factors
         self.user_dropout = user_dropout
@@ -289,17 +326,28 @@ class ANCF(Recommender):
             return self
         indptr, items, _ = data.to_csr()
         pairs: Rows = (indptr, items, np.ones(len(items), np.float32))
+        habits = Habits.of(data)
+        for name in ("half_life", "trend"):
+            if data.times is None and getattr(self, name) not in ("auto", None) and getattr(self, name):
+                raise InvalidDataError(
+                    f"{name}={getattr(self, name)!r} needs times, which this table does not have. Leave it out, or "
+                    "give a column of times."
+                )
         held = self._hold_out(pairs, data, settings["random_state"])
         if held is not None and held.share > _NEGLIGIBLE:
             # A small table: learn without the held-out purchases first, choose, and then learn from everything.
-            first = _Trainer(self, held.pairs, data.n_items, settings)
+            # Half the epochs are enough for that.
+            epochs = -(-self.epochs // 2)
+            first = _Trainer(self, held.pairs, data.n_items, settings, epochs)
             if self.verbose:
                 print("Choosing what the options leave open, on purchases held out for that", flush=True)
-            with progress_bar("Choosing", self.epochs, self.verbose, self.show_progress) as advance:
-                for epoch in range(self.epochs):
+            with progress_bar("Choosing", epochs, self.verbose, self.show_progress) as advance:
+                for epoch in range(epochs):
                     first.epoch(epoch)
                     advance(epoch + 1)
-            settings |= self._choose(first, held, self._ridge(held.pairs, data.n_items), data.n_items)
+            settings |= self._choose(
+                first, held, self._ridge(held.pairs, data.n_items, settings), data.n_items, settings
+            )
             held = None
         learned = pairs if held is None else held.pairs
         trainer = _Trainer(self, learned, data.n_items, settings)
@@ -315,13 +363,14 @@ class ANCF(Recommender):
             verbose=self.verbose,
             show_progress=self.show_progress,
         )
-        neighbours = self._ridge(learned, data.n_items)
+        neighbours = self._ridge(learned, data.n_items, settings)
         if held is not None:
-            chosen = self._choose(trainer, held, neighbours, data.n_items, outcome.state)
+            chosen = self._choose(trainer, held, neighbours, data.n_items, settings, outcome.state)
             settings |= chosen
             if self.verbose and chosen:
                 print("Chosen: " + ", ".join(f"{name}={value}" for name, value in sorted(chosen.items())), flush=True)
-        self._serve(data, pairs, trainer.served(outcome.state, settings["serving_exponent"]), neighbours, settings)
+        served = trainer.served(outcome.state, settings["serving_exponent"])
+        self._serve(data, pairs, habits, served, neighbours, settings)
         self.normalizer_ = self._parts = None
         self.history_ = {**outcome.history, "best_epoch": outcome.best_epoch, "settings": settings}
         return self
@@ -337,9 +386,11 @@ class ANCF(Recommender):
     def _hold_out(self, pairs: Rows, data: "Interactions", seed: int) -> HeldOut | None:
         """What the open choices are made on; None where nothing is open."""
         mixed = _pair_options.neighbours(self) > 0 and self.neighbour_weight == "auto"
-        if not mixed and self.serving_exponent != "auto":
+        timed = data.times is not None and "auto" in (self.half_life, self.trend, self.trend_half_life)
+        if not mixed and not timed and self.serving_exponent != "auto":
             return None
-        return hold_out(pairs, data.pair_times(), seed)
+        last = None if data.times is None else hold_out_last(data, seed)
+        return last or hold_out(pairs, data.pair_times(), seed)
 
     def _choose(
         self,
@@ -347,26 +398,35 @@ class ANCF(Recommender):
         held: HeldOut,
         neighbours: Rows | None,
         n_items: int,
+        settings: dict[str, Any],
         vectors: NDArray[np.float32] | None = None,
-    ) -> dict[str, float]:
-        """The weight and exponent that rank the held-out purchases best."""
+    ) -> dict[str, Any]:
+        """The weight, exponent and half-life that rank the held-out purchases best."""
         vectors = trainer.state() if vectors is None else vectors
 
-        def measure(weight: float, exponent: float) -> float:
-            served = trainer.served(vectors, exponent)
-            users, mixed, history = self._mixed(held.pairs, served, neighbours, weight)
+        def measure(choice: dict[str, Any]) -> float:
+            served = trainer.served(vectors, choice["serving_exponent"])
+            served, users, mixed, history = self._mixed(
+                held.pairs, held.habits, served, neighbours, {**settings, **choice, "repeat_weight": 0.0}
+            )
             ranker = _native.Ranker(served.item_vectors, neighbours=mixed)
             ranker.set_users(users, history, held.pairs[:2])
             return ndcg(ranker, held, n_items, self.num_threads)
 
-        weights = WEIGHTS if self.neighbour_weight == "auto" else (float(self.neighbour_weight),)
-        exponents = EXPONENTS if self.serving_exponent == "auto" else (float(self.serving_exponent),)
-        weight, exponent = best(measure, weights if neighbours is not None else (0.0,), exponents)
-        return {"neighbour_weight": weight, "serving_exponent": exponent}
+        grids: dict[str, tuple[Any, ...]] = {}
+        for name, grid, open_ in (
+            ("neighbour_weight", WEIGHTS, neighbours is not None),
+            ("serving_exponent", EXPONENTS, True),
+            ("trend", TRENDS, held.habits.events is not None),
+            ("trend_half_life", TREND_HALF_LIVES, held.habits.events is not None),
+            ("half_life", HALF_LIVES, held.habits.times is not None),
+        ):
+            grids[name] = grid if open_ and getattr(self, name) == "auto" else (settings[name],)
+        return best(measure, grids, settings)
 
     def _check_options(self) -> None:
         check_choice("init", self.init, ("auto", "svd", "random"))
-        for name, low, high in (("factors", 1, 4096), ("epochs", 1, 100_000), ("neighbour_candidates", 1, 1024)):
+        for name, low, high in (("factors", 1, 4096), ("epochs", 1, 100_000)):
             check_integer(name, getattr(self, name), low, high)
         for name, low, high in (("negatives", 1, 1 << 20), ("neighbours", 0, 10_000), ("batch_size", 1, 2**31)):
             if getattr(self, name) != "auto":
@@ -380,7 +440,10 @@ class ANCF(Recommender):
         for name, most in (("serving_exponent", 2.0), ("neighbour_weight", 1e6)):
             if getattr(self, name) != "auto":
                 check_number(name, getattr(self, name), 0.0, most, words='"auto" or ')
-        check_number("neighbour_shrinkage", self.neighbour_shrinkage, 0.0, math.inf, above=True)
+        if self.neighbour_candidates != "auto":
+            check_integer("neighbour_candidates", self.neighbour_candidates, 1, 1024, words='"auto" or ')
+        if self.neighbour_shrinkage != "auto":
+            check_number("neighbour_shrinkage", self.neighbour_shrinkage, 0.0, math.inf, above=True, words='"auto" or ')
         for name in ("temperature", "learning_rate"):
             if getattr(self, name) != "auto":
                 check_number(name, getattr(self, name), 0.0, math.inf, above=True, words='"auto" or ')
@@ -403,47 +466,85 @@ class ANCF(Recommender):
         if temperature == "auto":
             rule = _TEMPERATURE * float(_TEMPERATURE_ITEMS / max(n_items, 1)) ** _TEMPERATURE_POWER
             temperature = round(min(max(rule, 0.05), 0.5), 3)
+        size = max(n_items, 1)
+        candidates: Any = self.neighbour_candidates
+        if candidates == "auto":
+            candidates = min(max(_CANDIDATE_PAIRS // size, 200), 500)
+        shrinkage: Any = self.neighbour_shrinkage
+        if shrinkage == "auto":
+            shrinkage = round(min(max(_SHRINKAGE * (_TEMPERATURE_ITEMS / size) ** _SHRINKAGE_POWER, 5.0), 30.0), 2)
         seed = self.random_state if self.random_state is not None else int.from_bytes(os.urandom(8), "little")
         return {
             "temperature": float(temperature),
             "random_state": int(seed),
             "neighbour_weight": 1.0 if self.neighbour_weight == "auto" else float(self.neighbour_weight),
             "serving_exponent": 0.5 if self.serving_exponent == "auto" else float(self.serving_exponent),
+            "half_life": None if self.half_life in ("auto", None) else float(self.half_life),
+            "trend": 0.0 if self.trend == "auto" else float(self.trend),
+            "trend_half_life": 15.0 if self.trend_half_life == "auto" else float(self.trend_half_life),
+            "repeat_weight": float(self.repeat_weight),
+            "neighbour_candidates": int(candidates),
+            "neighbour_shrinkage": float(shrinkage),
         }
 
-    def _ridge(self, pairs: Rows, n_items: int) -> Rows | None:
+    def _ridge(self, pairs: Rows, n_items: int, settings: dict[str, Any]) -> Rows | None:
         neighbours = _pair_options.neighbours(self)
         if not neighbours or not self.neighbour_weight:
             return None
         return _native.ridge_neighbours(
             pairs,
             n_items,
-            candidates=int(self.neighbour_candidates),
+            candidates=settings["neighbour_candidates"],
             neighbours=neighbours,
-            shrinkage=float(self.neighbour_shrinkage),
+            shrinkage=settings["neighbour_shrinkage"],
             user_power=0.5,
             source_power=0.3,
-            target_power=0.2,
+            target_power=0.1,
             num_threads=self.num_threads,
         )
 
     def _mixed(
-        self, pairs: Rows, served: Served, neighbours: Rows | None, weight: float
-    ) -> tuple[NDArray[np.float32], Rows | None, Rows | None]:
-        """User vectors, the item-item weights on the vectors' scale, and what they weigh in each history."""
-        users = _native.user_vectors(pairs, served.item_vectors, served.item_priors, self.num_threads)
+        self, pairs: Rows, habits: Habits, served: Served, neighbours: Rows | None, settings: dict[str, Any]
+    ) -> tuple[Served, NDArray[np.float32], Rows | None, Rows | None]:
+        """The item vectors with their trend, user vectors, the item-item weights on the same scale, and what they weigh
+        in each history."""
+        n_items = len(served.item_vectors)
+        trending = trend(habits, n_items, settings["trend"], settings["trend_half_life"])
+        if trending is not None:
+            served = Served(served.item_vectors * trending[:, None], served.item_priors / trending)
+        recent = recency(pairs[0], habits.times, settings["half_life"])
+        users = _native.user_vectors((*pairs[:2], recent), served.item_vectors, served.item_priors, self.num_threads)
+        weight, repeats = settings["neighbour_weight"], settings["repeat_weight"]
         if neighbours is None or not weight:
-            return users, None, None
-        vectors, weights = _native.score_scales(users, served.item_vectors, pairs, neighbours, self.num_threads)
-        scale = np.float32(weight * (vectors / weights if weights > 0 and vectors > 0 else 1.0))
-        mixed = (neighbours[0], neighbours[1], neighbours[2] * scale)
-        return users, mixed, (pairs[0], pairs[1], history_weights(pairs[0]))
+            neighbours = None
+        if neighbours is None and not repeats:
+            return served, users, None, None
+        if neighbours is not None and trending is not None:
+            neighbours = (neighbours[0], neighbours[1], neighbours[2] * trending[neighbours[1]])
+        vectors, weights = _native.score_scales(
+            users, served.item_vectors, pairs, neighbours or no_neighbours(n_items), self.num_threads
+        )
+        vectors = vectors if vectors > 0 else 1.0
+        if neighbours is not None:
+            scale = np.float32(weight * (vectors / weights if weights > 0 else 1.0))
+            neighbours = (neighbours[0], neighbours[1], neighbours[2] * scale)
+        counts = None
+        if repeats:
+            neighbours = with_repeats(neighbours or no_neighbours(n_items), n_items, repeats * vectors)
+            counts = habits.counts
+        return served, users, neighbours, spoken(*pairs[:2], recent, counts, n_items)
 
     def _serve(
-        self, data: "Interactions", pairs: Rows, served: Served, neighbours: Rows | None, settings: dict[str, Any]
+        self,
+        data: "Interactions",
+        pairs: Rows,
+        habits: Habits,
+        served: Served,
+        neighbours: Rows | None,
+        settings: dict[str, Any],
     ) -> None:
         """Put the parts together and make this the model that answers."""
-        users, mixed, history = self._mixed(pairs, served, neighbours, settings["neighbour_weight"])
+        served, users, mixed, history = self._mixed(pairs, habits, served, neighbours, settings)
         self._install(
             user_ids=data.user_ids,
             item_ids=data.item_ids,
@@ -455,6 +556,8 @@ class ANCF(Recommender):
             history=history,
         )
         self._item_priors = served.item_priors
+        self._recent = recency(pairs[0], habits.times, settings["half_life"])
+        self._half_life = settings["half_life"]
 
     def _validator(
         self,
@@ -474,7 +577,8 @@ class ANCF(Recommender):
             loss = trainer.validation_loss(targets)
             if self._metric == "loss":
                 return Validation(loss, -loss)
-            probe._serve(data, pairs, trainer.served(vectors, settings["serving_exponent"]), None, settings)
+            served = trainer.served(vectors, settings["serving_exponent"])
+            probe._serve(data, pairs, Habits.of(data), served, None, {**settings, "repeat_weight": 0.0})
             return Validation(loss, evaluate(probe, validation, [self._metric])[self._metric])
 
         return validate
@@ -489,11 +593,14 @@ class ANCF(Recommender):
     def _fold_in(self, histories: Histories) -> tuple[NDArray[np.float32], Rows | None]:
         if self._parts is not None:
             return _pair_serving.fold_in(self, histories)
-        rows = (histories.indptr, histories.items, np.ones(len(histories.items), np.float32))
+        recent = recency(histories.indptr, histories.times, self._half_life)
+        rows = (histories.indptr, histories.items, recent)
         vectors = _native.user_vectors(rows, self._item_vectors, self._item_priors, self.num_threads)
         if self._neighbours is None:
             return vectors, None
-        return vectors, (histories.indptr, histories.items, history_weights(histories.indptr))
+        n_items = len(self._item_vectors)
+        counts = histories.weights if len(self._neighbours[0]) > n_items + 1 else None
+        return vectors, spoken(histories.indptr, histories.items, recent, counts, n_items)
 
     def _fold_in_shift(self, histories: Histories) -> NDArray[np.float32] | None:
         return None if self._parts is None else _pair_serving.fold_in_shift(self, histories)
@@ -502,7 +609,13 @@ class ANCF(Recommender):
         """a_uj ⟨v_j, q_i⟩ / ‖p_u‖ for each item j of the history; their sum is ⟨p̂_u, q_i⟩."""
         if self._parts is not None:
             return _pair_serving.contributions(self, histories, user, item)
-        parts = self._item_vectors[histories.items].astype(np.float64) * self._item_priors[histories.items, None]
+        recent = (
+            recency(histories.indptr, histories.times, self._half_life)
+            if user is None
+            else self._recent[self._seen[0][user] : self._seen[0][user + 1]]
+        )
+        weights = self._item_priors[histories.items] * recent
+        parts = self._item_vectors[histories.items].astype(np.float64) * weights[:, None]
         length = float(np.linalg.norm(parts.sum(axis=0)))
         target = self._item_vectors[item].astype(np.float64)
         return np.asarray(parts @ target / (length if length > 0 else 1.0))
@@ -517,7 +630,10 @@ class ANCF(Recommender):
         if self._parts is not None:
             more, about = _pair_serving.state(self)
             return {**arrays, **more}, {**meta, **about, "history": self.history_}
-        return {**arrays, "item_priors": self._item_priors}, {**meta, "history": self.history_}
+        arrays["item_priors"] = self._item_priors
+        if self._half_life is not None:
+            arrays["recent"] = self._recent
+        return arrays, {**meta, "history": self.history_, "half_life": self._half_life}
 
     @classmethod
     def _from_state(cls, arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Self:
@@ -534,20 +650,28 @@ class ANCF(Recommender):
         if not np.isfinite(priors).all():
             raise ModelFileError("model file: item_priors hold numbers that are not finite. Load another copy.")
         model._item_priors = priors
+        model._half_life = meta.get("half_life")
+        recent = arrays.get("recent", np.ones(len(model._seen[1]), np.float32))
+        well = recent.dtype == np.float32 and recent.shape == (len(model._seen[1]),) and np.isfinite(recent).all()
+        if not well or not (model._half_life is None or float(model._half_life) > 0):
+            raise ModelFileError("model file: what is recent is of another shape or not finite. Load another copy.")
+        model._recent = recent
         return model
 
 
 class _Trainer:
     """The core's trainer with the model's options."""
 
-    def __init__(self, model: ANCF, pairs: Rows, n_items: int, settings: dict[str, Any]) -> None:
+    def __init__(
+        self, model: ANCF, pairs: Rows, n_items: int, settings: dict[str, Any], epochs: int | None = None
+    ) -> None:
         self._num_threads = model.num_threads
         self._priors = _native.item_priors(pairs, n_items, model.attention)
         self._native = _native.RankingTrainer(
             pairs,
             n_items,
             factors=int(model.factors),
-            epochs=int(model.epochs),
+            epochs=int(epochs or model.epochs),
             batch_size=None if model.batch_size == "auto" else int(model.batch_size),
             attention=model.attention,
             attention_exponent=float(model.attention_exponent),
@@ -579,13 +703,6 @@ class _Trainer:
 
     def validation_loss(self, targets: Rows) -> float:
         return self._native.validation_loss(targets, self._num_threads)
-
-
-def history_weights(indptr: NDArray[np.int64]) -> NDArray[np.float32]:
-    """n_u^-½ for each entry of each history."""
-    lengths = np.diff(indptr)
-    scale = (1.0 / np.sqrt(np.maximum(lengths, 1).astype(np.float64))).astype(np.float32)
-    return np.repeat(scale, lengths)
 
 
 def _targets(data: "Interactions", validation: "Interactions") -> Rows:

@@ -26,7 +26,8 @@ const SMALL: usize = 4_000_000;
 
 /// Scores and exact top-N over item vectors (n_items, d), float32; see `ancf.models.base`.
 ///
-/// `neighbours`: (indptr, items, values), row j what history item j adds to others. `head`: "inner", "factor_attention"
+/// `neighbours`: (indptr, items, values), row j what history item j adds to others; more rows than items are sources that
+/// histories may name beside the items. `head`: "inner", "factor_attention"
 /// with `sharpness` (d,), or "target_attention" with `keys` and `queries` (n_items, d_keys), `item_logits` (n_items,) and
 /// `attention_exponent`; the latter two may have an `item_bias` (n_items,). Target attention reads the values of the
 /// users' histories as additions to the logits. Weights of an output layer over p · q (GMF) belong into the item
@@ -263,7 +264,7 @@ impl Ranker {
     ) -> PyResult<People> {
         let n_items = self.ranker.n_items();
         let (n, d) = (vectors.shape()[0], vectors.shape()[1]);
-        let history = history.map(|rows| to_csr(py, &rows, n_items)).transpose()?;
+        let history = history.map(|rows| to_csr(py, &rows, self.ranker.n_sources())).transpose()?;
         let seen = seen.map(|rows| sets(py, &rows, n_items)).transpose()?;
         let shift = shift.map(|shift| shift.as_slice().map(<[f32]>::to_vec)).transpose()?;
         let factors = self.ranker.factors();

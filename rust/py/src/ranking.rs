@@ -70,6 +70,11 @@ impl RankingTrainer {
         self.model.lock().unwrap_or_else(PoisonError::into_inner).batch_size()
     }
 
+    /// Seconds of all threads in each part of the steps so far, by name.
+    fn spent(&self) -> Vec<(&'static str, f64)> {
+        self.model.lock().unwrap_or_else(PoisonError::into_inner).spent().to_vec()
+    }
+
     /// One pass over all users; the mean loss per interaction.
     #[pyo3(signature = (epoch, num_threads=None))]
     fn epoch(&self, py: Python<'_>, epoch: usize, num_threads: Option<usize>) -> PyResult<f64> {
@@ -113,7 +118,7 @@ pub fn table(py: Python<'_>, numbers: Vec<f32>, columns: usize) -> PyResult<Boun
     numbers.into_pyarray(py).reshape([rows, columns])
 }
 
-/// Unit user vectors for histories: (indptr, item positions, attention priors of the items) → float32 (n, factors).
+/// Unit user vectors for histories (indptr, item positions, weights) and attention priors of the items → float32 (n, factors).
 ///
 /// A user is the attention-weighted sum of the item vectors of the history; only the direction counts.
 #[pyfunction]
@@ -137,7 +142,8 @@ fn user_vectors<'py>(
         let level = context.level;
         let one = |row: usize, out: &mut [f32]| {
             let history = histories.row(row);
-            let weights: Vec<f32> = history.iter().map(|&j| item_priors[j as usize]).collect();
+            let weights: Vec<f32> =
+                history.iter().zip(histories.row_values(row)).map(|(&j, &w)| item_priors[j as usize] * w).collect();
             gather(level, history, &weights, items, out);
             let length = dot(level, out, out).sqrt();
             if length > 0.0 {

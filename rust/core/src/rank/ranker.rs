@@ -94,7 +94,7 @@ impl Ranker {
         }
         check_table(&vectors, n_items, d, "item vectors")?;
         if let Some(neighbours) = &neighbours
-            && (neighbours.n_rows() != n_items || neighbours.n_columns() != n_items)
+            && (neighbours.n_rows() < n_items || neighbours.n_columns() != n_items)
         {
             let (rows, columns) = (neighbours.n_rows(), neighbours.n_columns());
             return bad(format!("neighbours are {rows} × {columns}; there are {n_items} items."));
@@ -154,10 +154,11 @@ impl Ranker {
         }
         check_table(&vectors, n, self.d, "user vectors")?;
         if let Some(history) = &history
-            && (history.n_rows() != n || history.n_columns() != self.n_items)
+            && (history.n_rows() != n || history.n_columns() != self.n_sources())
         {
             let (rows, columns) = (history.n_rows(), history.n_columns());
-            return bad(format!("histories are {rows} × {columns}; there are {n} users and {} items.", self.n_items));
+            let sources = self.n_sources();
+            return bad(format!("histories are {rows} × {columns}; there are {n} users and {sources} sources."));
         }
         if let Some(seen) = &seen
             && seen.n_rows() != n
@@ -201,6 +202,11 @@ impl Ranker {
     /// Number of items.
     pub fn n_items(&self) -> usize {
         self.n_items
+    }
+
+    /// What a history may name: the rows of the neighbours, of which there may be more than items.
+    pub fn n_sources(&self) -> usize {
+        self.neighbours.as_ref().map_or(self.n_items, Csr::n_rows)
     }
 
     /// Numbers in a vector.

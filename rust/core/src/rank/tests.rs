@@ -388,7 +388,12 @@ fn what_cannot_be_served_is_refused() {
     assert!(Ranker::new(vec![1.0], 1, 1, None, Head::FactorAttention { sharpness: vec![], bias: vec![] }).is_err());
     let short = Head::FactorAttention { sharpness: vec![1.0], bias: vec![1.0] };
     assert!(Ranker::new(vec![1.0, 2.0], 2, 1, None, short).is_err());
-    assert!(Ranker::new(vec![1.0], 1, 1, Some(Csr::empty(2, 1)), Head::Inner).is_err());
+    assert!(Ranker::new(vec![1.0], 1, 1, Some(Csr::empty(1, 2)), Head::Inner).is_err());
+    assert!(Ranker::new(vec![1.0], 1, 1, Some(Csr::empty(0, 1)), Head::Inner).is_err());
+    // More sources than items: histories must name them all.
+    let more = Ranker::new(vec![1.0], 1, 1, Some(Csr::empty(2, 1)), Head::Inner).unwrap();
+    assert!(more.people(vec![1.0], 1, Some(Csr::empty(1, 1)), None).is_err());
+    assert!(more.people(vec![1.0], 1, Some(Csr::empty(1, 2)), None).is_ok());
     let mut ranker = new(vec![1.0, 2.0], 2, 1).unwrap();
     assert!(ranker.people(vec![f32::NAN], 1, None, None).is_err());
     assert!(ranker.people(vec![1.0], 1, Some(Csr::empty(2, 2)), None).is_err());

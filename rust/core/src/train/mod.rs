@@ -3,3 +3,4 @@
 pub mod network;
 pub mod ranking;
 mod schedule;
+mod spent;

@@ -11,6 +11,8 @@
 //! The user is the history ([`Attention`]), so the only parameters are the bare item vectors; they learn by Adam with a
 //! rate that falls like half a cosine.
 
+use std::time::Instant;
+
 use rayon::prelude::*;
 
 use crate::data::Csr;
@@ -22,6 +24,7 @@ use crate::runtime::simd::Level;
 use crate::runtime::simd::gemm::{View, multiply, multiply_add};
 use crate::runtime::simd::vector::{self, axpy, count_power, dot, gather, ln, scale, softmax};
 use crate::train::schedule::half_cosine;
+use crate::train::spent::{Part, Spent};
 use crate::{Error, Result};
 
 /// What [`Ranking`] is told.
@@ -112,6 +115,7 @@ pub struct Ranking {
     second: Vec<f32>,
     steps: u64,
     buffers: Buffers,
+    spent: Spent,
 }
 
 /// All memory of a step, made once.
@@ -186,7 +190,13 @@ impl Ranking {
             losses: vec![0.0; slice],
         };
         let (first, second) = (vec![0.0; n_items * d], vec![0.0; n_items * d]);
-        Ok(Self { options, attention, active, cumulative, log_weights, x, first, second, steps: 0, buffers })
+        let spent = Spent::default();
+        Ok(Self { options, attention, active, cumulative, log_weights, x, first, second, steps: 0, buffers, spent })
+    }
+
+    /// Seconds of all threads in each part of the steps so far.
+    pub fn spent(&self) -> [(&'static str, f64); 5] {
+        self.spent.seconds()
     }
 
     /// Users of one step.
@@ -243,7 +253,8 @@ impl Ranking {
         self.draw_negatives(Stream::new(self.options.seed, purpose::NEGATIVES).sub(self.steps));
         // 1. Item vectors and the negatives' unit vectors.
         self.negative_vectors(context);
-        let Self { attention, buffers: b, log_weights, .. } = self;
+        let Self { attention, buffers: b, log_weights, spent, .. } = self;
+        let spent = &*spent;
         let (level, n) = (context.level, b.negatives.len());
         let n_pairs: usize = batch.iter().map(|&u| attention.users.row(u as usize).len()).sum();
         let pair_weight = 1.0 / (n_pairs as f32 * tau);
@@ -269,10 +280,13 @@ impl Ranking {
                         let rows = users.len();
                         let (p, dp, scores) = (&mut p[..rows * d], &mut dp[..rows * d], &mut scores[..rows * n]);
                         let mut norms = [0.0f32; USERS_PER_TASK];
+                        let mut clock = Instant::now();
                         for (at, &user) in users.iter().enumerate() {
                             norms[at] = unit_user(level, attention, user as usize, v, &mut p[at * d..][..d]);
                         }
+                        spent.add(Part::Gather, &mut clock);
                         multiply(level, scores, n, View::rows(p, d), 0, q_columns, d);
+                        spent.add(Part::Product, &mut clock);
                         for (at, &user) in users.iter().enumerate() {
                             let count = attention.users.row(user as usize).len() as f32;
                             let row = &mut scores[at * n..][..n];
@@ -280,7 +294,9 @@ impl Ranking {
                             scale(level, count * pair_weight / sum, row);
                             losses[at] = f64::from(count) * (f64::from(highest) + ln(f64::from(sum)));
                         }
+                        spent.add(Part::Softmax, &mut clock);
                         multiply(level, dp, d, View::rows(scores, n), 0, q, n);
+                        spent.add(Part::Product, &mut clock);
                         for (at, &user) in users.iter().enumerate() {
                             let history = attention.users.row(user as usize);
                             let (p, dp) = (&p[at * d..][..d], &mut dp[at * d..][..d]);
@@ -294,6 +310,7 @@ impl Ranking {
                             axpy(level, -after, p, dp);
                             scale(level, 1.0 / norms[at], dp);
                         }
+                        spent.add(Part::Gather, &mut clock);
                     });
             });
             loss += b.losses[..slice.len()].iter().sum::<f64>();
@@ -301,35 +318,15 @@ impl Ranking {
             let (scores, p, dp, places) = (&b.scores[..slice.len() * n], &b.p, &b.dp, &b.places);
             context.install(|| {
                 b.dq.par_chunks_mut(ITEMS_PER_TASK * d).enumerate().for_each(|(task, dq)| {
+                    let mut clock = Instant::now();
                     multiply_add(level, dq, d, View::transposed(scores, n), task * ITEMS_PER_TASK, p, slice.len());
+                    spent.add(Part::Product, &mut clock);
                 });
-                // 4. Items of the slice's histories: as positives (by unit vector) and as parts of the users.
-                b.dv.par_chunks_mut(d)
-                    .zip(b.dx.par_chunks_mut(d))
-                    .enumerate()
-                    .with_min_len(ITEMS_PER_TASK)
-                    .for_each_init(
-                        || (Vec::new(), Vec::new(), Vec::new()),
-                        |(rows, by_attention, by_score), (item, (dv, dx))| {
-                            rows.clear();
-                            by_attention.clear();
-                            let from = attention.items.offsets()[item];
-                            for (at, &user) in attention.items.row(item).iter().enumerate() {
-                                let place = places[user as usize];
-                                if place != u32::MAX {
-                                    rows.push(place);
-                                    by_attention.push(attention.a_by_item[from + at]);
-                                }
-                            }
-                            if !rows.is_empty() {
-                                by_score.clear();
-                                by_score.resize(rows.len(), -pair_weight);
-                                gather(level, rows, by_attention, dp, dv);
-                                gather(level, rows, by_score, p, dx);
-                            }
-                        },
-                    );
             });
+            let mut clock = Instant::now();
+            // 4. Items of the slice's histories: as positives (by unit vector) and as parts of the users.
+            items_of(attention, places, (p, dp), pair_weight, (&mut b.dv, &mut b.dx), d, context);
+            spent.add_all(Part::Gather, &mut clock, context);
             for &user in slice {
                 b.places[user as usize] = u32::MAX;
             }
@@ -357,7 +354,9 @@ impl Ranking {
                 },
             );
         });
+        let mut clock = Instant::now();
         self.attention.items_backward(context, d, &mut b.users, &b.dv, &mut b.dx);
+        self.spent.add_all(Part::Propagation, &mut clock, context);
     }
 
     /// The mean loss of held-out pairs (users × items), each user's history being that of training. Users without a
@@ -419,9 +418,11 @@ impl Ranking {
 
     /// Item vectors, and the negatives' unit vectors by rows and by columns.
     fn negative_vectors(&mut self, context: &Context) {
-        let Self { attention, buffers: b, x, options, .. } = self;
+        let Self { attention, buffers: b, x, options, spent, .. } = self;
         let (d, level) = (options.factors, context.level);
+        let mut clock = Instant::now();
         attention.items_from(context, d, x, &mut b.users, &mut b.v);
+        spent.add_all(Part::Propagation, &mut clock, context);
         context.install(|| {
             b.inverse_norms.par_iter_mut().zip(b.v.par_chunks(d)).with_min_len(ITEMS_PER_TASK).for_each(
                 |(inverse, v)| {
@@ -444,6 +445,7 @@ impl Ranking {
     /// One step of Adam; `fall` is what is left of the learning rate.
     fn update(&mut self, fall: f64, context: &Context) {
         const NUMBERS_PER_TASK: usize = 8192;
+        let mut clock = Instant::now();
         self.steps += 1;
         let correction = |beta: f32| 1.0 - vector::power(f64::from(beta), self.steps as f32);
         let step = vector::Adam {
@@ -461,6 +463,7 @@ impl Ranking {
                     vector::adam(context.level, step, gradient, x, first, second);
                 });
         });
+        self.spent.add_all(Part::Adam, &mut clock, context);
     }
 
     /// Fresh negatives for this step, by rising position; repeats are allowed.
@@ -473,6 +476,47 @@ impl Ranking {
         }
         self.buffers.negatives.sort_unstable();
     }
+}
+
+/// Adds to each item what its users in the slice say: a_uj ∂loss/∂p_u to `dv`, and −`pair_weight` p̂_u to `dx`.
+fn items_of(
+    attention: &Attention,
+    places: &[u32],
+    (p, dp): (&[f32], &[f32]),
+    pair_weight: f32,
+    (dv, dx): (&mut [f32], &mut [f32]),
+    d: usize,
+    context: &Context,
+) {
+    let level = context.level;
+    let one = |(rows, by_attention, by_score): &mut (Vec<u32>, Vec<f32>, Vec<f32>),
+               item: usize,
+               dv: &mut [f32],
+               dx: &mut [f32]| {
+        rows.clear();
+        by_attention.clear();
+        let from = attention.items.offsets()[item];
+        for (at, &user) in attention.items.row(item).iter().enumerate() {
+            let place = places[user as usize];
+            if place != u32::MAX {
+                rows.push(place);
+                by_attention.push(attention.a_by_item[from + at]);
+            }
+        }
+        if !rows.is_empty() {
+            by_score.clear();
+            by_score.resize(rows.len(), -pair_weight);
+            gather(level, rows, by_attention, dp, dv);
+            gather(level, rows, by_score, p, dx);
+        }
+    };
+    context.install(|| {
+        dv.par_chunks_mut(d)
+            .zip(dx.par_chunks_mut(d))
+            .enumerate()
+            .with_min_len(ITEMS_PER_TASK)
+            .for_each_init(Default::default, |scratch, (item, (dv, dx))| one(scratch, item, dv, dx));
+    });
 }
 
 /// The unit vector of a user's history into `p`; its length before.

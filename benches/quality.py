@@ -1,0 +1,162 @@
+"""Recall@20 and NDCG@20 of the parts of the model, of its epochs and of its cost, on the benchmark tables.
+
+    python benches/quality.py parts [TABLE ...]     each part added to the last, three seeds, mean and spread
+    python benches/quality.py seconds [TABLE ...]   quality against seconds of training, in one run
+    python benches/quality.py cost                  seconds and memory on the Gowalla table, tiled 1, 2 and 4 times
+    python benches/quality.py repeats               purchases that may repeat, against the customer's own list
+
+All items are ranked that a user does not have in training; for Online Retail new products only, by time. The tables are
+read from ``../shared/datasets``; without them there is nothing to measure. Nothing here chooses an option: what the
+defaults leave open is chosen by ``fit`` on its own held-out purchases.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+import ancf
+
+FOLDER = Path(__file__).resolve().parents[2] / "shared" / "datasets"
+TABLES = ("gowalla_lightgcn", "lastfm_lightgcn", "amazon_electronics_m1", "online_retail")
+SEEDS = (0, 1, 2)
+METRICS = ["recall@20", "ndcg@20"]
+PARTS = {
+    "none (a vector for each user)": {"attention": "none", "user_factors": True, "neighbours": 0},
+    "mean": {"attention": "mean", "neighbours": 0},
+    "degree prior": {"neighbours": 0},
+    "+ learned": {"attention": "learned", "neighbours": 0},
+    "+ sparse": {"half_life": None},
+    "+ time": {},
+}
+
+
+def events(z, part):
+    """User, item and, where known, time of the purchases of one part."""
+    user, item = z[f"{part}_user"].astype(np.int64), z[f"{part}_item"].astype(np.int64)
+    keep = user >= 0
+    if f"{part}_quantity" in z:
+        keep &= z[f"{part}_quantity"] > 0
+    times = z[f"{part}_timestamp"][keep].astype(np.int64) if f"{part}_timestamp" in z else None
+    return user[keep], item[keep], times
+
+
+def load(name, timed=False, repeats=False):
+    """Training and test tables; the test holds known users, and unless ``repeats`` only items new to them."""
+    with np.load(FOLDER / f"{name}.npz") as z:
+        train, test = events(z, "train"), events(z, "test")
+        n_items = int(z["n_items"])
+    if not timed:
+        pairs = np.unique(train[0] * n_items + train[1])
+        train = (pairs // n_items, pairs % n_items, None)
+    keys = np.unique(test[0] * n_items + test[1])
+    keep = np.isin(keys // n_items, train[0])
+    if not repeats:
+        keep &= ~np.isin(keys, train[0] * n_items + train[1])
+    keys = keys[keep]
+    return (
+        ancf.Interactions.from_ids(user=train[0], item=train[1], time=train[2]),
+        ancf.Interactions.from_ids(user=keys // n_items, item=keys % n_items),
+    )
+
+
+def measured(model, test, **options):
+    found = ancf.evaluate(model, test, METRICS, **options)
+    return [found[name] for name in METRICS]
+
+
+def parts(tables):
+    """Each part of the model added to the last."""
+    for name in tables:
+        print(f"{name}: Recall@20 / NDCG@20, mean of {len(SEEDS)} seeds (spread), seconds of training", flush=True)
+        timed = name == "online_retail"
+        for label, options in PARTS.items():
+            if label == "+ time" and not timed:
+                continue
+            train, test = load(name, timed=label == "+ time")
+            found, seconds = [], []
+            for seed in SEEDS:
+                start = time.perf_counter()
+                model = ancf.ANCF(random_state=seed, **options).fit(train)
+                seconds.append(time.perf_counter() - start)
+                found.append(measured(model, test))
+            mean, spread = np.mean(found, 0), np.ptp(found, 0)
+            print(
+                f"  {label:30} {mean[0]:.4f} / {mean[1]:.4f}  ({spread[0]:.4f} / {spread[1]:.4f})"
+                f"  {np.median(seconds):6.1f} s",
+                flush=True,
+            )
+
+
+def seconds(tables):
+    """Quality against seconds of training."""
+    for name in tables:
+        train, test = load(name)
+        print(f"{name}: seconds of training, Recall@20 / NDCG@20", flush=True)
+        runs = [("popular", ancf.Popular()), ("item-knn", ancf.ItemKNN())]
+        runs += [(f"ancf, {epochs} epochs", ancf.ANCF(epochs=epochs)) for epochs in (1, 2, 4, 8, 16)]
+        for label, model in runs:
+            start = time.perf_counter()
+            model.fit(train)
+            spent = time.perf_counter() - start
+            recall, ndcg = measured(model, test)
+            print(f"  {spent:6.1f} s  {recall:.4f} / {ndcg:.4f}  {'=' * round(recall * 200):45} {label}", flush=True)
+
+
+def tiled(times):
+    """Trains on the table, tiled; prints seconds of wall clock and processor and the peak of memory."""
+    with np.load(FOLDER / "gowalla_lightgcn.npz") as z:
+        user, item, _ = events(z, "train")
+        n_users, n_items = int(z["n_users"]), int(z["n_items"])
+    user = np.concatenate([user + tile * n_users for tile in range(times)])
+    item = np.concatenate([item + tile * n_items for tile in range(times)])
+    data = ancf.Interactions.from_ids(user=user, item=item)
+    wall, cpu = time.perf_counter(), time.process_time()
+    ancf.ANCF(neighbour_weight=0.25, serving_exponent=0.5, temperature=0.1).fit(data)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps([time.perf_counter() - wall, time.process_time() - cpu, peak]))
+
+
+def cost():
+    """Each size in a process of its own, so that the peak of memory is its own."""
+    print("Gowalla, tiled: pairs, seconds of wall clock, of processor, peak MiB", flush=True)
+    for times in (1, 2, 4):
+        run = subprocess.run(
+            [sys.executable, __file__, "tiled", str(times)], capture_output=True, text=True, check=True
+        )
+        wall, cpu, peak = json.loads(run.stdout)
+        print(f"  {times} x {810_128:,}  {wall:7.1f} s  {cpu:7.1f} s  {peak:7.0f} MiB", flush=True)
+
+
+def repeats():
+    """Online Retail as it comes: what is bought again counts."""
+    train, test = load("online_retail", timed=True, repeats=True)
+    print("online_retail, repeat purchases count: Recall@20 / NDCG@20")
+    for label, model in (
+        ("popular", ancf.Popular()),
+        ("item-knn", ancf.ItemKNN()),
+        ("own purchases, often and lately", ancf.ANCF(repeat_weight=1e6, neighbours=0, half_life=60.0)),
+        ("ancf", ancf.ANCF()),
+    ):
+        recall, ndcg = measured(model.fit(train), test, filter_already_liked_items=False)
+        print(f"  {label:32} {recall:.4f} / {ndcg:.4f}", flush=True)
+
+
+def main(arguments=()):
+    what, *tables = arguments or ("seconds", "lastfm_lightgcn", "amazon_electronics_m1")
+    if not FOLDER.is_dir():
+        print("the benchmark tables are not here; nothing to measure")
+    elif what in ("parts", "seconds"):
+        {"parts": parts, "seconds": seconds}[what](tables or TABLES)
+    elif what == "tiled":
+        tiled(int(tables[0]))
+    else:
+        {"cost": cost, "repeats": repeats}[what]()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

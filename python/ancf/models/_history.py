@@ -1,0 +1,121 @@
+"""What the entries of a history weigh when lists are made: how long ago a purchase was, and that it may be repeated.
+
+    τ_uj = 2^(−age_uj / half_life)            age_uj: days before the newest purchase of the same user
+    w_uj = n_u^-½ τ_uj                        what purchase j adds to its neighbours
+    m_uj = n_uj τ_uj                          what it adds to itself; n_uj: how often it was bought
+    g_i  = ((n_i' + 5 s) / (s n_i + 5 s))^γ   the trend of item i: n_i' its purchases, halved every ``trend_half_life``
+                                              days of age, n_i all of them, s the shop's n' / n
+
+The trend multiplies the served vector of an item and the weights that point to it, so that both parts of the score feel
+it. Repetitions are rows of their own below the item-item weights, row n_items + j with the one entry j, so that they
+have their exact place in the score and in explanations.
+"""
+
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ancf import _native
+from ancf.models.base import Rows
+
+if TYPE_CHECKING:
+    from ancf.interactions import Interactions
+
+_DAY_S = 86_400.0
+
+# Purchases that an item is thought to have had beside its own, spread as those of the whole shop.
+_SMOOTHING = 5.0
+
+
+class Habits(NamedTuple):
+    """When each pair was last bought (seconds since 1970), how often, and the items and times of all purchases; None
+    where that is not known or not asked."""
+
+    times: NDArray[np.int64] | None
+    counts: NDArray[np.float32] | None
+    events: tuple[NDArray[np.int32], NDArray[np.int64]] | None
+
+    @classmethod
+    def of(cls, data: "Interactions") -> Self:
+        """Those of a table. Without times it has one row for each pair, and only its amount tells how often."""
+        if data.times is None:
+            return cls(None, data.to_csr()[2], None)
+        return cls(data.pair_times(), data.pair_counts().astype(np.float32), (data.items, data.times))
+
+
+def recency(indptr: NDArray[np.int64], times: NDArray[np.int64] | None, half_life: float | None) -> NDArray[np.float32]:
+    """τ of each entry, float32; 1 where there are no times or no half-life (days)."""
+    n = int(indptr[-1])
+    if times is None or half_life is None or not n:
+        return np.ones(n, np.float32)
+    lengths = np.diff(indptr)
+    newest = np.zeros(len(lengths), np.int64)
+    filled = lengths > 0
+    newest[filled] = np.maximum.reduceat(times, indptr[:-1][filled])
+    age_days = (np.repeat(newest, lengths) - times) / _DAY_S
+    return _halved(age_days / half_life).astype(np.float32)
+
+
+def _halved(halvings: NDArray[np.float64]) -> NDArray[np.float64]:
+    """2^−x for x ≥ 0: whole powers of two, and Horner's rule on the series for the rest, the same bits anywhere."""
+    halvings = np.minimum(halvings, 60.0)
+    whole = np.floor(halvings)
+    x = (halvings - whole) * -0.6931471805599453  # −ln 2
+    series = np.ones_like(x)
+    for k in range(14, 0, -1):
+        series = 1.0 + series * x / k
+    return np.ldexp(series, -whole.astype(np.int64))
+
+
+def trend(habits: Habits, n_items: int, power: float, half_life: float) -> NDArray[np.float32] | None:
+    """What an item's scores are multiplied with, float32 (n_items,); None where there are no times or no power."""
+    if habits.events is None or not power:
+        return None
+    items, times = habits.events
+    recent = _halved((times.max() - times) / _DAY_S / half_life)
+    share = recent.mean()
+    lately = np.bincount(items, weights=recent, minlength=n_items)
+    ever = np.bincount(items, minlength=n_items)
+    ratio = ((lately + _SMOOTHING * share) / (share * (ever + _SMOOTHING))).astype(np.float32)
+    # serving_vectors gives x · |x|^(p − 1), which is x^p for these.
+    powers, _ = _native.serving_vectors(np.ascontiguousarray(ratio[:, None]), power)
+    return np.ascontiguousarray(powers[:, 0])
+
+
+def spoken(
+    indptr: NDArray[np.int64],
+    items: NDArray[np.int32],
+    recent: NDArray[np.float32],
+    counts: NDArray[np.float32] | None,
+    n_items: int,
+) -> Rows:
+    """The weighted history that the sparse part reads: w on the items, and with ``counts`` m on their own rows."""
+    lengths = np.diff(indptr)
+    weights = np.repeat((1.0 / np.sqrt(np.maximum(lengths, 1))).astype(np.float32), lengths) * recent
+    if counts is None:
+        return indptr, items, weights
+    # Row u: its items, then its items once more, shifted by n_items.
+    rows = np.repeat(np.arange(len(lengths)), lengths)
+    place = np.arange(len(items)) + indptr[rows]
+    both = np.empty(2 * len(items), np.int32)
+    values = np.empty(2 * len(items), np.float32)
+    both[place], values[place] = items, weights
+    again = place + lengths[rows]
+    both[again], values[again] = items + np.int32(n_items), counts * recent
+    return 2 * indptr, both, values
+
+
+def no_neighbours(n_items: int) -> Rows:
+    """Item-item weights without an entry."""
+    return np.zeros(n_items + 1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32)
+
+
+def with_repeats(neighbours: Rows, n_items: int, weight: float) -> Rows:
+    """The item-item weights with n_items more rows: what an item adds to itself."""
+    indptr, items, values = neighbours
+    return (
+        np.concatenate((indptr, indptr[-1] + np.arange(1, n_items + 1))),
+        np.concatenate((items, np.arange(n_items, dtype=np.int32))),
+        np.concatenate((values, np.full(n_items, weight, np.float32))),
+    )

@@ -1,0 +1,170 @@
+"""How long ago a purchase was, and that it may be repeated."""
+
+import numpy as np
+import pytest
+
+import ancf
+from ancf.models._choose import best, hold_out_last
+from ancf.models._history import Habits, no_neighbours, recency, spoken, trend, with_repeats
+
+DAY = 86_400
+
+
+@pytest.fixture
+def timed():
+    draws = np.random.default_rng(3)
+    user, item = draws.integers(0, 60, 900), draws.integers(0, 40, 900)
+    return ancf.Interactions.from_ids(user=user, item=item, time=draws.integers(0, 400, 900) * DAY)
+
+
+def fitted(data, **options):
+    return ancf.ANCF(factors=8, epochs=2, **options).fit(data)
+
+
+def test_a_purchase_one_half_life_before_the_newest_counts_half():
+    indptr = np.array([0, 3, 3, 4])
+    times = np.array([0, 10 * DAY, 30 * DAY, 5 * DAY])
+    expected = 2.0 ** (-np.array([30, 20, 0, 0]) / 10.0)
+    assert np.allclose(recency(indptr, times, 10.0), expected, rtol=1e-6)
+    assert recency(indptr, times, 10.0)[0] == 0.125
+    assert (recency(indptr, None, 10.0) == 1).all()
+    assert (recency(indptr, times, None) == 1).all()
+
+
+def test_repeats_are_sources_of_their_own():
+    indptr, items = np.array([0, 2, 3]), np.array([0, 2, 1], np.int32)
+    rows = spoken(indptr, items, np.array([1, 0.5, 1], np.float32), np.array([3, 2, 1], np.float32), 4)
+    assert rows[0].tolist() == [0, 4, 6]
+    assert rows[1].tolist() == [0, 2, 4, 6, 1, 5]
+    assert np.allclose(rows[2], [2**-0.5, 0.5 * 2**-0.5, 3, 1, 1, 1])
+    indptr, items, values = with_repeats(no_neighbours(4), 4, 7.0)
+    assert indptr.tolist() == [0, 0, 0, 0, 0, 1, 2, 3, 4]
+    assert items.tolist() == [0, 1, 2, 3]
+    assert (values == 7).all()
+
+
+def test_what_was_bought_most_and_last_comes_first_where_lists_may_hold_it():
+    user = [1, 1, 1, 1, 2, 2, 3, 3]
+    item = ["tea", "tea", "cup", "pot", "tea", "cup", "pot", "jar"]
+    time = [0, 90 * DAY, 90 * DAY, 0, 0, 0, 0, 0]
+    data = ancf.Interactions.from_ids(user=user, item=item, time=time)
+    model = fitted(data, half_life=30.0)
+    ids, _ = model.recommend(1, N=3, filter_already_liked_items=False)
+    assert ids.tolist() == ["tea", "cup", "pot"]
+    without = fitted(data, half_life=30.0, repeat_weight=0.0)
+    for user in (1, 2, 3):
+        new, scores = model.recommend(user, N=4)
+        other, others = without.recommend(user, N=4)
+        assert new.tolist() == other.tolist()
+        assert np.array_equal(scores, others)
+
+
+def test_a_history_with_its_times_and_counts_gets_the_lists_of_the_user_who_had_it(timed):
+    model = fitted(timed, half_life=50.0)
+    data = timed.compact()
+    counts, times = data.pair_counts(), data.pair_times()
+    indptr, items, _ = data.to_csr()
+    for row in (0, 7, 31):
+        part = slice(indptr[row], indptr[row + 1])
+        history = data.item_ids.values[items[part]].tolist()
+        ids, scores = model.recommend(data.user_ids.values[row], N=40, filter_already_liked_items=False)
+        folded, others = model.recommend_for_history(
+            history, N=40, weights=counts[part].tolist(), times=times[part], filter_already_liked_items=False
+        )
+        assert ids.tolist() == folded.tolist()
+        assert np.allclose(scores, others, rtol=1e-6)
+
+
+def test_reasons_add_up_with_recency_and_repeats(timed, tmp_path):
+    model = fitted(timed, half_life=50.0)
+    model.save(tmp_path / "shop.ancf")
+    for each in (model, ancf.load(tmp_path / "shop.ancf")):
+        for item in each.recommend(5, N=6, filter_already_liked_items=False).ids.tolist():
+            told = each.explain(5, item)
+            assert sum(reason.contribution for reason in told) == pytest.approx(told.score, rel=1e-5)
+
+
+def test_the_half_life_is_chosen_where_there_are_times_and_only_there(timed):
+    assert fitted(timed, half_life=None).history_["settings"]["half_life"] is None
+    draws = np.random.default_rng(0)
+    # Everybody has moved once from one shelf to another: the latest purchases tell the next ones.
+    rows = []
+    for user in range(150):
+        shelves = draws.permutation(5)[:2]
+        for month in range(8):
+            rows += [(user, shelves[month // 4] * 30 + int(draws.integers(0, 30)), month * 30 * DAY) for _ in range(3)]
+    user, item, time = map(np.array, zip(*rows, strict=True))
+    moving = ancf.Interactions.from_ids(user=user, item=item, time=time)
+    assert fitted(moving).history_["settings"]["half_life"] is not None
+    assert fitted(ancf.Interactions.from_ids(user=user, item=item)).history_["settings"]["half_life"] is None
+
+
+def test_what_sells_better_lately_is_louder_and_only_where_it_is_asked_for():
+    # Two items that the same people bought equally often, one of them of late.
+    user = [1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, 6]
+    item = ["old", "old", "new", "new", "both", "both"] + ["base"] * 6
+    time = [0, 0, 300 * DAY, 300 * DAY, 0, 300 * DAY] + [150 * DAY] * 6
+    data = ancf.Interactions.from_ids(user=[*user, 7], item=[*item, "base"], time=[*time, 150 * DAY])
+    louder = trend(Habits.of(data.compact()), 4, 1.0, 15.0)
+    place = {name: at for at, name in enumerate(data.compact().item_ids.values.tolist())}
+    assert louder[place["new"]] > louder[place["both"]] > louder[place["old"]]
+    assert trend(Habits.of(data.compact()), 4, 0.0, 15.0) is None
+    options = {"half_life": None, "neighbour_weight": 1.0, "serving_exponent": 1.0}
+    with_trend = fitted(data, trend=1.0, trend_half_life=15.0, **options)
+    without = fitted(data, trend=0.0, **options)
+    gains = {}
+    for name in ("old", "new"):
+        before, after = without.predict(7, name), with_trend.predict(7, name)
+        gains[name] = after / before
+        told = with_trend.explain(7, name)
+        assert sum(reason.contribution for reason in told) == pytest.approx(told.score, rel=1e-5)
+    assert gains["new"] > gains["old"]
+    assert np.allclose(
+        with_trend.recommend_for_history(["base"], N=3).scores, with_trend.recommend(7, N=3).scores, rtol=1e-6
+    )
+
+
+def test_the_last_tenth_is_held_out_where_there_are_times():
+    draws = np.random.default_rng(1)
+    user, item, day = draws.integers(0, 30, 500), draws.integers(0, 50, 500), np.arange(500)
+    data = ancf.Interactions.from_ids(user=user, item=item, time=day * DAY).compact()
+    held = hold_out_last(data, 0)
+    cut = 449 * DAY
+    known = {(u, i) for u, i, t in zip(data.users, data.items, data.times, strict=True) if t < cut}
+    assert len(held.pairs[1]) == len(known)
+    assert held.habits.times.max() < cut
+    truth = {
+        (int(user), int(item))
+        for row, user in enumerate(held.users)
+        for item in held.truth[1][held.truth[0][row] : held.truth[0][row + 1]]
+    }
+    later = {(u, i) for u, i, t in zip(data.users, data.items, data.times, strict=True) if t >= cut} - known
+    assert truth == {(int(u), int(i)) for u, i in later}
+    assert hold_out_last(ancf.Interactions.from_ids(user=[1, 2], item=[1, 2], time=[5, 5]).compact(), 0) is None
+
+
+@pytest.mark.parametrize("options", [{"half_life": 30.0}, {"trend": 0.5}])
+def test_what_needs_times_is_refused_without_them(options):
+    data = ancf.Interactions.from_ids(user=[1, 1, 2, 2], item=[1, 2, 2, 3])
+    with pytest.raises(ancf.InvalidDataError, match="needs times"):
+        fitted(data, **options)
+
+
+def test_the_best_choice_is_found_one_option_after_the_other():
+    asked = []
+
+    def measure(choice):
+        asked.append(dict(choice))
+        return -abs(choice["a"] - 2) - (0 if choice["b"] is None else choice["b"]) - 0.5 * (choice["c"] != 5)
+
+    start = {"a": 1, "b": None, "c": 7}
+    assert best(measure, {"a": (0, 1, 2), "b": (None, 1.0), "c": (5,)}, start) == {"a": 2, "b": None, "c": 5}
+    assert len(asked) == len({tuple(each.values()) for each in asked})
+
+
+@pytest.mark.parametrize(
+    "options", [{"half_life": 0}, {"half_life": "long"}, {"repeat_weight": -1}, {"trend": "up"}, {"trend_half_life": 0}]
+)
+def test_habits_that_make_no_sense_are_refused_by_name(timed, options):
+    with pytest.raises(ancf.InvalidParameterError, match=next(iter(options))):
+        fitted(timed, **options)
