@@ -90,3 +90,8 @@ def test_every_example_is_tested():
         "nightly_job",
         "unknown_visitors",
     }
+
+
+def test_the_documents_named_are_there():
+    for path in re.findall(r"`((?:docs|examples|tests)/[\w/.]+|[A-Z]+\.md)`", README):
+        assert (ROOT / path).exists(), path
