@@ -20,11 +20,25 @@ pub fn number(text: &[u8]) -> Option<f64> {
     std::str::from_utf8(trimmed).ok()?.parse().ok().filter(|value: &f64| value.is_finite())
 }
 
-/// Seconds since 1970 of `YYYY-MM-DD`, then optionally a space or T, `HH:MM`, `:SS`, a fraction (left out) and Z.
-#[inline]
-pub fn seconds(text: &[u8]) -> Option<i64> {
-    let text = text.trim_ascii();
-    let (date, mut rest) = text.split_first_chunk::<10>()?;
+/// The date that was read last, and its midnight: rows in the order of time share it with the row before.
+#[derive(Debug, Default)]
+pub struct Day {
+    date: [u8; 10],
+    midnight: i64,
+}
+
+impl Day {
+    #[inline]
+    fn midnight(&mut self, date: [u8; 10]) -> Option<i64> {
+        if date != self.date {
+            (self.midnight, self.date) = (midnight(&date)?, date);
+        }
+        Some(self.midnight)
+    }
+}
+
+/// Seconds since 1970 of `YYYY-MM-DD`.
+fn midnight(date: &[u8; 10]) -> Option<i64> {
     if date[4] != b'-' || date[7] != b'-' {
         return None;
     }
@@ -33,7 +47,15 @@ pub fn seconds(text: &[u8]) -> Option<i64> {
     if !(1..=12).contains(&month) || day < 1 || day > days_in(year, month) {
         return None;
     }
-    let midnight = days_since_epoch(year, month, day) * 86_400;
+    Some(days_since_epoch(year, month, day) * 86_400)
+}
+
+/// Seconds since 1970 of `YYYY-MM-DD`, then optionally a space or T, `HH:MM`, `:SS`, a fraction (left out) and Z.
+#[inline]
+pub fn seconds(text: &[u8], last: &mut Day) -> Option<i64> {
+    let text = text.trim_ascii();
+    let (date, mut rest) = text.split_first_chunk::<10>()?;
+    let midnight = last.midnight(*date)?;
     if rest.is_empty() {
         return Some(midnight);
     }
@@ -87,6 +109,19 @@ fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn seconds(text: &[u8]) -> Option<i64> {
+        let fresh = super::seconds(text, &mut Day::default());
+        // After another day, after the same, and after one that is none.
+        let mut last = Day::default();
+        for before in ["1999-12-31", "2010-12-01 11:00", "2010-12-41"] {
+            super::seconds(before.as_bytes(), &mut last);
+            for _ in 0..2 {
+                assert_eq!(super::seconds(text, &mut last), fresh);
+            }
+        }
+        fresh
+    }
 
     #[test]
     fn plain_numbers_are_read_as_the_standard_library_reads_them() {

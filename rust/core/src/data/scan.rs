@@ -318,6 +318,7 @@ impl Reader<'_> {
         }
         let mut fields = vec![EMPTY; self.wanted.len()];
         let mut scratch = Vec::new();
+        let mut day = fields::Day::default();
         // 16,384 rows take some 2 ms.
         while piece.end < limit && (!piece.rows.is_multiple_of(16_384) || !self.cancel.is_cancelled()) {
             scratch.clear();
@@ -341,7 +342,7 @@ impl Reader<'_> {
                         raw.odd.push((row, words.number(text)));
                         f64::NAN
                     })),
-                    Kind::Moment => raw.seconds.push(fields::seconds(text).unwrap_or_else(|| {
+                    Kind::Moment => raw.seconds.push(fields::seconds(text, &mut day).unwrap_or_else(|| {
                         raw.odd.push((row, words.number(text)));
                         i64::MIN
                     })),
@@ -521,7 +522,7 @@ mod tests {
                 None => assert_eq!(text_of(numbers, numbers.odd_codes[odd(numbers, at).unwrap()]), field(1)),
             }
             let moments = &table.columns[2];
-            match fields::seconds(field(2)) {
+            match fields::seconds(field(2), &mut fields::Day::default()) {
                 Some(value) => assert_eq!(value, moments.seconds[at]),
                 None => assert_eq!(text_of(moments, moments.odd_codes[odd(moments, at).unwrap()]), field(2)),
             }

@@ -3,6 +3,9 @@
 //! Open addressing over a power of two of slots, at most half full. A text of up to seven bytes (most ids) is its own key
 //! in the slot, so that finding it touches one cache line; longer ones have their hash there, and are compared in the
 //! arena where it agrees. The arena leaves no allocation per text: a million ids cost a dozen growing vectors.
+//!
+//! Most ids are counted up from one. A whole number below 2²⁰, written plainly, is looked up by its value first: four bytes
+//! for each, where the slots take 32 and more and are met in no order.
 
 /// Distinct byte strings, numbered.
 #[derive(Debug, Default)]
@@ -13,6 +16,8 @@ pub struct Words {
     ends: Vec<usize>,
     last_key: u64,
     last: u32,
+    /// For whole numbers: number + 1 of the text at its value, 0 where the slots must be asked.
+    by_value: Vec<u32>,
 }
 
 const MIX: [u64; 3] = [0x9E37_79B9_7F4A_7C15, 0xD6E8_FEB8_6659_FD93, 0xA076_1D64_78BD_642F];
@@ -49,6 +54,29 @@ fn key(text: &[u8]) -> u64 {
     state | LONG
 }
 
+/// Whole numbers from here on are not looked up by their value: the table stays within 4 MiB.
+const MAX_VALUE: usize = 1 << 20;
+
+/// The value of a whole number of one to seven digits without leading zeros, from its key.
+#[inline]
+fn value(key: u64) -> Option<usize> {
+    const ZEROS: u64 = 0x3030_3030_3030_3030;
+    let length = (key >> 56).wrapping_sub(1);
+    if !(1..8).contains(&length) {
+        return None;
+    }
+    // The last digit in the highest byte, zeros in front; then pairs, fours and all eight are added up.
+    let text = key & !LONG;
+    let digits = (text << (8 * (8 - length))) ^ (ZEROS << (8 * (8 - length)));
+    let beyond_nine = (digits.wrapping_add(0x7676_7676_7676_7676) | digits) & 0x8080_8080_8080_8080;
+    if beyond_nine != 0 || (length > 1 && text as u8 == b'0') {
+        return None;
+    }
+    let pairs = (digits.wrapping_mul(10) + (digits >> 8)) & 0x00FF_00FF_00FF_00FF;
+    let fours = (pairs.wrapping_mul(100) + (pairs >> 16)) & 0x0000_FFFF_0000_FFFF;
+    Some((fours.wrapping_mul(10_000) + (fours >> 32)) as u32 as usize)
+}
+
 #[inline]
 fn slot_of(key: u64, mask: usize) -> usize {
     fold(key, MIX[2]) as usize & mask
@@ -63,7 +91,29 @@ impl Words {
         if key == self.last_key && (key < LONG || self.get(self.last) == Some(text)) {
             return self.last;
         }
-        self.find(key, text)
+        let Some(value) = value(key).filter(|&value| value < MAX_VALUE) else {
+            return self.find(key, text);
+        };
+        match self.by_value.get(value) {
+            Some(&known) if known != 0 => {
+                (self.last_key, self.last) = (key, known - 1);
+                known - 1
+            }
+            _ => self.find_value(value, key, text),
+        }
+    }
+
+    #[cold]
+    fn find_value(&mut self, value: usize, key: u64, text: &[u8]) -> u32 {
+        let number = self.find(key, text);
+        // A few large numbers among few texts are no reason for a large table.
+        if value >= self.by_value.len() && value < 16 * (self.ends.len() + 64) {
+            self.by_value.resize((value + 1).next_power_of_two(), 0);
+        }
+        if let Some(known) = self.by_value.get_mut(value) {
+            *known = number + 1;
+        }
+        number
     }
 
     fn find(&mut self, key: u64, text: &[u8]) -> u32 {
@@ -128,8 +178,38 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn whole_numbers_have_their_value_and_other_texts_none() {
+        for number in (0..200_000u64).chain(9_999_000..=9_999_999) {
+            assert_eq!(value(key(number.to_string().as_bytes())), Some(number as usize));
+        }
+        for text in ["", "00", "01", "007", "-1", "+1", "1 ", " 1", "1.0", "1:", "/1", "1a", "é", "12345678", "1\u{80}"]
+        {
+            assert_eq!(value(key(text.as_bytes())), None, "{text:?}");
+        }
+        for byte in (0..=255u8).filter(|byte| !byte.is_ascii_digit()) {
+            assert_eq!(value(key(&[b'1', byte])), None, "{byte}");
+            assert_eq!(value(key(&[byte, b'1', b'9'])), None, "{byte}");
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn whole_numbers_are_numbered_as_a_hash_map_does(values in prop::collection::vec((0u64..3_000_000, 0u32..8), 0..3000)) {
+            let mut words = Words::default();
+            let mut naive: HashMap<String, u32> = HashMap::new();
+            for (value, digits) in values {
+                // Small and large ones, with and without leading zeros.
+                let text = format!("{:0width$}", value % 10u64.pow(digits), width = (value % 3) as usize);
+                let fresh = naive.len() as u32;
+                let expected = *naive.entry(text.clone()).or_insert(fresh);
+                prop_assert_eq!(words.number(text.as_bytes()), expected);
+                prop_assert_eq!(words.get(expected), Some(text.as_bytes()));
+            }
+            prop_assert_eq!(words.len(), naive.len());
+        }
+
         #[test]
         fn numbers_are_those_of_a_hash_map(texts in prop::collection::vec(prop::collection::vec(0u8..4, 0..20), 0..400)) {
             let mut words = Words::default();
