@@ -285,8 +285,10 @@ def loss_and_slope(options: Options, batch: Batch, score: Array) -> tuple[float,
     mse      (ŷ − y)²
     bce      log(1 + e^s) − y s: the cross-entropy of y and 1 / (1 + e^−s)
     bpr      log(1 + e^−(s_ui − s_uj)), the mean over a positive's negatives j (Rendle et al., UAI 2009)
-    softmax  −s_ui / τ + log Σ_k ω_k exp(s_uk / τ) over the negatives k that the batch shares. The positive stands in
-             the sum only where it was drawn, so with all items as negatives this is the full softmax.
+    softmax  −s_ui / τ + log Σ_k ω_k exp(s_uk / τ) over the negatives k that the batch shares. With cosines the
+             positive stands in the sum only where it was drawn, so with all items as negatives this is the full
+             softmax. Products have no bound, and a positive that was not drawn would run away: with them it stands in
+             the sum once more, by itself.
 
     ``bce``, ``bpr`` and ``softmax`` read the score before it is squashed.
     """
@@ -311,10 +313,17 @@ def loss_and_slope(options: Options, batch: Batch, score: Array) -> tuple[float,
     logits = rows / options.temperature
     if batch.log_weights is not None:
         logits = logits + batch.log_weights
+    own = positive / options.temperature
+    with_own = options.similarity == "product"
+    if with_own:
+        logits = np.column_stack([logits, own])
     highest = logits.max(axis=1)
-    losses = -positive / options.temperature + highest + np.log(np.exp(logits - highest[:, None]).sum(axis=1))
-    slopes = softmax(logits) / (n * options.temperature)
-    return float(losses.mean()), np.concatenate([np.full(n, -1.0 / (n * options.temperature)), slopes.ravel()])
+    losses = -own + highest + np.log(np.exp(logits - highest[:, None]).sum(axis=1))
+    shares = softmax(logits) / (n * options.temperature)
+    slope = np.full(n, -1.0 / (n * options.temperature))
+    if with_own:
+        slope, shares = slope + shares[:, -1], shares[:, :-1]
+    return float(losses.mean()), np.concatenate([slope, shares.ravel()])
 
 
 # ---- backward

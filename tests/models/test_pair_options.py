@@ -128,3 +128,11 @@ def test_settings_say_what_auto_became(tmp_path):
     assert {"negatives", "batch_size", "learning_rate", "similarity", "neighbours", "neighbour_weight"} <= set(settings)
     model.save(tmp_path / "m.ancf")
     assert ancf.load(tmp_path / "m.ancf").history_ == model.history_
+
+
+@pytest.mark.parametrize("options", [{"attention": "target"}, {"factor_attention": True}, {"similarity": "product"}])
+def test_products_do_not_run_away_from_negatives_that_miss_the_positive(options):
+    model = ancf.ANCF(factors=8, epochs=25, negatives=3, batch_size=8, neighbours=0, **options).fit(weighted())
+    losses = model.history_["training_loss"]
+    assert min(losses) > 0
+    assert losses[-1] < losses[0]

@@ -58,22 +58,39 @@ pub fn bpr(level: Level, group: usize, scores: &mut [f32], inverse: f32) -> f64 
     loss
 }
 
-/// One user's positives against shared negatives: their summed loss; `weights` are log ω.
-pub fn softmax_row(
-    level: Level,
-    temperature: f32,
-    positives: &mut [f32],
-    negatives: &mut [f32],
-    weights: &[f32],
-    inverse: f32,
-) -> f64 {
-    let count = positives.len() as f32;
-    let (highest, sum) = softmax(level, negatives, weights, 1.0 / temperature);
-    let mut loss = f64::from(count) * (f64::from(highest) + ln(f64::from(sum)));
-    for score in positives {
-        loss -= f64::from(*score) / f64::from(temperature);
-        *score = -inverse / temperature;
+/// How a user's positives are held against shared negatives.
+#[derive(Clone, Copy)]
+pub struct Softmax<'a> {
+    /// τ.
+    pub temperature: f32,
+    /// log ω of the negatives.
+    pub weights: &'a [f32],
+    /// Whether a positive stands in its own sum: scores without bounds would run away otherwise.
+    pub with_own: bool,
+    /// One over the number of positives of the batch.
+    pub inverse: f32,
+}
+
+impl Softmax<'_> {
+    /// One user's row: the summed loss; all scores become slopes.
+    pub fn row(self, level: Level, positives: &mut [f32], negatives: &mut [f32]) -> f64 {
+        let tau = self.temperature;
+        let (highest, sum) = softmax(level, negatives, self.weights, 1.0 / tau);
+        let weight = self.inverse / tau;
+        let mut loss = 0.0;
+        // What the negatives' exponentials are divided by, summed over the positives.
+        let mut divided = 0.0f32;
+        for score in positives {
+            let own = *score / tau;
+            let top = if self.with_own && own > highest { own } else { highest };
+            let down = exp(level, highest - top);
+            let raised = if self.with_own { exp(level, own - top) } else { 0.0 };
+            let total = sum.mul_add(down, raised);
+            loss += f64::from(top) + ln(f64::from(total)) - f64::from(own);
+            *score = weight * (raised / total - 1.0);
+            divided += down / total;
+        }
+        scale(level, weight * divided, negatives);
+        loss
     }
-    scale(level, count * inverse / temperature / sum, negatives);
-    loss
 }

@@ -80,6 +80,7 @@ struct Buffers {
     /// Sums for sharpness and layer.
     totals: Vec<f32>,
     targets: Vec<f32>,
+    log_weights: Vec<f32>,
     candidate_slopes: Vec<f32>,
     ones: Vec<f32>,
     rows: Rows,

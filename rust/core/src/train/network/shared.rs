@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::head::{Features, Output};
 use super::history::{cut, ends};
 use super::layout::Layout;
-use super::loss::softmax_row;
+use super::loss;
 use super::options::Head;
 use crate::runtime::Context;
 use crate::runtime::simd::gemm::{View, multiply, multiply_add};
@@ -68,6 +68,7 @@ impl Shared {
         output: Output<'_>,
         temperature: f32,
         log_weights: &[f32],
+        with_own: bool,
         features: &mut Features,
         p: &[f32],
         mut back: Option<(&mut [f32], &mut [f32])>,
@@ -84,7 +85,7 @@ impl Shared {
         for first in (0..n_slots).step_by(USERS_PER_SLICE) {
             let count = USERS_PER_SLICE.min(n_slots - first);
             let slice = Slice { context, output, first, count, n, p: &p[first * d..][..count * d] };
-            self.slopes(slice, layout, temperature, &mut features.scores);
+            self.slopes(slice, layout, temperature, with_own, &mut features.scores);
             if let Some((dp, totals)) = &mut back {
                 for row in self.matrix[..count * n].chunks_exact(n) {
                     axpy(context.level, 1.0, row, &mut self.bias);
@@ -100,7 +101,7 @@ impl Shared {
     }
 
     /// 1. Scores, losses, slopes.
-    fn slopes(&mut self, slice: Slice<'_>, layout: &Layout, temperature: f32, scores: &mut [f32]) {
+    fn slopes(&mut self, slice: Slice<'_>, layout: &Layout, temperature: f32, with_own: bool, scores: &mut [f32]) {
         let Slice { context, output, first, count, n, p } = slice;
         let (level, d) = (context.level, output.d);
         let inverse = 1.0 / layout.source.len() as f32;
@@ -110,6 +111,7 @@ impl Shared {
             ends(count, USERS_PER_TASK, |slot| layout.pair_from[first + slot] - from_pair),
         );
         let Self { q, columns, matrix, weights, losses, .. } = self;
+        let softmax = loss::Softmax { temperature, weights, with_own, inverse };
         context.install(|| {
             matrix[..count * n]
                 .par_chunks_mut(USERS_PER_TASK * n)
@@ -133,7 +135,7 @@ impl Shared {
                             let slot = first + from + at;
                             let pairs = layout.pair_from[slot] - first_pair..layout.pair_from[slot + 1] - first_pair;
                             let row = &mut matrix[at * n..][..n];
-                            *loss = softmax_row(level, temperature, &mut positives[pairs], row, weights, inverse);
+                            *loss = softmax.row(level, &mut positives[pairs], row);
                         }
                     },
                 );

@@ -213,6 +213,7 @@ impl Network {
                 output,
                 options.temperature,
                 &input.log_weights,
+                !options.cosine,
                 &mut b.features,
                 &b.rows.p,
                 gradients,
@@ -234,16 +235,16 @@ impl Network {
             Loss::Bce => loss::bce(level, &b.targets, scores, inverse),
             Loss::Bpr => loss::bpr(level, input.group, scores, inverse),
             Loss::Softmax => {
-                let weights = if input.log_weights.is_empty() {
-                    vec![0.0; input.negatives.len()]
-                } else {
-                    input.log_weights.clone()
-                };
+                b.log_weights.clear();
+                b.log_weights.extend_from_slice(&input.log_weights);
+                b.log_weights.resize(input.negatives.len(), 0.0);
+                let (temperature, with_own) = (options.temperature, !options.cosine);
+                let softmax = loss::Softmax { temperature, weights: &b.log_weights, with_own, inverse };
                 let mut sum = 0.0;
                 for slot in 0..layout.slots.len() {
                     let scores = &mut scores[layout.pair_from[slot]..layout.pair_from[slot + 1]];
                     let (positives, negatives) = scores.split_at_mut(layout.given[slot]);
-                    sum += loss::softmax_row(level, options.temperature, positives, negatives, &weights, inverse);
+                    sum += softmax.row(level, positives, negatives);
                 }
                 sum
             }
