@@ -44,6 +44,12 @@ class Outcome(NamedTuple, Generic[State]):
     history: dict[str, list[float]]
 
 
+def announce(label: str, settings: dict[str, Any], verbose: int) -> None:
+    """One line that tells settings by name, where anything is told and there is something to tell."""
+    if verbose and settings:
+        print(f"{label}: " + ", ".join(f"{name}={value}" for name, value in sorted(settings.items())), flush=True)
+
+
 def run_epochs(
     trainer: Trainer[State],
     epochs: int,

@@ -1,7 +1,7 @@
 """Models on the command line: their constructors' options, and what was typed made into one of their ids."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +51,43 @@ def model_options(function: Function) -> Function:
     classic = option("--classic", is_flag=True, section="The model", help="The founding set-up, ANCF.classic().")
     own = [each for name, each in _OPTIONS.items() if _keyword(name) in _names(ANCF)]
     others = [each for name, each in _OPTIONS.items() if _keyword(name) not in _names(ANCF)]
-    return apply([kind, *([classic] if hasattr(ANCF, "classic") else []), *own, *others], function)
+    return apply([kind, classic, *own, *others], function)
+
+
+def customers_option(section: str) -> Callable[[Function], Function]:
+    """``--user``, several of them, under a heading of the help page."""
+    return option(
+        *("--user", "-u"),
+        multiple=True,
+        metavar="ID",
+        section=section,
+        from_environment=False,
+        help="A customer; again for more.",
+    )
+
+
+def history_option(section: str) -> Callable[[Function], Function]:
+    """``--history``, the purchases of somebody the model does not know."""
+    return option(
+        "--history",
+        multiple=True,
+        metavar="ITEM",
+        section=section,
+        from_environment=False,
+        help="Purchases of somebody unknown; again for more.",
+    )
+
+
+def number_option(section: str) -> Callable[[Function], Function]:
+    """``-n``, the length of each list."""
+    return option(
+        *("-n", "-N", "--number", "number"),
+        type=click.INT,
+        default=10,
+        metavar="N",
+        section=section,
+        help="The length of each list. [10]",
+    )
 
 
 def threads_option(function: Function) -> Function:

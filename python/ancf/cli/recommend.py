@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ancf.cli.command import Failure, Function, command, option
-from ancf.cli.models import as_ids, listed_ids, load, name_of, threads_option
+from ancf.cli.models import (
+    as_ids,
+    customers_option,
+    history_option,
+    listed_ids,
+    load,
+    name_of,
+    number_option,
+    threads_option,
+)
 from ancf.cli.output import chosen_format, clean, output_options, plain_rows, say, write, write_text
 
 if TYPE_CHECKING:
@@ -40,17 +49,7 @@ def _filters(function: Function) -> Function:
             section=_ASKED,
             help="A file of the items that alone may be, one to a line.",
         ),
-        option(
-            "-n",
-            "-N",
-            "--number",
-            "number",
-            type=click.INT,
-            default=10,
-            section=_ASKED,
-            metavar="N",
-            help="The length of each list. [10]",
-        ),
+        number_option(_ASKED),
     ):
         function = each(function)
     return function
@@ -85,15 +84,7 @@ def _known_items(model: "Recommender", typed: list[str]) -> list[Any]:
     ],
 )
 @click.argument("model_file", metavar="MODEL")
-@option(
-    "--user",
-    "-u",
-    multiple=True,
-    metavar="ID",
-    section=_ASKED,
-    from_environment=False,
-    help="A customer; again for more.",
-)
+@customers_option(_ASKED)
 @option(
     "--users-from",
     metavar="FILE",
@@ -101,14 +92,7 @@ def _known_items(model: "Recommender", typed: list[str]) -> list[Any]:
     from_environment=False,
     help="A file of customers, one to a line; - is stdin.",
 )
-@option(
-    "--history",
-    multiple=True,
-    metavar="ITEM",
-    section=_ASKED,
-    from_environment=False,
-    help="Purchases of somebody unknown; again for more.",
-)
+@history_option(_ASKED)
 @_filters
 @option(
     "--on-unknown",

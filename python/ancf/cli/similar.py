@@ -5,7 +5,16 @@ from typing import Any
 import click
 
 from ancf.cli.command import Failure, command, option
-from ancf.cli.models import as_id, as_ids, load, name_of, threads_option
+from ancf.cli.models import (
+    as_id,
+    as_ids,
+    customers_option,
+    history_option,
+    load,
+    name_of,
+    number_option,
+    threads_option,
+)
 from ancf.cli.output import output_options, plain_rows, write
 
 _ASKED = "What is asked"
@@ -19,26 +28,8 @@ _ASKED = "What is asked"
 @option(
     "--item", "-i", multiple=True, metavar="ID", section=_ASKED, from_environment=False, help="An item; again for more."
 )
-@option(
-    "--user",
-    "-u",
-    multiple=True,
-    metavar="ID",
-    section=_ASKED,
-    from_environment=False,
-    help="A customer; again for more.",
-)
-@option(
-    "-n",
-    "-N",
-    "--number",
-    "number",
-    type=click.INT,
-    default=10,
-    metavar="N",
-    section=_ASKED,
-    help="The length of each list. [10]",
-)
+@customers_option(_ASKED)
+@number_option(_ASKED)
 @option(
     "--metric",
     type=click.Choice(("cosine", "inner")),
@@ -78,14 +69,7 @@ def similar(model_file: str, form: str | None, output: str, **options: Any) -> N
 )
 @click.argument("model_file", metavar="MODEL")
 @option("--user", "-u", metavar="ID", section=_ASKED, from_environment=False, help="A customer of the table.")
-@option(
-    "--history",
-    multiple=True,
-    metavar="ITEM",
-    section=_ASKED,
-    from_environment=False,
-    help="Purchases of somebody unknown; again for more.",
-)
+@history_option(_ASKED)
 @option(
     "--item",
     "-i",

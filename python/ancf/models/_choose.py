@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MAX_USERS = 1400
 _SHARE = 0.2
+_NEGLIGIBLE = 0.01
 _CUT = 20
 
 WEIGHTS = (0.0, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
@@ -45,6 +46,11 @@ class HeldOut(NamedTuple):
     """What, one row for each of ``users``."""
     share: float
     """The part of all purchases that ``pairs`` lack."""
+
+    @property
+    def negligible(self) -> bool:
+        """Whether training can do without what was set aside: a larger part is learned from in a second run."""
+        return self.share <= _NEGLIGIBLE
 
 
 def hold_out(pairs: Rows, times: NDArray[np.int64] | None, seed: int) -> HeldOut | None:

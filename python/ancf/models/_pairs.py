@@ -17,14 +17,11 @@ from ancf.models._pair_serving import Floats, Parts, additions, attend, fold, mi
 from ancf.models.base import Rows
 from ancf.models.network import pair_ages
 from ancf.preprocess import Normalizer
-from ancf.train import Validation, run_epochs
+from ancf.train import Validation, announce, run_epochs
 
 if TYPE_CHECKING:
     from ancf.interactions import Interactions
     from ancf.models.ancf import ANCF
-
-# Purchases held out for choosing that training can do without: a larger part is learned from in a second run.
-_NEGLIGIBLE = 0.01
 
 
 class Trainer:
@@ -161,15 +158,14 @@ def fit(model: "ANCF", data: "Interactions", validation: "Interactions | None", 
     if open_weight or open_exponent:
         places = (table.indptr, table.items, np.arange(len(table.items)))
         held = hold_out(places, data.pair_times(), settings["random_state"])  # type: ignore[arg-type]
-    if held is not None and held.share > _NEGLIGIBLE:
+    if held is not None and not held.negligible:
         first = Trainer(model, table, held.pairs[2].astype(np.int64), settings)
         for epoch in range(model.epochs):
             first.epoch(epoch)
         settings |= _choose(model, first.pairs, first.state(), held, settings)
         held = None
     trainer = Trainer(model, table, None if held is None else held.pairs[2].astype(np.int64), settings)
-    if model.verbose:
-        print("Settings: " + ", ".join(f"{name}={value}" for name, value in sorted(settings.items())), flush=True)
+    announce("Settings", settings, model.verbose)
     metric = "loss" if model.loss == "mse" and model.validation_metric == "auto" else model._metric
     outcome = run_epochs(
         trainer,
@@ -183,8 +179,7 @@ def fit(model: "ANCF", data: "Interactions", validation: "Interactions | None", 
     if held is not None:
         chosen = _choose(model, trainer.pairs, outcome.state, held, settings)
         settings |= chosen
-        if model.verbose and chosen:
-            print("Chosen: " + ", ".join(f"{name}={value}" for name, value in sorted(chosen.items())), flush=True)
+        announce("Chosen", chosen, model.verbose)
     ridge = model._ridge(_ones(trainer.pairs), data.n_items, settings)
     serve(model, data, table, _complete(model, table, trainer, outcome.state), ridge, settings)
     model.normalizer_ = table.normalizer
@@ -241,7 +236,7 @@ def _validator(
 ) -> Any:
     from ancf.evaluate import evaluate
 
-    targets = _targets(data, validation, table.normalizer)
+    targets = validation_pairs(data, validation, table.normalizer)
     probe = model.clone()
 
     def validate(parts: Parts) -> Validation:
@@ -255,7 +250,7 @@ def _validator(
     return validate
 
 
-def _targets(data: "Interactions", validation: "Interactions", normalizer: Normalizer | None) -> Rows:
+def validation_pairs(data: "Interactions", validation: "Interactions", normalizer: Normalizer | None) -> Rows:
     """Validation pairs by the positions of training: all of them for quantities, the new ones for lists."""
     indptr, items, weights = validation.to_csr()
     users = data.user_ids.positions(validation.user_ids.values)[np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))]

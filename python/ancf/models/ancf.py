@@ -42,7 +42,7 @@ from ancf.models._choose import (
 )
 from ancf.models._history import Habits, no_neighbours, recency, spoken, trend, with_repeats
 from ancf.models.base import Recommender, Rows
-from ancf.train import Validation, progress_bar, run_epochs
+from ancf.train import Validation, announce, progress_bar, run_epochs
 
 if TYPE_CHECKING:
     from ancf.interactions import Interactions
@@ -60,9 +60,6 @@ _TEMPERATURE_POWER = 0.3
 _SHRINKAGE = 20.0
 _SHRINKAGE_POWER = 0.4
 _CANDIDATE_PAIRS = 750_000
-
-# Purchases held out for choosing that training can do without: a larger part is learned from in a second run.
-_NEGLIGIBLE = 0.01
 
 
 class Served(NamedTuple):
@@ -334,7 +331,7 @@ class ANCF(Recommender):
                     "give a column of times."
                 )
         held = self._hold_out(pairs, data, settings["random_state"])
-        if held is not None and held.share > _NEGLIGIBLE:
+        if held is not None and not held.negligible:
             # A small table: learn without the held-out purchases first, choose, and then learn from everything.
             # Half the epochs are enough for that.
             epochs = -(-self.epochs // 2)
@@ -352,12 +349,13 @@ class ANCF(Recommender):
         learned = pairs if held is None else held.pairs
         trainer = _Trainer(self, learned, data.n_items, settings)
         settings["batch_size"] = trainer.batch_size
-        if self.verbose:
-            print("Settings: " + ", ".join(f"{name}={value}" for name, value in sorted(settings.items())), flush=True)
+        announce("Settings", settings, self.verbose)
         outcome = run_epochs(
             trainer,
             self.epochs,
-            validate=None if validation is None else self._validator(data, pairs, trainer, settings, validation),
+            validate=None
+            if validation is None
+            else self._validator(data, pairs, habits, trainer, settings, validation),
             metric=self._metric,
             patience=self.patience,
             verbose=self.verbose,
@@ -367,8 +365,7 @@ class ANCF(Recommender):
         if held is not None:
             chosen = self._choose(trainer, held, neighbours, data.n_items, settings, outcome.state)
             settings |= chosen
-            if self.verbose and chosen:
-                print("Chosen: " + ", ".join(f"{name}={value}" for name, value in sorted(chosen.items())), flush=True)
+            announce("Chosen", chosen, self.verbose)
         served = trainer.served(outcome.state, settings["serving_exponent"])
         self._serve(data, pairs, habits, served, neighbours, settings)
         self.normalizer_ = self._parts = None
@@ -563,6 +560,7 @@ class ANCF(Recommender):
         self,
         data: "Interactions",
         pairs: Rows,
+        habits: Habits,
         trainer: "_Trainer",
         settings: dict[str, Any],
         validation: "Interactions",
@@ -570,7 +568,7 @@ class ANCF(Recommender):
         """A function that measures a state on the validation part; the model itself is left alone."""
         from ancf.evaluate import evaluate
 
-        targets = _targets(data, validation)
+        targets = _pairs.validation_pairs(data, validation, None)
         probe = self.clone()
 
         def validate(vectors: NDArray[np.float32]) -> Validation:
@@ -578,7 +576,7 @@ class ANCF(Recommender):
             if self._metric == "loss":
                 return Validation(loss, -loss)
             served = trainer.served(vectors, settings["serving_exponent"])
-            probe._serve(data, pairs, Habits.of(data), served, None, {**settings, "repeat_weight": 0.0})
+            probe._serve(data, pairs, habits, served, None, {**settings, "repeat_weight": 0.0})
             return Validation(loss, evaluate(probe, validation, [self._metric])[self._metric])
 
         return validate
@@ -703,18 +701,3 @@ class _Trainer:
 
     def validation_loss(self, targets: Rows) -> float:
         return self._native.validation_loss(targets, self._num_threads)
-
-
-def _targets(data: "Interactions", validation: "Interactions") -> Rows:
-    """The validation pairs by the positions of training; pairs of unknown users or items, and known pairs, left out."""
-    indptr, items, _ = validation.to_csr()
-    users = data.user_ids.positions(validation.user_ids.values)[np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))]
-    wanted = data.item_ids.positions(validation.item_ids.values)[items]
-    keep = (users >= 0) & (wanted >= 0)
-    keys = users[keep] * data.n_items + wanted[keep]
-    seen_indptr, seen_items, _ = data.to_csr()
-    seen = np.repeat(np.arange(data.n_users), np.diff(seen_indptr)) * data.n_items + seen_items
-    keys = np.setdiff1d(keys, seen)
-    rows = np.zeros(data.n_users + 1, np.int64)
-    np.cumsum(np.bincount(keys // data.n_items, minlength=data.n_users), out=rows[1:])
-    return rows, (keys % data.n_items).astype(np.int32), np.ones(len(keys), np.float32)
