@@ -10,7 +10,8 @@ use rayon::prelude::*;
 
 use crate::data::Csr;
 use crate::runtime::Context;
-use crate::runtime::simd::vector::{count_power, gather, power};
+use crate::runtime::simd::sparse::{self, Onto, Rows};
+use crate::runtime::simd::vector::{count_power, power};
 use crate::{Error, Result};
 
 /// Which interactions of a history count how much, before training.
@@ -78,21 +79,21 @@ impl Attention {
 
     /// Passes 2 and 3: item vectors from bare ones. `p` (users × d) is scratch, `v` (items × d) the result.
     pub fn items_from(&self, context: &Context, d: usize, x: &[f32], p: &mut [f32], v: &mut [f32]) {
-        v.copy_from_slice(x);
         if self.smooth_items {
-            p.fill(0.0);
-            propagate(context, d, &self.users, &self.a_by_user, x, p);
-            propagate(context, d, &self.items, &self.b_by_item, p, v);
+            propagate_onto(context, d, &self.users, &self.a_by_user, x, Onto::Zero, p);
+            propagate_onto(context, d, &self.items, &self.b_by_item, p, Onto::Table(x), v);
+        } else {
+            v.copy_from_slice(x);
         }
     }
 
-    /// The transpose of [`Attention::items_from`]: adds Aᵀ Bᵀ dv to `dx`, which holds dv. `p` is scratch.
+    /// The transpose of [`Attention::items_from`]: dv + Aᵀ Bᵀ dv into `dx`. `p` is scratch.
     pub fn items_backward(&self, context: &Context, d: usize, p: &mut [f32], dv: &[f32], dx: &mut [f32]) {
-        dx.copy_from_slice(dv);
         if self.smooth_items {
-            p.fill(0.0);
-            propagate(context, d, &self.users, &self.b_by_user, dv, p);
-            propagate(context, d, &self.items, &self.a_by_item, p, dx);
+            propagate_onto(context, d, &self.users, &self.b_by_user, dv, Onto::Zero, p);
+            propagate_onto(context, d, &self.items, &self.a_by_item, p, Onto::Table(dv), dx);
+        } else {
+            dx.copy_from_slice(dv);
         }
     }
 
@@ -125,13 +126,28 @@ fn normalise(weights: &mut [f32], exponent: f32) {
 
 /// out += M · table for a sparse M given by pattern and values; rows of `table` and `out` have `d` numbers.
 pub fn propagate(context: &Context, d: usize, pattern: &Csr, values: &[f32], table: &[f32], out: &mut [f32]) {
+    propagate_onto(context, d, pattern, values, table, Onto::Itself, out);
+}
+
+/// The same, added to something else than what `out` holds.
+fn propagate_onto(
+    context: &Context,
+    d: usize,
+    pattern: &Csr,
+    values: &[f32],
+    table: &[f32],
+    onto: Onto<'_>,
+    out: &mut [f32],
+) {
     context.install(|| {
         out.par_chunks_mut(d * ROWS_PER_TASK).enumerate().for_each(|(task, out)| {
-            for (at, out) in out.chunks_exact_mut(d).enumerate() {
-                let row = task * ROWS_PER_TASK + at;
-                let (from, to) = (pattern.offsets()[row], pattern.offsets()[row + 1]);
-                gather(context.level, &pattern.columns()[from..to], &values[from..to], table, out);
-            }
+            let first = task * ROWS_PER_TASK;
+            let offsets = &pattern.offsets()[first..=first + out.len() / d];
+            let onto = match onto {
+                Onto::Table(base) => Onto::Table(&base[first * d..]),
+                other => other,
+            };
+            sparse::multiply(context.level, d, Rows { offsets, columns: pattern.columns(), values }, table, onto, out);
         });
     });
 }

@@ -47,7 +47,7 @@ pub mod chains;
 pub mod cholesky;
 mod exp;
 pub mod limits;
-
+pub mod sparse;
 pub mod tiles;
 
 pub use exp::{exp, ln, sigmoid};
