@@ -62,28 +62,34 @@ impl Index {
         let n = rows.len() / d;
         let words = d.div_ceil(4);
         let row = |item: u32| &rows[item as usize * d..(item as usize + 1) * d];
-        let norms: Vec<f64> = rows.chunks_exact(d).map(norm).collect();
-        let mut order: Vec<u32> = (0..n as u32).collect();
-        order.sort_unstable_by(|&a, &b| norms[b as usize].total_cmp(&norms[a as usize]).then(a.cmp(&b)));
+        let mut falling: Vec<(f64, u32)> =
+            rows.chunks_exact(d).zip(0..).map(|(vector, item)| (norm(vector), item)).collect();
+        falling.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        let order: Vec<u32> = falling.iter().map(|&(_, item)| item).collect();
         let n_blocks = n.div_ceil(BLOCK);
         let mut lines = vec![Line([0; 64]); n_blocks * words * 4];
         let build = |(block, lines): (usize, &mut [Line])| {
             let items = &order[block * BLOCK..((block + 1) * BLOCK).min(n)];
-            let largest = items.iter().flat_map(|&item| row(item)).fold(0f32, |most, v| most.max(v.abs()));
+            let largest = items.iter().map(|&item| largest(row(item))).fold(0f32, f32::max);
             let scale = if largest > 0.0 { f64::from(largest) / 127.0 } else { 1.0 };
+            let unscale = 1.0 / scale;
             let mut error = 0f64;
             for (at, &item) in items.iter().enumerate() {
-                let mut lost = 0f64;
-                for (k, &value) in row(item).iter().enumerate() {
-                    let value = f64::from(value);
-                    let whole = (value / scale).round().clamp(-127.0, 127.0);
-                    lost += (value - whole * scale).powi(2);
-                    lines[k / 4 * 4 + at / 16].0[at % 16 * 4 + k % 4] = (whole as i32 + 128) as u8;
+                let mut lost = [0f64; 4];
+                for (values, lines) in row(item).chunks(4).zip(lines.chunks_exact_mut(4)) {
+                    // What stands behind the end of a vector meets users' zeros.
+                    let mut bytes = [0u8; 4];
+                    for (k, value) in four(values).into_iter().enumerate() {
+                        let whole = whole(value * unscale, 127.0);
+                        lost[k] += (value - whole * scale).powi(2);
+                        bytes[k] = (whole as i32 + 128) as u8;
+                    }
+                    lines[at / 16].0[at % 16 * 4..][..4].copy_from_slice(&bytes);
                 }
-                error = error.max(lost.sqrt());
+                error = error.max(lost.iter().sum::<f64>().sqrt());
             }
-            let most = norms[items[0] as usize];
-            (1.0 / scale, error * (1.0 + SLACK) + most * SLACK, most * (1.0 + SLACK))
+            let most = falling[block * BLOCK].0;
+            (unscale, error * (1.0 + SLACK) + most * SLACK, most * (1.0 + SLACK))
         };
         let blocks: Vec<(f64, f64, f64)> = match context {
             Some(context) => context.install(|| lines.par_chunks_mut(words * 4).enumerate().map(build).collect()),
@@ -146,8 +152,40 @@ impl Index {
     }
 }
 
-fn norm(vector: &[f32]) -> f64 {
-    vector.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt()
+/// The whole number at `value`, within ±`limit`: adding 1.5 · 2⁵² rounds. Any whole number near would do.
+#[inline(always)]
+fn whole(value: f64, limit: f64) -> f64 {
+    ((value + 6_755_399_441_055_744.0) - 6_755_399_441_055_744.0).clamp(-limit, limit)
+}
+
+/// Up to four numbers of a vector, zeros behind them.
+#[inline(always)]
+fn four(values: &[f32]) -> [f64; 4] {
+    std::array::from_fn(|k| values.get(k).map_or(0.0, |&value| f64::from(value)))
+}
+
+/// The length of a vector. Four sums at once here and below: one alone waits for itself at every step.
+pub fn norm(vector: &[f32]) -> f64 {
+    let mut squares = [0f64; 4];
+    for values in vector.chunks(4) {
+        for (sum, value) in squares.iter_mut().zip(four(values)) {
+            *sum += value * value;
+        }
+    }
+    squares.iter().sum::<f64>().sqrt()
+}
+
+/// The largest magnitude in a vector of finite numbers.
+fn largest(vector: &[f32]) -> f32 {
+    let larger = |a: f32, b: f32| if a > b { a } else { b };
+    let mut most = [0f32; 8];
+    let (whole, rest) = vector.as_chunks::<8>();
+    for values in whole {
+        for (most, value) in most.iter_mut().zip(values) {
+            *most = larger(value.abs(), *most);
+        }
+    }
+    rest.iter().map(|value| value.abs()).chain(most).fold(0.0, larger)
 }
 
 /// What the proof needs to know about a user.
@@ -165,35 +203,33 @@ impl Bounds {
     /// Writes the user's bytes into column `user` of `words`; bytes stay within ±`limit`.
     pub fn new<const U: usize>(index: &Index, vector: &[f32], limit: f64, words: &mut [[i32; U]], user: usize) -> Self {
         let d = index.d as f64;
-        let largest = vector.iter().fold(0f32, |most, v| most.max(v.abs()));
+        let largest = largest(vector);
         let scale = if largest > 0.0 { f64::from(largest) / limit } else { 1.0 };
         let unscale = 1.0 / scale;
-        let (mut whole_squares, mut lost, mut squares, mut sum) = (0f64, 0f64, 0f64, 0i32);
+        let (mut whole_squares, mut lost, mut squares, mut sum) = ([0f64; 4], [0f64; 4], [0f64; 4], [0i32; 4]);
         for (values, word) in vector.chunks(4).zip(words.iter_mut()) {
             let mut bytes = [0u8; 4];
-            for (byte, &value) in bytes.iter_mut().zip(values) {
-                let value = f64::from(value);
-                // Adding 1.5 · 2⁵² rounds to a whole number; any whole number near would do.
-                let whole =
-                    ((value * unscale + 6_755_399_441_055_744.0) - 6_755_399_441_055_744.0).clamp(-limit, limit);
+            for (k, value) in four(values).into_iter().enumerate() {
+                let whole = whole(value * unscale, limit);
                 let gap = value - whole * scale;
-                whole_squares += whole * whole;
-                lost += gap * gap;
-                squares += value * value;
-                sum += whole as i32;
-                *byte = whole as i8 as u8;
+                whole_squares[k] += whole * whole;
+                lost[k] += gap * gap;
+                squares[k] += value * value;
+                sum[k] += whole as i32;
+                bytes[k] = whole as i8 as u8;
             }
             word[user] = i32::from_le_bytes(bytes);
         }
-        let norm = squares.sqrt();
+        let root = |sums: [f64; 4]| sums.iter().sum::<f64>().sqrt();
+        let norm = root(squares);
         let gamma = d * 2f64.powi(-24) / (1.0 - d * 2f64.powi(-24));
         Self {
             unscale,
-            by_error: whole_squares.sqrt() * (1.0 + 2.0 * SLACK),
-            by_norm: (lost.sqrt() + (gamma + SLACK) * norm) * unscale * (1.0 + 2.0 * SLACK),
+            by_error: root(whole_squares) * (1.0 + 2.0 * SLACK),
+            by_norm: (root(lost) + (gamma + SLACK) * norm) * unscale * (1.0 + 2.0 * SLACK),
             reach: norm * (1.0 + gamma + 2.0 * SLACK),
             tiny: d * 2f64.powi(-149),
-            offset: 128 * sum,
+            offset: 128 * sum.iter().sum::<i32>(),
         }
     }
 

@@ -7,13 +7,13 @@ use super::index::Index;
 use super::ranker::{Head, Plan, Ranker};
 
 /// Fewer items than this are scored at once.
-const LEAST_PRUNED: usize = 2048;
+const LEAST_PRUNED: usize = 1024;
 
 /// Lists longer than this part of the catalogue leave too little to discard.
 const MOST_PRUNED_SHARE: usize = 8;
 
 /// Fewer users than this are not worth a compact table of the items that a filter leaves.
-const LEAST_GATHERED: usize = 2000;
+const LEAST_GATHERED: usize = 128;
 
 /// Fewer users than this do not fill a group.
 const LEAST_TOGETHER: usize = 8;

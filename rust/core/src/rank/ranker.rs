@@ -457,12 +457,10 @@ impl Ranker {
         let (n, n_rows) = (lists.width, asked.n_rows);
         // Where many items are out, the rest moves together.
         let positions = gathered.then(|| eligible.positions());
-        let gathered: Vec<f32> = positions
-            .iter()
-            .flatten()
-            .flat_map(|&item| &self.vectors[item as usize * d..(item as usize + 1) * d])
-            .copied()
-            .collect();
+        let mut gathered: Vec<f32> = Vec::with_capacity(positions.as_ref().map_or(0, |positions| positions.len() * d));
+        for &item in positions.iter().flatten() {
+            gathered.extend_from_slice(&self.vectors[item as usize * d..(item as usize + 1) * d]);
+        }
         let biases: Vec<f32> = match self.biases() {
             [] => Vec::new(),
             all => positions.iter().flatten().map(|&item| all[item as usize]).collect(),

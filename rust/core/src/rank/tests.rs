@@ -415,3 +415,27 @@ fn what_cannot_be_served_is_refused() {
     context.cancel.cancel();
     assert_eq!(ranker.top_n(None, 1, true, &none, Plan::Auto, &context), Err(crate::Error::Cancelled));
 }
+
+#[test]
+fn a_filter_that_leaves_few_items_is_pruned_where_enough_users_ask() {
+    let level = Level::detect().unwrap();
+    if !crate::runtime::simd::bytes::has_kernel(level) {
+        return;
+    }
+    let case = Case::new(Kind::Normal, 300, 40_000, 2, false, 1);
+    let ranker = case.ranker();
+    let path = |n_rows: usize, n: usize, left: usize| {
+        let asked = super::asked::Asked { n_rows, ..ranker.everyone() };
+        ranker.choose(Plan::Auto, &asked, n, left, true, level).path
+    };
+    assert_eq!(path(300, 10, 2000), Path::Pruned);
+    assert_eq!(path(50, 10, 2000), Path::Plain);
+    assert_eq!(path(300, 10, 500), Path::Plain);
+    assert_eq!(path(300, 300, 2000), Path::Plain);
+    // And what comes out is what comes out without the table, for users who have seen many items.
+    let filters = Filters { allow: Some((0..40_000).map(|item| item % 20 == 3).collect()), ..Filters::default() };
+    let context = Context::new(Some(2)).unwrap();
+    let lists = |plan| ranker.top_n(None, 10, true, &filters, plan, &context).unwrap();
+    assert_lists(&lists(Plan::Auto), &plain_rows(&lists(Plan::Plain)), "auto");
+    assert_lists(&lists(Plan::Auto), &case.naive(&(0..300).collect::<Vec<_>>(), 10, true, &filters), "naive");
+}

@@ -227,7 +227,7 @@ mod x86 {
             }
             let least = thresholds(blocks, group, block);
             let mut masks = [0u64; U];
-            let mut hit = 0;
+            let mut hit = false;
             for part in 0..4 {
                 let mut sums = [[_mm256_setzero_si256(); 2]; U];
                 // SAFETY: `scan` checked that every block holds `words` × 4 lines and every user `words` words.
@@ -245,18 +245,26 @@ mod x86 {
                         line = line.add(8);
                     }
                 }
+                // One question for all users first; bits are taken out only where somebody's threshold is reached.
+                let below: [__m256i; U] = std::array::from_fn(|user| _mm256_set1_epi32(least[user].wrapping_sub(1)));
+                let mut reached = _mm256_setzero_si256();
                 for user in 0..U {
-                    let below = _mm256_set1_epi32(least[user].wrapping_sub(1));
-                    let bits = |half: usize| {
-                        let reached = _mm256_cmpgt_epi32(sums[user][half], below);
-                        u64::from(_mm256_movemask_ps(_mm256_castsi256_ps(reached)) as u32)
-                    };
-                    let mask = (bits(0) | bits(1) << 8) << (16 * part);
-                    masks[user] |= mask;
-                    hit |= mask;
+                    for half in 0..2 {
+                        reached = _mm256_or_si256(reached, _mm256_cmpgt_epi32(sums[user][half], below[user]));
+                    }
+                }
+                if _mm256_testz_si256(reached, reached) == 0 {
+                    for user in 0..U {
+                        let bits = |half: usize| {
+                            let reached = _mm256_cmpgt_epi32(sums[user][half], below[user]);
+                            u64::from(_mm256_movemask_ps(_mm256_castsi256_ps(reached)) as u32)
+                        };
+                        masks[user] |= (bits(0) | bits(1) << 8) << (16 * part);
+                    }
+                    hit = true;
                 }
             }
-            if hit != 0 {
+            if hit {
                 return (block, masks);
             }
         }
