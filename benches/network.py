@@ -35,7 +35,9 @@ class Adam:
         self.moments: dict[str, tuple[Any, Any]] = {}
 
     def update(self, name: str, table: Any, rows: Any, gradient: Any) -> None:
-        first, second = self.moments.setdefault(name, (np.zeros_like(table), np.zeros_like(table)))
+        if name not in self.moments:
+            self.moments[name] = np.zeros_like(table), np.zeros_like(table)
+        first, second = self.moments[name]
         m = BETA1 * first[rows] + (1 - BETA1) * gradient
         s = BETA2 * second[rows] + (1 - BETA2) * gradient * gradient
         first[rows], second[rows] = m, s

@@ -224,8 +224,12 @@ class ANCFModel:
         UnknownUserError, UnknownItemError
             If there is no such user or item; names them.
         """
-        users, items = self._pairs(user_ids, item_ids)
-        return self._native.forward(users, items, self.num_threads)
+        if self._user_ids is None and self._item_ids is None:
+            # Most of a call with few pairs would go into looking at arrays that need no change.
+            found = self._native.forward_if_ready(user_ids, item_ids, self.num_threads)
+            if found is not None:
+                return found
+        return self._native.forward(*self._pairs(user_ids, item_ids), self.num_threads)
 
     def backward(
         self,

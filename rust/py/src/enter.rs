@@ -19,6 +19,8 @@ use pyo3::types::PyTuple;
 pub enum Size {
     /// Microseconds to a few milliseconds: on the calling thread.
     Small,
+    /// Up to some ten milliseconds: on the calling thread, which may share it with those of the pool.
+    Short,
     /// Anything longer: in the pool, while the calling thread watches for Ctrl-C.
     Large,
 }
@@ -35,7 +37,7 @@ where
     let context =
         Context::new(if size == Size::Small { Some(1) } else { num_threads }).map_err(|e| to_python(py, &e))?;
     let outcome = match size {
-        Size::Small => py.detach(|| guarded(|| work(&context))),
+        Size::Small | Size::Short => py.detach(|| guarded(|| work(&context))),
         Size::Large => watched(py, &context, work)?,
     };
     outcome.map_err(|error| to_python(py, &error))

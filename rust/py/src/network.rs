@@ -3,7 +3,9 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ancf_core::model::attention::{Attention, Prior};
-use ancf_core::train::network::{self, Head, Input, Loss, Optimizer, Options, Parameters, Schedule, Table, Weighing};
+use ancf_core::train::network::{
+    self, Head, Input, Loss, Optimizer, Options, Parameters, Schedule, Table, Weighing, Work,
+};
 use ancf_core::{Error, Result};
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyUntypedArrayMethods};
 use pyo3::prelude::*;
@@ -124,6 +126,18 @@ fn positions(array: &Positions<'_>) -> PyResult<Vec<u32>> {
     Ok(array.as_slice()?.iter().map(|&at| u32::try_from(at).unwrap_or(u32::MAX)).collect())
 }
 
+/// The positions of an int64 array without gaps, all below `n`.
+fn ready(array: &Bound<'_, PyAny>, n: usize) -> Option<Vec<u32>> {
+    let array = array.cast::<PyArray1<i64>>().ok()?.try_readonly().ok()?;
+    let given = array.as_slice().ok()?;
+    // A negative position is a large one here; without an early exit the whole pass is widened.
+    let highest = given.iter().fold(0, |highest, &at| highest.max(at as u64));
+    (highest < n as u64).then(|| given.iter().map(|&at| at as u32).collect())
+}
+
+/// Multiply-adds up to which a call need not listen for Ctrl-C: 10 to 20 ms without vector instructions.
+const SHORT: usize = 1 << 24;
+
 fn small_or_large(n: usize) -> Size {
     if n > 256 { Size::Large } else { Size::Small }
 }
@@ -152,11 +166,27 @@ fn by_name<'py>(
 pub struct Network {
     model: Mutex<network::Network>,
     loss: Loss,
+    n_users: usize,
+    n_items: usize,
+    /// Of predictions, known without waiting for a step that another thread may be taking.
+    work: Work,
 }
 
 impl Network {
     fn lock(&self) -> MutexGuard<'_, network::Network> {
         self.model.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn scores<'py>(
+        &self,
+        py: Python<'py>,
+        users: &[u32],
+        items: &[u32],
+        num_threads: Option<usize>,
+    ) -> PyResult<Bound<'py, PyArray1<f32>>> {
+        let size = if self.work.of(users.len()) < SHORT { Size::Short } else { Size::Large };
+        let found = enter(py, size, num_threads, |context| self.lock().predictions(users, items, context))?;
+        Ok(found.into_pyarray(py))
     }
 
     fn input(
@@ -200,8 +230,8 @@ impl Network {
     ) -> PyResult<Self> {
         let ages = ages.as_ref().map(|ages| ages.as_slice()).transpose()?;
         let model = options.network(py, &history, n_items, ages)?;
-        let loss = model.options().loss;
-        Ok(Self { model: Mutex::new(model), loss })
+        let (loss, work, n_users) = (model.options().loss, model.work(), history.0.as_slice()?.len() - 1);
+        Ok(Self { model: Mutex::new(model), loss, n_users, n_items, work })
     }
 
     /// Copies of all parameters by name.
@@ -224,11 +254,25 @@ impl Network {
         items: Positions<'py>,
         num_threads: Option<usize>,
     ) -> PyResult<Bound<'py, PyArray1<f32>>> {
-        let (users, items) = (positions(&users)?, positions(&items)?);
-        let found = enter(py, small_or_large(users.len()), num_threads, |context| {
-            self.lock().predictions(&users, &items, context)
-        })?;
-        Ok(found.into_pyarray(py))
+        self.scores(py, &positions(&users)?, &positions(&items)?, num_threads)
+    }
+
+    /// The same for what is ready to be read: two int64 arrays of equal length, all positions in range. Anything else
+    /// gives None, and the caller finds out what it is.
+    #[pyo3(signature = (users, items, num_threads=None))]
+    fn forward_if_ready<'py>(
+        &self,
+        py: Python<'py>,
+        users: &Bound<'py, PyAny>,
+        items: &Bound<'py, PyAny>,
+        num_threads: Option<usize>,
+    ) -> PyResult<Option<Bound<'py, PyArray1<f32>>>> {
+        match (ready(users, self.n_users), ready(items, self.n_items)) {
+            (Some(users), Some(items)) if users.len() == items.len() => {
+                self.scores(py, &users, &items, num_threads).map(Some)
+            }
+            _ => Ok(None),
+        }
     }
 
     /// The mean loss of a batch, and its gradient by every parameter.

@@ -5,7 +5,7 @@ pub mod pool;
 pub mod rng;
 pub mod simd;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a call into the core carries: its threads, its stop flag, its instruction set.
 #[derive(Clone)]
@@ -31,8 +31,62 @@ impl Context {
         self
     }
 
+    /// Hands `tasks` out one by one to this thread and to others of the pool as they come free, each with a `start` of its
+    /// own. One task, or one thread, costs no hand-off; and while others wake up, this thread is at work already.
+    pub fn share<T: Send, S>(
+        &self,
+        tasks: impl ExactSizeIterator<Item = T> + Send,
+        start: impl Fn() -> S + Sync,
+        work: impl Fn(&mut S, T) + Sync,
+    ) {
+        let helpers = self.pool.current_num_threads().min(tasks.len()).saturating_sub(1);
+        if helpers == 0 {
+            let mut own = start();
+            tasks.for_each(|task| work(&mut own, task));
+            return;
+        }
+        let tasks = Mutex::new(tasks);
+        let next = || tasks.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let run = || {
+            let mut own = start();
+            while let Some(task) = next() {
+                work(&mut own, task);
+            }
+        };
+        self.pool.in_place_scope(|scope| {
+            for _ in 0..helpers {
+                scope.spawn(|_| run());
+            }
+            run();
+        });
+    }
+
     /// Runs `work` inside the pool, so that rayon's parallel iterators use its threads.
     pub fn install<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         self.pool.install(work)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shared_tasks_are_done_once_each() {
+        for threads in [1, 2, 5] {
+            let context = Context::new(Some(threads)).unwrap();
+            for n in [0, 1, 2, 7, 1000] {
+                let mut done = vec![0; n];
+                context.share(done.iter_mut().enumerate(), || 1, |one, (at, done)| *done += at + *one);
+                assert!(done.iter().enumerate().all(|(at, done)| *done == at + 1), "{threads} {n}");
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "in task 7")]
+    fn a_panic_in_a_shared_task_reaches_the_caller() {
+        let context = Context::new(Some(2)).unwrap();
+        context.share(0..1000, || (), |(), task| assert!(task != 7, "in task {task}"));
     }
 }

@@ -53,6 +53,7 @@ pub mod tiles;
 pub use exp::{exp, ln, sigmoid};
 pub mod gemm;
 pub mod pairs;
+pub mod scores;
 pub mod vector;
 
 /// An instruction set that kernels exist for.

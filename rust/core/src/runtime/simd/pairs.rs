@@ -2,7 +2,7 @@
 
 use super::Level;
 use super::exp::exp_body;
-use super::vector::{LANES, dot_body, tree};
+use super::vector::{LANES, halves, larger, tree};
 
 /// Running sums over 0..n, `term(k, sum)` being the next value of element k's sum.
 #[inline(always)]
@@ -21,7 +21,7 @@ fn summed(n: usize, mut term: impl FnMut(usize, f32) -> f32) -> f32 {
 }
 
 #[inline(always)]
-fn weighted_dot_body(weights: &[f32], p: &[f32], q: &[f32]) -> f32 {
+pub(super) fn weighted_dot_body(weights: &[f32], p: &[f32], q: &[f32]) -> f32 {
     let n = p.len();
     let (weights, q) = (&weights[..n], &q[..n]);
     summed(n, |k, sum| (weights[k] * p[k]).mul_add(q[k], sum))
@@ -58,12 +58,12 @@ fn alphas(sharpness: &[f32], p: &[f32], q: &[f32], alpha: &mut [f32]) {
     let mut maxima = [f32::NEG_INFINITY; LANES];
     for block in &*blocks {
         for lane in 0..LANES {
-            maxima[lane] = if block[lane] > maxima[lane] { block[lane] } else { maxima[lane] };
+            maxima[lane] = larger(block[lane], maxima[lane]);
         }
     }
-    let mut highest = f32::NEG_INFINITY;
-    for &x in maxima.iter().chain(&*rest) {
-        highest = if x > highest { x } else { highest };
+    let mut highest = halves(maxima, larger);
+    for &x in &*rest {
+        highest = larger(x, highest);
     }
     let mut sums = [0.0f32; LANES];
     for block in blocks {
@@ -80,22 +80,6 @@ fn alphas(sharpness: &[f32], p: &[f32], q: &[f32], alpha: &mut [f32]) {
     for x in alpha {
         *x *= inverse;
     }
-}
-
-#[inline(always)]
-fn attended_body(sharpness: &[f32], weights: &[f32], p: &[f32], q: &[f32], scratch: &mut [f32]) -> f32 {
-    alphas(sharpness, p, q, scratch);
-    for k in 0..scratch.len() {
-        scratch[k] *= p[k] * q[k];
-    }
-    dot_body(weights, scratch)
-}
-
-/// Σ_k `weights_k` `α_k` `p_k` `q_k` with α = softmax(sharpness ⊙ p ⊙ q); `scratch` is as long as the vectors and holds
-/// the features α ⊙ p ⊙ q afterwards.
-pub fn attended(level: Level, sharpness: &[f32], weights: &[f32], p: &[f32], q: &[f32], scratch: &mut [f32]) -> f32 {
-    dispatch!(level, attended_body(
-        sharpness: &[f32], weights: &[f32], p: &[f32], q: &[f32], scratch: &mut [f32]) -> f32)
 }
 
 #[inline(always)]
@@ -124,7 +108,7 @@ fn attended_backward_body(
     }
 }
 
-/// The gradient of [`attended`] times `slope`: by x = p ⊙ q into `dx`, by the others added.
+/// The gradient of [`super::scores::Features::Attended`] times `slope`: by x = p ⊙ q into `dx`, by the others added.
 pub fn attended_backward(
     level: Level,
     slope: f32,
@@ -184,16 +168,15 @@ mod tests {
         for n in [1, 5, 15, 16, 17, 50, 64, 100] {
             let (p, q, g, w) = (numbers(n, 1), numbers(n, 2), numbers(n, 3), numbers(n, 4));
             let run = |level: Level| {
-                let (mut out, mut features, mut dx) = (p.clone(), vec![0.0; n], vec![0.0; n]);
+                let (mut out, mut dx) = (p.clone(), vec![0.0; n]);
                 let (mut dg, mut dw) = (q.clone(), p.clone());
                 product_add(level, 0.7, &g, &w, &mut out);
-                let score = attended(level, &g, &w, &p, &q, &mut features);
                 attended_backward(level, 0.3, &g, &w, &p, &q, &mut dx, &mut dg, &mut dw);
                 let (mut x, mut y, mut squares) = (p.clone(), q.clone(), vec![0.1; n]);
                 sgd(level, 0.1, 0.01, &g, &mut x);
                 adagrad(level, 0.1, 0.01, &g, &mut y, &mut squares);
                 let sum = weighted_dot(level, &w, &p, &q);
-                (sum.to_bits(), score.to_bits(), vec![out, features, dx, dg, dw, x, y, squares])
+                (sum.to_bits(), vec![out, dx, dg, dw, x, y, squares])
             };
             let truth = run(Level::Scalar);
             for level in Level::available() {

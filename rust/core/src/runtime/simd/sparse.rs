@@ -32,8 +32,9 @@ const AHEAD: usize = 8;
 /// Bytes that one fetch brings.
 const LINE: usize = 64;
 
+/// Asks for the cache lines of `width` numbers from `at`, which will be read soon.
 #[inline(always)]
-fn fetch(table: &[f32], at: usize, width: usize) {
+pub(super) fn fetch(table: &[f32], at: usize, width: usize) {
     #[cfg(target_arch = "x86_64")]
     for line in (0..width).step_by(LINE / 4) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};

@@ -9,17 +9,23 @@ use super::exp::exp_body;
 /// Running sums of a reduction, for every level.
 pub const LANES: usize = 16;
 
+/// All lanes put together by a fixed tree: halves, quarters and so on. New arrays at each step, for writing into the old
+/// one became masked stores, which took longer than the exponentials of a pair (2026-11-25).
+#[inline(always)]
+pub(super) fn halves(lanes: [f32; LANES], join: impl Fn(f32, f32) -> f32) -> f32 {
+    let eight: [f32; 8] = std::array::from_fn(|i| join(lanes[i], lanes[i + 8]));
+    let four: [f32; 4] = std::array::from_fn(|i| join(eight[i], eight[i + 4]));
+    join(join(four[0], four[2]), join(four[1], four[3]))
+}
+
+#[inline(always)]
+pub(super) fn larger(a: f32, b: f32) -> f32 {
+    if a > b { a } else { b }
+}
+
 #[inline(always)]
 pub(super) fn tree(sums: [f32; LANES]) -> f32 {
-    let mut sums = sums;
-    let mut width = LANES / 2;
-    while width > 0 {
-        for i in 0..width {
-            sums[i] += sums[i + width];
-        }
-        width /= 2;
-    }
-    sums[0]
+    halves(sums, |a, b| a + b)
 }
 
 #[inline(always)]

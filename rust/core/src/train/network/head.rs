@@ -4,15 +4,14 @@
 //! sharpness, which are added up in the order of the slots; pass 2: to the candidates q, each of which gathers from the
 //! pairs that read it. Scores against shared negatives are a matrix and have their own file, `shared.rs`.
 
-use rayon::prelude::*;
-
 use super::history::{along, cut, ends, unit};
 use super::layout::Layout;
 use super::options::Head;
 use crate::runtime::Context;
 use crate::runtime::simd::Level;
-use crate::runtime::simd::pairs::{attended, attended_backward, product_add, weighted_dot};
-use crate::runtime::simd::vector::{axpy, dot, gather, softmax};
+use crate::runtime::simd::pairs::{attended_backward, product_add, weighted_dot};
+use crate::runtime::simd::scores::{self, Scratch};
+use crate::runtime::simd::vector::{axpy, gather, softmax};
 
 const PAIRS_PER_TASK: usize = 256;
 const SLOTS_PER_TASK: usize = 64;
@@ -72,13 +71,18 @@ impl Output<'_> {
     }
 
     /// ⟨h, f⟩ of one pair; for batch attention ⟨g, x⟩.
-    pub fn score(&self, level: Level, p: &[f32], q: &[f32], scratch: &mut [f32]) -> f32 {
+    pub fn score(&self, level: Level, p: &[f32], q: &[f32], scratch: &mut Scratch) -> f32 {
+        scores::one(level, self.features(), p, q, scratch)
+    }
+
+    /// What is summed up to a score; for batch attention to ⟨g, x⟩.
+    pub fn features(&self) -> scores::Features<'_> {
         match self.head {
-            Head::Product if self.layer.is_empty() => dot(level, p, q),
-            Head::Product => weighted_dot(level, self.layer, p, q),
-            Head::Factor => attended(level, self.sharpness, self.weights(), p, q, scratch),
-            Head::Batch => weighted_dot(level, self.sharpness, p, q),
-            Head::Concat => dot(level, &self.layer[..self.d], p) + dot(level, &self.layer[self.d..], q),
+            Head::Product if self.layer.is_empty() => scores::Features::Inner,
+            Head::Product => scores::Features::Weighted(self.layer),
+            Head::Factor => scores::Features::Attended { sharpness: self.sharpness, layer: self.layer },
+            Head::Batch => scores::Features::Weighted(self.sharpness),
+            Head::Concat => scores::Features::Joined(self.layer),
         }
     }
 
@@ -128,20 +132,23 @@ impl Features {
         let n = layout.candidates.len();
         self.q.resize(n * d, 0.0);
         self.lengths.resize(n, 1.0);
-        context.install(|| {
-            self.q
-                .par_chunks_mut(CANDIDATES_PER_TASK * d)
-                .zip(self.lengths.par_chunks_mut(CANDIDATES_PER_TASK))
-                .zip(layout.candidates.par_chunks(CANDIDATES_PER_TASK))
-                .for_each(|((q, lengths), items)| {
-                    for ((q, length), &item) in q.chunks_exact_mut(d).zip(lengths).zip(items) {
-                        q.copy_from_slice(&v[item as usize * d..][..d]);
-                        if cosine {
-                            *length = unit(context, q);
-                        }
+        let tasks = self
+            .q
+            .chunks_mut(CANDIDATES_PER_TASK * d)
+            .zip(self.lengths.chunks_mut(CANDIDATES_PER_TASK))
+            .zip(layout.candidates.chunks(CANDIDATES_PER_TASK));
+        context.share(
+            tasks,
+            || (),
+            |(), ((q, lengths), items)| {
+                for ((q, length), &item) in q.chunks_exact_mut(d).zip(lengths).zip(items) {
+                    q.copy_from_slice(&v[item as usize * d..][..d]);
+                    if cosine {
+                        *length = unit(context, q);
                     }
-                });
-        });
+                }
+            },
+        );
     }
 
     /// Scores of all pairs.
@@ -149,17 +156,16 @@ impl Features {
         let (level, d, q) = (context.level, output.d, &self.q);
         self.scores.resize(layout.pairs.len(), 0.0);
         let vectors = |pair: usize| (&p[layout.row_of(pair) * d..][..d], &q[layout.pairs[pair] as usize * d..][..d]);
-        context.install(|| {
-            self.scores.par_chunks_mut(PAIRS_PER_TASK).enumerate().for_each_init(
-                || vec![0.0; d],
-                |scratch, (task, scores)| {
-                    for (at, score) in scores.iter_mut().enumerate() {
-                        let (p, q) = vectors(task * PAIRS_PER_TASK + at);
-                        *score = output.score(level, p, q, scratch);
-                    }
-                },
-            );
-        });
+        context.share(
+            self.scores.chunks_mut(PAIRS_PER_TASK).enumerate(),
+            || Scratch::new(output.features(), d),
+            |scratch, (task, scores)| {
+                for (at, score) in scores.iter_mut().enumerate() {
+                    let (p, q) = vectors(task * PAIRS_PER_TASK + at);
+                    *score = output.score(level, p, q, scratch);
+                }
+            },
+        );
         if output.head == Head::Batch {
             self.alphas.clear();
             self.alphas.extend_from_slice(&self.scores);
@@ -212,8 +218,11 @@ impl Features {
         let (q, scores, inner) = (&self.q, &self.scores, &self.inner);
         let dp = cut(dp, ends(n_slots, SLOTS_PER_TASK, |slot| layout.row_from(slot) * d));
         let dx = cut(&mut self.dx, ends(n_slots, SLOTS_PER_TASK, |slot| layout.pair_from[slot] * kept));
-        context.install(|| {
-            (dp, dx, self.sums.par_chunks_mut(width)).into_par_iter().enumerate().for_each(|(task, (dp, dx, sums))| {
+        let tasks = dp.into_iter().zip(dx).zip(self.sums.chunks_mut(width)).enumerate();
+        context.share(
+            tasks,
+            || (),
+            |(), (task, ((dp, dx), sums))| {
                 let first = task * SLOTS_PER_TASK;
                 let last = (first + SLOTS_PER_TASK).min(n_slots);
                 let (first_pair, first_row) = (layout.pair_from[first], layout.row_from(first));
@@ -230,8 +239,8 @@ impl Features {
                         sums,
                     );
                 }
-            });
-        });
+            },
+        );
         for sums in self.sums.chunks_exact(width) {
             axpy(level, 1.0, sums, totals);
         }
@@ -241,41 +250,40 @@ impl Features {
     pub fn backward_candidates(&mut self, context: &Context, layout: &Layout, output: Output<'_>, p: &[f32]) {
         let (level, d) = (context.level, output.d);
         let (scores, inner, dx) = (&self.scores, &self.inner, &self.dx);
-        context.install(|| {
-            self.dq.par_chunks_mut(CANDIDATES_PER_TASK * d).enumerate().for_each_init(
-                || (Vec::new(), Vec::new(), vec![0.0; d]),
-                |(readers, slopes, sum), (task, dq)| {
-                    for (at, dq) in dq.chunks_exact_mut(d).enumerate() {
-                        let pairs = layout.by_candidate.row(task * CANDIDATES_PER_TASK + at);
-                        if output.head == Head::Factor {
-                            for &pair in pairs {
-                                let row = layout.row_of(pair as usize);
-                                product_add(level, 1.0, &dx[pair as usize * d..][..d], &p[row * d..][..d], dq);
-                            }
-                            continue;
+        context.share(
+            self.dq.chunks_mut(CANDIDATES_PER_TASK * d).enumerate(),
+            || (Vec::new(), Vec::new(), vec![0.0; d]),
+            |(readers, slopes, sum), (task, dq)| {
+                for (at, dq) in dq.chunks_exact_mut(d).enumerate() {
+                    let pairs = layout.by_candidate.row(task * CANDIDATES_PER_TASK + at);
+                    if output.head == Head::Factor {
+                        for &pair in pairs {
+                            let row = layout.row_of(pair as usize);
+                            product_add(level, 1.0, &dx[pair as usize * d..][..d], &p[row * d..][..d], dq);
                         }
+                        continue;
+                    }
+                    slopes.clear();
+                    slopes.extend(pairs.iter().map(|&pair| scores[pair as usize]));
+                    if output.head == Head::Concat {
+                        axpy(level, slopes.iter().sum(), &output.layer[d..], dq);
+                        continue;
+                    }
+                    readers.clear();
+                    readers.extend(pairs.iter().map(|&pair| layout.row_of(pair as usize) as u32));
+                    sum.fill(0.0);
+                    gather(level, readers, slopes, p, sum);
+                    product_add(level, 1.0, output.weights(), sum, dq);
+                    if output.head == Head::Batch {
                         slopes.clear();
-                        slopes.extend(pairs.iter().map(|&pair| scores[pair as usize]));
-                        if output.head == Head::Concat {
-                            axpy(level, slopes.iter().sum(), &output.layer[d..], dq);
-                            continue;
-                        }
-                        readers.clear();
-                        readers.extend(pairs.iter().map(|&pair| layout.row_of(pair as usize) as u32));
+                        slopes.extend(pairs.iter().map(|&pair| inner[pair as usize]));
                         sum.fill(0.0);
                         gather(level, readers, slopes, p, sum);
-                        product_add(level, 1.0, output.weights(), sum, dq);
-                        if output.head == Head::Batch {
-                            slopes.clear();
-                            slopes.extend(pairs.iter().map(|&pair| inner[pair as usize]));
-                            sum.fill(0.0);
-                            gather(level, readers, slopes, p, sum);
-                            product_add(level, 1.0, output.sharpness, sum, dq);
-                        }
+                        product_add(level, 1.0, output.sharpness, sum, dq);
                     }
-                },
-            );
-        });
+                }
+            },
+        );
     }
 
     /// From unit candidates to what they were made of.

@@ -4,8 +4,6 @@
 //! Pass 1: logits and weights a of each row. Pass 2: p = z + Σ_j a_j v_j. Backward, pass 3: from ∂loss/∂p to the logits
 //! and the queries, by slots; pass 4: to v, x and s, by items, each of which gathers from the rows that read it.
 
-use rayon::prelude::*;
-
 use super::layout::Layout;
 use super::options::Weighing;
 use crate::data::Csr;
@@ -182,13 +180,9 @@ impl Histories {
                 }
             }
         };
-        context.install(|| {
-            (p, lengths, shares, a).into_par_iter().enumerate().for_each_init(
-                Vec::new,
-                |fixed, (task, (p, lengths, shares, a))| {
-                    one_task(fixed, task, p, lengths, shares, a);
-                },
-            );
+        let tasks = p.into_iter().zip(lengths).zip(shares).zip(a).enumerate();
+        context.share(tasks, Vec::new, |fixed, (task, (((p, lengths), shares), a))| {
+            one_task(fixed, task, p, lengths, shares, a);
         });
     }
 
@@ -224,54 +218,54 @@ impl Histories {
         let dz = cut(dz, ends(n_slots, SLOTS_PER_TASK, |slot| slot * width));
         let dy = cut(dy, tasks(if asks { d } else { 0 }));
         let d_decay_parts = cut(d_decay, ends(n_slots, SLOTS_PER_TASK, |slot| slot));
-        context.install(|| {
-            (dp, dl, dz, dy, d_decay_parts).into_par_iter().enumerate().for_each(
-                |(task, (dp, dl, dz, dy, d_decay))| {
-                    let first = task * SLOTS_PER_TASK;
-                    let (first_row, first_weight) = (layout.row_from(first), layout.weights_from[first]);
-                    for slot in first..(first + SLOTS_PER_TASK).min(n_slots) {
-                        let user = layout.slots[slot];
-                        let history = self.history(user);
-                        let ages = self.ages.get(self.attention.users.offsets()[user as usize]..).unwrap_or_default();
-                        if !dz.is_empty() {
-                            dz[(slot - first) * d..][..d].fill(0.0);
+        let tasks = dp.into_iter().zip(dl).zip(dz).zip(dy).zip(d_decay_parts).enumerate();
+        context.share(
+            tasks,
+            || (),
+            |(), (task, ((((dp, dl), dz), dy), d_decay))| {
+                let first = task * SLOTS_PER_TASK;
+                let (first_row, first_weight) = (layout.row_from(first), layout.weights_from[first]);
+                for slot in first..(first + SLOTS_PER_TASK).min(n_slots) {
+                    let user = layout.slots[slot];
+                    let history = self.history(user);
+                    let ages = self.ages.get(self.attention.users.offsets()[user as usize]..).unwrap_or_default();
+                    if !dz.is_empty() {
+                        dz[(slot - first) * d..][..d].fill(0.0);
+                    }
+                    for (at, row) in (layout.row_from(slot)..layout.row_from(slot + 1)).enumerate() {
+                        let dp = &mut dp[(row - first_row) * d..][..d];
+                        if cosine {
+                            along(context, &p[row * d..][..d], lengths[row], dp);
                         }
-                        for (at, row) in (layout.row_from(slot)..layout.row_from(slot + 1)).enumerate() {
-                            let dp = &mut dp[(row - first_row) * d..][..d];
-                            if cosine {
-                                along(context, &p[row * d..][..d], lengths[row], dp);
-                            }
-                            if !dz.is_empty() {
-                                axpy(level, 1.0, dp, &mut dz[(slot - first) * d..][..d]);
-                            }
-                            if !self.weighing.learns() {
-                                continue;
-                            }
-                            let from = layout.weights_from[slot] + at * history.len();
-                            let (a, dl) =
-                                (&a[from..][..history.len()], &mut dl[from - first_weight..][..history.len()]);
-                            dots(level, dp, v, history, dl);
-                            let mut total = 0.0f32;
-                            for (dl, a) in dl.iter_mut().zip(a) {
-                                *dl *= a;
-                                total += *dl;
-                            }
-                            let part = -self.exponent * total * shares[row];
-                            axpy(level, part, a, dl);
-                            if !self.ages.is_empty() {
-                                let aged = dl.iter().zip(ages).map(|(dl, age)| f64::from(*dl) * f64::from(*age));
-                                d_decay[slot - first] -= aged.sum::<f64>();
-                            }
-                            if asks {
-                                let dy = &mut dy[(row - first_row) * d..][..d];
-                                dy.fill(0.0);
-                                gather(level, history, dl, learned.x, dy);
-                            }
+                        if !dz.is_empty() {
+                            axpy(level, 1.0, dp, &mut dz[(slot - first) * d..][..d]);
+                        }
+                        if !self.weighing.learns() {
+                            continue;
+                        }
+                        let from = layout.weights_from[slot] + at * history.len();
+                        let (a, dl) = (&a[from..][..history.len()], &mut dl[from - first_weight..][..history.len()]);
+                        dots(level, dp, v, history, dl);
+                        let mut total = 0.0f32;
+                        for (dl, a) in dl.iter_mut().zip(a) {
+                            *dl *= a;
+                            total += *dl;
+                        }
+                        let part = -self.exponent * total * shares[row];
+                        axpy(level, part, a, dl);
+                        if !self.ages.is_empty() {
+                            let aged = dl.iter().zip(ages).map(|(dl, age)| f64::from(*dl) * f64::from(*age));
+                            d_decay[slot - first] -= aged.sum::<f64>();
+                        }
+                        if asks {
+                            let dy = &mut dy[(row - first_row) * d..][..d];
+                            dy.fill(0.0);
+                            gather(level, history, dl, learned.x, dy);
                         }
                     }
-                },
-            );
-        });
+                }
+            },
+        );
         d_decay.iter().sum()
     }
 
@@ -293,41 +287,41 @@ impl Histories {
         let task_ends = |width: usize| ends(n, ITEMS_PER_TASK, move |item| item * width);
         let dx = cut(dx, task_ends(if learns { d } else { 0 }));
         let ds = cut(ds, task_ends(usize::from(learns)));
-        context.install(|| {
-            (cut(dv, task_ends(d)), dx, ds).into_par_iter().enumerate().for_each_init(
-                || (Vec::new(), Vec::new(), Vec::new(), Vec::new()),
-                |(readers, weights, askers, slopes), (task, (dv, dx, ds))| {
-                    for (at, dv) in dv.chunks_exact_mut(d).enumerate() {
-                        let entries = layout.by_item.row(task * ITEMS_PER_TASK + at);
-                        readers.clear();
-                        weights.clear();
-                        askers.clear();
-                        slopes.clear();
-                        for &entry in entries {
-                            let (slot, place) = layout.entries[entry as usize];
-                            let (slot, place) = (slot as usize, place as usize);
-                            let length = self.history(layout.slots[slot]).len();
-                            for (of_slot, row) in (layout.row_from(slot)..layout.row_from(slot + 1)).enumerate() {
-                                let weight = layout.weights_from[slot] + of_slot * length + place;
-                                readers.push(row as u32);
-                                weights.push(rows.a[weight]);
-                                if learns {
-                                    askers.push(self.asker(layout, row) as u32);
-                                    slopes.push(rows.dl[weight]);
-                                }
+        let tasks = cut(dv, task_ends(d)).into_iter().zip(dx).zip(ds).enumerate();
+        context.share(
+            tasks,
+            || (Vec::new(), Vec::new(), Vec::new(), Vec::new()),
+            |(readers, weights, askers, slopes), (task, ((dv, dx), ds))| {
+                for (at, dv) in dv.chunks_exact_mut(d).enumerate() {
+                    let entries = layout.by_item.row(task * ITEMS_PER_TASK + at);
+                    readers.clear();
+                    weights.clear();
+                    askers.clear();
+                    slopes.clear();
+                    for &entry in entries {
+                        let (slot, place) = layout.entries[entry as usize];
+                        let (slot, place) = (slot as usize, place as usize);
+                        let length = self.history(layout.slots[slot]).len();
+                        for (of_slot, row) in (layout.row_from(slot)..layout.row_from(slot + 1)).enumerate() {
+                            let weight = layout.weights_from[slot] + of_slot * length + place;
+                            readers.push(row as u32);
+                            weights.push(rows.a[weight]);
+                            if learns {
+                                askers.push(self.asker(layout, row) as u32);
+                                slopes.push(rows.dl[weight]);
                             }
-                        }
-                        gather(level, readers, weights, &rows.dp, dv);
-                        if learns {
-                            if !learned.queries.is_empty() {
-                                gather(level, askers, slopes, learned.queries, &mut dx[at * d..][..d]);
-                            }
-                            ds[at] += slopes.iter().sum::<f32>();
                         }
                     }
-                },
-            );
-        });
+                    gather(level, readers, weights, &rows.dp, dv);
+                    if learns {
+                        if !learned.queries.is_empty() {
+                            gather(level, askers, slopes, learned.queries, &mut dx[at * d..][..d]);
+                        }
+                        ds[at] += slopes.iter().sum::<f32>();
+                    }
+                }
+            },
+        );
     }
 }
 

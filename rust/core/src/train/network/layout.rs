@@ -71,7 +71,7 @@ impl Distinct {
     fn add(&mut self, position: u32, into: &mut Vec<u32>) {
         let place = &mut self.place[position as usize];
         if *place == NOWHERE {
-            *place = 0;
+            *place = into.len() as u32;
             into.push(position);
         }
     }
@@ -159,6 +159,21 @@ impl Layout {
     /// The row that a pair reads.
     pub fn row_of(&self, pair: usize) -> usize {
         if self.row_per_pair { pair } else { self.pair_slots[pair] as usize }
+    }
+
+    /// Where the pairs stand that each user reads, user after user; nothing where few users come twice.
+    pub fn by_user(&mut self, users: &[u32]) -> Option<&[u32]> {
+        self.slots.clear();
+        for &user in users {
+            self.users.add(user, &mut self.slots);
+        }
+        let repeats = self.slots.len() < users.len() - users.len() / 4;
+        if repeats {
+            let place = &self.users.place;
+            self.order.fill(self.slots.len(), users.len(), |at| place[users[at] as usize]);
+        }
+        self.users.forget(&self.slots);
+        repeats.then_some(&self.order.members)
     }
 
     /// Lays out a batch.

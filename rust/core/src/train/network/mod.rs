@@ -23,6 +23,7 @@ mod loss;
 mod optimiser;
 mod options;
 mod parameters;
+mod predict;
 mod queries;
 mod sample;
 mod shared;
@@ -46,6 +47,7 @@ use layout::Layout;
 use optimiser::Saved;
 pub use options::{Head, Loss, Optimizer, Options, Weighing};
 pub use parameters::{Parameters, Table};
+pub use predict::Work;
 use queries::Queries;
 pub use sample::{Schedule, Training};
 use shared::Shared;
@@ -61,6 +63,8 @@ pub struct Network {
     steps: u64,
     saved: Saved,
     buffers: Buffers,
+    /// Entries of the longest history.
+    longest: usize,
 }
 
 /// All memory of a step, kept from one to the next.
@@ -153,7 +157,9 @@ impl Network {
             v: vec![0.0; if options.item_attention { n_items * options.factors } else { 0 }],
             ..Buffers::default()
         };
-        Ok(Self { options, n_users, n_items, histories, parameters, steps: 0, saved: Saved::default(), buffers })
+        let longest = (0..n_users).map(|user| history.row(user).len()).max().unwrap_or_default();
+        let saved = Saved::default();
+        Ok(Self { options, n_users, n_items, histories, parameters, steps: 0, saved, buffers, longest })
     }
 
     /// Puts the spectrum of the interactions in place of random item vectors.
@@ -172,37 +178,6 @@ impl Network {
     /// Steps taken.
     pub fn steps(&self) -> u64 {
         self.steps
-    }
-
-    /// Predictions of pairs, in their order: scores, squashed with the sigmoid output.
-    pub fn predictions(&mut self, users: &[u32], items: &[u32], context: &Context) -> Result<Vec<f32>> {
-        const PAIRS_AT_ONCE: usize = 65_536;
-        self.check_pairs(users, items)?;
-        let mut out = vec![0.0; users.len()];
-        // Batch attention sees the whole batch.
-        let at_once = if self.options.head == Head::Batch { users.len().max(1) } else { PAIRS_AT_ONCE };
-        self.take_in_users(Kept::ALL, context);
-        if self.by_tables() {
-            self.scores_by_tables(users, items, &mut out, context);
-            return Ok(out);
-        }
-        for start in (0..users.len()).step_by(at_once) {
-            context.cancel.check()?;
-            let end = (start + at_once).min(users.len());
-            let input = Input {
-                users: users[start..end].to_vec(),
-                items: items[start..end].to_vec(),
-                group: 1,
-                ..Input::default()
-            };
-            self.forward(&input, Kept::ALL, false, context);
-            let Features { scores, .. } = &self.buffers.features;
-            for (score, &source) in scores.iter().zip(&self.buffers.layout.source) {
-                out[start + source as usize] =
-                    if self.options.sigmoid { loss::sigmoid(context.level, *score) } else { *score };
-            }
-        }
-        Ok(out)
     }
 
     /// The mean loss of a batch and, in the tables, its gradient.

@@ -1,7 +1,5 @@
 //! From gradients to steps. Lazy tables move only in rows that have a gradient; their moments wait too.
 
-use rayon::prelude::*;
-
 use super::options::{Optimizer, Options};
 use super::parameters::{Parameters, Table};
 use crate::runtime::Context;
@@ -34,26 +32,24 @@ pub fn update(context: &Context, options: &Options, parameters: &mut Parameters,
             continue;
         }
         let gradient = &*gradient;
-        context.install(|| {
-            let size = ROWS_PER_TASK * width;
-            values
-                .par_chunks_mut(size)
-                .zip(first.par_chunks_mut(size))
-                .zip(second.par_chunks_mut(size))
-                .enumerate()
-                .for_each(|(task, ((values, first), second))| {
-                    let from = task * ROWS_PER_TASK;
-                    let begin = gradient.rows.partition_point(|&row| (row as usize) < from);
-                    let rows = gradient.rows[begin..].iter().take_while(|&&row| (row as usize) < from + ROWS_PER_TASK);
-                    for (&row, g) in rows.zip(gradient.values[begin * width..].chunks_exact(width)) {
-                        if g.iter().any(|&g| g != 0.0) {
-                            let at = (row as usize - from) * width;
-                            let part = at..at + width;
-                            one(g, &mut values[part.clone()], &mut first[part.clone()], &mut second[part]);
-                        }
+        let size = ROWS_PER_TASK * width;
+        let tasks = values.chunks_mut(size).zip(first.chunks_mut(size)).zip(second.chunks_mut(size)).enumerate();
+        context.share(
+            tasks,
+            || (),
+            |(), (task, ((values, first), second))| {
+                let from = task * ROWS_PER_TASK;
+                let begin = gradient.rows.partition_point(|&row| (row as usize) < from);
+                let rows = gradient.rows[begin..].iter().take_while(|&&row| (row as usize) < from + ROWS_PER_TASK);
+                for (&row, g) in rows.zip(gradient.values[begin * width..].chunks_exact(width)) {
+                    if g.iter().any(|&g| g != 0.0) {
+                        let at = (row as usize - from) * width;
+                        let part = at..at + width;
+                        one(g, &mut values[part.clone()], &mut first[part.clone()], &mut second[part]);
                     }
-                });
-        });
+                }
+            },
+        );
     }
 }
 

@@ -1,8 +1,6 @@
 //! Queries of the attention: y = Bᵀ (A z) / √d for whoever asks (users, or candidates with target attention), so that a
 //! logit ⟨A z, B x_j⟩ / √d is ⟨y, x_j⟩.
 
-use rayon::prelude::*;
-
 use crate::runtime::Context;
 use crate::runtime::simd::gemm::{View, multiply};
 use crate::runtime::simd::vector::scale;
@@ -68,20 +66,24 @@ fn transpose(matrix: &[f32], d: usize, into: &mut Vec<f32>) {
 
 /// out = rows · matrix.
 fn product(context: &Context, d: usize, rows: &[f32], matrix: &[f32], out: &mut [f32]) {
-    context.install(|| {
-        out.par_chunks_mut(ROWS_PER_TASK * d).enumerate().for_each(|(task, out)| {
+    context.share(
+        out.chunks_mut(ROWS_PER_TASK * d).enumerate(),
+        || (),
+        |(), (task, out)| {
             multiply(context.level, out, d, View::rows(rows, d), task * ROWS_PER_TASK, matrix, d);
-        });
-    });
+        },
+    );
 }
 
 /// out = leftᵀ · right, the sum over rows in their order.
 fn outer(context: &Context, d: usize, left: &[f32], right: &[f32], out: &mut [f32]) {
     const PER_TASK: usize = 12;
     let n = left.len() / d;
-    context.install(|| {
-        out.par_chunks_mut(PER_TASK * d).enumerate().for_each(|(task, out)| {
+    context.share(
+        out.chunks_mut(PER_TASK * d).enumerate(),
+        || (),
+        |(), (task, out)| {
             multiply(context.level, out, d, View::transposed(left, d), task * PER_TASK, right, n);
-        });
-    });
+        },
+    );
 }

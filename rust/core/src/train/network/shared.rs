@@ -4,8 +4,6 @@
 //! weighted inner product the matrix is a product of matrices; factor attention goes through it element by element,
 //! once for the users' gradients and once for the negatives'. (Other heads do not come with the softmax.)
 
-use rayon::prelude::*;
-
 use super::head::{Features, Output};
 use super::history::{cut, ends};
 use super::layout::Layout;
@@ -14,6 +12,7 @@ use super::options::Head;
 use crate::runtime::Context;
 use crate::runtime::simd::gemm::{View, multiply, multiply_add};
 use crate::runtime::simd::pairs::product_add;
+use crate::runtime::simd::scores::Scratch;
 use crate::runtime::simd::vector::axpy;
 
 /// Users whose rows of scores are in memory at a time (16 MiB with 4,096 negatives).
@@ -112,34 +111,33 @@ impl Shared {
         );
         let Self { q, columns, matrix, weights, losses, .. } = self;
         let softmax = loss::Softmax { temperature, weights, with_own, inverse };
-        context.install(|| {
-            matrix[..count * n]
-                .par_chunks_mut(USERS_PER_TASK * n)
-                .zip(losses[first..first + count].par_chunks_mut(USERS_PER_TASK))
-                .zip(positives)
-                .enumerate()
-                .for_each_init(
-                    || vec![0.0; d],
-                    |scratch, (task, ((matrix, losses), positives))| {
-                        let from = task * USERS_PER_TASK;
-                        if slice.inner() {
-                            multiply(level, matrix, n, View::rows(p, d), from, columns, d);
-                        } else {
-                            for (at, score) in matrix.iter_mut().enumerate() {
-                                let p = &p[(from + at / n) * d..][..d];
-                                *score = output.score(level, p, &q[at % n * d..][..d], scratch);
-                            }
-                        }
-                        let first_pair = layout.pair_from[first + from];
-                        for (at, loss) in losses.iter_mut().enumerate() {
-                            let slot = first + from + at;
-                            let pairs = layout.pair_from[slot] - first_pair..layout.pair_from[slot + 1] - first_pair;
-                            let row = &mut matrix[at * n..][..n];
-                            *loss = softmax.row(level, &mut positives[pairs], row);
-                        }
-                    },
-                );
-        });
+        let tasks = matrix[..count * n]
+            .chunks_mut(USERS_PER_TASK * n)
+            .zip(losses[first..first + count].chunks_mut(USERS_PER_TASK))
+            .zip(positives)
+            .enumerate();
+        context.share(
+            tasks,
+            || Scratch::new(output.features(), d),
+            |scratch, (task, ((matrix, losses), positives))| {
+                let from = task * USERS_PER_TASK;
+                if slice.inner() {
+                    multiply(level, matrix, n, View::rows(p, d), from, columns, d);
+                } else {
+                    for (at, score) in matrix.iter_mut().enumerate() {
+                        let p = &p[(from + at / n) * d..][..d];
+                        *score = output.score(level, p, &q[at % n * d..][..d], scratch);
+                    }
+                }
+                let first_pair = layout.pair_from[first + from];
+                for (at, loss) in losses.iter_mut().enumerate() {
+                    let slot = first + from + at;
+                    let pairs = layout.pair_from[slot] - first_pair..layout.pair_from[slot + 1] - first_pair;
+                    let row = &mut matrix[at * n..][..n];
+                    *loss = softmax.row(level, &mut positives[pairs], row);
+                }
+            },
+        );
     }
 
     /// 2. From slopes to users, and to the sums for sharpness and layer.
@@ -149,25 +147,25 @@ impl Shared {
         self.sums.clear();
         self.sums.resize(count.div_ceil(USERS_PER_TASK) * width, 0.0);
         let (q, matrix) = (&self.q, &self.matrix[..count * n]);
-        context.install(|| {
-            dp.par_chunks_mut(USERS_PER_TASK * d).zip(self.sums.par_chunks_mut(width)).enumerate().for_each_init(
-                || vec![0.0; d],
-                |dx, (task, (dp, sums))| {
-                    let from = task * USERS_PER_TASK;
-                    if slice.inner() {
-                        // h ⊙ q by rows stands behind the negatives' vectors.
-                        multiply_add(level, dp, d, View::rows(matrix, n), from, &q[n * d..], n);
-                        return;
+        let tasks = dp.chunks_mut(USERS_PER_TASK * d).zip(self.sums.chunks_mut(width)).enumerate();
+        context.share(
+            tasks,
+            || vec![0.0; d],
+            |dx, (task, (dp, sums))| {
+                let from = task * USERS_PER_TASK;
+                if slice.inner() {
+                    // h ⊙ q by rows stands behind the negatives' vectors.
+                    multiply_add(level, dp, d, View::rows(matrix, n), from, &q[n * d..], n);
+                    return;
+                }
+                for (at, dp) in dp.chunks_exact_mut(d).enumerate() {
+                    let (p, slopes) = (&p[(from + at) * d..][..d], &matrix[(from + at) * n..][..n]);
+                    for (q, slope) in q.chunks_exact(d).zip(slopes) {
+                        output.backward_row(level, *slope, 0.0, p, q, dp, dx, sums);
                     }
-                    for (at, dp) in dp.chunks_exact_mut(d).enumerate() {
-                        let (p, slopes) = (&p[(from + at) * d..][..d], &matrix[(from + at) * n..][..n]);
-                        for (q, slope) in q.chunks_exact(d).zip(slopes) {
-                            output.backward_row(level, *slope, 0.0, p, q, dp, dx, sums);
-                        }
-                    }
-                },
-            );
-        });
+                }
+            },
+        );
         for sums in self.sums.chunks_exact(width) {
             axpy(level, 1.0, sums, totals);
         }
@@ -178,25 +176,24 @@ impl Shared {
         let Slice { context, output, count, n, p, .. } = slice;
         let (level, d) = (context.level, output.d);
         let (q, matrix) = (&self.q, &self.matrix[..count * n]);
-        context.install(|| {
-            self.dq.par_chunks_mut(NEGATIVES_PER_TASK * d).enumerate().for_each_init(
-                || (vec![0.0; d], vec![0.0; output.n_sums()], vec![0.0; d]),
-                |(dx, unused, dp), (task, dq)| {
-                    let from = task * NEGATIVES_PER_TASK;
-                    if slice.inner() {
-                        multiply_add(level, dq, d, View::transposed(matrix, n), from, p, count);
-                        return;
+        context.share(
+            self.dq.chunks_mut(NEGATIVES_PER_TASK * d).enumerate(),
+            || (vec![0.0; d], vec![0.0; output.n_sums()], vec![0.0; d]),
+            |(dx, unused, dp), (task, dq)| {
+                let from = task * NEGATIVES_PER_TASK;
+                if slice.inner() {
+                    multiply_add(level, dq, d, View::transposed(matrix, n), from, p, count);
+                    return;
+                }
+                for (at, dq) in dq.chunks_exact_mut(d).enumerate() {
+                    let q = &q[(from + at) * d..][..d];
+                    for (row, p) in p.chunks_exact(d).enumerate() {
+                        output.backward_row(level, matrix[row * n + from + at], 0.0, p, q, dp, dx, unused);
+                        product_add(level, 1.0, dx, p, dq);
                     }
-                    for (at, dq) in dq.chunks_exact_mut(d).enumerate() {
-                        let q = &q[(from + at) * d..][..d];
-                        for (row, p) in p.chunks_exact(d).enumerate() {
-                            output.backward_row(level, matrix[row * n + from + at], 0.0, p, q, dp, dx, unused);
-                            product_add(level, 1.0, dx, p, dq);
-                        }
-                    }
-                },
-            );
-        });
+                }
+            },
+        );
     }
 
     /// 4. From negatives to candidates; inner products leave the layer for here, Σ q ⊙ Gᵀ p.

@@ -1,7 +1,5 @@
 //! A batch through the model: passes 2 to 5 forward, and all passes back.
 
-use rayon::prelude::*;
-
 use super::head::{Features, Output};
 use super::history::Learned;
 use super::layout::{Input, Plan};
@@ -16,7 +14,7 @@ use crate::runtime::simd::vector::axpy;
 use crate::{Error, Result};
 
 /// The parameters of the output.
-fn output_of<'a>(options: &Options, parameters: &'a Parameters, ones: &'a [f32]) -> Output<'a> {
+pub(super) fn output_of<'a>(options: &Options, parameters: &'a Parameters, ones: &'a [f32]) -> Output<'a> {
     let first = |table: &Table| table.values.first().copied().unwrap_or_default();
     let d = options.factors;
     Output {
@@ -85,43 +83,6 @@ impl Network {
             return bad("loss=\"bpr\" takes at least one negative for each positive.".into());
         }
         Ok(())
-    }
-
-    /// Whether a pair's vectors stand in tables as they are: then scores need no layout.
-    pub(super) fn by_tables(&self) -> bool {
-        self.options.weighing == Weighing::None && !self.options.cosine && self.options.head != Head::Batch
-    }
-
-    /// Predictions straight from the tables, the same bits as through [`Network::forward`].
-    pub(super) fn scores_by_tables(&self, users: &[u32], items: &[u32], out: &mut [f32], context: &Context) {
-        const PAIRS_PER_TASK: usize = 256;
-        let (level, d, tables) = (context.level, self.options.factors, &self.parameters);
-        let output = output_of(&self.options, tables, &self.buffers.ones);
-        let v = if self.options.item_attention { &self.buffers.v } else { &tables.item_factors.values };
-        let one = |scratch: &mut Vec<f32>, user: u32, item: u32| {
-            let (user, item) = (user as usize, item as usize);
-            let (p, q) = (&tables.user_factors.values[user * d..][..d], &v[item * d..][..d]);
-            let mut score = output.score(level, p, q, scratch) + output.constant;
-            if !output.item_bias.is_empty() {
-                score += output.item_bias[item];
-            }
-            if !output.user_bias.is_empty() {
-                score += output.user_bias[user];
-            }
-            if self.options.sigmoid { loss::sigmoid(level, score) } else { score }
-        };
-        context.install(|| {
-            out.par_chunks_mut(PAIRS_PER_TASK)
-                .zip(users.par_chunks(PAIRS_PER_TASK).zip(items.par_chunks(PAIRS_PER_TASK)))
-                .for_each_init(
-                    || vec![0.0; d],
-                    |scratch, (out, (users, items))| {
-                        for ((out, &user), &item) in out.iter_mut().zip(users).zip(items) {
-                            *out = one(scratch, user, item);
-                        }
-                    },
-                );
-        });
     }
 
     /// All passes of a batch, forward and back; its mean loss.
