@@ -168,3 +168,22 @@ def test_the_best_choice_is_found_one_option_after_the_other():
 def test_habits_that_make_no_sense_are_refused_by_name(timed, options):
     with pytest.raises(ancf.InvalidParameterError, match=next(iter(options))):
         fitted(timed, **options)
+
+
+@pytest.mark.parametrize("counted", [False, True])
+def test_what_one_history_says_is_what_it_says_among_others(counted):
+    lengths = (3, 0, 1, 7)
+    indptr = np.append(0, np.cumsum(lengths)).astype(np.int64)
+    rng = np.random.default_rng(3)
+    items = np.concatenate([np.sort(rng.choice(20, n, replace=False)) for n in lengths]).astype(np.int32)
+    recent, counts = rng.random((2, len(items)), np.float32)
+    offsets, named, values = spoken(indptr, items, recent, counts if counted else None, 20)
+    for row in range(len(lengths)):
+        part = slice(indptr[row], indptr[row + 1])
+        one = spoken(np.array([0, lengths[row]]), items[part], recent[part], counts[part] if counted else None, 20)
+        among = slice(offsets[row], offsets[row + 1])
+        assert one[0].tolist() == [0, offsets[row + 1] - offsets[row]]
+        assert one[1].dtype == named.dtype
+        assert one[1].tolist() == named[among].tolist()
+        assert one[2].dtype == values.dtype
+        assert one[2].tobytes() == values[among].tobytes()

@@ -11,6 +11,7 @@ it. Repetitions are rows of their own below the item-item weights, row n_items +
 have their exact place in the score and in explanations.
 """
 
+import math
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
@@ -91,6 +92,15 @@ def spoken(
     n_items: int,
 ) -> Rows:
     """The weighted history that the sparse part reads: w on the items, and with ``counts`` m on their own rows."""
+    if len(indptr) == 2:  # one person, who waits: the same without the detours of several
+        weights = np.float32(1.0 / math.sqrt(max(len(items), 1))) * recent
+        if counts is None:
+            return indptr, items, weights
+        return (
+            2 * indptr,
+            np.concatenate((items, items + np.int32(n_items))),
+            np.concatenate((weights, counts * recent)),
+        )
     lengths = np.diff(indptr)
     weights = np.repeat((1.0 / np.sqrt(np.maximum(lengths, 1))).astype(np.float32), lengths) * recent
     if counts is None:

@@ -20,6 +20,15 @@ use super::single;
 use super::sparse::Touched;
 use super::target::{self, Sweep, Target};
 
+/// Scores or lists that are worth a task of their own.
+const ROWS_PER_TASK: usize = 256;
+
+/// Places of one list: its row, items, scores and length.
+type Row<'a> = (usize, ((&'a mut [i32], &'a mut [f32]), &'a mut i32));
+
+/// Places of a block of lists.
+type Rows<'a> = (usize, ((&'a mut [i32], &'a mut [f32]), &'a mut [i32]));
+
 /// How the dense part of a score comes from the two vectors.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Head {
@@ -332,25 +341,30 @@ impl Ranker {
             return Err(Error::InvalidData(format!("item {item} is asked for; there are {} items.", self.n_items)));
         }
         let mut scores = vec![0f32; items.len()];
-        context.install(|| {
-            scores.par_chunks_mut(256).enumerate().try_for_each_init(Touched::default, |touched, (chunk, scores)| {
-                context.cancel.check()?;
-                let mut last = None;
-                for (at, score) in scores.iter_mut().enumerate() {
-                    let row = chunk * 256 + at;
-                    let user = asked.users.map(|users| users[row]);
-                    if last != Some(user) {
-                        self.touch(asked, row, context.level, touched);
-                        last = Some(user);
-                    }
-                    let mut dense = [0f32];
-                    self.dense(context.level, asked, row, &items[row..=row], &mut dense);
-                    let key = key(dense[0] + touched.sum(items[row]), 0);
-                    *score = self.shown(asked, row, context.level).score(key);
+        let score = |touched: &mut Touched, (chunk, scores): (usize, &mut [f32])| {
+            context.cancel.check()?;
+            let mut last = None;
+            for (at, score) in scores.iter_mut().enumerate() {
+                let row = chunk * ROWS_PER_TASK + at;
+                let user = asked.users.map(|users| users[row]);
+                if last != Some(user) {
+                    self.touch(asked, row, context.level, touched);
+                    last = Some(user);
                 }
-                Ok(())
-            })
-        })?;
+                let mut dense = [0f32];
+                self.dense(context.level, asked, row, &items[row..=row], &mut dense);
+                let key = key(dense[0] + touched.sum(items[row]), 0);
+                *score = self.shown(asked, row, context.level).score(key);
+            }
+            Ok(())
+        };
+        if context.stays(items.len().div_ceil(ROWS_PER_TASK)) {
+            let mut touched = Touched::default();
+            scores.chunks_mut(ROWS_PER_TASK).enumerate().try_for_each(|part| score(&mut touched, part))?;
+        } else {
+            let parts = scores.par_chunks_mut(ROWS_PER_TASK).enumerate();
+            context.install(|| parts.try_for_each_init(Touched::default, score))?;
+        }
         Ok(scores)
     }
 
@@ -400,16 +414,19 @@ impl Ranker {
     /// Turns the scores of ready lists into those that come out.
     fn show(&self, asked: &Asked<'_>, lists: &mut Lists, context: &Context) {
         let Lists { scores, counts, width, .. } = lists;
-        context.install(|| {
-            scores.par_chunks_mut(*width).zip(counts).enumerate().with_min_len(256).for_each(
-                |(row, (scores, count))| {
-                    let shown = self.shown(asked, row, context.level);
-                    for score in &mut scores[..*count as usize] {
-                        *score = shown.score(key(*score, 0));
-                    }
-                },
-            );
-        });
+        let stays = context.stays(counts.len().div_ceil(ROWS_PER_TASK));
+        let show = |(row, (scores, count)): (usize, (&mut [f32], &mut i32))| {
+            let shown = self.shown(asked, row, context.level);
+            for score in &mut scores[..*count as usize] {
+                *score = shown.score(key(*score, 0));
+            }
+        };
+        if stays {
+            scores.chunks_mut(*width).zip(counts).enumerate().for_each(show);
+        } else {
+            let rows = scores.par_chunks_mut(*width).zip(counts).enumerate().with_min_len(ROWS_PER_TASK);
+            context.install(|| rows.for_each(show));
+        }
     }
 
     fn shown(&self, asked: &Asked<'_>, row: usize, level: Level) -> Shown {
@@ -426,20 +443,26 @@ impl Ranker {
         context: &Context,
     ) -> Result<()> {
         let width = lists.width;
-        let rows = lists.items.par_chunks_mut(width).zip(lists.scores.par_chunks_mut(width)).zip(&mut lists.counts);
-        context.install(|| {
-            rows.enumerate().try_for_each_init(Work::default, |work, (row, ((items, scores), count))| {
-                context.cancel.check()?;
-                let only = each.map(|each| each.row(row));
-                let keys = self.one(&asked, row, width, eligible, only, context.level, work);
-                for (at, &key) in keys.iter().enumerate() {
-                    items[at] = position_of(key) as i32;
-                    scores[at] = score_of(key);
-                }
-                *count = keys.len() as i32;
-                Ok(())
-            })
-        })
+        let stays = context.stays(lists.counts.len());
+        let Lists { items, scores, counts, .. } = lists;
+        let list = |work: &mut Work, (row, ((items, scores), count)): Row<'_>| {
+            context.cancel.check()?;
+            let only = each.map(|each| each.row(row));
+            let keys = self.one(&asked, row, width, eligible, only, context.level, work);
+            for (at, &key) in keys.iter().enumerate() {
+                items[at] = position_of(key) as i32;
+                scores[at] = score_of(key);
+            }
+            *count = keys.len() as i32;
+            Ok(())
+        };
+        if stays {
+            let mut work = Work::default();
+            let mut rows = items.chunks_mut(width).zip(scores.chunks_mut(width)).zip(counts).enumerate();
+            return rows.try_for_each(|row| list(&mut work, row));
+        }
+        let rows = items.par_chunks_mut(width).zip(scores.par_chunks_mut(width)).zip(counts).enumerate();
+        context.install(|| rows.try_for_each_init(Work::default, list))
     }
 
     /// Blocks of users over the threads; see `engine`.
@@ -492,20 +515,25 @@ impl Ranker {
             n_rows.div_ceil(4 * threads).next_multiple_of(32)
         };
         let rows = rows.min(MOST_ROWS);
+        let Lists { items, scores, counts, .. } = lists;
+        let serve = |work: &mut engine::Work, (block, ((items, scores), counts)): Rows<'_>| {
+            context.cancel.check()?;
+            let first = block * rows;
+            let places = Places { items, scores, counts, width: n };
+            job.block(first..(first + rows).min(n_rows), context, work, places)
+        };
+        if context.stays(n_rows.div_ceil(rows)) {
+            let mut work = engine::Work::default();
+            let blocks = items.chunks_mut(rows * n).zip(scores.chunks_mut(rows * n)).zip(counts.chunks_mut(rows));
+            return blocks.enumerate().try_for_each(|block| serve(&mut work, block));
+        }
         let works: Vec<Mutex<engine::Work>> = (0..threads).map(|_| Mutex::default()).collect();
-        let blocks = lists
-            .items
-            .par_chunks_mut(rows * n)
-            .zip(lists.scores.par_chunks_mut(rows * n))
-            .zip(lists.counts.par_chunks_mut(rows));
+        let blocks =
+            items.par_chunks_mut(rows * n).zip(scores.par_chunks_mut(rows * n)).zip(counts.par_chunks_mut(rows));
         context.install(|| {
-            blocks.enumerate().try_for_each(|(block, ((items, scores), counts))| {
-                context.cancel.check()?;
+            blocks.enumerate().try_for_each(|block| {
                 let work = &works[rayon::current_thread_index().unwrap_or(0)];
-                let mut work = work.lock().unwrap_or_else(PoisonError::into_inner);
-                let first = block * rows;
-                let places = Places { items, scores, counts, width: n };
-                job.block(first..(first + rows).min(n_rows), context, &mut work, places)
+                serve(&mut work.lock().unwrap_or_else(PoisonError::into_inner), block)
             })
         })
     }

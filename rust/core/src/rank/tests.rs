@@ -439,3 +439,35 @@ fn a_filter_that_leaves_few_items_is_pruned_where_enough_users_ask() {
     assert_lists(&lists(Plan::Auto), &plain_rows(&lists(Plan::Plain)), "auto");
     assert_lists(&lists(Plan::Auto), &case.naive(&(0..300).collect::<Vec<_>>(), 10, true, &filters), "naive");
 }
+
+#[test]
+fn one_person_does_not_wait_for_the_pool() {
+    // A pool that no other test uses, with work in each of its threads until the lists are there.
+    let context = Context::new(Some(7)).unwrap();
+    let occupied = std::sync::Arc::new(std::sync::Barrier::new(8));
+    for _ in 0..7 {
+        let occupied = std::sync::Arc::clone(&occupied);
+        context.pool.spawn(move || {
+            occupied.wait();
+        });
+    }
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for case in [
+            Case::new(Kind::Normal, 1, 300, 8, true, 1).with_link(Kind::Normal),
+            Case::new(Kind::Huge, 1, 300, 8, false, 1),
+            Case::new(Kind::Normal, 1, 300, 8, false, 1).with_attention(),
+        ] {
+            let ranker = case.ranker();
+            let lists = ranker.top_n(None, 10, true, &Filters::default(), Plan::Auto, &context).unwrap();
+            ranker.scores(&[0, 0], &[3, 4], &context).unwrap();
+            sender.send((lists, case.naive(&[0], 10, true, &Filters::default()))).unwrap();
+        }
+    });
+    let found: Vec<_> = (0..3).map(|_| receiver.recv_timeout(std::time::Duration::from_secs(20))).collect();
+    occupied.wait();
+    for part in found {
+        let (lists, wanted) = part.expect("a list for one person waited for the pool");
+        assert_lists(&lists, &wanted, "one person");
+    }
+}

@@ -61,6 +61,12 @@ impl Context {
         });
     }
 
+    /// Whether so many pieces of work stay on the calling thread: a hand-off to the pool takes some 15 µs, more than one
+    /// person's list.
+    pub fn stays(&self, pieces: usize) -> bool {
+        pieces <= 1 || self.pool.current_num_threads() == 1
+    }
+
     /// Runs `work` inside the pool, so that rayon's parallel iterators use its threads.
     pub fn install<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         self.pool.install(work)
