@@ -236,12 +236,12 @@ impl Network {
 
     /// Copies of all parameters by name.
     fn parameters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        by_name(py, &self.lock().parameters, |table| table.values.clone())
+        by_name(py, &self.lock().parameters, |table| table.values.to_vec())
     }
 
     /// Puts numbers in place of one parameter's.
     fn set_parameter(&self, py: Python<'_>, name: &str, values: Numbers<'_>) -> PyResult<()> {
-        let values = values.as_slice()?.to_vec();
+        let values = values.as_slice()?;
         self.lock().parameters.set(name, values).map_err(|e| to_python(py, &e))
     }
 
@@ -376,7 +376,7 @@ impl PairTrainer {
 
     /// Copies of all parameters by name.
     fn parameters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        by_name(py, &self.lock().network.parameters, |table| table.values.clone())
+        by_name(py, &self.lock().network.parameters, |table| table.values.to_vec())
     }
 
     /// Item vectors (n_items, d) as they stand.

@@ -46,6 +46,7 @@ pub use layout::Input;
 use layout::Layout;
 use optimiser::Saved;
 pub use options::{Head, Loss, Optimizer, Options, Weighing};
+use parameters::Lined;
 pub use parameters::{Parameters, Table};
 pub use predict::Work;
 use queries::Queries;
@@ -165,8 +166,8 @@ impl Network {
     /// Puts the spectrum of the interactions in place of random item vectors.
     pub fn spectral_start(&mut self, interactions: &Csr, context: &Context) -> Result<()> {
         let draws = Stream::new(self.options.seed, parameters::purpose::ITEMS);
-        self.parameters.item_factors.values =
-            spectral::item_vectors(interactions, self.options.factors, draws, context)?;
+        let vectors = spectral::item_vectors(interactions, self.options.factors, draws, context)?;
+        self.parameters.item_factors.values = Lined::from(&*vectors);
         Ok(())
     }
 
@@ -208,7 +209,7 @@ impl Network {
     /// Item vectors v as they stand, `n_items` × d.
     pub fn item_vectors(&mut self, context: &Context) -> Vec<f32> {
         self.take_in_users(Kept::ALL, context);
-        if self.options.item_attention { self.buffers.v.clone() } else { self.parameters.item_factors.values.clone() }
+        if self.options.item_attention { self.buffers.v.clone() } else { self.parameters.item_factors.values.to_vec() }
     }
 
     /// Item vectors v, user vectors p of the training histories (unit with the cosine), and the attention weights of all

@@ -123,7 +123,7 @@ impl Network {
                 }
             }
         }
-        let x = &parameters.item_factors.values;
+        let x = &*parameters.item_factors.values;
         if options.asks() {
             b.queries.asker.clear();
             if options.weighing == Weighing::Target {
@@ -282,7 +282,7 @@ impl Network {
         for (&place, dq) in b.places.iter().zip(b.features.dq.chunks_exact(d)) {
             b.dv[place as usize * d..][..d].copy_from_slice(dq);
         }
-        let v = if options.item_attention { &b.v } else { &parameters.item_factors.values };
+        let v = if options.item_attention { &*b.v } else { &*parameters.item_factors.values };
         let learned = learned_of(level, parameters, &b.queries.y);
         let d_decay =
             histories.backward(context, d, layout, learned, v, options.cosine, &mut b.rows, &mut b.dz, &mut b.dy);

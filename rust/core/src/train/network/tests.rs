@@ -80,7 +80,7 @@ fn threads_and_levels_give_the_same_bits_and_the_loss_falls() {
             let losses: Vec<f64> = (0..4).map(|epoch| training.epoch(epoch, &context).unwrap()).collect();
             let held = training.validation_loss(&interactions(), &context).unwrap();
             let parameters: Vec<_> =
-                training.network.parameters.tables().map(|table| (table.name, table.values.clone())).collect();
+                training.network.parameters.tables().map(|table| (table.name, table.values.to_vec())).collect();
             (losses, held, parameters, training.network.item_vectors(&context))
         };
         let truth = run(1, Level::Scalar);
