@@ -9,6 +9,7 @@ Prints milliseconds (median) and ratios; more than 1 means that ancf is faster. 
 import argparse
 import statistics
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -102,6 +103,9 @@ def neighbour_runs(case: dict[str, Any], threads: int) -> Iterator[tuple[str, Ca
     try:
         import scipy.sparse as sp
         from implicit.nearest_neighbours import CosineRecommender
+
+        # It warns of a matrix that it makes itself.
+        warnings.filterwarnings("ignore", message="Method expects CSR input")
     except ImportError:
         return
     matrix = sp.csr_matrix((ones, items, indptr), shape=(case["n_users"], n_items))
