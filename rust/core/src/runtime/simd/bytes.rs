@@ -217,58 +217,80 @@ mod x86 {
         (blocks.norms.len(), [0; U])
     }
 
-    /// 16 items × `U` users at a time: pairs of products in 16 bits, then in 32.
+    /// 16 items × `U` users at a time, 64 × 1 for one user alone, who waits for memory and reads it in order.
     #[target_feature(enable = "avx2,fma")]
     pub fn scan_avx2<const U: usize>(blocks: Blocks<'_>, group: &Group<U>, from: usize) -> (usize, [u64; U]) {
-        let ones = _mm256_set1_epi16(1);
         for block in from..blocks.norms.len() {
             if blocks.norms[block] < group.stop {
                 break;
             }
             let least = thresholds(blocks, group, block);
             let mut masks = [0u64; U];
-            let mut hit = false;
-            for part in 0..4 {
-                let mut sums = [[_mm256_setzero_si256(); 2]; U];
-                // SAFETY: `scan` checked that every block holds `words` × 4 lines and every user `words` words.
-                unsafe {
-                    let mut line = blocks.lines.as_ptr().add(block * blocks.words * 4 + part).cast::<__m256i>();
-                    for words in &group.words {
-                        let items = [_mm256_load_si256(line), _mm256_load_si256(line.add(1))];
-                        for user in 0..U {
-                            let word = _mm256_set1_epi32(words[user]);
-                            for half in 0..2 {
-                                let pairs = _mm256_maddubs_epi16(items[half], word);
-                                sums[user][half] = _mm256_add_epi32(sums[user][half], _mm256_madd_epi16(pairs, ones));
-                            }
-                        }
-                        line = line.add(8);
-                    }
-                }
-                // One question for all users first; bits are taken out only where somebody's threshold is reached.
-                let below: [__m256i; U] = std::array::from_fn(|user| _mm256_set1_epi32(least[user].wrapping_sub(1)));
-                let mut reached = _mm256_setzero_si256();
-                for user in 0..U {
-                    for half in 0..2 {
-                        reached = _mm256_or_si256(reached, _mm256_cmpgt_epi32(sums[user][half], below[user]));
-                    }
-                }
-                if _mm256_testz_si256(reached, reached) == 0 {
-                    for user in 0..U {
-                        let bits = |half: usize| {
-                            let reached = _mm256_cmpgt_epi32(sums[user][half], below[user]);
-                            u64::from(_mm256_movemask_ps(_mm256_castsi256_ps(reached)) as u32)
-                        };
-                        masks[user] |= (bits(0) | bits(1) << 8) << (16 * part);
-                    }
-                    hit = true;
+            if U == 1 {
+                parts256::<U, 4>(blocks, &group.words, block, 0, &least, &mut masks);
+            } else {
+                for part in 0..4 {
+                    parts256::<U, 1>(blocks, &group.words, block, part, &least, &mut masks);
                 }
             }
-            if hit {
+            if masks.iter().any(|&mask| mask != 0) {
                 return (block, masks);
             }
         }
         (blocks.norms.len(), [0; U])
+    }
+
+    /// `P` parts of 16 items from `first` on: pairs of products in 16 bits, then in 32.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    fn parts256<const U: usize, const P: usize>(
+        blocks: Blocks<'_>,
+        words: &[[i32; U]],
+        block: usize,
+        first: usize,
+        least: &[i32; U],
+        masks: &mut [u64; U],
+    ) {
+        debug_assert!(first + P <= 4);
+        let ones = _mm256_set1_epi16(1);
+        let mut sums = [[[_mm256_setzero_si256(); 2]; U]; P];
+        // SAFETY: `scan` checked that every block holds `words` × 4 lines and every user `words` words; `first` + `P` ≤ 4.
+        unsafe {
+            let mut line = blocks.lines.as_ptr().add(block * blocks.words * 4 + first).cast::<__m256i>();
+            for words in words {
+                for part in 0..P {
+                    let items = [_mm256_load_si256(line.add(part * 2)), _mm256_load_si256(line.add(part * 2 + 1))];
+                    for user in 0..U {
+                        let word = _mm256_set1_epi32(words[user]);
+                        for half in 0..2 {
+                            let pairs = _mm256_maddubs_epi16(items[half], word);
+                            sums[part][user][half] =
+                                _mm256_add_epi32(sums[part][user][half], _mm256_madd_epi16(pairs, ones));
+                        }
+                    }
+                }
+                line = line.add(8);
+            }
+        }
+        // One question for all users first; bits are taken out only where somebody's threshold is reached.
+        let below: [__m256i; U] = std::array::from_fn(|user| _mm256_set1_epi32(least[user].wrapping_sub(1)));
+        for part in 0..P {
+            let mut reached = _mm256_setzero_si256();
+            for user in 0..U {
+                for half in 0..2 {
+                    reached = _mm256_or_si256(reached, _mm256_cmpgt_epi32(sums[part][user][half], below[user]));
+                }
+            }
+            if _mm256_testz_si256(reached, reached) == 0 {
+                for user in 0..U {
+                    let bits = |half: usize| {
+                        let reached = _mm256_cmpgt_epi32(sums[part][user][half], below[user]);
+                        u64::from(_mm256_movemask_ps(_mm256_castsi256_ps(reached)) as u32)
+                    };
+                    masks[user] |= (bits(0) | bits(1) << 8) << (16 * (first + part));
+                }
+            }
+        }
     }
 }
 
@@ -307,6 +329,18 @@ mod tests {
                 assert_eq!(wanted.1.iter().all(|&mask| mask == 0), from >= 4);
                 for level in Level::available() {
                     assert_eq!(scan(level, blocks, &group, from), wanted, "{} {words} {from}", level.name());
+                }
+                // Alone, each of them.
+                for user in 0..5 {
+                    let mut alone = Group::<1> { stop: group.stop, ..Group::default() };
+                    alone.words = group.words.iter().map(|word| [word[user]]).collect();
+                    (alone.cut[0], alone.by_error[0], alone.by_norm[0]) = (group.cut[user], 3.0, 2.0);
+                    alone.offset[0] = group.offset[user];
+                    let wanted = scan_plain(blocks, &alone, from);
+                    for level in Level::available() {
+                        let found = scan(level, blocks, &alone, from);
+                        assert_eq!(found, wanted, "{} {words} {from}, user {user} alone", level.name());
+                    }
                 }
             }
         }
