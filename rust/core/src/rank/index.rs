@@ -35,6 +35,9 @@ use crate::runtime::simd::bytes::{BLOCK, Blocks, Group, Line, MOST_FACTORS};
 /// Relative room for the rounding of f64; see the module head.
 const SLACK: f64 = 1e-9;
 
+/// Blocks that are worth a task of their own.
+const BLOCKS_PER_TASK: usize = 32;
+
 /// Items whose f32 rows lie ready in the index's order, to find first thresholds with.
 const HEAD: usize = 512;
 
@@ -92,8 +95,10 @@ impl Index {
             (unscale, error * (1.0 + SLACK) + most * SLACK, most * (1.0 + SLACK))
         };
         let blocks: Vec<(f64, f64, f64)> = match context {
-            Some(context) => context.install(|| lines.par_chunks_mut(words * 4).enumerate().map(build).collect()),
-            None => lines.chunks_mut(words * 4).enumerate().map(build).collect(),
+            Some(context) if !context.stays(n_blocks.div_ceil(BLOCKS_PER_TASK)) => {
+                context.install(|| lines.par_chunks_mut(words * 4).enumerate().map(build).collect())
+            }
+            _ => lines.chunks_mut(words * 4).enumerate().map(build).collect(),
         };
         let head = order.iter().take(HEAD).flat_map(|&item| row(item)).copied().collect();
         Self {

@@ -15,8 +15,8 @@ const MOST_PRUNED_SHARE: usize = 8;
 /// Fewer users than this are not worth a compact table of the items that a filter leaves.
 const LEAST_GATHERED: usize = 128;
 
-/// Fewer users than this do not fill a group.
-const LEAST_TOGETHER: usize = 8;
+/// Fewer users than this do not fill a group; without a filter they are served one after the other, as one user is.
+pub(super) const LEAST_TOGETHER: usize = 8;
 
 /// A way to the lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

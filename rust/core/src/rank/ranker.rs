@@ -13,7 +13,7 @@ use super::asked::{Asked, Eligible, Filters, Lists};
 use super::engine::{self, Catalogue, Job, MOST_ROWS, Places, Worth};
 use super::index::Index;
 use super::key::{Best, key, position_of, score_of};
-use super::plan::Path;
+use super::plan::{LEAST_TOGETHER, Path};
 use super::sets::Sets;
 use super::shown::{Link, Shown};
 use super::single;
@@ -271,7 +271,7 @@ impl Ranker {
         if n == 0 {
             return Ok(take(&[]));
         }
-        let prunes = n * 4 <= self.n_items && self.prunes(&asked);
+        let prunes = self.prunes_one(&asked, n);
         if prunes || (self.d == 0 && self.biases().is_empty()) {
             let index = prunes.then(|| self.index(None));
             return Ok(single::list(self, index, &asked, 0, n, level, take));
@@ -390,6 +390,16 @@ impl Ranker {
         if width == 0 || asked.n_rows == 0 {
             return Ok(lists);
         }
+        if plan == Plan::Auto
+            && asked.n_rows < LEAST_TOGETHER
+            && eligible.bits.is_none()
+            && filters.allow_each.is_none()
+            && self.prunes_one(&asked, width)
+        {
+            self.few(&asked, &mut lists, context)?;
+            self.show(&asked, &mut lists, context);
+            return Ok(lists);
+        }
         let gathered = eligible.count * 4 < self.n_items * 3;
         let path = self.choose(plan, &asked, width, eligible.count, gathered, context.level).path;
         match (&self.head, path) {
@@ -405,14 +415,15 @@ impl Ranker {
                 self.together(asked, &eligible, gathered, path == Path::Pruned, stubborn, &mut lists, context)?;
             }
         }
-        if self.link != Link::Identity || asked.shift.is_some() {
-            self.show(&asked, &mut lists, context);
-        }
+        self.show(&asked, &mut lists, context);
         Ok(lists)
     }
 
     /// Turns the scores of ready lists into those that come out.
     fn show(&self, asked: &Asked<'_>, lists: &mut Lists, context: &Context) {
+        if self.link == Link::Identity && asked.shift.is_none() {
+            return;
+        }
         let Lists { scores, counts, width, .. } = lists;
         let stays = context.stays(counts.len().div_ceil(ROWS_PER_TASK));
         let show = |(row, (scores, count)): (usize, (&mut [f32], &mut i32))| {
@@ -546,6 +557,27 @@ impl Ranker {
     /// Whether the compact table can serve this head and these vectors at all.
     fn prunes(&self, asked: &Asked<'_>) -> bool {
         self.head == Head::Inner && Index::fits(self.d) && self.n_items > 0 && !self.may_overflow(asked)
+    }
+
+    /// Whether it can serve lists of `n` for one user after the other.
+    fn prunes_one(&self, asked: &Asked<'_>, n: usize) -> bool {
+        n * 4 <= self.n_items && self.prunes(asked)
+    }
+
+    /// Lists of a few users, one after the other on this thread; see `single`.
+    fn few(&self, asked: &Asked<'_>, lists: &mut Lists, context: &Context) -> Result<()> {
+        let (n, index) = (lists.width, self.index(Some(context)));
+        for row in 0..asked.n_rows {
+            context.cancel.check()?;
+            single::list(self, Some(index), asked, row, n, context.level, |keys| {
+                for (at, &key) in keys.iter().enumerate() {
+                    lists.items[row * n + at] = position_of(key) as i32;
+                    lists.scores[row * n + at] = score_of(key);
+                }
+                lists.counts[row] = keys.len() as i32;
+            });
+        }
+        Ok(())
     }
 
     /// The largest sum of products that users of these magnitudes could meet.
