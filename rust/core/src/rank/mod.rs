@@ -15,6 +15,7 @@ mod asked;
 mod engine;
 mod index;
 mod key;
+mod lists;
 mod plan;
 mod ranker;
 mod sets;

@@ -1,6 +1,6 @@
 //! The one scorer of a model: items, users, and every question about them.
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 
 use rayon::prelude::*;
 
@@ -10,10 +10,8 @@ use crate::runtime::simd::{Level, chains};
 use crate::{Error, Result};
 
 use super::asked::{Asked, Eligible, Filters, Lists};
-use super::engine::{self, Catalogue, Job, MOST_ROWS, Places, Worth};
 use super::index::Index;
-use super::key::{Best, key, position_of, score_of};
-use super::plan::{LEAST_TOGETHER, Path};
+use super::key::{Best, key};
 use super::sets::Sets;
 use super::shown::{Link, Shown};
 use super::single;
@@ -21,13 +19,7 @@ use super::sparse::Touched;
 use super::target::{self, Sweep, Target};
 
 /// Scores or lists that are worth a task of their own.
-const ROWS_PER_TASK: usize = 256;
-
-/// Places of one list: its row, items, scores and length.
-type Row<'a> = (usize, ((&'a mut [i32], &'a mut [f32]), &'a mut i32));
-
-/// Places of a block of lists.
-type Rows<'a> = (usize, ((&'a mut [i32], &'a mut [f32]), &'a mut [i32]));
+pub(super) const ROWS_PER_TASK: usize = 256;
 
 /// How the dense part of a score comes from the two vectors.
 #[derive(Clone, Debug, PartialEq)]
@@ -368,189 +360,12 @@ impl Ranker {
         Ok(scores)
     }
 
-    fn lists(&self, asked: Asked<'_>, n: usize, filters: &Filters, plan: Plan, context: &Context) -> Result<Lists> {
-        check_n(n)?;
-        let eligible = Eligible::new(filters, self.n_items)?;
-        if let Some(each) = &filters.allow_each
-            && each.n_rows() != asked.n_rows
-        {
-            return Err(Error::InvalidData(format!(
-                "{} lists of allowed items for {} users; give one for each.",
-                each.n_rows(),
-                asked.n_rows
-            )));
-        }
-        let width = n.min(self.n_items);
-        let mut lists = Lists {
-            items: vec![0; asked.n_rows * width],
-            scores: vec![0.0; asked.n_rows * width],
-            counts: vec![0; asked.n_rows],
-            width,
-        };
-        if width == 0 || asked.n_rows == 0 {
-            return Ok(lists);
-        }
-        if plan == Plan::Auto
-            && asked.n_rows < LEAST_TOGETHER
-            && eligible.bits.is_none()
-            && filters.allow_each.is_none()
-            && self.prunes_one(&asked, width)
-        {
-            self.few(&asked, &mut lists, context)?;
-            self.show(&asked, &mut lists, context);
-            return Ok(lists);
-        }
-        let gathered = eligible.count * 4 < self.n_items * 3;
-        let path = self.choose(plan, &asked, width, eligible.count, gathered, context.level).path;
-        match (&self.head, path) {
-            _ if filters.allow_each.is_some() || path == Path::Pairs => {
-                self.one_by_one(asked, &eligible, filters.allow_each.as_ref(), &mut lists, context)?;
-            }
-            (Head::TargetAttention(target), _) => {
-                let items = eligible.positions();
-                Sweep { ranker: self, target, asked, items: &items }.lists(&mut lists, context)?;
-            }
-            _ => {
-                let stubborn = plan == Plan::Pruned;
-                self.together(asked, &eligible, gathered, path == Path::Pruned, stubborn, &mut lists, context)?;
-            }
-        }
-        self.show(&asked, &mut lists, context);
-        Ok(lists)
-    }
-
-    /// Turns the scores of ready lists into those that come out.
-    fn show(&self, asked: &Asked<'_>, lists: &mut Lists, context: &Context) {
-        if self.link == Link::Identity && asked.shift.is_none() {
-            return;
-        }
-        let Lists { scores, counts, width, .. } = lists;
-        let stays = context.stays(counts.len().div_ceil(ROWS_PER_TASK));
-        let show = |(row, (scores, count)): (usize, (&mut [f32], &mut i32))| {
-            let shown = self.shown(asked, row, context.level);
-            for score in &mut scores[..*count as usize] {
-                *score = shown.score(key(*score, 0));
-            }
-        };
-        if stays {
-            scores.chunks_mut(*width).zip(counts).enumerate().for_each(show);
-        } else {
-            let rows = scores.par_chunks_mut(*width).zip(counts).enumerate().with_min_len(ROWS_PER_TASK);
-            context.install(|| rows.for_each(show));
-        }
-    }
-
-    fn shown(&self, asked: &Asked<'_>, row: usize, level: Level) -> Shown {
+    pub(super) fn shown(&self, asked: &Asked<'_>, row: usize, level: Level) -> Shown {
         Shown { shift: asked.shift(row), link: self.link, level }
     }
 
-    /// Every list by itself, each item's chain by itself: for lists of allowed items, and where a chain may overflow.
-    fn one_by_one(
-        &self,
-        asked: Asked<'_>,
-        eligible: &Eligible,
-        each: Option<&Sets>,
-        lists: &mut Lists,
-        context: &Context,
-    ) -> Result<()> {
-        let width = lists.width;
-        let stays = context.stays(lists.counts.len());
-        let Lists { items, scores, counts, .. } = lists;
-        let list = |work: &mut Work, (row, ((items, scores), count)): Row<'_>| {
-            context.cancel.check()?;
-            let only = each.map(|each| each.row(row));
-            let keys = self.one(&asked, row, width, eligible, only, context.level, work);
-            for (at, &key) in keys.iter().enumerate() {
-                items[at] = position_of(key) as i32;
-                scores[at] = score_of(key);
-            }
-            *count = keys.len() as i32;
-            Ok(())
-        };
-        if stays {
-            let mut work = Work::default();
-            let mut rows = items.chunks_mut(width).zip(scores.chunks_mut(width)).zip(counts).enumerate();
-            return rows.try_for_each(|row| list(&mut work, row));
-        }
-        let rows = items.par_chunks_mut(width).zip(scores.par_chunks_mut(width)).zip(counts).enumerate();
-        context.install(|| rows.try_for_each_init(Work::default, list))
-    }
-
-    /// Blocks of users over the threads; see `engine`.
-    fn together(
-        &self,
-        asked: Asked<'_>,
-        eligible: &Eligible,
-        gathered: bool,
-        prunes: bool,
-        stubborn: bool,
-        lists: &mut Lists,
-        context: &Context,
-    ) -> Result<()> {
-        let d = self.d;
-        let (n, n_rows) = (lists.width, asked.n_rows);
-        // Where many items are out, the rest moves together.
-        let positions = gathered.then(|| eligible.positions());
-        let mut gathered: Vec<f32> = Vec::with_capacity(positions.as_ref().map_or(0, |positions| positions.len() * d));
-        for &item in positions.iter().flatten() {
-            gathered.extend_from_slice(&self.vectors[item as usize * d..(item as usize + 1) * d]);
-        }
-        let biases: Vec<f32> = match self.biases() {
-            [] => Vec::new(),
-            all => positions.iter().flatten().map(|&item| all[item as usize]).collect(),
-        };
-        let count = positions.as_ref().map_or(self.n_items, Vec::len);
-        let own = (prunes && positions.is_some() && count > 0).then(|| Index::new(&gathered, d, Some(context)));
-        let index = match &positions {
-            Some(_) => own.as_ref(),
-            None => prunes.then(|| self.index(Some(context))),
-        };
-        let job = Job {
-            ranker: self,
-            asked,
-            catalogue: Catalogue {
-                rows: if positions.is_some() { &gathered } else { &self.vectors },
-                biases: if positions.is_some() { &biases } else { self.biases() },
-                positions: positions.as_deref(),
-                index,
-            },
-            eligible: (positions.is_none() && eligible.bits.is_some()).then_some(eligible),
-            n,
-            stubborn,
-            worth: Worth::default(),
-        };
-        let threads = context.pool.current_num_threads();
-        let rows = if n_rows <= 32 * threads {
-            n_rows.div_ceil(threads)
-        } else {
-            n_rows.div_ceil(4 * threads).next_multiple_of(32)
-        };
-        let rows = rows.min(MOST_ROWS);
-        let Lists { items, scores, counts, .. } = lists;
-        let serve = |work: &mut engine::Work, (block, ((items, scores), counts)): Rows<'_>| {
-            context.cancel.check()?;
-            let first = block * rows;
-            let places = Places { items, scores, counts, width: n };
-            job.block(first..(first + rows).min(n_rows), context, work, places)
-        };
-        if context.stays(n_rows.div_ceil(rows)) {
-            let mut work = engine::Work::default();
-            let blocks = items.chunks_mut(rows * n).zip(scores.chunks_mut(rows * n)).zip(counts.chunks_mut(rows));
-            return blocks.enumerate().try_for_each(|block| serve(&mut work, block));
-        }
-        let works: Vec<Mutex<engine::Work>> = (0..threads).map(|_| Mutex::default()).collect();
-        let blocks =
-            items.par_chunks_mut(rows * n).zip(scores.par_chunks_mut(rows * n)).zip(counts.par_chunks_mut(rows));
-        context.install(|| {
-            blocks.enumerate().try_for_each(|block| {
-                let work = &works[rayon::current_thread_index().unwrap_or(0)];
-                serve(&mut work.lock().unwrap_or_else(PoisonError::into_inner), block)
-            })
-        })
-    }
-
     /// The compact table of all items, built on first use.
-    fn index(&self, context: Option<&Context>) -> &Index {
+    pub(super) fn index(&self, context: Option<&Context>) -> &Index {
         self.index.get_or_init(|| Index::new(&self.vectors, self.d, context))
     }
 
@@ -560,24 +375,8 @@ impl Ranker {
     }
 
     /// Whether it can serve lists of `n` for one user after the other.
-    fn prunes_one(&self, asked: &Asked<'_>, n: usize) -> bool {
+    pub(super) fn prunes_one(&self, asked: &Asked<'_>, n: usize) -> bool {
         n * 4 <= self.n_items && self.prunes(asked)
-    }
-
-    /// Lists of a few users, one after the other on this thread; see `single`.
-    fn few(&self, asked: &Asked<'_>, lists: &mut Lists, context: &Context) -> Result<()> {
-        let (n, index) = (lists.width, self.index(Some(context)));
-        for row in 0..asked.n_rows {
-            context.cancel.check()?;
-            single::list(self, Some(index), asked, row, n, context.level, |keys| {
-                for (at, &key) in keys.iter().enumerate() {
-                    lists.items[row * n + at] = position_of(key) as i32;
-                    lists.scores[row * n + at] = score_of(key);
-                }
-                lists.counts[row] = keys.len() as i32;
-            });
-        }
-        Ok(())
     }
 
     /// The largest sum of products that users of these magnitudes could meet.
@@ -634,12 +433,16 @@ impl Ranker {
         &self.head
     }
 
+    pub(super) fn link(&self) -> Link {
+        self.link
+    }
+
     pub(super) fn vectors(&self) -> &[f32] {
         &self.vectors
     }
 
     /// One list, all items scored.
-    fn one<'w>(
+    pub(super) fn one<'w>(
         &self,
         asked: &Asked<'_>,
         row: usize,
@@ -694,14 +497,14 @@ impl Ranker {
 
 /// Memory of one thread, kept from list to list.
 #[derive(Default)]
-struct Work {
+pub(super) struct Work {
     best: Best,
     touched: Touched,
     items: Vec<u32>,
     scores: Vec<f32>,
 }
 
-fn check_n(n: usize) -> Result<()> {
+pub(super) fn check_n(n: usize) -> Result<()> {
     if n == 0 {
         return Err(Error::InvalidParameter("N is 0; it must be at least 1.".into()));
     }
