@@ -70,7 +70,6 @@ def ridge_neighbours(
     shrinkage: float,
     user_power: float,
     source_power: float,
-    target_power: float,
     num_threads: int | None = None,
 ) -> _Csr: ...
 def measured_limits(num_threads: int | None = None, rounds: int = 5) -> tuple[float, float]: ...

@@ -24,7 +24,7 @@ _TICKS = """
         "neighbours": lambda: ancf.ItemKNN().fit(data),
         "ridge": lambda: _native.ridge_neighbours(
             pairs, data.n_items, candidates=200, neighbours=50, shrinkage=20.0,
-            user_power=0.5, source_power=0.3, target_power=0.2,
+            user_power=0.3, source_power=0.3,
         ),
         "fit": lambda: ancf.ANCF(factors=64, epochs=4, neighbours=0, serving_exponent=0.5).fit(data),
     }

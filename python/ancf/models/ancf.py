@@ -6,7 +6,7 @@ Two parts are added up, and both read nothing but the history:
 
 *Vectors.* The user is the attention-weighted sum of the items of the history, p_u = Σ a_uj v_j; an item is itself plus
 its users, attended the same way. The item vectors are trained by a softmax over all of a user's items at once
-(``rust/core/src/train/ranking.rs``). *Item-item weights.* c is a local ridge regression, divided by powers of the
+(``rust/core/src/train/ranking.rs``). *Item-item weights.* c is a local ridge regression, divided by a power of the
 popularity (``rust/core/src/model/ridge.rs``). κ puts both on one scale. *Habits.* Where the table has times, older
 purchases say less (τ), in the attention as in the weights; and an item that was bought before, n_ui times, speaks for
 itself, which matters where lists may hold it (``models/_history.py``).
@@ -494,9 +494,8 @@ class ANCF(Recommender):
             candidates=settings["neighbour_candidates"],
             neighbours=neighbours,
             shrinkage=settings["neighbour_shrinkage"],
-            user_power=0.5,
+            user_power=0.3,
             source_power=0.3,
-            target_power=0.1,
             num_threads=self.num_threads,
         )
 

@@ -11,7 +11,7 @@ use crate::enter::{Size, enter};
 /// `interactions`: (indptr i64, indices i32, values f32) of users × items; the values do not count, the pairs do.
 /// Returns the weights as (indptr, indices, values), one row for each source item.
 #[pyfunction]
-#[pyo3(signature = (interactions, n_items, *, candidates, neighbours, shrinkage, user_power, source_power, target_power, num_threads=None))]
+#[pyo3(signature = (interactions, n_items, *, candidates, neighbours, shrinkage, user_power, source_power, num_threads=None))]
 fn ridge_neighbours<'py>(
     py: Python<'py>,
     interactions: CsrArrays<'py>,
@@ -21,11 +21,10 @@ fn ridge_neighbours<'py>(
     shrinkage: f32,
     user_power: f32,
     source_power: f32,
-    target_power: f32,
     num_threads: Option<usize>,
 ) -> PyResult<CsrResult<'py>> {
     let interactions = to_csr(py, &interactions, n_items)?;
-    let ridge = Ridge { candidates, neighbours, shrinkage, user_power, source_power, target_power };
+    let ridge = Ridge { candidates, neighbours, shrinkage, user_power, source_power };
     let weights = enter(py, Size::Large, num_threads, |context| ridge.fit(&interactions, context))?;
     Ok(from_csr(py, &weights))
 }
