@@ -37,7 +37,7 @@ def scan_text(
     if "time" in places:
         kinds["time"] = _time_kind(text, places["time"])
     wanted = [(at, kinds[role]) for role, at in places.items()]
-    scanner = TableScanner(ord(text.delimiter), len(text.headings), wanted)
+    scanner = TableScanner(ord(text.delimiter), len(text.headings), wanted, text.size)
     done = 0
     try:
         for block in _ahead(text.blocks):

@@ -7,6 +7,7 @@ import codecs
 import csv
 import gzip
 import io
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -16,8 +17,8 @@ from typing import Any
 
 from ancf.errors import InvalidDataError, InvalidParameterError
 
-BLOCK = 1 << 23
-"""Bytes per block: large enough for two threads, small beside the columns of any table where memory matters."""
+BLOCK = 1 << 21
+"""Bytes per block: large enough for two threads, small enough that the memory of one block serves the next as well."""
 
 HEAD = 1 << 16
 """Bytes that are looked at to find the delimiter and the headings."""
@@ -50,6 +51,8 @@ class TextFile:
     blocks: Iterator[bytes]
     """UTF-8, from the first data row on."""
     note: str = ""
+    size: int = 0
+    """Bytes of the file, where they are known beforehand and are those of the blocks."""
 
 
 class _Prefixed(io.RawIOBase):
@@ -82,7 +85,7 @@ def open_text(
     """
     name, stream = _opened(source, stack)
     try:
-        blocks, note = _utf8_blocks(name, stream, encoding)
+        blocks, note, size = _utf8_blocks(name, stream, encoding)
         first = next(blocks, b"")
     except (gzip.BadGzipFile, EOFError) as error:
         raise InvalidDataError(f"{name}: the gzip data is damaged ({error}). Get another copy.") from error
@@ -90,7 +93,9 @@ def open_text(
         raise InvalidDataError(f"{name}: the file is empty. Give a table with a header line and rows.")
     if b"\0" in first[:HEAD]:
         raise InvalidDataError(f"{name}: this is no text (it has zero bytes). Give a CSV, TSV or Parquet file.")
-    return _with_header(name, _watched(name, first, blocks), header, delimiter, note)
+    text = _with_header(name, _watched(name, first, blocks), header, delimiter, note)
+    text.size = size
+    return text
 
 
 def _opened(source: Any, stack: ExitStack) -> tuple[str, Any]:
@@ -113,14 +118,17 @@ def _opened(source: Any, stack: ExitStack) -> tuple[str, Any]:
     return name if isinstance(name, str) else "file object", source
 
 
-def _utf8_blocks(name: str, stream: Any, encoding: str | None) -> tuple[Iterator[bytes], str]:
-    """The unpacked bytes of a stream as UTF-8 blocks, and a note about the encoding where it is not UTF-8."""
+def _utf8_blocks(name: str, stream: Any, encoding: str | None) -> tuple[Iterator[bytes], str, int]:
+    """The unpacked bytes of a stream as UTF-8 blocks, a note about the encoding where it is not UTF-8, and how many
+    bytes there will be (0 where that is not known)."""
     head = stream.read(HEAD) or b""
     if not isinstance(head, bytes):
         raise InvalidDataError(
             f"{name}: the file object gives {type(head).__name__}, not bytes. Open it in binary mode."
         )
+    size = os.fstat(stream.fileno()).st_size if isinstance(stream, io.FileIO) else 0
     if head[:2] == b"\x1f\x8b":
+        size = 0
         stream = gzip.GzipFile(fileobj=io.BufferedReader(_Prefixed(head, stream), 1 << 20))
         head = stream.read(HEAD)
     for magic, what in _FOREIGN.items():
@@ -146,7 +154,7 @@ def _utf8_blocks(name: str, stream: Any, encoding: str | None) -> tuple[Iterator
             yield block
 
     if encoding is None:
-        return raw(), note
+        return raw(), note, size
 
     def transcoded() -> Iterator[bytes]:
         decoder = codecs.getincrementaldecoder(str(encoding))()
@@ -160,7 +168,7 @@ def _utf8_blocks(name: str, stream: Any, encoding: str | None) -> tuple[Iterator
                 "encoding, such as encoding='cp1252'; left out, it is found out."
             ) from None
 
-    return transcoded(), note
+    return transcoded(), note, 0
 
 
 def _watched(name: str, first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:

@@ -1,18 +1,93 @@
-//! Text tables and rows of events.
+//! Text tables and rows of events. Large arrays are NumPy's from the beginning: it asks for large pages, which make fresh
+//! memory several times cheaper than the core's own allocations.
 
 use ancf_core::Error;
 use ancf_core::data::events;
-use ancf_core::data::scan::{Column, Kind, Scanner, Table};
-use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
+use ancf_core::data::scan::{Column, Kind, Scanner, Table, Target};
+use numpy::{Element, IntoPyArray, PyArray1, PyArrayMethods, PyReadonlyArray1, PyReadwriteArray1};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PySlice};
 
 use crate::enter::{Size, enter, to_python};
 
+/// An array whose values do not matter yet.
+fn empty<T: Element>(py: Python<'_>, n: usize) -> PyResult<Bound<'_, PyArray1<T>>> {
+    Ok(py.import("numpy")?.call_method1("empty", (n, numpy::dtype::<T>(py)))?.cast_into()?)
+}
+
+/// The first `n` values: a copy where most of the array would be kept for nothing.
+fn first<'py, T: Element>(array: &Bound<'py, PyArray1<T>>, n: usize) -> PyResult<Bound<'py, PyArray1<T>>> {
+    let part = array.get_item(PySlice::new(array.py(), 0, n as isize, 1))?;
+    let part = if n < array.len()? / 2 { part.call_method0("copy")? } else { part };
+    Ok(part.cast_into()?)
+}
+
+/// A column's values: as many as there is room for.
+enum Values {
+    Codes(Py<PyArray1<i32>>),
+    Numbers(Py<PyArray1<f64>>),
+    Seconds(Py<PyArray1<i64>>),
+}
+
+/// The same, borrowed.
+enum Lent<'py> {
+    Codes(PyReadwriteArray1<'py, i32>),
+    Numbers(PyReadwriteArray1<'py, f64>),
+    Seconds(PyReadwriteArray1<'py, i64>),
+}
+
+impl Values {
+    fn new(py: Python<'_>, kind: Kind, n: usize) -> PyResult<Self> {
+        Ok(match kind {
+            Kind::Text => Self::Codes(empty(py, n)?.unbind()),
+            Kind::Number => Self::Numbers(empty(py, n)?.unbind()),
+            Kind::Moment => Self::Seconds(empty(py, n)?.unbind()),
+        })
+    }
+
+    fn lend<'py>(&self, py: Python<'py>) -> Lent<'py> {
+        match self {
+            Self::Codes(array) => Lent::Codes(array.bind(py).readwrite()),
+            Self::Numbers(array) => Lent::Numbers(array.bind(py).readwrite()),
+            Self::Seconds(array) => Lent::Seconds(array.bind(py).readwrite()),
+        }
+    }
+
+    /// With room for `n`, the first `kept` values as they were.
+    fn grown(&self, py: Python<'_>, n: usize, kept: usize) -> PyResult<Self> {
+        fn copied<T: Element + Copy>(old: &Bound<'_, PyArray1<T>>, n: usize, kept: usize) -> PyResult<Py<PyArray1<T>>> {
+            let new = empty(old.py(), n)?;
+            new.readwrite().as_slice_mut()?[..kept].copy_from_slice(&old.readonly().as_slice()?[..kept]);
+            Ok(new.unbind())
+        }
+        Ok(match self {
+            Self::Codes(array) => Self::Codes(copied(array.bind(py), n, kept)?),
+            Self::Numbers(array) => Self::Numbers(copied(array.bind(py), n, kept)?),
+            Self::Seconds(array) => Self::Seconds(copied(array.bind(py), n, kept)?),
+        })
+    }
+}
+
+impl Lent<'_> {
+    fn target(&mut self) -> PyResult<Target<'_>> {
+        Ok(match self {
+            Self::Codes(array) => Target::Codes(array.as_slice_mut()?),
+            Self::Numbers(array) => Target::Numbers(array.as_slice_mut()?),
+            Self::Seconds(array) => Target::Seconds(array.as_slice_mut()?),
+        })
+    }
+}
+
 /// Scans delimited text, block after block. `wanted` names fields by position and what they hold: text, number, moment.
+/// `size`: bytes of the whole text where they are known, else 0; so that arrays need not grow.
 #[pyclass(module = "ancf._core")]
 struct TableScanner {
     scanner: Option<Scanner>,
+    columns: Vec<Values>,
+    /// Rows that the columns have room for.
+    room: usize,
+    size: usize,
+    seen: usize,
 }
 
 fn finished(py: Python<'_>) -> PyErr {
@@ -22,16 +97,24 @@ fn finished(py: Python<'_>) -> PyErr {
 #[pymethods]
 impl TableScanner {
     #[new]
-    fn new(py: Python<'_>, delimiter: u8, n_fields: usize, wanted: Vec<(usize, String)>) -> PyResult<Self> {
+    #[pyo3(signature = (delimiter, n_fields, wanted, size=0))]
+    fn new(
+        py: Python<'_>,
+        delimiter: u8,
+        n_fields: usize,
+        wanted: Vec<(usize, String)>,
+        size: usize,
+    ) -> PyResult<Self> {
         let kinds = wanted.into_iter().map(|(field, kind)| match kind.as_str() {
             "text" => Ok((field, Kind::Text)),
             "number" => Ok((field, Kind::Number)),
             "moment" => Ok((field, Kind::Moment)),
             other => Err(Error::InvalidParameter(format!("{other:?} is no kind of column: text, number or moment."))),
         });
-        let built =
-            kinds.collect::<ancf_core::Result<Vec<_>>>().and_then(|kinds| Scanner::new(delimiter, n_fields, kinds));
-        Ok(Self { scanner: Some(built.map_err(|e| to_python(py, &e))?) })
+        let kinds = kinds.collect::<ancf_core::Result<Vec<_>>>().map_err(|e| to_python(py, &e))?;
+        let columns = kinds.iter().map(|&(_, kind)| Values::new(py, kind, 0)).collect::<PyResult<_>>()?;
+        let scanner = Scanner::new(delimiter, n_fields, kinds).map_err(|e| to_python(py, &e))?;
+        Ok(Self { scanner: Some(scanner), columns, room: 0, size, seen: 0 })
     }
 
     /// Complete rows so far.
@@ -43,28 +126,71 @@ impl TableScanner {
     /// Scans the rows that are complete with this block.
     #[pyo3(signature = (block, num_threads=None))]
     fn feed(&mut self, py: Python<'_>, block: &[u8], num_threads: Option<usize>) -> PyResult<()> {
-        let scanner = self.scanner.as_mut().ok_or_else(|| finished(py))?;
-        enter(py, Size::Large, num_threads, |context| scanner.feed(block, &context.cancel))
+        self.seen += block.len();
+        self.scan(py, num_threads, |scanner, context| scanner.feed(block, &context.cancel))
     }
 
     /// The number of rows, a dictionary of arrays per column, the rows with too many fields, the blank ones.
     #[pyo3(signature = (num_threads=None))]
     fn finish<'py>(&mut self, py: Python<'py>, num_threads: Option<usize>) -> PyResult<Scanned<'py>> {
+        self.scan(py, num_threads, |scanner, context| scanner.end(&context.cancel))?;
         let scanner = self.scanner.take().ok_or_else(|| finished(py))?;
-        let table = enter(py, Size::Large, num_threads, move |context| scanner.finish(&context.cancel))?;
+        let mut lent: Vec<Lent<'py>> = self.columns.iter().map(|values| values.lend(py)).collect();
+        let mut targets = lent.iter_mut().map(Lent::target).collect::<PyResult<Vec<_>>>()?;
+        let table = enter(py, Size::Large, num_threads, |context| scanner.finish(&mut targets, &context.cancel))?;
+        drop(lent);
         let Table { rows, columns, long, blank } = table;
-        let columns = columns.into_iter().map(|column| to_dict(py, column)).collect::<PyResult<_>>()?;
+        let values = std::mem::take(&mut self.columns);
+        let columns = values.iter().zip(columns).map(|(values, column)| to_dict(py, values, rows, column));
+        let columns = columns.collect::<PyResult<_>>()?;
         Ok((rows, columns, long.into_pyarray(py), blank.into_pyarray(py)))
+    }
+}
+
+impl TableScanner {
+    /// Does `work`, and puts the rows it finds into the columns.
+    fn scan<F>(&mut self, py: Python<'_>, num_threads: Option<usize>, work: F) -> PyResult<()>
+    where
+        F: FnOnce(&mut Scanner, &ancf_core::runtime::Context) -> ancf_core::Result<()> + Send,
+    {
+        let scanner = self.scanner.as_mut().ok_or_else(|| finished(py))?;
+        let room = self.room;
+        let mut lent: Vec<Lent<'_>> = self.columns.iter().map(|values| values.lend(py)).collect();
+        let mut targets = lent.iter_mut().map(Lent::target).collect::<PyResult<Vec<_>>>()?;
+        enter(py, Size::Large, num_threads, |context| {
+            work(scanner, context)?;
+            if scanner.rows() <= room {
+                scanner.store(&mut targets);
+            }
+            Ok(())
+        })?;
+        drop(lent);
+        if scanner.rows() <= room {
+            return Ok(());
+        }
+        // A little more than the share of the text that was seen lets expect, but no less than twice as much.
+        let share = if self.seen > 0 { self.size as f64 / self.seen as f64 } else { 0.0 };
+        self.room = ((scanner.rows() as f64 * share * 1.02) as usize).max(2 * scanner.rows()).min(i32::MAX as usize);
+        let grown = self.columns.iter().map(|values| values.grown(py, self.room, scanner.stored()));
+        self.columns = grown.collect::<PyResult<_>>()?;
+        let mut lent: Vec<Lent<'_>> = self.columns.iter().map(|values| values.lend(py)).collect();
+        let mut targets = lent.iter_mut().map(Lent::target).collect::<PyResult<Vec<_>>>()?;
+        enter(py, Size::Large, num_threads, |_| {
+            scanner.store(&mut targets);
+            Ok(())
+        })
     }
 }
 
 type Scanned<'py> = (usize, Vec<Bound<'py, PyDict>>, Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i64>>);
 
-fn to_dict(py: Python<'_>, column: Column) -> PyResult<Bound<'_, PyDict>> {
+fn to_dict<'py>(py: Python<'py>, values: &Values, rows: usize, column: Column) -> PyResult<Bound<'py, PyDict>> {
     let result = PyDict::new(py);
-    result.set_item("codes", column.codes.into_pyarray(py))?;
-    result.set_item("numbers", column.numbers.into_pyarray(py))?;
-    result.set_item("seconds", column.seconds.into_pyarray(py))?;
+    match values {
+        Values::Codes(array) => result.set_item("codes", first(array.bind(py), rows)?)?,
+        Values::Numbers(array) => result.set_item("numbers", first(array.bind(py), rows)?)?,
+        Values::Seconds(array) => result.set_item("seconds", first(array.bind(py), rows)?)?,
+    }
     result.set_item("odd_rows", column.odd_rows.into_pyarray(py))?;
     result.set_item("odd_codes", column.odd_codes.into_pyarray(py))?;
     result.set_item("texts", column.texts.into_pyarray(py))?;
@@ -96,14 +222,31 @@ fn canonical_events<'py>(
     let (users, items, weights) = (users.as_slice()?, items.as_slice()?, weights.as_slice()?);
     let times = times.as_ref().map(|times| times.as_slice()).transpose()?;
     let size = if users.len() < 10_000 { Size::Small } else { Size::Large };
-    let sorted = enter(py, size, num_threads, |context| {
-        events::canonical(users, items, weights, times.unwrap_or_default(), (n_users, n_items), &context.cancel)
-    })?;
+    let n = users.len();
+    let (own_users, own_items, sums) = (empty::<i32>(py, n)?, empty::<i32>(py, n)?, empty::<f32>(py, n)?);
+    let stamps = empty::<i64>(py, times.map_or(0, <[i64]>::len))?;
+    let work = empty::<u64>(py, n * events::WORK_PER_ROW)?;
+    let sorted = {
+        let (mut to_users, mut to_items, mut to_weights) =
+            (own_users.readwrite(), own_items.readwrite(), sums.readwrite());
+        let (mut to_times, mut work) = (stamps.readwrite(), work.readwrite());
+        let out = events::Out {
+            users: to_users.as_slice_mut()?,
+            items: to_items.as_slice_mut()?,
+            weights: to_weights.as_slice_mut()?,
+            times: to_times.as_slice_mut()?,
+        };
+        let work = work.as_slice_mut()?;
+        let times = times.unwrap_or_default();
+        enter(py, size, num_threads, |context| {
+            events::canonical(users, items, weights, times, (n_users, n_items), work, out, &context.cancel)
+        })?
+    };
     Ok((
-        sorted.users.into_pyarray(py),
-        sorted.items.into_pyarray(py),
-        sorted.weights.into_pyarray(py),
-        times.map(|_| sorted.times.into_pyarray(py)),
+        first(&own_users, sorted.events)?,
+        first(&own_items, sorted.events)?,
+        first(&sums, sorted.events)?,
+        times.map(|_| first(&stamps, sorted.events)).transpose()?,
         sorted.repeated.into_pyarray(py),
     ))
 }

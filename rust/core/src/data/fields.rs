@@ -3,6 +3,21 @@
 //! Only the plain forms are read here; everything else is handed back as odd, and judged once per distinct text by the
 //! caller. `seconds` is the days of the proleptic Gregorian calendar times 86,400 plus the time of day, UTC.
 
+use super::digits;
+
+/// What [`number`] makes of the bytes `start..end` of a text; a few digits are read at once.
+#[inline]
+pub fn number_within(text: &[u8], start: usize, end: usize) -> Option<f64> {
+    let negative = text.get(start) == Some(&b'-');
+    let first = start + usize::from(negative);
+    if let 1..=8 = end.wrapping_sub(first)
+        && let Some(value) = digits::whole(digits::load(text, first, end - first), end - first)
+    {
+        return Some(if negative { -f64::from(value) } else { f64::from(value) });
+    }
+    number(&text[start..end])
+}
+
 /// A plain decimal number. `None` for anything else, an empty field and words such as `inf` and `nan` among them.
 #[inline]
 pub fn number(text: &[u8]) -> Option<f64> {
@@ -21,10 +36,16 @@ pub fn number(text: &[u8]) -> Option<f64> {
 }
 
 /// The date that was read last, and its midnight: rows in the order of time share it with the row before.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Day {
     date: [u8; 10],
     midnight: i64,
+}
+
+impl Default for Day {
+    fn default() -> Self {
+        Self { date: *b"1970-01-01", midnight: 0 }
+    }
 }
 
 impl Day {
@@ -48,6 +69,27 @@ fn midnight(date: &[u8; 10]) -> Option<i64> {
         return None;
     }
     Some(days_since_epoch(year, month, day) * 86_400)
+}
+
+/// What [`seconds`] makes of the bytes `start..end` of a text; the usual forms are read at once.
+#[inline]
+pub fn seconds_within(text: &[u8], start: usize, end: usize, last: &mut Day) -> Option<i64> {
+    const NO_SECONDS: u64 = u64::from_le_bytes(*b"\0\0\0\0\0:00");
+    let whole = &text[start..end];
+    if let (16 | 19, Some((date, rest))) = (whole.len(), whole.split_first_chunk::<10>())
+        && *date == last.date
+        && matches!(rest[0], b' ' | b'T')
+    {
+        let word = if whole.len() == 19 {
+            digits::load(text, start + 11, 8)
+        } else {
+            digits::load(text, start + 11, 5) | NO_SECONDS
+        };
+        if let Some(clock) = digits::clock(word) {
+            return Some(last.midnight + clock);
+        }
+    }
+    seconds(whole, last)
 }
 
 /// Seconds since 1970 of `YYYY-MM-DD`, then optionally a space or T, `HH:MM`, `:SS`, a fraction (left out) and Z.
@@ -112,15 +154,23 @@ mod tests {
 
     fn seconds(text: &[u8]) -> Option<i64> {
         let fresh = super::seconds(text, &mut Day::default());
+        let around = [b"2012-12-01 ", text, b":00 7"].concat();
         // After another day, after the same, and after one that is none.
         let mut last = Day::default();
         for before in ["1999-12-31", "2010-12-01 11:00", "2010-12-41"] {
             super::seconds(before.as_bytes(), &mut last);
             for _ in 0..2 {
                 assert_eq!(super::seconds(text, &mut last), fresh);
+                assert_eq!(seconds_within(&around, 11, 11 + text.len(), &mut last), fresh);
             }
         }
         fresh
+    }
+
+    /// Among other digits, which must not be taken for its own.
+    fn within(text: &str) -> Option<f64> {
+        let around = format!("-12{text}345678901");
+        number_within(around.as_bytes(), 3, 3 + text.len())
     }
 
     #[test]
@@ -130,9 +180,11 @@ mod tests {
         {
             let expected: f64 = text.trim().parse().unwrap();
             assert_eq!(number(text.as_bytes()).map(f64::to_bits), Some(expected.to_bits()), "{text}");
+            assert_eq!(within(text).map(f64::to_bits), Some(expected.to_bits()), "{text}");
         }
         for text in ["", "-", "n/a", "nan", "inf", "12 pcs", "1,5", "1_0", "0x1", "1e999", "--1", "e"] {
             assert_eq!(number(text.as_bytes()), None, "{text}");
+            assert_eq!(within(text), None, "{text}");
         }
     }
 
@@ -178,6 +230,11 @@ mod tests {
             "01/12/2010",
             "2010-12-0a",
             "2010-12-01x12:00",
+            "2010-12-01 12:60",
+            "2010-12-01 12:00:60",
+            "2010-12-01 12-00-00",
+            "\0\0\0\0\0\0\0\0\0\0",
+            "\0\0\0\0\0\0\0\0\0\0 12:00",
         ] {
             assert_eq!(seconds(text.as_bytes()), None, "{text}");
         }

@@ -1,8 +1,11 @@
 //! What comes in: text tables to columns, rows to events, and checked types that cannot be wrong afterwards.
 
 mod csr;
+mod dictionary;
+mod digits;
 pub mod events;
 pub mod fields;
+mod rows;
 pub mod scan;
 pub mod words;
 

@@ -9,10 +9,16 @@
 //! A block is cut into one piece per thread at line ends. A line end inside quotes makes such a cut wrong; so each piece
 //! must end exactly where the next began, and from the first that does not, the rest is scanned again in one piece.
 //! The result does not depend on the cuts: dictionaries are merged and sorted at the end.
+//!
+//! What a row holds goes into the caller's arrays, one per column, as soon as its block is scanned; the pieces' own memory
+//! is used again for the next block. Fresh memory costs more than the work done in it (a page of 4 KiB takes about as long
+//! as scanning 30 rows), and the caller knows where to find it in large pages.
 
 use rayon::prelude::*;
 
-use super::fields;
+pub use super::dictionary::Column;
+use super::dictionary::{Span, column};
+use super::rows::{Piece, Reader};
 use super::words::Words;
 use crate::runtime::cancel::Cancel;
 use crate::{Error, Result};
@@ -31,52 +37,24 @@ pub enum Kind {
 /// A column of the table that is wanted: its field in a row, and what it holds.
 pub type Wanted = (usize, Kind);
 
+/// The caller's array for a column, with room for all rows there are so far.
+#[derive(Debug)]
+pub enum Target<'a> {
+    /// For texts: once finished, the place of each row's text in [`Column::texts`].
+    Codes(&'a mut [i32]),
+    /// For numbers: NaN where odd.
+    Numbers(&'a mut [f64]),
+    /// For moments: `i64::MIN` where odd.
+    Seconds(&'a mut [i64]),
+}
+
 /// A row longer than this is a quote that was never closed.
 const MAX_ROW_BYTES: usize = 1 << 24;
 
 /// Pieces smaller than this are not worth another thread.
 const MIN_PIECE_BYTES: usize = 1 << 18;
 
-/// Fields of a column as they were scanned, and the dictionary of its texts (or of its odd fields).
-#[derive(Debug, Default)]
-struct Raw {
-    codes: Vec<u32>,
-    numbers: Vec<f64>,
-    seconds: Vec<i64>,
-    odd: Vec<(u32, u32)>,
-}
-
-/// One piece: what one thread scanned.
-#[derive(Debug, Default)]
-struct Piece {
-    columns: Vec<Raw>,
-    rows: usize,
-    long: Vec<u32>,
-    blank: Vec<u32>,
-    lane: usize,
-    end: usize,
-}
-
-/// A finished column.
-#[derive(Debug, Default, PartialEq)]
-pub struct Column {
-    /// For texts: the place of each row's text in `texts`.
-    pub codes: Vec<i32>,
-    /// For numbers: NaN where odd.
-    pub numbers: Vec<f64>,
-    /// For moments: `i64::MIN` where odd.
-    pub seconds: Vec<i64>,
-    /// Rows whose field is no plain number or moment.
-    pub odd_rows: Vec<i64>,
-    /// The place of each odd field in `texts`.
-    pub odd_codes: Vec<i32>,
-    /// The distinct texts, ascending by bytes, a line feed after each.
-    pub texts: Vec<u8>,
-    /// Where each text begins in `texts`; one more than there are texts.
-    pub offsets: Vec<i64>,
-}
-
-/// The whole table.
+/// What is known of the table beside the values of its rows.
 #[derive(Debug, Default, PartialEq)]
 pub struct Table {
     /// Number of rows.
@@ -95,10 +73,23 @@ pub struct Scanner {
     delimiter: u8,
     n_fields: usize,
     wanted: Vec<Wanted>,
-    /// Per thread and column.
+    /// Dictionaries per thread and column.
     lanes: Vec<Vec<Words>>,
-    pieces: Vec<Piece>,
+    /// Scanned, and not stored yet.
+    fresh: Vec<Piece>,
+    /// Stored, to be filled again.
+    spare: Vec<Piece>,
+    /// Which dictionaries the stored rows refer to.
+    spans: Vec<Span>,
+    /// Odd fields of the stored rows per column: row, lane, number of the text.
+    odd: Vec<Vec<(i64, usize, u32)>>,
+    long: Vec<i64>,
+    blank: Vec<i64>,
+    /// Rows that are complete, and those of them that are stored.
     rows: usize,
+    stored: usize,
+    /// Whether texts were numbered that may not stand in the table.
+    rescanned: bool,
     /// The bytes of a row that is not complete yet.
     tail: Vec<u8>,
 }
@@ -114,10 +105,11 @@ impl Scanner {
         if matches!(delimiter, b'"' | b'\r' | b'\n') {
             return Err(Error::InvalidParameter("the delimiter can be no quote and no line end.".into()));
         }
-        Ok(Self { delimiter, n_fields, wanted, ..Self::default() })
+        let odd = wanted.iter().map(|_| Vec::new()).collect();
+        Ok(Self { delimiter, n_fields, wanted, odd, ..Self::default() })
     }
 
-    /// Scans all rows that are complete with this block, on the threads of the current pool.
+    /// Scans all rows that are complete with this block, on the threads of the current pool. They wait to be stored.
     pub fn feed(&mut self, block: &[u8], cancel: &Cancel) -> Result<()> {
         if self.tail.is_empty() {
             let used = self.scan(block, false, cancel)?;
@@ -145,9 +137,23 @@ impl Scanner {
         Ok(())
     }
 
+    /// Scans what is left once all blocks were fed.
+    pub fn end(&mut self, cancel: &Cancel) -> Result<()> {
+        let text = std::mem::take(&mut self.tail);
+        if self.scan(&text, true, cancel)? < text.len() {
+            return Err(unclosed());
+        }
+        Ok(())
+    }
+
     /// Complete rows so far; the one after them is where an error stands.
     pub fn rows(&self) -> usize {
         self.rows
+    }
+
+    /// Rows that stand in the caller's arrays.
+    pub fn stored(&self) -> usize {
+        self.stored
     }
 
     /// Scans the complete rows of `text` and tells how many bytes they took.
@@ -164,25 +170,28 @@ impl Scanner {
             let from = (body.len() / n_pieces * piece).max(starts[piece - 1]);
             starts.push(body[from..].iter().position(|&byte| byte == b'\n').map_or(body.len(), |at| from + at + 1));
         }
-        let bounds: Vec<(usize, usize)> =
-            (0..n_pieces).map(|piece| (starts[piece], starts.get(piece + 1).copied().unwrap_or(body.len()))).collect();
+        let ends = starts[1..].iter().copied().chain([body.len()]);
+        let tasks: Vec<(usize, usize, Piece)> = starts
+            .iter()
+            .zip(ends)
+            .enumerate()
+            .map(|(lane, (&start, limit))| (start, limit, Piece { lane, ..self.spare.pop().unwrap_or_default() }))
+            .collect();
         let (delimiter, n_fields, wanted) = (self.delimiter, self.n_fields, &self.wanted);
         let mut pieces: Vec<Piece> = self
             .lanes
             .par_iter_mut()
-            .zip(bounds)
-            .enumerate()
-            .map(|(lane, (words, (start, limit)))| {
-                let mut reader = Reader { body, delimiter, n_fields, wanted, words, is_last, lane, cancel };
-                reader.rows(start, limit)
+            .zip(tasks)
+            .map(|(words, (start, limit, piece))| {
+                Reader { body, delimiter, n_fields, wanted, words, is_last, cancel }.rows(start, limit, piece)
             })
             .collect();
         if let Some(wrong) = (1..n_pieces).find(|&piece| pieces[piece - 1].end != starts[piece]) {
-            pieces.truncate(wrong);
+            self.rescanned = true;
+            let again = pieces.drain(wrong..).next().unwrap_or_default().cleared();
             let start = pieces[wrong - 1].end;
-            let mut reader =
-                Reader { body, delimiter, n_fields, wanted, words: &mut self.lanes[0], is_last, lane: 0, cancel };
-            pieces.push(reader.rows(start, body.len()));
+            let mut reader = Reader { body, delimiter, n_fields, wanted, words: &mut self.lanes[0], is_last, cancel };
+            pieces.push(reader.rows(start, body.len(), Piece { lane: 0, ..again }));
         }
         cancel.check()?;
         let used = pieces.last().map_or(0, |piece| piece.end);
@@ -190,42 +199,54 @@ impl Scanner {
         if self.rows > i32::MAX as usize {
             return Err(Error::InvalidData(format!("more than {} rows; read the table in parts.", i32::MAX)));
         }
-        self.pieces.extend(pieces);
+        self.fresh.extend(pieces);
         Ok(used)
     }
 
-    /// The table, once all blocks were fed.
-    pub fn finish(mut self, cancel: &Cancel) -> Result<Table> {
-        let text = std::mem::take(&mut self.tail);
-        if self.scan(&text, true, cancel)? < text.len() {
-            return Err(unclosed());
-        }
-        cancel.check()?;
-        let mut table = Table { rows: self.rows, ..Table::default() };
-        let mut first = 0;
-        for piece in &self.pieces {
-            table.long.extend(piece.long.iter().map(|&row| first + i64::from(row)));
-            table.blank.extend(piece.blank.iter().map(|&row| first + i64::from(row)));
-            first += piece.rows as i64;
-        }
-        let (lanes, pieces, wanted) = (&self.lanes, &mut self.pieces, &self.wanted);
-        let mut by_column: Vec<Vec<(usize, usize, Raw)>> = wanted.iter().map(|_| Vec::new()).collect();
-        for piece in pieces {
-            for (column, raw) in std::mem::take(&mut piece.columns).into_iter().enumerate() {
-                by_column[column].push((piece.lane, piece.rows, raw));
+    /// Puts the rows that wait where they belong. Each target is of its column's kind and has room for [`Self::rows`].
+    pub fn store(&mut self, targets: &mut [Target<'_>]) {
+        let (fresh, first) = (&self.fresh, self.stored);
+        targets.par_iter_mut().zip(&mut self.odd).enumerate().for_each(|(column, (target, odd))| {
+            let mut row = first;
+            for piece in fresh {
+                let raw = &piece.columns[column];
+                match target {
+                    Target::Codes(codes) => codes[row..row + piece.rows].copy_from_slice(&raw.codes),
+                    Target::Numbers(numbers) => numbers[row..row + piece.rows].copy_from_slice(&raw.numbers),
+                    Target::Seconds(seconds) => seconds[row..row + piece.rows].copy_from_slice(&raw.seconds),
+                }
+                odd.extend(raw.odd.iter().map(|&(at, code)| (row as i64 + i64::from(at), piece.lane, code)));
+                row += piece.rows;
             }
+        });
+        for piece in std::mem::take(&mut self.fresh) {
+            let first = self.stored as i64;
+            self.long.extend(piece.long.iter().map(|&row| first + i64::from(row)));
+            self.blank.extend(piece.blank.iter().map(|&row| first + i64::from(row)));
+            match self.spans.last_mut() {
+                Some(span) if span.lane == piece.lane => span.rows += piece.rows,
+                _ => self.spans.push(Span { lane: piece.lane, rows: piece.rows }),
+            }
+            self.stored += piece.rows;
+            self.spare.push(piece.cleared());
         }
-        table.columns = by_column
-            .into_par_iter()
+    }
+
+    /// What there is to know beside the rows, once all are stored. The codes of texts become final.
+    pub fn finish(self, targets: &mut [Target<'_>], cancel: &Cancel) -> Result<Table> {
+        let (lanes, spans, rescanned) = (&self.lanes, &self.spans, self.rescanned);
+        let columns = targets
+            .par_iter_mut()
+            .zip(self.odd)
             .enumerate()
-            .map(|(at, parts)| {
+            .map(|(at, (target, odd))| {
                 let words: Vec<&Words> = lanes.iter().map(|lane| &lane[at]).collect();
-                column(wanted[at].1, &words, parts, cancel)
+                column(&words, spans, &odd, target, rescanned, cancel)
             })
             .collect();
         // A column that was left off in the middle is not handed out.
         cancel.check()?;
-        Ok(table)
+        Ok(Table { rows: self.stored, columns, long: self.long, blank: self.blank })
     }
 }
 
@@ -233,235 +254,48 @@ fn unclosed() -> Error {
     Error::InvalidData("a field begins with a quote that is never closed.".into())
 }
 
-/// One column of all pieces: dictionaries merged, texts that occur sorted, codes renumbered.
-fn column(kind: Kind, lanes: &[&Words], parts: Vec<(usize, usize, Raw)>, cancel: &Cancel) -> Column {
-    // Texts of rows that were scanned a second time may stand in a dictionary without standing in the table.
-    let mut occurs: Vec<Vec<bool>> = lanes.iter().map(|words| vec![false; words.len()]).collect();
-    for (lane, _, raw) in &parts {
-        if cancel.is_cancelled() {
-            return Column::default();
-        }
-        for &code in raw.codes.iter().chain(raw.odd.iter().map(|(_, code)| code)) {
-            occurs[*lane][code as usize] = true;
-        }
-    }
-    let mut sorted: Vec<(&[u8], usize, u32)> = Vec::new();
-    for (lane, words) in lanes.iter().enumerate() {
-        let used = (0..words.len() as u32).filter(|&code| occurs[lane][code as usize]);
-        sorted.extend(used.map(|code| (words.get(code).unwrap_or_default(), lane, code)));
-    }
-    sorted.sort_unstable();
-    let mut renumbered: Vec<Vec<i32>> = lanes.iter().map(|words| vec![-1; words.len()]).collect();
-    let mut result = Column { offsets: vec![0], ..Column::default() };
-    let mut previous: Option<&[u8]> = None;
-    for (text, lane, code) in sorted {
-        if previous != Some(text) {
-            result.texts.extend_from_slice(text);
-            result.texts.push(b'\n');
-            result.offsets.push(result.texts.len() as i64);
-            previous = Some(text);
-        }
-        renumbered[lane][code as usize] = result.offsets.len() as i32 - 2;
-    }
-    let rows = parts.iter().map(|(_, rows, _)| rows).sum();
-    match kind {
-        Kind::Text => result.codes.reserve_exact(rows),
-        Kind::Number => result.numbers.reserve_exact(rows),
-        Kind::Moment => result.seconds.reserve_exact(rows),
-    }
-    let mut first = 0;
-    for (lane, rows, raw) in parts {
-        if cancel.is_cancelled() {
-            return Column::default();
-        }
-        let table = &renumbered[lane];
-        result.codes.extend(raw.codes.iter().map(|&code| table[code as usize]));
-        result.numbers.extend_from_slice(&raw.numbers);
-        result.seconds.extend_from_slice(&raw.seconds);
-        result.odd_rows.extend(raw.odd.iter().map(|&(row, _)| first + i64::from(row)));
-        result.odd_codes.extend(raw.odd.iter().map(|&(_, code)| table[code as usize]));
-        first += rows as i64;
-    }
-    result
-}
-
-/// A field of the row being scanned: a range of the text, or of the scratch buffer where quotes had to be resolved.
-#[derive(Clone, Copy)]
-struct Field {
-    start: usize,
-    end: usize,
-    in_scratch: bool,
-}
-
-const EMPTY: Field = Field { start: 0, end: 0, in_scratch: false };
-
-struct Reader<'a> {
-    body: &'a [u8],
-    delimiter: u8,
-    n_fields: usize,
-    wanted: &'a [Wanted],
-    words: &'a mut [Words],
-    is_last: bool,
-    lane: usize,
-    cancel: &'a Cancel,
-}
-
-impl Reader<'_> {
-    /// Scans rows from `start` on until one ends at `limit` or beyond, or is not complete.
-    fn rows(&mut self, start: usize, limit: usize) -> Piece {
-        let mut piece = Piece { lane: self.lane, end: start, ..Piece::default() };
-        piece.columns.resize_with(self.wanted.len(), Raw::default);
-        // Which wanted column a field is, if any.
-        let mut column_of = vec![usize::MAX; self.n_fields];
-        for (column, &(field, _)) in self.wanted.iter().enumerate() {
-            column_of[field] = column;
-        }
-        let mut fields = vec![EMPTY; self.wanted.len()];
-        let mut scratch = Vec::new();
-        let mut day = fields::Day::default();
-        // 16,384 rows take some 2 ms.
-        while piece.end < limit && (!piece.rows.is_multiple_of(16_384) || !self.cancel.is_cancelled()) {
-            scratch.clear();
-            fields.fill(EMPTY);
-            let Some((end, n_fields, blank)) = self.row(piece.end, &column_of, &mut fields, &mut scratch) else {
-                break;
-            };
-            let row = piece.rows as u32;
-            if blank {
-                piece.blank.push(row);
-            } else if n_fields > self.n_fields {
-                piece.long.push(row);
-            }
-            for (column, raw) in piece.columns.iter_mut().enumerate() {
-                let Field { start, end, in_scratch } = fields[column];
-                let text = if in_scratch { &scratch[start..end] } else { &self.body[start..end] };
-                let words = &mut self.words[column];
-                match self.wanted[column].1 {
-                    Kind::Text => raw.codes.push(words.number(text)),
-                    Kind::Number => raw.numbers.push(fields::number(text).unwrap_or_else(|| {
-                        raw.odd.push((row, words.number(text)));
-                        f64::NAN
-                    })),
-                    Kind::Moment => raw.seconds.push(fields::seconds(text, &mut day).unwrap_or_else(|| {
-                        raw.odd.push((row, words.number(text)));
-                        i64::MIN
-                    })),
-                }
-            }
-            piece.rows += 1;
-            piece.end = end;
-        }
-        piece
-    }
-
-    /// One row from `at` on: where the next begins, how many fields it has up to the last that is not empty, and
-    /// whether it is a blank line. `None` if it is not complete.
-    fn row(
-        &self,
-        mut at: usize,
-        column_of: &[usize],
-        fields: &mut [Field],
-        scratch: &mut Vec<u8>,
-    ) -> Option<(usize, usize, bool)> {
-        let body = self.body;
-        let (mut number, mut filled) = (0, 0);
-        loop {
-            let column = column_of.get(number).copied().unwrap_or(usize::MAX);
-            let (field, stop) = if body.get(at) == Some(&b'"') {
-                self.quoted(at, scratch)?
-            } else {
-                let stop = next_stop(body, at, self.delimiter);
-                (Field { start: at, end: stop, in_scratch: false }, stop)
-            };
-            number += 1;
-            let ends = body.get(stop) != Some(&self.delimiter);
-            if ends && stop == body.len() && !self.is_last {
-                return None;
-            }
-            let mut field = field;
-            if ends && !field.in_scratch && field.end > field.start && body[field.end - 1] == b'\r' && stop == field.end
-            {
-                field.end -= 1;
-            }
-            if field.end > field.start {
-                filled = number;
-            }
-            if column != usize::MAX {
-                fields[column] = field;
-            }
-            if ends {
-                return Some(((stop + 1).min(body.len()), filled, number == 1 && filled == 0));
-            }
-            at = stop + 1;
-        }
-    }
-
-    /// A field that begins with a quote, and where the delimiter or line end after it stands.
-    fn quoted(&self, at: usize, scratch: &mut Vec<u8>) -> Option<(Field, usize)> {
-        let body = self.body;
-        let close = |from: usize| body[from..].iter().position(|&byte| byte == b'"').map(|n| from + n);
-        let first = close(at + 1)?;
-        let after = first + 1;
-        if after == body.len() || matches!(body[after], b'\n' | b'\r') || body[after] == self.delimiter {
-            let stop = next_stop(body, after, self.delimiter);
-            if stop == after || body[after..stop] == *b"\r" {
-                return Some((Field { start: at + 1, end: first, in_scratch: false }, stop));
-            }
-        }
-        // Doubled quotes become one; what follows the closing quote belongs to the field as it stands.
-        let from = scratch.len();
-        let (mut start, mut end) = (at + 1, first);
-        loop {
-            scratch.extend_from_slice(&body[start..end]);
-            if body.get(end + 1) != Some(&b'"') {
-                break;
-            }
-            scratch.push(b'"');
-            start = end + 2;
-            end = close(start)?;
-        }
-        let stop = next_stop(body, end + 1, self.delimiter);
-        let rest = &body[end + 1..stop];
-        scratch.extend_from_slice(rest.strip_suffix(b"\r").unwrap_or(rest));
-        Some((Field { start: from, end: scratch.len(), in_scratch: true }, stop))
-    }
-}
-
-/// Where the next delimiter or line feed stands, or the end: eight bytes at a time.
-#[inline]
-fn next_stop(body: &[u8], mut at: usize, delimiter: u8) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGHS: u64 = ONES << 7;
-    let (delimiters, feeds) = (ONES * u64::from(delimiter), ONES * u64::from(b'\n'));
-    while let Some(chunk) = body[at..].first_chunk::<8>() {
-        let word = u64::from_le_bytes(*chunk);
-        // A byte of x is zero where the text has the byte sought; the lowest such byte is marked exactly.
-        let marked = |x: u64| x.wrapping_sub(ONES) & !x & HIGHS;
-        let found = marked(word ^ delimiters) | marked(word ^ feeds);
-        if found != 0 {
-            return at + found.trailing_zeros() as usize / 8;
-        }
-        at += 8;
-    }
-    body[at..].iter().position(|&byte| byte == delimiter || byte == b'\n').map_or(body.len(), |n| at + n)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::fields;
     use super::*;
 
     const KINDS: [Wanted; 3] = [(0, Kind::Text), (1, Kind::Number), (2, Kind::Moment)];
 
-    fn scan(text: &[u8], block: usize, threads: usize) -> Result<Table> {
+    /// A table with the values of its rows.
+    #[derive(Debug, Default, PartialEq)]
+    struct Whole {
+        table: Table,
+        codes: Vec<i32>,
+        /// As bits, so that NaN equals itself.
+        numbers: Vec<u64>,
+        seconds: Vec<i64>,
+    }
+
+    fn scan(text: &[u8], block: usize, threads: usize) -> Result<Whole> {
         let pool = crate::runtime::pool::get(Some(threads)).unwrap();
         pool.install(|| {
+            let cancel = Cancel::default();
             let mut scanner = Scanner::new(b',', 3, KINDS.to_vec())?;
-            for part in text.chunks(block.max(1)) {
-                scanner.feed(part, &Cancel::default())?;
+            let n = text.len() + 1;
+            let (mut codes, mut numbers, mut seconds) = (vec![-9; n], vec![-9.0; n], vec![-9; n]);
+            let mut targets = [Target::Codes(&mut codes), Target::Numbers(&mut numbers), Target::Seconds(&mut seconds)];
+            for (at, part) in text.chunks(block.max(1)).enumerate() {
+                scanner.feed(part, &cancel)?;
+                // Rows may wait for more than one block.
+                if at % 3 != 1 {
+                    scanner.store(&mut targets);
+                }
             }
-            scanner.finish(&Cancel::default())
+            scanner.end(&cancel)?;
+            scanner.store(&mut targets);
+            assert_eq!(scanner.stored(), scanner.rows());
+            let table = scanner.finish(&mut targets, &cancel)?;
+            codes.truncate(table.rows);
+            seconds.truncate(table.rows);
+            let numbers = numbers[..table.rows].iter().map(|number| number.to_bits()).collect();
+            Ok(Whole { table, codes, numbers, seconds })
         })
     }
 
@@ -510,20 +344,21 @@ mod tests {
         &column.texts[column.offsets[code as usize] as usize..column.offsets[code as usize + 1] as usize - 1]
     }
 
-    fn agrees_with_naive(text: &[u8], table: &Table, rows: &[Vec<Vec<u8>>]) {
+    fn agrees_with_naive(text: &[u8], whole: &Whole, rows: &[Vec<Vec<u8>>]) {
+        let table = &whole.table;
         assert_eq!(table.rows, rows.len(), "{:?}", String::from_utf8_lossy(text));
         let odd = |column: &Column, row: usize| column.odd_rows.iter().position(|&r| r == row as i64);
         for (at, row) in rows.iter().enumerate() {
             let field = |n: usize| row.get(n).map_or(&b""[..], Vec::as_slice);
-            assert_eq!(text_of(&table.columns[0], table.columns[0].codes[at]), field(0));
+            assert_eq!(text_of(&table.columns[0], whole.codes[at]), field(0));
             let numbers = &table.columns[1];
             match fields::number(field(1)) {
-                Some(value) => assert_eq!(value.to_bits(), numbers.numbers[at].to_bits()),
+                Some(value) => assert_eq!(value.to_bits(), whole.numbers[at]),
                 None => assert_eq!(text_of(numbers, numbers.odd_codes[odd(numbers, at).unwrap()]), field(1)),
             }
             let moments = &table.columns[2];
             match fields::seconds(field(2), &mut fields::Day::default()) {
-                Some(value) => assert_eq!(value, moments.seconds[at]),
+                Some(value) => assert_eq!(value, whole.seconds[at]),
                 None => assert_eq!(text_of(moments, moments.odd_codes[odd(moments, at).unwrap()]), field(2)),
             }
             let filled = row.iter().rposition(|field| !field.is_empty()).map_or(0, |n| n + 1);

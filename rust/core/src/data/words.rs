@@ -7,6 +7,8 @@
 //! Most ids are counted up from one. A whole number below 2²⁰, written plainly, is looked up by its value first: four bytes
 //! for each, where the slots take 32 and more and are met in no order.
 
+use super::digits;
+
 /// Distinct byte strings, numbered.
 #[derive(Debug, Default)]
 pub struct Words {
@@ -31,17 +33,17 @@ fn fold(a: u64, b: u64) -> u64 {
     (product as u64) ^ (product >> 64) as u64
 }
 
-/// The text itself and its length for up to seven bytes, else a hash.
+/// The bytes `start..end` of a text themselves and their length for up to seven of them, else a hash.
 #[inline]
-fn key(text: &[u8]) -> u64 {
-    if text.len() < 8 {
-        let length = (text.len() as u64 + 1) << 56;
-        if let (Some(low), Some(high)) = (text.first_chunk::<4>(), text.last_chunk::<4>()) {
-            let (low, high) = (u64::from(u32::from_le_bytes(*low)), u64::from(u32::from_le_bytes(*high)));
-            return length | low | high << (8 * (text.len() - 4));
-        }
-        return text.iter().rev().fold(0, |acc, &byte| acc << 8 | u64::from(byte)) | length;
+fn key(text: &[u8], start: usize, end: usize) -> u64 {
+    let len = end - start;
+    if len < 8 {
+        return digits::load(text, start, len) | (len as u64 + 1) << 56;
     }
+    hash(&text[start..end])
+}
+
+fn hash(text: &[u8]) -> u64 {
     let mut state = MIX[0] ^ text.len() as u64;
     let mut rest = text;
     while let Some((chunk, others)) = rest.split_first_chunk::<8>() {
@@ -60,21 +62,11 @@ const MAX_VALUE: usize = 1 << 20;
 /// The value of a whole number of one to seven digits without leading zeros, from its key.
 #[inline]
 fn value(key: u64) -> Option<usize> {
-    const ZEROS: u64 = 0x3030_3030_3030_3030;
-    let length = (key >> 56).wrapping_sub(1);
-    if !(1..8).contains(&length) {
+    let length = (key >> 56).wrapping_sub(1) as usize;
+    if !(1..8).contains(&length) || (length > 1 && key as u8 == b'0') {
         return None;
     }
-    // The last digit in the highest byte, zeros in front; then pairs, fours and all eight are added up.
-    let text = key & !LONG;
-    let digits = (text << (8 * (8 - length))) ^ (ZEROS << (8 * (8 - length)));
-    let beyond_nine = (digits.wrapping_add(0x7676_7676_7676_7676) | digits) & 0x8080_8080_8080_8080;
-    if beyond_nine != 0 || (length > 1 && text as u8 == b'0') {
-        return None;
-    }
-    let pairs = (digits.wrapping_mul(10) + (digits >> 8)) & 0x00FF_00FF_00FF_00FF;
-    let fours = (pairs.wrapping_mul(100) + (pairs >> 16)) & 0x0000_FFFF_0000_FFFF;
-    Some((fours.wrapping_mul(10_000) + (fours >> 32)) as u32 as usize)
+    digits::whole(key & !LONG, length).map(|value| value as usize)
 }
 
 #[inline]
@@ -86,7 +78,14 @@ impl Words {
     /// The number of this text, a new one if it was not met before.
     #[inline]
     pub fn number(&mut self, text: &[u8]) -> u32 {
-        let key = key(text);
+        self.number_within(text, 0, text.len())
+    }
+
+    /// The number of the text that stands at `start..end` of a longer one: it is loaded whole, whatever its length.
+    #[inline]
+    pub fn number_within(&mut self, text: &[u8], start: usize, end: usize) -> u32 {
+        let key = key(text, start, end);
+        let text = &text[start..end];
         // Rows of one basket follow each other: the same customer and the same minute as in the row before.
         if key == self.last_key && (key < LONG || self.get(self.last) == Some(text)) {
             return self.last;
@@ -178,18 +177,22 @@ mod tests {
 
     use super::*;
 
+    fn key_of(text: &[u8]) -> u64 {
+        key(text, 0, text.len())
+    }
+
     #[test]
     fn whole_numbers_have_their_value_and_other_texts_none() {
         for number in (0..200_000u64).chain(9_999_000..=9_999_999) {
-            assert_eq!(value(key(number.to_string().as_bytes())), Some(number as usize));
+            assert_eq!(value(key_of(number.to_string().as_bytes())), Some(number as usize));
         }
         for text in ["", "00", "01", "007", "-1", "+1", "1 ", " 1", "1.0", "1:", "/1", "1a", "é", "12345678", "1\u{80}"]
         {
-            assert_eq!(value(key(text.as_bytes())), None, "{text:?}");
+            assert_eq!(value(key_of(text.as_bytes())), None, "{text:?}");
         }
         for byte in (0..=255u8).filter(|byte| !byte.is_ascii_digit()) {
-            assert_eq!(value(key(&[b'1', byte])), None, "{byte}");
-            assert_eq!(value(key(&[byte, b'1', b'9'])), None, "{byte}");
+            assert_eq!(value(key_of(&[b'1', byte])), None, "{byte}");
+            assert_eq!(value(key_of(&[byte, b'1', b'9'])), None, "{byte}");
         }
     }
 

@@ -48,6 +48,8 @@ pub mod cholesky;
 mod exp;
 pub mod limits;
 pub mod sparse;
+pub mod stops;
+
 pub mod tiles;
 
 pub use exp::{exp, ln, sigmoid};
