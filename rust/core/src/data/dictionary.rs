@@ -44,8 +44,14 @@ pub(super) fn column(
 ) -> Column {
     let mut occurs: Vec<Vec<bool>> = lanes.iter().map(|words| vec![!may_be_absent; words.len()]).collect();
     if may_be_absent {
-        each_span(spans, target, |lane, codes| codes.iter().for_each(|&code| occurs[lane][code as usize] = true));
-        odd.iter().for_each(|&(_, lane, code)| occurs[lane][code as usize] = true);
+        each_span(spans, target, |lane, codes| {
+            for &mut code in codes {
+                occurs[lane][code as usize] = true;
+            }
+        });
+        for &(_, lane, code) in odd {
+            occurs[lane][code as usize] = true;
+        }
     }
     let text = |entry: &Entry| lanes[entry.lane as usize].get(entry.code).unwrap_or_default();
     let mut sorted = Vec::with_capacity(lanes.iter().map(|words| words.len()).sum());
@@ -75,7 +81,9 @@ pub(super) fn column(
     each_span(spans, target, |lane, codes| {
         let table = &renumbered[lane];
         if !cancel.is_cancelled() {
-            codes.iter_mut().for_each(|code| *code = table[*code as usize]);
+            for code in codes {
+                *code = table[*code as usize];
+            }
         }
     });
     result.odd_rows = odd.iter().map(|&(row, _, _)| row).collect();

@@ -273,7 +273,9 @@ fn sort_from_bit(numbers: &mut Vec<u64>, spare: &mut Vec<u64>, first: u32, count
         let mask = (1 << (first + count - low).min(8)) - 1;
         let digit = |number: u64| (number >> low & mask) as usize;
         let mut next = [0u32; 256];
-        numbers.iter().for_each(|&number| next[digit(number)] += 1);
+        for &number in numbers.iter() {
+            next[digit(number)] += 1;
+        }
         if next.iter().any(|&count| count as usize == numbers.len()) {
             continue;
         }

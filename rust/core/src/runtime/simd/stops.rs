@@ -5,6 +5,7 @@ pub const CHUNK: usize = 64;
 
 /// The bytes of `text` that are the delimiter or a line feed, lowest bit first.
 #[cfg(target_arch = "x86_64")]
+#[allow(clippy::cast_ptr_alignment, reason = "the load asks for no alignment")]
 #[inline(always)]
 pub fn stops(text: &[u8; CHUNK], delimiter: u8) -> u64 {
     use std::arch::x86_64::{__m128i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8};
