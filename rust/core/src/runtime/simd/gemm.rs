@@ -74,7 +74,8 @@ fn fma(c: &mut [f32], n: usize, a: View<'_>, first_row: usize, b: &[f32], k: usi
     plain(c, n, a, first_row, b, k);
 }
 
-/// The kernel of one level: `$rows` × two registers of C at a time, then single rows, then masked columns by `edge`.
+/// The kernel of one level: `$rows` × two registers of C at a time, fewer rows and one register at the ends, then the
+/// columns that fill no register by `edge`.
 #[cfg(target_arch = "x86_64")]
 macro_rules! level {
     ($name:ident, $features:literal, $rows:literal, $lanes:literal, $zero:ident, $load:ident, $store:ident, $set:ident, $fma:ident) => {
@@ -82,10 +83,10 @@ macro_rules! level {
         fn $name(c: &mut [f32], n: usize, a: View<'_>, first_row: usize, b: &[f32], k: usize) {
             use std::arch::x86_64::*;
 
-            /// `R` rows × two registers from (`row`, `column`) on.
+            /// `R` rows × `V` registers from (`row`, `column`) on.
             #[target_feature(enable = $features)]
             #[inline]
-            fn tile<const R: usize>(
+            fn tile<const R: usize, const V: usize>(
                 c: &mut [f32],
                 n: usize,
                 a: View<'_>,
@@ -95,53 +96,86 @@ macro_rules! level {
                 row: usize,
                 column: usize,
             ) {
-                let mut sums = [[$zero(); 2]; R];
-                // SAFETY: the caller keeps `row + R <= m` and `column + 2 * lanes <= n`, and C holds `m * n` numbers.
+                let mut sums = [[$zero(); V]; R];
+                // SAFETY: `multiply_add` checked that A holds row `first_row + m - 1` at step `k - 1`, that B holds
+                // `k * n` and C `m * n` numbers; the caller keeps `row + R <= m` and `column + V * lanes <= n`.
                 unsafe {
-                    let from_c = c.as_ptr().add(row * n + column);
+                    let c = c.as_mut_ptr().add(row * n + column);
                     for r in 0..R {
-                        sums[r] = [$load(from_c.add(r * n)), $load(from_c.add(r * n + $lanes))];
+                        for v in 0..V {
+                            sums[r][v] = $load(c.add(r * n + v * $lanes));
+                        }
                     }
-                }
-                // SAFETY: `multiply` checked that A holds row `first_row + m - 1` at step `k - 1`, that B holds `k * n`
-                // and C `m * n` numbers; the caller keeps `row + R <= m` and `column + 2 * lanes <= n`.
-                unsafe {
                     let mut from_a = a.data.as_ptr().wrapping_add((first_row + row) * a.row);
                     let mut from_b = b.as_ptr().wrapping_add(column);
                     for _ in 0..k {
-                        let lanes = [$load(from_b), $load(from_b.add($lanes))];
+                        let mut lanes = [$zero(); V];
+                        for v in 0..V {
+                            lanes[v] = $load(from_b.add(v * $lanes));
+                        }
                         for r in 0..R {
                             let factor = $set(*from_a.add(r * a.row));
-                            sums[r][0] = $fma(factor, lanes[0], sums[r][0]);
-                            sums[r][1] = $fma(factor, lanes[1], sums[r][1]);
+                            for v in 0..V {
+                                sums[r][v] = $fma(factor, lanes[v], sums[r][v]);
+                            }
                         }
                         from_a = from_a.wrapping_add(a.column);
                         from_b = from_b.wrapping_add(n);
                     }
-                    let to = c.as_mut_ptr().add(row * n + column);
                     for r in 0..R {
-                        $store(to.add(r * n), sums[r][0]);
-                        $store(to.add(r * n + $lanes), sums[r][1]);
+                        for v in 0..V {
+                            $store(c.add(r * n + v * $lanes), sums[r][v]);
+                        }
                     }
                 }
             }
 
-            let m = c.len() / n;
-            let (whole_rows, whole_columns) = (m - m % $rows, n - n % (2 * $lanes));
-            for column in (0..whole_columns).step_by(2 * $lanes) {
-                for row in (0..whole_rows).step_by($rows) {
-                    tile::<$rows>(c, n, a, first_row, b, k, row, column);
+            /// All rows of the `V` registers from `column` on.
+            #[target_feature(enable = $features)]
+            #[inline]
+            fn columns<const V: usize>(
+                c: &mut [f32],
+                n: usize,
+                a: View<'_>,
+                first_row: usize,
+                b: &[f32],
+                k: usize,
+                column: usize,
+            ) {
+                let m = c.len() / n;
+                let mut row = 0;
+                while row + $rows <= m {
+                    tile::<$rows, V>(c, n, a, first_row, b, k, row, column);
+                    row += $rows;
                 }
-                for row in whole_rows..m {
-                    tile::<1>(c, n, a, first_row, b, k, row, column);
+                while row + 4 <= m {
+                    tile::<4, V>(c, n, a, first_row, b, k, row, column);
+                    row += 4;
+                }
+                while row + 2 <= m {
+                    tile::<2, V>(c, n, a, first_row, b, k, row, column);
+                    row += 2;
+                }
+                if row < m {
+                    tile::<1, V>(c, n, a, first_row, b, k, row, column);
                 }
             }
-            edge(c, n, a, first_row, b, k, whole_columns);
+
+            let mut column = 0;
+            while column + 2 * $lanes <= n {
+                columns::<2>(c, n, a, first_row, b, k, column);
+                column += 2 * $lanes;
+            }
+            if column + $lanes <= n {
+                columns::<1>(c, n, a, first_row, b, k, column);
+                column += $lanes;
+            }
+            edge(c, n, a, first_row, b, k, column);
         }
     };
 }
 
-/// The columns that fill no pair of registers.
+/// The columns that fill no register.
 #[inline(always)]
 fn edge(c: &mut [f32], n: usize, a: View<'_>, first_row: usize, b: &[f32], k: usize, from: usize) {
     if from == n {

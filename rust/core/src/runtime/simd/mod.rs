@@ -55,6 +55,7 @@ pub mod tiles;
 pub use exp::{exp, ln, sigmoid};
 pub mod gemm;
 pub mod pairs;
+pub mod panels;
 pub mod scores;
 pub mod vector;
 

@@ -102,6 +102,22 @@ pub fn gather(level: Level, columns: &[u32], weights: &[f32], table: &[f32], out
     dispatch!(level, gather_body(columns: &[u32], weights: &[f32], table: &[f32], out: &mut [f32]));
 }
 
+#[inline(always)]
+fn gather_scaled_body(columns: &[u32], scales: &[f32], factor: f32, table: &[f32], out: &mut [f32]) {
+    let d = out.len();
+    for &column in columns {
+        axpy_body(factor * scales[column as usize], &table[column as usize * d..][..d], out);
+    }
+}
+
+/// out += factor · Σ_e scales[columns[e]] · table[columns[e]], entries in order: rows that have their own scale.
+pub fn gather_scaled(level: Level, columns: &[u32], scales: &[f32], factor: f32, table: &[f32], out: &mut [f32]) {
+    dispatch!(
+        level,
+        gather_scaled_body(columns: &[u32], scales: &[f32], factor: f32, table: &[f32], out: &mut [f32])
+    );
+}
+
 /// ln x for positive, finite, normal x, in f64 by the artanh series: for options and popularity, not for hot loops.
 pub fn ln(x: f64) -> f64 {
     let bits = x.to_bits();
@@ -264,6 +280,7 @@ mod tests {
                 axpy(level, 0.3, &a, &mut axpied);
                 let mut gathered = b.clone();
                 gather(level, &columns, &[0.1, -0.2, 0.3, 0.4], &table, &mut gathered);
+                gather_scaled(level, &columns, &[0.5, -2.0, 0.1], 0.7, &table, &mut gathered);
                 let mut soft = a.clone();
                 let (highest, sum) = softmax(level, &mut soft, &b, 3.0);
                 let (mut x, mut first, mut second) =

@@ -1,0 +1,172 @@
+//! The gradient of one batch, in numbered passes.
+
+use std::time::Instant;
+
+use rayon::prelude::*;
+
+use super::panel::{self, Softmax, USERS};
+use super::{Buffers, ITEMS_PER_TASK, Ranking, TINY, USERS_PER_SLICE, purpose};
+use crate::model::attention::Attention;
+use crate::runtime::Context;
+use crate::runtime::rng::Stream;
+use crate::runtime::simd::Level;
+use crate::runtime::simd::gemm::{View, multiply_add};
+use crate::runtime::simd::vector::{axpy, dot, gather, gather_scaled, ln, scale};
+use crate::train::spent::Part;
+
+impl Ranking {
+    /// The gradient of the batch's mean loss into `buffers.dx`; the batch's summed loss.
+    pub(super) fn gradient(&mut self, batch: &[u32], context: &Context) -> f64 {
+        let d = self.options.factors;
+        self.draw_negatives(Stream::new(self.options.seed, purpose::NEGATIVES).sub(self.steps));
+        // 1. Item vectors and the negatives' unit vectors.
+        self.negative_vectors(context);
+        let n_pairs: usize = batch.iter().map(|&u| self.attention.users.row(u as usize).len()).sum();
+        let pair_weight = 1.0 / (n_pairs as f32 * self.options.temperature);
+        self.buffers.dq.fill(0.0);
+        let mut loss = 0.0;
+        for (slice, users) in batch.chunks(USERS_PER_SLICE).enumerate() {
+            let first = slice * USERS_PER_SLICE;
+            loss += self.users_of(users, first, pair_weight, context);
+            self.negatives_of(users.len(), context);
+        }
+        for (place, &user) in batch.iter().enumerate() {
+            self.buffers.places[user as usize] = place as u32;
+        }
+        self.items_of(pair_weight, context);
+        for &user in batch {
+            self.buffers.places[user as usize] = u32::MAX;
+        }
+        // 5. Through the graph to the bare vectors.
+        let mut clock = Instant::now();
+        let b = &mut self.buffers;
+        self.attention.items_backward(context, d, &mut b.users, &b.dv, &mut b.dx);
+        self.spent.add_all(Part::Propagation, &mut clock, context);
+        loss
+    }
+
+    /// 2. Users of a slice: vectors, exponentials, gradients; their summed loss. Afterwards `p` and `dp` hold p̂ and
+    ///    ∂loss/∂p from the slice's first place on, `packs` the users' c p̂ with ∂loss/∂score = c e, `exponentials` e.
+    fn users_of(&mut self, users: &[u32], first: usize, pair_weight: f32, context: &Context) -> f64 {
+        let (d, level, tau) = (self.options.factors, context.level, self.options.temperature);
+        let Self { attention, buffers: b, log_weights, spent, .. } = self;
+        let (attention, spent) = (&*attention, &*spent);
+        let n = b.negatives.len();
+        let Buffers { v, inverse_norms, q, p, dp, packs, exponentials, losses, .. } = b;
+        let softmax = Softmax { level, d, negatives: q, log_weights, temperature: tau, spent };
+        let places = first * d..(first + users.len()) * d;
+        context.install(|| {
+            p[places.clone()]
+                .par_chunks_mut(USERS * d)
+                .zip(dp[places].par_chunks_mut(USERS * d))
+                .zip(packs.par_chunks_mut(USERS * d))
+                .zip(exponentials.par_chunks_mut(USERS * n))
+                .zip(losses.par_chunks_mut(USERS))
+                .zip(users.par_chunks(USERS))
+                .for_each(|(((((p, dp), pack), exponentials), losses), users)| {
+                    let mut norms = [0.0f32; USERS];
+                    let mut clock = Instant::now();
+                    for ((&user, p), norm) in users.iter().zip(p.chunks_exact_mut(d)).zip(&mut norms) {
+                        *norm = unit_user(level, attention, user as usize, v, p);
+                    }
+                    panel::pack(p, d, pack);
+                    spent.add(Part::Gather, &mut clock);
+                    let all = softmax.run(pack, exponentials, dp);
+                    clock = Instant::now();
+                    pack.fill(0.0);
+                    for (at, &user) in users.iter().enumerate() {
+                        let history = attention.users.row(user as usize);
+                        let (p, dp) = (&p[at * d..][..d], &mut dp[at * d..][..d]);
+                        let count = history.len() as f32;
+                        let factor = count * pair_weight / all.sums[at];
+                        axpy(level, factor, p, &mut pack[at * d..][..d]);
+                        scale(level, factor, dp);
+                        let before = dot(level, p, dp);
+                        gather_scaled(level, history, inverse_norms, -pair_weight, v, dp);
+                        let after = dot(level, p, dp);
+                        // The positives' scores are what they added along p̂.
+                        losses[at] = f64::from(count) * (f64::from(all.shifts[at]) + ln(f64::from(all.sums[at])))
+                            + f64::from(after - before) / f64::from(pair_weight) / f64::from(tau);
+                        axpy(level, -after, p, dp);
+                        scale(level, 1.0 / norms[at], dp);
+                    }
+                    spent.add(Part::Gather, &mut clock);
+                });
+        });
+        losses[..users.len()].iter().sum()
+    }
+
+    /// 3. Negatives: dq += Eᵀ c p̂, panel after panel.
+    fn negatives_of(&mut self, n_users: usize, context: &Context) {
+        let (d, level) = (self.options.factors, context.level);
+        let Self { buffers: b, spent, .. } = self;
+        let n = b.negatives.len();
+        let panels = n_users.div_ceil(USERS);
+        let (packs, exponentials) = (&b.packs[..panels * USERS * d], &b.exponentials[..panels * USERS * n]);
+        context.install(|| {
+            b.dq.par_chunks_mut(panel::NEGATIVES * d).enumerate().for_each(|(task, dq)| {
+                let mut clock = Instant::now();
+                for (pack, exponentials) in packs.chunks(USERS * d).zip(exponentials.chunks(USERS * n)) {
+                    let e = View::rows(exponentials, USERS);
+                    multiply_add(level, dq, d, e, task * panel::NEGATIVES, pack, USERS);
+                }
+                spent.add(Part::Product, &mut clock);
+            });
+        });
+    }
+
+    /// 4. Items: ∂loss/∂v into `dv`, from the users whose histories hold them (Σ_u a_uj ∂loss/∂p_u), and through their
+    ///    unit vectors, as positives (−`pair_weight` Σ_u p̂_u) and as negatives; `dx` holds ∂loss/∂q̂ on the way.
+    fn items_of(&mut self, pair_weight: f32, context: &Context) {
+        let (d, level) = (self.options.factors, context.level);
+        let Self { attention, buffers: b, spent, .. } = self;
+        let mut clock = Instant::now();
+        let Buffers { places, negatives, v, inverse_norms, p, dp, dq, dv, dx, .. } = b;
+        let one = |item: usize, drawn: std::ops::Range<usize>, dv: &mut [f32], unit: &mut [f32]| {
+            dv.fill(0.0);
+            unit.fill(0.0);
+            let from = attention.items.offsets()[item];
+            for (at, &user) in attention.items.row(item).iter().enumerate() {
+                let place = places[user as usize] as usize;
+                if place != u32::MAX as usize {
+                    axpy(level, attention.a_by_item[from + at], &dp[place * d..][..d], dv);
+                    axpy(level, -pair_weight, &p[place * d..][..d], unit);
+                }
+            }
+            for at in drawn {
+                axpy(level, 1.0, &dq[at * d..][..d], unit);
+            }
+            let (inverse, v) = (inverse_norms[item], &v[item * d..][..d]);
+            let along = dot(level, v, unit) * inverse * inverse;
+            axpy(level, inverse, unit, dv);
+            axpy(level, -along * inverse, v, dv);
+        };
+        context.install(|| {
+            dv.par_chunks_mut(d * ITEMS_PER_TASK).zip(dx.par_chunks_mut(d * ITEMS_PER_TASK)).enumerate().for_each(
+                |(task, (dv, dx))| {
+                    let first = task * ITEMS_PER_TASK;
+                    let mut next = negatives.partition_point(|&negative| (negative as usize) < first);
+                    for (at, (dv, dx)) in dv.chunks_exact_mut(d).zip(dx.chunks_exact_mut(d)).enumerate() {
+                        let item = first + at;
+                        let from = next;
+                        while negatives.get(next) == Some(&(item as u32)) {
+                            next += 1;
+                        }
+                        one(item, from..next, dv, dx);
+                    }
+                },
+            );
+        });
+        spent.add_all(Part::Gather, &mut clock, context);
+    }
+}
+
+/// The unit vector of a user's history into `p`; its length before.
+pub(super) fn unit_user(level: Level, attention: &Attention, user: usize, v: &[f32], p: &mut [f32]) -> f32 {
+    let (from, to) = (attention.users.offsets()[user], attention.users.offsets()[user + 1]);
+    p.fill(0.0);
+    gather(level, attention.users.row(user), &attention.a_by_user[from..to], v, p);
+    let length = dot(level, p, p).sqrt().max(TINY);
+    scale(level, 1.0 / length, p);
+    length
+}

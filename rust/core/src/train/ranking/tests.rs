@@ -1,0 +1,162 @@
+use super::*;
+use crate::runtime::simd::Level;
+
+fn interactions() -> Csr {
+    let draws = Stream::new(1, 0);
+    let (n_users, n_items) = (90, 40);
+    let mut offsets = vec![0];
+    let mut columns = Vec::new();
+    for user in 0..n_users {
+        for item in 0..n_items {
+            let chance = if item % 4 == user % 4 { 0.5 } else { 0.04 };
+            if draws.f32((user * n_items + item) as u64) < chance {
+                columns.push(item as u32);
+            }
+        }
+        offsets.push(columns.len());
+    }
+    let values = vec![1.0; columns.len()];
+    Csr::new(offsets, columns, values, n_items).unwrap()
+}
+
+fn options() -> Options {
+    Options {
+        factors: 6,
+        epochs: 4,
+        batch_size: Some(32),
+        prior: Prior::Degree,
+        attention_exponent: 0.5,
+        item_attention: true,
+        temperature: 0.2,
+        negatives: 4096,
+        negative_exponent: 0.5,
+        learning_rate: 0.02,
+        regularization: 0.0,
+        spectral_start: true,
+        seed: 0,
+    }
+}
+
+/// The loss by its formula, in f64, one pair at a time.
+fn naive_loss(data: &Csr, options: &Options, x: &[f64], batch: &[u32], negatives: &[u32], log_weights: &[f32]) -> f64 {
+    let d = options.factors;
+    let attention = Attention::new(data, options.prior, options.attention_exponent, options.item_attention).unwrap();
+    let (n_users, n_items) = (data.n_rows(), data.n_columns());
+    let r = |n: usize| 1.0 / (n.max(1) as f64).sqrt();
+    let a = |u: usize, j: usize| {
+        let sum: f64 = data.row(u).iter().map(|&k| r(attention.items.row(k as usize).len())).sum();
+        r(attention.items.row(j).len()) / sum.sqrt()
+    };
+    let b = |j: usize, u: usize| {
+        let sum: f64 = attention.items.row(j).iter().map(|&k| r(data.row(k as usize).len())).sum();
+        r(data.row(u).len()) / sum.sqrt()
+    };
+    let users = |table: &[f64]| {
+        let mut p = vec![0.0; n_users * d];
+        for u in 0..n_users {
+            for &j in data.row(u) {
+                for k in 0..d {
+                    p[u * d + k] += a(u, j as usize) * table[j as usize * d + k];
+                }
+            }
+        }
+        p
+    };
+    let p0 = users(x);
+    let mut v = x.to_vec();
+    for j in 0..n_items {
+        for &u in attention.items.row(j) {
+            for k in 0..d {
+                v[j * d + k] += b(j, u as usize) * p0[u as usize * d + k];
+            }
+        }
+    }
+    let p = users(&v);
+    let cosine = |u: usize, i: usize| {
+        let (p, q) = (&p[u * d..][..d], &v[i * d..][..d]);
+        let length = |x: &[f64]| x.iter().map(|x| x * x).sum::<f64>().sqrt();
+        p.iter().zip(q).map(|(x, y)| x * y).sum::<f64>() / length(p) / length(q)
+    };
+    let tau = f64::from(options.temperature);
+    let mut loss = 0.0;
+    for &u in batch {
+        let row: f64 = negatives
+            .iter()
+            .zip(log_weights)
+            .map(|(&k, &w)| (cosine(u as usize, k as usize) / tau + f64::from(w)).exp())
+            .sum();
+        for &i in data.row(u as usize) {
+            loss += row.ln() - cosine(u as usize, i as usize) / tau;
+        }
+    }
+    loss
+}
+
+#[test]
+fn the_gradient_is_that_of_the_loss() {
+    let data = interactions();
+    let context = Context::new(Some(2)).unwrap();
+    // The sharp softmax needs the highest logit of each user.
+    for (negatives, temperature) in [(4096, 0.2), (16, 0.2), (4096, 0.02)] {
+        let options = Options { negatives, temperature, batch_size: Some(40), ..options() };
+        let mut model = Ranking::new(&data, options, &context).unwrap();
+        let batch: Vec<u32> = (0..40).collect();
+        let loss = model.gradient(&batch, &context);
+        let n_pairs: usize = batch.iter().map(|&u| data.row(u as usize).len()).sum();
+        let x: Vec<f64> = model.x.iter().map(|&x| f64::from(x)).collect();
+        let at = |x: &[f64]| naive_loss(&data, &model.options, x, &batch, &model.buffers.negatives, &model.log_weights);
+        assert!((loss - at(&x)).abs() < 1e-4 * loss.abs(), "{loss} {}", at(&x));
+        for i in (0..x.len()).step_by(7) {
+            let (mut high, mut low) = (x.clone(), x.clone());
+            high[i] += 1e-5;
+            low[i] -= 1e-5;
+            let slope = (at(&high) - at(&low)) / 2e-5 / n_pairs as f64;
+            let error = (slope - f64::from(model.buffers.dx[i])).abs();
+            assert!(error < 4e-6 / f64::from(temperature), "{i}: {slope} {}", model.buffers.dx[i]);
+        }
+    }
+}
+
+#[test]
+fn the_validation_loss_of_the_training_pairs_is_their_loss() {
+    let data = interactions();
+    let context = Context::new(Some(2)).unwrap();
+    let mut model = Ranking::new(&data, options(), &context).unwrap();
+    let x: Vec<f64> = model.x.iter().map(|&x| f64::from(x)).collect();
+    let everyone = model.active.clone();
+    let loss = model.validation_loss(&data, &context).unwrap();
+    let truth = naive_loss(&data, &model.options, &x, &everyone, &model.buffers.negatives, &model.log_weights);
+    assert!((loss - truth / data.len() as f64).abs() < 1e-4 * loss.abs());
+    assert!(model.validation_loss(&Csr::empty(3, 3), &context).is_err());
+}
+
+#[test]
+fn threads_and_levels_give_the_same_bits_and_the_loss_falls() {
+    let data = interactions();
+    let run = |threads, level| {
+        let context = Context::new(Some(threads)).unwrap().with_level(level);
+        let mut model = Ranking::new(&data, Options { negatives: 20, ..options() }, &context).unwrap();
+        let losses: Vec<f64> = (0..4).map(|epoch| model.epoch(epoch, &context).unwrap()).collect();
+        (losses, model.item_vectors(&context))
+    };
+    let truth = run(1, Level::Scalar);
+    assert!(truth.0[3] < truth.0[0], "{:?}", truth.0);
+    for threads in [2, 3, 8] {
+        for level in Level::available() {
+            assert_eq!(run(threads, level), truth, "{threads} {}", level.name());
+        }
+    }
+}
+
+#[test]
+fn a_rate_that_breaks_everything_is_reported() {
+    let context = Context::new(Some(1)).unwrap();
+    let mut model =
+        Ranking::new(&interactions(), Options { learning_rate: 1e38, epochs: 50, ..options() }, &context).unwrap();
+    let outcome: Result<Vec<f64>> = (0..50).map(|epoch| model.epoch(epoch, &context)).collect();
+    assert!(matches!(outcome, Err(Error::Diverged(_))), "{outcome:?}");
+    // A loss that stays finite while the vectors leave the numbers that can be squared.
+    let mut model =
+        Ranking::new(&interactions(), Options { learning_rate: 1e30, epochs: 1, ..options() }, &context).unwrap();
+    assert!(matches!(model.epoch(0, &context), Err(Error::Diverged(_))));
+}
