@@ -79,6 +79,17 @@ impl Lent<'_> {
 }
 
 /// Scans delimited text, block after block. `wanted` names fields by position and what they hold: text, number, moment.
+/// Does `work` on the columns, lent as places for values.
+fn with_targets<T>(
+    py: Python<'_>,
+    columns: &[Values],
+    work: impl FnOnce(&mut [Target<'_>]) -> PyResult<T>,
+) -> PyResult<T> {
+    let mut lent: Vec<Lent<'_>> = columns.iter().map(|values| values.lend(py)).collect();
+    let mut targets = lent.iter_mut().map(Lent::target).collect::<PyResult<Vec<_>>>()?;
+    work(&mut targets)
+}
+
 /// `size`: bytes of the whole text where they are known, else 0; so that arrays need not grow.
 #[pyclass(module = "ancf._core")]
 struct TableScanner {
@@ -135,10 +146,9 @@ impl TableScanner {
     fn finish<'py>(&mut self, py: Python<'py>, num_threads: Option<usize>) -> PyResult<Scanned<'py>> {
         self.scan(py, num_threads, |scanner, context| scanner.end(&context.cancel))?;
         let scanner = self.scanner.take().ok_or_else(|| finished(py))?;
-        let mut lent: Vec<Lent<'py>> = self.columns.iter().map(|values| values.lend(py)).collect();
-        let mut targets = lent.iter_mut().map(Lent::target).collect::<PyResult<Vec<_>>>()?;
-        let table = enter(py, Size::Large, num_threads, |context| scanner.finish(&mut targets, &context.cancel))?;
-        drop(lent);
+        let table = with_targets(py, &self.columns, |targets| {
+            enter(py, Size::Large, num_threads, |context| scanner.finish(targets, &context.cancel))
+        })?;
         let Table { rows, columns, long, blank } = table;
         let values = std::mem::take(&mut self.columns);
         let columns = values.iter().zip(columns).map(|(values, column)| to_dict(py, values, rows, column));
@@ -155,16 +165,15 @@ impl TableScanner {
     {
         let scanner = self.scanner.as_mut().ok_or_else(|| finished(py))?;
         let room = self.room;
-        let mut lent: Vec<Lent<'_>> = self.columns.iter().map(|values| values.lend(py)).collect();
-        let mut targets = lent.iter_mut().map(Lent::target).collect::<PyResult<Vec<_>>>()?;
-        enter(py, Size::Large, num_threads, |context| {
-            work(scanner, context)?;
-            if scanner.rows() <= room {
-                scanner.store(&mut targets);
-            }
-            Ok(())
+        with_targets(py, &self.columns, |targets| {
+            enter(py, Size::Large, num_threads, |context| {
+                work(scanner, context)?;
+                if scanner.rows() <= room {
+                    scanner.store(targets);
+                }
+                Ok(())
+            })
         })?;
-        drop(lent);
         if scanner.rows() <= room {
             return Ok(());
         }
@@ -173,11 +182,11 @@ impl TableScanner {
         self.room = ((scanner.rows() as f64 * share * 1.02) as usize).max(2 * scanner.rows()).min(i32::MAX as usize);
         let grown = self.columns.iter().map(|values| values.grown(py, self.room, scanner.stored()));
         self.columns = grown.collect::<PyResult<_>>()?;
-        let mut lent: Vec<Lent<'_>> = self.columns.iter().map(|values| values.lend(py)).collect();
-        let mut targets = lent.iter_mut().map(Lent::target).collect::<PyResult<Vec<_>>>()?;
-        enter(py, Size::Large, num_threads, |_| {
-            scanner.store(&mut targets);
-            Ok(())
+        with_targets(py, &self.columns, |targets| {
+            enter(py, Size::Large, num_threads, |_| {
+                scanner.store(targets);
+                Ok(())
+            })
         })
     }
 }

@@ -209,6 +209,7 @@ impl Ranker {
             })
         })
     }
+
     /// Lists of a few users, one after the other on this thread; see `single`.
     fn few(&self, asked: &Asked<'_>, lists: &mut Lists, context: &Context) -> Result<()> {
         let (n, index) = (lists.width, self.index(Some(context)));

@@ -46,22 +46,27 @@ pub fn multiply_add(level: Level, c: &mut [f32], n: usize, a: View<'_>, first_ro
         Level::Avx2 => unsafe { avx2(c, n, a, first_row, b, k) },
         // SAFETY: the processor was just asked.
         Level::Scalar if is_x86_feature_detected!("fma") => unsafe { fma(c, n, a, first_row, b, k) },
-        Level::Scalar => plain(c, n, a, first_row, b, k),
+        Level::Scalar => edge(c, n, a, first_row, b, k, 0),
     }
     #[cfg(not(target_arch = "x86_64"))]
     {
         let _ = level;
-        plain(c, n, a, first_row, b, k);
+        edge(c, n, a, first_row, b, k, 0);
     }
 }
 
-/// One element after the other, in the same order: what hardware without wide registers does.
+/// The columns from `from` on, one element after the other in the same order: those that fill no register, or all where
+/// there is none.
 #[inline(always)]
-fn plain(c: &mut [f32], n: usize, a: View<'_>, first_row: usize, b: &[f32], k: usize) {
+fn edge(c: &mut [f32], n: usize, a: View<'_>, first_row: usize, b: &[f32], k: usize, from: usize) {
+    if from == n {
+        return;
+    }
     for (row, out) in c.chunks_exact_mut(n).enumerate() {
+        let out = &mut out[from..];
         for step in 0..k {
             let factor = a.data[(first_row + row) * a.row + step * a.column];
-            for (sum, lane) in out.iter_mut().zip(&b[step * n..]) {
+            for (sum, lane) in out.iter_mut().zip(&b[step * n + from..]) {
                 *sum = factor.mul_add(*lane, *sum);
             }
         }
@@ -71,7 +76,7 @@ fn plain(c: &mut [f32], n: usize, a: View<'_>, first_row: usize, b: &[f32], k: u
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "fma")]
 fn fma(c: &mut [f32], n: usize, a: View<'_>, first_row: usize, b: &[f32], k: usize) {
-    plain(c, n, a, first_row, b, k);
+    edge(c, n, a, first_row, b, k, 0);
 }
 
 /// The kernel of one level: `$rows` × two registers of C at a time, fewer rows and one register at the ends, then the
@@ -173,23 +178,6 @@ macro_rules! level {
             edge(c, n, a, first_row, b, k, column);
         }
     };
-}
-
-/// The columns that fill no register.
-#[inline(always)]
-fn edge(c: &mut [f32], n: usize, a: View<'_>, first_row: usize, b: &[f32], k: usize, from: usize) {
-    if from == n {
-        return;
-    }
-    for (row, out) in c.chunks_exact_mut(n).enumerate() {
-        let out = &mut out[from..];
-        for step in 0..k {
-            let factor = a.data[(first_row + row) * a.row + step * a.column];
-            for (sum, lane) in out.iter_mut().zip(&b[step * n + from..]) {
-                *sum = factor.mul_add(*lane, *sum);
-            }
-        }
-    }
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -12,15 +12,15 @@ use crate::{Error, Result};
 /// Calls `$body(args)` compiled for the level. `$body` is an `#[inline(always)]` function of plain loops; the compiler
 /// widens its lanes to the level's registers without changing a bit.
 macro_rules! dispatch {
-    ($level:expr, $body:ident($($name:ident: $kind:ty),* $(,)?) $(-> $result:ty)?) => {{
+    ($level:expr, $body:ident$(::<$head:ident>)?($($name:ident: $kind:ty),* $(,)?) $(-> $result:ty)?) => {{
         #[cfg(target_arch = "x86_64")]
         {
             #[target_feature(enable = "fma")]
-            fn fma($($name: $kind),*) $(-> $result)? { $body($($name),*) }
+            fn fma($($name: $kind),*) $(-> $result)? { $body$(::<$head>)?($($name),*) }
             #[target_feature(enable = "avx2,fma")]
-            fn avx2($($name: $kind),*) $(-> $result)? { $body($($name),*) }
+            fn avx2($($name: $kind),*) $(-> $result)? { $body$(::<$head>)?($($name),*) }
             #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma")]
-            fn avx512($($name: $kind),*) $(-> $result)? { $body($($name),*) }
+            fn avx512($($name: $kind),*) $(-> $result)? { $body$(::<$head>)?($($name),*) }
             match $level {
                 // SAFETY: `Level::available` found every feature named above before these levels could be made.
                 $crate::runtime::simd::Level::Avx512 => unsafe { avx512($($name),*) },
@@ -28,13 +28,13 @@ macro_rules! dispatch {
                 $crate::runtime::simd::Level::Avx2 => unsafe { avx2($($name),*) },
                 // SAFETY: the processor was just asked.
                 $crate::runtime::simd::Level::Scalar if is_x86_feature_detected!("fma") => unsafe { fma($($name),*) },
-                $crate::runtime::simd::Level::Scalar => $body($($name),*),
+                $crate::runtime::simd::Level::Scalar => $body$(::<$head>)?($($name),*),
             }
         }
         #[cfg(not(target_arch = "x86_64"))]
         {
             let _ = $level;
-            $body($($name),*)
+            $body$(::<$head>)?($($name),*)
         }
     }};
 }

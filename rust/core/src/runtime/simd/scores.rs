@@ -2,7 +2,7 @@
 //! and nothing is written but the scores.
 //!
 //! The tables are larger than the caches of a core, and the rows of a batch lie all over them. So rows are fetched
-//! ahead of their use: those of a history [`ENTRIES_AHEAD`], those of a pair [`PAIRS_AHEAD`]. Without that a history of
+//! ahead of their use: those of a pair [`PAIRS_AHEAD`], those of a history in `sparse`. Without that a history of
 //! 24 rows of 64 numbers took 260 ns, with it 184 (Zen 3, one thread, 2026-11-25).
 //!
 //! Same bits for every level: sums have [`LANES`] running sums, element k in sum k mod 16, added up by a fixed tree.
@@ -10,11 +10,8 @@
 use super::Level;
 use super::exp::exp_body;
 use super::pairs::{weighted_dot, weighted_dot_body};
-use super::sparse::fetch;
+use super::sparse::{fetch, gather_body};
 use super::vector::{LANES, dot, dot_body, halves, larger, tree};
-
-/// Entries of a history between the fetch of a row and its use.
-const ENTRIES_AHEAD: usize = 16;
 
 /// Pairs between the fetch of their rows and their use.
 const PAIRS_AHEAD: usize = 4;
@@ -128,52 +125,16 @@ pub fn scores(
     scores: &mut [f32],
 ) {
     match features {
-        Features::Attended { .. } => dispatch!(level, attended_scores(
+        Features::Attended { .. } => dispatch!(level, each::<ATTENDED>(
             tables: Tables<'_>, features: Features<'_>, users: &[u32], items: &[u32], scratch: &mut Scratch,
             scores: &mut [f32])),
-        Features::Inner => dispatch!(level, inner_scores(
+        Features::Inner => dispatch!(level, each::<INNER>(
             tables: Tables<'_>, features: Features<'_>, users: &[u32], items: &[u32], scratch: &mut Scratch,
             scores: &mut [f32])),
-        _ => dispatch!(level, linear_scores(
+        _ => dispatch!(level, each::<LINEAR>(
             tables: Tables<'_>, features: Features<'_>, users: &[u32], items: &[u32], scratch: &mut Scratch,
             scores: &mut [f32])),
     }
-}
-
-#[inline(always)]
-fn attended_scores(
-    tables: Tables<'_>,
-    features: Features<'_>,
-    users: &[u32],
-    items: &[u32],
-    scratch: &mut Scratch,
-    scores: &mut [f32],
-) {
-    each::<ATTENDED>(tables, features, users, items, scratch, scores);
-}
-
-#[inline(always)]
-fn inner_scores(
-    tables: Tables<'_>,
-    features: Features<'_>,
-    users: &[u32],
-    items: &[u32],
-    scratch: &mut Scratch,
-    scores: &mut [f32],
-) {
-    each::<INNER>(tables, features, users, items, scratch, scores);
-}
-
-#[inline(always)]
-fn linear_scores(
-    tables: Tables<'_>,
-    features: Features<'_>,
-    users: &[u32],
-    items: &[u32],
-    scratch: &mut Scratch,
-    scores: &mut [f32],
-) {
-    each::<LINEAR>(tables, features, users, items, scratch, scores);
 }
 
 const INNER: u8 = 0;
@@ -210,59 +171,21 @@ fn each<const HEAD: u8>(
                     vector.copy_from_slice(tables.row(tables.own, users[at]));
                 }
                 let next = if at + 1 < n { tables.history(users[at + 1]).0 } else { &[] };
-                attend(tables, users[at], next, &mut vector);
+                let (columns, weights) = tables.history(users[at]);
+                gather_body(columns, weights, next, tables.items, &mut vector);
             }
             &vector
         };
         scores[at] = match features {
-            _ if HEAD == INNER => dot_body(p, q),
             _ if HEAD == ATTENDED => attended_body(p, q, scratch),
-            Features::Weighted(layer) => weighted_dot_body(layer, p, q),
-            Features::Joined(layer) => dot_body(&layer[..p.len()], p) + dot_body(&layer[p.len()..], q),
+            Features::Weighted(layer) if HEAD == LINEAR => weighted_dot_body(layer, p, q),
+            Features::Joined(layer) if HEAD == LINEAR => {
+                dot_body(&layer[..p.len()], p) + dot_body(&layer[p.len()..], q)
+            }
             _ => dot_body(p, q),
         };
     }
     scratch.vector = vector;
-}
-
-/// vector += Σ a v over the history of `user`; the rows of the history `next` are fetched in passing.
-#[inline(always)]
-fn attend(tables: Tables<'_>, user: u32, next: &[u32], vector: &mut [f32]) {
-    let d = tables.d;
-    let mut from = 0;
-    while from + 64 <= d {
-        attend_block::<64>(tables, user, next, from, vector);
-        from += 64;
-    }
-    while from + LANES <= d {
-        attend_block::<LANES>(tables, user, next, from, vector);
-        from += LANES;
-    }
-    let (columns, weights) = tables.history(user);
-    for (&column, &weight) in columns.iter().zip(weights) {
-        for (sum, x) in vector[from..].iter_mut().zip(&tables.row(tables.items, column)[from..]) {
-            *sum = weight.mul_add(*x, *sum);
-        }
-    }
-}
-
-#[inline(always)]
-fn attend_block<const WIDTH: usize>(tables: Tables<'_>, user: u32, next: &[u32], from: usize, vector: &mut [f32]) {
-    let (columns, weights) = tables.history(user);
-    let n = columns.len();
-    let mut sums = [0f32; WIDTH];
-    sums.copy_from_slice(&vector[from..from + WIDTH]);
-    for at in 0..n {
-        let ahead = at + ENTRIES_AHEAD;
-        if let Some(&column) = if ahead < n { columns.get(ahead) } else { next.get(ahead - n) } {
-            fetch(tables.items, column as usize * tables.d + from, WIDTH);
-        }
-        let row = &tables.row(tables.items, columns[at])[from..from + WIDTH];
-        for lane in 0..WIDTH {
-            sums[lane] = weights[at].mul_add(row[lane], sums[lane]);
-        }
-    }
-    vector[from..from + WIDTH].copy_from_slice(&sums);
 }
 
 /// Vectors that do not fill their last block are copied to where it is filled up: with 1, so that x is 1 there.

@@ -1,4 +1,4 @@
-//! A sparse matrix times a table, row after row: what a history says to its user, and users to their items.
+//! Weighted sums of rows, and so a sparse matrix times a table: what a history says to its user, and users to their items.
 //!
 //! Tables are larger than the nearest caches (10 MB for Gowalla's items at d = 64), and their rows are met in no order;
 //! so the rows of the entries to come are fetched while those before them are added.
@@ -27,8 +27,8 @@ pub struct Rows<'a> {
     pub values: &'a [f32],
 }
 
-/// Entries between the fetch of a row and its use: 8 rows of 256 bytes.
-const AHEAD: usize = 8;
+/// Entries between the fetch of a row and its use: 16 rows of 256 bytes.
+const AHEAD: usize = 16;
 /// Bytes that one fetch brings.
 const LINE: usize = 64;
 
@@ -45,45 +45,71 @@ pub(super) fn fetch(table: &[f32], at: usize, width: usize) {
     let _ = (table, at, width, LINE);
 }
 
-/// Columns `from..from + WIDTH` of every row; they stay in registers while the entries of a row pass.
+/// Numbers `from..from + WIDTH` of the rows stay in registers while the entries pass.
 #[inline(always)]
-fn block<const WIDTH: usize>(d: usize, rows: Rows<'_>, table: &[f32], onto: Onto<'_>, out: &mut [f32], from: usize) {
-    for (out, (row, bounds)) in out.chunks_exact_mut(d).zip(rows.offsets.windows(2).enumerate()) {
-        let out = &mut out[from..from + WIDTH];
-        let mut sums = [0.0f32; WIDTH];
-        match onto {
-            Onto::Zero => {}
-            Onto::Itself => sums.copy_from_slice(out),
-            Onto::Table(base) => sums.copy_from_slice(&base[row * d + from..][..WIDTH]),
+fn block<const WIDTH: usize>(
+    columns: &[u32],
+    weights: &[f32],
+    next: &[u32],
+    table: &[f32],
+    out: &mut [f32],
+    from: usize,
+) {
+    let (d, n) = (out.len(), columns.len());
+    let out = &mut out[from..from + WIDTH];
+    let mut sums = [0f32; WIDTH];
+    sums.copy_from_slice(out);
+    for at in 0..n {
+        let ahead = at + AHEAD;
+        if let Some(&column) = if ahead < n { columns.get(ahead) } else { next.get(ahead - n) } {
+            fetch(table, column as usize * d + from, WIDTH);
         }
-        for entry in bounds[0]..bounds[1] {
-            if let Some(&column) = rows.columns.get(entry + AHEAD) {
-                fetch(table, column as usize * d + from, WIDTH);
-            }
-            let (column, weight) = (rows.columns[entry] as usize, rows.values[entry]);
-            let numbers = &table[column * d + from..][..WIDTH];
-            for i in 0..WIDTH {
-                sums[i] = weight.mul_add(numbers[i], sums[i]);
-            }
+        let row = &table[columns[at] as usize * d + from..][..WIDTH];
+        for i in 0..WIDTH {
+            sums[i] = weights[at].mul_add(row[i], sums[i]);
         }
-        out.copy_from_slice(&sums);
     }
+    out.copy_from_slice(&sums);
+}
+
+/// [`gather`]; the rows of the columns `next`, whose turn comes afterwards, are fetched in passing.
+#[inline(always)]
+pub(super) fn gather_body(columns: &[u32], weights: &[f32], next: &[u32], table: &[f32], out: &mut [f32]) {
+    let (d, weights) = (out.len(), &weights[..columns.len()]);
+    let mut from = 0;
+    while from + 64 <= d {
+        block::<64>(columns, weights, next, table, out, from);
+        from += 64;
+    }
+    while from + 16 <= d {
+        block::<16>(columns, weights, next, table, out, from);
+        from += 16;
+    }
+    if from < d {
+        for (&column, &weight) in columns.iter().zip(weights) {
+            for (sum, x) in out[from..].iter_mut().zip(&table[column as usize * d..][from..d]) {
+                *sum = weight.mul_add(*x, *sum);
+            }
+        }
+    }
+}
+
+/// out += Σ_e weights[e] · table[columns[e]], entries in order; rows of `table` are as long as `out`.
+pub fn gather(level: Level, columns: &[u32], weights: &[f32], table: &[f32], out: &mut [f32]) {
+    let next: &[u32] = &[];
+    dispatch!(level, gather_body(columns: &[u32], weights: &[f32], next: &[u32], table: &[f32], out: &mut [f32]));
 }
 
 #[inline(always)]
 fn multiply_body(d: usize, rows: Rows<'_>, table: &[f32], onto: Onto<'_>, out: &mut [f32]) {
-    let mut from = 0;
-    while from + 64 <= d {
-        block::<64>(d, rows, table, onto, out, from);
-        from += 64;
-    }
-    while from + 16 <= d {
-        block::<16>(d, rows, table, onto, out, from);
-        from += 16;
-    }
-    while from < d {
-        block::<1>(d, rows, table, onto, out, from);
-        from += 1;
+    for (out, (row, bounds)) in out.chunks_exact_mut(d).zip(rows.offsets.windows(2).enumerate()) {
+        match onto {
+            Onto::Zero => out.fill(0.0),
+            Onto::Itself => {}
+            Onto::Table(base) => out.copy_from_slice(&base[row * d..][..d]),
+        }
+        let (columns, next) = rows.columns[bounds[0]..].split_at(bounds[1] - bounds[0]);
+        gather_body(columns, &rows.values[bounds[0]..bounds[1]], next, table, out);
     }
 }
 
@@ -128,6 +154,12 @@ mod tests {
                     let rows = Rows { offsets: &offsets, columns: &columns, values: &values };
                     multiply(level, d, rows, &table, onto, &mut out);
                     assert_eq!(out, truth, "{} {d}", level.name());
+                    let mut alone = start.clone();
+                    for (out, bounds) in alone.chunks_exact_mut(d).zip(offsets.windows(2)) {
+                        let own = bounds[0]..bounds[1];
+                        gather(level, &columns[own.clone()], &values[own], &table, out);
+                    }
+                    assert_eq!(alone, truth, "{} {d}", level.name());
                 }
             }
         }

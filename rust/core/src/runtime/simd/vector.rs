@@ -1,4 +1,4 @@
-//! Plain loops over vectors, widened by the compiler for each level: exponentials, sums, gathers, optimiser steps.
+//! Plain loops over vectors, widened by the compiler for each level: exponentials, sums, optimiser steps.
 //!
 //! Sums use [`LANES`] running sums (element i goes to sum i mod 16) that are added up by a fixed tree, so the width of
 //! the registers cannot change a bit.
@@ -60,46 +60,6 @@ fn axpy_body(factor: f32, x: &[f32], y: &mut [f32]) {
 /// y += factor · x.
 pub fn axpy(level: Level, factor: f32, x: &[f32], y: &mut [f32]) {
     dispatch!(level, axpy_body(factor: f32, x: &[f32], y: &mut [f32]));
-}
-
-#[inline(always)]
-fn gather_body(columns: &[u32], weights: &[f32], table: &[f32], out: &mut [f32]) {
-    let d = out.len();
-    // Blocks of 64 numbers stay in registers while the entries pass.
-    let mut from = 0;
-    while from + 64 <= d {
-        gather_block::<64>(columns, weights, table, out, from);
-        from += 64;
-    }
-    while from + 16 <= d {
-        gather_block::<16>(columns, weights, table, out, from);
-        from += 16;
-    }
-    for (&column, &weight) in columns.iter().zip(weights) {
-        let row = &table[column as usize * d..][..d];
-        for i in from..d {
-            out[i] = weight.mul_add(row[i], out[i]);
-        }
-    }
-}
-
-#[inline(always)]
-fn gather_block<const WIDTH: usize>(columns: &[u32], weights: &[f32], table: &[f32], out: &mut [f32], from: usize) {
-    let d = out.len();
-    let mut sums = [0.0f32; WIDTH];
-    sums.copy_from_slice(&out[from..from + WIDTH]);
-    for (&column, &weight) in columns.iter().zip(weights) {
-        let row = &table[column as usize * d + from..][..WIDTH];
-        for i in 0..WIDTH {
-            sums[i] = weight.mul_add(row[i], sums[i]);
-        }
-    }
-    out[from..from + WIDTH].copy_from_slice(&sums);
-}
-
-/// out += Σ_e weights[e] · table[columns[e]], entries in order; rows of `table` are as long as `out`.
-pub fn gather(level: Level, columns: &[u32], weights: &[f32], table: &[f32], out: &mut [f32]) {
-    dispatch!(level, gather_body(columns: &[u32], weights: &[f32], table: &[f32], out: &mut [f32]));
 }
 
 #[inline(always)]
@@ -273,14 +233,12 @@ mod tests {
     fn every_level_has_the_same_bits() {
         for n in [0, 1, 5, 15, 16, 17, 64, 100, 131] {
             let (a, b) = (numbers(n, 1), numbers(n, 2));
-            let columns = [2u32, 0, 1, 2];
             let table = numbers(3 * n, 3);
             let run = |level: Level| {
                 let mut axpied = b.clone();
                 axpy(level, 0.3, &a, &mut axpied);
                 let mut gathered = b.clone();
-                gather(level, &columns, &[0.1, -0.2, 0.3, 0.4], &table, &mut gathered);
-                gather_scaled(level, &columns, &[0.5, -2.0, 0.1], 0.7, &table, &mut gathered);
+                gather_scaled(level, &[2, 0, 1, 2], &[0.5, -2.0, 0.1], 0.7, &table, &mut gathered);
                 let mut soft = a.clone();
                 let (highest, sum) = softmax(level, &mut soft, &b, 3.0);
                 let (mut x, mut first, mut second) =

@@ -11,7 +11,8 @@ use crate::runtime::Context;
 use crate::runtime::simd::Level;
 use crate::runtime::simd::pairs::{attended_backward, product_add, weighted_dot};
 use crate::runtime::simd::scores::{self, Scratch};
-use crate::runtime::simd::vector::{axpy, gather, softmax};
+use crate::runtime::simd::sparse::gather;
+use crate::runtime::simd::vector::{axpy, softmax};
 
 const PAIRS_PER_TASK: usize = 256;
 const SLOTS_PER_TASK: usize = 64;

@@ -10,7 +10,8 @@ use crate::data::Csr;
 use crate::model::attention::Attention;
 use crate::runtime::Context;
 use crate::runtime::simd::chains::dots;
-use crate::runtime::simd::vector::{axpy, dot, exp_f64, gather, ln, scale, softmax};
+use crate::runtime::simd::sparse::gather;
+use crate::runtime::simd::vector::{axpy, dot, exp_f64, ln, scale, softmax};
 
 /// Slots of one task.
 const SLOTS_PER_TASK: usize = 16;

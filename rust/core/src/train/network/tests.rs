@@ -3,24 +3,11 @@
 use super::*;
 use crate::model::attention::Prior;
 use crate::runtime::simd::Level;
+use crate::train::fixtures;
 
-/// Users and items of four tastes.
 fn interactions() -> Csr {
-    let draws = Stream::new(1, 0);
-    let (n_users, n_items) = (90, 40);
-    let mut offsets = vec![0];
-    let mut columns = Vec::new();
-    for user in 0..n_users {
-        for item in 0..n_items {
-            let chance = if item % 4 == user % 4 { 0.5 } else { 0.04 };
-            if draws.f32((user * n_items + item) as u64) < chance {
-                columns.push(item as u32);
-            }
-        }
-        offsets.push(columns.len());
-    }
-    let values = (0..columns.len()).map(|at| 0.5 + draws.sub(1).f32(at as u64)).collect();
-    Csr::new(offsets, columns, values, n_items).unwrap()
+    let draws = Stream::new(1, 0).sub(1);
+    fixtures::interactions(|at| 0.5 + draws.f32(at as u64))
 }
 
 fn options() -> Options {

@@ -75,9 +75,8 @@ impl Softmax<'_> {
         let (level, d) = (self.level, self.d);
         let mut highest = [f32::NEG_INFINITY; USERS];
         let mut clock = Instant::now();
-        let block = &mut scratch[..];
         for (q, log_weights) in self.negatives.chunks(NEGATIVES * d).zip(self.log_weights.chunks(NEGATIVES)) {
-            let block = &mut block[..log_weights.len() * USERS];
+            let block = &mut scratch[..log_weights.len() * USERS];
             multiply(level, block, USERS, View::rows(q, d), 0, pack, d);
             self.spent.add(Part::Product, &mut clock);
             panels::highest(level, block, log_weights, slope, &mut highest);

@@ -11,7 +11,8 @@ use crate::runtime::Context;
 use crate::runtime::rng::Stream;
 use crate::runtime::simd::Level;
 use crate::runtime::simd::gemm::{View, multiply_add};
-use crate::runtime::simd::vector::{axpy, dot, gather, gather_scaled, ln, scale};
+use crate::runtime::simd::sparse::gather;
+use crate::runtime::simd::vector::{axpy, dot, gather_scaled, ln, scale};
 use crate::train::spent::Part;
 
 impl Ranking {

@@ -1,22 +1,9 @@
 use super::*;
 use crate::runtime::simd::Level;
+use crate::train::fixtures;
 
 fn interactions() -> Csr {
-    let draws = Stream::new(1, 0);
-    let (n_users, n_items) = (90, 40);
-    let mut offsets = vec![0];
-    let mut columns = Vec::new();
-    for user in 0..n_users {
-        for item in 0..n_items {
-            let chance = if item % 4 == user % 4 { 0.5 } else { 0.04 };
-            if draws.f32((user * n_items + item) as u64) < chance {
-                columns.push(item as u32);
-            }
-        }
-        offsets.push(columns.len());
-    }
-    let values = vec![1.0; columns.len()];
-    Csr::new(offsets, columns, values, n_items).unwrap()
+    fixtures::interactions(|_| 1.0)
 }
 
 fn options() -> Options {
