@@ -65,6 +65,28 @@ def test_the_core_equals_the_reference(name):
     assert np.allclose(losses, case["losses"], rtol=TOLERANCE, atol=TOLERANCE)
 
 
+def test_a_forward_sees_every_change_of_the_parameters():
+    users, items = np.arange(N_USERS - 1), np.arange(N_USERS - 1)
+    targets = np.linspace(0, 1, len(users))
+    model = build({"attention": "degree", "item_attention": True})
+
+    def fresh():
+        other = build({"attention": "degree", "item_attention": True})
+        other.parameters = model.parameters
+        return other.forward(users, items)
+
+    before = model.forward(users, items)
+    assert (model.forward(users, items) == before).all()
+    model.step(users, items, targets)
+    stepped = model.forward(users, items)
+    assert (stepped == fresh()).all() and (stepped != before).any()
+    model.backward(users, items, targets)
+    assert (model.forward(users, items) == stepped).all()
+    model.parameters = {"item_factors": 2 * model.parameters["item_factors"]}
+    doubled = model.forward(users, items)
+    assert (doubled == fresh()).all() and (doubled != stepped).any()
+
+
 def test_the_golden_file_is_what_its_script_makes():
     made = runpy.run_path(str(FOLDER / "make_network.py"))["make"]()
     assert made["history"] == GOLDEN["history"]

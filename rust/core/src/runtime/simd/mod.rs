@@ -47,6 +47,7 @@ pub mod chains;
 pub mod cholesky;
 mod exp;
 pub mod limits;
+pub mod pages;
 pub mod sparse;
 pub mod stops;
 

@@ -65,10 +65,12 @@ fn alphas(sharpness: &[f32], p: &[f32], q: &[f32], alpha: &mut [f32]) {
     for &x in &*rest {
         highest = larger(x, highest);
     }
+    for x in blocks.as_flattened_mut() {
+        *x = exp_body(*x - highest);
+    }
     let mut sums = [0.0f32; LANES];
-    for block in blocks {
+    for block in &*blocks {
         for lane in 0..LANES {
-            block[lane] = exp_body(block[lane] - highest);
             sums[lane] += block[lane];
         }
     }

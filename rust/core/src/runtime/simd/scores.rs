@@ -10,10 +10,10 @@
 use super::Level;
 use super::exp::exp_body;
 use super::pairs::{weighted_dot, weighted_dot_body};
-use super::sparse::{fetch, gather_body};
+use super::sparse::{AHEAD, fetch, gather_body};
 use super::vector::{LANES, dot, dot_body, halves, larger, tree};
 
-/// Pairs between the fetch of their rows and their use.
+/// Pairs between the fetch of their rows, or of their histories, and their use.
 const PAIRS_AHEAD: usize = 4;
 
 /// What is made of the vectors p and q of a pair.
@@ -62,15 +62,55 @@ impl<'a> Tables<'a> {
         let part = self.offsets[user as usize]..self.offsets[user as usize + 1];
         (&self.columns[part.clone()], &self.weights[part])
     }
+
+    /// Asks for what the first pairs will need.
+    #[inline(always)]
+    fn bring_first(&self, users: &[u32], items: &[u32]) {
+        if !self.offsets.is_empty() {
+            users.iter().take(2 * PAIRS_AHEAD).for_each(|&user| fetch(self.offsets, user as usize, 2));
+        }
+        (0..PAIRS_AHEAD).for_each(|at| self.bring(users, items, at));
+        if let (Some(&user), false) = (users.first(), self.offsets.is_empty()) {
+            for &column in self.history(user).0.iter().take(AHEAD) {
+                fetch(self.items, column as usize * self.d, self.d);
+            }
+        }
+    }
+
+    /// Asks for what the pair at `at`, if there is one, will need beside the rows of its history.
+    #[inline(always)]
+    fn bring(&self, users: &[u32], items: &[u32], at: usize) {
+        let Some((&user, &item)) = users.get(at).zip(items.get(at)) else { return };
+        fetch(self.items, item as usize * self.d, self.d);
+        if at > 0 && users[at - 1] == user {
+            return;
+        }
+        if !self.own.is_empty() {
+            fetch(self.own, user as usize * self.d, self.d);
+        }
+        if !self.offsets.is_empty() {
+            let (columns, weights) = self.history(user);
+            fetch(columns, 0, columns.len());
+            fetch(weights, 0, weights.len());
+        }
+    }
 }
 
-/// Room for one pair at a time, and the parameters of its features in whole blocks of [`LANES`].
+/// Pairs whose exponentials are taken together, by a function of their own: in the midst of everything else the twelve
+/// constants of an exponential would be loaded again for every eight numbers.
+const GROUP: usize = 8;
+
+/// Room for a pair's vectors and a group's features, and the parameters of these in whole blocks of [`LANES`].
 #[derive(Debug)]
 pub struct Scratch {
     /// p.
     vector: Vec<f32>,
-    /// x = p ⊙ q.
+    /// x = p ⊙ q of each pair of a group.
     products: Vec<f32>,
+    /// e of each, and then h e.
+    weights: Vec<f32>,
+    /// The highest logit of each.
+    highest: [f32; GROUP],
     /// g; −∞ in the lanes that d leaves over, for an exponential of 0 whatever else is there.
     sharpness: Vec<f32>,
     /// h.
@@ -94,7 +134,9 @@ impl Scratch {
         };
         Self {
             vector: vec![0.0; d],
-            products: whole(&[], 0.0),
+            products: vec![0.0; GROUP * d.next_multiple_of(LANES)],
+            weights: vec![0.0; GROUP * d.next_multiple_of(LANES)],
+            highest: [0.0; GROUP],
             sharpness,
             layer,
             whole: [whole(&[], 1.0), whole(&[], 1.0)],
@@ -108,7 +150,10 @@ pub fn one(level: Level, features: Features<'_>, p: &[f32], q: &[f32], scratch: 
         Features::Inner => dot(level, p, q),
         Features::Weighted(layer) => weighted_dot(level, layer, p, q),
         Features::Attended { .. } => {
-            dispatch!(level, attended_body(p: &[f32], q: &[f32], scratch: &mut Scratch) -> f32)
+            let (place, mut score) = (0, [0.0]);
+            dispatch!(level, multiply(p: &[f32], q: &[f32], scratch: &mut Scratch, place: usize));
+            attend(level, scratch, &mut score);
+            score[0]
         }
         Features::Joined(layer) => dot(level, &layer[..p.len()], p) + dot(level, &layer[p.len()..], q),
     }
@@ -126,14 +171,14 @@ pub fn scores(
 ) {
     match features {
         Features::Attended { .. } => dispatch!(level, each::<ATTENDED>(
-            tables: Tables<'_>, features: Features<'_>, users: &[u32], items: &[u32], scratch: &mut Scratch,
-            scores: &mut [f32])),
+            level: Level, tables: Tables<'_>, features: Features<'_>, users: &[u32], items: &[u32],
+            scratch: &mut Scratch, scores: &mut [f32])),
         Features::Inner => dispatch!(level, each::<INNER>(
-            tables: Tables<'_>, features: Features<'_>, users: &[u32], items: &[u32], scratch: &mut Scratch,
-            scores: &mut [f32])),
+            level: Level, tables: Tables<'_>, features: Features<'_>, users: &[u32], items: &[u32],
+            scratch: &mut Scratch, scores: &mut [f32])),
         _ => dispatch!(level, each::<LINEAR>(
-            tables: Tables<'_>, features: Features<'_>, users: &[u32], items: &[u32], scratch: &mut Scratch,
-            scores: &mut [f32])),
+            level: Level, tables: Tables<'_>, features: Features<'_>, users: &[u32], items: &[u32],
+            scratch: &mut Scratch, scores: &mut [f32])),
     }
 }
 
@@ -144,6 +189,7 @@ const LINEAR: u8 = 2;
 /// Each pair's vectors, and their score. A constant tells the heads apart: what a closure does would not be widened.
 #[inline(always)]
 fn each<const HEAD: u8>(
+    level: Level,
     tables: Tables<'_>,
     features: Features<'_>,
     users: &[u32],
@@ -154,17 +200,17 @@ fn each<const HEAD: u8>(
     let n = scores.len();
     let (users, items) = (&users[..n], &items[..n]);
     let mut vector = std::mem::take(&mut scratch.vector);
+    tables.bring_first(users, items);
     for at in 0..n {
+        tables.bring(users, items, at + PAIRS_AHEAD);
         let q = tables.row(tables.items, items[at]);
         let p = if tables.offsets.is_empty() {
-            if at + PAIRS_AHEAD < n {
-                fetch(tables.own, users[at + PAIRS_AHEAD] as usize * tables.d, tables.d);
-                fetch(tables.items, items[at + PAIRS_AHEAD] as usize * tables.d, tables.d);
-            }
             tables.row(tables.own, users[at])
         } else {
+            if let Some(&user) = users.get(at + 2 * PAIRS_AHEAD) {
+                fetch(tables.offsets, user as usize, 2);
+            }
             if at == 0 || users[at] != users[at - 1] {
-                fetch(tables.items, items[at] as usize * tables.d, tables.d);
                 if tables.own.is_empty() {
                     vector.fill(0.0);
                 } else {
@@ -176,8 +222,15 @@ fn each<const HEAD: u8>(
             }
             &vector
         };
+        if HEAD == ATTENDED {
+            let place = at % GROUP;
+            multiply(p, q, scratch, place);
+            if place + 1 == GROUP || at + 1 == n {
+                attend(level, scratch, &mut scores[at - place..=at]);
+            }
+            continue;
+        }
         scores[at] = match features {
-            _ if HEAD == ATTENDED => attended_body(p, q, scratch),
             Features::Weighted(layer) if HEAD == LINEAR => weighted_dot_body(layer, p, q),
             Features::Joined(layer) if HEAD == LINEAR => {
                 dot_body(&layer[..p.len()], p) + dot_body(&layer[p.len()..], q)
@@ -188,64 +241,68 @@ fn each<const HEAD: u8>(
     scratch.vector = vector;
 }
 
-/// Vectors that do not fill their last block are copied to where it is filled up: with 1, so that x is 1 there.
+/// Pass 1 of a pair: x, and the highest logit g x. Vectors that do not fill their last block are copied to where it is
+/// filled up: with 1, so that x is 1 there.
 #[inline(always)]
-fn attended_body(p: &[f32], q: &[f32], scratch: &mut Scratch) -> f32 {
-    let Scratch { products, sharpness, layer, whole: [whole_p, whole_q], .. } = scratch;
-    let (p, q) = if p.len() == products.len() {
+fn multiply(p: &[f32], q: &[f32], scratch: &mut Scratch, place: usize) {
+    let Scratch { products, highest, sharpness, whole: [whole_p, whole_q], .. } = scratch;
+    let width = sharpness.len();
+    let (p, q) = if p.len() == width {
         (p, q)
     } else {
         whole_p[..p.len()].copy_from_slice(p);
         whole_q[..q.len()].copy_from_slice(q);
         (whole_p.as_slice(), whole_q.as_slice())
     };
-    attended_blocks(
-        p.as_chunks().0,
-        q.as_chunks().0,
-        sharpness.as_chunks().0,
-        layer.as_chunks().0,
-        products.as_chunks_mut().0,
-    )
-}
-
-/// Pass 1: x and the highest logit g x. Pass 2: Σ h e x / Σ e with e = exp(g x − highest).
-#[inline(always)]
-fn attended_blocks(
-    p: &[[f32; LANES]],
-    q: &[[f32; LANES]],
-    sharpness: &[[f32; LANES]],
-    layer: &[[f32; LANES]],
-    products: &mut [[f32; LANES]],
-) -> f32 {
+    let products = products[place * width..][..width].as_chunks_mut::<LANES>().0;
+    let (p, q) = (&p.as_chunks::<LANES>().0[..products.len()], &q.as_chunks::<LANES>().0[..products.len()]);
     let mut maxima = [f32::NEG_INFINITY; LANES];
-    for ((x, p), q) in products.as_flattened_mut().iter_mut().zip(p.as_flattened()).zip(q.as_flattened()) {
-        *x = p * q;
-    }
-    for (x, g) in products.iter().zip(sharpness) {
+    for (at, (products, g)) in products.iter_mut().zip(sharpness.as_chunks::<LANES>().0).enumerate() {
+        let (p, q, g, mut x) = (p[at], q[at], *g, [0f32; LANES]);
+        for lane in 0..LANES {
+            x[lane] = p[lane] * q[lane];
+        }
         for lane in 0..LANES {
             maxima[lane] = larger(g[lane] * x[lane], maxima[lane]);
         }
+        *products = x;
     }
-    let highest = halves(maxima, larger);
-    let (mut upper, mut lower) = ([0f32; LANES], [0f32; LANES]);
-    if layer.is_empty() {
-        for (x, g) in products.iter().zip(sharpness) {
+    highest[place] = halves(maxima, larger);
+}
+
+/// The scores of the first pairs of a group.
+fn attend(level: Level, scratch: &mut Scratch, scores: &mut [f32]) {
+    dispatch!(level, attend_body(scratch: &mut Scratch, scores: &mut [f32]));
+}
+
+/// Pass 2 of a group: e = exp(g x − highest). Pass 3: Σ h e x / Σ e.
+#[inline(always)]
+fn attend_body(scratch: &mut Scratch, scores: &mut [f32]) {
+    let Scratch { products, weights, highest, sharpness, layer, .. } = scratch;
+    let width = sharpness.len();
+    let weights = &mut weights[..scores.len() * width];
+    for ((e, x), highest) in weights.chunks_exact_mut(width).zip(products.chunks_exact(width)).zip(highest) {
+        for ((e, x), g) in e.iter_mut().zip(x).zip(&*sharpness) {
+            *e = exp_body(g.mul_add(*x, -*highest));
+        }
+    }
+    for ((e, x), score) in weights.chunks_exact_mut(width).zip(products.chunks_exact(width)).zip(scores) {
+        let (mut upper, mut lower) = ([0f32; LANES], [0f32; LANES]);
+        for e in e.as_chunks::<LANES>().0 {
             for lane in 0..LANES {
-                let e = exp_body(g[lane].mul_add(x[lane], -highest));
-                lower[lane] += e;
-                upper[lane] = e.mul_add(x[lane], upper[lane]);
+                lower[lane] += e[lane];
             }
         }
-    } else {
-        for ((x, g), h) in products.iter().zip(sharpness).zip(layer) {
+        for (e, h) in e.iter_mut().zip(&*layer) {
+            *e *= h;
+        }
+        for (x, e) in x.as_chunks::<LANES>().0.iter().zip(e.as_chunks::<LANES>().0) {
             for lane in 0..LANES {
-                let e = exp_body(g[lane].mul_add(x[lane], -highest));
-                lower[lane] += e;
-                upper[lane] = (e * h[lane]).mul_add(x[lane], upper[lane]);
+                upper[lane] = e[lane].mul_add(x[lane], upper[lane]);
             }
         }
+        *score = tree(upper) / tree(lower);
     }
-    tree(upper) / tree(lower)
 }
 
 #[cfg(test)]

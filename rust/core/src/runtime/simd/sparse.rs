@@ -4,6 +4,7 @@
 //! so the rows of the entries to come are fetched while those before them are added.
 
 use super::Level;
+use super::vector::LANES;
 
 /// What a product is added to.
 #[derive(Clone, Copy)]
@@ -28,15 +29,15 @@ pub struct Rows<'a> {
 }
 
 /// Entries between the fetch of a row and its use: 16 rows of 256 bytes.
-const AHEAD: usize = 16;
+pub(super) const AHEAD: usize = 16;
 /// Bytes that one fetch brings.
 const LINE: usize = 64;
 
 /// Asks for the cache lines of `width` numbers from `at`, which will be read soon.
 #[inline(always)]
-pub(super) fn fetch(table: &[f32], at: usize, width: usize) {
+pub(super) fn fetch<T>(table: &[T], at: usize, width: usize) {
     #[cfg(target_arch = "x86_64")]
-    for line in (0..width).step_by(LINE / 4) {
+    for line in (0..width).step_by(LINE / size_of::<T>()) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: a hint, which reads nothing and cannot fault, whatever the address.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(table.as_ptr().wrapping_add(at + line).cast()) };
@@ -45,9 +46,10 @@ pub(super) fn fetch(table: &[f32], at: usize, width: usize) {
     let _ = (table, at, width, LINE);
 }
 
-/// Numbers `from..from + WIDTH` of the rows stay in registers while the entries pass.
+/// Blocks of [`LANES`] numbers from `from` on stay in registers while the entries pass. Arrays of known length all the way,
+/// or the sums would lie in memory and each row wait for the one before it.
 #[inline(always)]
-fn block<const WIDTH: usize>(
+fn block<const BLOCKS: usize>(
     columns: &[u32],
     weights: &[f32],
     next: &[u32],
@@ -55,21 +57,23 @@ fn block<const WIDTH: usize>(
     out: &mut [f32],
     from: usize,
 ) {
-    let (d, n) = (out.len(), columns.len());
-    let out = &mut out[from..from + WIDTH];
-    let mut sums = [0f32; WIDTH];
-    sums.copy_from_slice(out);
+    let (d, n, width) = (out.len(), columns.len(), BLOCKS * LANES);
+    let out = &mut out[from..from + width];
+    let mut sums = [[0f32; LANES]; BLOCKS];
+    sums.as_flattened_mut().copy_from_slice(out);
     for at in 0..n {
         let ahead = at + AHEAD;
         if let Some(&column) = if ahead < n { columns.get(ahead) } else { next.get(ahead - n) } {
-            fetch(table, column as usize * d + from, WIDTH);
+            fetch(table, column as usize * d + from, width);
         }
-        let row = &table[columns[at] as usize * d + from..][..WIDTH];
-        for i in 0..WIDTH {
-            sums[i] = weights[at].mul_add(row[i], sums[i]);
+        let row = table[columns[at] as usize * d + from..][..width].as_chunks::<LANES>().0;
+        for (sums, row) in sums.iter_mut().zip(row) {
+            for lane in 0..LANES {
+                sums[lane] = weights[at].mul_add(row[lane], sums[lane]);
+            }
         }
     }
-    out.copy_from_slice(&sums);
+    out.copy_from_slice(sums.as_flattened());
 }
 
 /// [`gather`]; the rows of the columns `next`, whose turn comes afterwards, are fetched in passing.
@@ -77,13 +81,13 @@ fn block<const WIDTH: usize>(
 pub(super) fn gather_body(columns: &[u32], weights: &[f32], next: &[u32], table: &[f32], out: &mut [f32]) {
     let (d, weights) = (out.len(), &weights[..columns.len()]);
     let mut from = 0;
-    while from + 64 <= d {
-        block::<64>(columns, weights, next, table, out, from);
-        from += 64;
+    while from + 4 * LANES <= d {
+        block::<4>(columns, weights, next, table, out, from);
+        from += 4 * LANES;
     }
-    while from + 16 <= d {
-        block::<16>(columns, weights, next, table, out, from);
-        from += 16;
+    while from + LANES <= d {
+        block::<1>(columns, weights, next, table, out, from);
+        from += LANES;
     }
     if from < d {
         for (&column, &weight) in columns.iter().zip(weights) {

@@ -90,6 +90,20 @@ impl Distinct {
     }
 }
 
+/// Whether a glance shows that at least so many of the positions differ: each sets one bit among 16 for each position, by
+/// its hash, and different bits have different positions. In the nearest cache, where the places of all users are not.
+fn differ(positions: &[u32], enough: usize, marks: &mut Vec<u64>) -> bool {
+    let bits = (16 * positions.len()).next_power_of_two().max(64);
+    let shift = 64 - bits.trailing_zeros();
+    marks.clear();
+    marks.resize(bits / 64, 0);
+    for &position in positions {
+        let bit = u64::from(position).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> shift;
+        marks[bit as usize / 64] |= 1 << (bit % 64);
+    }
+    marks.iter().map(|mark| mark.count_ones() as usize).sum::<usize>() >= enough
+}
+
 /// How a batch is laid out.
 #[allow(clippy::struct_excessive_bools, reason = "orthogonal switches")]
 #[derive(Clone, Copy, Debug)]
@@ -137,6 +151,7 @@ pub struct Layout {
     users: Distinct,
     items: Distinct,
     order: Lists,
+    marks: Vec<u64>,
 }
 
 impl Layout {
@@ -163,11 +178,15 @@ impl Layout {
 
     /// Where the pairs stand that each user reads, user after user; nothing where few users come twice.
     pub fn by_user(&mut self, users: &[u32]) -> Option<&[u32]> {
+        let enough = users.len() - users.len() / 4;
+        if differ(users, enough, &mut self.marks) {
+            return None;
+        }
         self.slots.clear();
         for &user in users {
             self.users.add(user, &mut self.slots);
         }
-        let repeats = self.slots.len() < users.len() - users.len() / 4;
+        let repeats = self.slots.len() < enough;
         if repeats {
             let place = &self.users.place;
             self.order.fill(self.slots.len(), users.len(), |at| place[users[at] as usize]);
@@ -275,6 +294,36 @@ impl Layout {
                 place += 1;
             }
             into.push(place as u32);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_are_brought_together_where_a_quarter_comes_again() {
+        let mut layout = Layout::new(5000, 1);
+        let all: Vec<u32> = (0..5000).map(|at| at * 37 % 5000).collect();
+        for n in [0, 1, 2, 3, 64, 1000, 5000] {
+            assert_eq!(layout.by_user(&all[..n]), None, "{n}");
+        }
+        for n in [4, 64, 1000] {
+            // As many as may come again without more than a quarter doing so, and one more.
+            for (again, together) in [(n / 4, false), (n / 4 + 1, true)] {
+                let users: Vec<u32> = (0..n).map(|at| if at < again { all[n - 1] } else { all[at] }).collect();
+                let order = layout.by_user(&users).map(<[u32]>::to_vec);
+                assert_eq!(order.is_some(), together, "{n} {again}");
+                if let Some(order) = order {
+                    let ordered: Vec<u32> = order.iter().map(|&at| users[at as usize]).collect();
+                    let changes = ordered.windows(2).filter(|pair| pair[0] != pair[1]).count();
+                    assert_eq!(changes + 1, n - again, "{n}");
+                    let mut sorted = order;
+                    sorted.sort_unstable();
+                    assert_eq!(sorted, (0..n as u32).collect::<Vec<_>>());
+                }
+            }
         }
     }
 }

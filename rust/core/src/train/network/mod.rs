@@ -66,6 +66,8 @@ pub struct Network {
     buffers: Buffers,
     /// Entries of the longest history.
     longest: usize,
+    /// The state of the parameters (see [`Parameters::changes`]) whose item vectors with all users `buffers.v` holds.
+    taken_in: Option<u64>,
 }
 
 /// All memory of a step, kept from one to the next.
@@ -160,7 +162,7 @@ impl Network {
         };
         let longest = (0..n_users).map(|user| history.row(user).len()).max().unwrap_or_default();
         let saved = Saved::default();
-        Ok(Self { options, n_users, n_items, histories, parameters, steps: 0, saved, buffers, longest })
+        Ok(Self { options, n_users, n_items, histories, parameters, steps: 0, saved, buffers, longest, taken_in: None })
     }
 
     /// Puts the spectrum of the interactions in place of random item vectors.
@@ -168,6 +170,7 @@ impl Network {
         let draws = Stream::new(self.options.seed, parameters::purpose::ITEMS);
         let vectors = spectral::item_vectors(interactions, self.options.factors, draws, context)?;
         self.parameters.item_factors.values = Lined::from(&*vectors);
+        self.taken_in = None;
         Ok(())
     }
 
@@ -240,11 +243,14 @@ impl Network {
         optimiser::update(context, &self.options, &mut self.parameters, self.steps, fall);
     }
 
-    /// Pass 1: v = x + B (z + A⁰ x), where items take in their users.
+    /// Pass 1: v = x + B (z + A⁰ x), where items take in their users. It goes through all histories, so once for each state
+    /// of the parameters.
     fn take_in_users(&mut self, kept: Kept, context: &Context) {
-        if !self.options.item_attention {
+        let state = (kept.dropped == 0.0).then_some(self.parameters.changes());
+        if !self.options.item_attention || (state.is_some() && self.taken_in == state) {
             return;
         }
+        self.taken_in = state;
         let d = self.options.factors;
         let Self { histories, parameters, buffers: b, n_users, .. } = self;
         b.users.clear();
