@@ -10,7 +10,7 @@ use super::words::Words;
 use crate::runtime::cancel::Cancel;
 use crate::runtime::simd::stops::{CHUNK, stops};
 
-/// Fields of a column as they were scanned; texts and odd fields by their number in the column's dictionary.
+/// Fields of a column as they were scanned; texts and odd fields by their code in the column's dictionary.
 #[derive(Debug, Default)]
 pub(super) struct Raw {
     pub codes: Vec<i32>,
@@ -145,14 +145,14 @@ impl Reader<'_> {
                 let Field { start, end, in_scratch } = field;
                 let text = if in_scratch { &scratch } else { self.body };
                 match kind {
-                    Kind::Text => raw.codes.push(words.number_within(text, start, end) as i32),
+                    Kind::Text => raw.codes.push(words.code_within(text, start, end) as i32),
                     Kind::Number => raw.numbers.push(fields::number_within(text, start, end).unwrap_or_else(|| {
-                        raw.odd.push((row, words.number(&text[start..end])));
+                        raw.odd.push((row, words.code(&text[start..end])));
                         f64::NAN
                     })),
                     Kind::Moment => {
                         raw.seconds.push(fields::seconds_within(text, start, end, &mut day).unwrap_or_else(|| {
-                            raw.odd.push((row, words.number(&text[start..end])));
+                            raw.odd.push((row, words.code(&text[start..end])));
                             i64::MIN
                         }));
                     }

@@ -81,7 +81,7 @@ pub struct Scanner {
     spare: Vec<Piece>,
     /// Which dictionaries the stored rows refer to.
     spans: Vec<Span>,
-    /// Odd fields of the stored rows per column: row, lane, number of the text.
+    /// Odd fields of the stored rows per column: row, lane, code of the text.
     odd: Vec<Vec<(i64, usize, u32)>>,
     long: Vec<i64>,
     blank: Vec<i64>,

@@ -1,25 +1,28 @@
-//! A dictionary of byte strings: each distinct one gets a number, in the order of first appearance.
+//! A dictionary of byte strings: each distinct one gets a code.
 //!
-//! Open addressing over a power of two of slots, at most half full. A text of up to seven bytes (most ids) is its own key
-//! in the slot, so that finding it touches one cache line; longer ones have their hash there, and are compared in the
-//! arena where it agrees. The arena leaves no allocation per text: a million ids cost a dozen growing vectors.
+//! Most ids are counted up from one. A whole number below 2²⁰, written plainly, is its own code: nothing is looked up, and
+//! a bit is left where it was seen. All other texts are numbered from there on in the order of first appearance.
 //!
-//! Most ids are counted up from one. A whole number below 2²⁰, written plainly, is looked up by its value first: four bytes
-//! for each, where the slots take 32 and more and are met in no order.
+//! Those are found by open addressing over a power of two of slots, at most half full. A text of up to seven bytes is its
+//! own key in the slot, so that finding it touches one cache line; longer ones have their hash there, and are compared in
+//! the arena where it agrees. The arena leaves no allocation per text: a million ids cost a dozen growing vectors.
 
 use super::digits;
 
-/// Distinct byte strings, numbered.
+/// Codes below are the plain whole numbers of that value.
+pub const PLAIN: u32 = 1 << 20;
+
+/// Distinct byte strings, each with a code.
 #[derive(Debug, Default)]
 pub struct Words {
+    /// A bit for each plain number that was met.
+    seen: Vec<u64>,
     /// (key, number + 1); number 0 is a free slot.
     slots: Vec<(u64, u32)>,
     bytes: Vec<u8>,
     ends: Vec<usize>,
     last_key: u64,
     last: u32,
-    /// For whole numbers: number + 1 of the text at its value, 0 where the slots must be asked.
-    by_value: Vec<u32>,
 }
 
 const MIX: [u64; 3] = [0x9E37_79B9_7F4A_7C15, 0xD6E8_FEB8_6659_FD93, 0xA076_1D64_78BD_642F];
@@ -33,14 +36,10 @@ fn fold(a: u64, b: u64) -> u64 {
     (product as u64) ^ (product >> 64) as u64
 }
 
-/// The bytes `start..end` of a text themselves and their length for up to seven of them, else a hash.
+/// A text of up to seven bytes as [`digits::load`] gives it, and its length; longer ones by a hash.
 #[inline]
-fn key(text: &[u8], start: usize, end: usize) -> u64 {
-    let len = end - start;
-    if len < 8 {
-        return digits::load(text, start, len) | (len as u64 + 1) << 56;
-    }
-    hash(&text[start..end])
+fn key(word: u64, text: &[u8]) -> u64 {
+    if text.len() < 8 { word | (text.len() as u64 + 1) << 56 } else { hash(text) }
 }
 
 fn hash(text: &[u8]) -> u64 {
@@ -56,17 +55,13 @@ fn hash(text: &[u8]) -> u64 {
     state | LONG
 }
 
-/// Whole numbers from here on are not looked up by their value: the table stays within 4 MiB.
-const MAX_VALUE: usize = 1 << 20;
-
-/// The value of a whole number of one to seven digits without leading zeros, from its key.
+/// The value of a whole number below [`PLAIN`] without leading zeros, loaded as a word.
 #[inline]
-fn value(key: u64) -> Option<usize> {
-    let length = (key >> 56).wrapping_sub(1) as usize;
-    if !(1..8).contains(&length) || (length > 1 && key as u8 == b'0') {
+fn plain(word: u64, length: usize) -> Option<u32> {
+    if !(1..8).contains(&length) || (length > 1 && word as u8 == b'0') {
         return None;
     }
-    digits::whole(key & !LONG, length).map(|value| value as usize)
+    digits::whole(word, length).filter(|&value| value < PLAIN)
 }
 
 #[inline]
@@ -75,44 +70,40 @@ fn slot_of(key: u64, mask: usize) -> usize {
 }
 
 impl Words {
-    /// The number of this text, a new one if it was not met before.
+    /// The code of this text, a new one if it was not met before.
     #[inline]
-    pub fn number(&mut self, text: &[u8]) -> u32 {
-        self.number_within(text, 0, text.len())
+    pub fn code(&mut self, text: &[u8]) -> u32 {
+        self.code_within(text, 0, text.len())
     }
 
-    /// The number of the text that stands at `start..end` of a longer one: it is loaded whole, whatever its length.
+    /// The code of the text that stands at `start..end` of a longer one: it is loaded whole, whatever its length.
     #[inline]
-    pub fn number_within(&mut self, text: &[u8], start: usize, end: usize) -> u32 {
-        let key = key(text, start, end);
-        let text = &text[start..end];
+    pub fn code_within(&mut self, text: &[u8], start: usize, end: usize) -> u32 {
+        let length = end - start;
+        let word = if length < 8 { digits::load(text, start, length) } else { 0 };
+        if let Some(value) = plain(word, length) {
+            self.see(value);
+            return value;
+        }
+        PLAIN + self.number(word, &text[start..end])
+    }
+
+    #[inline]
+    fn see(&mut self, value: u32) {
+        let at = value as usize / 64;
+        if at >= self.seen.len() {
+            self.seen.resize((at + 1).next_power_of_two(), 0);
+        }
+        self.seen[at] |= 1 << (value % 64);
+    }
+
+    fn number(&mut self, word: u64, text: &[u8]) -> u32 {
+        let key = key(word, text);
         // Rows of one basket follow each other: the same customer and the same minute as in the row before.
         if key == self.last_key && (key < LONG || self.get(self.last) == Some(text)) {
             return self.last;
         }
-        let Some(value) = value(key).filter(|&value| value < MAX_VALUE) else {
-            return self.find(key, text);
-        };
-        match self.by_value.get(value) {
-            Some(&known) if known != 0 => {
-                (self.last_key, self.last) = (key, known - 1);
-                known - 1
-            }
-            _ => self.find_value(value, key, text),
-        }
-    }
-
-    #[cold]
-    fn find_value(&mut self, value: usize, key: u64, text: &[u8]) -> u32 {
-        let number = self.find(key, text);
-        // A few large numbers among few texts are no reason for a large table.
-        if value >= self.by_value.len() && value < 16 * (self.ends.len() + 64) {
-            self.by_value.resize((value + 1).next_power_of_two(), 0);
-        }
-        if let Some(known) = self.by_value.get_mut(value) {
-            *known = number + 1;
-        }
-        number
+        self.find(key, text)
     }
 
     fn find(&mut self, key: u64, text: &[u8]) -> u32 {
@@ -151,19 +142,24 @@ impl Words {
         self.slots = slots;
     }
 
-    /// The text of a number.
+    /// The plain numbers that were met, as bits.
+    pub fn seen(&self) -> &[u64] {
+        &self.seen
+    }
+
+    /// The text of the code `PLAIN + number`.
     pub fn get(&self, number: u32) -> Option<&[u8]> {
         let end = *self.ends.get(number as usize)?;
         let start = if number == 0 { 0 } else { self.ends[number as usize - 1] };
         Some(&self.bytes[start..end])
     }
 
-    /// How many distinct texts there are.
+    /// How many distinct texts there are beside the plain numbers.
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// Whether there is no text yet.
+    /// Whether there is none of them yet.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
@@ -177,53 +173,70 @@ mod tests {
 
     use super::*;
 
-    fn key_of(text: &[u8]) -> u64 {
-        key(text, 0, text.len())
+    fn plain_of(text: &[u8]) -> Option<u32> {
+        plain(digits::load(text, 0, text.len().min(8)), text.len())
+    }
+
+    fn was_seen(words: &Words, value: u32) -> bool {
+        words.seen().get(value as usize / 64).is_some_and(|bits| bits >> (value % 64) & 1 == 1)
     }
 
     #[test]
     fn whole_numbers_have_their_value_and_other_texts_none() {
-        for number in (0..200_000u64).chain(9_999_000..=9_999_999) {
-            assert_eq!(value(key_of(number.to_string().as_bytes())), Some(number as usize));
+        for number in (0..200_000u32).chain(PLAIN - 9..PLAIN) {
+            assert_eq!(plain_of(number.to_string().as_bytes()), Some(number));
         }
         for text in ["", "00", "01", "007", "-1", "+1", "1 ", " 1", "1.0", "1:", "/1", "1a", "é", "12345678", "1\u{80}"]
         {
-            assert_eq!(value(key_of(text.as_bytes())), None, "{text:?}");
+            assert_eq!(plain_of(text.as_bytes()), None, "{text:?}");
+        }
+        for number in (PLAIN..PLAIN + 9).chain([9_999_999]) {
+            assert_eq!(plain_of(number.to_string().as_bytes()), None, "{number}");
         }
         for byte in (0..=255u8).filter(|byte| !byte.is_ascii_digit()) {
-            assert_eq!(value(key_of(&[b'1', byte])), None, "{byte}");
-            assert_eq!(value(key_of(&[byte, b'1', b'9'])), None, "{byte}");
+            assert_eq!(plain_of(&[b'1', byte]), None, "{byte}");
+            assert_eq!(plain_of(&[byte, b'1', b'9']), None, "{byte}");
         }
+    }
+
+    /// Plain numbers are their own codes, other texts are numbered as a hash map does, and both are known afterwards.
+    fn agrees_with_a_hash_map(texts: &[Vec<u8>]) {
+        let mut words = Words::default();
+        let mut naive: HashMap<&[u8], u32> = HashMap::new();
+        let mut numbers = Vec::new();
+        for text in texts {
+            let number = std::str::from_utf8(text).ok().and_then(|text| text.parse::<u32>().ok());
+            if let Some(value) = number.filter(|value| *value < PLAIN && value.to_string().as_bytes() == text) {
+                assert_eq!(words.code(text), value);
+                numbers.push(value);
+                continue;
+            }
+            let fresh = naive.len() as u32;
+            let expected = *naive.entry(text).or_insert(fresh);
+            assert_eq!(words.code(text), PLAIN + expected);
+            assert_eq!(words.get(expected), Some(text.as_slice()));
+        }
+        assert_eq!(words.len(), naive.len());
+        numbers.sort_unstable();
+        numbers.dedup();
+        assert!(numbers.iter().all(|&value| was_seen(&words, value)));
+        assert_eq!(words.seen().iter().map(|bits| bits.count_ones() as usize).sum::<usize>(), numbers.len());
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
-        fn whole_numbers_are_numbered_as_a_hash_map_does(values in prop::collection::vec((0u64..3_000_000, 0u32..8), 0..3000)) {
-            let mut words = Words::default();
-            let mut naive: HashMap<String, u32> = HashMap::new();
-            for (value, digits) in values {
-                // Small and large ones, with and without leading zeros.
-                let text = format!("{:0width$}", value % 10u64.pow(digits), width = (value % 3) as usize);
-                let fresh = naive.len() as u32;
-                let expected = *naive.entry(text.clone()).or_insert(fresh);
-                prop_assert_eq!(words.number(text.as_bytes()), expected);
-                prop_assert_eq!(words.get(expected), Some(text.as_bytes()));
-            }
-            prop_assert_eq!(words.len(), naive.len());
+        fn whole_numbers_are_known_with_and_without_leading_zeros(
+            values in prop::collection::vec((0u64..3_000_000, 0u32..8), 0..3000),
+        ) {
+            let text = |value: u64, digits| format!("{:0width$}", value % 10u64.pow(digits), width = (value % 3) as usize);
+            let texts: Vec<Vec<u8>> = values.into_iter().map(|(value, digits)| text(value, digits).into_bytes()).collect();
+            agrees_with_a_hash_map(&texts);
         }
 
         #[test]
-        fn numbers_are_those_of_a_hash_map(texts in prop::collection::vec(prop::collection::vec(0u8..4, 0..20), 0..400)) {
-            let mut words = Words::default();
-            let mut naive: HashMap<&[u8], u32> = HashMap::new();
-            for text in &texts {
-                let fresh = naive.len() as u32;
-                let expected = *naive.entry(text).or_insert(fresh);
-                prop_assert_eq!(words.number(text), expected);
-                prop_assert_eq!(words.get(expected), Some(text.as_slice()));
-            }
-            prop_assert_eq!(words.len(), naive.len());
+        fn texts_of_any_bytes_are_known(texts in prop::collection::vec(prop::collection::vec(0u8..4, 0..20), 0..400)) {
+            agrees_with_a_hash_map(&texts);
         }
     }
 }
