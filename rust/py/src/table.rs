@@ -234,7 +234,8 @@ fn canonical_events<'py>(
     let n = users.len();
     let (own_users, own_items, sums) = (empty::<i32>(py, n)?, empty::<i32>(py, n)?, empty::<f32>(py, n)?);
     let stamps = empty::<i64>(py, times.map_or(0, <[i64]>::len))?;
-    let work = empty::<u64>(py, n * events::WORK_PER_ROW)?;
+    let plan = enter(py, size, num_threads, |_| events::Plan::new(users, items, (n_users, n_items)))?;
+    let work = empty::<u64>(py, plan.work_len())?;
     let sorted = {
         let (mut to_users, mut to_items, mut to_weights) =
             (own_users.readwrite(), own_items.readwrite(), sums.readwrite());
@@ -247,9 +248,7 @@ fn canonical_events<'py>(
         };
         let work = work.as_slice_mut()?;
         let times = times.unwrap_or_default();
-        enter(py, size, num_threads, |context| {
-            events::canonical(users, items, weights, times, (n_users, n_items), work, out, &context.cancel)
-        })?
+        enter(py, size, num_threads, |context| plan.events(weights, times, work, out, &context.cancel))?
     };
     Ok((
         first(&own_users, sorted.events)?,

@@ -140,7 +140,9 @@ impl Occurring {
         if let Target::Codes(codes) = target {
             each_span(spans, codes, |lane, own| own.iter().for_each(|&code| found.mark(lane, code as u32)));
         }
-        odd.iter().for_each(|&(_, lane, code)| found.mark(lane, code));
+        for &(_, lane, code) in odd {
+            found.mark(lane, code);
+        }
         found
     }
 
@@ -180,10 +182,10 @@ fn in_text_order(bits: &[u64]) -> Vec<u32> {
                 weight /= 10;
             }
             // Digits from the left, as of a decimal fraction; of those that agree the shorter first.
-            keys.push(number * weight << 32 | number);
+            keys.push((number * weight) << 32 | number);
         }
     }
-    // Finds the runs of equally many digits and merges them.
+    #[allow(clippy::stable_sort_primitive, reason = "it finds the runs of equally many digits and merges them")]
     keys.sort();
     keys.into_iter().map(|key| key as u32).collect()
 }
@@ -229,4 +231,26 @@ fn prefix(text: &[u8]) -> u64 {
     let len = text.len().min(8);
     first[..len].copy_from_slice(&text[..len]);
     u64::from_be_bytes(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_numbers_stand_in_the_order_of_their_texts() {
+        let draws = crate::runtime::rng::Stream::new(5, 1);
+        for (round, one_in) in [1u64, 2, 40, 3000].into_iter().enumerate() {
+            let chosen = |&number: &u32| draws.below((round as u64) << 32 | u64::from(number), one_in) == 0;
+            let mut numbers: Vec<u32> = (0..PLAIN).filter(chosen).collect();
+            let mut bits = vec![0u64; PLAIN as usize / 64];
+            for &number in &numbers {
+                bits[number as usize / 64] |= 1 << (number % 64);
+            }
+            numbers.sort_by_key(ToString::to_string);
+            assert_eq!(in_text_order(&bits), numbers);
+            let digits = |&number: &u32| Digits::of(number).text() == number.to_string().as_bytes();
+            assert!(numbers.iter().all(digits));
+        }
+    }
 }

@@ -19,7 +19,7 @@ pub fn number_within(text: &[u8], start: usize, end: usize) -> Option<f64> {
 }
 
 /// A plain decimal number. `None` for anything else, an empty field and words such as `inf` and `nan` among them.
-#[inline]
+#[inline(never)]
 pub fn number(text: &[u8]) -> Option<f64> {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
     // Up to 15 digits are exact in an f64, and most quantities are such.
@@ -93,7 +93,7 @@ pub fn seconds_within(text: &[u8], start: usize, end: usize, last: &mut Day) -> 
 }
 
 /// Seconds since 1970 of `YYYY-MM-DD`, then optionally a space or T, `HH:MM`, `:SS`, a fraction (left out) and Z.
-#[inline]
+#[inline(never)]
 pub fn seconds(text: &[u8], last: &mut Day) -> Option<i64> {
     let text = text.trim_ascii();
     let (date, mut rest) = text.split_first_chunk::<10>()?;

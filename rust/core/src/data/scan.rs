@@ -346,6 +346,9 @@ mod tests {
 
     fn agrees_with_naive(text: &[u8], whole: &Whole, rows: &[Vec<Vec<u8>>]) {
         let table = &whole.table;
+        let ids: std::collections::BTreeSet<&[u8]> = rows.iter().map(|row| row[0].as_slice()).collect();
+        let ids: Vec<u8> = ids.into_iter().flat_map(|id| [id, b"\n"].concat()).collect();
+        assert_eq!(table.columns[0].texts, ids, "each id once, ascending");
         assert_eq!(table.rows, rows.len(), "{:?}", String::from_utf8_lossy(text));
         let odd = |column: &Column, row: usize| column.odd_rows.iter().position(|&r| r == row as i64);
         for (at, row) in rows.iter().enumerate() {
@@ -382,6 +385,35 @@ mod tests {
                 (None, Err(_)) => {}
                 (rows, table) => prop_assert!(false, "{rows:?} {table:?}"),
             }
+        }
+    }
+
+    /// Rows as most are, and all that may stand between them.
+    const ROWS: [&str; 12] = [
+        "17,3,2020-01-02 03:04:05\n",
+        "1048575,-12,2020-01-02 03:04\r\n",
+        "1048576,,2020-01-03\n",
+        "u007,1.5,\r\n",
+        "\"a,\nb\",4,2020-01-02\n",
+        "a\"b,4,\"2020-01-02\"\n",
+        "9,8,2020-01-02,,\n",
+        "9,8,2020-01-02,x\n",
+        "9,8\n",
+        "\n",
+        "\r\n",
+        "10,\r,\"\"\n",
+    ];
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(100))]
+        #[test]
+        fn runs_of_plain_rows_end_where_another_begins(
+            runs in prop::collection::vec((0usize..ROWS.len(), prop::sample::select(vec![1usize, 2, 30, 341, 342, 700])), 1..12),
+            block in prop::sample::select(vec![61usize, 1000, 9999, 1 << 20]),
+        ) {
+            let text: String = runs.iter().map(|&(row, times)| ROWS[row].repeat(times)).collect();
+            let rows = naive(text.as_bytes()).unwrap();
+            agrees_with_naive(text.as_bytes(), &scan(text.as_bytes(), block, 2).unwrap(), &rows);
         }
     }
 

@@ -90,6 +90,14 @@ impl Words {
 
     #[inline]
     fn see(&mut self, value: u32) {
+        // Hot ids share a word, and to write it each time would make each wait for the one before.
+        if self.seen.get(value as usize / 64).is_none_or(|bits| bits >> (value % 64) & 1 == 0) {
+            self.see_first(value);
+        }
+    }
+
+    #[cold]
+    fn see_first(&mut self, value: u32) {
         let at = value as usize / 64;
         if at >= self.seen.len() {
             self.seen.resize((at + 1).next_power_of_two(), 0);
@@ -97,6 +105,7 @@ impl Words {
         self.seen[at] |= 1 << (value % 64);
     }
 
+    #[inline(never)]
     fn number(&mut self, word: u64, text: &[u8]) -> u32 {
         let key = key(word, text);
         // Rows of one basket follow each other: the same customer and the same minute as in the row before.
