@@ -59,6 +59,8 @@ class _Ledger:
 
     def leave_out(self, name: str, text: str, which: NDArray[Any], odd: Odd | None = None) -> NDArray[np.int64]:
         """Strike rows (a mask or indices), and give back those that were still in."""
+        if not which.any() and which.dtype == bool:
+            return np.empty(0, np.int64)
         rows = np.flatnonzero(which & self.alive) if which.dtype == bool else which[self.alive[which]]
         values = () if odd is None else _texts_of(odd, rows)
         self.report.leave_out(name, text, rows, values)
@@ -88,25 +90,27 @@ def clean(table: RawTable, policies: Policies, num_threads: int | None = None) -
     if policies.returns == "drop":
         ledger.leave_out("returns", "are returns (negative quantity), dropped", weight < 0)
 
-    rows = np.flatnonzero(alive)
-    whole = len(rows) == table.n_rows
-    users, items, weights = (
-        (user.codes, item.codes, weight) if whole else (user.codes[rows], item.codes[rows], weight[rows])
-    )
-    times = None if table.time is None else table.time.seconds if whole else table.time.seconds[rows]
+    # None for all of them: to list them, and to take them, would cost as much as half of the sorting.
+    rows = None if alive.all() else np.flatnonzero(alive)
+    users, items, weights = user.codes, item.codes, weight
+    times = None if table.time is None else table.time.seconds
+    if rows is not None:
+        users, items, weights = users[rows], items[rows], weights[rows]
+        times = None if times is None else times[rows]
     if policies.returns == "net" and len(weights) and weights.min() < 0:
+        rows = np.arange(table.n_rows) if rows is None else rows
         weights, kept = _netted(ledger, rows, users, items, weights, times, len(item.values))
         rows, users, items, weights = rows[kept], users[kept], items[kept], weights[kept]
         times = None if times is None else times[kept]
 
-    report.rows_used = len(rows)
+    report.rows_used = len(users)
     for name, text, noted in table.notes:
         report.note(name, text, noted)
-    if not len(rows):
+    if not len(users):
         raise InvalidDataError(_nothing_left(report, policies))
 
-    user_ids, users = _sorted_ids(user, users)
-    item_ids, items = _sorted_ids(item, items)
+    user_ids, users = _sorted_ids(user, users, whole=rows is None)
+    item_ids, items = _sorted_ids(item, items, whole=rows is None)
     names = _most_common(table.ids.get("name"), rows, items, len(item_ids))
     categories = _most_common(table.ids.get("category"), rows, items, len(item_ids))
     weights = np.ascontiguousarray(weights, np.float64)
@@ -114,7 +118,9 @@ def clean(table: RawTable, policies: Policies, num_threads: int | None = None) -
         users, items, weights, times, len(user_ids), len(item_ids), num_threads
     )
     what = "user, item and time" if times is not None else "user and item"
-    report.note("duplicates", f"repeat an earlier row's {what}; quantities summed", rows[repeated])
+    report.note(
+        "duplicates", f"repeat an earlier row's {what}; quantities summed", repeated if rows is None else rows[repeated]
+    )
     if policies.strict and (report.reasons or report.notes):
         decisions = "; ".join(str(each) for each in (*report.reasons, *report.notes))
         raise InvalidDataError(f"{table.source}: strict=True, and not every row is clean: {decisions}.")
@@ -176,7 +182,10 @@ def _texts_of(odd: Odd, rows: NDArray[np.int64]) -> list[str]:
 def _with_anonymous(ledger: _Ledger, table: RawTable, policies: Policies) -> Coded:
     """The users, after the policy for rows without one."""
     user = table.ids["user"]
-    nobody = (user.codes < 0) & ledger.alive
+    nobody = user.codes < 0
+    if not nobody.any():
+        return user
+    nobody &= ledger.alive
     rows = np.flatnonzero(nobody)
     if not len(rows):
         return user
@@ -226,7 +235,10 @@ def _netted(
     returns come after all purchases of the pair.
     """
     returned = weights < 0
-    involved = np.flatnonzero(np.bincount(users[returned], minlength=int(users.max()) + 1).astype(bool)[users])
+    by_user, by_item = np.zeros(int(users.max()) + 1, bool), np.zeros(n_items, bool)
+    by_user[users[returned]] = True
+    by_item[items[returned]] = True
+    involved = np.flatnonzero(by_user[users] & by_item[items])
     pair = users[involved].astype(np.int64) * n_items + items[involved]
     involved = involved[np.isin(pair, np.unique(users[returned].astype(np.int64) * n_items + items[returned]))]
     pair = users[involved].astype(np.int64) * n_items + items[involved]
@@ -236,9 +248,10 @@ def _netted(
 
     bought = pd.Series(weights[involved])
     total = bought.groupby(pair).cumsum()
-    before = total.groupby(pair).shift(1, fill_value=0.0)
     least = total[::-1].groupby(pair[::-1]).cummin()[::-1]
-    left = np.array(least - before)
+    before = np.append(0.0, total.to_numpy()[:-1])
+    before[1:][pair[1:] != pair[:-1]] = 0.0
+    left = least.to_numpy() - before
     given = bought.to_numpy()
     # Cumulative sums leave crumbs of about 1e-16 of what was bought.
     left = np.where(left >= given * (1 - 1e-9), given, left)
@@ -252,14 +265,15 @@ def _netted(
     return net, net > 0
 
 
-def _sorted_ids(column: Coded, codes: NDArray[np.int32]) -> tuple[IdMap, NDArray[np.int32]]:
-    """The ids that occur, ascending, and the rows' positions among them."""
-    used = np.zeros(len(column.values), bool)
-    used[codes] = True
+def _sorted_ids(column: Coded, codes: NDArray[np.int32], whole: bool) -> tuple[IdMap, NDArray[np.int32]]:
+    """The ids that occur, ascending, and the rows' positions among them. ``whole``: the codes are all of the column."""
     values = column.values
-    if not used.all():
-        codes = (np.cumsum(used, dtype=np.int32) - np.int32(1))[codes]
-        values = values[used]
+    if not (whole and column.ascending):
+        used = np.zeros(len(values), bool)
+        used[codes] = True
+        if not used.all():
+            codes = (np.cumsum(used, dtype=np.int32) - np.int32(1))[codes]
+            values = values[used]
     if not column.ascending:
         order, rank = sort_order(values)
         codes, values = rank[codes], values[order]
@@ -268,7 +282,7 @@ def _sorted_ids(column: Coded, codes: NDArray[np.int32]) -> tuple[IdMap, NDArray
 
 
 def _most_common(
-    texts: Coded | None, rows: NDArray[np.int64], items: NDArray[np.int32], n_items: int
+    texts: Coded | None, rows: NDArray[np.int64] | None, items: NDArray[np.int32], n_items: int
 ) -> NDArray[Any] | None:
     """The text that stands most often beside each item (the first in the table among equals), None where there is none.
 
@@ -276,17 +290,25 @@ def _most_common(
     """
     if texts is None:
         return None
-    codes = texts.codes[rows]
+    codes = texts.codes if rows is None else texts.codes[rows]
+    best = np.full(n_items, -1, np.int32)
     named = codes >= 0
-    n_texts = max(len(texts.values), 1)
-    key = items[named].astype(np.int64) * n_texts + codes[named]
-    group, distinct = pd.factorize(key)
-    counts = np.bincount(group, minlength=len(distinct))
-    best = distinct[
-        np.lexsort((-np.arange(len(distinct)), counts))
-    ]  # the last assignment stays, so the best comes last
+    if not named.all():
+        codes, items = codes[named], items[named]
+    best[items[::-1]] = codes[::-1]  # the last assignment stays: the first text in the table
+    several = np.zeros(n_items, bool)
+    several[items[codes != best[items]]] = True
+    if several.any():
+        counted = several[items]
+        key = items[counted].astype(np.int64) * len(texts.values) + codes[counted]
+        group, distinct = pd.factorize(key)
+        counts = np.bincount(group, minlength=len(distinct))
+        # Here the best comes last.
+        ranked = distinct[np.lexsort((-np.arange(len(distinct)), counts))]
+        best[ranked // len(texts.values)] = ranked % len(texts.values)
     result = np.full(n_items, None, object)
-    result[best // n_texts] = texts.values[best % n_texts]
+    known = best >= 0
+    result[known] = texts.values[best[known]]
     return result
 
 

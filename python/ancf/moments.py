@@ -27,7 +27,8 @@ def from_texts(texts: NDArray[Any]) -> tuple[NDArray[np.int64], str]:
     >>> from_texts(np.array(["2010-12-01 08:26:00", "soon"], object))[0].tolist() == [1291191960, UNKNOWN]
     True
     """
-    listed = [text.strip() for text in texts.tolist()]
+    # pandas takes zero bytes for the end of a date, and for one in the year 1 where nothing stands before them.
+    listed = ["" if "\0" in text else text.strip() for text in texts.tolist()]
     numbers = pd.to_numeric(pd.Series(listed, dtype=object), errors="coerce").to_numpy(np.float64)
     if len(numbers) and np.isfinite(numbers).all() and not all(re.fullmatch(r"(19|20)\d{6}", text) for text in listed):
         return from_numbers(numbers), ""
@@ -57,7 +58,8 @@ def from_texts(texts: NDArray[Any]) -> tuple[NDArray[np.int64], str]:
 
 def _parse(texts: list[str], **options: Any) -> pd.DatetimeIndex:
     parsed = pd.to_datetime(pd.Series(texts, dtype=object), errors="coerce", utc=True, **options)
-    return pd.DatetimeIndex(parsed).tz_localize(None).as_unit("ns")
+    # Nanoseconds would reach from 1677 to 2262 only.
+    return pd.DatetimeIndex(parsed).tz_localize(None).as_unit("s")
 
 
 def from_numbers(numbers: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -36,7 +36,7 @@ class Coded:
     codes: NDArray[np.int32]
     values: NDArray[Any]
     ascending: bool = False
-    """Whether the values are known to stand in ascending order."""
+    """Whether the values are known to stand in ascending order, each beside some row."""
 
 
 LARGEST = float(np.finfo(np.float32).max)

@@ -146,7 +146,16 @@ def _utf8_blocks(name: str, stream: Any, encoding: str | None) -> tuple[Iterator
         encoding, note = "utf-16", "the file is UTF-16"
 
     def raw() -> Iterator[bytes]:
-        start = head + (stream.read(BLOCK - len(head)) or b"") if head else b""
+        start = head
+        # Of an ordinary table the head tells enough, and the rest need not be moved for it.
+        if (
+            not size
+            or encoding is not None
+            or b"\n" not in head
+            or head[:1] in (b"\n", b"\r", codecs.BOM_UTF8[:1])
+            or head.isspace()
+        ):
+            start += stream.read(BLOCK - len(head)) or b"" if head else b""
         if start.startswith(codecs.BOM_UTF8):
             start = start[3:]
         yield start

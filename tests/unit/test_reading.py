@@ -197,6 +197,14 @@ def test_dates_of_many_kinds_are_moments(dates, first):
     assert (data.times[1] - data.times[0]) // 86400 in (23, 24)
 
 
+def test_dates_of_any_century_are_moments():
+    texts = ["1500-01-02 10:00:00+01:00", "9999-12-31T00:00:00+01:00", "0001-01-02", "2020-01-02 03:04:05.9+00:00"]
+    rows = "\n".join(f"u,i{at},{text}" for at, text in enumerate(texts))
+    data = read("user,item,date\nu,first,2020-01-02\n" + rows)
+    expected = ["1500-01-02T09:00:00", "9999-12-30T23:00:00", "0001-01-02T00:00:00", "2020-01-02T03:04:05"]
+    assert np.array(data.times[1:], "datetime64[s]").astype(str).tolist() == expected
+
+
 def test_an_undecided_order_of_day_and_month_is_noted():
     data = read("user,item,date\na,x,01/02/2010\nb,y,03/04/2010\n")
     assert data.times[0] == pd.Timestamp("2010-01-02").timestamp()
@@ -359,6 +367,97 @@ def test_threads_do_not_change_what_is_read(threads):
         ancf.read_interactions(pd.read_csv(io.StringIO(text), dtype={"user": str, "item": str})).fingerprint()
         == one.fingerprint()
     )
+
+
+LINE = b"7,23,4,2020-01-02 03:04:05\n"
+
+
+def table_with(part, before, length=3 << 20):
+    """A table of plain lines in which ``part`` begins at byte ``before``; the line in front of it has a longer id."""
+    text = b"user,item,qty,date\n"
+    n_lines = (before - len(text)) // len(LINE) - 1
+    text += LINE * n_lines
+    text += b"8" * (before - len(text) - len(LINE) + 1) + LINE[1:]
+    assert len(text) == before
+    text += part
+    return text + LINE * ((length - len(text)) // len(LINE)), n_lines + 1
+
+
+@pytest.mark.parametrize("border", [1 << 16, 1 << 21, (1 << 16) + (1 << 21)])
+def test_a_quoted_field_over_the_border_of_two_blocks_is_one_field(tmp_path, border):
+    path = tmp_path / "purchases.csv"
+    part = b'9,"a,\n1,2,3\n""b",5,2020-01-02\r\n'
+    for before in range(len(part) + 1):
+        text, _ = table_with(part, border - before)
+        path.write_bytes(text)
+        for source in (path, io.BytesIO(text)):
+            data = ancf.read_interactions(source)
+            assert data.item_ids.values.tolist() == ["23", 'a,\n1,2,3\n"b']
+            assert data.report.rows_read == text.count(b"\n") - 3
+            at = np.flatnonzero(data.items == 1)
+            assert data.weights[at] == [5]
+            assert data.user_ids.values[data.users[at]].tolist() == ["9"]
+            assert data.report.count("duplicates") == data.report.rows_read - 3
+
+
+@pytest.mark.parametrize("before", [1 << 16, 1 << 20, (1 << 21) - 9, (1 << 21) + (1 << 16) - 9, 5 << 19])
+def test_row_numbers_in_errors_hold_over_several_blocks(tmp_path, before):
+    path = tmp_path / "purchases.csv"
+    wrong = {
+        b"9,23,12 pcs,2020-01-02\n": 'not a finite number \\(row {row}: "12 pcs"',
+        b"9,23,4,\0\0\0\0\0\0\0\0\0\0 03:04:05\n": "date that cannot be read \\(row {row}: ",
+        b"9,23,4,2020-01-02,5\n": "more fields than the header \\(row {row}\\)",
+        b'9,"23,4,2020-01-02\n': "in row {row}, a field begins with a quote that is never closed",
+    }
+    for part, said in wrong.items():
+        text, n_lines = table_with(part, before)
+        path.write_bytes(text)
+        for source in (path, io.BytesIO(text)):
+            with pytest.raises(InvalidDataError, match=said.format(row=n_lines + 2)):
+                ancf.read_interactions(source)
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"user,item,qty,date\n",
+        b"\n\r\n\nuser,item,qty,date\n",
+        b"\n" * 70_000 + b"user,item,qty,date\n",
+        b"\xef\xbb\xbfuser,item,qty,date\n",
+        b"user,item,qty,date," + b"x" * 65_000 + b"\n",
+        b"user,item,qty,date\r" + b"1,2,3,2020-01-02\r" * 9000,
+        b"user,item,qty,date\n" + "é,ü,3,2020-01-02\n".encode() * 9000,
+    ],
+    ids=["plain", "blank lines", "a block of blank lines", "mark", "long header", "CR", "two-byte characters"],
+)
+def test_a_file_is_read_as_the_same_bytes_from_memory_are(tmp_path, start):
+    path = tmp_path / "purchases.csv"
+    text = start + LINE * 100_000
+    path.write_bytes(text)
+    outcomes = []
+    for source in (path, io.BytesIO(text)):
+        try:
+            data = ancf.read_interactions(source)
+            outcomes.append((data.fingerprint(), str(data.report).partition(":")[2]))
+        except InvalidDataError as error:
+            outcomes.append((type(error).__name__, str(error).partition(":")[2]))
+    assert outcomes[0] == outcomes[1]
+
+
+def test_the_name_of_an_item_is_its_most_common_one():
+    rng = np.random.default_rng(5)
+    for n_names in (1, 2, 9):
+        items, names = rng.integers(0, 40, 600), rng.integers(0, n_names, 600)
+        struck = rng.integers(0, 9, 600) == 0
+        rows = [
+            f"{'' if out else 'u'},{item},{f'n{(item * 3 + name) % 50}' if name < 8 else ''}"
+            for item, name, out in zip(items, names, struck, strict=True)
+        ]
+        data = read("user,item,name\n" + "\n".join(rows))
+        for item, name in zip(data.item_ids.values, data.item_names, strict=True):
+            own = [row.split(",")[2] for row in rows if row.startswith(f"u,{item},") and not row.endswith(",")]
+            # Of equally common ones the first in the table.
+            assert name == (max(own, key=own.count) if own else None)
 
 
 def datasets():

@@ -101,6 +101,9 @@ struct TableScanner {
     seen: usize,
 }
 
+/// Bytes that tell how many rows there will be.
+const ENOUGH_SEEN: usize = 1 << 20;
+
 fn finished(py: Python<'_>) -> PyErr {
     to_python(py, &Error::InvalidParameter("this scanner is finished; begin another.".into()))
 }
@@ -138,13 +141,14 @@ impl TableScanner {
     #[pyo3(signature = (block, num_threads=None))]
     fn feed(&mut self, py: Python<'_>, block: &[u8], num_threads: Option<usize>) -> PyResult<()> {
         self.seen += block.len();
-        self.scan(py, num_threads, |scanner, context| scanner.feed(block, &context.cancel))
+        let may_wait = self.room == 0 && self.seen < ENOUGH_SEEN;
+        self.scan(py, num_threads, may_wait, |scanner, context| scanner.feed(block, &context.cancel))
     }
 
     /// The number of rows, a dictionary of arrays per column, the rows with too many fields, the blank ones.
     #[pyo3(signature = (num_threads=None))]
     fn finish<'py>(&mut self, py: Python<'py>, num_threads: Option<usize>) -> PyResult<Scanned<'py>> {
-        self.scan(py, num_threads, |scanner, context| scanner.end(&context.cancel))?;
+        self.scan(py, num_threads, false, |scanner, context| scanner.end(&context.cancel))?;
         let scanner = self.scanner.take().ok_or_else(|| finished(py))?;
         let table = with_targets(py, &self.columns, |targets| {
             enter(py, Size::Large, num_threads, |context| scanner.finish(targets, &context.cancel))
@@ -158,8 +162,8 @@ impl TableScanner {
 }
 
 impl TableScanner {
-    /// Does `work`, and puts the rows it finds into the columns.
-    fn scan<F>(&mut self, py: Python<'_>, num_threads: Option<usize>, work: F) -> PyResult<()>
+    /// Does `work`, and puts the rows it finds into the columns; or lets them wait where no column has room for any yet.
+    fn scan<F>(&mut self, py: Python<'_>, num_threads: Option<usize>, may_wait: bool, work: F) -> PyResult<()>
     where
         F: FnOnce(&mut Scanner, &ancf_core::runtime::Context) -> ancf_core::Result<()> + Send,
     {
@@ -174,7 +178,7 @@ impl TableScanner {
                 Ok(())
             })
         })?;
-        if scanner.rows() <= room {
+        if scanner.rows() <= room || may_wait {
             return Ok(());
         }
         // A little more than the share of the text that was seen lets expect, but no less than twice as much.
