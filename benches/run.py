@@ -15,13 +15,14 @@ def main(names: list[str]) -> int:
     if unknown:
         print(f"there is no bench {unknown[0]!r}; there are {', '.join(found)}.", file=sys.stderr)
         return 2
-    failed = []
+    failed, began_all = [], time.perf_counter()
     for name in names or found:
         print(f"\n{name}\n{'=' * len(name)}", flush=True)
         began = time.perf_counter()
         if subprocess.run([sys.executable, str(found[name])]).returncode:
             failed.append(name)
         print(f"({time.perf_counter() - began:.0f} s)", flush=True)
+    print(f"\nall: {time.perf_counter() - began_all:.0f} s")
     if failed:
         print(f"\nfailed: {', '.join(failed)}", file=sys.stderr)
     return bool(failed)

@@ -79,12 +79,14 @@ def test_a_forward_sees_every_change_of_the_parameters():
     assert (model.forward(users, items) == before).all()
     model.step(users, items, targets)
     stepped = model.forward(users, items)
-    assert (stepped == fresh()).all() and (stepped != before).any()
+    assert (stepped == fresh()).all()
+    assert (stepped != before).any()
     model.backward(users, items, targets)
     assert (model.forward(users, items) == stepped).all()
     model.parameters = {"item_factors": 2 * model.parameters["item_factors"]}
     doubled = model.forward(users, items)
-    assert (doubled == fresh()).all() and (doubled != stepped).any()
+    assert (doubled == fresh()).all()
+    assert (doubled != stepped).any()
 
 
 def test_the_golden_file_is_what_its_script_makes():

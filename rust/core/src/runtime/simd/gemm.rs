@@ -232,24 +232,4 @@ mod tests {
             }
         }
     }
-
-    #[test]
-    #[ignore = "a measurement, not a test"]
-    fn speed() {
-        for (m, n, k) in [(512, 4096, 64), (512, 64, 4096), (4096, 64, 512)] {
-            let a = vec![1.0f32; m * k];
-            let b = vec![1.0f32; k * n];
-            let mut c = vec![0.0; m * n];
-            for level in Level::available() {
-                let mut best = f64::MAX;
-                for _ in 0..10 {
-                    let start = std::time::Instant::now();
-                    let view = if m == 4096 { View::transposed(&a, m) } else { View::rows(&a, k) };
-                    multiply(level, &mut c, n, view, 0, &b, k);
-                    best = best.min(start.elapsed().as_secs_f64());
-                }
-                println!("{m}x{n}x{k} {} {:.1} GFLOP/s", level.name(), 2.0 * (m * n * k) as f64 / best / 1e9);
-            }
-        }
-    }
 }

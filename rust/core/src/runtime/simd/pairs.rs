@@ -2,29 +2,20 @@
 
 use super::Level;
 use super::exp::exp_body;
-use super::vector::{LANES, halves, larger, tree};
-
-/// Running sums over 0..n, `term(k, sum)` being the next value of element k's sum.
-#[inline(always)]
-fn summed(n: usize, mut term: impl FnMut(usize, f32) -> f32) -> f32 {
-    let mut sums = [0.0f32; LANES];
-    let whole = n - n % LANES;
-    for start in (0..whole).step_by(LANES) {
-        for lane in 0..LANES {
-            sums[lane] = term(start + lane, sums[lane]);
-        }
-    }
-    for k in whole..n {
-        sums[k - whole] = term(k, sums[k - whole]);
-    }
-    tree(sums)
-}
+use super::vector::{LANES, block, halves, larger, tree};
 
 #[inline(always)]
 pub(super) fn weighted_dot_body(weights: &[f32], p: &[f32], q: &[f32]) -> f32 {
+    let mut sums = [0.0f32; LANES];
     let n = p.len();
     let (weights, q) = (&weights[..n], &q[..n]);
-    summed(n, |k, sum| (weights[k] * p[k]).mul_add(q[k], sum))
+    for at in 0..n.div_ceil(LANES) {
+        let (weights, p, q) = (block(weights, at), block(p, at), block(q, at));
+        for lane in 0..LANES {
+            sums[lane] = (weights[lane] * p[lane]).mul_add(q[lane], sums[lane]);
+        }
+    }
+    tree(sums)
 }
 
 /// Σ_k `weights_k` `p_k` `q_k`.
@@ -100,7 +91,14 @@ fn attended_backward_body(
     let (d_sharpness, d_weights) = (&mut d_sharpness[..n], &mut d_weights[..n]);
     // dx holds α first.
     alphas(sharpness, p, q, dx);
-    let mean = summed(n, |k, sum| (dx[k] * weights[k]).mul_add(p[k] * q[k], sum));
+    let mut sums = [0.0f32; LANES];
+    for at in 0..n.div_ceil(LANES) {
+        let (alpha, weights, p, q) = (block(dx, at), block(weights, at), block(p, at), block(q, at));
+        for lane in 0..LANES {
+            sums[lane] = (alpha[lane] * weights[lane]).mul_add(p[lane] * q[lane], sums[lane]);
+        }
+    }
+    let mean = tree(sums);
     for k in 0..n {
         let (x, alpha) = (p[k] * q[k], dx[k]);
         let d_logit = slope * alpha * weights[k].mul_add(x, -mean);

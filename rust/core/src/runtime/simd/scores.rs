@@ -127,6 +127,8 @@ impl Scratch {
             numbers.resize(d.next_multiple_of(LANES), rest);
             numbers
         };
+        // Other features are summed up without a stop on the way.
+        let group = if matches!(features, Features::Attended { .. }) { GROUP * d.next_multiple_of(LANES) } else { 0 };
         let (sharpness, layer) = match features {
             Features::Attended { sharpness, layer: [] } => (whole(sharpness, f32::NEG_INFINITY), Vec::new()),
             Features::Attended { sharpness, layer } => (whole(sharpness, f32::NEG_INFINITY), whole(layer, 0.0)),
@@ -134,12 +136,12 @@ impl Scratch {
         };
         Self {
             vector: vec![0.0; d],
-            products: vec![0.0; GROUP * d.next_multiple_of(LANES)],
-            weights: vec![0.0; GROUP * d.next_multiple_of(LANES)],
+            products: vec![0.0; group],
+            weights: vec![0.0; group],
             highest: [0.0; GROUP],
             sharpness,
             layer,
-            whole: [whole(&[], 1.0), whole(&[], 1.0)],
+            whole: [(); 2].map(|()| vec![1.0; group / GROUP]),
         }
     }
 }

@@ -31,19 +31,28 @@ pub(super) fn tree(sums: [f32; LANES]) -> f32 {
     halves(sums, |a, b| a + b)
 }
 
+/// Numbers `at` · [`LANES`] and those after them, filled up with zeros where there are none. By value, and always as many:
+/// a sum over slices of a length that only the run knows was taken number by number.
+#[inline(always)]
+pub(super) fn block(numbers: &[f32], at: usize) -> [f32; LANES] {
+    let rest = &numbers[at * LANES..];
+    rest.first_chunk().copied().unwrap_or_else(|| {
+        let mut filled = [0.0; LANES];
+        filled[..rest.len()].copy_from_slice(rest);
+        filled
+    })
+}
+
 #[inline(always)]
 pub(super) fn dot_body(a: &[f32], b: &[f32]) -> f32 {
     let mut sums = [0.0f32; LANES];
     let n = a.len().min(b.len());
     let (a, b) = (&a[..n], &b[..n]);
-    let whole = n - n % LANES;
-    for start in (0..whole).step_by(LANES) {
+    for at in 0..n.div_ceil(LANES) {
+        let (a, b) = (block(a, at), block(b, at));
         for lane in 0..LANES {
-            sums[lane] = a[start + lane].mul_add(b[start + lane], sums[lane]);
+            sums[lane] = a[lane].mul_add(b[lane], sums[lane]);
         }
-    }
-    for i in whole..n {
-        sums[i - whole] = a[i].mul_add(b[i], sums[i - whole]);
     }
     tree(sums)
 }
@@ -127,24 +136,26 @@ pub fn count_power(n: usize, exponent: f32) -> f32 {
 #[inline(always)]
 fn softmax_body(row: &mut [f32], log_weights: &[f32], scale: f32) -> (f32, f32) {
     let log_weights = &log_weights[..row.len()];
-    let mut highest = f32::NEG_INFINITY;
     for (x, w) in row.iter_mut().zip(log_weights) {
         *x = scale.mul_add(*x, *w);
-        highest = if *x > highest { *x } else { highest };
     }
-    let mut sums = [0.0f32; LANES];
-    let n = row.len();
-    let whole = n - n % LANES;
-    for start in (0..whole).step_by(LANES) {
+    let (blocks, rest) = row.as_chunks::<LANES>();
+    let mut maxima = [f32::NEG_INFINITY; LANES];
+    for block in blocks {
         for lane in 0..LANES {
-            let e = exp_body(row[start + lane] - highest);
-            row[start + lane] = e;
-            sums[lane] += e;
+            maxima[lane] = larger(block[lane], maxima[lane]);
         }
     }
-    for i in whole..n {
-        row[i] = exp_body(row[i] - highest);
-        sums[i - whole] += row[i];
+    let highest = rest.iter().fold(halves(maxima, larger), |highest, &x| larger(x, highest));
+    for x in &mut *row {
+        *x = exp_body(*x - highest);
+    }
+    let mut sums = [0.0f32; LANES];
+    for at in 0..row.len().div_ceil(LANES) {
+        let e = block(row, at);
+        for lane in 0..LANES {
+            sums[lane] += e[lane];
+        }
     }
     (highest, tree(sums))
 }
