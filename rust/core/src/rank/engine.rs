@@ -1,16 +1,21 @@
 //! Lists for many users: blocks of users over the threads, each against all items.
 //!
-//! Two paths with the same result. *Plain*: every score in f32, 32 users × 12 items in registers. *Pruned*: first thresholds from the items
-//! of the largest norms in f32, then the compact table (see `index`), six users of like reach at a time; what it cannot
-//! discard is scored in f32. The sparse part of a hybrid score is exact from the start: items that a history touches are
+//! Two paths with the same result. *Plain*: every score in f32, 32 users × 12 items in registers. *Pruned*: first thresholds
+//! from the items of the largest norms in f32 (see `Front`), then the compact table (see `index`), six users of like reach at
+//! a time; what it cannot discard is scored in f32. The sparse part of a hybrid score is exact from the start: items that a history touches are
 //! scored one by one, and the rest can only have their dense part.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use rayon::prelude::*;
 
 use crate::Result;
 use crate::runtime::Context;
 use crate::runtime::simd::bytes::{BLOCK, Group, scan, user_limit};
+use crate::runtime::simd::chains::dots;
+use crate::runtime::simd::sparse::fetch;
 use crate::runtime::simd::tiles::{self, LANES};
 
 use super::asked::{Asked, Eligible};
@@ -31,24 +36,89 @@ const PROBED: usize = 2 * ABREAST;
 /// Most users in a block.
 pub const MOST_ROWS: usize = 384;
 
+/// Items that give the first thresholds: an eighth of all, but at most these, and eight for each place of a list.
+const FRONT: usize = 512;
+
 /// Item rows of one pass: they stay in the second cache while the packs of a block go by.
 const PASS_BYTES: usize = 768 << 10;
 
 /// The items that a call may list, as rows of one table.
-pub struct Catalogue<'a> {
+pub struct Rows<'a> {
     /// Row-major vectors.
-    pub rows: &'a [f32],
+    pub vectors: Cow<'a, [f32]>,
     /// The bias of each row, where the head has any.
-    pub biases: &'a [f32],
-    /// The position of each row; `None`: row r is item r.
-    pub positions: Option<&'a [u32]>,
-    /// The compact table over the same rows.
-    pub index: Option<&'a Index>,
+    pub biases: Cow<'a, [f32]>,
 }
 
-impl Catalogue<'_> {
-    fn position(&self, row: u32) -> u32 {
-        self.positions.map_or(row, |positions| positions[row as usize])
+impl Rows<'_> {
+    /// Those of some items.
+    pub fn gathered(vectors: &[f32], biases: &[f32], d: usize, items: &[u32], context: &Context) -> Self {
+        let mut rows = vec![0f32; items.len() * d];
+        let copy = |(items, rows): (&[u32], &mut [f32])| {
+            for (&item, row) in items.iter().zip(rows.chunks_exact_mut(d.max(1))) {
+                row.copy_from_slice(&vectors[item as usize * d..(item as usize + 1) * d]);
+            }
+        };
+        let part = MOST_ROWS * d.max(1);
+        if context.stays(items.len().div_ceil(MOST_ROWS)) {
+            copy((items, &mut rows));
+        } else {
+            context.install(|| items.par_chunks(MOST_ROWS).zip(rows.par_chunks_mut(part)).for_each(copy));
+        }
+        let bias = |&item: &u32| biases[item as usize];
+        let biases = if biases.is_empty() { Vec::new() } else { items.iter().map(bias).collect() };
+        Self { vectors: rows.into(), biases: biases.into() }
+    }
+}
+
+/// The first blocks of the index, which give the pruned path its first thresholds.
+pub struct Front {
+    /// Row-major vectors.
+    vectors: Vec<f32>,
+    /// The item of each row.
+    items: Vec<u32>,
+    /// The items and their rows, ascending.
+    places: Vec<(u32, u32)>,
+    /// A bit for each item of the catalogue that is among them.
+    bits: Vec<u64>,
+}
+
+impl Front {
+    /// Rows that lists of `n` out of `all` items want.
+    fn wanted(all: usize, n: usize) -> usize {
+        (all / 8).min(FRONT).max(8 * n).next_multiple_of(BLOCK).min(all)
+    }
+
+    /// That of an index over `rows`, for lists of `n`; `positions` of the rows, if they differ.
+    pub fn new(index: &Index, rows: &[f32], positions: Option<&[u32]>, n_items: usize, n: usize) -> Self {
+        let front = &index.order()[..Self::wanted(index.order().len(), n)];
+        let items: Vec<u32> = match positions {
+            Some(positions) => front.iter().map(|&row| positions[row as usize]).collect(),
+            None => front.to_vec(),
+        };
+        let mut bits = vec![0; n_items.div_ceil(64)];
+        for &item in &items {
+            bits[item as usize / 64] |= 1 << (item % 64);
+        }
+        let mut places: Vec<(u32, u32)> = items.iter().copied().zip(0..).collect();
+        places.sort_unstable();
+        let d = index.factors();
+        let vector = |&row: &u32| &rows[row as usize * d..(row as usize + 1) * d];
+        Self { vectors: front.iter().flat_map(vector).copied().collect(), items, places, bits }
+    }
+
+    /// Whether it is that for lists of `n`.
+    pub fn suits(&self, index: &Index, n: usize) -> bool {
+        self.items.len() == Self::wanted(index.order().len(), n)
+    }
+
+    /// The row of an item, if it has one.
+    #[inline]
+    fn place(&self, item: u32) -> Option<usize> {
+        if self.bits[item as usize / 64] >> (item % 64) & 1 == 0 {
+            return None;
+        }
+        self.places.binary_search_by_key(&item, |place| place.0).ok().map(|at| self.places[at].1 as usize)
     }
 }
 
@@ -66,9 +136,13 @@ pub struct Job<'a> {
     /// Who asks.
     pub asked: Asked<'a>,
     /// What may be listed.
-    pub catalogue: Catalogue<'a>,
-    /// Items to be left out by flag; `None` where the catalogue holds only what may be listed.
-    pub eligible: Option<&'a Eligible>,
+    pub eligible: &'a Eligible,
+    /// The position of each row, ascending; `None`: row r is item r, and those not eligible are passed over.
+    pub positions: Option<&'a [u32]>,
+    /// Their rows.
+    pub rows: Rows<'a>,
+    /// The compact table over it and the items that give first thresholds.
+    pub compact: Option<(&'a Index, &'a Front)>,
     /// Places in a list.
     pub n: usize,
     /// Keep to the compact table even where it does not pay.
@@ -93,6 +167,8 @@ pub struct Places<'a> {
 #[derive(Default)]
 struct Slot {
     best: Best,
+    /// What `n` items that may be listed reach.
+    least: f32,
     left_out: Range<usize>,
     /// A bit for each item left out, by its last nine: most items are settled here, and a search is not needed.
     sieve: [u64; 8],
@@ -104,6 +180,12 @@ impl Slot {
     fn leaves_out(&self, left_out: &[u32], position: u32) -> bool {
         self.sieve[position as usize / 64 % 8] >> (position % 64) & 1 == 1
             && left_out[self.left_out.clone()].binary_search(&position).is_ok()
+    }
+
+    /// No score below this belongs into the list.
+    #[inline]
+    fn threshold(&self) -> f32 {
+        self.least.max(self.best.threshold())
     }
 }
 
@@ -117,6 +199,8 @@ pub struct Work {
     scores: Vec<f32>,
     pack: Vec<f32>,
     packs: Vec<f32>,
+    front: Vec<[f32; LANES]>,
+    reached: Vec<[f32; 8]>,
     order: Vec<(f64, u32)>,
     group: Group<ABREAST>,
     pending: [Vec<u32>; ABREAST],
@@ -132,6 +216,7 @@ impl Job<'_> {
         work.left_out.clear();
         for (at, row) in rows.clone().enumerate() {
             work.slots[at].best.reset(self.n);
+            work.slots[at].least = f32::NEG_INFINITY;
             let from = work.left_out.len();
             self.touched(row, at, context, work);
             let slot = &mut work.slots[at];
@@ -142,12 +227,13 @@ impl Job<'_> {
             }
         }
         let mut done = 0;
-        if let Some(index) = self.catalogue.index {
+        if let Some((index, front)) = self.compact {
             // The first users of a call show whether the table pays; for the others it is known.
             while done < count && (self.stubborn || self.pays()) {
                 let known = self.stubborn || self.worth.rows.load(Ordering::Relaxed) >= PROBED as u64;
                 let next = if known { count } else { count.min(done + PROBED) };
-                self.pruned(index, rows.start, done..next, context, work)?;
+                self.thresholds(front, rows.start, done..next, context, work)?;
+                self.pruned(index, front.items.len().div_ceil(BLOCK), rows.start, done..next, context, work)?;
                 done = next;
             }
         }
@@ -173,8 +259,10 @@ impl Job<'_> {
     fn touched(&self, row: usize, slot: usize, context: &Context, work: &mut Work) {
         let seen = self.asked.seen(row);
         self.ranker.touch(&self.asked, row, context.level, &mut work.touched);
+        // What cannot be listed anyway need not be left out.
+        let listed = |item: &u32| self.eligible.has(*item);
         if work.touched.items().is_empty() {
-            work.left_out.extend_from_slice(seen);
+            work.left_out.extend(seen.iter().copied().filter(listed));
             return;
         }
         work.items.clear();
@@ -183,17 +271,19 @@ impl Job<'_> {
             while let Some((&first, later)) = rest.split_first()
                 && first < item
             {
-                work.left_out.push(first);
+                work.left_out.extend(Some(first).filter(listed));
                 rest = later;
             }
-            work.left_out.push(item);
-            if rest.first() == Some(&item) {
-                rest = &rest[1..];
-            } else if Ranker::listed(item, self.eligible, self.catalogue.positions) {
-                work.items.push(item);
+            let seen = rest.first() == Some(&item);
+            rest = &rest[usize::from(seen)..];
+            if listed(&item) {
+                work.left_out.push(item);
+                if !seen {
+                    work.items.push(item);
+                }
             }
         }
-        work.left_out.extend_from_slice(rest);
+        work.left_out.extend(rest.iter().copied().filter(listed));
         work.scores.resize(work.items.len(), 0.0);
         self.ranker.dense(context.level, &self.asked, row, &work.items, &mut work.scores);
         let best = &mut work.slots[slot].best;
@@ -204,21 +294,25 @@ impl Job<'_> {
 
     /// Takes an item into a list if it belongs there; the list's threshold from then on.
     #[inline]
-    fn offer(&self, slot: &mut Slot, left_out: &[u32], row: u32, score: f32) -> f32 {
-        let position = self.catalogue.position(row);
+    fn offer(&self, slot: &mut Slot, left_out: &[u32], position: u32, score: f32) -> f32 {
         let key = key(score, position);
-        if slot.best.wants(key)
-            && self.eligible.is_none_or(|eligible| eligible.has(position))
-            && !slot.leaves_out(left_out, position)
-        {
+        if slot.best.wants(key) && self.eligible.has(position) && !slot.leaves_out(left_out, position) {
             slot.best.offer(key);
         }
-        slot.best.threshold()
+        slot.threshold()
+    }
+
+    /// The position of a row.
+    fn position(&self, row: u32) -> u32 {
+        self.positions.map_or(row, |positions| positions[row as usize])
     }
 
     /// Every score in f32.
     fn plain(&self, first: usize, users: Range<usize>, context: &Context, work: &mut Work) -> Result<()> {
         let d = self.asked.d;
+        if users.is_empty() {
+            return Ok(());
+        }
         if d == 0 {
             self.fill(users, work);
             return Ok(());
@@ -232,16 +326,16 @@ impl Job<'_> {
         // A multiple of the tiles' 12 and 6 rows.
         let pass = (PASS_BYTES / (4 * d)).next_multiple_of(12);
         let left_out = &work.left_out;
-        for (part, rows) in self.catalogue.rows.chunks(pass * d).enumerate() {
-            let biases = self.catalogue.biases.get(part * pass..).unwrap_or_default();
+        for (part, rows) in self.rows.vectors.chunks(pass * d).enumerate() {
+            let biases = self.rows.biases.get(part * pass..).unwrap_or_default();
             for (pack, slots) in work.packs.chunks_exact(d * LANES).zip(work.slots[users.clone()].chunks_mut(LANES)) {
                 context.cancel.check()?;
                 let mut thresholds = [f32::INFINITY; LANES];
                 for (threshold, slot) in thresholds.iter_mut().zip(&*slots) {
-                    *threshold = slot.best.threshold();
+                    *threshold = slot.threshold();
                 }
                 let reach = |lane: usize, row: usize, score: f32| {
-                    self.offer(&mut slots[lane], left_out, (part * pass + row) as u32, score)
+                    self.offer(&mut slots[lane], left_out, self.position((part * pass + row) as u32), score)
                 };
                 match self.ranker.head() {
                     // Target attention has a sweep of its own; it never comes here.
@@ -259,51 +353,81 @@ impl Job<'_> {
 
     /// Without factors every item that nothing touches scores 0: the first places not left out are the best.
     fn fill(&self, users: Range<usize>, work: &mut Work) {
-        let n_rows = self.catalogue.positions.map_or(self.ranker.n_items(), <[u32]>::len);
+        let n_rows = self.positions.map_or(self.ranker.n_items(), <[u32]>::len);
         for slot in &mut work.slots[users] {
             for row in 0..n_rows as u32 {
-                if !slot.best.wants(key(0.0, self.catalogue.position(row))) {
+                let position = self.position(row);
+                if !slot.best.wants(key(0.0, position)) {
                     break;
                 }
-                self.offer(slot, &work.left_out, row, 0.0);
+                self.offer(slot, &work.left_out, position, 0.0);
             }
         }
     }
 
-    /// Thresholds from the items of the largest norms, then the compact table.
-    fn pruned(
+    /// First thresholds: what `n` of the items with the largest norms reach, those left out not counted.
+    fn thresholds(
         &self,
-        index: &Index,
+        front: &Front,
         first: usize,
         users: Range<usize>,
         context: &Context,
         work: &mut Work,
     ) -> Result<()> {
         let d = self.asked.d;
-        let head_rows = index.head().len() / d;
         for start in users.clone().step_by(LANES) {
             context.cancel.check()?;
             let vectors = (start..users.end).map(|at| self.asked.vector(first + at));
             tiles::pack(vectors, d, &mut work.pack);
-            let slots = &mut work.slots[start..users.end.min(start + LANES)];
-            let mut thresholds = [f32::INFINITY; LANES];
-            for (threshold, slot) in thresholds.iter_mut().zip(&*slots) {
-                *threshold = slot.best.threshold();
+            work.front.resize(front.places.len(), [0.0; LANES]);
+            tiles::products(context.level, &work.pack, &front.vectors, d, &mut work.front);
+            if self.positions.is_none() && self.eligible.bits.is_some() {
+                for (scores, &item) in work.front.iter_mut().zip(&front.items) {
+                    if !self.eligible.has(item) {
+                        *scores = [f32::NEG_INFINITY; LANES];
+                    }
+                }
             }
-            tiles::inner(context.level, &work.pack, index.head(), d, &mut thresholds, |lane, place, score| {
-                self.offer(&mut slots[lane], &work.left_out, index.row_at(place), score)
+            let slots = &mut work.slots[start..users.end.min(start + LANES)];
+            for (lane, slot) in slots.iter().enumerate() {
+                for &item in &work.left_out[slot.left_out.clone()] {
+                    if let Some(place) = front.place(item) {
+                        work.front[place][lane] = f32::NEG_INFINITY;
+                    }
+                }
+            }
+            let mut thresholds = tiles::reached(context.level, &work.front, self.n, &mut work.reached);
+            thresholds[slots.len()..].fill(f32::INFINITY);
+            for (slot, &least) in slots.iter_mut().zip(&thresholds) {
+                slot.least = least;
+            }
+            tiles::collect(context.level, &work.front, &mut thresholds, |lane, row, score| {
+                if score > f32::NEG_INFINITY {
+                    slots[lane].best.offer(key(score, front.items[row]));
+                }
+                slots[lane].threshold()
             });
         }
+        Ok(())
+    }
+
+    /// The compact table, and f32 for what it cannot discard.
+    fn pruned(
+        &self,
+        index: &Index,
+        from: usize,
+        first: usize,
+        users: Range<usize>,
+        context: &Context,
+        work: &mut Work,
+    ) -> Result<()> {
+        let d = self.asked.d;
         // Users who stop at the same block go together.
-        let limit = user_limit(context.level);
-        work.group.words.clear();
-        work.group.words.resize(d.div_ceil(4), [0; ABREAST]);
         work.order.clear();
         let count = users.len();
         for at in users {
             let vector = self.asked.vector(first + at);
-            work.order
-                .push((f64::from(work.slots[at].best.threshold()) / norm(vector).max(f64::MIN_POSITIVE), at as u32));
+            work.order.push((f64::from(work.slots[at].threshold()) / norm(vector).max(f64::MIN_POSITIVE), at as u32));
         }
         work.order.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         let mut spent = 0u64;
@@ -315,42 +439,37 @@ impl Job<'_> {
             let mut stops = [f64::INFINITY; ABREAST];
             for (user, member) in members.clone().enumerate() {
                 let at = work.order[member].1 as usize;
-                bounds[user] = Bounds::new(index, self.asked.vector(first + at), limit, &mut work.group.words, user);
-                let threshold = work.slots[at].best.threshold();
+                bounds[user] = Bounds::new(index, self.asked.vector(first + at), context.level, &mut work.group, user);
+                let threshold = work.slots[at].threshold();
                 bounds[user].enter(&mut work.group, user, threshold);
                 stops[user] = bounds[user].stop(threshold);
             }
             work.group.stop = stops.iter().copied().fold(f64::INFINITY, f64::min);
-            // The head is a whole number of blocks, or all there is.
-            let mut block = head_rows.div_ceil(BLOCK);
-            let from = block;
-            let mut rescored = 0;
+            let (mut block, mut rescored) = (from, 0);
             loop {
                 let (found, masks) = scan(context.level, index.blocks(), &work.group, block);
                 let last = found >= index.n_blocks();
                 for (user, member) in members.clone().enumerate() {
-                    if !last {
-                        index.named(found, masks[user], &mut work.pending[user]);
-                    }
                     let pending = &mut work.pending[user];
+                    if !last {
+                        let known = pending.len();
+                        index.named(found, masks[user], pending);
+                        for &row in &pending[known..] {
+                            fetch(&self.rows.vectors, row as usize * d, d);
+                        }
+                    }
                     if pending.len() >= TOGETHER || (last && !pending.is_empty()) {
                         let at = work.order[member].1 as usize;
                         let vector = self.asked.vector(first + at);
                         work.scores.resize(pending.len(), 0.0);
-                        crate::runtime::simd::chains::dots(
-                            context.level,
-                            vector,
-                            self.catalogue.rows,
-                            pending,
-                            &mut work.scores,
-                        );
+                        dots(context.level, vector, &self.rows.vectors, pending, &mut work.scores);
                         let slot = &mut work.slots[at];
                         for (&row, &score) in pending.iter().zip(&work.scores) {
-                            self.offer(slot, &work.left_out, row, score);
+                            self.offer(slot, &work.left_out, self.position(row), score);
                         }
                         rescored += pending.len() as u64;
                         pending.clear();
-                        let threshold = slot.best.threshold();
+                        let threshold = slot.threshold();
                         bounds[user].enter(&mut work.group, user, threshold);
                         stops[user] = bounds[user].stop(threshold);
                         work.group.stop = stops.iter().copied().fold(f64::INFINITY, f64::min);
@@ -380,9 +499,10 @@ impl Job<'_> {
     /// What lists of the plain path cost in the same unit: every product, and what enters a list on the way, which is
     /// N (1 + ln(n / N)) items of n in random order.
     fn plain_cost(&self, users: u64) -> u64 {
-        let (items, n) = ((self.catalogue.rows.len() / self.asked.d.max(1)) as f64, self.n as f64);
-        let taken = n * (1.0 + (items / n).max(1.0).ln());
-        users * (self.catalogue.rows.len() as u64 + 1000 * taken as u64)
+        let items = self.positions.map_or(self.ranker.n_items(), <[u32]>::len);
+        let (all, n) = (items as f64, self.n as f64);
+        let taken = n * (1.0 + (all / n).max(1.0).ln());
+        users * ((items * self.asked.d) as u64 + 1000 * taken as u64)
     }
 
     /// Whether the compact table has paid in the blocks done so far.

@@ -21,7 +21,8 @@
 //!
 //! so a score below the n-th best t found so far is certain once ⟨a, b⟩ < ((t − d 2⁻¹⁴⁹)/σ − (‖σ a‖ E_B + (‖ε‖ + γ ‖u‖) M_B)/σ)/τ.
 //! Equal scores are kept: the inequality is strict. In the same way a block with (1 + γ) ‖u‖ M_B + d 2⁻¹⁴⁹ < t holds nothing, nor does any
-//! after it, since M falls.
+//! after it, since M falls: items are sorted by their norms rounded up to f32, and M_B is the first of its block, or 10⁴¹
+//! (above √2¹⁵ 2¹²⁸) where it left the range of f32.
 //!
 //! All of this is computed in f64 and rounded outward: norms and products of at most 2¹⁵ terms carry a relative error below
 //! 2¹⁵ · 2⁻⁵² < 10⁻¹¹; a component of η or ε is computed with an error below 2⁻⁵² of the vector's largest magnitude, so its norm with
@@ -30,7 +31,11 @@
 use rayon::prelude::*;
 
 use crate::runtime::Context;
-use crate::runtime::simd::bytes::{BLOCK, Blocks, Group, Line, MOST_FACTORS};
+use crate::runtime::simd::Level;
+use crate::runtime::simd::bytes::{BLOCK, Blocks, Group, Line, MOST_FACTORS, quantise, user_limit};
+use crate::runtime::simd::sparse::fetch;
+
+use super::key::{key, position_of, score_of};
 
 /// Relative room for the rounding of f64; see the module head.
 const SLACK: f64 = 1e-9;
@@ -38,8 +43,8 @@ const SLACK: f64 = 1e-9;
 /// Blocks that are worth a task of their own.
 const BLOCKS_PER_TASK: usize = 32;
 
-/// Items whose f32 rows lie ready in the index's order, to find first thresholds with.
-const HEAD: usize = 512;
+/// Above every norm.
+const FARTHEST_NORM: f64 = 1e41;
 
 /// The compact table of some item vectors.
 pub struct Index {
@@ -51,7 +56,6 @@ pub struct Index {
     unscale: Vec<f64>,
     errors: Vec<f64>,
     norms: Vec<f64>,
-    head: Vec<f32>,
 }
 
 impl Index {
@@ -61,46 +65,50 @@ impl Index {
     }
 
     /// The index of `rows` (n × d, finite). With a context, its threads share the work.
-    pub fn new(rows: &[f32], d: usize, context: Option<&Context>) -> Self {
+    pub fn new(rows: &[f32], d: usize, level: Level, context: Option<&Context>) -> Self {
         let n = rows.len() / d;
         let words = d.div_ceil(4);
         let row = |item: u32| &rows[item as usize * d..(item as usize + 1) * d];
-        let mut falling: Vec<(f64, u32)> =
-            rows.chunks_exact(d).zip(0..).map(|(vector, item)| (norm(vector), item)).collect();
-        falling.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        let order: Vec<u32> = falling.iter().map(|&(_, item)| item).collect();
+        let context = context.filter(|context| !context.stays(n.div_ceil(BLOCK * BLOCKS_PER_TASK)));
+        let falling = |item: u32| key((norm(row(item)) as f32).next_up(), item);
+        let mut keys: Vec<u64> = match context {
+            Some(context) => context.install(|| {
+                let mut keys: Vec<u64> =
+                    (0..n as u32).into_par_iter().with_min_len(BLOCK * BLOCKS_PER_TASK).map(falling).collect();
+                keys.par_sort_unstable_by(|a, b| b.cmp(a));
+                keys
+            }),
+            None => (0..n as u32).map(falling).collect(),
+        };
+        if context.is_none() {
+            keys.sort_unstable_by(|a, b| b.cmp(a));
+        }
+        let order: Vec<u32> = keys.iter().map(|&key| position_of(key)).collect();
         let n_blocks = n.div_ceil(BLOCK);
-        let mut lines = vec![Line([0; 64]); n_blocks * words * 4];
+        let mut lines = vec![Line([0; 16]); n_blocks * words * 4];
         let build = |(block, lines): (usize, &mut [Line])| {
             let items = &order[block * BLOCK..((block + 1) * BLOCK).min(n)];
             let largest = items.iter().map(|&item| largest(row(item))).fold(0f32, f32::max);
             let scale = if largest > 0.0 { f64::from(largest) / 127.0 } else { 1.0 };
-            let unscale = 1.0 / scale;
-            let mut error = 0f64;
+            let mut lost = 0f64;
+            let mut own = vec![0; words];
             for (at, &item) in items.iter().enumerate() {
-                let mut lost = [0f64; 4];
-                for (values, lines) in row(item).chunks(4).zip(lines.chunks_exact_mut(4)) {
-                    // What stands behind the end of a vector meets users' zeros.
-                    let mut bytes = [0u8; 4];
-                    for (k, value) in four(values).into_iter().enumerate() {
-                        let whole = whole(value * unscale, 127.0);
-                        lost[k] += (value - whole * scale).powi(2);
-                        bytes[k] = (whole as i32 + 128) as u8;
-                    }
-                    lines[at / 16].0[at % 16 * 4..][..4].copy_from_slice(&bytes);
+                if let Some(&later) = order.get((block + 1) * BLOCK + at) {
+                    fetch(rows, later as usize * d, d);
                 }
-                error = error.max(lost.iter().sum::<f64>().sqrt());
+                lost = lost.max(quantise(level, row(item), scale, 127.0, &mut own).lost);
+                // Unsigned, 128 more; what stands behind the end of a vector meets users' zeros.
+                for (word, lines) in own.iter().zip(lines.chunks_exact_mut(4)) {
+                    lines[at / 16].0[at % 16] = word ^ i32::from_le_bytes([128; 4]);
+                }
             }
-            let most = falling[block * BLOCK].0;
-            (unscale, error * (1.0 + SLACK) + most * SLACK, most * (1.0 + SLACK))
+            let most = f64::from(score_of(keys[block * BLOCK])).min(FARTHEST_NORM);
+            (1.0 / scale, lost.sqrt() * (1.0 + SLACK) + most * SLACK, most * (1.0 + SLACK))
         };
         let blocks: Vec<(f64, f64, f64)> = match context {
-            Some(context) if !context.stays(n_blocks.div_ceil(BLOCKS_PER_TASK)) => {
-                context.install(|| lines.par_chunks_mut(words * 4).enumerate().map(build).collect())
-            }
-            _ => lines.chunks_mut(words * 4).enumerate().map(build).collect(),
+            Some(context) => context.install(|| lines.par_chunks_mut(words * 4).enumerate().map(build).collect()),
+            None => lines.chunks_mut(words * 4).enumerate().map(build).collect(),
         };
-        let head = order.iter().take(HEAD).flat_map(|&item| row(item)).copied().collect();
         Self {
             n,
             d,
@@ -110,7 +118,6 @@ impl Index {
             errors: blocks.iter().map(|b| b.1).collect(),
             norms: blocks.iter().map(|b| b.2).collect(),
             order,
-            head,
         }
     }
 
@@ -123,6 +130,11 @@ impl Index {
             errors: &self.errors,
             norms: &self.norms,
         }
+    }
+
+    /// Numbers in a vector.
+    pub fn factors(&self) -> usize {
+        self.d
     }
 
     /// Blocks in the index.
@@ -146,21 +158,10 @@ impl Index {
         }
     }
 
-    /// The first rows in f32, in the index's order; a whole number of blocks, or all.
-    pub fn head(&self) -> &[f32] {
-        &self.head
+    /// The rows, falling by norm.
+    pub fn order(&self) -> &[u32] {
+        &self.order
     }
-
-    /// The item row at a place of the index's order.
-    pub fn row_at(&self, place: usize) -> u32 {
-        self.order[place]
-    }
-}
-
-/// The whole number at `value`, within ±`limit`: adding 1.5 · 2⁵² rounds. Any whole number near would do.
-#[inline(always)]
-fn whole(value: f64, limit: f64) -> f64 {
-    ((value + 6_755_399_441_055_744.0) - 6_755_399_441_055_744.0).clamp(-limit, limit)
 }
 
 /// Up to four numbers of a vector, zeros behind them.
@@ -205,36 +206,27 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// Writes the user's bytes into column `user` of `words`; bytes stay within ±`limit`.
-    pub fn new<const U: usize>(index: &Index, vector: &[f32], limit: f64, words: &mut [[i32; U]], user: usize) -> Self {
-        let d = index.d as f64;
+    /// Writes the bytes of one user of a group.
+    pub fn new<const U: usize>(index: &Index, vector: &[f32], level: Level, group: &mut Group<U>, user: usize) -> Self {
+        let (d, limit) = (index.d as f64, user_limit(level));
         let largest = largest(vector);
         let scale = if largest > 0.0 { f64::from(largest) / limit } else { 1.0 };
         let unscale = 1.0 / scale;
-        let (mut whole_squares, mut lost, mut squares, mut sum) = ([0f64; 4], [0f64; 4], [0f64; 4], [0i32; 4]);
-        for (values, word) in vector.chunks(4).zip(words.iter_mut()) {
-            let mut bytes = [0u8; 4];
-            for (k, value) in four(values).into_iter().enumerate() {
-                let whole = whole(value * unscale, limit);
-                let gap = value - whole * scale;
-                whole_squares[k] += whole * whole;
-                lost[k] += gap * gap;
-                squares[k] += value * value;
-                sum[k] += whole as i32;
-                bytes[k] = whole as i8 as u8;
-            }
-            word[user] = i32::from_le_bytes(bytes);
+        group.words.resize(index.words, [0; U]);
+        group.own.resize(index.words, 0);
+        let made = quantise(level, vector, scale, limit, &mut group.own);
+        for (words, own) in group.words.iter_mut().zip(&group.own) {
+            words[user] = *own;
         }
-        let root = |sums: [f64; 4]| sums.iter().sum::<f64>().sqrt();
-        let norm = root(squares);
+        let norm = made.squares.sqrt();
         let gamma = d * 2f64.powi(-24) / (1.0 - d * 2f64.powi(-24));
         Self {
             unscale,
-            by_error: root(whole_squares) * (1.0 + 2.0 * SLACK),
-            by_norm: (root(lost) + (gamma + SLACK) * norm) * unscale * (1.0 + 2.0 * SLACK),
+            by_error: made.squares_of_whole.sqrt() * (1.0 + 2.0 * SLACK),
+            by_norm: (made.lost.sqrt() + (gamma + SLACK) * norm) * unscale * (1.0 + 2.0 * SLACK),
             reach: norm * (1.0 + gamma + 2.0 * SLACK),
             tiny: d * 2f64.powi(-149),
-            offset: 128 * sum.iter().sum::<i32>(),
+            offset: 128 * made.sum,
         }
     }
 

@@ -8,7 +8,7 @@ use crate::runtime::Context;
 use crate::{Error, Result};
 
 use super::asked::{Asked, Eligible, Filters, Lists};
-use super::engine::{self, Catalogue, Job, MOST_ROWS, Places, Worth};
+use super::engine::{self, Front, Job, MOST_ROWS, Places, Rows, Worth};
 use super::index::Index;
 use super::key::{key, position_of, score_of};
 use super::plan::{LEAST_TOGETHER, Path};
@@ -22,7 +22,7 @@ use super::target::Sweep;
 type Row<'a> = (usize, ((&'a mut [i32], &'a mut [f32]), &'a mut i32));
 
 /// Places of a block of lists.
-type Rows<'a> = (usize, ((&'a mut [i32], &'a mut [f32]), &'a mut [i32]));
+type Block<'a> = (usize, ((&'a mut [i32], &'a mut [f32]), &'a mut [i32]));
 
 impl Ranker {
     /// Lists for the rows asked for, on the way that the plan chooses.
@@ -148,34 +148,26 @@ impl Ranker {
         lists: &mut Lists,
         context: &Context,
     ) -> Result<()> {
-        let d = self.factors();
-        let (n, n_rows) = (lists.width, asked.n_rows);
-        // Where many items are out, the rest moves together.
+        let (d, n, n_rows) = (self.factors(), lists.width, asked.n_rows);
         let positions = gathered.then(|| eligible.positions());
-        let mut gathered: Vec<f32> = Vec::with_capacity(positions.as_ref().map_or(0, |positions| positions.len() * d));
-        for &item in positions.iter().flatten() {
-            gathered.extend_from_slice(&self.vectors()[item as usize * d..(item as usize + 1) * d]);
-        }
-        let biases: Vec<f32> = match self.biases() {
-            [] => Vec::new(),
-            all => positions.iter().flatten().map(|&item| all[item as usize]).collect(),
+        // Where many items are out, the rest moves together.
+        let rows = match &positions {
+            Some(positions) => Rows::gathered(self.vectors(), self.biases(), d, positions, context),
+            None => Rows { vectors: self.vectors().into(), biases: self.biases().into() },
         };
-        let count = positions.as_ref().map_or(self.n_items(), Vec::len);
-        let own = (prunes && positions.is_some() && count > 0).then(|| Index::new(&gathered, d, Some(context)));
-        let index = match &positions {
-            Some(_) => own.as_ref(),
-            None => prunes.then(|| self.index(Some(context))),
-        };
+        // Those of all items are kept.
+        let own = (prunes && positions.is_some()).then(|| Index::new(&rows.vectors, d, context.level, Some(context)));
+        let index = own.as_ref().or_else(|| prunes.then(|| self.index(context.level, Some(context))));
+        let front = |index| Front::new(index, &rows.vectors, positions.as_deref(), self.n_items(), n);
+        let own_front = index.filter(|index| own.is_some() || !self.front(index).suits(index, n)).map(front);
+        let compact = index.map(|index| (index, own_front.as_ref().unwrap_or_else(|| self.front(index))));
         let job = Job {
             ranker: self,
             asked,
-            catalogue: Catalogue {
-                rows: if positions.is_some() { &gathered } else { self.vectors() },
-                biases: if positions.is_some() { &biases } else { self.biases() },
-                positions: positions.as_deref(),
-                index,
-            },
-            eligible: (positions.is_none() && eligible.bits.is_some()).then_some(eligible),
+            eligible,
+            positions: positions.as_deref(),
+            rows,
+            compact,
             n,
             stubborn,
             worth: Worth::default(),
@@ -188,7 +180,7 @@ impl Ranker {
         };
         let rows = rows.min(MOST_ROWS);
         let Lists { items, scores, counts, .. } = lists;
-        let serve = |work: &mut engine::Work, (block, ((items, scores), counts)): Rows<'_>| {
+        let serve = |work: &mut engine::Work, (block, ((items, scores), counts)): Block<'_>| {
             context.cancel.check()?;
             let first = block * rows;
             let places = Places { items, scores, counts, width: n };
@@ -212,7 +204,7 @@ impl Ranker {
 
     /// Lists of a few users, one after the other on this thread; see `single`.
     fn few(&self, asked: &Asked<'_>, lists: &mut Lists, context: &Context) -> Result<()> {
-        let (n, index) = (lists.width, self.index(Some(context)));
+        let (n, index) = (lists.width, self.index(context.level, Some(context)));
         for row in 0..asked.n_rows {
             context.cancel.check()?;
             single::list(self, Some(index), asked, row, n, context.level, |keys| {

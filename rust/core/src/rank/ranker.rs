@@ -10,6 +10,7 @@ use crate::runtime::simd::{Level, chains};
 use crate::{Error, Result};
 
 use super::asked::{Asked, Eligible, Filters, Lists};
+use super::engine::Front;
 use super::index::Index;
 use super::key::{Best, key};
 use super::sets::Sets;
@@ -75,6 +76,7 @@ pub struct Ranker {
     farthest: f64,
     largest_neighbour: f32,
     index: OnceLock<Index>,
+    front: OnceLock<Front>,
 }
 
 impl People {
@@ -144,6 +146,7 @@ impl Ranker {
             farthest,
             largest_neighbour,
             index: OnceLock::new(),
+            front: OnceLock::new(),
         })
     }
 
@@ -265,7 +268,7 @@ impl Ranker {
         }
         let prunes = self.prunes_one(&asked, n);
         if prunes || (self.d == 0 && self.biases().is_empty()) {
-            let index = prunes.then(|| self.index(None));
+            let index = prunes.then(|| self.index(level, None));
             return Ok(single::list(self, index, &asked, 0, n, level, take));
         }
         let mut work = Work::default();
@@ -365,8 +368,13 @@ impl Ranker {
     }
 
     /// The compact table of all items, built on first use.
-    pub(super) fn index(&self, context: Option<&Context>) -> &Index {
-        self.index.get_or_init(|| Index::new(&self.vectors, self.d, context))
+    pub(super) fn index(&self, level: Level, context: Option<&Context>) -> &Index {
+        self.index.get_or_init(|| Index::new(&self.vectors, self.d, level, context))
+    }
+
+    /// Its first blocks, as short lists want them.
+    pub(super) fn front(&self, index: &Index) -> &Front {
+        self.front.get_or_init(|| Front::new(index, &self.vectors, None, self.n_items, 1))
     }
 
     /// Whether the compact table can serve this head and these vectors at all.
@@ -410,14 +418,6 @@ impl Ranker {
         }
         let bias = self.biases().iter().fold(0f32, |most, bias| most.max(bias.abs()));
         sum.max(most).max(f64::from(bias)) > f64::from(f32::MAX) / 4.0
-    }
-
-    /// Whether an item may be listed, by flags or by the rows of a gathered table.
-    pub(super) fn listed(item: u32, eligible: Option<&Eligible>, positions: Option<&[u32]>) -> bool {
-        match positions {
-            Some(positions) => positions.binary_search(&item).is_ok(),
-            None => eligible.is_none_or(|eligible| eligible.has(item)),
-        }
     }
 
     /// The bias of each item; empty where the head has none.

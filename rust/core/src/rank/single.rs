@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 
-use crate::runtime::simd::bytes::{Group, scan, user_limit};
+use crate::runtime::simd::bytes::{Group, scan};
 use crate::runtime::simd::{Level, chains};
 
 use super::asked::Asked;
@@ -80,8 +80,7 @@ fn offer_all(ranker: &Ranker, asked: &Asked<'_>, row: usize, level: Level, alone
 
 fn scanned(ranker: &Ranker, index: &Index, asked: &Asked<'_>, row: usize, level: Level, alone: &mut Alone) {
     let (vector, seen) = (asked.vector(row), asked.seen(row));
-    alone.group.words.resize(asked.d.div_ceil(4), [0]);
-    let bounds = Bounds::new(index, vector, user_limit(level), &mut alone.group.words, 0);
+    let bounds = Bounds::new(index, vector, level, &mut alone.group, 0);
     let enter = |group: &mut Group<1>, threshold: f32| {
         bounds.enter(group, 0, threshold);
         group.stop = bounds.stop(threshold);

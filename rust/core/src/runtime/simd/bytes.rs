@@ -10,10 +10,10 @@ use super::Level;
 /// Items in a block.
 pub const BLOCK: usize = 64;
 
-/// Bytes on a cache line of their own, so that a register's load never splits.
+/// Words of four bytes on a cache line of their own, so that a register's load never splits.
 #[derive(Clone, Copy)]
 #[repr(align(64))]
-pub struct Line(pub [u8; 64]);
+pub struct Line(pub [i32; 16]);
 
 /// Thresholds are cut off here; dot products of at most 2¹⁵ factors lie within, and the offset still fits beside it.
 const FARTHEST: f64 = 1.0e9;
@@ -36,10 +36,81 @@ pub struct Blocks<'a> {
     pub norms: &'a [f64],
 }
 
+/// A vector in whole numbers w = round(v / scale), |w| ≤ a limit, and what that leaves out.
+pub struct Whole {
+    /// Σ w².
+    pub squares_of_whole: f64,
+    /// Σ (v − w · scale)².
+    pub lost: f64,
+    /// Σ v².
+    pub squares: f64,
+    /// Σ w.
+    pub sum: i32,
+}
+
+/// Writes a vector as whole numbers, four signed bytes in a word.
+pub fn quantise(level: Level, vector: &[f32], scale: f64, limit: f64, words: &mut [i32]) -> Whole {
+    dispatch!(level, quantise_body(vector: &[f32], scale: f64, limit: f64, words: &mut [i32]) -> Whole)
+}
+
+#[inline(always)]
+fn quantise_body(vector: &[f32], scale: f64, limit: f64, words: &mut [i32]) -> Whole {
+    let mut sums = Sums { unscale: 1.0 / scale, scale, limit, ..Sums::default() };
+    let (fours, rest) = vector.as_chunks::<4>();
+    for (&values, word) in fours.iter().zip(&mut *words) {
+        *word = sums.add(values);
+    }
+    if !rest.is_empty() {
+        words[fours.len()] = sums.add(std::array::from_fn(|k| *rest.get(k).unwrap_or(&0.0)));
+    }
+    Whole {
+        squares_of_whole: sums.squares_of_whole.iter().sum(),
+        lost: sums.lost.iter().sum(),
+        squares: sums.squares.iter().sum(),
+        sum: sums.sum.iter().sum(),
+    }
+}
+
+/// Four of each at once: one alone waits for itself at every step.
+#[derive(Default)]
+struct Sums {
+    unscale: f64,
+    scale: f64,
+    limit: f64,
+    squares_of_whole: [f64; 4],
+    lost: [f64; 4],
+    squares: [f64; 4],
+    sum: [i32; 4],
+}
+
+impl Sums {
+    /// The bytes of four numbers. Adding 1.5 · 2⁵² rounds, and leaves the whole number in the lowest bits; any whole number
+    /// near would do.
+    #[inline(always)]
+    fn add(&mut self, values: [f32; 4]) -> i32 {
+        const ROUND: f64 = 6_755_399_441_055_744.0;
+        let mut bytes = [0u8; 4];
+        for k in 0..4 {
+            let value = f64::from(values[k]);
+            let moved = (value * self.unscale).clamp(-self.limit, self.limit) + ROUND;
+            let whole = moved - ROUND;
+            let gap = value - whole * self.scale;
+            self.squares_of_whole[k] += whole * whole;
+            self.lost[k] += gap * gap;
+            self.squares[k] += value * value;
+            self.sum[k] += moved.to_bits() as i32;
+            bytes[k] = moved.to_bits() as u8;
+        }
+        i32::from_le_bytes(bytes)
+    }
+}
+
 /// `U` ≤ 8 users that are scanned together. Lanes without a user have `cut` = ∞.
 pub struct Group<const U: usize> {
     /// [word][user].
     pub words: Vec<[i32; U]>,
+    /// Room for the words of one user.
+    pub own: Vec<i32>,
     /// See the module head.
     pub cut: [f64; 8],
     /// See the module head.
@@ -56,6 +127,7 @@ impl<const U: usize> Default for Group<U> {
     fn default() -> Self {
         Self {
             words: Vec::new(),
+            own: Vec::new(),
             cut: [f64::INFINITY; 8],
             by_error: [0.0; 8],
             by_norm: [0.0; 8],
@@ -130,7 +202,7 @@ fn scan_plain<const U: usize>(blocks: Blocks<'_>, group: &Group<U>, from: usize)
             for (lines, words) in lines.chunks_exact(4).zip(&group.words) {
                 let bytes = words[user].to_le_bytes().map(|b| i32::from(b as i8));
                 for (sums, line) in sums.chunks_exact_mut(16).zip(lines) {
-                    for (sum, item) in sums.iter_mut().zip(line.0.chunks_exact(4)) {
+                    for (sum, item) in sums.iter_mut().zip(line.0.map(i32::to_le_bytes)) {
                         *sum += i32::from(item[0]) * bytes[0]
                             + i32::from(item[1]) * bytes[1]
                             + i32::from(item[2]) * bytes[2]
@@ -305,7 +377,7 @@ mod tests {
         for words in [1, 2, 16] {
             let n = 5;
             let lines: Vec<Line> = (0..n * words * 4)
-                .map(|line| Line(std::array::from_fn(|at| draws.u64((line * 64 + at) as u64) as u8)))
+                .map(|line| Line(std::array::from_fn(|at| draws.u64((line * 16 + at) as u64) as i32)))
                 .collect();
             let (unscale, errors, norms) = (vec![0.5, 1.0, 2.0, 1.0, 1.0], vec![1.0; n], vec![5.0, 4.0, 3.0, 2.0, 1.0]);
             let blocks = Blocks { lines: &lines, words, unscale: &unscale, errors: &errors, norms: &norms };

@@ -35,7 +35,7 @@ const LINE: usize = 64;
 
 /// Asks for the cache lines of `width` numbers from `at`, which will be read soon.
 #[inline(always)]
-pub(super) fn fetch<T>(table: &[T], at: usize, width: usize) {
+pub fn fetch<T>(table: &[T], at: usize, width: usize) {
     #[cfg(target_arch = "x86_64")]
     for line in (0..width).step_by(LINE / size_of::<T>()) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};

@@ -6,6 +6,7 @@
 
 use super::Level;
 use super::exp::exp_body;
+use super::vector::larger;
 
 /// Users in one pack.
 pub const LANES: usize = 32;
@@ -29,47 +30,71 @@ pub fn inner(
     rows: &[f32],
     d: usize,
     thresholds: &mut [f32; LANES],
-    reach: impl FnMut(usize, usize, f32) -> f32,
+    mut reach: impl FnMut(usize, usize, f32) -> f32,
 ) {
     assert!(d > 0 && pack.len() == d * LANES && rows.len().is_multiple_of(d));
-    match level {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: `Level::available` found the features; the lengths were checked above.
-        Level::Avx512 => unsafe { x86::inner_avx512(pack, rows, d, thresholds, reach) },
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above.
-        Level::Avx2 => unsafe { x86::inner_avx2(pack, rows, d, thresholds, reach) },
-        #[cfg(target_arch = "aarch64")]
-        Level::Neon => neon::inner_neon(pack, rows, d, thresholds, reach),
-        Level::Scalar => inner_plain(level, pack, rows, d, thresholds, reach),
-    }
+    each_tile(level, pack, rows, d, thresholds, |first, scores, thresholds| {
+        compare(first, scores, thresholds, &mut reach);
+    });
 }
 
-/// Rows whose scores the plain kernels hold at once.
-const PLAIN_ROWS: usize = 4;
+/// Every score, the 32 lanes of one row after the other. No score may overflow.
+pub fn products(level: Level, pack: &[f32], rows: &[f32], d: usize, scores: &mut [[f32; LANES]]) {
+    assert!(d > 0 && pack.len() == d * LANES && rows.len() == scores.len() * d);
+    each_tile(level, pack, rows, d, &mut [f32::NEG_INFINITY; LANES], |first, tile, _| {
+        scores[first..first + tile.len()].copy_from_slice(tile);
+    });
+}
 
-fn inner_plain(
+/// Calls `hit(first row, scores, thresholds)` for each tile in which a score reaches its lane's threshold.
+#[inline(always)]
+fn each_tile(
     level: Level,
     pack: &[f32],
     rows: &[f32],
     d: usize,
     thresholds: &mut [f32; LANES],
-    mut reach: impl FnMut(usize, usize, f32) -> f32,
+    hit: impl FnMut(usize, &[[f32; LANES]], &mut [f32; LANES]),
 ) {
-    let mut scores = [0f32; PLAIN_ROWS * LANES];
-    for (tile, rows) in rows.chunks(d * PLAIN_ROWS).enumerate() {
-        products(level, pack, rows, d, &mut scores);
-        compare(tile * PLAIN_ROWS, rows.len() / d, &scores, thresholds, &mut reach);
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: `Level::available` found the features.
+        Level::Avx512 => unsafe { x86::tiles_avx512(pack, rows, d, thresholds, hit) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Level::Avx2 => unsafe { x86::tiles_avx2(pack, rows, d, thresholds, hit) },
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: NEON is part of every aarch64.
+        Level::Neon => unsafe { neon::tiles_neon(pack, rows, d, thresholds, hit) },
+        Level::Scalar => tiles_plain(level, pack, rows, d, thresholds, hit),
     }
 }
 
-fn products(level: Level, pack: &[f32], rows: &[f32], d: usize, scores: &mut [f32]) {
-    dispatch!(level, products_body(pack: &[f32], rows: &[f32], d: usize, scores: &mut [f32]));
+/// Rows of a tile without registers of its own.
+const PLAIN_ROWS: usize = 4;
+
+fn tiles_plain(
+    level: Level,
+    pack: &[f32],
+    rows: &[f32],
+    d: usize,
+    thresholds: &mut [f32; LANES],
+    mut hit: impl FnMut(usize, &[[f32; LANES]], &mut [f32; LANES]),
+) {
+    let mut scores = [[0f32; LANES]; PLAIN_ROWS];
+    for (tile, rows) in rows.chunks(d * PLAIN_ROWS).enumerate() {
+        plain_products(level, pack, rows, d, &mut scores);
+        hit(tile * PLAIN_ROWS, &scores[..rows.len() / d], thresholds);
+    }
+}
+
+fn plain_products(level: Level, pack: &[f32], rows: &[f32], d: usize, scores: &mut [[f32; LANES]]) {
+    dispatch!(level, products_body(pack: &[f32], rows: &[f32], d: usize, scores: &mut [[f32; LANES]]));
 }
 
 #[inline(always)]
-fn products_body(pack: &[f32], rows: &[f32], d: usize, scores: &mut [f32]) {
-    let (pack, scores) = (pack.as_chunks::<LANES>().0, scores.as_chunks_mut::<LANES>().0);
+fn products_body(pack: &[f32], rows: &[f32], d: usize, scores: &mut [[f32; LANES]]) {
+    let pack = pack.as_chunks::<LANES>().0;
     for (row, scores) in rows.chunks_exact(d).zip(scores) {
         let mut sums = [0f32; LANES];
         for k in 0..d {
@@ -80,6 +105,96 @@ fn products_body(pack: &[f32], rows: &[f32], d: usize, scores: &mut [f32]) {
         }
         *scores = sums;
     }
+}
+
+/// For each lane a score that at least `n` of its rows reach, near their n-th best; −∞ where it finds none.
+///
+/// Rows go in fours, and only the best of each four counts: n of them reach what n rows reach. Between the least and the
+/// greatest of these an interval is halved eight times, without a branch.
+pub fn reached(level: Level, scores: &[[f32; LANES]], n: usize, best: &mut Vec<[f32; 8]>) -> [f32; LANES] {
+    dispatch!(level, reached_body(scores: &[[f32; LANES]], n: usize, best: &mut Vec<[f32; 8]>) -> [f32; LANES])
+}
+
+/// Eight lanes at a time: over all 32 the loops were vectorised in odd pieces.
+#[inline(always)]
+fn reached_body(scores: &[[f32; LANES]], n: usize, best: &mut Vec<[f32; 8]>) -> [f32; LANES] {
+    let mut found = [f32::NEG_INFINITY; LANES];
+    best.resize(scores.len().div_ceil(4), [0.0; 8]);
+    for (part, found) in found.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+        let (mut low, mut high) = ([f32::INFINITY; 8], [f32::NEG_INFINITY; 8]);
+        for (rows, best) in scores.chunks(4).zip(&mut *best) {
+            let mut most = [f32::NEG_INFINITY; 8];
+            for row in rows {
+                let scores = &row.as_chunks::<8>().0[part];
+                for lane in 0..8 {
+                    most[lane] = larger(scores[lane], most[lane]);
+                }
+            }
+            for lane in 0..8 {
+                high[lane] = larger(most[lane], high[lane]);
+                // Where nothing may be listed there is nothing to begin at.
+                let some = if most[lane] > f32::NEG_INFINITY { most[lane] } else { f32::INFINITY };
+                low[lane] = if some < low[lane] { some } else { low[lane] };
+            }
+            *best = most;
+        }
+        let mut middle = low;
+        for _ in 0..9 {
+            let mut counts = [0u32; 8];
+            for best in &*best {
+                for lane in 0..8 {
+                    counts[lane] += u32::from(best[lane] >= middle[lane]);
+                }
+            }
+            for lane in 0..8 {
+                let enough = counts[lane] >= n as u32;
+                found[lane] = if enough { middle[lane] } else { found[lane] };
+                low[lane] = if enough { middle[lane] } else { low[lane] };
+                high[lane] = if enough { high[lane] } else { middle[lane] };
+                middle[lane] = low[lane] + (high[lane] - low[lane]) * 0.5;
+            }
+        }
+    }
+    found
+}
+
+/// Calls `take(lane, row, score)` for every score that is at least its lane's threshold, rows in order; it returns the
+/// lane's threshold from then on.
+pub fn collect(
+    level: Level,
+    scores: &[[f32; LANES]],
+    thresholds: &mut [f32; LANES],
+    mut take: impl FnMut(usize, usize, f32) -> f32,
+) {
+    let mut first = 0;
+    while let Some((row, mut hits)) = next_hits(level, scores, thresholds, first) {
+        while hits != 0 {
+            let lane = hits.trailing_zeros() as usize;
+            thresholds[lane] = take(lane, row, scores[row][lane]);
+            hits &= hits - 1;
+        }
+        first = row + 1;
+    }
+}
+
+/// The first row from `first` on with scores that reach their thresholds, and a bit for each of its lanes.
+fn next_hits(level: Level, scores: &[[f32; LANES]], thresholds: &[f32; LANES], first: usize) -> Option<(usize, u32)> {
+    dispatch!(level, next_hits_body(
+        scores: &[[f32; LANES]], thresholds: &[f32; LANES], first: usize) -> Option<(usize, u32)>)
+}
+
+#[inline(always)]
+fn next_hits_body(scores: &[[f32; LANES]], thresholds: &[f32; LANES], first: usize) -> Option<(usize, u32)> {
+    (first..scores.len()).find_map(|row| {
+        let hits = hits(&scores[row], thresholds);
+        (hits != 0).then_some((row, hits))
+    })
+}
+
+/// A bit for each lane that reaches its threshold.
+#[inline(always)]
+fn hits(scores: &[f32; LANES], thresholds: &[f32; LANES]) -> u32 {
+    (0..LANES).fold(0, |hits, lane| hits | u32::from(scores[lane] >= thresholds[lane]) << lane)
 }
 
 /// As [`inner`], for factor attention (see `chains::attentions`): scores in memory, eight rows at a time, since the
@@ -96,29 +211,29 @@ pub fn attention(
     const ROWS: usize = 8;
     let d = sharpness.len();
     assert!(d > 0 && pack.len() == d * LANES && rows.len().is_multiple_of(d));
-    let mut scores = [0f32; ROWS * LANES];
+    let mut scores = [[0f32; LANES]; ROWS];
     for (tile, rows) in rows.chunks(d * ROWS).enumerate() {
         attention_rows(level, pack, sharpness, rows, &mut scores);
         if let Some(biases) = biases.get(tile * ROWS..) {
-            for (scores, bias) in scores.chunks_exact_mut(LANES).zip(biases) {
+            for (scores, bias) in scores.iter_mut().zip(biases) {
                 for score in scores {
                     *score += bias;
                 }
             }
         }
-        compare(tile * ROWS, rows.len() / d, &scores, thresholds, &mut reach);
+        compare(tile * ROWS, &scores[..rows.len() / d], thresholds, &mut reach);
     }
 }
 
-fn attention_rows(level: Level, pack: &[f32], sharpness: &[f32], rows: &[f32], scores: &mut [f32]) {
-    dispatch!(level, attention_body(pack: &[f32], sharpness: &[f32], rows: &[f32], scores: &mut [f32]));
+fn attention_rows(level: Level, pack: &[f32], sharpness: &[f32], rows: &[f32], scores: &mut [[f32; LANES]]) {
+    dispatch!(level, attention_body(pack: &[f32], sharpness: &[f32], rows: &[f32], scores: &mut [[f32; LANES]]));
 }
 
 #[inline(always)]
-fn attention_body(pack: &[f32], sharpness: &[f32], rows: &[f32], scores: &mut [f32]) {
+fn attention_body(pack: &[f32], sharpness: &[f32], rows: &[f32], scores: &mut [[f32; LANES]]) {
     let d = sharpness.len();
     // Arrays of known length: with iterators over slices the loops keep a scalar tail where nothing is inlined across units.
-    let (pack, scores) = (pack.as_chunks::<LANES>().0, scores.as_chunks_mut::<LANES>().0);
+    let pack = pack.as_chunks::<LANES>().0;
     for (row, scores) in rows.chunks_exact(d).zip(scores) {
         // 1. The highest logit of each lane, eight lanes at a time: over all 32 the loop was vectorised in odd pieces.
         let mut highest = [f32::NEG_INFINITY; LANES];
@@ -148,26 +263,26 @@ fn attention_body(pack: &[f32], sharpness: &[f32], rows: &[f32], scores: &mut [f
     }
 }
 
-/// The comparison of scores that lie in memory.
+/// Takes in what reaches its lane's threshold, rows in order.
+#[inline(always)]
 fn compare(
     first: usize,
-    n_rows: usize,
-    scores: &[f32],
+    scores: &[[f32; LANES]],
     thresholds: &mut [f32; LANES],
     reach: &mut impl FnMut(usize, usize, f32) -> f32,
 ) {
-    for (row, scores) in scores.chunks_exact(LANES).take(n_rows).enumerate() {
-        let hit =
-            scores.iter().zip(thresholds.iter()).fold(0, |hits, (score, least)| hits + u32::from(score >= least)) > 0;
-        if hit {
-            for lane in 0..LANES {
-                if scores[lane] >= thresholds[lane] {
-                    thresholds[lane] = reach(lane, first + row, scores[lane]);
-                }
-            }
+    for (row, scores) in scores.iter().enumerate() {
+        let mut hits = hits(scores, thresholds);
+        while hits != 0 {
+            let lane = hits.trailing_zeros() as usize;
+            thresholds[lane] = reach(lane, first + row, scores[lane]);
+            hits &= hits - 1;
         }
     }
 }
+
+// A tile is a function of its own, never inlined: beside the code that takes hits in, the register allocator kept one of
+// the sums on the stack, and each step waited for it (24 GFLOP/s in place of 80 with AVX2, Zen 3).
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
@@ -176,41 +291,48 @@ mod x86 {
 
     use super::LANES;
 
+    /// Rows of a tile.
+    const ROWS512: usize = 12;
+
     /// 12 rows × 32 users: 24 sums, two registers of users, one broadcast.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma")]
-    pub fn inner_avx512(
+    pub fn tiles_avx512(
         pack: &[f32],
         rows: &[f32],
         d: usize,
         thresholds: &mut [f32; LANES],
-        mut reach: impl FnMut(usize, usize, f32) -> f32,
+        mut hit: impl FnMut(usize, &[[f32; LANES]], &mut [f32; LANES]),
     ) {
-        let n = rows.len() / d;
-        let mut row = 0;
-        while row + 12 <= n {
-            tile512::<12>(pack, &rows[row * d..(row + 12) * d], d, row, thresholds, &mut reach);
-            row += 12;
-        }
-        while row < n {
-            tile512::<1>(pack, &rows[row * d..(row + 1) * d], d, row, thresholds, &mut reach);
-            row += 1;
+        let mut scores = [[0f32; LANES]; ROWS512];
+        for (tile, rows) in rows.chunks(d * ROWS512).enumerate() {
+            let abreast = if rows.len() == d * ROWS512 { ROWS512 } else { 1 };
+            for (part, rows) in rows.chunks_exact(d * abreast).enumerate() {
+                let reached = if abreast == 1 {
+                    tile512::<1>(pack, rows, d, thresholds, &mut scores)
+                } else {
+                    tile512::<ROWS512>(pack, rows, d, thresholds, &mut scores)
+                };
+                if reached {
+                    hit(tile * ROWS512 + part, &scores[..abreast], thresholds);
+                }
+            }
         }
     }
 
-    #[inline]
+    /// The scores of `R` rows, and whether one of them reaches its lane's threshold.
+    #[inline(never)]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma")]
     fn tile512<const R: usize>(
         pack: &[f32],
         rows: &[f32],
         d: usize,
-        first: usize,
-        thresholds: &mut [f32; LANES],
-        reach: &mut impl FnMut(usize, usize, f32) -> f32,
-    ) {
-        debug_assert!(rows.len() == R * d && pack.len() == d * LANES);
+        thresholds: &[f32; LANES],
+        scores: &mut [[f32; LANES]; ROWS512],
+    ) -> bool {
+        assert!(R <= ROWS512 && rows.len() == R * d && pack.len() == d * LANES);
         let mut sums = [[_mm512_setzero_ps(); 2]; R];
         for k in 0..d {
-            // SAFETY: the callers pass `R` rows of `d` numbers and a pack of `d` × 32.
+            // SAFETY: checked above: `R` rows of `d` numbers and a pack of `d` × 32.
             let (low, high, start) = unsafe {
                 let users = pack.as_ptr().add(k * LANES);
                 (_mm512_loadu_ps(users), _mm512_loadu_ps(users.add(16)), rows.as_ptr().add(k))
@@ -222,33 +344,19 @@ mod x86 {
                 sums[r][1] = _mm512_fmadd_ps(high, q, sums[r][1]);
             }
         }
+        let mut hits = 0;
         for half in 0..2 {
-            // SAFETY: 32 thresholds.
-            let mut least = unsafe { _mm512_loadu_ps(thresholds.as_ptr().add(half * 16)) };
-            let mut most = sums[0][half];
-            for r in 1..R {
-                most = _mm512_max_ps(most, sums[r][half]);
-            }
-            if _mm512_cmp_ps_mask::<_CMP_GE_OQ>(most, least) == 0 {
-                continue;
-            }
-            for r in 0..R {
-                let mut hits = _mm512_cmp_ps_mask::<_CMP_GE_OQ>(sums[r][half], least);
-                if hits == 0 {
-                    continue;
+            // SAFETY: 32 thresholds, and 32 places in each of at least `R` rows.
+            let least = unsafe {
+                for r in 0..R {
+                    _mm512_storeu_ps(scores[r].as_mut_ptr().add(half * 16), sums[r][half]);
                 }
-                let mut scores = [0f32; 16];
-                // SAFETY: 16 scores.
-                unsafe { _mm512_storeu_ps(scores.as_mut_ptr(), sums[r][half]) };
-                while hits != 0 {
-                    let lane = hits.trailing_zeros() as usize;
-                    thresholds[half * 16 + lane] = reach(half * 16 + lane, first + r, scores[lane]);
-                    hits &= hits - 1;
-                }
-                // SAFETY: 32 thresholds.
-                least = unsafe { _mm512_loadu_ps(thresholds.as_ptr().add(half * 16)) };
-            }
+                _mm512_loadu_ps(thresholds.as_ptr().add(half * 16))
+            };
+            let most = (1..R).fold(sums[0][half], |most, r| _mm512_max_ps(most, sums[r][half]));
+            hits |= _mm512_cmp_ps_mask::<_CMP_GE_OQ>(most, least);
         }
+        hits != 0
     }
 
     /// Rows of a tile.
@@ -256,37 +364,33 @@ mod x86 {
 
     /// 6 rows × 16 users, both halves of the pack in turn: 12 sums, two registers of users, one broadcast.
     #[target_feature(enable = "avx2,fma")]
-    pub fn inner_avx2(
+    pub fn tiles_avx2(
         pack: &[f32],
         rows: &[f32],
         d: usize,
         thresholds: &mut [f32; LANES],
-        mut reach: impl FnMut(usize, usize, f32) -> f32,
+        mut hit: impl FnMut(usize, &[[f32; LANES]], &mut [f32; LANES]),
     ) {
-        let mut scores = [[0f32; 16]; ROWS256];
+        let mut scores = [[0f32; LANES]; ROWS256];
         for (tile, rows) in rows.chunks(d * ROWS256).enumerate() {
-            for offset in [0, 16] {
-                let (least, _) = thresholds[offset..].split_first_chunk::<16>().expect("half a pack has 16 lanes");
-                if rows.len() == d * ROWS256 {
-                    if tile256::<ROWS256>(pack, rows, d, offset, least, &mut scores) {
-                        hits256(&scores, tile * ROWS256, offset, thresholds, &mut reach);
-                    }
-                } else {
-                    for (r, row) in rows.chunks_exact(d).enumerate() {
-                        let (least, _) = thresholds[offset..].split_first_chunk::<16>().expect("as above");
-                        if tile256::<1>(pack, row, d, offset, least, &mut scores) {
-                            hits256(&scores[..1], tile * ROWS256 + r, offset, thresholds, &mut reach);
-                        }
-                    }
+            let abreast = if rows.len() == d * ROWS256 { ROWS256 } else { 1 };
+            for (part, rows) in rows.chunks_exact(d * abreast).enumerate() {
+                let mut reached = false;
+                for offset in [0, 16] {
+                    reached |= if abreast == 1 {
+                        tile256::<1>(pack, rows, d, offset, thresholds, &mut scores)
+                    } else {
+                        tile256::<ROWS256>(pack, rows, d, offset, thresholds, &mut scores)
+                    };
+                }
+                if reached {
+                    hit(tile * ROWS256 + part, &scores[..abreast], thresholds);
                 }
             }
         }
     }
 
-    /// Whether a score of the tile reaches its lane's threshold; the first `R` rows of `scores` hold all of them then.
-    ///
-    /// A function of its own, never inlined: beside the code that takes hits in, the register allocator kept one of the
-    /// sums on the stack, and each step waited for it (24 GFLOP/s in place of 80, Zen 3).
+    /// The scores of `R` rows in 16 lanes, and whether one of them reaches its lane's threshold.
     #[inline(never)]
     #[target_feature(enable = "avx2,fma")]
     fn tile256<const R: usize>(
@@ -294,8 +398,8 @@ mod x86 {
         rows: &[f32],
         d: usize,
         offset: usize,
-        least: &[f32; 16],
-        scores: &mut [[f32; 16]; ROWS256],
+        thresholds: &[f32; LANES],
+        scores: &mut [[f32; LANES]; ROWS256],
     ) -> bool {
         assert!(R <= ROWS256 && rows.len() == R * d && pack.len() == d * LANES && offset + 16 <= LANES);
         let mut sums = [[_mm256_setzero_ps(); 2]; R];
@@ -314,52 +418,18 @@ mod x86 {
         }
         let mut hits = 0;
         for half in 0..2 {
-            let mut most = sums[0][half];
-            for r in 1..R {
-                most = _mm256_max_ps(most, sums[r][half]);
-            }
-            // SAFETY: 16 thresholds.
-            let least = unsafe { _mm256_loadu_ps(least.as_ptr().add(half * 8)) };
+            let lanes = offset + half * 8;
+            // SAFETY: `lanes` + 8 ≤ 32 thresholds, and as many places in each of at least `R` rows.
+            let least = unsafe {
+                for r in 0..R {
+                    _mm256_storeu_ps(scores[r].as_mut_ptr().add(lanes), sums[r][half]);
+                }
+                _mm256_loadu_ps(thresholds.as_ptr().add(lanes))
+            };
+            let most = (1..R).fold(sums[0][half], |most, r| _mm256_max_ps(most, sums[r][half]));
             hits |= _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GE_OQ>(most, least));
         }
-        if hits != 0 {
-            for r in 0..R {
-                for half in 0..2 {
-                    // SAFETY: 16 scores in a row, `R` rows.
-                    unsafe { _mm256_storeu_ps(scores[r].as_mut_ptr().add(half * 8), sums[r][half]) };
-                }
-            }
-        }
         hits != 0
-    }
-
-    /// Takes in what reaches its lane's threshold, rows in order.
-    #[inline]
-    #[target_feature(enable = "avx2,fma")]
-    fn hits256(
-        scores: &[[f32; 16]],
-        first: usize,
-        offset: usize,
-        thresholds: &mut [f32; LANES],
-        reach: &mut impl FnMut(usize, usize, f32) -> f32,
-    ) {
-        assert!(offset + 16 <= LANES);
-        for (r, scores) in scores.iter().enumerate() {
-            let mut hits = 0;
-            for half in 0..2 {
-                // SAFETY: 16 scores, and `offset` + 16 ≤ 32 thresholds.
-                let reached = unsafe {
-                    let least = _mm256_loadu_ps(thresholds.as_ptr().add(offset + half * 8));
-                    _mm256_cmp_ps::<_CMP_GE_OQ>(_mm256_loadu_ps(scores.as_ptr().add(half * 8)), least)
-                };
-                hits |= (_mm256_movemask_ps(reached) as u32) << (half * 8);
-            }
-            while hits != 0 {
-                let lane = hits.trailing_zeros() as usize;
-                thresholds[offset + lane] = reach(offset + lane, first + r, scores[lane]);
-                hits &= hits - 1;
-            }
-        }
     }
 }
 
@@ -370,45 +440,52 @@ mod neon {
 
     use super::LANES;
 
+    /// Rows of a tile.
+    const ROWS128: usize = 6;
+
     /// 6 rows × 16 users, both halves of the pack in turn: 24 sums in 32 registers.
-    pub fn inner_neon(
+    #[target_feature(enable = "neon")]
+    pub fn tiles_neon(
         pack: &[f32],
         rows: &[f32],
         d: usize,
         thresholds: &mut [f32; LANES],
-        mut reach: impl FnMut(usize, usize, f32) -> f32,
+        mut hit: impl FnMut(usize, &[[f32; LANES]], &mut [f32; LANES]),
     ) {
-        for (tile, rows) in rows.chunks(d * 6).enumerate() {
-            for offset in [0, 16] {
-                // SAFETY: NEON is part of every aarch64.
-                unsafe {
-                    if rows.len() == 6 * d {
-                        tile128::<6>(pack, rows, d, tile * 6, offset, thresholds, &mut reach);
+        let mut scores = [[0f32; LANES]; ROWS128];
+        for (tile, rows) in rows.chunks(d * ROWS128).enumerate() {
+            let abreast = if rows.len() == d * ROWS128 { ROWS128 } else { 1 };
+            for (part, rows) in rows.chunks_exact(d * abreast).enumerate() {
+                let mut reached = false;
+                for offset in [0, 16] {
+                    reached |= if abreast == 1 {
+                        tile128::<1>(pack, rows, d, offset, thresholds, &mut scores)
                     } else {
-                        for (r, row) in rows.chunks_exact(d).enumerate() {
-                            tile128::<1>(pack, row, d, tile * 6 + r, offset, thresholds, &mut reach);
-                        }
-                    }
+                        tile128::<ROWS128>(pack, rows, d, offset, thresholds, &mut scores)
+                    };
+                }
+                if reached {
+                    hit(tile * ROWS128 + part, &scores[..abreast], thresholds);
                 }
             }
         }
     }
 
-    #[inline]
+    /// The scores of `R` rows in 16 lanes, and whether one of them reaches its lane's threshold.
+    #[inline(never)]
     #[target_feature(enable = "neon")]
     fn tile128<const R: usize>(
         pack: &[f32],
         rows: &[f32],
         d: usize,
-        first: usize,
         offset: usize,
-        thresholds: &mut [f32; LANES],
-        reach: &mut impl FnMut(usize, usize, f32) -> f32,
-    ) {
-        debug_assert!(rows.len() == R * d && pack.len() == d * LANES && offset + 16 <= LANES);
+        thresholds: &[f32; LANES],
+        scores: &mut [[f32; LANES]; ROWS128],
+    ) -> bool {
+        assert!(R <= ROWS128 && rows.len() == R * d && pack.len() == d * LANES && offset + 16 <= LANES);
         let mut sums = [[vdupq_n_f32(0.0); 4]; R];
         for k in 0..d {
-            // SAFETY: the caller passes `R` rows of `d` numbers, a pack of `d` × 32, and 0 or 16 as offset.
+            // SAFETY: checked above: `R` rows of `d` numbers, a pack of `d` × 32, and an offset of at most 16.
             let (users, start) = unsafe {
                 let users = pack.as_ptr().add(k * LANES + offset);
                 (std::array::from_fn::<_, 4, _>(|part| vld1q_f32(users.add(part * 4))), rows.as_ptr().add(k))
@@ -421,22 +498,95 @@ mod neon {
                 }
             }
         }
-        for r in 0..R {
-            for part in 0..4 {
-                let lanes = offset + part * 4;
-                // SAFETY: `lanes` + 4 ≤ 32 thresholds.
-                let least = unsafe { vld1q_f32(thresholds.as_ptr().add(lanes)) };
-                if vmaxvq_u32(vcgeq_f32(sums[r][part], least)) == 0 {
-                    continue;
+        let mut hits = vdupq_n_u32(0);
+        for part in 0..4 {
+            let lanes = offset + part * 4;
+            // SAFETY: `lanes` + 4 ≤ 32 thresholds, and as many places in each of at least `R` rows.
+            let least = unsafe {
+                for r in 0..R {
+                    vst1q_f32(scores[r].as_mut_ptr().add(lanes), sums[r][part]);
                 }
-                let mut scores = [0f32; 4];
-                // SAFETY: 4 scores.
-                unsafe { vst1q_f32(scores.as_mut_ptr(), sums[r][part]) };
-                for lane in 0..4 {
-                    if scores[lane] >= thresholds[lanes + lane] {
-                        thresholds[lanes + lane] = reach(lanes + lane, first + r, scores[lane]);
+                vld1q_f32(thresholds.as_ptr().add(lanes))
+            };
+            let most = (1..R).fold(sums[0][part], |most, r| vmaxq_f32(most, sums[r][part]));
+            hits = vorrq_u32(hits, vcgeq_f32(most, least));
+        }
+        vmaxvq_u32(hits) != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::rng::Stream;
+
+    #[test]
+    fn products_are_the_chains_and_hits_are_those_of_the_thresholds() {
+        let draws = Stream::new(7, 1);
+        for (d, n_rows) in [(1, 1), (3, 5), (16, 6), (17, 25), (64, 13)] {
+            let users: Vec<Vec<f32>> =
+                (0..29).map(|u| (0..d).map(|k| draws.normal((u * d + k) as u64)).collect()).collect();
+            let rows: Vec<f32> = (0..n_rows * d).map(|at| draws.normal(100_000 + at as u64)).collect();
+            let mut packed = Vec::new();
+            pack(users.iter().map(Vec::as_slice), d, &mut packed);
+            let chain = |lane: usize, row: usize| {
+                users
+                    .get(lane)
+                    .map_or(0.0, |user| user.iter().zip(&rows[row * d..]).fold(0f32, |sum, (p, q)| p.mul_add(*q, sum)))
+            };
+            for level in Level::available() {
+                let mut scores = vec![[f32::NAN; LANES]; n_rows];
+                products(level, &packed, &rows, d, &mut scores);
+                for (row, scores) in scores.iter().enumerate() {
+                    for (lane, score) in scores.iter().enumerate() {
+                        assert_eq!(*score, chain(lane, row), "{} {d} {row} {lane}", level.name());
                     }
                 }
+                let least: [f32; LANES] =
+                    std::array::from_fn(|lane| if lane < 29 { lane as f32 / 9.0 } else { f32::INFINITY });
+                let wanted: Vec<_> = (0..n_rows)
+                    .flat_map(|row| (0..LANES).map(move |lane| (lane, row)))
+                    .filter(|&(lane, row)| chain(lane, row) >= least[lane])
+                    .collect();
+                let (mut found, mut collected) = (Vec::new(), Vec::new());
+                inner(level, &packed, &rows, d, &mut least.clone(), |lane, row, _| {
+                    found.push((lane, row));
+                    least[lane]
+                });
+                collect(level, &scores, &mut least.clone(), |lane, row, _| {
+                    collected.push((lane, row));
+                    least[lane]
+                });
+                found.sort_by_key(|&(lane, row)| (row, lane));
+                assert_eq!((&found, &collected), (&wanted, &wanted), "{} {d} {n_rows}", level.name());
+            }
+        }
+    }
+
+    #[test]
+    fn n_rows_reach_what_is_reached_and_not_many_more_do() {
+        let draws = Stream::new(7, 2);
+        for (n_rows, n) in [(1, 1), (5, 1), (64, 10), (256, 10), (832, 100), (256, 60)] {
+            // Some rows may not be listed; in the last lane none may.
+            let barred = |lane: usize, row: usize| lane == 31 || draws.below((row * 32 + lane) as u64, 9) == 0;
+            let scores: Vec<[f32; LANES]> = (0..n_rows)
+                .map(|row| {
+                    std::array::from_fn(|lane| {
+                        if barred(lane, row) { f32::NEG_INFINITY } else { draws.normal((row * 32 + lane) as u64) }
+                    })
+                })
+                .collect();
+            let truth = reached(Level::Scalar, &scores, n, &mut Vec::new());
+            for level in Level::available() {
+                assert_eq!(reached(level, &scores, n, &mut vec![[9.0; 8]; 3]), truth, "{}", level.name());
+            }
+            for (lane, &least) in truth.iter().enumerate() {
+                let reach = scores.iter().filter(|row| row[lane] >= least).count();
+                assert!(least == f32::NEG_INFINITY || reach >= n, "{n_rows} {n} {lane}: {least} by {reach}");
+                let fours =
+                    scores.chunks(4).filter(|rows| rows.iter().any(|row| row[lane] > f32::NEG_INFINITY)).count();
+                assert_eq!(least > f32::NEG_INFINITY, fours >= n, "{n_rows} {n} {lane}");
+                assert!(fours < 4 * n || reach <= 2 * n + 2, "{n_rows} {n} {lane}: {reach}");
             }
         }
     }
