@@ -295,7 +295,7 @@ def _most_common(
     named = codes >= 0
     if not named.all():
         codes, items = codes[named], items[named]
-    best[items[::-1]] = codes[::-1]  # the last assignment stays: the first text in the table
+    best[items] = codes
     several = np.zeros(n_items, bool)
     several[items[codes != best[items]]] = True
     if several.any():

@@ -227,6 +227,12 @@ def test_anonymous_rows_are_excluded_grouped_or_baskets():
         read("user,item\na,x\n,y\n", anonymous="baskets")
 
 
+def test_a_row_is_counted_once_and_under_its_own_number():
+    data = read("user,item,qty\n,x,1\n,,1\na,x,1\na,x,2\n", anonymous="group")
+    assert [(reason.name, reason.first_rows) for reason in data.report.reasons] == [("no_item", (3,))]
+    assert [(note.name, note.first_rows) for note in data.report.notes] == [("anonymous", (2,)), ("duplicates", (5,))]
+
+
 def test_returns_are_netted_dropped_or_kept():
     text = "user,item,qty\na,x,5\na,x,-2\nb,x,1\nb,x,-3\nb,y,1\n"
     assert read(text).to_csr()[2].tolist() == [3, 1]
@@ -423,12 +429,24 @@ def test_row_numbers_in_errors_hold_over_several_blocks(tmp_path, before):
         b"user,item,qty,date\n",
         b"\n\r\n\nuser,item,qty,date\n",
         b"\n" * 70_000 + b"user,item,qty,date\n",
+        b"\n" * 65_530 + b"user,item,qty,date\n",
+        b" \n" * 40_000 + b"user,item,qty,date\n",
         b"\xef\xbb\xbfuser,item,qty,date\n",
         b"user,item,qty,date," + b"x" * 65_000 + b"\n",
         b"user,item,qty,date\r" + b"1,2,3,2020-01-02\r" * 9000,
         b"user,item,qty,date\n" + "é,ü,3,2020-01-02\n".encode() * 9000,
     ],
-    ids=["plain", "blank lines", "a block of blank lines", "mark", "long header", "CR", "two-byte characters"],
+    ids=[
+        "plain",
+        "blank",
+        "blank first block",
+        "heading over a border",
+        "spaces",
+        "mark",
+        "long header",
+        "CR",
+        "two-byte characters",
+    ],
 )
 def test_a_file_is_read_as_the_same_bytes_from_memory_are(tmp_path, start):
     path = tmp_path / "purchases.csv"
