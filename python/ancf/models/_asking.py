@@ -20,6 +20,16 @@ Top = tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.int32]]
 _SHORT = 100
 _SCALARS = (str, int)
 
+
+def _shared(array: NDArray[Any]) -> NDArray[Any]:
+    array.flags.writeable = False
+    return array
+
+
+# What all short histories of a length have in common: their ends, and weights of 1.
+_ENDS = [_shared(np.array([0, n], np.int64)) for n in range(_SHORT + 1)]
+_ONES = [_shared(np.ones(n, np.float32)) for n in range(_SHORT + 1)]
+
 # Of the memory that the machine can still give, the part that one call may plan to use.
 _SHARE_OF_MEMORY = 0.8
 
@@ -39,6 +49,11 @@ class Histories(NamedTuple):
     def n(self) -> int:
         """The number of histories."""
         return len(self.indptr) - 1
+
+
+def ones(n: int) -> NDArray[np.float32]:
+    """Weights of 1, not to be written to."""
+    return _ONES[n] if n <= _SHORT else np.ones(n, np.float32)
 
 
 def check_n(N: Any) -> int:
@@ -143,10 +158,10 @@ def short_history(history: list[Any], ids: IdMap) -> Histories | None:
         return None
     found = [ids.position(each) if type(each) in _SCALARS else -1 for each in history]
     distinct = sorted(set(found))
-    if len(distinct) != len(found) or not found or distinct[0] < 0:
-        return None
     n = len(found)
-    return Histories(np.array([0, n]), np.array(distinct, np.int32), np.ones(n, np.float32))
+    if len(distinct) != n or not n or distinct[0] < 0:
+        return None
+    return Histories(_ENDS[n], np.array(distinct, np.int32), _ONES[n])
 
 
 def row_of(rows: Any, row: int) -> tuple[NDArray[np.int32], NDArray[np.float32]] | None:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ancf import _native
+from ancf.models._asking import ones
 from ancf.models.base import Rows
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def recency(indptr: NDArray[np.int64], times: NDArray[np.int64] | None, half_lif
     """τ of each entry, float32; 1 where there are no times or no half-life (days)."""
     n = int(indptr[-1])
     if times is None or half_life is None or not n:
-        return np.ones(n, np.float32)
+        return ones(n)
     lengths = np.diff(indptr)
     newest = np.zeros(len(lengths), np.int64)
     filled = lengths > 0
@@ -93,14 +94,16 @@ def spoken(
 ) -> Rows:
     """The weighted history that the sparse part reads: w on the items, and with ``counts`` m on their own rows."""
     if len(indptr) == 2:  # one person, who waits: the same without the detours of several
-        weights = np.float32(1.0 / math.sqrt(max(len(items), 1))) * recent
+        n = len(items)
+        share = np.float32(1.0 / math.sqrt(max(n, 1)))
         if counts is None:
-            return indptr, items, weights
-        return (
-            2 * indptr,
-            np.concatenate((items, items + np.int32(n_items))),
-            np.concatenate((weights, counts * recent)),
-        )
+            return indptr, items, share * recent
+        both, weights = np.empty(2 * n, np.int32), np.empty(2 * n, np.float32)
+        both[:n] = items
+        np.add(items, n_items, out=both[n:])
+        np.multiply(recent, share, out=weights[:n])
+        np.multiply(counts, recent, out=weights[n:])
+        return indptr + indptr, both, weights
     lengths = np.diff(indptr)
     weights = np.repeat((1.0 / np.sqrt(np.maximum(lengths, 1))).astype(np.float32), lengths) * recent
     if counts is None:

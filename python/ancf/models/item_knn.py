@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ancf import _native
-from ancf.models._asking import Histories
+from ancf.models._asking import Histories, ones
 from ancf.models._checks import check_flag, check_integer, check_number
 from ancf.models.base import Recommender, Rows
 
@@ -99,5 +99,5 @@ class ItemKNN(Recommender):
         return self
 
     def _fold_in(self, histories: Histories) -> tuple[NDArray[np.float32], Rows | None]:
-        weights = histories.weights if self.use_weights else np.ones_like(histories.weights)
-        return np.zeros((histories.n, 0), np.float32), (histories.indptr, histories.items, weights)
+        weights = histories.weights if self.use_weights else ones(len(histories.items))
+        return np.empty((histories.n, 0), np.float32), (histories.indptr, histories.items, weights)
