@@ -1,7 +1,8 @@
 """Everybody's lists into a file, a chunk of users at a time: memory does not depend on the number of users.
 
 The rows go into a hidden temporary file in the same folder, which is synced and renamed when it is complete, so a file
-of the name asked for is always whole; an error or Ctrl-C removes the temporary one. With ``resume=True`` each chunk
+of the name asked for is always whole; an error or Ctrl-C removes the temporary one, and after ``kill -9`` the next call
+for the same file does. With ``resume=True`` each chunk
 becomes a part of its own in a hidden folder, which survives interruption and even ``kill -9``; the next call with
 ``resume=True`` goes on after the last whole part, provided that model, N and filters are the same (a hash is kept with
 them).
@@ -11,6 +12,7 @@ columns ``user_id, item_id, score, rank, source``. The chunks do not change a bi
 """
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
@@ -310,20 +312,50 @@ def _pyarrow() -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A temporary file beside ``path`` that takes its place when the block ends well, and vanishes when it does not."""
-    handle, name = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.", suffix=".tmp")
-    temporary = Path(name)
+    """A temporary file beside ``path`` that takes its place when the block ends well, and vanishes when it does not.
+
+    It is locked for as long as its writer lives, which tells it from what a killed one left behind; that is removed.
+    """
+    folder = path.absolute().parent
+    for stale in folder.glob(f".{glob.escape(path.name)}.*.tmp"):
+        with contextlib.suppress(OSError), stale.open("rb") as file:
+            if _lock(file.fileno()):
+                stale.unlink()
+    while True:
+        handle, name = tempfile.mkstemp(dir=folder, prefix=f".{path.name}.", suffix=".tmp")
+        temporary = Path(name)
+        # Between its creation and its lock, somebody else may have taken it for one left behind.
+        locked = _lock(handle)
+        if not locked or temporary.exists():
+            break
+        os.close(handle)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp gives 0600; a result has the rights of any new file.
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
+            # mkstemp gives 0600; a result has the rights of any new file.
+            temporary.chmod(0o666 & ~_umask())
+            if locked:
+                temporary.replace(path)
+        if not locked:
+            temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _lock(handle: int) -> bool:
+    """Whether nobody else held the file's lock, which is ours from now on; False where there are no locks."""
+    try:
+        import fcntl
+    except ImportError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _umask() -> int:

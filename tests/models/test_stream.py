@@ -149,6 +149,19 @@ def test_ctrl_c_in_a_child_process_leaves_no_file(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no locks, so nothing is removed")
+def test_what_a_killed_call_left_behind_goes_and_what_a_living_one_writes_stays(model, tmp_path):
+    out = tmp_path / "recs.csv"
+    with stream.replacing(out) as file:
+        living = set(tmp_path.iterdir())
+        (tmp_path / ".recs.csv.dead.tmp").write_bytes(b"half")
+        (tmp_path / ".other.csv.dead.tmp").write_bytes(b"half of another file")
+        model.recommend_all(N=3, out=out)
+        assert set(tmp_path.iterdir()) == living | {out, tmp_path / ".other.csv.dead.tmp"}
+        file.write(b"done")
+    assert out.read_bytes() == b"done"
+
+
 def test_an_unknown_kind_of_file_or_folder_is_refused(model, tmp_path):
     with pytest.raises(ancf.InvalidParameterError, match=r"\.parquet, \.csv, \.jsonl"):
         model.recommend_all(out=tmp_path / "recs.xlsx")
