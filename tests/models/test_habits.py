@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import ancf
-from ancf.models._choose import best, hold_out_last
+from ancf.models._choose import best, hold_out, hold_out_last
 from ancf.models._history import Habits, no_neighbours, recency, spoken, trend, with_repeats
 
 DAY = 86_400
@@ -141,6 +141,25 @@ def test_the_last_tenth_is_held_out_where_there_are_times():
     later = {(u, i) for u, i, t in zip(data.users, data.items, data.times, strict=True) if t >= cut} - known
     assert truth == {(int(u), int(i)) for u, i in later}
     assert hold_out_last(ancf.Interactions.from_ids(user=[1, 2], item=[1, 2], time=[5, 5]).compact(), 0) is None
+
+
+def test_without_times_every_second_user_is_asked_for_what_belongs_together():
+    # Forty users buy five things of either kind; four hundred others, each of one kind only, tell the kinds apart.
+    draws = np.random.default_rng(4)
+    rows = np.array([np.r_[draws.permutation(10)[:5], 10 + draws.permutation(10)[:5]] for _ in range(40)])
+    alone = np.array([draws.permutation(10)[:5] + 10 * (user % 2) for user in range(400)])
+    user = np.r_[np.repeat(np.arange(40), 10), 40 + np.repeat(np.arange(400), 5)]
+    data = ancf.Interactions.from_ids(user=user, item=np.r_[rows.ravel(), alone.ravel()]).compact()
+    held = hold_out(data.to_csr(), None, 0)
+    kinds = []
+    for row, who in enumerate(held.users):
+        asked = held.truth[1][held.truth[0][row] : held.truth[0][row + 1]]
+        if len(asked) == 2:
+            kinds.append((row % 2, len({int(each) // 10 for each in data.item_ids.take(asked)})))
+        assert not set(asked) & set(held.pairs[1][held.pairs[0][who] : held.pairs[0][who + 1]])
+    assert all(n == 1 for turn, n in kinds if turn == 1)
+    assert any(n == 2 for turn, n in kinds if turn == 0)
+    assert len(held.pairs[1]) + len(held.truth[1]) == len(data.to_csr()[1])
 
 
 @pytest.mark.parametrize("options", [{"half_life": 30.0}, {"trend": 0.5}])
