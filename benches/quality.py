@@ -1,7 +1,7 @@
 """Recall@20 and NDCG@20 of the parts of the model, of its epochs and of its cost, on the benchmark tables.
 
     python benches/quality.py parts [TABLE ...]     each part added to the last, three seeds, mean and spread
-    python benches/quality.py seconds [TABLE ...]   quality against seconds of training, in one run
+    python benches/quality.py seconds [TABLE ...]   quality against seconds of training, ours and the peers', in one run
     python benches/quality.py cost                  seconds and memory on the Gowalla table, tiled 1, 2 and 4 times
     python benches/quality.py repeats               purchases that may repeat, against the customer's own list
 
@@ -10,14 +10,19 @@ read from ``../shared/datasets``; without them there is nothing to measure. Noth
 defaults leave open is chosen by ``fit`` on its own held-out purchases.
 """
 
+import contextlib
 import json
+import os
 import resource
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # what implicit asks for; it has threads of its own
+
 import numpy as np
+import scipy.sparse
 
 import ancf
 
@@ -92,19 +97,53 @@ def parts(tables):
             )
 
 
+def peers(train):
+    """Label and training of each peer that is installed; the training gives the vectors of users and items."""
+    indptr, items, values = train.to_csr()
+    matrix = scipy.sparse.csr_matrix((values, items, indptr), shape=(train.n_users, train.n_items))
+    with contextlib.suppress(ImportError):
+        from rusket import ALS
+
+        yield "rusket ALS", lambda: ALS().fit(matrix)
+    with contextlib.suppress(ImportError):
+        from implicit.als import AlternatingLeastSquares
+        from implicit.bpr import BayesianPersonalizedRanking
+
+        def fitted(model):
+            model.fit(matrix, show_progress=False)
+            return model
+
+        yield "implicit ALS", lambda: fitted(AlternatingLeastSquares(64, alpha=20.0, random_state=0, num_threads=2))
+        yield "implicit BPR", lambda: fitted(BayesianPersonalizedRanking(64, random_state=0, num_threads=2))
+
+
 def seconds(tables):
-    """Quality against seconds of training."""
+    """Quality against seconds of training, ours and the peers' in one run, in the order of the seconds."""
     for name in tables:
         train, test = load(name)
-        print(f"{name}: seconds of training, Recall@20 / NDCG@20", flush=True)
-        runs = [("popular", ancf.Popular()), ("item-knn", ancf.ItemKNN())]
-        runs += [(f"ancf, {epochs} epochs", ancf.ANCF(epochs=epochs)) for epochs in (1, 2, 4, 8, 16)]
-        for label, model in runs:
+        train = train.compact()
+        runs = [("popular", ancf.Popular().fit), ("item-knn", ancf.ItemKNN().fit)]
+        runs += [
+            (f"ancf, vectors alone, {epochs} epochs", ancf.ANCF(neighbours=0, epochs=epochs, random_state=0).fit)
+            for epochs in (1, 2, 4)
+        ]
+        runs += [
+            (f"ancf, {epochs} epochs", ancf.ANCF(epochs=epochs, random_state=0).fit) for epochs in (1, 2, 4, 8, 16)
+        ]
+        found = []
+        for label, fit in runs:
             start = time.perf_counter()
-            model.fit(train)
+            model = fit(train)
+            found.append((time.perf_counter() - start, *measured(model, test), label))
+        for label, fit in peers(train):
+            start = time.perf_counter()
+            peer = fit()
             spent = time.perf_counter() - start
-            recall, ndcg = measured(model, test)
-            print(f"  {spent:6.1f} s  {recall:.4f} / {ndcg:.4f}  {'=' * round(recall * 200):45} {label}", flush=True)
+            model = ancf.from_factors(peer.user_factors, peer.item_factors, train)
+            found.append((spent, *measured(model, test), label))
+        print(f"{name}: seconds of training, Recall@20 / NDCG@20")
+        for spent, recall, ndcg, label in sorted(found):
+            print(f"  {spent:6.1f} s  {recall:.4f} / {ndcg:.4f}  {'=' * round(recall * 150):45} {label}", flush=True)
 
 
 def tiled(times):
