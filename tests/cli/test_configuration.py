@@ -67,7 +67,7 @@ def test_options_of_the_model_come_from_the_file(ancf, tmp_path):
         ("epoch = 3", "no command has an option 'epoch'; did you mean 'epochs'?"),
         ("[train]\nepoch = 3", "[train] has no option 'epoch'; did you mean 'epochs'?"),
         ("[trian]\nepochs = 3", "there is no command for the table [trian]; did you mean 'train'?"),
-        ("[train]\nepochs = 2.5", "'2.5' is not a whole number"),
+        ("[train]\nepochs = 2.5", "'2.5' is not 'auto' or a whole number"),
         ("[train]\nepochs = [[1]]", "epochs is [[1]]; give text, a number, true or false"),
         ("epochs == 3", "this is not TOML"),
     ],

@@ -49,7 +49,7 @@ def test_a_broken_table_is_bad_data(ancf, tmp_path, kind):
         ("train {table} -o .", 2, ". is a folder"),
         ("train {table} -o m.ancf --user-column Kunde", 2, "--user-column Kunde: {table} has no such column. It has"),
         ("train {table} -o m.ancf --epoch 3", 2, "Did you mean '--epochs'?"),
-        ("train {table} -o m.ancf --epochs many", 2, "'many' is not a whole number"),
+        ("train {table} -o m.ancf --epochs many", 2, "'many' is not 'auto' or a whole number"),
         ("train {table} -o m.ancf --epochs 0", 2, "epochs is 0"),
         ("train {table} -o m.ancf --attention hard", 2, "attention is 'hard'"),
         ("train {table} -o m.ancf --holdout 1.5", 2, "must be between 0 and 1"),

@@ -1,7 +1,7 @@
 """Choosing how the parts of a score are mixed, on purchases held out of the training table itself.
 
 With times all of the last tenth is set aside, since a shop recommends for the days to come and only so can tell how
-much recency and trend are worth. Without times a fifth of the purchases of up to 1,400 users: for half of them any
+much recency and trend are worth. Without times a fifth of the purchases of up to 2,800 users: for half of them any
 fifth, for the others one purchase and those that are most often bought with it. What is bought next comes in visits
 too, and an item-item weight looks better than it is where the rest of a visit is left in the history. The model learns
 from what remains, and the mixture that ranks the held-out purchases best (NDCG@20) is taken. The test part of anybody's
@@ -21,9 +21,9 @@ from ancf.models.base import Rows
 if TYPE_CHECKING:
     from ancf.interactions import Interactions
 
-MAX_USERS = 1400
+MAX_USERS = 2800
 _SHARE = 0.2
-_NEGLIGIBLE = 0.01
+_NEGLIGIBLE = 0.02
 _CUT = 20
 
 WEIGHTS = (0.0, 0.125, 0.25, 0.35, 0.5, 0.7, 1.0, 2.0)
@@ -110,7 +110,7 @@ class _Buyers:
 def hold_out_last(data: "Interactions", seed: int) -> HeldOut | None:
     """Set the last tenth of all events aside; None where nothing is then left to be asked for.
 
-    Asked for is what up to 1,400 users, who had something before, bought for the first time.
+    Asked for is what up to 2,800 users, who had something before, bought for the first time.
     """
     assert data.times is not None
     cut = np.sort(data.times)[int((1 - _LAST) * (len(data.times) - 1))]

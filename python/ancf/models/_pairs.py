@@ -66,7 +66,7 @@ class Trainer:
             },
             weights=weights,
             ages=ages,
-            fall_over=int(model.epochs),
+            fall_over=settings["epochs"],
             batch_size=settings["batch_size"],
             negatives=settings["negatives"],
             negative_exponent=float(model.negative_exponent),
@@ -160,7 +160,7 @@ def fit(model: "ANCF", data: "Interactions", validation: "Interactions | None", 
         held = hold_out(places, data.pair_times(), settings["random_state"])  # type: ignore[arg-type]
     if held is not None and not held.negligible:
         first = Trainer(model, table, held.pairs[2].astype(np.int64), settings)
-        for epoch in range(model.epochs):
+        for epoch in range(settings["epochs"]):
             first.epoch(epoch)
         settings |= _choose(model, first.pairs, first.state(), held, settings)
         held = None
@@ -169,7 +169,7 @@ def fit(model: "ANCF", data: "Interactions", validation: "Interactions | None", 
     metric = "loss" if model.loss == "mse" and model.validation_metric == "auto" else model._metric
     outcome = run_epochs(
         trainer,
-        model.epochs,
+        settings["epochs"],
         validate=None if validation is None else _validator(model, data, table, trainer, settings, validation, metric),
         metric=metric,
         patience=model.patience,

@@ -76,7 +76,8 @@ class ANCF(Recommender):
     ----------
     factors : int
         d, numbers in a vector.
-    epochs : int
+    epochs : int or "auto"
+        Rounds over the table; auto: 24 where the plain softmax draws ``negatives``, else 16.
     loss : "softmax", "mse", "bce" or "bpr"
         What is made small. "softmax": a purchase against all items, or a draw of them. "bpr": a purchase's score above
         that of items the user does not have. "bce": the score as the logit of having it. "mse": the squared error of
@@ -131,7 +132,8 @@ class ANCF(Recommender):
         "softmax": users of a step; auto: a thirtieth of all, at least 256. Otherwise: purchases; auto: 1024, with item
         attention a hundredth of all if that is more.
     learning_rate : float or "auto"
-        The rate at the start; it falls to zero like half a cosine. auto: 0.02 (adam), 0.1 (adagrad), 1 (sgd).
+        The rate at the start; it falls to zero like half a cosine. auto: 0.02 (adam), 0.1 (adagrad), 1 (sgd); 0.03
+        where the plain softmax draws ``negatives``.
     regularization : float
         L2 penalty.
     init : "auto", "svd" or "random"
@@ -203,7 +205,7 @@ class ANCF(Recommender):
         self,
         *,
         factors: int = 64,
-        epochs: int = 16,
+        epochs: int | str = "auto",
         loss: str = "softmax",
         optimizer: str = "adam",
         attention: str = "degree",
@@ -334,8 +336,8 @@ class ANCF(Recommender):
         if held is not None and not held.negligible:
             # A small table: learn without the held-out purchases first, choose, and then learn from everything.
             # Half the epochs are enough for that.
-            epochs = -(-self.epochs // 2)
-            first = _Trainer(self, held.pairs, data.n_items, settings, epochs)
+            epochs = -(-settings["epochs"] // 2)
+            first = _Trainer(self, held.pairs, data.n_items, {**settings, "epochs": epochs})
             if self.verbose:
                 print("Choosing what the options leave open, on purchases held out for that", flush=True)
             with progress_bar("Choosing", epochs, self.verbose, self.show_progress) as advance:
@@ -352,7 +354,7 @@ class ANCF(Recommender):
         announce("Settings", settings, self.verbose)
         outcome = run_epochs(
             trainer,
-            self.epochs,
+            settings["epochs"],
             validate=None
             if validation is None
             else self._validator(data, pairs, habits, trainer, settings, validation),
@@ -423,9 +425,13 @@ class ANCF(Recommender):
 
     def _check_options(self) -> None:
         check_choice("init", self.init, ("auto", "svd", "random"))
-        for name, low, high in (("factors", 1, 4096), ("epochs", 1, 100_000)):
-            check_integer(name, getattr(self, name), low, high)
-        for name, low, high in (("negatives", 1, 1 << 20), ("neighbours", 0, 10_000), ("batch_size", 1, 2**31)):
+        check_integer("factors", self.factors, 1, 4096)
+        for name, low, high in (
+            ("epochs", 1, 100_000),
+            ("negatives", 1, 1 << 20),
+            ("neighbours", 0, 10_000),
+            ("batch_size", 1, 2**31),
+        ):
             if getattr(self, name) != "auto":
                 check_integer(name, getattr(self, name), low, high, words='"auto" or ')
         for name, least, most in (
@@ -463,6 +469,10 @@ class ANCF(Recommender):
         if temperature == "auto":
             rule = _TEMPERATURE * float(_TEMPERATURE_ITEMS / max(n_items, 1)) ** _TEMPERATURE_POWER
             temperature = round(min(max(rule, 0.05), 0.5), 3)
+        # Where a step sees a part of the catalogue only, more and longer ones are worth their time (docs/quality.md).
+        negatives = 4096 if self.negatives == "auto" else int(self.negatives)
+        drawn = n_items > negatives and not _pair_options.needed(self)
+        epochs, rate = (24, 0.03) if drawn else (16, 0.02)
         size = max(n_items, 1)
         candidates: Any = self.neighbour_candidates
         if candidates == "auto":
@@ -473,6 +483,9 @@ class ANCF(Recommender):
         seed = self.random_state if self.random_state is not None else int.from_bytes(os.urandom(8), "little")
         return {
             "temperature": float(temperature),
+            "epochs": epochs if self.epochs == "auto" else int(self.epochs),
+            "negatives": negatives,
+            "learning_rate": rate if self.learning_rate == "auto" else float(self.learning_rate),
             "random_state": int(seed),
             "neighbour_weight": 1.0 if self.neighbour_weight == "auto" else float(self.neighbour_weight),
             "serving_exponent": 0.5 if self.serving_exponent == "auto" else float(self.serving_exponent),
@@ -659,24 +672,22 @@ class ANCF(Recommender):
 class _Trainer:
     """The core's trainer with the model's options."""
 
-    def __init__(
-        self, model: ANCF, pairs: Rows, n_items: int, settings: dict[str, Any], epochs: int | None = None
-    ) -> None:
+    def __init__(self, model: ANCF, pairs: Rows, n_items: int, settings: dict[str, Any]) -> None:
         self._num_threads = model.num_threads
         self._priors = _native.item_priors(pairs, n_items, model.attention)
         self._native = _native.RankingTrainer(
             pairs,
             n_items,
             factors=int(model.factors),
-            epochs=int(epochs or model.epochs),
+            epochs=settings["epochs"],
             batch_size=None if model.batch_size == "auto" else int(model.batch_size),
             attention=model.attention,
             attention_exponent=float(model.attention_exponent),
             item_attention=bool(model.item_attention),
             temperature=settings["temperature"],
-            negatives=4096 if model.negatives == "auto" else int(model.negatives),
+            negatives=settings["negatives"],
             negative_exponent=float(model.negative_exponent),
-            learning_rate=0.02 if model.learning_rate == "auto" else float(model.learning_rate),
+            learning_rate=settings["learning_rate"],
             regularization=float(model.regularization),
             spectral_start=model.init != "random",
             seed=settings["random_state"],
