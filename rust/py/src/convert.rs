@@ -4,7 +4,7 @@ use ancf_core::data::Csr;
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
 
-use crate::enter::to_python;
+use crate::enter::{LARGE, Size, enter, to_python};
 
 /// A sparse matrix as it comes from Python: row offsets, column positions, values.
 pub type CsrArrays<'py> = (PyReadonlyArray1<'py, i64>, PyReadonlyArray1<'py, i32>, PyReadonlyArray1<'py, f32>);
@@ -14,11 +14,18 @@ pub type CsrResult<'py> = (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i32>>,
 
 /// Checks the three arrays once; negative numbers are refused like any other position out of range.
 pub fn to_csr(py: Python<'_>, arrays: &CsrArrays<'_>, n_columns: usize) -> PyResult<Csr> {
-    let (offsets, columns, values) = arrays;
-    // A negative number becomes a position far out of range, which `Csr::new` refuses.
-    let offsets = offsets.as_slice()?.iter().map(|&o| o as usize).collect();
-    let columns = columns.as_slice()?.iter().map(|&c| c as u32).collect();
-    Csr::new(offsets, columns, values.as_slice()?.to_vec(), n_columns).map_err(|e| to_python(py, &e))
+    let (offsets, columns, values) = (arrays.0.as_slice()?, arrays.1.as_slice()?, arrays.2.as_slice()?);
+    let copy = || {
+        // A negative number becomes a position far out of range, which `Csr::new` refuses.
+        let offsets = offsets.iter().map(|&o| o as usize).collect();
+        let columns = columns.iter().map(|&c| c as u32).collect();
+        Csr::new(offsets, columns, values.to_vec(), n_columns)
+    };
+    if columns.len() < LARGE {
+        copy().map_err(|e| to_python(py, &e))
+    } else {
+        enter(py, Size::Large, Some(1), |_| copy())
+    }
 }
 
 /// Hands a matrix to Python.

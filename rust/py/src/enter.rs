@@ -48,8 +48,8 @@ pub fn at_once<T>(py: Python<'_>, work: impl FnOnce() -> Result<T>) -> PyResult<
     guarded(work).map_err(|error| to_python(py, &error))
 }
 
-/// Numbers above which a table is copied and checked in the pool, where Ctrl-C is heard.
-const LARGE: usize = 1 << 22;
+/// Numbers from which a table is copied and checked in the pool, where Ctrl-C is heard.
+pub const LARGE: usize = 1 << 22;
 
 /// Numbers copied between two looks at whether the caller wants to stop.
 const PIECE: usize = 1 << 21;

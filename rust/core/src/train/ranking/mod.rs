@@ -224,8 +224,7 @@ impl Ranking {
         let total_steps = (self.options.epochs * self.active.len().div_ceil(batch_size)) as f64;
         let mut loss = 0.0;
         for batch in users.chunks(batch_size) {
-            context.cancel.check()?;
-            let batch_loss = self.gradient(batch, context);
+            let batch_loss = self.gradient(batch, context)?;
             if !batch_loss.is_finite() {
                 return Err(Error::Diverged(format!(
                     "the training loss became {batch_loss} in epoch {} at learning rate {}; try a smaller learning_rate.",

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::panel::{self, Softmax, USERS};
 use super::{Buffers, ITEMS_PER_TASK, Ranking, TINY, USERS_PER_SLICE, purpose};
+use crate::Result;
 use crate::model::attention::Attention;
 use crate::runtime::Context;
 use crate::runtime::rng::Stream;
@@ -16,8 +17,9 @@ use crate::runtime::simd::vector::{axpy, dot, gather_scaled, ln, scale};
 use crate::train::spent::Part;
 
 impl Ranking {
-    /// The gradient of the batch's mean loss into `buffers.dx`; the batch's summed loss.
-    pub(super) fn gradient(&mut self, batch: &[u32], context: &Context) -> f64 {
+    /// The gradient of the batch's mean loss into `buffers.dx`; the batch's summed loss. Between its parts, each of some ten
+    /// milliseconds on a table like Gowalla's, it looks whether the caller wants to stop.
+    pub(super) fn gradient(&mut self, batch: &[u32], context: &Context) -> Result<f64> {
         let d = self.options.factors;
         self.draw_negatives(Stream::new(self.options.seed, purpose::NEGATIVES).sub(self.steps));
         // 1. Item vectors and the negatives' unit vectors.
@@ -27,10 +29,12 @@ impl Ranking {
         self.buffers.dq.fill(0.0);
         let mut loss = 0.0;
         for (slice, users) in batch.chunks(USERS_PER_SLICE).enumerate() {
+            context.cancel.check()?;
             let first = slice * USERS_PER_SLICE;
             loss += self.users_of(users, first, pair_weight, context);
             self.negatives_of(users.len(), context);
         }
+        context.cancel.check()?;
         for (place, &user) in batch.iter().enumerate() {
             self.buffers.places[user as usize] = place as u32;
         }
@@ -38,12 +42,14 @@ impl Ranking {
         for &user in batch {
             self.buffers.places[user as usize] = u32::MAX;
         }
+        context.cancel.check()?;
         // 5. Through the graph to the bare vectors.
         let mut clock = Instant::now();
         let b = &mut self.buffers;
         self.attention.items_backward(context, d, &mut b.users, &b.dv, &mut b.dx);
         self.spent.add_all(Part::Propagation, &mut clock, context);
-        loss
+        context.cancel.check()?;
+        Ok(loss)
     }
 
     /// 2. Users of a slice: vectors, exponentials, gradients; their summed loss. Afterwards `p` and `dp` hold p̂ and

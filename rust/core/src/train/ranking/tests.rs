@@ -88,7 +88,7 @@ fn the_gradient_is_that_of_the_loss() {
         let options = Options { negatives, temperature, batch_size: Some(40), ..options() };
         let mut model = Ranking::new(&data, options, &context).unwrap();
         let batch: Vec<u32> = (0..40).collect();
-        let loss = model.gradient(&batch, &context);
+        let loss = model.gradient(&batch, &context).unwrap();
         let n_pairs: usize = batch.iter().map(|&u| data.row(u as usize).len()).sum();
         let x: Vec<f64> = model.x.iter().map(|&x| f64::from(x)).collect();
         let at = |x: &[f64]| naive_loss(&data, &model.options, x, &batch, &model.buffers.negatives, &model.log_weights);
@@ -102,6 +102,23 @@ fn the_gradient_is_that_of_the_loss() {
             assert!(error < 4e-6 / f64::from(temperature), "{i}: {slope} {}", model.buffers.dx[i]);
         }
     }
+}
+
+#[test]
+fn a_stopped_epoch_takes_no_step_and_leaves_no_trace() {
+    let data = interactions();
+    let run = |stopped: bool| {
+        let context = Context::new(Some(2)).unwrap();
+        let mut model = Ranking::new(&data, options(), &context).unwrap();
+        if stopped {
+            let other = Context::new(Some(2)).unwrap();
+            other.cancel.cancel();
+            assert_eq!(model.epoch(0, &other), Err(Error::Cancelled));
+            assert_eq!(model.steps, 0);
+        }
+        model.epoch(0, &context).unwrap().to_bits()
+    };
+    assert_eq!(run(true), run(false));
 }
 
 #[test]
