@@ -151,6 +151,8 @@ def interrupted(call: Callable[[], Any], delay_s: float) -> float | None:
 
 
 def child(name: str, rounds: int, seed: int, size: float) -> None:
+    # A shell starts what it sends into the background with SIGINT switched off.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with tempfile.TemporaryDirectory() as folder:
         call, state = SCENARIOS[name](Path(folder), size)
         before = state()
