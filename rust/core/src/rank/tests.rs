@@ -476,24 +476,24 @@ fn one_person_does_not_wait_for_the_pool() {
 fn first_thresholds_count_only_what_a_list_may_hold() {
     // The largest norms are denied, or the user has them already, or a history adds to them.
     for (which, sparse) in [(0, false), (1, false), (2, true)] {
-        let mut case = Case::new(Kind::Normal, 70, 3000, 6, sparse, which);
+        let mut case = Case::new(Kind::Normal, 20, 1500, 6, sparse, which);
         for (item, vector) in case.items.chunks_exact_mut(6).enumerate() {
             let scale = 1.0 + 30.0 / (1.0 + item as f32 / 40.0);
             for value in vector {
                 *value *= scale;
             }
         }
-        let most: Vec<u32> = (0..200).collect();
+        let most: Vec<u32> = (0..100).collect();
         let mut filters = Filters::default();
         if which == 0 {
             filters.deny = most;
         } else {
-            let offsets = (0..=70).map(|user| user * 200).collect();
-            case.seen = Some(Sets::new(offsets, most.repeat(70), 3000).unwrap());
+            let offsets = (0..=20).map(|user| user * 100).collect();
+            case.seen = Some(Sets::new(offsets, most.repeat(20), 1500).unwrap());
         }
         let ranker = case.ranker();
         for n in [1, 10, 60] {
-            let wanted = case.naive(&(0..70).collect::<Vec<_>>(), n, true, &filters);
+            let wanted = case.naive(&(0..20).collect::<Vec<_>>(), n, true, &filters);
             for context in &contexts() {
                 let lists = ranker.top_n(None, n, true, &filters, Plan::Pruned, context).unwrap();
                 assert_lists(&lists, &wanted, &format!("{which}, n {n}, {}", context.level.name()));
