@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import ancf
-from ancf.models._choose import best, hold_out, hold_out_last
+from ancf.models._choose import _Buyers, best, hold_out, hold_out_last
 from ancf.models._history import Habits, no_neighbours, recency, spoken, trend, with_repeats
 
 DAY = 86_400
@@ -160,6 +160,12 @@ def test_without_times_every_second_user_is_asked_for_what_belongs_together():
     assert all(n == 1 for turn, n in kinds if turn == 1)
     assert any(n == 2 for turn, n in kinds if turn == 0)
     assert len(held.pairs[1]) + len(held.truth[1]) == len(data.to_csr()[1])
+
+
+def test_items_are_as_close_as_their_other_buyers_say():
+    # The history 0, 1, 2; one more person has 0 and 1, another 2.
+    buyers = _Buyers((np.array([0, 3, 5, 6]), np.array([0, 1, 2, 0, 1, 2], np.int32), np.ones(6, np.float32)))
+    assert buyers.closeness(np.array([0, 1, 2], np.int32), 0).tolist() == [1.0, 0.5, 0.0]
 
 
 @pytest.mark.parametrize("options", [{"half_life": 30.0}, {"trend": 0.5}])

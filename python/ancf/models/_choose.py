@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 MAX_USERS = 2800
 _SHARE = 0.2
 _NEGLIGIBLE = 0.02
+_TIE = 1e-6
 _CUT = 20
 
 WEIGHTS = (0.0, 0.125, 0.25, 0.35, 0.5, 0.7, 1.0, 2.0)
@@ -75,7 +76,8 @@ def hold_out(pairs: Rows, times: NDArray[np.int64] | None, seed: int) -> HeldOut
         row = slice(int(indptr[user]), int(indptr[user + 1]))
         n = max(1, round(_SHARE * (row.stop - row.start)))
         if buyers is not None and turn % 2:
-            order[row] = buyers.closeness(items[row], int(np.argmax(order[row])))
+            closeness = buyers.closeness(items[row], int(np.argmax(order[row])))
+            order[row] = closeness + _TIE * order[row]
         aside[row.start + np.argsort(-order[row], kind="stable")[:n]] = True
     running = np.concatenate(([0], np.cumsum(aside)))
     taken = running[indptr[able + 1]] - running[indptr[able]]
@@ -97,11 +99,16 @@ class _Buyers:
         self._indptr = np.concatenate(([0], np.cumsum(np.bincount(items))))
 
     def closeness(self, items: NDArray[np.int32], first: int) -> NDArray[np.float64]:
-        """Cosine of the buyers of each of ``items`` to those of ``items[first]``; 1 for that one."""
+        """Cosine of the buyers of each item of a history to those of ``items[first]``; 1 for that one.
+
+        Whose history it is does not count: they bought all of it, and rare items would look close for nothing else.
+        """
         marked = np.zeros(self._n_users, bool)
         marked[self._of(items[first])] = True
-        common = np.array([np.count_nonzero(marked[self._of(item)]) for item in items.tolist()])
-        return np.asarray(common / np.sqrt(np.diff(self._indptr)[items] * float(common[first])))
+        common = np.array([np.count_nonzero(marked[self._of(item)]) for item in items.tolist()]) - 1
+        found = common / np.sqrt(np.diff(self._indptr)[items] * float(common[first] + 1))
+        found[first] = 1.0
+        return np.asarray(found)
 
     def _of(self, item: int) -> NDArray[np.int64]:
         return self._users[self._indptr[item] : self._indptr[item + 1]]
