@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ancf import _native
 from ancf.errors import InvalidDataError, InvalidParameterError
-from ancf.models._choose import EXPONENTS, WEIGHTS, HeldOut, best, hold_out, ndcg
+from ancf.models._choose import EXPONENTS, WEIGHTS, HeldOut, best_of, hold_out, ndcg
 from ancf.models._pair_options import half_life, plain_cosine, settings_of
 from ancf.models._pair_serving import Floats, Parts, additions, attend, fold, mix, scaled, serve
 from ancf.models.base import Rows
@@ -210,7 +210,7 @@ def _choose(model: "ANCF", pairs: Rows, parts: Parts, held: HeldOut, settings: d
     n_items = len(parts.item_vectors)
     ridge = model._ridge(_ones(pairs), n_items, settings)
 
-    def measure(choice: dict[str, Any]) -> float:
+    def measure(choice: dict[str, Any]) -> NDArray[np.float64]:
         folded = fold(model, parts, choice["serving_exponent"])
         mixed, history = mix(model, folded, _ones(pairs), ridge, choice["neighbour_weight"])
         ranker = _native.Ranker(folded.item_vectors, neighbours=mixed)
@@ -222,7 +222,7 @@ def _choose(model: "ANCF", pairs: Rows, parts: Parts, held: HeldOut, settings: d
     if plain_cosine(model) and model.serving_exponent == "auto":
         exponents = EXPONENTS
     grids = {"neighbour_weight": weights if ridge is not None else (0.0,), "serving_exponent": exponents}
-    return best(measure, grids, settings)
+    return best_of(held, measure, grids, settings)
 
 
 def _validator(

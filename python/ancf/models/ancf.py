@@ -35,7 +35,7 @@ from ancf.models._choose import (
     TRENDS,
     WEIGHTS,
     HeldOut,
-    best,
+    best_of,
     hold_out,
     hold_out_last,
     ndcg,
@@ -403,7 +403,7 @@ class ANCF(Recommender):
         """The weight, exponent and half-life that rank the held-out purchases best."""
         vectors = trainer.state() if vectors is None else vectors
 
-        def measure(choice: dict[str, Any]) -> float:
+        def measure(choice: dict[str, Any]) -> NDArray[np.float64]:
             served = trainer.served(vectors, choice["serving_exponent"])
             served, users, mixed, history = self._mixed(
                 held.pairs, held.habits, served, neighbours, {**settings, **choice, "repeat_weight": 0.0}
@@ -421,7 +421,7 @@ class ANCF(Recommender):
             ("half_life", HALF_LIVES, held.habits.times is not None),
         ):
             grids[name] = grid if open_ and getattr(self, name) == "auto" else (settings[name],)
-        return best(measure, grids, settings)
+        return best_of(held, measure, grids, settings)
 
     def _check_options(self) -> None:
         check_choice("init", self.init, ("auto", "svd", "random"))
