@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import ancf
-from ancf.models._choose import _Buyers, best, hold_out, hold_out_last
+from ancf.models._choose import HeldOut, _Buyers, best, best_of, hold_out, hold_out_last
 from ancf.models._history import Habits, no_neighbours, recency, spoken, trend, with_repeats
 
 DAY = 86_400
@@ -166,6 +166,19 @@ def test_items_are_as_close_as_their_other_buyers_say():
     # The history 0, 1, 2; one more person has 0 and 1, another 2.
     buyers = _Buyers((np.array([0, 3, 5, 6]), np.array([0, 1, 2, 0, 1, 2], np.int32), np.ones(6, np.float32)))
     assert buyers.closeness(np.array([0, 1, 2], np.int32), 0).tolist() == [1.0, 0.5, 0.0]
+
+
+@pytest.mark.parametrize(("apart", "together", "chosen"), [(0.5, 0.25, 0.25), (0.25, 0.5, 0.25), (0.5, 0.5, 0.5)])
+def test_what_belongs_together_may_make_the_item_item_part_quieter_not_louder(apart, together, chosen):
+    # Users in turn, each with a weight at which their NDCG is highest; those of siblings feel it twice as much.
+    def measure(choice):
+        weight = choice["neighbour_weight"]
+        return np.array([1 - abs(weight - apart), 1 - 2 * abs(weight - together)] * 3)
+
+    held = HeldOut(None, None, np.arange(6), None, 0.5, in_turn=True)
+    grids, start = {"neighbour_weight": (0.0, 0.25, 0.5, 1.0)}, {"neighbour_weight": 1.0}
+    assert best_of(held, measure, grids, start) == {"neighbour_weight": chosen}
+    assert best_of(held._replace(in_turn=False), measure, grids, start) == {"neighbour_weight": together}
 
 
 @pytest.mark.parametrize("options", [{"half_life": 30.0}, {"trend": 0.5}])
