@@ -148,14 +148,15 @@ def _utf8_blocks(name: str, stream: Any, encoding: str | None) -> tuple[Iterator
     def raw() -> Iterator[bytes]:
         start = head
         # Of an ordinary table the head tells enough, and the rest need not be moved for it.
-        if (
-            not size
-            or encoding is not None
-            or b"\n" not in head
-            or head[:1] in (b"\n", b"\r", codecs.BOM_UTF8[:1])
-            or head.isspace()
-        ):
-            start += stream.read(BLOCK - len(head)) or b"" if head else b""
+        ordinary = (
+            size
+            and encoding is None
+            and b"\n" in head
+            and head[:1] not in (b"\n", b"\r", codecs.BOM_UTF8[:1])
+            and not head.isspace()
+        )
+        if head and not ordinary:
+            start += stream.read(BLOCK - len(head)) or b""
         if start.startswith(codecs.BOM_UTF8):
             start = start[3:]
         yield start

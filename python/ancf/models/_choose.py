@@ -9,7 +9,7 @@ mixture that ranks the held-out purchases best (NDCG@20) is taken. The test part
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ from ancf.models.base import Rows
 
 if TYPE_CHECKING:
     from ancf.interactions import Interactions
+
+T = TypeVar("T")
 
 MAX_USERS = 2800
 _SHARE = 0.2
@@ -150,6 +152,19 @@ def ndcg(ranker: "_native.Ranker", held: HeldOut, n_items: int, num_threads: int
     return np.asarray(found[f"ndcg@{_CUT}"])
 
 
+def _once(measure: Callable[[dict[str, Any]], T]) -> Callable[[dict[str, Any]], T]:
+    """The same, each choice measured once."""
+    seen: dict[tuple[Any, ...], T] = {}
+
+    def measured(choice: dict[str, Any]) -> T:
+        key = tuple(choice.values())
+        if key not in seen:
+            seen[key] = measure(choice)
+        return seen[key]
+
+    return measured
+
+
 def best_of(
     held: HeldOut,
     measure: Callable[[dict[str, Any]], NDArray[np.float64]],
@@ -157,14 +172,7 @@ def best_of(
     start: dict[str, Any],
 ) -> dict[str, Any]:
     """The mixture that ranks what was held out best; ``measure`` gives the NDCG of each user."""
-    seen: dict[tuple[Any, ...], NDArray[np.float64]] = {}
-
-    def measured(choice: dict[str, Any]) -> NDArray[np.float64]:
-        key = tuple(choice.values())
-        if key not in seen:
-            seen[key] = measure(choice)
-        return seen[key]
-
+    measured = _once(measure)
     if not held.in_turn:
         return best(lambda choice: float(measured(choice).mean()), grids, start)
     choice = best(lambda choice: float(measured(choice)[::2].mean()), grids, start)
@@ -177,15 +185,11 @@ def best(
 ) -> dict[str, Any]:
     """The choice with the highest measure: one option after the other in the order of ``grids``, the others where they
     stand (at first as in ``start``), then the first once more. Ties go to the first."""
-    seen: dict[tuple[Any, ...], float] = {}
+    measured = _once(measure)
     choice = {name: start[name] if start[name] in grid else grid[0] for name, grid in grids.items()}
 
     def value(name: str, each: Any) -> float:
-        changed = {**choice, name: each}
-        key = tuple(changed.values())
-        if key not in seen:
-            seen[key] = measure(changed)
-        return seen[key]
+        return measured({**choice, name: each})
 
     for name in (*grids, next(iter(grids))):
         if len(grids[name]) > 1:

@@ -144,25 +144,39 @@ def neighbours(model: "ANCF") -> int:
     return 100 if plain and model.loss != "mse" else 0
 
 
+def negatives(model: "ANCF") -> int:
+    """auto: for the softmax items of a step, fewer where they cost more; for other losses those of each purchase."""
+    if model.negatives != "auto":
+        return int(model.negatives)
+    if model.loss != "softmax":
+        return {"bpr": 1, "bce": 4, "mse": 1}[model.loss]
+    return 256 if model.attention == "target" else 1024 if model.factor_attention else 4096
+
+
+def schedule(model: "ANCF", n_items: int) -> dict[str, Any]:
+    """Epochs, negatives and the rate at the start. auto: more and longer steps where the plain softmax sees a part of
+    the catalogue only; measured in ``docs/quality.md``."""
+    some = negatives(model)
+    drawn = n_items > some and not needed(model)
+    epochs, rate = (24, 0.03) if drawn else (16, {"adam": 0.02, "adagrad": 0.1, "sgd": 1.0}[model.optimizer])
+    return {
+        "epochs": epochs if model.epochs == "auto" else int(model.epochs),
+        "negatives": some,
+        "learning_rate": rate if model.learning_rate == "auto" else float(model.learning_rate),
+    }
+
+
 def settings_of(model: "ANCF", n_users: int, n_items: int, n_pairs: int) -> dict[str, Any]:
     """What ``auto`` becomes for this training; measured in ``docs/quality.md``."""
-    negatives, batch_size, rate = model.negatives, model.batch_size, model.learning_rate
-    if negatives == "auto":
-        negatives = {"bpr": 1, "bce": 4, "mse": 1}.get(model.loss, 0)
-        if not negatives:
-            negatives = 256 if model.attention == "target" else 1024 if model.factor_attention else 4096
+    batch_size = model.batch_size
     if batch_size == "auto":
         # A step takes in the whole graph with item attention: few, large steps.
         if model.loss == "softmax":
             batch_size = max(256, -(-n_users // 30))
         else:
             batch_size = max(1024, -(-n_pairs // 100)) if model.item_attention else 1024
-    if rate == "auto":
-        rate = {"adam": 0.02, "adagrad": 0.1, "sgd": 1.0}[model.optimizer]
     return {
-        "negatives": int(negatives),
         "batch_size": int(batch_size),
-        "learning_rate": float(rate),
         "similarity": similarity(model),
         "neighbours": neighbours(model),
     }

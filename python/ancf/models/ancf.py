@@ -469,10 +469,6 @@ class ANCF(Recommender):
         if temperature == "auto":
             rule = _TEMPERATURE * float(_TEMPERATURE_ITEMS / max(n_items, 1)) ** _TEMPERATURE_POWER
             temperature = round(min(max(rule, 0.05), 0.5), 3)
-        # Where a step sees a part of the catalogue only, more and longer ones are worth their time (docs/quality.md).
-        negatives = 4096 if self.negatives == "auto" else int(self.negatives)
-        drawn = n_items > negatives and not _pair_options.needed(self)
-        epochs, rate = (24, 0.03) if drawn else (16, 0.02)
         size = max(n_items, 1)
         candidates: Any = self.neighbour_candidates
         if candidates == "auto":
@@ -483,9 +479,7 @@ class ANCF(Recommender):
         seed = self.random_state if self.random_state is not None else int.from_bytes(os.urandom(8), "little")
         return {
             "temperature": float(temperature),
-            "epochs": epochs if self.epochs == "auto" else int(self.epochs),
-            "negatives": negatives,
-            "learning_rate": rate if self.learning_rate == "auto" else float(self.learning_rate),
+            **_pair_options.schedule(self, n_items),
             "random_state": int(seed),
             "neighbour_weight": 1.0 if self.neighbour_weight == "auto" else float(self.neighbour_weight),
             "serving_exponent": 0.5 if self.serving_exponent == "auto" else float(self.serving_exponent),

@@ -57,6 +57,44 @@ struct Field {
 
 const EMPTY: Field = Field { start: 0, end: 0, in_scratch: false };
 
+/// What [`stops`] finds in the first 64 bytes, or in all there are.
+#[inline(always)]
+fn first_stops(text: &[u8], delimiter: u8) -> (u64, u64) {
+    if let Some(chunk) = text.first_chunk::<CHUNK>() {
+        return stops(chunk, delimiter);
+    }
+    let mut chunk = [0; CHUNK];
+    chunk[..text.len()].copy_from_slice(text);
+    let (stops, quotes) = stops(&chunk, delimiter);
+    // Nothing behind the end counts, whatever the delimiter.
+    (stops & ((1 << text.len()) - 1), quotes)
+}
+
+/// A number, or NaN with the field noted as odd.
+#[inline(always)]
+fn number(text: &[u8], (start, end): (usize, usize), row: u32, words: &mut Words, odd: &mut Vec<(u32, u32)>) -> f64 {
+    fields::number_within(text, start, end).unwrap_or_else(|| {
+        odd.push((row, words.code(&text[start..end])));
+        f64::NAN
+    })
+}
+
+/// Seconds since 1970, or `i64::MIN` with the field noted as odd.
+#[inline(always)]
+fn moment(
+    text: &[u8],
+    (start, end): (usize, usize),
+    row: u32,
+    words: &mut Words,
+    odd: &mut Vec<(u32, u32)>,
+    day: &mut fields::Day,
+) -> i64 {
+    fields::seconds_within(text, start, end, day).unwrap_or_else(|| {
+        odd.push((row, words.code(&text[start..end])));
+        i64::MIN
+    })
+}
+
 /// Delimiters and line feeds from a place on, each once, in order.
 struct Stops<'a> {
     body: &'a [u8],
@@ -75,15 +113,7 @@ impl Stops<'_> {
 
     #[inline]
     fn look(&mut self) {
-        let rest = &self.body[self.base.min(self.body.len())..];
-        self.bits = if let Some(chunk) = rest.first_chunk::<CHUNK>() {
-            stops(chunk, self.delimiter).0
-        } else {
-            let mut chunk = [0; CHUNK];
-            chunk[..rest.len()].copy_from_slice(rest);
-            // Nothing behind the end counts, whatever the delimiter.
-            stops(&chunk, self.delimiter).0 & ((1 << rest.len()) - 1)
-        };
+        self.bits = first_stops(&self.body[self.base.min(self.body.len())..], self.delimiter).0;
     }
 
     /// The place of the next one, or the end of the text.
@@ -197,15 +227,7 @@ impl Reader<'_> {
         let mut filled = 1;
         let mut begins_here = 1;
         for (at, chunk) in text.chunks(CHUNK).enumerate() {
-            let (mut stops, quotes) = if let Some(chunk) = chunk.first_chunk::<CHUNK>() {
-                stops(chunk, self.delimiter)
-            } else {
-                let mut whole = [b' '; CHUNK];
-                whole[..chunk.len()].copy_from_slice(chunk);
-                let (stops, quotes) = stops(&whole, self.delimiter);
-                // Nothing behind the end counts, whatever the delimiter.
-                (stops & ((1 << chunk.len()) - 1), quotes)
-            };
+            let (mut stops, quotes) = first_stops(chunk, self.delimiter);
             let quoted = quotes & (stops << 1 | begins_here);
             begins_here = stops >> 63;
             if quoted != 0 {
@@ -243,18 +265,12 @@ impl Reader<'_> {
             let Raw { codes, numbers, seconds, odd } = raw;
             match kind {
                 Kind::Text => codes.extend(ranges.map(|(start, end)| words.code_within(text, start, end) as i32)),
-                Kind::Number => numbers.extend(ranges.enumerate().map(|(row, (start, end))| {
-                    fields::number_within(text, start, end).unwrap_or_else(|| {
-                        odd.push((first + row as u32, words.code(&text[start..end])));
-                        f64::NAN
-                    })
-                })),
-                Kind::Moment => seconds.extend(ranges.enumerate().map(|(row, (start, end))| {
-                    fields::seconds_within(text, start, end, day).unwrap_or_else(|| {
-                        odd.push((first + row as u32, words.code(&text[start..end])));
-                        i64::MIN
-                    })
-                })),
+                Kind::Number => {
+                    numbers.extend((first..).zip(ranges).map(|(row, range)| number(text, range, row, words, odd)));
+                }
+                Kind::Moment => {
+                    seconds.extend((first..).zip(ranges).map(|(row, range)| moment(text, range, row, words, odd, day)));
+                }
             }
         }
         piece.rows += n_rows;
@@ -281,14 +297,8 @@ impl Reader<'_> {
             let text = if in_scratch { scratch.as_slice() } else { self.body };
             match kind {
                 Kind::Text => raw.codes.push(words.code_within(text, start, end) as i32),
-                Kind::Number => raw.numbers.push(fields::number_within(text, start, end).unwrap_or_else(|| {
-                    raw.odd.push((row, words.code(&text[start..end])));
-                    f64::NAN
-                })),
-                Kind::Moment => raw.seconds.push(fields::seconds_within(text, start, end, day).unwrap_or_else(|| {
-                    raw.odd.push((row, words.code(&text[start..end])));
-                    i64::MIN
-                })),
+                Kind::Number => raw.numbers.push(number(text, (start, end), row, words, &mut raw.odd)),
+                Kind::Moment => raw.seconds.push(moment(text, (start, end), row, words, &mut raw.odd, day)),
             }
         }
         piece.rows += 1;

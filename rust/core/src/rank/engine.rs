@@ -9,8 +9,6 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rayon::prelude::*;
-
 use crate::Result;
 use crate::runtime::Context;
 use crate::runtime::simd::bytes::{BLOCK, Group, scan, user_limit};
@@ -54,17 +52,16 @@ impl Rows<'_> {
     /// Those of some items.
     pub fn gathered(vectors: &[f32], biases: &[f32], d: usize, items: &[u32], context: &Context) -> Self {
         let mut rows = vec![0f32; items.len() * d];
-        let copy = |(items, rows): (&[u32], &mut [f32])| {
-            for (&item, row) in items.iter().zip(rows.chunks_exact_mut(d.max(1))) {
-                row.copy_from_slice(&vectors[item as usize * d..(item as usize + 1) * d]);
-            }
-        };
-        let part = MOST_ROWS * d.max(1);
-        if context.stays(items.len().div_ceil(MOST_ROWS)) {
-            copy((items, &mut rows));
-        } else {
-            context.install(|| items.par_chunks(MOST_ROWS).zip(rows.par_chunks_mut(part)).for_each(copy));
-        }
+        let parts = items.chunks(MOST_ROWS).zip(rows.chunks_mut(MOST_ROWS * d.max(1)));
+        context.share(
+            parts,
+            || (),
+            |(), (items, rows)| {
+                for (&item, row) in items.iter().zip(rows.chunks_exact_mut(d.max(1))) {
+                    row.copy_from_slice(&vectors[item as usize * d..(item as usize + 1) * d]);
+                }
+            },
+        );
         let bias = |&item: &u32| biases[item as usize];
         let biases = if biases.is_empty() { Vec::new() } else { items.iter().map(bias).collect() };
         Self { vectors: rows.into(), biases: biases.into() }

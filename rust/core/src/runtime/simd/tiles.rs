@@ -167,28 +167,21 @@ pub fn collect(
     mut take: impl FnMut(usize, usize, f32) -> f32,
 ) {
     let mut first = 0;
-    while let Some((row, mut hits)) = next_hits(level, scores, thresholds, first) {
-        while hits != 0 {
-            let lane = hits.trailing_zeros() as usize;
-            thresholds[lane] = take(lane, row, scores[row][lane]);
-            hits &= hits - 1;
-        }
+    while let Some(row) = next_hit(level, scores, thresholds, first) {
+        take_in(row, &scores[row], thresholds, &mut take);
         first = row + 1;
     }
 }
 
-/// The first row from `first` on with scores that reach their thresholds, and a bit for each of its lanes.
-fn next_hits(level: Level, scores: &[[f32; LANES]], thresholds: &[f32; LANES], first: usize) -> Option<(usize, u32)> {
-    dispatch!(level, next_hits_body(
-        scores: &[[f32; LANES]], thresholds: &[f32; LANES], first: usize) -> Option<(usize, u32)>)
+/// The first row from `first` on with a score that reaches its lane's threshold.
+fn next_hit(level: Level, scores: &[[f32; LANES]], thresholds: &[f32; LANES], first: usize) -> Option<usize> {
+    dispatch!(level, next_hit_body(
+        scores: &[[f32; LANES]], thresholds: &[f32; LANES], first: usize) -> Option<usize>)
 }
 
 #[inline(always)]
-fn next_hits_body(scores: &[[f32; LANES]], thresholds: &[f32; LANES], first: usize) -> Option<(usize, u32)> {
-    (first..scores.len()).find_map(|row| {
-        let hits = hits(&scores[row], thresholds);
-        (hits != 0).then_some((row, hits))
-    })
+fn next_hit_body(scores: &[[f32; LANES]], thresholds: &[f32; LANES], first: usize) -> Option<usize> {
+    (first..scores.len()).find(|&row| hits(&scores[row], thresholds) != 0)
 }
 
 /// A bit for each lane that reaches its threshold.
@@ -272,12 +265,56 @@ fn compare(
     reach: &mut impl FnMut(usize, usize, f32) -> f32,
 ) {
     for (row, scores) in scores.iter().enumerate() {
-        let mut hits = hits(scores, thresholds);
-        while hits != 0 {
-            let lane = hits.trailing_zeros() as usize;
-            thresholds[lane] = reach(lane, first + row, scores[lane]);
-            hits &= hits - 1;
+        take_in(first + row, scores, thresholds, reach);
+    }
+}
+
+/// Those of one row.
+#[inline(always)]
+fn take_in(
+    row: usize,
+    scores: &[f32; LANES],
+    thresholds: &mut [f32; LANES],
+    reach: &mut impl FnMut(usize, usize, f32) -> f32,
+) {
+    let mut hits = hits(scores, thresholds);
+    while hits != 0 {
+        let lane = hits.trailing_zeros() as usize;
+        thresholds[lane] = reach(lane, row, scores[lane]);
+        hits &= hits - 1;
+    }
+}
+
+/// Where the halves of a pack begin, for registers that hold no whole one.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+const HALVES: [usize; 2] = [0, 16];
+
+/// Rows in tiles of `R`, and one by one what is left; `whole` and `single` give their scores and tell whether one of them
+/// reaches its lane's threshold.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[inline(always)]
+fn in_tiles<const R: usize>(
+    rows: &[f32],
+    d: usize,
+    thresholds: &mut [f32; LANES],
+    whole: impl Fn(&[f32], &[f32; LANES], &mut [[f32; LANES]; R]) -> bool,
+    single: impl Fn(&[f32], &[f32; LANES], &mut [[f32; LANES]; R]) -> bool,
+    mut hit: impl FnMut(usize, &[[f32; LANES]], &mut [f32; LANES]),
+) {
+    let mut scores = [[0f32; LANES]; R];
+    let mut tiles = rows.chunks_exact(d * R);
+    let mut first = 0;
+    for rows in &mut tiles {
+        if whole(rows, thresholds, &mut scores) {
+            hit(first, &scores, thresholds);
         }
+        first += R;
+    }
+    for row in tiles.remainder().chunks_exact(d) {
+        if single(row, thresholds, &mut scores) {
+            hit(first, &scores[..1], thresholds);
+        }
+        first += 1;
     }
 }
 
@@ -289,7 +326,7 @@ mod x86 {
     #[allow(clippy::wildcard_imports)]
     use std::arch::x86_64::*;
 
-    use super::LANES;
+    use super::{HALVES, LANES, in_tiles};
 
     /// Rows of a tile.
     const ROWS512: usize = 12;
@@ -301,22 +338,16 @@ mod x86 {
         rows: &[f32],
         d: usize,
         thresholds: &mut [f32; LANES],
-        mut hit: impl FnMut(usize, &[[f32; LANES]], &mut [f32; LANES]),
+        hit: impl FnMut(usize, &[[f32; LANES]], &mut [f32; LANES]),
     ) {
-        let mut scores = [[0f32; LANES]; ROWS512];
-        for (tile, rows) in rows.chunks(d * ROWS512).enumerate() {
-            let abreast = if rows.len() == d * ROWS512 { ROWS512 } else { 1 };
-            for (part, rows) in rows.chunks_exact(d * abreast).enumerate() {
-                let reached = if abreast == 1 {
-                    tile512::<1>(pack, rows, d, thresholds, &mut scores)
-                } else {
-                    tile512::<ROWS512>(pack, rows, d, thresholds, &mut scores)
-                };
-                if reached {
-                    hit(tile * ROWS512 + part, &scores[..abreast], thresholds);
-                }
-            }
-        }
+        in_tiles(
+            rows,
+            d,
+            thresholds,
+            |rows, least, scores| tile512::<ROWS512>(pack, rows, d, least, scores),
+            |row, least, scores| tile512::<1>(pack, row, d, least, scores),
+            hit,
+        );
     }
 
     /// The scores of `R` rows, and whether one of them reaches its lane's threshold.
@@ -369,25 +400,18 @@ mod x86 {
         rows: &[f32],
         d: usize,
         thresholds: &mut [f32; LANES],
-        mut hit: impl FnMut(usize, &[[f32; LANES]], &mut [f32; LANES]),
+        hit: impl FnMut(usize, &[[f32; LANES]], &mut [f32; LANES]),
     ) {
-        let mut scores = [[0f32; LANES]; ROWS256];
-        for (tile, rows) in rows.chunks(d * ROWS256).enumerate() {
-            let abreast = if rows.len() == d * ROWS256 { ROWS256 } else { 1 };
-            for (part, rows) in rows.chunks_exact(d * abreast).enumerate() {
-                let mut reached = false;
-                for offset in [0, 16] {
-                    reached |= if abreast == 1 {
-                        tile256::<1>(pack, rows, d, offset, thresholds, &mut scores)
-                    } else {
-                        tile256::<ROWS256>(pack, rows, d, offset, thresholds, &mut scores)
-                    };
-                }
-                if reached {
-                    hit(tile * ROWS256 + part, &scores[..abreast], thresholds);
-                }
-            }
-        }
+        in_tiles(
+            rows,
+            d,
+            thresholds,
+            |rows, least, scores| {
+                HALVES.map(|half| tile256::<ROWS256>(pack, rows, d, half, least, scores)).contains(&true)
+            },
+            |row, least, scores| HALVES.map(|half| tile256::<1>(pack, row, d, half, least, scores)).contains(&true),
+            hit,
+        );
     }
 
     /// The scores of `R` rows in 16 lanes, and whether one of them reaches its lane's threshold.
@@ -438,7 +462,7 @@ mod neon {
     #[allow(clippy::wildcard_imports)]
     use std::arch::aarch64::*;
 
-    use super::LANES;
+    use super::{HALVES, LANES, in_tiles};
 
     /// Rows of a tile.
     const ROWS128: usize = 6;
@@ -450,25 +474,18 @@ mod neon {
         rows: &[f32],
         d: usize,
         thresholds: &mut [f32; LANES],
-        mut hit: impl FnMut(usize, &[[f32; LANES]], &mut [f32; LANES]),
+        hit: impl FnMut(usize, &[[f32; LANES]], &mut [f32; LANES]),
     ) {
-        let mut scores = [[0f32; LANES]; ROWS128];
-        for (tile, rows) in rows.chunks(d * ROWS128).enumerate() {
-            let abreast = if rows.len() == d * ROWS128 { ROWS128 } else { 1 };
-            for (part, rows) in rows.chunks_exact(d * abreast).enumerate() {
-                let mut reached = false;
-                for offset in [0, 16] {
-                    reached |= if abreast == 1 {
-                        tile128::<1>(pack, rows, d, offset, thresholds, &mut scores)
-                    } else {
-                        tile128::<ROWS128>(pack, rows, d, offset, thresholds, &mut scores)
-                    };
-                }
-                if reached {
-                    hit(tile * ROWS128 + part, &scores[..abreast], thresholds);
-                }
-            }
-        }
+        in_tiles(
+            rows,
+            d,
+            thresholds,
+            |rows, least, scores| {
+                HALVES.map(|half| tile128::<ROWS128>(pack, rows, d, half, least, scores)).contains(&true)
+            },
+            |row, least, scores| HALVES.map(|half| tile128::<1>(pack, row, d, half, least, scores)).contains(&true),
+            hit,
+        );
     }
 
     /// The scores of `R` rows in 16 lanes, and whether one of them reaches its lane's threshold.
