@@ -245,8 +245,9 @@ mod x86 {
                 break;
             }
             let mut least = [0i32; 8];
-            let y = _mm512_fnmadd_pd(by_error, _mm512_set1_pd(blocks.errors[block]), cut);
-            let y = _mm512_fnmadd_pd(by_norm, _mm512_set1_pd(blocks.norms[block]), y);
+            // Rounded after each step, as `thresholds` does.
+            let y = _mm512_sub_pd(cut, _mm512_mul_pd(by_error, _mm512_set1_pd(blocks.errors[block])));
+            let y = _mm512_sub_pd(y, _mm512_mul_pd(by_norm, _mm512_set1_pd(blocks.norms[block])));
             let y = _mm512_mul_pd(y, _mm512_set1_pd(blocks.unscale[block]));
             let y = _mm512_max_pd(_mm512_min_pd(y, _mm512_set1_pd(FARTHEST)), _mm512_set1_pd(-FARTHEST));
             let whole = _mm512_cvt_roundpd_epi32::<{ _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC }>(y);
@@ -413,6 +414,37 @@ mod tests {
                         let found = scan(level, blocks, &alone, from);
                         assert_eq!(found, wanted, "{} {words} {from}, user {user} alone", level.name());
                     }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_level_has_the_same_thresholds_to_the_last_place() {
+        let draws = Stream::new(1, 3);
+        let lines: Vec<Line> =
+            (0..8).map(|line| Line(std::array::from_fn(|at| draws.u64((line * 16 + at) as u64) as i32))).collect();
+        let blocks = Blocks { lines: &lines, words: 2, unscale: &[1.0], errors: &[3.0], norms: &[1.0] };
+        let words: Vec<[i32; 1]> = vec![[0x3F01_C241], [0x0510_F0C3_u32 as i32]];
+        let dot = |item: usize| -> i32 {
+            (0..2)
+                .flat_map(|word| {
+                    let of_item = lines[word * 4 + item / 16].0[item % 16].to_le_bytes();
+                    let of_user = words[word][0].to_le_bytes();
+                    of_item.into_iter().zip(of_user).map(|(a, b)| i32::from(a) * i32::from(b as i8))
+                })
+                .sum()
+        };
+        for item in 0..BLOCK {
+            // 3 · ⅓ is a little less than 1 before it is rounded: then the last but one would be rounded up to one more.
+            for (cut, by_error, reached) in
+                [(0.5, 0.0, false), (-0.5, 0.0, true), (0.0, 0.0, true), (1.0, 1.0 / 3.0, true)]
+            {
+                let mut group = Group::<1> { words: words.clone(), stop: 0.0, ..Group::default() };
+                (group.cut[0], group.by_error[0], group.offset[0]) = (cut, by_error, dot(item));
+                for level in Level::available() {
+                    let (_, [mask]) = scan(level, blocks, &group, 0);
+                    assert_eq!(mask >> item & 1 == 1, reached, "{} {item} {cut}", level.name());
                 }
             }
         }
