@@ -2,27 +2,28 @@
 
 use super::Level;
 
-/// eˣ with a relative error below 2⁻²², from a degree-6 Taylor polynomial on |r| ≤ ½ ln 2; 0 below −87.
+/// eˣ with a relative error below 2⁻²²; 0 below −87.7.
+///
+/// On |r| ≤ ½ ln 2 the polynomial 1 + r + c₂r² + … + c₅r⁵ whose largest relative error is least (2⁻²³, by linear
+/// programming): as exact as Taylor's of degree 6. In pairs, for one term after the other would wait for the last.
 #[inline(always)]
 pub(super) fn exp_body(x: f32) -> f32 {
     const LOG2_E: f32 = std::f32::consts::LOG2_E;
     // ln 2 in two parts: the high one has few bits, so n · HIGH is exact.
     const HIGH: f32 = 0.693_359_4;
     const LOW: f32 = -2.121_944_4e-4;
-    const ROUND: f32 = 12_582_912.0; // 1.5 · 2²³: adding it rounds to a whole number
-    let clamped = x.clamp(-87.0, 88.0);
+    // Adding 1.5 · 2²³ rounds to a whole number; 127 more, and its last bits are those of the exponent of 2ⁿ.
+    const ROUND: f32 = 12_582_912.0 + 127.0;
+    // At −88 the exponent is 0, and so is the power.
+    let clamped = x.clamp(-88.0, 88.0);
     let shifted = clamped.mul_add(LOG2_E, ROUND);
     let n = shifted - ROUND;
     let r = n.mul_add(-LOW, n.mul_add(-HIGH, clamped));
-    let mut p = 1.0f32 / 720.0;
-    p = p.mul_add(r, 1.0 / 120.0);
-    p = p.mul_add(r, 1.0 / 24.0);
-    p = p.mul_add(r, 1.0 / 6.0);
-    p = p.mul_add(r, 0.5);
-    p = p.mul_add(r, 1.0);
-    p = p.mul_add(r, 1.0);
-    let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(0x3F80_0000));
-    if x < -87.0 { 0.0 } else { p * power }
+    let square = r * r;
+    let upper = r.mul_add(0.008_312_501, 0.041_890_33);
+    let lower = r.mul_add(0.166_671_16, 0.499_992_3);
+    let p = square.mul_add(square.mul_add(upper, lower), 1.0 + r);
+    p * f32::from_bits(shifted.to_bits() << 23)
 }
 
 /// ln x for positive, normal x with an error of some 10⁻⁷ of the larger of 1 and itself: artanh series on [½√2, √2).

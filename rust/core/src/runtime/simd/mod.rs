@@ -58,6 +58,7 @@ pub mod gemm;
 pub mod pairs;
 pub mod panels;
 pub mod scores;
+mod trees;
 pub mod vector;
 
 /// An instruction set that kernels exist for.

@@ -11,7 +11,8 @@ use super::Level;
 use super::exp::exp_body;
 use super::pairs::{weighted_dot, weighted_dot_body};
 use super::sparse::{AHEAD, fetch, gather_body};
-use super::vector::{LANES, dot, dot_body, halves, larger, tree};
+use super::trees::{self, GROUP, Lanes};
+use super::vector::{LANES, dot, dot_body, larger};
 
 /// Pairs between the fetch of their rows, or of their histories, and their use.
 const PAIRS_AHEAD: usize = 4;
@@ -96,10 +97,6 @@ impl<'a> Tables<'a> {
     }
 }
 
-/// Pairs whose exponentials are taken together, by a function of their own: in the midst of everything else the twelve
-/// constants of an exponential would be loaded again for every eight numbers.
-const GROUP: usize = 8;
-
 /// Room for a pair's vectors and a group's features, and the parameters of these in whole blocks of [`LANES`].
 #[derive(Debug)]
 pub struct Scratch {
@@ -109,8 +106,10 @@ pub struct Scratch {
     products: Vec<f32>,
     /// e of each, and then h e.
     weights: Vec<f32>,
-    /// The highest logit of each.
-    highest: [f32; GROUP],
+    /// The highest logits of each, in running maxima.
+    highest: Lanes,
+    /// Σ h e x and Σ e of each, in running sums.
+    sums: [Lanes; 2],
     /// g; −∞ in the lanes that d leaves over, for an exponential of 0 whatever else is there.
     sharpness: Vec<f32>,
     /// h.
@@ -138,7 +137,8 @@ impl Scratch {
             vector: vec![0.0; d],
             products: vec![0.0; group],
             weights: vec![0.0; group],
-            highest: [0.0; GROUP],
+            highest: [[0.0; LANES]; GROUP],
+            sums: [[[0.0; LANES]; GROUP]; 2],
             sharpness,
             layer,
             whole: [(); 2].map(|()| vec![1.0; group / GROUP]),
@@ -243,7 +243,7 @@ fn each<const HEAD: u8>(
     scratch.vector = vector;
 }
 
-/// Pass 1 of a pair: x, and the highest logit g x. Vectors that do not fill their last block are copied to where it is
+/// Pass 1 of a pair: x, and the highest logits g x. Vectors that do not fill their last block are copied to where it is
 /// filled up: with 1, so that x is 1 there.
 #[inline(always)]
 fn multiply(p: &[f32], q: &[f32], scratch: &mut Scratch, place: usize) {
@@ -269,26 +269,37 @@ fn multiply(p: &[f32], q: &[f32], scratch: &mut Scratch, place: usize) {
         }
         *products = x;
     }
-    highest[place] = halves(maxima, larger);
+    highest[place] = maxima;
 }
 
-/// The scores of the first pairs of a group.
+/// The scores of the first pairs of a group, whose exponentials are taken together by a function of their own: in the midst
+/// of everything else the twelve constants of an exponential would be loaded again for every eight numbers.
 fn attend(level: Level, scratch: &mut Scratch, scores: &mut [f32]) {
-    dispatch!(level, attend_body(scratch: &mut Scratch, scores: &mut [f32]));
+    let highest = trees::maxima(level, &scratch.highest);
+    let highest = &highest[..scores.len()];
+    dispatch!(level, attend_body(scratch: &mut Scratch, highest: &[f32]));
+    let [upper, lower] = [0, 1].map(|at| trees::sums(level, &scratch.sums[at]));
+    for (score, (upper, lower)) in scores.iter_mut().zip(upper.into_iter().zip(lower)) {
+        *score = upper / lower;
+    }
 }
 
-/// Pass 2 of a group: e = exp(g x − highest). Pass 3: Σ h e x / Σ e.
+/// Pass 2 of a group: e = exp(g x − highest). Pass 3: Σ h e x and Σ e.
 #[inline(always)]
-fn attend_body(scratch: &mut Scratch, scores: &mut [f32]) {
-    let Scratch { products, weights, highest, sharpness, layer, .. } = scratch;
+fn attend_body(scratch: &mut Scratch, highest: &[f32]) {
+    let Scratch { products, weights, sums: [upper, lower], sharpness, layer, .. } = scratch;
     let width = sharpness.len();
-    let weights = &mut weights[..scores.len() * width];
+    let weights = &mut weights[..highest.len() * width];
     for ((e, x), highest) in weights.chunks_exact_mut(width).zip(products.chunks_exact(width)).zip(highest) {
         for ((e, x), g) in e.iter_mut().zip(x).zip(&*sharpness) {
-            *e = exp_body(g.mul_add(*x, -*highest));
+            *e = g.mul_add(*x, -*highest);
         }
     }
-    for ((e, x), score) in weights.chunks_exact_mut(width).zip(products.chunks_exact(width)).zip(scores) {
+    for e in &mut *weights {
+        *e = exp_body(*e);
+    }
+    let pairs = weights.chunks_exact_mut(width).zip(products.chunks_exact(width));
+    for ((e, x), (above, below)) in pairs.zip(upper.iter_mut().zip(lower)) {
         let (mut upper, mut lower) = ([0f32; LANES], [0f32; LANES]);
         for e in e.as_chunks::<LANES>().0 {
             for lane in 0..LANES {
@@ -303,7 +314,7 @@ fn attend_body(scratch: &mut Scratch, scores: &mut [f32]) {
                 upper[lane] = e[lane].mul_add(x[lane], upper[lane]);
             }
         }
-        *score = tree(upper) / tree(lower);
+        (*above, *below) = (upper, lower);
     }
 }
 
