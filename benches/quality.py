@@ -97,6 +97,14 @@ def parts(tables):
             )
 
 
+class Irspack:
+    """Its vectors under the names that the others have."""
+
+    def __init__(self, model):
+        self.user_factors = np.ascontiguousarray(model.get_user_embedding(), np.float32)
+        self.item_factors = np.ascontiguousarray(model.get_item_embedding(), np.float32)
+
+
 def peers(train):
     """Label and training of each peer that is installed; the training gives the vectors of users and items."""
     indptr, items, values = train.to_csr()
@@ -116,6 +124,11 @@ def peers(train):
         yield "implicit ALS", lambda: fitted(AlternatingLeastSquares(64, alpha=20.0, random_state=0, num_threads=2))
         yield "implicit BPR", lambda: fitted(BayesianPersonalizedRanking(64, random_state=0, num_threads=2))
 
+    with contextlib.suppress(ImportError):
+        from irspack.recommenders import IALSRecommender
+
+        yield "irspack iALS", lambda: Irspack(IALSRecommender(matrix, n_components=64, n_threads=2).learn())
+
 
 def seconds(tables):
     """Quality against seconds of training, ours and the peers' in one run, in the order of the seconds."""
@@ -123,6 +136,8 @@ def seconds(tables):
         train, test = load(name)
         train = train.compact()
         runs = [("popular", ancf.Popular().fit), ("item-knn", ancf.ItemKNN().fit)]
+        small = ancf.ANCF(factors=32, neighbours=0, epochs=1, random_state=0)
+        runs.append(("ancf, vectors alone, d = 32, 1 epoch", small.fit))
         runs += [
             (f"ancf, vectors alone, {epochs} epochs", ancf.ANCF(neighbours=0, epochs=epochs, random_state=0).fit)
             for epochs in (1, 2, 4)

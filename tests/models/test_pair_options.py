@@ -94,6 +94,13 @@ def test_the_losses_of_each_epoch_are_printed(capsys):
         ]
 
 
+@pytest.mark.parametrize("options", [{}, {"loss": "mse"}])
+def test_only_a_table_can_be_held_out(options):
+    model = ancf.ANCF(epochs=1, **options)
+    with pytest.raises(ancf.InvalidDataError, match="as validation, not str"):
+        model.fit(weighted(), validation="valid.csv")
+
+
 def test_a_model_that_learns_by_heart_warns_and_keeps_its_best_epoch():
     rng = np.random.default_rng(0)
     data = ancf.Interactions.from_ids(

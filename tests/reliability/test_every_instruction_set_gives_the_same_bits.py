@@ -11,7 +11,16 @@ from ancf import _native
 SIMD = Path(__file__).parents[2] / "rust" / "core" / "src" / "runtime" / "simd"
 
 # Change a number here only after reading the block that changed it, and its reason.
-UNSAFE = {"bytes.rs": 6, "gemm.rs": 4, "mod.rs": 3, "pages.rs": 1, "sparse.rs": 1, "stops.rs": 1, "tiles.rs": 12, "trees.rs": 4}
+UNSAFE = {
+    "bytes.rs": 6,
+    "gemm.rs": 4,
+    "mod.rs": 3,
+    "pages.rs": 1,
+    "sparse.rs": 1,
+    "stops.rs": 1,
+    "tiles.rs": 12,
+    "trees.rs": 4,
+}
 
 
 def rankers():

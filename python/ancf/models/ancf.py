@@ -318,7 +318,7 @@ class ANCF(Recommender):
             If the loss leaves the finite numbers; the object is as it was before.
         """
         self._check_options()
-        data = self._training_data(interactions)
+        data = self._training_data(interactions, validation)
         settings = self._settings(data.n_items)
         if _pair_options.needed(self):
             _pairs.fit(self, data, validation, settings)

@@ -140,19 +140,26 @@ class Recommender(Options, ABC):
 
     # ---- what a model calls
 
-    def _training_data(self, interactions: Any) -> "Interactions":
-        """The table over exactly the ids that occur in it."""
+    def _training_data(self, interactions: Any, validation: Any = None) -> "Interactions":
+        """The training table over exactly the ids that occur in it; both tables are looked at."""
         from ancf.interactions import Interactions
 
         check_threads(self.num_threads)
-        if not isinstance(interactions, Interactions):
-            raise InvalidDataError(
-                f"fit takes ancf.Interactions, not {type(interactions).__name__}. "
-                "Use ancf.read_interactions(table) or ancf.Interactions.from_ids(user=..., item=...)."
-            )
-        if not len(interactions):
+
+        def checked(table: Any, role: str = "") -> Interactions:
+            if not isinstance(table, Interactions):
+                raise InvalidDataError(
+                    f"fit takes ancf.Interactions{role}, not {type(table).__name__}. "
+                    "Use ancf.read_interactions(table) or ancf.Interactions.from_ids(user=..., item=...)."
+                )
+            return table
+
+        data = checked(interactions)
+        if validation is not None:
+            checked(validation, " as validation")
+        if not len(data):
             raise InvalidDataError("fit: the table holds no interactions. Look at its report to see where they went.")
-        return interactions.compact()
+        return data.compact()
 
     def _install(
         self,
