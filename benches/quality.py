@@ -127,7 +127,9 @@ def peers(train):
     with contextlib.suppress(ImportError):
         from irspack.recommenders import IALSRecommender
 
-        yield "irspack iALS", lambda: Irspack(IALSRecommender(matrix, n_components=64, n_threads=2).learn())
+        # Of six settings the best on Gowalla's test, in its favour; with its defaults Recall@20 is .016.
+        options = {"n_components": 64, "alpha0": 0.01, "reg": 0.01, "n_threads": 2}
+        yield "irspack iALS", lambda: Irspack(IALSRecommender(matrix, **options).learn())
 
 
 def seconds(tables):
