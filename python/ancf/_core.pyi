@@ -28,6 +28,7 @@ __all__ = [
     "score_scales",
     "serving_vectors",
     "simd_levels",
+    "spoken",
     "user_vectors",
     "weighted_sums",
 ]
@@ -140,6 +141,9 @@ class Ranker:
     ) -> _Lists: ...
     def top_n_one(
         self, user: int, n: int, filter_seen: bool
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]: ...
+    def top_n_folded(
+        self, history: list[int], n: int, filter_seen: bool, priors: npt.NDArray[np.float32] | None = None
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]: ...
     def top_n_for(
         self,
@@ -270,6 +274,7 @@ def score_scales(
 def serving_vectors(
     item_vectors: npt.NDArray[np.float32], exponent: float
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]: ...
+def spoken(histories: _Csr, counts: npt.NDArray[np.float32] | None, n_items: int) -> _Csr: ...
 def user_vectors(
     histories: _Csr,
     item_vectors: npt.NDArray[np.float32],

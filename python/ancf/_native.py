@@ -21,6 +21,7 @@ from ancf._core import (
     score_scales,
     serving_vectors,
     simd_levels,
+    spoken,
     user_vectors,
     weighted_sums,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "score_scales",
     "serving_vectors",
     "simd_levels",
+    "spoken",
     "user_vectors",
     "weighted_sums",
 ]

@@ -39,6 +39,34 @@ def test_one_history_gets_on_the_short_path_what_the_general_way_gives(kind, see
     assert short.to_pandas().equals(repeated.to_pandas())
 
 
+@pytest.mark.parametrize("seen", [True, False])
+@pytest.mark.parametrize(
+    "options", [{}, {"repeat_weight": 0.0}, {"neighbours": 0, "repeat_weight": 0.0}, {"neighbours": 0}]
+)
+def test_a_history_folded_in_by_the_core_has_the_bits_of_every_other_way(options, seen):
+    fresh = ancf.ANCF(factors=7, epochs=2, random_state=3, num_threads=1, **options)
+    model = fresh.clone().fit(table("str"))
+    raw = model.item_ids_.values
+    for size in (1, 3, 12):
+        history = raw[np.random.default_rng(size).permutation(len(raw))[:size]].tolist()
+        short = model.recommend_for_history(history, N=25, filter_already_liked_items=seen)
+        general = model.recommend_for_history([history], N=25, filter_already_liked_items=seen)
+        assert len(short.ids) == len(raw) - size * seen
+        assert short.scores.tobytes() == np.ascontiguousarray(general.scores[0]).tobytes()
+        assert short.to_pandas().equals(general.to_pandas())
+        for item, score in list(zip(short.ids.tolist(), short.scores.tolist(), strict=True))[:3]:
+            assert model.explain(history=history, item=item).score == score
+    # A user of the training table whose purchases are all of one time and made once is what the bare history is.
+    bought = raw[[2, 3, 11]].tolist()
+    once = ancf.Interactions.from_ids(user=["u"] * 3 + ["v"] * len(raw), item=bought + raw.tolist())
+    model = fresh.fit(once)
+    known = model.recommend("u", N=9, filter_already_liked_items=seen)
+    bare = model.recommend_for_history(bought, N=9, filter_already_liked_items=seen)
+    assert known.ids.tolist() == bare.ids.tolist()
+    assert known.scores.tobytes() == bare.scores.tobytes()
+    assert model.predict("u", bare.ids.tolist()).tobytes() == bare.scores.tobytes()
+
+
 def test_the_short_path_checks_what_the_general_way_checks():
     model = ancf.ItemKNN().fit(table("int"))
     with pytest.raises(ancf.InvalidParameterError, match="on_unknown"):

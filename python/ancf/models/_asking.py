@@ -152,8 +152,8 @@ def pack_histories(
     return Histories(indptr, positions[order][starts].astype(np.int32), summed.astype(np.float32), last)
 
 
-def short_history(history: list[Any], ids: IdMap) -> Histories | None:
-    """A list of distinct known ids as one history; None where the general way must look at it."""
+def short_history(history: list[Any], ids: IdMap) -> list[int] | None:
+    """The rising positions of a list of distinct known ids; None where the general way must look at it."""
     if len(history) > _SHORT:
         return None
     found = [ids.position(each) if type(each) in _SCALARS else -1 for each in history]
@@ -161,7 +161,13 @@ def short_history(history: list[Any], ids: IdMap) -> Histories | None:
     n = len(found)
     if len(distinct) != n or not n or distinct[0] < 0:
         return None
-    return Histories(_ENDS[n], np.array(distinct, np.int32), _ONES[n])
+    return distinct
+
+
+def one_history(positions: list[int]) -> Histories:
+    """One short history of rising positions, all with a weight of 1."""
+    n = len(positions)
+    return Histories(_ENDS[n], np.array(positions, np.int32), _ONES[n])
 
 
 def row_of(rows: Any, row: int) -> tuple[NDArray[np.int32], NDArray[np.float32]] | None:

@@ -11,7 +11,6 @@ it. Repetitions are rows of their own below the item-item weights, row n_items +
 have their exact place in the score and in explanations.
 """
 
-import math
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
@@ -93,30 +92,7 @@ def spoken(
     n_items: int,
 ) -> Rows:
     """The weighted history that the sparse part reads: w on the items, and with ``counts`` m on their own rows."""
-    if len(indptr) == 2:  # one person, who waits: the same without the detours of several
-        n = len(items)
-        share = np.float32(1.0 / math.sqrt(max(n, 1)))
-        if counts is None:
-            return indptr, items, share * recent
-        both, weights = np.empty(2 * n, np.int32), np.empty(2 * n, np.float32)
-        both[:n] = items
-        np.add(items, n_items, out=both[n:])
-        np.multiply(recent, share, out=weights[:n])
-        np.multiply(counts, recent, out=weights[n:])
-        return indptr + indptr, both, weights
-    lengths = np.diff(indptr)
-    weights = np.repeat((1.0 / np.sqrt(np.maximum(lengths, 1))).astype(np.float32), lengths) * recent
-    if counts is None:
-        return indptr, items, weights
-    # Row u: its items, then its items once more, shifted by n_items.
-    rows = np.repeat(np.arange(len(lengths)), lengths)
-    place = np.arange(len(items)) + indptr[rows]
-    both = np.empty(2 * len(items), np.int32)
-    values = np.empty(2 * len(items), np.float32)
-    both[place], values[place] = items, weights
-    again = place + lengths[rows]
-    both[again], values[again] = items + np.int32(n_items), counts * recent
-    return 2 * indptr, both, values
+    return _native.spoken((indptr, items, recent), counts, n_items)
 
 
 def no_neighbours(n_items: int) -> Rows:

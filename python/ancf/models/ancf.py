@@ -41,7 +41,7 @@ from ancf.models._choose import (
     ndcg,
 )
 from ancf.models._history import Habits, no_neighbours, recency, spoken, trend, with_repeats
-from ancf.models.base import Recommender, Rows
+from ancf.models.base import Recommender, Rows, ShortList
 from ancf.train import Validation, announce, progress_bar, run_epochs
 
 if TYPE_CHECKING:
@@ -605,6 +605,11 @@ class ANCF(Recommender):
         n_items = len(self._item_vectors)
         counts = histories.weights if len(self._neighbours[0]) > n_items + 1 else None
         return vectors, spoken(histories.indptr, histories.items, recent, counts, n_items)
+
+    def _short_list(self, positions: list[int], N: int, filter_seen: bool) -> ShortList:
+        if self._parts is not None:
+            return super()._short_list(positions, N, filter_seen)
+        return self._fitted().top_n_folded(positions, N, filter_seen, self._item_priors)
 
     def _fold_in_shift(self, histories: Histories) -> NDArray[np.float32] | None:
         return None if self._parts is None else _pair_serving.fold_in_shift(self, histories)

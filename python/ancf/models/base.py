@@ -33,6 +33,7 @@ from ancf.models._asking import (
     is_history,
     merged,
     objects,
+    one_history,
     read_histories,
     short_history,
     unknown_items,
@@ -48,9 +49,6 @@ if TYPE_CHECKING:
 
 _UNKNOWN = ("raise", "popular", "skip")
 
-# The number of the one history that was asked for.
-_FIRST = np.arange(1)
-
 
 class Target(NamedTuple):
     """What target attention knows of the items beside their vectors."""
@@ -62,6 +60,7 @@ class Target(NamedTuple):
 
 
 Rows = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]
+ShortList = tuple[NDArray[np.int32], NDArray[np.float32]]
 
 
 class Recommender(Options, ABC):
@@ -331,7 +330,8 @@ class Recommender(Options, ABC):
         if type(history) is list and weights is None and times is None and items is None and filter_items is None:
             short = short_history(history, self.item_ids_)
             if short is not None:
-                return self._recommend_short(short, N, filter_already_liked_items)
+                best, scores = self._short_list(short, N, bool(filter_already_liked_items))
+                return Recommendations(0, self.item_ids_, best, scores, None, "history", self.item_names_, True)
         single = is_history(history)
         lists = [history] if single else list(history)
         as_lists = (lambda values: None if values is None else [values]) if single else (lambda values: values)
@@ -364,13 +364,16 @@ class Recommender(Options, ABC):
             sources = np.where(empty, "popular", "history").astype(object)
         return self._answer(asked, top, sources, single)
 
-    def _recommend_short(self, history: Histories, N: int, filter_seen: bool) -> Recommendations:
-        """One plain list of known items, without the detours of the general case."""
+    def _short_list(self, positions: list[int], N: int, filter_seen: bool) -> ShortList:
+        """Items and scores for one plain history of known items, given as rising positions."""
+        history = one_history(positions)
         vectors, weighted = self._fold_in(history)
         exclude = (history.indptr, history.items) if filter_seen else None
         shift = self._fold_in_shift(history)
-        top = self._fitted().top_n_for(vectors, weighted, exclude, N, shift=shift, num_threads=self.num_threads)
-        return self._answer(_FIRST, top, "history", True)
+        items, scores, counts = self._fitted().top_n_for(
+            vectors, weighted, exclude, N, shift=shift, num_threads=self.num_threads
+        )
+        return items[0, : counts[0]], scores[0, : counts[0]]
 
     def recommend_all(
         self,

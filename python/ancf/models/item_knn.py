@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ancf import _native
 from ancf.models._asking import Histories, ones
 from ancf.models._checks import check_flag, check_integer, check_number
-from ancf.models.base import Recommender, Rows
+from ancf.models.base import Recommender, Rows, ShortList
 
 if TYPE_CHECKING:
     from ancf.interactions import Interactions
@@ -101,3 +101,6 @@ class ItemKNN(Recommender):
     def _fold_in(self, histories: Histories) -> tuple[NDArray[np.float32], Rows | None]:
         weights = histories.weights if self.use_weights else ones(len(histories.items))
         return np.empty((histories.n, 0), np.float32), (histories.indptr, histories.items, weights)
+
+    def _short_list(self, positions: list[int], N: int, filter_seen: bool) -> ShortList:
+        return self._fitted().top_n_folded(positions, N, filter_seen)

@@ -166,6 +166,29 @@ impl Ranker {
         })
     }
 
+    /// The same for one person outside the training table, whose items (rising positions) weigh 1, or with attention
+    /// `priors` (n_items,) what they weigh when they are folded in.
+    #[pyo3(signature = (history, n, filter_seen, priors=None))]
+    fn top_n_folded<'py>(
+        &self,
+        py: Python<'py>,
+        history: Vec<u32>,
+        n: usize,
+        filter_seen: bool,
+        priors: Option<PyReadonlyArray1<'py, f32>>,
+    ) -> PyResult<ListResult<'py>> {
+        let priors = priors.as_ref().map(|priors| priors.as_slice()).transpose()?;
+        let find = || {
+            self.ranker.top_n_folded(&history, priors, n, filter_seen, self.level, |keys, shown| {
+                let items: Vec<i32> = keys.iter().map(|&key| rank::position_of(key) as i32).collect();
+                (items, keys.iter().map(|&key| shown.score(key)).collect::<Vec<f32>>())
+            })
+        };
+        let (items, scores) =
+            if self.size(1) == Size::Small { at_once(py, find)? } else { enter(py, Size::Short, Some(1), |_| find())? };
+        Ok((items.into_pyarray(py), scores.into_pyarray(py)))
+    }
+
     /// As `top_n`, for people outside the training table: vectors (m, d), histories, and what each list leaves out.
     #[pyo3(signature = (vectors, history, exclude, n, *, allow=None, allow_each=None, deny=None, shift=None, num_threads=None, plan=None))]
     fn top_n_for<'py>(

@@ -3,16 +3,15 @@
 use std::sync::{Mutex, PoisonError};
 
 use ancf_core::model::attention::{Attention, Prior};
-use ancf_core::model::hybrid;
-use ancf_core::runtime::simd::sparse::gather;
+use ancf_core::model::{fold_in, hybrid};
 use ancf_core::runtime::simd::vector::{dot, power, scale};
 use ancf_core::train::ranking::{Options, Ranking};
 use ancf_core::{Error, Result};
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
 
-use crate::convert::{CsrArrays, to_csr};
-use crate::enter::{Size, enter, to_python};
+use crate::convert::{CsrArrays, CsrResult, to_csr};
+use crate::enter::{LARGE, Size, enter, to_python};
 
 /// Trains item vectors by one softmax row per user; see `ancf.ANCF`.
 #[pyclass(frozen, module = "ancf._core")]
@@ -142,14 +141,7 @@ fn user_vectors<'py>(
     let vectors = enter(py, size, num_threads, |context| {
         let level = context.level;
         let one = |row: usize, out: &mut [f32]| {
-            let history = histories.row(row);
-            let weights: Vec<f32> =
-                history.iter().zip(histories.row_values(row)).map(|(&j, &w)| item_priors[j as usize] * w).collect();
-            gather(level, history, &weights, items, out);
-            let length = dot(level, out, out).sqrt();
-            if length > 0.0 {
-                scale(level, 1.0 / length, out);
-            }
+            fold_in::user_vector(level, histories.row(row), histories.row_values(row), item_priors, items, out);
         };
         let mut out = vec![0.0f32; histories.n_rows() * d];
         if d > 0 && size == Size::Small {
@@ -160,6 +152,40 @@ fn user_vectors<'py>(
         Ok(out)
     })?;
     table(py, vectors, d)
+}
+
+/// Histories (indptr, item positions, τ) as the item-item weights read them, with `counts` (as long as τ) the repetitions
+/// behind the items of each; see `ancf.models._history`.
+#[pyfunction]
+fn spoken<'py>(
+    py: Python<'py>,
+    histories: CsrArrays<'py>,
+    counts: Option<PyReadonlyArray1<'py, f32>>,
+    n_items: usize,
+) -> PyResult<CsrResult<'py>> {
+    let histories = to_csr(py, &histories, n_items)?;
+    let counts = counts.as_ref().map(|counts| counts.as_slice()).transpose()?;
+    if let Some(counts) = counts
+        && counts.len() != histories.len()
+    {
+        let message = format!("{} counts stand beside {} entries.", counts.len(), histories.len());
+        return Err(to_python(py, &Error::InvalidData(message)));
+    }
+    let size = if histories.len() > LARGE { Size::Large } else { Size::Small };
+    let (offsets, columns, values) = enter(py, size, Some(1), |context| {
+        let places = histories.len() * if counts.is_some() { 2 } else { 1 };
+        let (mut columns, mut values) = (Vec::with_capacity(places), Vec::with_capacity(places));
+        let mut offsets = vec![0];
+        for (row, bounds) in histories.offsets().windows(2).enumerate() {
+            context.cancel.check()?;
+            let counts = counts.map(|counts| &counts[bounds[0]..bounds[1]]);
+            let (items, recent) = (histories.row(row), histories.row_values(row));
+            fold_in::speak(items, recent, counts, n_items, &mut columns, &mut values);
+            offsets.push(columns.len() as i64);
+        }
+        Ok((offsets, columns.into_iter().map(|column: u32| column as i32).collect::<Vec<_>>(), values))
+    })?;
+    Ok((offsets.into_pyarray(py), columns.into_pyarray(py), values.into_pyarray(py)))
 }
 
 /// Attention priors of the items (what each weighs in a history before normalisation), float32 (n_items,).
@@ -236,6 +262,7 @@ fn score_scales<'py>(
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<RankingTrainer>()?;
     module.add_function(wrap_pyfunction!(user_vectors, module)?)?;
+    module.add_function(wrap_pyfunction!(spoken, module)?)?;
     module.add_function(wrap_pyfunction!(item_priors, module)?)?;
     module.add_function(wrap_pyfunction!(serving_vectors, module)?)?;
     module.add_function(wrap_pyfunction!(score_scales, module)?)

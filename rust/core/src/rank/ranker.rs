@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use rayon::prelude::*;
 
 use crate::data::Csr;
+use crate::model::fold_in;
 use crate::runtime::Context;
 use crate::runtime::simd::{Level, chains};
 use crate::{Error, Result};
@@ -259,30 +260,68 @@ impl Ranker {
             return Err(Error::InvalidData(format!("user {user} is asked for; there are {} users.", self.people.n)));
         }
         let users = [user as u32];
-        let asked = self.asked(&self.people, Some(&users), filter_seen);
-        let shown = self.shown(&asked, 0, level);
+        Ok(self.alone(&self.asked(&self.people, Some(&users), filter_seen), n, level, take))
+    }
+
+    /// The list of one person of whom only the items are known, each bought once and lately, on this thread. With
+    /// attention `priors` the history is folded in as `model::fold_in` does it; without, each item weighs 1.
+    pub fn top_n_folded<T>(
+        &self,
+        history: &[u32],
+        priors: Option<&[f32]>,
+        n: usize,
+        filter_seen: bool,
+        level: Level,
+        take: impl FnOnce(&[u64], Shown) -> T,
+    ) -> Result<T> {
+        check_n(n)?;
+        // Checks the positions, too, before anything is looked up by them.
+        let seen = Sets::new(vec![0, history.len()], history.to_vec(), self.n_items)?;
+        let ones = vec![1.0; history.len()];
+        let mut vector = vec![0.0; self.d];
+        if let Some(priors) = priors {
+            check_table(priors, self.n_items, 1, "attention priors")?;
+            fold_in::user_vector(level, history, &ones, priors, &self.vectors, &mut vector);
+        }
+        let spoken = self.neighbours.as_ref().map(|neighbours| {
+            let (mut columns, mut values) = (Vec::new(), Vec::new());
+            if priors.is_some() {
+                let counts = (neighbours.n_rows() > self.n_items).then_some(&ones[..]);
+                fold_in::speak(history, &ones, counts, self.n_items, &mut columns, &mut values);
+            } else {
+                (columns, values) = (history.to_vec(), ones);
+            }
+            Csr::new(vec![0, columns.len()], columns, values, neighbours.n_rows())
+        });
+        let people = self.people(vector, 1, spoken.transpose()?, Some(seen))?;
+        Ok(self.alone(&self.asked(&people, None, filter_seen), n, level, take))
+    }
+
+    /// The first list asked for, on this thread.
+    fn alone<T>(&self, asked: &Asked<'_>, n: usize, level: Level, take: impl FnOnce(&[u64], Shown) -> T) -> T {
+        let shown = self.shown(asked, 0, level);
         let take = |keys: &[u64]| take(keys, shown);
         let n = n.min(self.n_items);
         if n == 0 {
-            return Ok(take(&[]));
+            return take(&[]);
         }
-        let prunes = self.prunes_one(&asked, n);
+        let prunes = self.prunes_one(asked, n);
         if prunes || (self.d == 0 && self.biases().is_empty()) {
             let index = prunes.then(|| self.index(level, None));
-            return Ok(single::list(self, index, &asked, 0, n, level, take));
+            return single::list(self, index, asked, 0, n, level, take);
         }
         let mut work = Work::default();
         let eligible = Eligible { bits: None, count: self.n_items };
         if let Head::TargetAttention(target) = &self.head
-            && !self.may_overflow(&asked)
+            && !self.may_overflow(asked)
             && (self.d > 0 || target.bias.is_empty())
         {
             work.best.reset(n);
             let items = eligible.positions();
-            Sweep { ranker: self, target, asked, items: &items }.one(0, level, &mut work.best);
-            return Ok(take(work.best.sorted()));
+            Sweep { ranker: self, target, asked: *asked, items: &items }.one(0, level, &mut work.best);
+            return take(work.best.sorted());
         }
-        Ok(take(self.one(&asked, 0, n, &eligible, None, level, &mut work)))
+        take(self.one(asked, 0, n, &eligible, None, level, &mut work))
     }
 
     /// The scores of pairs of a user and an item.
