@@ -17,6 +17,8 @@ mod index;
 mod key;
 mod lists;
 mod plan;
+#[cfg(test)]
+mod proof_tests;
 mod ranker;
 mod sets;
 mod shown;
