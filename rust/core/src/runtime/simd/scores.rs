@@ -273,7 +273,7 @@ fn multiply(p: &[f32], q: &[f32], scratch: &mut Scratch, place: usize) {
 }
 
 /// The scores of the first pairs of a group, whose exponentials are taken together by a function of their own: in the midst
-/// of everything else the twelve constants of an exponential would be loaded again for every eight numbers.
+/// of everything else the constants of an exponential would be loaded again for every eight numbers.
 fn attend(level: Level, scratch: &mut Scratch, scores: &mut [f32]) {
     let highest = trees::maxima(level, &scratch.highest);
     let highest = &highest[..scores.len()];

@@ -4,7 +4,7 @@
 //! together fill each register, and need 21 moves.
 
 use super::Level;
-use super::vector::{LANES, halves, larger};
+use super::vector::{LANES, halves, larger, tree};
 
 /// Reductions that are put together at once.
 pub(super) const GROUP: usize = 8;
@@ -18,7 +18,7 @@ pub(super) fn sums(level: Level, lanes: &Lanes) -> [f32; GROUP] {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `Level::available` found AVX2 before these levels could be made.
         Level::Avx2 | Level::Avx512 => unsafe { avx2::joined::<false>(lanes) },
-        _ => lanes.map(|lanes| halves(lanes, |a, b| a + b)),
+        _ => lanes.map(tree),
     }
 }
 
@@ -85,7 +85,7 @@ mod tests {
         let lanes: Lanes =
             std::array::from_fn(|at| std::array::from_fn(|lane| draws.normal((at * LANES + lane) as u64) * 100.0));
         for level in Level::available() {
-            assert_eq!(sums(level, &lanes), lanes.map(|lanes| halves(lanes, |a, b| a + b)), "{}", level.name());
+            assert_eq!(sums(level, &lanes), lanes.map(tree), "{}", level.name());
             assert_eq!(maxima(level, &lanes), lanes.map(|lanes| halves(lanes, larger)), "{}", level.name());
         }
     }
