@@ -15,7 +15,8 @@ import numpy as np
 
 import ancf
 
-N_USERS, N_ITEMS, D, LENGTH, THREADS, ROUNDS = 20_000, 10_000, 64, 24, 2, 15
+N_USERS, N_ITEMS, D, LENGTH, THREADS = 20_000, 10_000, 64, 24, 2
+SECONDS = 2.0
 BETA1, BETA2 = np.float32(0.9), np.float32(0.999)
 
 
@@ -106,15 +107,15 @@ class HistoryAttention:
 
 
 def race(title: str, ours: Callable[[], Any], theirs: Callable[[], Any]) -> None:
-    """Both in turn, round after round; the first round warms up."""
+    """Both in turn, round after round, at least 15 rounds and for seconds; the first round warms up."""
     times: dict[str, list[float]] = {"ancf": [], "numpy": []}
-    for turn in range(ROUNDS + 1):
+    start = time.perf_counter()
+    while len(times["numpy"]) < 16 or time.perf_counter() - start < SECONDS:
         for name, run in (("ancf", ours), ("numpy", theirs)):
             began = time.perf_counter()
             run()
-            if turn:
-                times[name].append(time.perf_counter() - began)
-    mine, other = (statistics.median(times[name]) for name in ("ancf", "numpy"))
+            times[name].append(time.perf_counter() - began)
+    mine, other = (statistics.median(times[name][1:]) for name in ("ancf", "numpy"))
     print(f"{title:58} {1e3 * mine:9.3f} ms  numpy {1e3 * other:9.3f} ms  {other / mine:6.1f} ×", flush=True)
 
 

@@ -7,6 +7,8 @@
 
 #![allow(unsafe_code)]
 
+use std::sync::OnceLock;
+
 use crate::{Error, Result};
 
 /// Calls `$body(args)` compiled for the level. `$body` is an `#[inline(always)]` function of plain loops; the compiler
@@ -100,9 +102,10 @@ impl Level {
 
     /// The fastest level of this processor, or the one that `ANCF_SIMD` names.
     pub fn detect() -> Result<Self> {
-        let available = Self::available();
+        static FASTEST: OnceLock<Level> = OnceLock::new();
         match std::env::var("ANCF_SIMD") {
             Ok(name) if !name.is_empty() => {
+                let available = Self::available();
                 available.iter().copied().find(|level| level.name() == name).ok_or_else(|| {
                     let names: Vec<_> = available.iter().map(|level| level.name()).collect();
                     Error::InvalidParameter(format!(
@@ -111,7 +114,7 @@ impl Level {
                     ))
                 })
             }
-            _ => Ok(available[available.len() - 1]),
+            _ => Ok(*FASTEST.get_or_init(|| Self::available().into_iter().max().unwrap_or(Self::Scalar))),
         }
     }
 
