@@ -84,6 +84,20 @@ impl<'a> Asked<'a> {
     }
 }
 
+/// A bit for each flag. Flags are bytes of 0 and 1, and a product brings eight of them together in its highest byte.
+fn bits(flags: &[bool]) -> Vec<u64> {
+    let eight = |flags: [bool; 8]| u64::from_le_bytes(flags.map(u8::from)).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+    let word = |flags: &[bool; 64]| {
+        let eights = flags.as_chunks::<8>().0;
+        (0..8).fold(0, |word, at| word | eight(eights[at]) << (8 * at))
+    };
+    let (whole, rest) = flags.as_chunks::<64>();
+    let mut last = [false; 64];
+    last[..rest.len()].copy_from_slice(rest);
+    let last = (!rest.is_empty()).then_some(&last);
+    whole.iter().chain(last).map(word).collect()
+}
+
 /// Which items may be listed at all, for every row alike.
 pub struct Eligible {
     /// One bit for each item; `None`: all.
@@ -109,11 +123,12 @@ impl Eligible {
         if filters.allow.is_none() && filters.deny.is_empty() {
             return Ok(Self { bits: None, count: n_items });
         }
-        let mut bits = vec![0u64; n_items.div_ceil(64)];
-        for item in 0..n_items {
-            if filters.allow.as_ref().is_none_or(|allow| allow[item]) {
-                bits[item / 64] |= 1 << (item % 64);
-            }
+        let mut bits: Vec<u64> = match &filters.allow {
+            Some(allow) => bits(allow),
+            None => vec![u64::MAX; n_items.div_ceil(64)],
+        };
+        if let Some(last) = bits.last_mut() {
+            *last &= u64::MAX >> (n_items.next_multiple_of(64) - n_items);
         }
         for &item in &filters.deny {
             bits[item as usize / 64] &= !(1 << (item % 64));
@@ -134,6 +149,23 @@ impl Eligible {
             }
         }
         positions
+    }
+
+    /// Whether so few may that their rows are better brought together than passed over one by one.
+    pub fn few(&self, n_items: usize) -> bool {
+        self.count * 4 < n_items * 3
+    }
+
+    /// Adds those of `items` that may be listed, in their order. Without a branch, which would
+    /// be guessed wrongly time and again.
+    pub fn pick(&self, items: &[u32], into: &mut Vec<u32>) {
+        let mut at = into.len();
+        into.resize(at + items.len(), 0);
+        for &item in items {
+            into[at] = item;
+            at += usize::from(self.has(item));
+        }
+        into.truncate(at);
     }
 
     /// Whether an item may be listed.

@@ -7,11 +7,12 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::Result;
 use crate::runtime::Context;
-use crate::runtime::simd::bytes::{BLOCK, Group, scan, user_limit};
+use crate::runtime::simd::bytes::{BLOCK, Group, user_limit};
 use crate::runtime::simd::chains::dots;
 use crate::runtime::simd::sparse::fetch;
 use crate::runtime::simd::tiles::{self, LANES};
@@ -42,29 +43,40 @@ const PASS_BYTES: usize = 768 << 10;
 
 /// The items that a call may list, as rows of one table.
 pub struct Rows<'a> {
+    /// The item of each row, ascending; `None`: row r is item r, and those not eligible are passed over.
+    positions: Option<Vec<u32>>,
     /// Row-major vectors.
-    pub vectors: Cow<'a, [f32]>,
+    vectors: Cow<'a, [f32]>,
     /// The bias of each row, where the head has any.
-    pub biases: Cow<'a, [f32]>,
+    biases: Cow<'a, [f32]>,
 }
 
-impl Rows<'_> {
-    /// Those of some items.
-    pub fn gathered(vectors: &[f32], biases: &[f32], d: usize, items: &[u32], context: &Context) -> Self {
-        let mut rows = vec![0f32; items.len() * d];
-        let parts = items.chunks(MOST_ROWS).zip(rows.chunks_mut(MOST_ROWS * d.max(1)));
-        context.share(
-            parts,
-            || (),
-            |(), (items, rows)| {
-                for (&item, row) in items.iter().zip(rows.chunks_exact_mut(d.max(1))) {
-                    row.copy_from_slice(&vectors[item as usize * d..(item as usize + 1) * d]);
-                }
-            },
-        );
+impl<'a> Rows<'a> {
+    /// Where many items are out, the rest moves together. With a context, its threads share the work.
+    fn new(ranker: &'a Ranker, eligible: &Eligible, context: Option<&Context>) -> Self {
+        let (vectors, biases, d) = (ranker.vectors(), ranker.biases(), ranker.factors().max(1));
+        if !eligible.few(ranker.n_items()) {
+            return Self { positions: None, vectors: vectors.into(), biases: biases.into() };
+        }
+        let positions = eligible.positions();
+        let mut rows = vec![0f32; positions.len() * ranker.factors()];
+        let copy = |(items, rows): (&[u32], &mut [f32])| {
+            for (&item, row) in items.iter().zip(rows.chunks_exact_mut(d)) {
+                row.copy_from_slice(&vectors[item as usize * d..(item as usize + 1) * d]);
+            }
+        };
+        let parts = positions.chunks(MOST_ROWS).zip(rows.chunks_mut(MOST_ROWS * d));
+        match context {
+            Some(context) => context.share(parts, || (), |(), part| copy(part)),
+            None => parts.for_each(copy),
+        }
         let bias = |&item: &u32| biases[item as usize];
-        let biases = if biases.is_empty() { Vec::new() } else { items.iter().map(bias).collect() };
-        Self { vectors: rows.into(), biases: biases.into() }
+        let biases = if biases.is_empty() { Vec::new() } else { positions.iter().map(bias).collect() };
+        Self { positions: Some(positions), vectors: rows.into(), biases: biases.into() }
+    }
+
+    fn position(&self, row: u32) -> u32 {
+        self.positions.as_ref().map_or(row, |positions| positions[row as usize])
     }
 }
 
@@ -86,13 +98,9 @@ impl Front {
         (all / 8).min(FRONT).max(8 * n).next_multiple_of(BLOCK).min(all)
     }
 
-    /// That of an index over `rows`, for lists of `n`; `positions` of the rows, if they differ.
-    pub fn new(index: &Index, rows: &[f32], positions: Option<&[u32]>, n_items: usize, n: usize) -> Self {
-        let front = &index.order()[..Self::wanted(index.order().len(), n)];
-        let items: Vec<u32> = match positions {
-            Some(positions) => front.iter().map(|&row| positions[row as usize]).collect(),
-            None => front.to_vec(),
-        };
+    /// That of an index over some of `vectors`, the table of all `n_items`, for lists of `n`.
+    pub fn new(index: &Index, vectors: &[f32], n_items: usize, n: usize) -> Self {
+        let items = index.items()[..Self::wanted(index.items().len(), n)].to_vec();
         let mut bits = vec![0; n_items.div_ceil(64)];
         for &item in &items {
             bits[item as usize / 64] |= 1 << (item % 64);
@@ -100,13 +108,13 @@ impl Front {
         let mut places: Vec<(u32, u32)> = items.iter().copied().zip(0..).collect();
         places.sort_unstable();
         let d = index.factors();
-        let vector = |&row: &u32| &rows[row as usize * d..(row as usize + 1) * d];
-        Self { vectors: front.iter().flat_map(vector).copied().collect(), items, places, bits }
+        let vector = |&item: &u32| &vectors[item as usize * d..(item as usize + 1) * d];
+        Self { vectors: items.iter().flat_map(vector).copied().collect(), items, places, bits }
     }
 
     /// Whether it is that for lists of `n`.
     pub fn suits(&self, index: &Index, n: usize) -> bool {
-        self.items.len() == Self::wanted(index.order().len(), n)
+        self.items.len() == Self::wanted(index.items().len(), n)
     }
 
     /// The row of an item, if it has one.
@@ -134,12 +142,12 @@ pub struct Job<'a> {
     pub asked: Asked<'a>,
     /// What may be listed.
     pub eligible: &'a Eligible,
-    /// The position of each row, ascending; `None`: row r is item r, and those not eligible are passed over.
-    pub positions: Option<&'a [u32]>,
-    /// Their rows.
-    pub rows: Rows<'a>,
-    /// The compact table over it and the items that give first thresholds.
+    /// Their rows, brought together when the plain path first wants them.
+    pub rows: OnceLock<Rows<'a>>,
+    /// The compact table and its items that give first thresholds.
     pub compact: Option<(&'a Index, &'a Front)>,
+    /// Whether that table holds the eligible items alone.
+    pub apart: bool,
     /// Places in a list.
     pub n: usize,
     /// Keep to the compact table even where it does not pay.
@@ -299,9 +307,10 @@ impl Job<'_> {
         slot.threshold()
     }
 
-    /// The position of a row.
-    fn position(&self, row: u32) -> u32 {
-        self.positions.map_or(row, |positions| positions[row as usize])
+    /// The rows of the plain path. In a block of users they are brought together without the other threads, which may be
+    /// waiting here.
+    pub fn rows(&self, context: Option<&Context>) -> &Rows<'_> {
+        self.rows.get_or_init(|| Rows::new(self.ranker, self.eligible, context))
     }
 
     /// Every score in f32.
@@ -322,9 +331,9 @@ impl Job<'_> {
         }
         // A multiple of the tiles' 12 and 6 rows.
         let pass = (PASS_BYTES / (4 * d)).next_multiple_of(12);
-        let left_out = &work.left_out;
-        for (part, rows) in self.rows.vectors.chunks(pass * d).enumerate() {
-            let biases = self.rows.biases.get(part * pass..).unwrap_or_default();
+        let (left_out, all) = (&work.left_out, self.rows(None));
+        for (part, rows) in all.vectors.chunks(pass * d).enumerate() {
+            let biases = all.biases.get(part * pass..).unwrap_or_default();
             for (pack, slots) in work.packs.chunks_exact(d * LANES).zip(work.slots[users.clone()].chunks_mut(LANES)) {
                 context.cancel.check()?;
                 let mut thresholds = [f32::INFINITY; LANES];
@@ -332,7 +341,7 @@ impl Job<'_> {
                     *threshold = slot.threshold();
                 }
                 let reach = |lane: usize, row: usize, score: f32| {
-                    self.offer(&mut slots[lane], left_out, self.position((part * pass + row) as u32), score)
+                    self.offer(&mut slots[lane], left_out, all.position((part * pass + row) as u32), score)
                 };
                 match self.ranker.head() {
                     // Target attention has a sweep of its own; it never comes here.
@@ -350,10 +359,8 @@ impl Job<'_> {
 
     /// Without factors every item that nothing touches scores 0: the first places not left out are the best.
     fn fill(&self, users: Range<usize>, work: &mut Work) {
-        let n_rows = self.positions.map_or(self.ranker.n_items(), <[u32]>::len);
         for slot in &mut work.slots[users] {
-            for row in 0..n_rows as u32 {
-                let position = self.position(row);
+            for position in 0..self.ranker.n_items() as u32 {
                 if !slot.best.wants(key(0.0, position)) {
                     break;
                 }
@@ -378,7 +385,7 @@ impl Job<'_> {
             tiles::pack(vectors, d, &mut work.pack);
             work.front.resize(front.places.len(), [0.0; LANES]);
             tiles::products(context.level, &work.pack, &front.vectors, d, &mut work.front);
-            if self.positions.is_none() && self.eligible.bits.is_some() {
+            if !self.apart && self.eligible.bits.is_some() {
                 for (scores, &item) in work.front.iter_mut().zip(&front.items) {
                     if !self.eligible.has(item) {
                         *scores = [f32::NEG_INFINITY; LANES];
@@ -418,7 +425,7 @@ impl Job<'_> {
         context: &Context,
         work: &mut Work,
     ) -> Result<()> {
-        let d = self.asked.d;
+        let (d, vectors) = (self.asked.d, self.ranker.vectors());
         // Users who stop at the same block go together.
         work.order.clear();
         let count = users.len();
@@ -444,25 +451,25 @@ impl Job<'_> {
             work.group.stop = stops.iter().copied().fold(f64::INFINITY, f64::min);
             let (mut block, mut rescored) = (from, 0);
             loop {
-                let (found, masks) = scan(context.level, index.blocks(), &work.group, block);
+                let (found, masks) = index.scan(vectors, context.level, &work.group, block);
                 let last = found >= index.n_blocks();
                 for (user, member) in members.clone().enumerate() {
                     let pending = &mut work.pending[user];
                     if !last {
                         let known = pending.len();
-                        index.named(found, masks[user], pending);
-                        for &row in &pending[known..] {
-                            fetch(&self.rows.vectors, row as usize * d, d);
+                        index.named(found, masks[user], self.eligible, pending);
+                        for &item in &pending[known..] {
+                            fetch(vectors, item as usize * d, d);
                         }
                     }
                     if pending.len() >= TOGETHER || (last && !pending.is_empty()) {
                         let at = work.order[member].1 as usize;
                         let vector = self.asked.vector(first + at);
                         work.scores.resize(pending.len(), 0.0);
-                        dots(context.level, vector, &self.rows.vectors, pending, &mut work.scores);
+                        dots(context.level, vector, vectors, pending, &mut work.scores);
                         let slot = &mut work.slots[at];
-                        for (&row, &score) in pending.iter().zip(&work.scores) {
-                            self.offer(slot, &work.left_out, self.position(row), score);
+                        for (&item, &score) in pending.iter().zip(&work.scores) {
+                            self.offer(slot, &work.left_out, item, score);
                         }
                         rescored += pending.len() as u64;
                         pending.clear();
@@ -496,7 +503,8 @@ impl Job<'_> {
     /// What lists of the plain path cost in the same unit: every product, and what enters a list on the way, which is
     /// N (1 + ln(n / N)) items of n in random order.
     fn plain_cost(&self, users: u64) -> u64 {
-        let items = self.positions.map_or(self.ranker.n_items(), <[u32]>::len);
+        let n_items = self.ranker.n_items();
+        let items = if self.eligible.few(n_items) { self.eligible.count } else { n_items };
         let (all, n) = (items as f64, self.n as f64);
         let taken = n * (1.0 + (all / n).max(1.0).ln());
         users * ((items * self.asked.d) as u64 + 1000 * taken as u64)

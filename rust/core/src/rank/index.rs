@@ -28,34 +28,48 @@
 //! 2¹⁵ · 2⁻⁵² < 10⁻¹¹; a component of η or ε is computed with an error below 2⁻⁵² of the vector's largest magnitude, so its norm with
 //! one below 10⁻¹¹ of the vector's norm. [`SLACK`] = 10⁻⁹ of each covers both, and the few operations of the threshold itself.
 
+use std::sync::OnceLock;
+
 use rayon::prelude::*;
 
 use crate::runtime::Context;
 use crate::runtime::simd::Level;
-use crate::runtime::simd::bytes::{BLOCK, Blocks, Group, Line, MOST_FACTORS, quantise, user_limit};
+use crate::runtime::simd::bytes::{BLOCK, Blocks, Group, Line, MOST_FACTORS, quantise, scan, user_limit};
 use crate::runtime::simd::sparse::fetch;
 
+use super::asked::Eligible;
 use super::key::{key, position_of, score_of};
 
 /// Relative room for the rounding of f64; see the module head.
 const SLACK: f64 = 1e-9;
 
-/// Blocks that are worth a task of their own.
-const BLOCKS_PER_TASK: usize = 32;
+/// Items that are worth a task of their own.
+const ITEMS_PER_TASK: usize = 32 * BLOCK;
+
+/// Blocks whose bytes are made together.
+const CHUNK: usize = 32;
 
 /// Above every norm.
 const FARTHEST_NORM: f64 = 1e41;
 
-/// The compact table of some item vectors.
+/// The compact table of some items. Their order is there from the start; bytes are made when a scan first comes to them,
+/// for most scans end early.
 pub struct Index {
-    n: usize,
     d: usize,
-    words: usize,
-    order: Vec<u32>,
+    /// Falling by norm.
+    items: Vec<u32>,
+    /// The norm of each, rounded up.
+    lengths: Vec<f32>,
+    /// M of each block.
+    norms: Vec<f64>,
+    chunks: Vec<OnceLock<Chunk>>,
+}
+
+/// The bytes of some blocks.
+struct Chunk {
     lines: Vec<Line>,
     unscale: Vec<f64>,
     errors: Vec<f64>,
-    norms: Vec<f64>,
 }
 
 impl Index {
@@ -64,72 +78,101 @@ impl Index {
         d > 0 && d <= MOST_FACTORS
     }
 
-    /// The index of `rows` (n × d, finite). With a context, its threads share the work.
-    pub fn new(rows: &[f32], d: usize, level: Level, context: Option<&Context>) -> Self {
-        let n = rows.len() / d;
-        let words = d.div_ceil(4);
-        let row = |item: u32| &rows[item as usize * d..(item as usize + 1) * d];
-        let context = context.filter(|context| !context.stays(n.div_ceil(BLOCK * BLOCKS_PER_TASK)));
-        let falling = |item: u32| key((norm(row(item)) as f32).next_up(), item);
-        let mut keys: Vec<u64> = match context {
-            Some(context) => context.install(|| {
-                let mut keys: Vec<u64> =
-                    (0..n as u32).into_par_iter().with_min_len(BLOCK * BLOCKS_PER_TASK).map(falling).collect();
-                keys.par_sort_unstable_by(|a, b| b.cmp(a));
-                keys
-            }),
-            None => (0..n as u32).map(falling).collect(),
-        };
-        if context.is_none() {
+    /// The index of all rows of `vectors` (n × d, finite). With a context, its threads share the work.
+    pub fn new(vectors: &[f32], d: usize, context: Option<&Context>) -> Self {
+        let n = vectors.len() / d;
+        let falling = |item: u32| key((norm(row(vectors, d, item)) as f32).next_up(), item);
+        let each = |items: std::ops::Range<u32>| items.into_par_iter().with_min_len(ITEMS_PER_TASK).map(falling);
+        let mut keys: Vec<u64>;
+        if let Some(context) = context.filter(|context| !context.stays(n.div_ceil(ITEMS_PER_TASK))) {
+            keys = context.install(|| each(0..n as u32).collect());
+            context.install(|| keys.par_sort_unstable_by(|a, b| b.cmp(a)));
+        } else {
+            keys = (0..n as u32).map(falling).collect();
             keys.sort_unstable_by(|a, b| b.cmp(a));
         }
-        let order: Vec<u32> = keys.iter().map(|&key| position_of(key)).collect();
-        let n_blocks = n.div_ceil(BLOCK);
-        let mut lines = vec![Line([0; 16]); n_blocks * words * 4];
-        let build = |(block, lines): (usize, &mut [Line])| {
-            let items = &order[block * BLOCK..((block + 1) * BLOCK).min(n)];
-            let largest = items.iter().map(|&item| largest(row(item))).fold(0f32, f32::max);
+        Self::ordered(d, keys.iter().map(|&key| (position_of(key), score_of(key))).unzip())
+    }
+
+    /// That of the `eligible` among its items.
+    pub fn only(&self, eligible: &Eligible) -> Self {
+        // Without a branch, which would be guessed wrongly time and again.
+        let (mut items, mut lengths, mut at) = (vec![0; eligible.count + 1], vec![0.0; eligible.count + 1], 0);
+        for (&item, &length) in self.items.iter().zip(&self.lengths) {
+            (items[at], lengths[at]) = (item, length);
+            at += usize::from(eligible.has(item));
+        }
+        items.truncate(at);
+        lengths.truncate(at);
+        Self::ordered(self.d, (items, lengths))
+    }
+
+    fn ordered(d: usize, (items, lengths): (Vec<u32>, Vec<f32>)) -> Self {
+        let most = |length: &f32| f64::from(*length).min(FARTHEST_NORM) * (1.0 + SLACK);
+        let norms: Vec<f64> = lengths.iter().step_by(BLOCK).map(most).collect();
+        let chunks = (0..norms.len().div_ceil(CHUNK)).map(|_| OnceLock::new()).collect();
+        Self { d, items, lengths, norms, chunks }
+    }
+
+    /// The bytes of a chunk's items.
+    fn chunk(&self, at: usize, vectors: &[f32], level: Level) -> Chunk {
+        let (d, words) = (self.d, self.words());
+        let items = &self.items[at * CHUNK * BLOCK..self.items.len().min((at + 1) * CHUNK * BLOCK)];
+        let n_blocks = items.len().div_ceil(BLOCK);
+        let mut chunk = Chunk {
+            lines: vec![Line([0; 16]); n_blocks * words * 4],
+            unscale: Vec::with_capacity(n_blocks),
+            errors: Vec::with_capacity(n_blocks),
+        };
+        let mut own = vec![0; words];
+        for (block, lines) in chunk.lines.chunks_mut(words * 4).enumerate() {
+            let rest = &items[block * BLOCK..];
+            let (items, later) = rest.split_at(rest.len().min(BLOCK));
+            let largest = items.iter().map(|&item| largest(row(vectors, d, item))).fold(0f32, f32::max);
             let scale = if largest > 0.0 { f64::from(largest) / 127.0 } else { 1.0 };
             let mut lost = 0f64;
-            let mut own = vec![0; words];
             for (at, &item) in items.iter().enumerate() {
-                if let Some(&later) = order.get((block + 1) * BLOCK + at) {
-                    fetch(rows, later as usize * d, d);
+                if let Some(&later) = later.get(at) {
+                    fetch(vectors, later as usize * d, d);
                 }
-                lost = lost.max(quantise(level, row(item), scale, 127.0, &mut own).lost);
+                lost = lost.max(quantise(level, row(vectors, d, item), scale, 127.0, &mut own).lost);
                 // Unsigned, 128 more; what stands behind the end of a vector meets users' zeros.
                 for (word, lines) in own.iter().zip(lines.chunks_exact_mut(4)) {
                     lines[at / 16].0[at % 16] = word ^ i32::from_le_bytes([128; 4]);
                 }
             }
-            let most = f64::from(score_of(keys[block * BLOCK])).min(FARTHEST_NORM);
-            (1.0 / scale, lost.sqrt() * (1.0 + SLACK) + most * SLACK, most * (1.0 + SLACK))
-        };
-        let blocks: Vec<(f64, f64, f64)> = match context {
-            Some(context) => context.install(|| lines.par_chunks_mut(words * 4).enumerate().map(build).collect()),
-            None => lines.chunks_mut(words * 4).enumerate().map(build).collect(),
-        };
-        Self {
-            n,
-            d,
-            words,
-            lines,
-            unscale: blocks.iter().map(|b| b.0).collect(),
-            errors: blocks.iter().map(|b| b.1).collect(),
-            norms: blocks.iter().map(|b| b.2).collect(),
-            order,
+            chunk.unscale.push(1.0 / scale);
+            chunk.errors.push(lost.sqrt() * (1.0 + SLACK) + self.norms[at * CHUNK + block] * SLACK);
         }
+        chunk
     }
 
-    /// What the scan reads.
-    pub fn blocks(&self) -> Blocks<'_> {
-        Blocks {
-            lines: &self.lines,
-            words: self.words,
-            unscale: &self.unscale,
-            errors: &self.errors,
-            norms: &self.norms,
+    /// The first block from `from` on where somebody's threshold is reached, and one bit for each such item and user; or the
+    /// number of blocks and no bits. `vectors` are those that the index was made of.
+    pub fn scan<const U: usize>(
+        &self,
+        vectors: &[f32],
+        level: Level,
+        group: &Group<U>,
+        mut from: usize,
+    ) -> (usize, [u64; U]) {
+        while from < self.norms.len() && self.norms[from] >= group.stop {
+            let (at, first) = (from / CHUNK, from / CHUNK * CHUNK);
+            let chunk = self.chunks[at].get_or_init(|| self.chunk(at, vectors, level));
+            let norms = &self.norms[first..first + chunk.errors.len()];
+            let Chunk { lines, unscale, errors } = chunk;
+            let blocks = Blocks { lines, words: self.words(), unscale, errors, norms };
+            let (found, masks) = scan(level, blocks, group, from - first);
+            if found < norms.len() {
+                return (first + found, masks);
+            }
+            from = first + CHUNK;
         }
+        (self.norms.len(), [0; U])
+    }
+
+    fn words(&self) -> usize {
+        self.d.div_ceil(4)
     }
 
     /// Numbers in a vector.
@@ -147,21 +190,33 @@ impl Index {
         self.norms.partition_point(|&norm| norm >= least)
     }
 
-    /// The item rows of a block that the bits of `mask` name.
-    pub fn named(&self, block: usize, mask: u64, rows: &mut Vec<u32>) {
-        let first = block * BLOCK;
+    /// The eligible items of a block that the bits of `mask` name.
+    pub fn named(&self, block: usize, mask: u64, eligible: &Eligible, items: &mut Vec<u32>) {
+        let own = self.block(block);
         // The last block may end early; what stands behind its end is no item.
-        let mut left = if self.n - first < BLOCK { mask & ((1 << (self.n - first)) - 1) } else { mask };
+        let mut left = if own.len() < BLOCK { mask & ((1 << own.len()) - 1) } else { mask };
         while left != 0 {
-            rows.push(self.order[first + left.trailing_zeros() as usize]);
+            let item = own[left.trailing_zeros() as usize];
+            if eligible.has(item) {
+                items.push(item);
+            }
             left &= left - 1;
         }
     }
 
-    /// The rows, falling by norm.
-    pub fn order(&self) -> &[u32] {
-        &self.order
+    /// The items of a block.
+    pub fn block(&self, block: usize) -> &[u32] {
+        &self.items[block * BLOCK..self.items.len().min((block + 1) * BLOCK)]
     }
+
+    /// The items, falling by norm.
+    pub fn items(&self) -> &[u32] {
+        &self.items
+    }
+}
+
+fn row(vectors: &[f32], d: usize, item: u32) -> &[f32] {
+    &vectors[item as usize * d..(item as usize + 1) * d]
 }
 
 /// Up to four numbers of a vector, zeros behind them.
@@ -212,8 +267,8 @@ impl Bounds {
         let largest = largest(vector);
         let scale = if largest > 0.0 { f64::from(largest) / limit } else { 1.0 };
         let unscale = 1.0 / scale;
-        group.words.resize(index.words, [0; U]);
-        group.own.resize(index.words, 0);
+        group.words.resize(index.words(), [0; U]);
+        group.own.resize(index.words(), 0);
         let made = quantise(level, vector, scale, limit, &mut group.own);
         for (words, own) in group.words.iter_mut().zip(&group.own) {
             words[user] = *own;
@@ -255,24 +310,23 @@ impl Bounds {
 mod tests {
     use super::*;
     use crate::runtime::rng::Stream;
-    use crate::runtime::simd::bytes::scan;
     use crate::runtime::simd::chains::dots;
 
     /// Asserts that no item is discarded at a threshold that its own score reaches, though nothing but the bound keeps it.
     fn kept_at_its_own_score(level: Level, user: &[f32], rows: &[f32]) {
         let d = user.len();
-        let index = Index::new(rows, d, level, None);
+        let index = Index::new(rows, d, None);
         let items: Vec<u32> = (0..(rows.len() / d) as u32).collect();
         let mut scores = vec![0.0; items.len()];
         dots(level, user, rows, &items, &mut scores);
         let mut group = Group::<1>::default();
         let bounds = Bounds::new(&index, user, level, &mut group, 0);
-        for (place, &item) in index.order().iter().enumerate() {
+        for (place, &item) in index.items().iter().enumerate() {
             let score = scores[item as usize];
             bounds.enter(&mut group, 0, score);
             group.stop = bounds.stop(score);
             let block = place / BLOCK;
-            let (found, masks) = scan(level, index.blocks(), &group, block);
+            let (found, masks) = index.scan(rows, level, &group, block);
             assert_eq!(found, block, "{}: item {item} lies beyond the stop", level.name());
             assert_ne!(masks[0] >> (place % BLOCK) & 1, 0, "{}: item {item} is discarded", level.name());
         }

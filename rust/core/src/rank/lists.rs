@@ -1,6 +1,6 @@
 //! Lists of many rows: a way is chosen, the rows go over the threads, and scores come out as they are shown.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rayon::prelude::*;
 
@@ -8,8 +8,7 @@ use crate::runtime::Context;
 use crate::{Error, Result};
 
 use super::asked::{Asked, Eligible, Filters, Lists};
-use super::engine::{self, Front, Job, MOST_ROWS, Places, Rows, Worth};
-use super::index::Index;
+use super::engine::{self, Front, Job, MOST_ROWS, Places, Worth};
 use super::key::{key, position_of, score_of};
 use super::plan::{LEAST_TOGETHER, Path};
 use super::ranker::{Head, Plan, ROWS_PER_TASK, Ranker, Work, check_n};
@@ -23,6 +22,14 @@ type Row<'a> = (usize, ((&'a mut [i32], &'a mut [f32]), &'a mut i32));
 
 /// Places of a block of lists.
 type Block<'a> = (usize, ((&'a mut [i32], &'a mut [f32]), &'a mut [i32]));
+
+/// Users for which a table of the eligible items alone saves what it takes to make, where half of the items are eligible. Both
+/// grow with what a scan gets to see: bytes of an item take some 60 ns, an item that is scanned for nothing .6 ns a user.
+const USERS_OF_AN_INDEX: usize = 100;
+
+fn worth_an_index(eligible: &Eligible, n_items: usize, n_rows: usize) -> bool {
+    n_rows.saturating_mul(n_items - eligible.count) >= USERS_OF_AN_INDEX.saturating_mul(eligible.count)
+}
 
 impl Ranker {
     /// Lists for the rows asked for, on the way that the plan chooses.
@@ -57,16 +64,15 @@ impl Ranker {
         }
         if plan == Plan::Auto
             && asked.n_rows < LEAST_TOGETHER
-            && eligible.bits.is_none()
             && filters.allow_each.is_none()
-            && self.prunes_one(&asked, width)
+            && self.prunes_one(&asked, width, eligible.count)
         {
-            self.few(&asked, &mut lists, context)?;
+            self.few(&asked, &eligible, &mut lists, context)?;
             self.show(&asked, &mut lists, context);
             return Ok(lists);
         }
-        let gathered = eligible.count * 4 < self.n_items() * 3;
-        let path = self.choose(plan, &asked, width, eligible.count, gathered, context.level).path;
+        let apart = worth_an_index(&eligible, self.n_items(), asked.n_rows);
+        let path = self.choose(plan, &asked, width, eligible.count, apart, context.level).path;
         match (self.head(), path) {
             _ if filters.allow_each.is_some() || path == Path::Pairs => {
                 self.one_by_one(asked, &eligible, filters.allow_each.as_ref(), &mut lists, context)?;
@@ -77,7 +83,7 @@ impl Ranker {
             }
             _ => {
                 let stubborn = plan == Plan::Pruned;
-                self.together(asked, &eligible, gathered, path == Path::Pruned, stubborn, &mut lists, context)?;
+                self.together(asked, &eligible, path == Path::Pruned, apart, stubborn, &mut lists, context)?;
             }
         }
         self.show(&asked, &mut lists, context);
@@ -142,36 +148,33 @@ impl Ranker {
         &self,
         asked: Asked<'_>,
         eligible: &Eligible,
-        gathered: bool,
         prunes: bool,
+        apart: bool,
         stubborn: bool,
         lists: &mut Lists,
         context: &Context,
     ) -> Result<()> {
-        let (d, n, n_rows) = (self.factors(), lists.width, asked.n_rows);
-        let positions = gathered.then(|| eligible.positions());
-        // Where many items are out, the rest moves together.
-        let rows = match &positions {
-            Some(positions) => Rows::gathered(self.vectors(), self.biases(), d, positions, context),
-            None => Rows { vectors: self.vectors().into(), biases: self.biases().into() },
-        };
-        // Those of all items are kept.
-        let own = (prunes && positions.is_some()).then(|| Index::new(&rows.vectors, d, context.level, Some(context)));
-        let index = own.as_ref().or_else(|| prunes.then(|| self.index(context.level, Some(context))));
-        let front = |index| Front::new(index, &rows.vectors, positions.as_deref(), self.n_items(), n);
+        let (n, n_rows) = (lists.width, asked.n_rows);
+        let all = prunes.then(|| self.index(Some(context)));
+        let own = all.filter(|_| apart).map(|index| index.only(eligible));
+        let index = own.as_ref().or(all);
+        let front = |index| Front::new(index, self.vectors(), self.n_items(), n);
         let own_front = index.filter(|index| own.is_some() || !self.front(index).suits(index, n)).map(front);
         let compact = index.map(|index| (index, own_front.as_ref().unwrap_or_else(|| self.front(index))));
         let job = Job {
             ranker: self,
             asked,
             eligible,
-            positions: positions.as_deref(),
-            rows,
+            rows: OnceLock::new(),
             compact,
+            apart,
             n,
             stubborn,
             worth: Worth::default(),
         };
+        if !prunes {
+            job.rows(Some(context));
+        }
         let threads = context.pool.current_num_threads();
         let rows = if n_rows <= 32 * threads {
             n_rows.div_ceil(threads)
@@ -203,11 +206,11 @@ impl Ranker {
     }
 
     /// Lists of a few users, one after the other on this thread; see `single`.
-    fn few(&self, asked: &Asked<'_>, lists: &mut Lists, context: &Context) -> Result<()> {
-        let (n, index) = (lists.width, self.index(context.level, Some(context)));
+    fn few(&self, asked: &Asked<'_>, eligible: &Eligible, lists: &mut Lists, context: &Context) -> Result<()> {
+        let (n, index) = (lists.width, self.index(Some(context)));
         for row in 0..asked.n_rows {
             context.cancel.check()?;
-            single::list(self, Some(index), asked, row, n, context.level, |keys| {
+            single::list(self, Some(index), asked, row, n, eligible, context.level, |keys| {
                 for (at, &key) in keys.iter().enumerate() {
                     lists.items[row * n + at] = position_of(key) as i32;
                     lists.scores[row * n + at] = score_of(key);

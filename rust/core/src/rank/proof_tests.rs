@@ -80,8 +80,9 @@ fn assert_leads(user: &[f32], last: &[f32], beside: &[f32], what: &str) {
             for user in 0..7usize {
                 // The path of one list, whether or not a call would take it at this level.
                 let asked = ranker.everyone();
-                let index = Some(ranker.index(level, None));
-                single::list(&ranker, index, &asked, user, n, level, |keys| {
+                let index = Some(ranker.index(None));
+                let all = asked::Eligible { bits: None, count: ranker.n_items() };
+                single::list(&ranker, index, &asked, user, n, &all, level, |keys| {
                     for (at, &key) in keys.iter().enumerate() {
                         let at = user * n + at;
                         let wanted = (plain.items[at] as u32, plain.scores[at].to_bits());

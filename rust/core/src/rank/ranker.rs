@@ -305,10 +305,11 @@ impl Ranker {
         if n == 0 {
             return take(&[]);
         }
-        let prunes = self.prunes_one(asked, n);
+        let prunes = self.prunes_one(asked, n, self.n_items);
         if prunes || (self.d == 0 && self.biases().is_empty()) {
-            let index = prunes.then(|| self.index(level, None));
-            return single::list(self, index, asked, 0, n, level, take);
+            let index = prunes.then(|| self.index(None));
+            let all = Eligible { bits: None, count: self.n_items };
+            return single::list(self, index, asked, 0, n, &all, level, take);
         }
         let mut work = Work::default();
         let eligible = Eligible { bits: None, count: self.n_items };
@@ -406,14 +407,14 @@ impl Ranker {
         Shown { shift: asked.shift(row), link: self.link, level }
     }
 
-    /// The compact table of all items, built on first use.
-    pub(super) fn index(&self, level: Level, context: Option<&Context>) -> &Index {
-        self.index.get_or_init(|| Index::new(&self.vectors, self.d, level, context))
+    /// The compact table of all items, ordered on first use.
+    pub(super) fn index(&self, context: Option<&Context>) -> &Index {
+        self.index.get_or_init(|| Index::new(&self.vectors, self.d, context))
     }
 
     /// Its first blocks, as short lists want them.
     pub(super) fn front(&self, index: &Index) -> &Front {
-        self.front.get_or_init(|| Front::new(index, &self.vectors, None, self.n_items, 1))
+        self.front.get_or_init(|| Front::new(index, &self.vectors, self.n_items, 1))
     }
 
     /// Whether the compact table can serve this head and these vectors at all.
@@ -421,9 +422,9 @@ impl Ranker {
         self.head == Head::Inner && Index::fits(self.d) && self.n_items > 0 && !self.may_overflow(asked)
     }
 
-    /// Whether it can serve lists of `n` for one user after the other.
-    pub(super) fn prunes_one(&self, asked: &Asked<'_>, n: usize) -> bool {
-        n * 4 <= self.n_items && self.prunes(asked)
+    /// Whether it can serve lists of `n` out of `count` items for one user after the other.
+    pub(super) fn prunes_one(&self, asked: &Asked<'_>, n: usize, count: usize) -> bool {
+        n * 4 <= count && self.prunes(asked)
     }
 
     /// The largest sum of products that users of these magnitudes could meet.

@@ -424,20 +424,56 @@ fn a_filter_that_leaves_few_items_is_pruned_where_enough_users_ask() {
     }
     let case = Case::new(Kind::Normal, 300, 40_000, 2, false, 1);
     let ranker = case.ranker();
-    let path = |n_rows: usize, n: usize, left: usize| {
+    let path = |n_rows: usize, n: usize, left: usize, apart: bool| {
         let asked = super::asked::Asked { n_rows, ..ranker.everyone() };
-        ranker.choose(Plan::Auto, &asked, n, left, true, level).path
+        ranker.choose(Plan::Auto, &asked, n, left, apart, level).path
     };
-    assert_eq!(path(300, 10, 2000), Path::Pruned);
-    assert_eq!(path(50, 10, 2000), Path::Plain);
-    assert_eq!(path(300, 10, 500), Path::Plain);
-    assert_eq!(path(300, 300, 2000), Path::Plain);
+    assert_eq!(path(300, 10, 2000, true), Path::Pruned);
+    assert_eq!(path(50, 10, 2000, true), Path::Plain);
+    assert_eq!(path(50, 10, 20_000, false), Path::Pruned);
+    assert_eq!(path(300, 10, 500, true), Path::Plain);
+    assert_eq!(path(300, 300, 2000, true), Path::Plain);
     // And what comes out is what comes out without the table, for users who have seen many items.
     let filters = Filters { allow: Some((0..40_000).map(|item| item % 20 == 3).collect()), ..Filters::default() };
     let context = Context::new(Some(2)).unwrap();
     let lists = |plan| ranker.top_n(None, 10, true, &filters, plan, &context).unwrap();
     assert_lists(&lists(Plan::Auto), &plain_rows(&lists(Plan::Plain)), "auto");
     assert_lists(&lists(Plan::Auto), &case.naive(&(0..300).collect::<Vec<_>>(), 10, true, &filters), "naive");
+}
+
+#[test]
+fn filters_leave_the_same_lists_however_many_ask() {
+    // One after the other, from bytes or picked from the order; together, over the table of all or one of their own. Of
+    // the normal ones all vectors have one length, so that the best stand anywhere in it.
+    let kinds = [(Kind::Skewed, true), (Kind::Ties, false), (Kind::Normal, true)];
+    for (kind, sparse) in kinds.into_iter().step_by(one_in()) {
+        let mut case = Case::new(kind, 100, 5000, 6, sparse, 3);
+        if kind == Kind::Normal {
+            for vector in case.items.chunks_exact_mut(6) {
+                let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
+                for x in vector {
+                    *x /= length;
+                }
+            }
+        }
+        let ranker = case.ranker();
+        for every in [1, 2, 40, 500, 5000] {
+            let allow = Some((0..5000).map(|item| item % every == every / 2).collect());
+            let filters = Filters { allow, deny: vec![0, 7, 2500, 4999], ..Filters::default() };
+            for (n_users, n) in [(1, 10), (5, 3), (60, 10), (100, 10), (100, 80)] {
+                let rows: Vec<usize> = (0..n_users).map(|user| user * 37 % 100).collect();
+                let users: Vec<u32> = rows.iter().map(|&user| user as u32).collect();
+                let wanted = case.naive(&rows, n, true, &filters);
+                for context in &contexts() {
+                    for plan in [Plan::Auto, Plan::Pruned] {
+                        let lists = ranker.top_n(Some(&users), n, true, &filters, plan, context).unwrap();
+                        let what = format!("{kind:?}, 1 of {every}, {n_users} users, {}", context.level.name());
+                        assert_lists(&lists, &wanted, &what);
+                    }
+                }
+            }
+        }
+    }
 }
 
 #[test]

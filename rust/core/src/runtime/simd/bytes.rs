@@ -50,58 +50,84 @@ pub struct Whole {
 
 /// Writes a vector as whole numbers, four signed bytes in a word.
 pub fn quantise(level: Level, vector: &[f32], scale: f64, limit: f64, words: &mut [i32]) -> Whole {
-    dispatch!(level, quantise_body(vector: &[f32], scale: f64, limit: f64, words: &mut [i32]) -> Whole)
-}
-
-#[inline(always)]
-fn quantise_body(vector: &[f32], scale: f64, limit: f64, words: &mut [i32]) -> Whole {
-    let mut sums = Sums { unscale: 1.0 / scale, scale, limit, ..Sums::default() };
-    let (fours, rest) = vector.as_chunks::<4>();
-    for (&values, word) in fours.iter().zip(&mut *words) {
-        *word = sums.add(values);
-    }
-    if !rest.is_empty() {
-        words[fours.len()] = sums.add(std::array::from_fn(|k| *rest.get(k).unwrap_or(&0.0)));
-    }
+    let mut sums = Sums::default();
+    let out = &mut sums;
+    dispatch!(level, quantise_body(vector: &[f32], scale: f64, limit: f64, words: &mut [i32], out: &mut Sums));
+    // Added up where the loop does not see it, or the sums would move to single registers.
     Whole {
         squares_of_whole: sums.squares_of_whole.iter().sum(),
         lost: sums.lost.iter().sum(),
         squares: sums.squares.iter().sum(),
-        sum: sums.sum.iter().sum(),
+        sum: sums.whole.iter().sum::<f64>() as i32,
     }
 }
 
-/// Four of each at once: one alone waits for itself at every step.
+/// Numbers that are rounded at once: one alone waits for itself at every step.
+const AT_ONCE: usize = 8;
+
+/// One number of each.
+type Numbers = [f64; AT_ONCE];
+
+#[inline(always)]
+fn quantise_body(vector: &[f32], scale: f64, limit: f64, words: &mut [i32], out: &mut Sums) {
+    let mut sums = Sums::default();
+    let (whole, rest) = vector.as_chunks::<AT_ONCE>();
+    let mut places = words.chunks_mut(AT_ONCE / 4);
+    for (&values, words) in whole.iter().zip(&mut places) {
+        words.copy_from_slice(&sums.add(values, scale, limit));
+    }
+    if let (false, Some(words)) = (rest.is_empty(), places.next()) {
+        let mut values = [0.0; AT_ONCE];
+        values[..rest.len()].copy_from_slice(rest);
+        words.copy_from_slice(&sums.add(values, scale, limit)[..words.len()]);
+    }
+    *out = sums;
+}
+
 #[derive(Default)]
 struct Sums {
-    unscale: f64,
-    scale: f64,
-    limit: f64,
-    squares_of_whole: [f64; 4],
-    lost: [f64; 4],
-    squares: [f64; 4],
-    sum: [i32; 4],
+    squares_of_whole: Numbers,
+    lost: Numbers,
+    squares: Numbers,
+    /// Exact, for whole numbers.
+    whole: Numbers,
+}
+
+#[inline(always)]
+fn each(f: impl Fn(usize) -> f64) -> Numbers {
+    let mut numbers = [0.0; AT_ONCE];
+    for k in 0..AT_ONCE {
+        numbers[k] = f(k);
+    }
+    numbers
 }
 
 impl Sums {
-    /// The bytes of four numbers. Adding 1.5 · 2⁵² rounds, and leaves the whole number in the lowest bits; any whole number
+    /// The bytes of some numbers. Adding 1.5 · 2⁵² rounds, and leaves the whole number in the lowest bits; any whole number
     /// near would do.
     #[inline(always)]
-    fn add(&mut self, values: [f32; 4]) -> i32 {
+    fn add(&mut self, values: [f32; AT_ONCE], scale: f64, limit: f64) -> [i32; AT_ONCE / 4] {
         const ROUND: f64 = 6_755_399_441_055_744.0;
-        let mut bytes = [0u8; 4];
-        for k in 0..4 {
-            let value = f64::from(values[k]);
-            let moved = (value * self.unscale).clamp(-self.limit, self.limit) + ROUND;
-            let whole = moved - ROUND;
-            let gap = value - whole * self.scale;
-            self.squares_of_whole[k] += whole * whole;
-            self.lost[k] += gap * gap;
-            self.squares[k] += value * value;
-            self.sum[k] += moved.to_bits() as i32;
-            bytes[k] = moved.to_bits() as u8;
+        let (scale, unscale, limit, least) =
+            (each(|_| scale), each(|_| 1.0 / scale), each(|_| limit), each(|_| -limit));
+        let value = each(|k| f64::from(values[k]));
+        let near = each(|k| value[k] * unscale[k]);
+        let near = each(|k| if near[k] < limit[k] { near[k] } else { limit[k] });
+        let near = each(|k| if near[k] > least[k] { near[k] } else { least[k] });
+        let moved = each(|k| near[k] + ROUND);
+        let whole = each(|k| moved[k] - ROUND);
+        let back = each(|k| whole[k] * scale[k]);
+        let gap = each(|k| value[k] - back[k]);
+        self.squares_of_whole = each(|k| whole[k].mul_add(whole[k], self.squares_of_whole[k]));
+        self.lost = each(|k| gap[k].mul_add(gap[k], self.lost[k]));
+        self.squares = each(|k| value[k].mul_add(value[k], self.squares[k]));
+        self.whole = each(|k| self.whole[k] + whole[k]);
+        let mut bytes = [0u8; AT_ONCE];
+        for k in 0..AT_ONCE {
+            bytes[k] = moved[k].to_bits() as u8;
         }
-        i32::from_le_bytes(bytes)
+        let words = bytes.as_chunks::<4>().0;
+        std::array::from_fn(|at| i32::from_le_bytes(words[at]))
     }
 }
 
