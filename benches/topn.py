@@ -123,15 +123,20 @@ def ours(users: Any, items: Any, n: int) -> Iterator[Run]:
 
 
 def filtered(users: Any, items: Any, n: int) -> Iterator[Run]:
-    """What filters cost: 27 seen items a user, and an allow list of 5 %."""
+    """What filters cost: 27 seen items a user, ten items that nobody gets, and an allow list of 5 %."""
     rng = np.random.default_rng(1)
     key = np.unique(np.repeat(np.arange(len(users)), 27) * len(items) + rng.integers(0, len(items), 27 * len(users)))
     indptr = np.append(0, np.cumsum(np.bincount(key // len(items), minlength=len(users)))).astype(np.int64)
     ranker = _native.Ranker(items)
     ranker.set_users(users, None, (indptr, (key % len(items)).astype(np.int32)))
-    allow = (rng.random(len(items)) < 0.05).astype(np.uint8)
-    yield "  seen left out", lambda: ranker.top_n(None, n, num_threads=THREADS), None
-    yield "  5 % allowed", lambda: ranker.top_n(None, n, num_threads=THREADS, allow=allow), None
+    deny, allow = rng.integers(0, len(items), 10), (rng.random(len(items)) < 0.05).astype(np.uint8)
+    yield "  seen left out", lambda: ranker.top_n(None, n, num_threads=THREADS), lambda u: ranker.top_n_one(u, n, True)
+    for name, only in (("  10 denied", {"deny": deny}), ("  5 % allowed", {"allow": allow})):
+
+        def lists(users: Any = None, only: Any = only) -> Any:
+            return ranker.top_n(users, n, num_threads=THREADS, **only)
+
+        yield name, lists, lambda u, lists=lists: lists(np.array([u]))
 
 
 def measure(case: dict[str, Any], rounds: int, clock: Callable[[], float], slow: float) -> None:

@@ -141,7 +141,7 @@ class IdMap:
 
     def positions(self, ids: ArrayLike | Iterable[Any]) -> NDArray[np.int64]:
         """The positions of many ids (int64, as long as ``ids``), -1 for each unknown one."""
-        array = _plain(ids)
+        array = plain(ids)
         if array.dtype.kind in "iu" and array.dtype != np.uint64 and self.kind == "int":
             array = array.astype(np.int64, copy=False)
             if self._is_range:
@@ -252,13 +252,13 @@ def _objects(values: list[Any]) -> NDArray[Any]:
     return array
 
 
-def _plain(values: ArrayLike | Iterable[Any]) -> NDArray[Any]:
+def plain(values: ArrayLike | Iterable[Any]) -> NDArray[Any]:
     """One-dimensional NumPy array: numbers as numbers, everything else as objects; categories by their values."""
     if isinstance(values, IdMap):
         return values.values
     if isinstance(values, (pd.Series, pd.Index)):
         if isinstance(values.dtype, pd.CategoricalDtype):
-            categories = _plain(values.dtype.categories)
+            categories = plain(values.dtype.categories)
             codes = np.asarray(values.cat.codes if isinstance(values, pd.Series) else values.codes)  # type: ignore[attr-defined]
             if (codes < 0).any():
                 categories = categories.astype(object)
@@ -268,7 +268,7 @@ def _plain(values: ArrayLike | Iterable[Any]) -> NDArray[Any]:
             return np.asarray(values.to_numpy(values.dtype.type if isinstance(values.dtype, np.dtype) else np.int64))
         array = values.to_numpy() if isinstance(values.dtype, np.dtype) else values.to_numpy(dtype=object)
     elif isinstance(values, pd.Categorical):
-        return _plain(pd.Index(values))
+        return plain(pd.Index(values))
     elif isinstance(values, np.ndarray):
         array = values
     else:
@@ -290,7 +290,7 @@ def _plain(values: ArrayLike | Iterable[Any]) -> NDArray[Any]:
 
 def _typed(values: ArrayLike | Iterable[Any], what: str = "ids") -> tuple[NDArray[Any], str]:
     """The ids as an int64 or object array, and their kind."""
-    array = _plain(values)
+    array = plain(values)
     if not len(array):
         return (np.empty(0, np.int64), "int") if array.dtype.kind in "iuf" else (np.empty(0, object), "str")
     if array.dtype.kind == "f":

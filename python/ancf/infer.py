@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ancf import _text
 from ancf.errors import InvalidDataError, MissingExtraError
-from ancf.ids import IdMap
+from ancf.ids import IdMap, plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -434,10 +434,12 @@ def _is_nested(items: Any) -> bool:
 def _known(values: Any, ids: IdMap, name: str, all_may_be_unknown: bool = False) -> NDArray[np.int64]:
     """The positions of the known among these ids, ascending; an item new to the model cannot be listed anyway."""
     sequence = [values] if is_one(values) else as_sequence(values)
-    if any(each is None or each != each for each in (sequence.tolist() if hasattr(sequence, "tolist") else sequence)):
+    array = plain(sequence)
+    if array.dtype.kind not in "iu" and any(each is None or each != each for each in array.tolist()):
         raise InvalidDataError(f"{name}: an id is missing (None or NaN). Leave it out.")
-    positions = ids.positions(sequence)
-    known = np.unique(positions[positions >= 0])
+    positions = ids.positions(array)
+    known = np.sort(positions[positions >= 0])
+    known = known[np.append(True, known[1:] != known[:-1])[: len(known)]]
     if len(positions) and not len(known) and not all_may_be_unknown:
         hint = ids.hint(sequence[0] if not hasattr(sequence, "iloc") else sequence.iloc[0])
         raise InvalidDataError(
