@@ -54,11 +54,10 @@ _TEMPERATURE = 0.2
 _TEMPERATURE_ITEMS = 4000
 _TEMPERATURE_POWER = 0.3
 
-# λ falls with the catalogue too: 20 for Last.fm and Online Retail, 8 for Gowalla, up to 30 for Electronics. Candidates
+# λ falls with the catalogue too: 30 for Electronics, 13 for Online Retail, 11 for Last.fm, 8 for Gowalla. Candidates
 # cost their cube for each item, so that small catalogues get more of them for the same time (500 instead of 200 gave
 # +2.5 % Recall@20 on Electronics). Chosen on validation parts of the training tables (docs/quality.md).
-_SHRINKAGE = 20.0
-_SHRINKAGE_POWER = 0.4
+_SHRINKAGE = 12.0
 _CANDIDATE_PAIRS = 750_000
 
 
@@ -402,11 +401,12 @@ class ANCF(Recommender):
     ) -> dict[str, Any]:
         """The weight, exponent and half-life that rank the held-out purchases best."""
         vectors = trainer.state() if vectors is None else vectors
+        scales: dict[tuple[Any, ...], tuple[float, float]] = {}
 
         def measure(choice: dict[str, Any]) -> NDArray[np.float64]:
             served = trainer.served(vectors, choice["serving_exponent"])
             served, users, mixed, history = self._mixed(
-                held.pairs, held.habits, served, neighbours, {**settings, **choice, "repeat_weight": 0.0}
+                held.pairs, held.habits, served, neighbours, {**settings, **choice, "repeat_weight": 0.0}, scales
             )
             ranker = _native.Ranker(served.item_vectors, neighbours=mixed)
             ranker.set_users(users, history, held.pairs[:2])
@@ -475,7 +475,7 @@ class ANCF(Recommender):
             candidates = min(max(_CANDIDATE_PAIRS // size, 200), 500)
         shrinkage: Any = self.neighbour_shrinkage
         if shrinkage == "auto":
-            shrinkage = round(min(max(_SHRINKAGE * (_TEMPERATURE_ITEMS / size) ** _SHRINKAGE_POWER, 5.0), 30.0), 2)
+            shrinkage = round(min(max(_SHRINKAGE * _TEMPERATURE_ITEMS / size, 8.0), 30.0), 2)
         seed = self.random_state if self.random_state is not None else int.from_bytes(os.urandom(8), "little")
         return {
             "temperature": float(temperature),
@@ -507,10 +507,16 @@ class ANCF(Recommender):
         )
 
     def _mixed(
-        self, pairs: Rows, habits: Habits, served: Served, neighbours: Rows | None, settings: dict[str, Any]
+        self,
+        pairs: Rows,
+        habits: Habits,
+        served: Served,
+        neighbours: Rows | None,
+        settings: dict[str, Any],
+        scales: dict[tuple[Any, ...], tuple[float, float]] | None = None,
     ) -> tuple[Served, NDArray[np.float32], Rows | None, Rows | None]:
         """The item vectors with their trend, user vectors, the item-item weights on the same scale, and what they weigh
-        in each history."""
+        in each history. ``scales`` keeps what does not depend on how loud these weights are."""
         n_items = len(served.item_vectors)
         trending = trend(habits, n_items, settings["trend"], settings["trend_half_life"])
         if trending is not None:
@@ -524,9 +530,13 @@ class ANCF(Recommender):
             return served, users, None, None
         if neighbours is not None and trending is not None:
             neighbours = (neighbours[0], neighbours[1], neighbours[2] * trending[neighbours[1]])
-        vectors, weights = _native.score_scales(
-            users, served.item_vectors, pairs, neighbours or no_neighbours(n_items), self.num_threads
-        )
+        scales = {} if scales is None else scales
+        key = tuple(settings[name] for name in ("serving_exponent", "trend", "trend_half_life", "half_life"))
+        if key not in scales:
+            scales[key] = _native.score_scales(
+                users, served.item_vectors, pairs, neighbours or no_neighbours(n_items), self.num_threads
+            )
+        vectors, weights = scales[key]
         vectors = vectors if vectors > 0 else 1.0
         if neighbours is not None:
             scale = np.float32(weight * (vectors / weights if weights > 0 else 1.0))

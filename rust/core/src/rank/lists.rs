@@ -208,6 +208,9 @@ impl Ranker {
     /// Lists of a few users, one after the other on this thread; see `single`.
     fn few(&self, asked: &Asked<'_>, eligible: &Eligible, lists: &mut Lists, context: &Context) -> Result<()> {
         let (n, index) = (lists.width, self.index(Some(context)));
+        // What all of them would pick is picked once.
+        let own = (asked.n_rows > 4 && single::picks(eligible, self.n_items())).then(|| index.only(eligible));
+        let index = own.as_ref().unwrap_or(index);
         for row in 0..asked.n_rows {
             context.cancel.check()?;
             single::list(self, Some(index), asked, row, n, eligible, context.level, |keys| {

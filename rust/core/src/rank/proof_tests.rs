@@ -58,7 +58,8 @@ fn assert_leads(user: &[f32], last: &[f32], beside: &[f32], what: &str) {
     items.extend(beside.repeat(BLOCK - 1));
     let (n_items, position) = (3 * BLOCK, 2 * BLOCK as u32);
     // The same user at seven scales: the same bytes, and more than one group of the scan.
-    let users: Vec<f32> = (0..7).flat_map(|power| user.iter().map(move |x| x * 2f32.powi(power - 3))).collect();
+    let scales = [0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0f32];
+    let users: Vec<f32> = scales.iter().flat_map(|scale| user.iter().map(move |x| x * scale)).collect();
     let mut ranker = Ranker::new(items, n_items, d, None::<Csr>, Head::Inner).unwrap();
     let people = ranker.people(users, 7, None, None).unwrap();
     ranker.set_users(people);

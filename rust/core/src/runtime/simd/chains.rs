@@ -10,16 +10,26 @@ const ABREAST: usize = 8;
 
 /// scores[at] = Σ_k `vector[k]` · `table[items[at] · d + k]`, a fused chain from 0 in order of k; d = `vector.len()`.
 pub fn dots(level: Level, vector: &[f32], table: &[f32], items: &[u32], scores: &mut [f32]) {
-    dispatch!(level, dots_body(vector: &[f32], table: &[f32], items: &[u32], scores: &mut [f32]));
+    assert_eq!(items.len(), scores.len());
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: `Level::available` found the features before these levels could be made.
+        Level::Avx2 | Level::Avx512 => unsafe { x86::dots(vector, table, items, scores) },
+        _ => dispatch!(level, dots_body(vector: &[f32], table: &[f32], items: &[u32], scores: &mut [f32])),
+    }
+}
+
+#[inline(always)]
+fn row(table: &[f32], d: usize, item: u32) -> &[f32] {
+    &table[item as usize * d..item as usize * d + d]
 }
 
 #[inline(always)]
 fn dots_body(vector: &[f32], table: &[f32], items: &[u32], scores: &mut [f32]) {
     let d = vector.len();
-    let row = |item: u32| &table[item as usize * d..item as usize * d + d];
     let whole = items.len() / ABREAST * ABREAST;
     for (items, scores) in items[..whole].chunks_exact(ABREAST).zip(scores.chunks_exact_mut(ABREAST)) {
-        let rows: [&[f32]; ABREAST] = std::array::from_fn(|at| row(items[at]));
+        let rows: [&[f32]; ABREAST] = std::array::from_fn(|at| row(table, d, items[at]));
         let mut sums = [0f32; ABREAST];
         for k in 0..d {
             for at in 0..ABREAST {
@@ -29,7 +39,88 @@ fn dots_body(vector: &[f32], table: &[f32], items: &[u32], scores: &mut [f32]) {
         scores.copy_from_slice(&sums);
     }
     for (&item, score) in items[whole..].iter().zip(&mut scores[whole..]) {
-        *score = vector.iter().zip(row(item)).fold(0.0, |sum, (p, q)| p.mul_add(*q, sum));
+        *score = vector.iter().zip(row(table, d, item)).fold(0.0, |sum, (p, q)| p.mul_add(*q, sum));
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    #[allow(clippy::wildcard_imports)]
+    use std::arch::x86_64::*;
+
+    use super::super::sparse::fetch;
+    use super::{ABREAST, row};
+
+    /// Pairs whose chains wait for each other's numbers: three registers of them.
+    const GROUPS: usize = 3;
+
+    /// [`super::dots`] with a pair to a lane. Rows are met in no order, so those of the next pairs are fetched meanwhile.
+    #[target_feature(enable = "avx2,fma")]
+    pub fn dots(vector: &[f32], table: &[f32], mut items: &[u32], mut scores: &mut [f32]) {
+        while !items.is_empty() {
+            let count = items.len().min(GROUPS * ABREAST);
+            let (now, later) = items.split_at(count);
+            let (out, rest) = std::mem::take(&mut scores).split_at_mut(count);
+            for &item in later.iter().take(GROUPS * ABREAST) {
+                fetch(table, item as usize * vector.len(), vector.len());
+            }
+            match count.div_ceil(ABREAST) {
+                1 => groups::<1>(vector, table, now, out),
+                2 => groups::<2>(vector, table, now, out),
+                _ => groups::<GROUPS>(vector, table, now, out),
+            }
+            (items, scores) = (later, rest);
+        }
+    }
+
+    /// Up to 8 `G` pairs; what is left over of the last register works on the first of them once more.
+    #[target_feature(enable = "avx2,fma")]
+    fn groups<const G: usize>(vector: &[f32], table: &[f32], items: &[u32], scores: &mut [f32]) {
+        let d = vector.len();
+        let rows: [[&[f32]; ABREAST]; G] = std::array::from_fn(|group| {
+            std::array::from_fn(|at| row(table, d, *items.get(group * ABREAST + at).unwrap_or(&items[0])))
+        });
+        let mut sums = [_mm256_setzero_ps(); G];
+        let whole = d / ABREAST * ABREAST;
+        for k in (0..whole).step_by(ABREAST) {
+            for (sums, rows) in sums.iter_mut().zip(&rows) {
+                for (column, &value) in columns(rows, k).iter().zip(&vector[k..k + ABREAST]) {
+                    *sums = _mm256_fmadd_ps(_mm256_set1_ps(value), *column, *sums);
+                }
+            }
+        }
+        for ((sums, rows), scores) in sums.into_iter().zip(&rows).zip(scores.chunks_mut(ABREAST)) {
+            let mut lanes = [0f32; ABREAST];
+            // SAFETY: 8 numbers.
+            unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), sums) };
+            for (lane, row) in lanes.iter_mut().zip(rows) {
+                *lane = vector[whole..].iter().zip(&row[whole..]).fold(*lane, |sum, (p, q)| p.mul_add(*q, sum));
+            }
+            scores.copy_from_slice(&lanes[..scores.len()]);
+        }
+    }
+
+    /// Eight numbers of eight rows from `k` on, turned: register j holds number k + j of each row.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    fn columns(rows: &[&[f32]; ABREAST], k: usize) -> [__m256; ABREAST] {
+        // Rows r and r + 4 side by side, four numbers of each.
+        let halves = |r: usize, from: usize| {
+            let (low, high) = (&rows[r][from..from + 4], &rows[r + 4][from..from + 4]);
+            // SAFETY: four numbers each.
+            unsafe { _mm256_loadu2_m128(high.as_ptr(), low.as_ptr()) }
+        };
+        let mut columns = [_mm256_setzero_ps(); ABREAST];
+        for (columns, from) in columns.chunks_exact_mut(4).zip([k, k + 4]) {
+            let [a, b, c, d] = std::array::from_fn(|r| halves(r, from));
+            let (ab, cd) = (_mm256_unpacklo_ps(a, b), _mm256_unpacklo_ps(c, d));
+            columns[0] = _mm256_shuffle_ps::<0b0100_0100>(ab, cd);
+            columns[1] = _mm256_shuffle_ps::<0b1110_1110>(ab, cd);
+            let (ab, cd) = (_mm256_unpackhi_ps(a, b), _mm256_unpackhi_ps(c, d));
+            columns[2] = _mm256_shuffle_ps::<0b0100_0100>(ab, cd);
+            columns[3] = _mm256_shuffle_ps::<0b1110_1110>(ab, cd);
+        }
+        columns
     }
 }
 
@@ -72,5 +163,33 @@ fn attentions_body(vector: &[f32], sharpness: &[f32], table: &[f32], items: &[u3
             upper = e.mul_add(product, upper);
         }
         *score = if d == 0 { 0.0 } else { upper / lower };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::rng::Stream;
+
+    #[test]
+    fn every_level_equals_the_chain_pair_by_pair() {
+        let draws = Stream::new(17, 0);
+        for d in [0, 1, 7, 8, 9, 16, 64, 67] {
+            let numbers = |purpose: u64, n: usize| -> Vec<f32> {
+                (0..n).map(|at| draws.sub(purpose).normal(at as u64)).collect()
+            };
+            let (vector, table) = (numbers(1, d), numbers(2, 50 * d));
+            for n in [0, 1, 7, 8, 9, 16, 17, 24, 25, 61] {
+                let items: Vec<u32> = (0..n).map(|at| (at * 7 % 50) as u32).collect();
+                let chain =
+                    |&item: &u32| vector.iter().zip(row(&table, d, item)).fold(0f32, |sum, (p, q)| p.mul_add(*q, sum));
+                let wanted: Vec<f32> = items.iter().map(chain).collect();
+                for level in Level::available() {
+                    let mut scores = vec![f32::NAN; n];
+                    dots(level, &vector, &table, &items, &mut scores);
+                    assert_eq!(scores, wanted, "{} {d} {n}", level.name());
+                }
+            }
+        }
     }
 }
