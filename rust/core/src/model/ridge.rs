@@ -181,6 +181,8 @@ impl Companions {
 struct Regression {
     /// Place of an item among the candidates, plus one; 0 for all others.
     places: Vec<u16>,
+    /// Places and values of a candidate's companions, one more than there may be.
+    found: Vec<(u16, f32)>,
     order: Vec<u32>,
     matrix: Vec<f32>,
     right: Vec<f32>,
@@ -189,7 +191,13 @@ struct Regression {
 impl Regression {
     fn new(n_items: usize, candidates: usize) -> Self {
         let size = candidates.min(n_items).min(MAX_COMPANIONS);
-        Self { places: vec![0; n_items], order: Vec::new(), matrix: vec![0.0; size * size], right: Vec::new() }
+        Self {
+            places: vec![0; n_items],
+            found: vec![(0, 0.0); MAX_COMPANIONS + 1],
+            order: Vec::new(),
+            matrix: vec![0.0; size * size],
+            right: Vec::new(),
+        }
     }
 
     /// The positive weights of the target's companions, by rising position.
@@ -226,12 +234,16 @@ impl Regression {
             let companions = &rows[row.items[at as usize] as usize];
             self.right.push(row.values[at as usize]);
             self.matrix[place * size + place] = companions.diagonal + lambda;
+            // Without a branch, which would be guessed wrongly time and again: most companions are no candidates.
+            let mut count = 0;
             for (&other, &value) in companions.items.iter().zip(&companions.values) {
-                let found = self.places[other as usize] as usize;
-                if found > 0 {
-                    let (low, high) = if found - 1 < place { (found - 1, place) } else { (place, found - 1) };
-                    self.matrix[low * size + high] = value;
-                }
+                let found = self.places[other as usize];
+                self.found[count] = (found, value);
+                count += usize::from(found > 0);
+            }
+            for &(found, value) in &self.found[..count] {
+                let other = found as usize - 1;
+                self.matrix[other.min(place) * size + other.max(place)] = value;
             }
         }
         for &at in &self.order {
