@@ -438,15 +438,16 @@ def _known(values: Any, ids: IdMap, name: str, all_may_be_unknown: bool = False)
     if array.dtype.kind not in "iu" and any(each is None or each != each for each in array.tolist()):
         raise InvalidDataError(f"{name}: an id is missing (None or NaN). Leave it out.")
     positions = ids.positions(array)
-    known = np.sort(positions[positions >= 0])
-    known = known[np.append(True, known[1:] != known[:-1])[: len(known)]]
+    known: NDArray[np.int64] = np.sort(positions[positions >= 0])
+    first = np.ones(len(known), bool)
+    np.not_equal(known[1:], known[:-1], out=first[1:])
     if len(positions) and not len(known) and not all_may_be_unknown:
         hint = ids.hint(sequence[0] if not hasattr(sequence, "iloc") else sequence.iloc[0])
         raise InvalidDataError(
             f"{name}: none of the {len(positions)} ids is known to the model ({_text.listed(list(sequence))})"
             + (f"; {hint}." if hint else f"; its items are like {_text.listed(ids.values, 3)}.")
         )
-    return known
+    return known[first]
 
 
 def _lists(rows: list[Any], ids: IdMap) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
