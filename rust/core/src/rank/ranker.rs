@@ -305,14 +305,13 @@ impl Ranker {
         if n == 0 {
             return take(&[]);
         }
+        let eligible = Eligible { bits: None, count: self.n_items };
         let prunes = self.prunes_one(asked, n, self.n_items);
         if prunes || (self.d == 0 && self.biases().is_empty()) {
             let index = prunes.then(|| self.index(None));
-            let all = Eligible { bits: None, count: self.n_items };
-            return single::list(self, index, asked, 0, n, &all, level, take);
+            return single::list(self, index, asked, 0, n, &eligible, level, take);
         }
         let mut work = Work::default();
-        let eligible = Eligible { bits: None, count: self.n_items };
         if let Head::TargetAttention(target) = &self.head
             && !self.may_overflow(asked)
             && (self.d > 0 || target.bias.is_empty())
