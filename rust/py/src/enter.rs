@@ -9,6 +9,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use ancf_core::runtime::Context;
+use ancf_core::runtime::simd::Level;
 use ancf_core::{Error, Result};
 use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
@@ -33,9 +34,8 @@ where
     T: Send,
     F: FnOnce(&Context) -> Result<T> + Send,
 {
-    // One thread is all that small work uses; its pool is never started into.
-    let context =
-        Context::new(if size == Size::Small { Some(1) } else { num_threads }).map_err(|e| to_python(py, &e))?;
+    let context = if size == Size::Small { Level::detect().map(Context::alone) } else { Context::new(num_threads) };
+    let context = context.map_err(|e| to_python(py, &e))?;
     let outcome = match size {
         Size::Small | Size::Short => py.detach(|| guarded(|| work(&context))),
         Size::Large => watched(py, &context, work)?,
@@ -82,7 +82,7 @@ where
 {
     let mut signal = None;
     let outcome = py.detach(|| {
-        context.pool.in_place_scope(|scope| {
+        context.pool().in_place_scope(|scope| {
             let (sender, receiver) = mpsc::channel();
             scope.spawn(move |_| {
                 // The receiver lives until this message has arrived.

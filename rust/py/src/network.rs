@@ -3,6 +3,9 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ancf_core::model::attention::{Attention, Prior};
+use ancf_core::runtime::Context;
+use ancf_core::runtime::pool::asked_num_threads;
+use ancf_core::runtime::simd::Level;
 use ancf_core::train::network::{
     self, Head, Input, Loss, Optimizer, Options, Parameters, Schedule, Table, Weighing, Work,
 };
@@ -12,7 +15,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::convert::{CsrArrays, to_csr};
-use crate::enter::{Size, enter, to_python};
+use crate::enter::{Size, at_once, enter, to_python};
 use crate::ranking::table;
 
 /// The model's options by the names of `ancf.ANCFModel`.
@@ -170,6 +173,7 @@ pub struct Network {
     n_items: usize,
     /// Of predictions, known without waiting for a step that another thread may be taking.
     work: Work,
+    level: Level,
 }
 
 impl Network {
@@ -184,9 +188,19 @@ impl Network {
         items: &[u32],
         num_threads: Option<usize>,
     ) -> PyResult<Bound<'py, PyArray1<f32>>> {
-        let size = if self.work.of(users.len()) < SHORT { Size::Short } else { Size::Large };
-        let found = enter(py, size, num_threads, |context| self.lock().predictions(users, items, context))?;
-        Ok(found.into_pyarray(py))
+        let found = match self.model.try_lock() {
+            // What takes microseconds does not wait for a pool, nor let the GIL go; unless a step is being taken.
+            Ok(mut model) if self.work.is_one_task(users.len()) => at_once(py, || {
+                asked_num_threads(num_threads)?;
+                model.predictions(users, items, &Context::alone(self.level))
+            })?,
+            free => {
+                drop(free);
+                let size = if self.work.of(users.len()) < SHORT { Size::Short } else { Size::Large };
+                enter(py, size, num_threads, |context| self.lock().predictions(users, items, context))?
+            }
+        };
+        Ok(PyArray1::from_slice(py, &found))
     }
 
     fn input(
@@ -231,7 +245,8 @@ impl Network {
         let ages = ages.as_ref().map(|ages| ages.as_slice()).transpose()?;
         let model = options.network(py, &history, n_items, ages)?;
         let (loss, work, n_users) = (model.options().loss, model.work(), history.0.as_slice()?.len() - 1);
-        Ok(Self { model: Mutex::new(model), loss, n_users, n_items, work })
+        let level = Level::detect().map_err(|e| to_python(py, &e))?;
+        Ok(Self { model: Mutex::new(model), loss, n_users, n_items, work, level })
     }
 
     /// Copies of all parameters by name.

@@ -95,7 +95,7 @@ pub fn ranking_metrics(
     let parts = if n_chunks <= 1 {
         (0..n_chunks).map(measure).collect::<Result<Vec<_>>>()?
     } else {
-        context.pool.install(|| (0..n_chunks).into_par_iter().map(measure).collect::<Result<Vec<_>>>())?
+        context.install(|| (0..n_chunks).into_par_iter().map(measure).collect::<Result<Vec<_>>>())?
     };
     let mut values = vec![Vec::with_capacity(n_users); n_columns];
     for part in &parts {

@@ -49,7 +49,7 @@ pub fn item_neighbours(interactions: &Csr, options: &Options, context: &Context)
     let pairs = Pairs { by_user: interactions, by_item: &by_item, user_scale, source_scale, target_scale, options };
     let all_ones = interactions.values().iter().all(|&w| w == 1.0);
     let n_items = by_item.n_rows();
-    let rows: Vec<Rows> = context.pool.install(|| {
+    let rows: Vec<Rows> = context.install(|| {
         (0..n_items.div_ceil(CHUNK))
             .into_par_iter()
             .map_init(

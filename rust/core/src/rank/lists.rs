@@ -175,7 +175,7 @@ impl Ranker {
         if !prunes {
             job.rows(Some(context));
         }
-        let threads = context.pool.current_num_threads();
+        let threads = context.threads();
         let rows = if n_rows <= 32 * threads {
             n_rows.div_ceil(threads)
         } else {

@@ -483,7 +483,7 @@ fn one_person_does_not_wait_for_the_pool() {
     let occupied = std::sync::Arc::new(std::sync::Barrier::new(8));
     for _ in 0..7 {
         let occupied = std::sync::Arc::clone(&occupied);
-        context.pool.spawn(move || {
+        context.pool().spawn(move || {
             occupied.wait();
         });
     }

@@ -5,13 +5,15 @@ pub mod pool;
 pub mod rng;
 pub mod simd;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use rayon::ThreadPool;
 
 /// What a call into the core carries: its threads, its stop flag, its instruction set.
 #[derive(Clone)]
 pub struct Context {
-    /// The threads of this call.
-    pub pool: Arc<rayon::ThreadPool>,
+    /// The threads of this call. That of one thread is only looked up when something asks for it.
+    pool: OnceLock<Arc<ThreadPool>>,
     /// Set when the caller wants to stop.
     pub cancel: cancel::Cancel,
     /// The instruction set, chosen once per call.
@@ -21,7 +23,22 @@ pub struct Context {
 impl Context {
     /// A context with `num_threads` threads (`None`: what the machine offers) and the detected instruction set.
     pub fn new(num_threads: Option<usize>) -> crate::Result<Self> {
-        Ok(Self { pool: pool::get(num_threads)?, cancel: cancel::Cancel::default(), level: simd::Level::detect()? })
+        Ok(Self { pool: pool::get(num_threads)?.into(), ..Self::alone(simd::Level::detect()?) })
+    }
+
+    /// The same for work that the calling thread does alone.
+    pub fn alone(level: simd::Level) -> Self {
+        Self { pool: OnceLock::new(), cancel: cancel::Cancel::default(), level }
+    }
+
+    /// Its pool.
+    pub fn pool(&self) -> &ThreadPool {
+        self.pool.get_or_init(|| pool::get(Some(1)).expect("a thread can be started"))
+    }
+
+    /// Threads of its pool.
+    pub fn threads(&self) -> usize {
+        self.pool.get().map_or(1, |pool| pool.current_num_threads())
     }
 
     /// The same with a forced instruction set, for tests that compare them.
@@ -39,7 +56,7 @@ impl Context {
         start: impl Fn() -> S + Sync,
         work: impl Fn(&mut S, T) + Sync,
     ) {
-        let helpers = self.pool.current_num_threads().min(tasks.len()).saturating_sub(1);
+        let helpers = self.threads().min(tasks.len()).saturating_sub(1);
         if helpers == 0 {
             let mut own = start();
             tasks.for_each(|task| work(&mut own, task));
@@ -53,7 +70,7 @@ impl Context {
                 work(&mut own, task);
             }
         };
-        self.pool.in_place_scope(|scope| {
+        self.pool().in_place_scope(|scope| {
             for _ in 0..helpers {
                 scope.spawn(|_| run());
             }
@@ -64,12 +81,12 @@ impl Context {
     /// Whether so many pieces of work stay on the calling thread: a hand-off to the pool takes some 15 µs, more than one
     /// person's list.
     pub fn stays(&self, pieces: usize) -> bool {
-        pieces <= 1 || self.pool.current_num_threads() == 1
+        pieces <= 1 || self.threads() == 1
     }
 
     /// Runs `work` inside the pool, so that rayon's parallel iterators use its threads.
     pub fn install<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        self.pool.install(work)
+        self.pool().install(work)
     }
 }
 

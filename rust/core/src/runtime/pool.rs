@@ -24,8 +24,14 @@ const MAX_THREADS: usize = 1024;
 
 /// `num_threads` as asked, else `ANCF_NUM_THREADS`, else the processors this process may use (affinity, cgroup).
 pub fn resolve_num_threads(num_threads: Option<usize>) -> Result<usize> {
+    let offered = || std::thread::available_parallelism().map_or(1, usize::from);
+    Ok(asked_num_threads(num_threads)?.unwrap_or_else(offered))
+}
+
+/// The same without a look at the machine, which takes microseconds.
+pub fn asked_num_threads(num_threads: Option<usize>) -> Result<Option<usize>> {
     if let Some(n) = num_threads {
-        return checked(n, "num_threads");
+        return checked(n, "num_threads").map(Some);
     }
     match std::env::var("ANCF_NUM_THREADS") {
         Ok(text) if !text.trim().is_empty() => {
@@ -34,9 +40,9 @@ pub fn resolve_num_threads(num_threads: Option<usize>) -> Result<usize> {
                     "ANCF_NUM_THREADS is {text:?}; it must be a whole number of at least 1."
                 ))
             })?;
-            checked(n, "ANCF_NUM_THREADS")
+            checked(n, "ANCF_NUM_THREADS").map(Some)
         }
-        _ => Ok(std::thread::available_parallelism().map_or(1, usize::from)),
+        _ => Ok(None),
     }
 }
 

@@ -37,7 +37,7 @@ impl Spent {
     /// The same for a piece of work that all threads of the call shared.
     pub fn add_all(&self, part: Part, clock: &mut Instant, context: &Context) {
         let now = Instant::now();
-        let threads = context.pool.current_num_threads() as u64;
+        let threads = context.threads() as u64;
         self.0[part as usize].fetch_add((now - *clock).as_nanos() as u64 * threads, Ordering::Relaxed);
         *clock = now;
     }

@@ -44,7 +44,7 @@ fn read_body(numbers: &[u32]) -> u32 {
 /// The best of `rounds` rounds: 10⁹ f32 operations a second (a fused multiply-add is two), and 10⁹ bytes read a second, over
 /// all threads of the context together.
 pub fn measure(context: &Context, rounds: usize) -> (f64, f64) {
-    let threads = context.pool.current_num_threads();
+    let threads = context.threads();
     let table: Vec<u32> = vec![1; READ * threads];
     let best = |work: &(dyn Fn(usize) + Sync)| {
         let once = || {

@@ -33,6 +33,11 @@ impl Work {
     pub fn of(self, n_pairs: usize) -> usize {
         self.once.saturating_add(n_pairs.saturating_mul(self.per_pair))
     }
+
+    /// Whether so many pairs are too few for a second thread.
+    pub fn is_one_task(self, n_pairs: usize) -> bool {
+        self.of(n_pairs) <= WORK_PER_TASK
+    }
 }
 
 impl Network {
