@@ -157,6 +157,12 @@ MISTAKES = {
         ["num_threads is 1000000"],
         "between 1 and",
     ),
+    "too many threads for a few pairs": (
+        lambda m, d: ancf.ANCFModel(3, 3, num_threads=10**6).forward([0], [2]),
+        ancf.InvalidParameterError,
+        ["num_threads is 1000000"],
+        "between 1 and",
+    ),
     "no table": (lambda m, d: m.fit([1, 2, 3]), ancf.InvalidDataError, ["list"], "read_interactions"),
     "nothing in the table": (
         lambda m, d: m.fit(d.subset(np.zeros(len(d), bool))),

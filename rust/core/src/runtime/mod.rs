@@ -107,6 +107,17 @@ mod tests {
     }
 
     #[test]
+    fn work_that_one_thread_does_alone_finds_a_pool_where_it_wants_one() {
+        let context = Context::alone(simd::Level::Scalar);
+        assert_eq!((context.threads(), context.level), (1, simd::Level::Scalar));
+        let (here, mut done) = (std::thread::current().id(), [false; 9]);
+        context.share(done.iter_mut(), || (), |(), done| *done = std::thread::current().id() == here);
+        assert_eq!(done, [true; 9]);
+        assert!(context.pool.get().is_none());
+        assert_eq!(context.install(rayon::current_num_threads), 1);
+    }
+
+    #[test]
     #[should_panic(expected = "in task 7")]
     fn a_panic_in_a_shared_task_reaches_the_caller() {
         let context = Context::new(Some(2)).unwrap();
