@@ -259,8 +259,8 @@ def as_ids(values: Any) -> NDArray[Any]:
     """Any ids as a 1-D array: int64 where all are whole numbers that fit, else objects."""
     if isinstance(values, np.ndarray) and values.dtype.kind in "iu":
         return values
-    array = objects(values)
-    if len(array) and {type(each) for each in array} <= {int, np.int64, np.int32}:
+    listed = values.tolist() if hasattr(values, "tolist") else list(values)
+    if listed and set(map(type, listed)) <= {int, np.int64, np.int32}:
         with contextlib.suppress(OverflowError):
-            return array.astype(np.int64)
-    return array
+            return np.array(listed, np.int64)
+    return objects(listed)

@@ -522,7 +522,7 @@ class Recommender(Options, ABC):
             return asked, np.array([self.user_ids_.position(asked[0])], np.int64)
         sequence = as_sequence(users)
         asked = as_ids(sequence)
-        return asked, self.user_ids_.positions(sequence)
+        return asked, self.user_ids_.positions(asked if asked.dtype == np.int64 else sequence)
 
     def _items(self, items: Any, single: bool) -> NDArray[np.int64]:
         sequence = [items.item() if isinstance(items, np.generic) else items] if single else as_sequence(items)

@@ -24,6 +24,11 @@ type ListResult<'py> = (Bound<'py, PyArray1<i32>>, Bound<'py, PyArray1<f32>>);
 /// Below so many multiplications a hand-off to the pool costs more than the work.
 const SMALL: usize = 4_000_000;
 
+/// Lists and multiplications up to which a call need not listen for Ctrl-C: milliseconds, and 15 where all is scored without
+/// vector instructions.
+const FEW_ROWS: usize = 64;
+const SHORT: usize = 1 << 28;
+
 /// Scores and exact top-N over item vectors (n_items, d), float32; see `ancf.models.base`.
 ///
 /// `neighbours`: (indptr, items, values), row j what history item j adds to others; more rows than items are sources that
@@ -274,7 +279,13 @@ impl Ranker {
 impl Ranker {
     fn size(&self, n_rows: usize) -> Size {
         let work = n_rows.saturating_mul(self.ranker.n_items()).saturating_mul(self.ranker.factors().max(8));
-        if work < SMALL { Size::Small } else { Size::Large }
+        if work < SMALL {
+            Size::Small
+        } else if n_rows <= FEW_ROWS && work < SHORT && self.ranker.is_quick() {
+            Size::Short
+        } else {
+            Size::Large
+        }
     }
 
     fn people(

@@ -1,6 +1,6 @@
 //! Lists of many rows: a way is chosen, the rows go over the threads, and scores come out as they are shown.
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 
 use rayon::prelude::*;
 
@@ -189,20 +189,8 @@ impl Ranker {
             let places = Places { items, scores, counts, width: n };
             job.block(first..(first + rows).min(n_rows), context, work, places)
         };
-        if context.stays(n_rows.div_ceil(rows)) {
-            let mut work = engine::Work::default();
-            let blocks = items.chunks_mut(rows * n).zip(scores.chunks_mut(rows * n)).zip(counts.chunks_mut(rows));
-            return blocks.enumerate().try_for_each(|block| serve(&mut work, block));
-        }
-        let works: Vec<Mutex<engine::Work>> = (0..threads).map(|_| Mutex::default()).collect();
-        let blocks =
-            items.par_chunks_mut(rows * n).zip(scores.par_chunks_mut(rows * n)).zip(counts.par_chunks_mut(rows));
-        context.install(|| {
-            blocks.enumerate().try_for_each(|block| {
-                let work = &works[rayon::current_thread_index().unwrap_or(0)];
-                serve(&mut work.lock().unwrap_or_else(PoisonError::into_inner), block)
-            })
-        })
+        let blocks = items.chunks_mut(rows * n).zip(scores.chunks_mut(rows * n)).zip(counts.chunks_mut(rows));
+        context.try_share(blocks.enumerate(), engine::Work::default, serve)
     }
 
     /// Lists of a few users, one after the other on this thread; see `single`.

@@ -13,7 +13,7 @@ const LEAST_PRUNED: usize = 1024;
 const MOST_PRUNED_SHARE: usize = 8;
 
 /// Fewer users than this do not fill a group; they are served one after the other, as one user is.
-pub(super) const LEAST_TOGETHER: usize = 8;
+pub(super) const LEAST_TOGETHER: usize = 12;
 
 /// Fewer users than this are served in float32 before a table of the eligible items alone is there: 5 % of 40,000 and
 /// of 200,000 items, d = 64 (Zen 3, 2026-11-25).

@@ -406,6 +406,11 @@ impl Ranker {
         Shown { shift: asked.shift(row), link: self.link, level }
     }
 
+    /// Whether the lists of a few users take microseconds each: nothing has to be made for them first.
+    pub fn is_quick(&self) -> bool {
+        self.head == Head::Inner && self.index.get().is_some()
+    }
+
     /// The compact table of all items, ordered on first use.
     pub(super) fn index(&self, context: Option<&Context>) -> &Index {
         self.index.get_or_init(|| Index::new(&self.vectors, self.d, context))

@@ -460,7 +460,7 @@ fn filters_leave_the_same_lists_however_many_ask() {
         for every in [1, 2, 40, 500, 5000] {
             let allow = Some((0..5000).map(|item| item % every == every / 2).collect());
             let filters = Filters { allow, deny: vec![0, 7, 2500, 4999], ..Filters::default() };
-            for (n_users, n) in [(1, 10), (5, 3), (60, 10), (100, 10), (100, 80)] {
+            for (n_users, n) in [(1, 10), (5, 3), (11, 10), (60, 10), (100, 10), (100, 80)] {
                 let rows: Vec<usize> = (0..n_users).map(|user| user * 37 % 100).collect();
                 let users: Vec<u32> = rows.iter().map(|&user| user as u32).collect();
                 let wanted = case.naive(&rows, n, true, &filters);

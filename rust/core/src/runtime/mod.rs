@@ -78,6 +78,24 @@ impl Context {
         });
     }
 
+    /// The same for tasks that may fail: the first error comes out, and no task is begun after it.
+    pub fn try_share<T: Send, S>(
+        &self,
+        tasks: impl ExactSizeIterator<Item = T> + Send,
+        start: impl Fn() -> S + Sync,
+        work: impl Fn(&mut S, T) -> crate::Result<()> + Sync,
+    ) -> crate::Result<()> {
+        let failed = OnceLock::new();
+        self.share(tasks, start, |own, task| {
+            if failed.get().is_none()
+                && let Err(error) = work(own, task)
+            {
+                let _ = failed.set(error);
+            }
+        });
+        failed.into_inner().map_or(Ok(()), Err)
+    }
+
     /// Whether so many pieces of work stay on the calling thread: a hand-off to the pool takes some 15 µs, more than one
     /// person's list.
     pub fn stays(&self, pieces: usize) -> bool {
@@ -115,6 +133,23 @@ mod tests {
         assert_eq!(done, [true; 9]);
         assert!(context.pool.get().is_none());
         assert_eq!(context.install(rayon::current_num_threads), 1);
+    }
+
+    #[test]
+    fn the_first_failure_of_shared_tasks_ends_them() {
+        for threads in [1, 3] {
+            let context = Context::new(Some(threads)).unwrap();
+            let count = std::sync::atomic::AtomicUsize::new(0);
+            let work = |fails_at: usize, task: usize| {
+                count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                if task == fails_at { Err(crate::Error::Internal("no".into())) } else { Ok(()) }
+            };
+            assert!(context.try_share(0..5000, || (), |(), task| work(9999, task)).is_ok());
+            assert_eq!(count.swap(0, std::sync::atomic::Ordering::Relaxed), 5000);
+            let failure = context.try_share(0..5000, || (), |(), task| work(3, task));
+            assert!(matches!(failure, Err(crate::Error::Internal(message)) if message == "no"));
+            assert!(count.into_inner() < 5000);
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! and leaves the parent's alone. Nor may it wait for a lock that a thread of the parent held at the fork, for nobody
 //! would ever open it: each process has a place of its own among [`PLACES`], and a pool is built outside the lock.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::{Error, Result};
 
@@ -22,13 +22,16 @@ static POOLS: [Mutex<Vec<Entry>>; PLACES] = [const { Mutex::new(Vec::new()) }; P
 /// More threads than this is a mistake rather than a machine.
 const MAX_THREADS: usize = 1024;
 
-/// `num_threads` as asked, else `ANCF_NUM_THREADS`, else the processors this process may use (affinity, cgroup).
+/// `num_threads` as asked, else `ANCF_NUM_THREADS`, else the processors this process might use (affinity, cgroup) when it
+/// was first asked.
 pub fn resolve_num_threads(num_threads: Option<usize>) -> Result<usize> {
-    let offered = || std::thread::available_parallelism().map_or(1, usize::from);
+    // Once, for it reads files: some 40 µs, where a list takes 10.
+    static OFFERED: OnceLock<usize> = OnceLock::new();
+    let offered = || *OFFERED.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from));
     Ok(asked_num_threads(num_threads)?.unwrap_or_else(offered))
 }
 
-/// The same without a look at the machine, which takes microseconds.
+/// The same without a look at the machine.
 pub fn asked_num_threads(num_threads: Option<usize>) -> Result<Option<usize>> {
     if let Some(n) = num_threads {
         return checked(n, "num_threads").map(Some);
