@@ -2,8 +2,9 @@
 //!
 //! Two paths with the same result. *Plain*: every score in f32, 32 users × 12 items in registers. *Pruned*: first thresholds
 //! from the items of the largest norms in f32 (see `Front`), then the compact table (see `index`), six users of like reach at
-//! a time; what it cannot discard is scored in f32. The sparse part of a hybrid score is exact from the start: items that a history touches are
-//! scored one by one, and the rest can only have their dense part.
+//! a time; what it cannot discard is scored in f32. The sparse part of a hybrid score is exact from the start: items that a
+//! history touches are scored one by one as far as one can enter the list (see `sparse`), and the rest can only have their
+//! dense part.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -289,12 +290,8 @@ impl Job<'_> {
             }
         }
         work.left_out.extend(rest.iter().copied().filter(listed));
-        work.scores.resize(work.items.len(), 0.0);
-        self.ranker.dense(context.level, &self.asked, row, &work.items, &mut work.scores);
-        let best = &mut work.slots[slot].best;
-        for (&item, &dense) in work.items.iter().zip(&work.scores) {
-            best.offer(key(dense + work.touched.sum(item), item));
-        }
+        let Work { touched, items, scores, slots, .. } = work;
+        touched.offer(self.ranker, &self.asked, row, context.level, items, scores, &mut slots[slot].best);
     }
 
     /// Takes an item into a list if it belongs there; the list's threshold from then on.

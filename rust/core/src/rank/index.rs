@@ -81,7 +81,7 @@ impl Index {
     /// The index of all rows of `vectors` (n × d, finite). With a context, its threads share the work.
     pub fn new(vectors: &[f32], d: usize, context: Option<&Context>) -> Self {
         let n = vectors.len() / d;
-        let falling = |item: u32| key((norm(row(vectors, d, item)) as f32).next_up(), item);
+        let falling = |item: u32| key(length(row(vectors, d, item)), item);
         let each = |items: std::ops::Range<u32>| items.into_par_iter().with_min_len(ITEMS_PER_TASK).map(falling);
         let mut keys: Vec<u64>;
         if let Some(context) = context.filter(|context| !context.stays(n.div_ceil(ITEMS_PER_TASK))) {
@@ -215,6 +215,41 @@ impl Index {
     }
 }
 
+/// The norm of a vector, rounded up.
+pub fn length(vector: &[f32]) -> f32 {
+    (norm(vector) as f32).next_up()
+}
+
+/// What a user's scores can be at most; see the module head.
+#[derive(Clone, Copy, Default)]
+pub struct Reach {
+    by_length: f64,
+    tiny: f64,
+}
+
+impl Reach {
+    /// That of a user's vector, of at most 2¹⁵ numbers.
+    pub fn new(vector: &[f32]) -> Self {
+        Self::with_norm(norm(vector), vector.len())
+    }
+
+    fn with_norm(norm: f64, d: usize) -> Self {
+        Self { by_length: norm * (1.0 + gamma(d) + 2.0 * SLACK), tiny: d as f64 * 2f64.powi(-149) }
+    }
+
+    /// For items of this length, rounded up.
+    pub fn most(&self, length: f32) -> f32 {
+        // An infinite length of an item allows anything, whatever the user's.
+        let by_length = self.by_length.max(f64::MIN_POSITIVE);
+        ((by_length * f64::from(length) + self.tiny) as f32).next_up()
+    }
+}
+
+fn gamma(d: usize) -> f64 {
+    let d = d as f64;
+    d * 2f64.powi(-24) / (1.0 - d * 2f64.powi(-24))
+}
+
 fn row(vectors: &[f32], d: usize, item: u32) -> &[f32] {
     &vectors[item as usize * d..(item as usize + 1) * d]
 }
@@ -255,15 +290,14 @@ pub struct Bounds {
     unscale: f64,
     by_error: f64,
     by_norm: f64,
-    reach: f64,
-    tiny: f64,
+    reach: Reach,
     offset: i32,
 }
 
 impl Bounds {
     /// Writes the bytes of one user of a group.
     pub fn new<const U: usize>(index: &Index, vector: &[f32], level: Level, group: &mut Group<U>, user: usize) -> Self {
-        let (d, limit) = (index.d as f64, user_limit(level));
+        let limit = user_limit(level);
         let largest = largest(vector);
         let scale = if largest > 0.0 { f64::from(largest) / limit } else { 1.0 };
         let unscale = 1.0 / scale;
@@ -274,13 +308,11 @@ impl Bounds {
             words[user] = *own;
         }
         let norm = made.squares.sqrt();
-        let gamma = d * 2f64.powi(-24) / (1.0 - d * 2f64.powi(-24));
         Self {
             unscale,
             by_error: made.squares_of_whole.sqrt() * (1.0 + 2.0 * SLACK),
-            by_norm: (made.lost.sqrt() + (gamma + SLACK) * norm) * unscale * (1.0 + 2.0 * SLACK),
-            reach: norm * (1.0 + gamma + 2.0 * SLACK),
-            tiny: d * 2f64.powi(-149),
+            by_norm: (made.lost.sqrt() + (gamma(index.d) + SLACK) * norm) * unscale * (1.0 + 2.0 * SLACK),
+            reach: Reach::with_norm(norm, index.d),
             offset: 128 * made.sum,
         }
     }
@@ -296,13 +328,13 @@ impl Bounds {
     /// The norm below which no item reaches the threshold.
     pub fn stop(&self, threshold: f32) -> f64 {
         let low = self.low(threshold);
-        if low <= 0.0 { f64::NEG_INFINITY } else { low / self.reach }
+        if low <= 0.0 { f64::NEG_INFINITY } else { low / self.reach.by_length }
     }
 
     /// The threshold, less what f64 may lose on the way and the subnormal part of the bound.
     fn low(&self, threshold: f32) -> f64 {
         let threshold = f64::from(threshold);
-        threshold - threshold.abs() * SLACK - self.tiny
+        threshold - threshold.abs() * SLACK - self.reach.tiny
     }
 }
 

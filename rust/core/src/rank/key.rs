@@ -44,6 +44,11 @@ impl Best {
         self.cut = 0;
     }
 
+    /// Places in the list.
+    pub fn places(&self) -> usize {
+        self.n
+    }
+
     /// Takes a key if it can be among the best `n`.
     #[inline]
     pub fn offer(&mut self, key: u64) {

@@ -137,3 +137,42 @@ fn scores_that_f32_rounds_up_at_every_step_are_not_lost() {
         }
     }
 }
+
+#[test]
+fn no_item_that_a_history_hardly_touches_is_lost_for_its_vector() {
+    // The first place goes to an item whose history says least and whose vector says nearly all that norms allow; the
+    // others, as long as it, lie across the user and owe all they have to the history.
+    let (d, n_items) = (32, 700);
+    let user: Vec<f32> = (0..d).map(|k| sign(k) * (1.0 + k as f32 / 64.0)).collect();
+    let across: Vec<f32> = (0..d).map(|k| if k % 2 == 0 { user[k + 1] } else { -user[k - 1] }).collect();
+    let best: f32 = chain(&user, &user);
+    for place in [0, 333, n_items - 1] {
+        let items: Vec<f32> =
+            (0..n_items).flat_map(|item| if item == place { &user } else { &across }.clone()).collect();
+        let sum = |item: usize| if item == place { best / 4096.0 } else { best * (0.99 + 0.01 * item as f32 / 1e3) };
+        let neighbours = Csr::new(
+            [vec![0], vec![n_items; n_items]].concat(),
+            (0..n_items as u32).collect(),
+            (0..n_items).map(sum).collect(),
+            n_items,
+        )
+        .unwrap();
+        let mut ranker = Ranker::new(items, n_items, d, Some(neighbours), Head::Inner).unwrap();
+        let history = || Csr::new(vec![0, 1], vec![0], vec![1.0], n_items).unwrap();
+        let people = ranker.people(user.clone(), 1, Some(history()), None).unwrap();
+        ranker.set_users(people);
+        for level in Level::available() {
+            let context = Context::new(Some(1)).unwrap().with_level(level);
+            for n in [1, 10, 21, 22] {
+                // The last is too long a list for ceilings.
+                for plan in [Plan::Plain, Plan::Pruned] {
+                    let lists = ranker.top_n(None, n, false, &Filters::default(), plan, &context).unwrap();
+                    assert_eq!(lists.items[0], place as i32, "{} {n} {plan:?}", level.name());
+                    assert_eq!(lists.scores[0], best + sum(place));
+                }
+                let one = ranker.top_n_one(0, n, false, level, |keys, _| keys.to_vec()).unwrap();
+                assert_eq!((position_of(one[0]), one.len()), (place as u32, n), "{} {n}, one list", level.name());
+            }
+        }
+    }
+}

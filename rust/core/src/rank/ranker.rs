@@ -12,7 +12,7 @@ use crate::{Error, Result};
 
 use super::asked::{Asked, Eligible, Filters, Lists};
 use super::engine::Front;
-use super::index::Index;
+use super::index::{Index, length};
 use super::key::{Best, key};
 use super::sets::Sets;
 use super::shown::{Link, Shown};
@@ -76,6 +76,7 @@ pub struct Ranker {
     largest: Vec<f32>,
     farthest: f64,
     largest_neighbour: f32,
+    lengths: OnceLock<Vec<f32>>,
     index: OnceLock<Index>,
     front: OnceLock<Front>,
 }
@@ -146,6 +147,7 @@ impl Ranker {
             largest,
             farthest,
             largest_neighbour,
+            lengths: OnceLock::new(),
             index: OnceLock::new(),
             front: OnceLock::new(),
         })
@@ -409,6 +411,12 @@ impl Ranker {
     /// Whether the lists of a few users take microseconds each: nothing has to be made for them first.
     pub fn is_quick(&self) -> bool {
         self.head == Head::Inner && self.index.get().is_some()
+    }
+
+    /// The norm of each item, rounded up, on first use; where no bound holds for them, none.
+    pub(super) fn lengths(&self) -> Option<&[f32]> {
+        let bounded = self.head == Head::Inner && Index::fits(self.d);
+        bounded.then(|| &**self.lengths.get_or_init(|| self.vectors.chunks_exact(self.d).map(length).collect()))
     }
 
     /// The compact table of all items, ordered on first use.

@@ -59,11 +59,11 @@ pub fn list<T>(
         let seen = asked.seen(row);
         let wanted = |item: u32| eligible.has(item) && seen.binary_search(&item).is_err();
         alone.best.reset(n);
+        alone.items.clear();
         ranker.touch(asked, row, level, &mut alone.touched);
         if !alone.touched.items().is_empty() {
-            alone.items.clear();
             alone.items.extend(alone.touched.items().iter().filter(|item| wanted(**item)));
-            offer_all(ranker, asked, row, level, alone);
+            offer(ranker, asked, row, level, alone);
         }
         match index {
             Some(index) if asked.d > 0 => {
@@ -77,9 +77,8 @@ pub fn list<T>(
                         break;
                     }
                     if !alone.touched.has(item) && wanted(item) {
-                        alone.items.clear();
                         alone.items.push(item);
-                        offer_all(ranker, asked, row, level, alone);
+                        offer(ranker, asked, row, level, alone);
                     }
                 }
             }
@@ -88,13 +87,10 @@ pub fn list<T>(
     })
 }
 
-/// Scores the items in `alone.items`, both parts, and offers them.
-fn offer_all(ranker: &Ranker, asked: &Asked<'_>, row: usize, level: Level, alone: &mut Alone) {
-    alone.scores.resize(alone.items.len(), 0.0);
-    ranker.dense(level, asked, row, &alone.items, &mut alone.scores);
-    for (&item, &dense) in alone.items.iter().zip(&alone.scores) {
-        alone.best.offer(key(dense + alone.touched.sum(item), item));
-    }
+/// Offers the items in `alone.items`, both parts of their scores, as far as they can enter the list.
+fn offer(ranker: &Ranker, asked: &Asked<'_>, row: usize, level: Level, alone: &mut Alone) {
+    let Alone { best, touched, items, scores, .. } = alone;
+    touched.offer(ranker, asked, row, level, items, scores, best);
 }
 
 /// What the ways through the items share.

@@ -3,12 +3,29 @@
 use crate::data::Csr;
 use crate::runtime::simd::{Level, chains};
 
+use super::asked::Asked;
+use super::index::Reach;
+use super::key::{Best, key};
+use super::ranker::Ranker;
+
+/// Items for each place of a list whose dense part is found first, those with the highest ceilings.
+const FIRST: usize = 2;
+
+/// One of so many ceilings is looked at to find what is high.
+const SAMPLED: usize = 8;
+
+/// Fewer items than this for each place are scored at once: too many of them could enter.
+const LEAST_WITH_CEILINGS: usize = 32;
+
 /// Sums over the neighbours of one history, in memory that is kept from user to user.
 #[derive(Default)]
 pub struct Touched {
     sums: Vec<f32>,
     marks: Vec<u64>,
     items: Vec<u32>,
+    ceilings: Vec<f32>,
+    sample: Vec<f32>,
+    rest: Vec<u32>,
 }
 
 impl Touched {
@@ -34,6 +51,60 @@ impl Touched {
         }
     }
 
+    /// Offers touched `items` of row `row` to its list: dense part and sum of each that can enter. The list is the same as if
+    /// all were offered: with D at least the dense part (see `index`), no sum of the two in f32 is above that of D and the
+    /// sum, for rounding keeps the order. Most of a history's neighbours are far below the list, and their dense parts
+    /// would take longer than all else. Leaves nothing in `items`.
+    pub fn offer(
+        &mut self,
+        ranker: &Ranker,
+        asked: &Asked<'_>,
+        row: usize,
+        level: Level,
+        items: &mut Vec<u32>,
+        scores: &mut Vec<f32>,
+        best: &mut Best,
+    ) {
+        if items.len() >= LEAST_WITH_CEILINGS * best.places()
+            && let Some(lengths) = ranker.lengths()
+        {
+            let reach = Reach::new(asked.vector(row));
+            let ceiling = |&item: &u32| reach.most(lengths[item as usize]) + self.sums[item as usize];
+            self.ceilings.clear();
+            self.ceilings.extend(items.iter().map(ceiling));
+            // Roughly the highest ones first, for a threshold; in their order, for their rows are read in it.
+            self.sample.clear();
+            self.sample.extend(self.ceilings.iter().step_by(SAMPLED));
+            let place = (FIRST * best.places()).div_ceil(SAMPLED);
+            let (_, &mut high, _) = self.sample.select_nth_unstable_by(place, |a, b| b.total_cmp(a));
+            std::mem::swap(items, &mut self.rest);
+            items.clear();
+            pick(&self.rest, &self.ceilings, |ceiling| ceiling >= high, items);
+            self.offer_all(ranker, asked, row, level, items, scores, best);
+            let least = best.threshold();
+            pick(&self.rest, &self.ceilings, |ceiling| ceiling < high && ceiling >= least, items);
+        }
+        self.offer_all(ranker, asked, row, level, items, scores, best);
+    }
+
+    fn offer_all(
+        &self,
+        ranker: &Ranker,
+        asked: &Asked<'_>,
+        row: usize,
+        level: Level,
+        items: &mut Vec<u32>,
+        scores: &mut Vec<f32>,
+        best: &mut Best,
+    ) {
+        scores.resize(items.len(), 0.0);
+        ranker.dense(level, asked, row, items, scores);
+        for (&item, &dense) in items.iter().zip(&*scores) {
+            best.offer(key(dense + self.sum(item), item));
+        }
+        items.clear();
+    }
+
     /// Forgets everything.
     pub fn clear(&mut self) {
         for &item in &self.items {
@@ -57,6 +128,18 @@ impl Touched {
     pub fn sum(&self, item: u32) -> f32 {
         self.sums.get(item as usize).copied().unwrap_or(0.0)
     }
+}
+
+/// Adds the items whose ceiling is wanted. Without a branch, which would be guessed wrongly time and again.
+#[inline(always)]
+fn pick(items: &[u32], ceilings: &[f32], wanted: impl Fn(f32) -> bool, into: &mut Vec<u32>) {
+    into.resize(items.len(), 0);
+    let mut at = 0;
+    for (&item, &ceiling) in items.iter().zip(ceilings) {
+        into[at] = item;
+        at += usize::from(wanted(ceiling));
+    }
+    into.truncate(at);
 }
 
 #[cfg(test)]
