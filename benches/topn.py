@@ -182,6 +182,22 @@ def measure(case: dict[str, Any], rounds: int, clock: Callable[[], float], slow:
             share = 1e-9 * items.nbytes / one_user / reading
             line += f" | {1e6 * one_user:7.0f} us {one_user / base_one:6.1f}x {share:10.0%}"
         print(line, flush=True)
+    print("  " + few(users, items, n), flush=True)
+
+
+def few(users: Any, items: Any, n: int) -> str:
+    """Microseconds of a call for some users at once, its hand-offs and all; medians by the clock."""
+    ranker = _native.Ranker(items)
+    ranker.set_users(users)
+    taken = {}
+    for asked in (each for each in (2, 8, 16, 64) if each <= len(users)):
+        times = []
+        for _ in range(41):
+            start = time.perf_counter()
+            ranker.top_n(np.arange(asked), n)
+            times.append(time.perf_counter() - start)
+        taken[asked] = 1e6 * statistics.median(times)
+    return "few users, us in all: " + ", ".join(f"{asked}: {us:.0f}" for asked, us in taken.items())
 
 
 def main() -> None:

@@ -57,6 +57,7 @@ pub fn save<S: Storage>(
     if let Err(error) = written {
         // A temporary file that cannot be removed is litter and nothing worse.
         let _ = storage.remove(&temporary);
+        storage.close(file);
         cancel.check()?;
         return Err(failed("save", path, &error));
     }

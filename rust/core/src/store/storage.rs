@@ -34,6 +34,10 @@ pub trait Storage {
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Closes a file that was removed.
+    fn close(&self, file: Self::File) {
+        drop(file);
+    }
 }
 
 /// Bytes read between two looks at whether the caller wants to stop.
@@ -134,7 +138,12 @@ impl Storage for Disk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        fs::rename(from, to)
+        let old = if cfg!(unix) { File::open(to).ok() } else { None };
+        fs::rename(from, to)?;
+        if let Some(old) = old {
+            close_aside(old);
+        }
+        Ok(())
     }
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
@@ -145,4 +154,14 @@ impl Storage for Disk {
     fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
     }
+
+    fn close(&self, file: File) {
+        close_aside(file);
+    }
+}
+
+/// With the last handle of a file without a name the system takes its space back: 85 ms for 300 MB on ext4, for which nobody
+/// should wait. Where no thread can be started, or the process ends, it closes all the same.
+fn close_aside(file: File) {
+    let _ = std::thread::Builder::new().name("ancf-close".into()).spawn(|| drop(file));
 }
