@@ -20,7 +20,8 @@ use crate::runtime::simd::tiles::{self, LANES};
 
 use super::asked::{Asked, Eligible};
 use super::index::{Bounds, Index, norm};
-use super::key::{Best, key, position_of, score_of};
+use super::key::{Best, key};
+use super::lists::write;
 use super::ranker::{Head, Ranker};
 use super::sparse::Touched;
 
@@ -251,12 +252,7 @@ impl Job<'_> {
             .zip(places.counts)
             .zip(&mut work.slots);
         for (((items, scores), count), slot) in lists {
-            let keys = slot.best.sorted();
-            for (at, &key) in keys.iter().enumerate() {
-                items[at] = position_of(key) as i32;
-                scores[at] = score_of(key);
-            }
-            *count = keys.len() as i32;
+            write(slot.best.sorted(), items, scores, count);
         }
         Ok(())
     }

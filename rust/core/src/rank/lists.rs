@@ -31,6 +31,15 @@ fn worth_an_index(eligible: &Eligible, n_items: usize, n_rows: usize) -> bool {
     n_rows.saturating_mul(n_items - eligible.count) >= USERS_OF_AN_INDEX.saturating_mul(eligible.count)
 }
 
+/// Puts the keys of a list, best first, into its places.
+pub(super) fn write(keys: &[u64], items: &mut [i32], scores: &mut [f32], count: &mut i32) {
+    for (at, &key) in keys.iter().enumerate() {
+        items[at] = position_of(key) as i32;
+        scores[at] = score_of(key);
+    }
+    *count = keys.len() as i32;
+}
+
 impl Ranker {
     /// Lists for the rows asked for, on the way that the plan chooses.
     pub(super) fn lists(
@@ -121,26 +130,16 @@ impl Ranker {
         context: &Context,
     ) -> Result<()> {
         let width = lists.width;
-        let stays = context.stays(lists.counts.len());
         let Lists { items, scores, counts, .. } = lists;
         let list = |work: &mut Work, (row, ((items, scores), count)): Row<'_>| {
             context.cancel.check()?;
             let only = each.map(|each| each.row(row));
             let keys = self.one(&asked, row, width, eligible, only, context.level, work);
-            for (at, &key) in keys.iter().enumerate() {
-                items[at] = position_of(key) as i32;
-                scores[at] = score_of(key);
-            }
-            *count = keys.len() as i32;
+            write(keys, items, scores, count);
             Ok(())
         };
-        if stays {
-            let mut work = Work::default();
-            let mut rows = items.chunks_mut(width).zip(scores.chunks_mut(width)).zip(counts).enumerate();
-            return rows.try_for_each(|row| list(&mut work, row));
-        }
-        let rows = items.par_chunks_mut(width).zip(scores.par_chunks_mut(width)).zip(counts).enumerate();
-        context.install(|| rows.try_for_each_init(Work::default, list))
+        let rows = items.chunks_mut(width).zip(scores.chunks_mut(width)).zip(counts).enumerate();
+        context.try_share(rows, Work::default, list)
     }
 
     /// Blocks of users over the threads; see `engine`.
@@ -205,11 +204,7 @@ impl Ranker {
         let list = |(row, ((items, scores), count)): Row<'_>| {
             context.cancel.check()?;
             single::list(self, Some(index), asked, row, n, eligible, context.level, |keys| {
-                for (at, &key) in keys.iter().enumerate() {
-                    items[at] = position_of(key) as i32;
-                    scores[at] = score_of(key);
-                }
-                *count = keys.len() as i32;
+                write(keys, items, scores, count);
             });
             Ok(())
         };
