@@ -8,8 +8,6 @@ Names are loaded when they are first used, so that ``import ancf`` stays light.
 """
 
 import importlib
-import sys
-from types import ModuleType
 from typing import Any
 
 from ancf._native import __version__
@@ -27,17 +25,17 @@ _HOME = {
     "TrainingWarning": "errors",
     "UnknownItemError": "errors",
     "UnknownUserError": "errors",
-    "IdMap": "ids",
-    "Interactions": "interactions",
-    "read_interactions": "reading",
-    "preprocess_data": "preprocess",
-    "kfold": "split",
-    "LeakageWarning": "split",
-    "leave_last_out": "split",
-    "random_split": "split",
-    "time_split": "split",
-    "user_split": "split",
-    "batch_data": "dataloader",
+    "IdMap": "data.ids",
+    "Interactions": "data.interactions",
+    "read_interactions": "data.reading",
+    "preprocess_data": "data.preprocess",
+    "kfold": "data.split",
+    "LeakageWarning": "data.split",
+    "leave_last_out": "data.split",
+    "random_split": "data.split",
+    "time_split": "data.split",
+    "user_split": "data.split",
+    "batch_data": "data.preprocess",
     "ANCF": "models",
     "ANCFModel": "models",
     "ItemKNN": "models",
@@ -45,12 +43,12 @@ _HOME = {
     "Recommender": "models",
     "from_factors": "models",
     "Recommendations": "infer",
-    "Evaluation": "evaluate",
-    "calculate_ndcg": "evaluate",
-    "dcg_score": "evaluate",
-    "evaluate": "evaluate",
-    "evaluate_metrics": "evaluate",
-    "compare": "compare",
+    "Evaluation": "evaluation",
+    "calculate_ndcg": "evaluation",
+    "dcg_score": "evaluation",
+    "evaluate": "evaluation",
+    "evaluate_metrics": "evaluation",
+    "compare": "comparison",
     "load": "store",
 }
 
@@ -63,18 +61,6 @@ def __getattr__(name: str) -> Any:
         globals()[name] = value
         return value
     raise AttributeError(f"module 'ancf' has no attribute {name!r}")
-
-
-class _Package(ModuleType):
-    """Keeps ``ancf.evaluate`` the function, also after something has imported the module of that name."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if isinstance(value, ModuleType) and _HOME.get(name) == name:
-            value = getattr(value, name)
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
 
 
 def __dir__() -> list[str]:

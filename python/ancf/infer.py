@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ancf import _text
+from ancf.data.ids import IdMap, plain
 from ancf.errors import InvalidDataError, MissingExtraError
-from ancf.ids import IdMap, plain
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ancf import _native
+from ancf.checks import check_choice
+from ancf.data.ids import IdMap
 from ancf.errors import InvalidParameterError
-from ancf.ids import IdMap
 from ancf.infer import Recommendations, is_one
 from ancf.models._asking import Top, check_memory, check_n
-from ancf.models._checks import check_choice
 
 if TYPE_CHECKING:
     from ancf.models.base import Recommender

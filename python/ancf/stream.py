@@ -25,8 +25,8 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ancf.data.ids import IdMap
 from ancf.errors import InvalidParameterError, MissingExtraError
-from ancf.ids import IdMap
 from ancf.infer import Filters, Recommendations, arrow_column
 from ancf.models._asking import check_memory, check_n
 

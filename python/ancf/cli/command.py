@@ -164,11 +164,11 @@ def _configure(ctx: click.Context, parameter: click.Parameter, path: str | None)
     """Before the other options are read: what the file says becomes the defaults of this command."""
     path = path or ctx.meta.get(CONFIG) or os.environ.get("ANCF_CONFIG")
     if path and isinstance(ctx.command, Command):
-        ctx.default_map = {**(ctx.default_map or {}), **read_config(path, ctx.command)}
+        ctx.default_map = {**(ctx.default_map or {}), **read_config(path, ctx)}
 
 
-def read_config(path: str, asked: Command) -> dict[str, Any]:
-    """The values that a file has for a command.
+def read_config(path: str, ctx: click.Context) -> dict[str, Any]:
+    """The values that a file has for the command of ``ctx``.
 
     Keys at the top are for every command that has such an option; a table ``[train]`` is for the command of that name
     and goes before them.
@@ -178,16 +178,19 @@ def read_config(path: str, asked: Command) -> dict[str, Any]:
     Failure
         If the file cannot be read, or has a key that no command, or not this one, knows; names the nearest known one.
     """
-    from ancf.cli.app import COMMANDS, interface
-
     try:
         content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise Failure(f"{path}: this is not TOML: {error}.", 2) from None
     except (OSError, UnicodeDecodeError) as error:
         raise Failure(f"{path}: {getattr(error, 'strerror', None) or error}. Check the path of --config.", 2) from None
-    ctx = click.Context(interface)
-    commands = {name: interface.get_command(ctx, name) for name in COMMANDS}
+    root, own_name = ctx.find_root(), str(ctx.command.name)
+    group = root.command
+    commands = (
+        {name: group.get_command(root, name) for name in group.list_commands(root)}
+        if isinstance(group, click.Group)
+        else {own_name: ctx.command}
+    )
     known = {name: _words(each) for name, each in commands.items() if isinstance(each, Command)}
     anywhere = {word for words in known.values() for word in words}
     values: dict[str, Any] = {}
@@ -200,14 +203,14 @@ def read_config(path: str, asked: Command) -> dict[str, Any]:
                 named = _plain(word)
                 if named not in known[key]:
                     raise _unknown(f"{path}: [{key}] has no option {word!r}", named, known[key])
-                if key == asked.name:
+                if key == own_name:
                     own[known[key][named]] = _as_typed(f"{path}: [{key}] {word}", inner)
         else:
             named = _plain(key)
             if named not in anywhere:
                 raise _unknown(f"{path}: no command has an option {key!r}", named, anywhere)
-            if named in known[str(asked.name)]:
-                values[known[str(asked.name)][named]] = _as_typed(f"{path}: {key}", value)
+            if named in known[own_name]:
+                values[known[own_name][named]] = _as_typed(f"{path}: {key}", value)
     return values | own
 
 

@@ -16,8 +16,8 @@ from ancf.cli.command import command, option
 from ancf.cli.output import table
 
 if TYPE_CHECKING:
-    from ancf.compare import Comparison
-    from ancf.interactions import Interactions
+    from ancf.comparison import Comparison
+    from ancf.data.interactions import Interactions
     from ancf.models.base import Recommender
 
 _WIDTH = 78
@@ -38,7 +38,7 @@ def demo(customers: int, epochs: int, seed: int, save: str | None) -> None:
     popularity and item-kNN on the newer part, and one customer is shown what it recommends and why.
     """
     import ancf
-    from ancf.compare import compare
+    from ancf.comparison import compare
     from ancf.demo_shop import demo_shop
 
     began = time.perf_counter()

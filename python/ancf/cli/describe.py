@@ -9,7 +9,7 @@ from ancf.cli.output import chosen_format, output_options, wrapped, write
 from ancf.cli.tables import read, reading_options, table_argument
 
 if TYPE_CHECKING:
-    from ancf.interactions import Interactions
+    from ancf.data.interactions import Interactions
 
 
 @command(

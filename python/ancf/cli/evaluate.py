@@ -10,7 +10,7 @@ from ancf.cli.output import output_options, say, write
 from ancf.cli.tables import SPLITS, counted, read, reading_options, split, table_argument, told
 
 if TYPE_CHECKING:
-    from ancf.interactions import Interactions
+    from ancf.data.interactions import Interactions
     from ancf.models.base import Recommender
 
 _MEASURING = "Measuring"
@@ -75,8 +75,8 @@ def evaluate(ctx: click.Context, /, table: str, form: str | None, output: str, *
     compared with what the customers bought in the second. With --model-file, all of TABLE is what they bought.
     """
     import ancf
-    from ancf.compare import compare
-    from ancf.evaluate import parse_metrics
+    from ancf.comparison import compare
+    from ancf.evaluation import parse_metrics
 
     metrics = [each.strip() for each in options["metrics"].split(",") if each.strip()]
     parse_metrics(metrics, 10)
@@ -145,7 +145,7 @@ def _known(model: "Recommender") -> "Interactions":
     """
     import numpy as np
 
-    from ancf.interactions import Interactions
+    from ancf.data.interactions import Interactions
 
     indptr, items = model._seen
     if not len(items):

@@ -12,7 +12,7 @@ from ancf.cli.options import apply, given, options_of
 from ancf.models import ANCF, ItemKNN, Popular
 
 if TYPE_CHECKING:
-    from ancf.ids import IdMap
+    from ancf.data.ids import IdMap
     from ancf.models.base import Recommender
 
 MODELS: dict[str, type["Recommender"]] = {"ancf": ANCF, "item-knn": ItemKNN, "popular": Popular}

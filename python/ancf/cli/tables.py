@@ -7,10 +7,10 @@ import click
 from ancf.cli.command import Failure, Function, option
 from ancf.cli.options import apply, options_of
 from ancf.cli.output import say
-from ancf.reading import read_interactions
+from ancf.data.reading import read_interactions
 
 if TYPE_CHECKING:
-    from ancf.interactions import Interactions
+    from ancf.data.interactions import Interactions
 
 _COLUMNS = ("user", "item", "weight", "time", "name", "category", "basket")
 _SECTION = "The table"

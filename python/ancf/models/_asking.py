@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ancf import _text
+from ancf.data.ids import IdMap
 from ancf.errors import InvalidDataError, InvalidParameterError, UnknownItemError, UnknownUserError
-from ancf.ids import IdMap
 from ancf.infer import as_sequence, is_one
 
 Top = tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.int32]]
@@ -248,7 +248,7 @@ def read_histories(lists: list[Any], weights: Any, times: Any, ids: IdMap, on_un
         rows, positions, values = rows[~unknown], positions[~unknown], values[~unknown]
     stamps = None
     if times is not None:
-        from ancf.interactions import _seconds
+        from ancf.data.interactions import _seconds
 
         parts = [_seconds(each, len(part)) for each, part in zip(times, raw, strict=True)]
         stamps = (np.concatenate(parts) if parts else np.empty(0, np.int64))[~unknown]

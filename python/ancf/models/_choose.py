@@ -19,7 +19,7 @@ from ancf.models._history import Habits
 from ancf.models.base import Rows
 
 if TYPE_CHECKING:
-    from ancf.interactions import Interactions
+    from ancf.data.interactions import Interactions
 
 T = TypeVar("T")
 

@@ -21,7 +21,7 @@ from ancf.models._asking import ones
 from ancf.models.base import Rows
 
 if TYPE_CHECKING:
-    from ancf.interactions import Interactions
+    from ancf.data.interactions import Interactions
 
 _DAY_S = 86_400.0
 

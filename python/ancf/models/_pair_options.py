@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ancf.checks import check_choice, check_flag, check_number
+from ancf.data.normalize import NORMALIZERS
 from ancf.errors import InvalidParameterError
-from ancf.models._checks import check_choice, check_flag, check_number
-from ancf.preprocess import NORMALIZERS
 
 if TYPE_CHECKING:
     from ancf.models.ancf import ANCF

@@ -13,16 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ancf import _native
+from ancf.data.normalize import Normalizer
 from ancf.errors import InvalidDataError, ModelFileError
 from ancf.models._asking import Histories
 from ancf.models._history import spoken
 from ancf.models._pair_options import half_life, plain_cosine, similarity
 from ancf.models.base import Rows, Target
 from ancf.models.network import pair_ages
-from ancf.preprocess import Normalizer
 
 if TYPE_CHECKING:
-    from ancf.interactions import Interactions
+    from ancf.data.interactions import Interactions
     from ancf.models._pairs import Table
     from ancf.models.ancf import ANCF
 

@@ -10,17 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ancf import _native
+from ancf.data.normalize import Normalizer
+from ancf.epochs import Validation, announce, run_epochs
 from ancf.errors import InvalidDataError, InvalidParameterError
 from ancf.models._choose import EXPONENTS, WEIGHTS, HeldOut, best_of, hold_out, ndcg
 from ancf.models._pair_options import half_life, plain_cosine, settings_of
 from ancf.models._pair_serving import Floats, Parts, additions, attend, fold, mix, scaled, serve
 from ancf.models.base import Rows
 from ancf.models.network import pair_ages
-from ancf.preprocess import Normalizer
-from ancf.train import Validation, announce, run_epochs
 
 if TYPE_CHECKING:
-    from ancf.interactions import Interactions
+    from ancf.data.interactions import Interactions
     from ancf.models.ancf import ANCF
 
 
@@ -234,7 +234,7 @@ def _validator(
     validation: "Interactions",
     metric: str,
 ) -> Any:
-    from ancf.evaluate import evaluate
+    from ancf.evaluation import evaluate
 
     targets = validation_pairs(data, validation, table.normalizer)
     probe = model.clone()

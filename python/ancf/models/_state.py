@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ancf.data.ids import IdMap
 from ancf.errors import ModelFileError
-from ancf.ids import IdMap
 
 if TYPE_CHECKING:
     from ancf.models.base import Recommender

@@ -24,10 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ancf import _native
+from ancf.checks import check_choice, check_flag, check_integer, check_number
+from ancf.epochs import Validation, announce, progress_bar, run_epochs
 from ancf.errors import InvalidDataError
 from ancf.models import _pair_options, _pair_serving, _pairs
 from ancf.models._asking import Histories
-from ancf.models._checks import check_choice, check_flag, check_integer, check_number
 from ancf.models._choose import (
     EXPONENTS,
     HALF_LIVES,
@@ -42,11 +43,10 @@ from ancf.models._choose import (
 )
 from ancf.models._history import Habits, no_neighbours, recency, spoken, trend, with_repeats
 from ancf.models.base import Recommender, Rows, ShortList
-from ancf.train import Validation, announce, progress_bar, run_epochs
 
 if TYPE_CHECKING:
-    from ancf.interactions import Interactions
-    from ancf.preprocess import Normalizer
+    from ancf.data.interactions import Interactions
+    from ancf.data.normalize import Normalizer
 
 # τ = 0.2 suits some four thousand items (Last.fm); it falls with the cube root of the catalogue, as more items need a
 # sharper softmax. Chosen on validation parts of Last.fm, Amazon Electronics and Gowalla (docs/quality.md).
@@ -457,7 +457,7 @@ class ANCF(Recommender):
         check_flag("item_attention", self.item_attention)
         _pair_options.check(self)
         if self.validation_metric not in ("auto", "loss"):
-            from ancf.evaluate import parse_metrics
+            from ancf.evaluation import parse_metrics
 
             parse_metrics([self.validation_metric], 10)
 
@@ -582,7 +582,7 @@ class ANCF(Recommender):
         validation: "Interactions",
     ) -> Any:
         """A function that measures a state on the validation part; the model itself is left alone."""
-        from ancf.evaluate import evaluate
+        from ancf.evaluation import evaluate
 
         targets = _pairs.validation_pairs(data, validation, None)
         probe = self.clone()

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ancf import _native
+from ancf.checks import check_choice, check_threads
+from ancf.data.ids import IdMap
 from ancf.errors import (
     AncfError,
     InvalidDataError,
@@ -22,7 +24,6 @@ from ancf.errors import (
     NotFittedError,
     UnknownUserError,
 )
-from ancf.ids import IdMap
 from ancf.infer import Explanation, Filters, Recommendations, as_sequence, is_one
 from ancf.models._asking import (
     Histories,
@@ -39,13 +40,12 @@ from ancf.models._asking import (
     unknown_items,
     unknown_users,
 )
-from ancf.models._checks import check_choice, check_threads
 from ancf.models._explain import explain
-from ancf.models._options import Options
 from ancf.models._state import restore, served_state
+from ancf.params import Options
 
 if TYPE_CHECKING:
-    from ancf.interactions import Interactions
+    from ancf.data.interactions import Interactions
 
 _UNKNOWN = ("raise", "popular", "skip")
 
@@ -141,7 +141,7 @@ class Recommender(Options, ABC):
 
     def _training_data(self, interactions: Any, validation: Any = None) -> "Interactions":
         """The training table over exactly the ids that occur in it; both tables are looked at."""
-        from ancf.interactions import Interactions
+        from ancf.data.interactions import Interactions
 
         check_threads(self.num_threads)
 

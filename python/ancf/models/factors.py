@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ancf.data.ids import IdMap
 from ancf.errors import InvalidDataError, InvalidParameterError
-from ancf.ids import IdMap
 from ancf.models._asking import Histories
 from ancf.models.base import Recommender, Rows
 
 if TYPE_CHECKING:
-    from ancf.interactions import Interactions
+    from ancf.data.interactions import Interactions
 
 
 def from_factors(

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ancf import _native
+from ancf.checks import check_flag, check_integer, check_number
 from ancf.models._asking import Histories, ones
-from ancf.models._checks import check_flag, check_integer, check_number
 from ancf.models.base import Recommender, Rows, ShortList
 
 if TYPE_CHECKING:
-    from ancf.interactions import Interactions
+    from ancf.data.interactions import Interactions
 
 
 class ItemKNN(Recommender):

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ancf import _native, _text
+from ancf.checks import check_choice, check_flag, check_integer, check_number
+from ancf.data.ids import IdMap
+from ancf.data.interactions import Interactions
 from ancf.errors import InvalidDataError, InvalidParameterError, UnknownItemError, UnknownUserError
-from ancf.ids import IdMap
-from ancf.interactions import Interactions
-from ancf.models._checks import check_choice, check_flag, check_integer, check_number
-from ancf.models._options import refuse_unknown
+from ancf.params import refuse_unknown
 
 DAY = 86400.0
 

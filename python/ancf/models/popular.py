@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ancf.checks import check_choice
 from ancf.models._asking import Histories
-from ancf.models._checks import check_choice
 from ancf.models.base import Recommender, Rows
 
 if TYPE_CHECKING:
-    from ancf.interactions import Interactions
+    from ancf.data.interactions import Interactions
 
 _COUNTS = ("users", "events", "weight")
 

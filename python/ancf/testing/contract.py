@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import ancf
+from ancf.data.interactions import Interactions
 from ancf.errors import InvalidParameterError, NotFittedError, UnknownItemError, UnknownUserError
-from ancf.interactions import Interactions
 from ancf.models.base import Recommender
 
 _THREADS = (1, 2, 3, 8)

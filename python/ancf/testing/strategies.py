@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from ancf.interactions import Interactions
+from ancf.data.interactions import Interactions
 
 # Each kind of id a table may have, made from a whole number.
 _KINDS: dict[str, Callable[[int], Any]] = {

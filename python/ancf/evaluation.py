@@ -34,7 +34,7 @@ from ancf.errors import InvalidDataError, InvalidParameterError, UnknownUserErro
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ancf.interactions import Interactions
+    from ancf.data.interactions import Interactions
     from ancf.models.base import Recommender
 
 RANKING = ("ndcg", "recall", "precision", "map", "mrr", "hit", "coverage")
@@ -233,7 +233,7 @@ class _Truth:
     """The test table in the model's positions: for each known user what is wanted, ascending, and how much in all."""
 
     def __init__(self, model: "Recommender", test: "Interactions", new_only: bool) -> None:
-        from ancf.interactions import Interactions
+        from ancf.data.interactions import Interactions
 
         if not isinstance(test, Interactions):
             raise InvalidDataError(f"evaluate takes ancf.Interactions as test, not {type(test).__name__}.")

@@ -120,7 +120,7 @@ def test_explicit_zeros_of_a_matrix_are_reported():
     ],
 )
 def test_columns_are_recognised_in_many_spellings(headings, roles):
-    from ancf.columns import recognise
+    from ancf.data.columns import recognise
 
     found = recognise(headings, {"basket": False}, "table")
     assert found == roles

@@ -6,8 +6,8 @@ import pytest
 from sklearn.model_selection import train_test_split
 
 import ancf
+from ancf.data.normalize import NORMALIZERS, Normalizer
 from ancf.errors import InvalidDataError, InvalidParameterError, NotFittedError
-from ancf.preprocess import NORMALIZERS, Normalizer
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ import numpy as np
 
 from ancf import _text
 from ancf.errors import InvalidDataError
-from ancf.evaluate import DEFAULT_METRICS, Evaluation, evaluate
-from ancf.models._options import Options
+from ancf.evaluation import DEFAULT_METRICS, Evaluation, evaluate
+from ancf.params import Options
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ancf.interactions import Interactions
+    from ancf.data.interactions import Interactions
     from ancf.models.base import Recommender
 
 

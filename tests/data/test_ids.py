@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ancf.data.ids import IdMap
 from ancf.errors import InvalidDataError, ModelFileError
-from ancf.ids import IdMap
 
 KINDS = {
     "int": [5, -3, 2**62],

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ancf.data.interactions import Interactions
 from ancf.errors import InvalidDataError, InvalidParameterError
-from ancf.interactions import Interactions
 
 OnLeak = Literal["warn", "ignore", "raise"]
 Parts = tuple[Interactions, ...]

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ancf import moments
 from ancf._native import TableScanner
-from ancf.columns import Choice, recognise
+from ancf.data import timestamps
+from ancf.data.columns import Choice, recognise
+from ancf.data.raw_table import Moments, Numbers, Odd, RawTable, merged, number, text_ids, usable
+from ancf.data.text_file import TextFile
 from ancf.errors import InvalidDataError
-from ancf.tables import Moments, Numbers, Odd, RawTable, merged, number, text_ids, usable
-from ancf.textfile import TextFile
 
 _KINDS = {"weight": "number", "time": "moment"}
 
@@ -114,19 +114,19 @@ def _moments(
 ) -> Moments:
     if kind == "text":
         odd_rows, odd_codes = np.arange(end), column["codes"][:end]
-        seconds = np.full(end, moments.UNKNOWN)
+        seconds = np.full(end, timestamps.UNKNOWN)
     elif kind == "number":
-        seconds = moments.from_numbers(column["numbers"][:end])
+        seconds = timestamps.from_numbers(column["numbers"][:end])
     else:
         seconds = column["seconds"][:end]
     if len(odd_rows):
         distinct = np.empty(len(texts), object)
         distinct[:] = texts
-        known, note = moments.from_texts(distinct)
+        known, note = timestamps.from_texts(distinct)
         if note:
             table.notes.append(("date_order", f'{note}; for day first give dates as "2010-12-25"', None))
         seconds[odd_rows] = known[odd_codes]
-        left = seconds[odd_rows] == moments.UNKNOWN
+        left = seconds[odd_rows] == timestamps.UNKNOWN
         odd_rows, odd_codes = odd_rows[left], odd_codes[left]
     return Moments(seconds, Odd(odd_rows, [texts[code] for code in odd_codes[:20]]))
 

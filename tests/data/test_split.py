@@ -5,8 +5,8 @@ import pytest
 from sklearn.model_selection import train_test_split
 
 import ancf
+from ancf.data.split import random_parts
 from ancf.errors import InvalidDataError, InvalidParameterError
-from ancf.split import random_parts
 
 FRACTIONS = (0.6, 0.2, 0.2)
 

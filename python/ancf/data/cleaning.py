@@ -13,11 +13,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ancf._native import canonical_events
+from ancf.data.ids import IdMap, sort_order
+from ancf.data.interactions import Interactions
+from ancf.data.normalize import NORMALIZERS
+from ancf.data.raw_table import Coded, Odd, RawTable
+from ancf.data.report import FIRST_ROWS, Report
 from ancf.errors import InvalidDataError, InvalidParameterError
-from ancf.ids import IdMap, sort_order
-from ancf.interactions import Interactions
-from ancf.report import FIRST_ROWS, Report
-from ancf.tables import Coded, Odd, RawTable
 
 Anonymous = Literal["exclude", "group", "baskets"]
 Returns = Literal["net", "drop", "keep"]
@@ -36,8 +37,6 @@ class Policies:
     normalize: str = "none"
 
     def check(self) -> None:
-        from ancf.preprocess import NORMALIZERS
-
         for name, value, allowed in (
             ("anonymous", self.anonymous, ("exclude", "group", "baskets")),
             ("returns", self.returns, ("net", "drop", "keep")),

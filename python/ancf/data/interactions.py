@@ -12,19 +12,18 @@ import copy
 import hashlib
 import warnings
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from ancf._native import canonical_events
+from ancf.data.csr import Csr
+from ancf.data.ids import IdMap
+from ancf.data.normalize import Normalizer
+from ancf.data.report import Report
 from ancf.errors import InvalidDataError
-from ancf.ids import IdMap
-from ancf.report import Report
-
-if TYPE_CHECKING:
-    from ancf.preprocess import Normalizer
 
 # Weights are float32 once they are stored.
 _LARGEST = float(np.finfo(np.float32).max)
@@ -136,7 +135,7 @@ class Interactions:
         >>> data = Interactions.from_ids(user=["ann", "bob", "ann"], item=[7, 7, 9], weight=[1, 2, 3])
         >>> data
         Interactions(2 users × 2 items, 3 events)
-        >>> data.to_csr()[2]
+        >>> data.to_csr().data
         array([1., 3., 2.], dtype=float32)
         """
         user_ids, users = IdMap.factorize(user, "user")
@@ -220,18 +219,19 @@ class Interactions:
         new[1:] |= self.items[1:] != self.items[:-1]
         return np.flatnonzero(new)
 
-    def to_csr(self) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
+    def to_csr(self) -> Csr:
         """The user × item matrix of distinct pairs, weights summed.
 
         Returns
         -------
-        indptr : int64 (n_users + 1,), indices : int32, ascending within a row, data : float32
+        Csr
+            ``indptr`` int64 (n_users + 1,), ``indices`` int32, ascending within a row, ``data`` float32.
         """
         starts = self._pair_starts()
         indptr = np.zeros(self.n_users + 1, np.int64)
         np.cumsum(np.bincount(self.users[starts], minlength=self.n_users), out=indptr[1:])
         if len(starts) == len(self):
-            return indptr, self.items.copy(), self.weights.copy()
+            return Csr(indptr, self.items.copy(), self.weights.copy())
         sums = summed(self.weights, starts)
         beyond = np.flatnonzero(np.abs(sums) > _LARGEST)
         if len(beyond):
@@ -241,7 +241,7 @@ class Interactions:
                 f"the weights of {user!r} and {item!r} add up to {sums[beyond[0]]:g}, more than a float32 holds. "
                 "Give smaller weights."
             )
-        return indptr, self.items[starts], sums.astype(np.float32)
+        return Csr(indptr, self.items[starts], sums.astype(np.float32))
 
     def pair_times(self) -> NDArray[np.int64] | None:
         """The last time of each distinct pair, in the order of ``to_csr``; None where there are no times."""
@@ -284,10 +284,8 @@ class Interactions:
         new._freeze()
         return new
 
-    def normalizer(self) -> "Normalizer":
+    def normalizer(self) -> Normalizer:
         """The normaliser named by ``normalize``, fitted on the weights of these events."""
-        from ancf.preprocess import Normalizer
-
         return Normalizer(self.normalize).fit(self.weights)
 
     def fingerprint(self) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ancf import moments
+from ancf.data import timestamps
 from ancf.errors import InvalidDataError
 
 _PLAIN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -252,13 +252,13 @@ def number(text: str, delimiter: str = ";") -> float:
 def moment_column(column: "pd.Series[Any]", table: RawTable) -> Moments:
     """Times of a pandas column; what is no moment is set aside."""
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
-        seconds = moments.from_pandas(column)
+        seconds = timestamps.from_pandas(column)
     elif pd.api.types.is_numeric_dtype(column.dtype):
-        seconds = moments.from_numbers(column.to_numpy(dtype=np.float64, na_value=np.nan))
+        seconds = timestamps.from_numbers(column.to_numpy(dtype=np.float64, na_value=np.nan))
     else:
         codes, distinct = pd.factorize(_objects(column))
         return coded_moments(codes, [str(value) for value in distinct], table)
-    rows = np.flatnonzero(seconds == moments.UNKNOWN)
+    rows = np.flatnonzero(seconds == timestamps.UNKNOWN)
     return Moments(seconds, Odd(rows, [str(value) for value in column.iloc[rows[:20]]]))
 
 
@@ -266,9 +266,9 @@ def coded_moments(codes: NDArray[Any], texts: list[str], table: RawTable) -> Mom
     """Times of a column of few distinct texts, each read once."""
     distinct = np.empty(len(texts), object)
     distinct[:] = texts
-    known, note = moments.from_texts(distinct)
+    known, note = timestamps.from_texts(distinct)
     if note:
         table.notes.append(("date_order", f'{note}; for day first give dates as "2010-12-25"', None))
-    seconds = np.append(known, moments.UNKNOWN)[codes]
-    rows = np.flatnonzero(seconds == moments.UNKNOWN)
+    seconds = np.append(known, timestamps.UNKNOWN)[codes]
+    rows = np.flatnonzero(seconds == timestamps.UNKNOWN)
     return Moments(seconds, Odd(rows, ["" if codes[row] < 0 else texts[codes[row]] for row in rows[:20]]))

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ancf.cleaning import Anonymous, OnBadRows, Policies, Returns, clean
-from ancf.columns import Choice, recognise
+from ancf.data.cleaning import Anonymous, OnBadRows, Policies, Returns, clean
+from ancf.data.columns import Choice, recognise
+from ancf.data.interactions import Interactions
+from ancf.data.raw_table import RawTable, id_column, moment_column, number_column, text_column
+from ancf.data.text_file import open_text
+from ancf.data.text_scan import scan_text
 from ancf.errors import AncfError, InvalidDataError, MissingExtraError
-from ancf.interactions import Interactions
-from ancf.scanning import scan_text
-from ancf.tables import RawTable, id_column, moment_column, number_column, text_column
-from ancf.textfile import open_text
 
 
 def read_interactions(

@@ -1,0 +1,99 @@
+"""Normalized quantities.
+
+A normalizer is fitted on the training part alone, stored with the model, and applied as it is to everything that comes
+later: what validation and test look like must not leak into training.
+"""
+
+from typing import Any, Literal, Self, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ancf.errors import InvalidDataError, InvalidParameterError, NotFittedError
+
+Kind = Literal["none", "log", "minmax", "standard"]
+NORMALIZERS: tuple[str, ...] = get_args(Kind)
+
+
+class Normalizer:
+    """A fitted, invertible map of quantities: ``y = f((x - shift) / scale)``.
+
+    Parameters
+    ----------
+    kind : "none", "log", "minmax" or "standard"
+        ``log``: sign(x)·log(1 + |x|), needs no fitting. ``minmax``: the training part's range becomes 0..1.
+        ``standard``: the training part gets mean 0 and standard deviation 1 (of the whole part, not of a sample).
+        Where all training values are equal, ``minmax`` and ``standard`` give 0.
+
+    Examples
+    --------
+    >>> normalizer = Normalizer("minmax").fit([2, 4, 6])
+    >>> normalizer.transform([2, 3, 8]).tolist()
+    [0.0, 0.25, 1.5]
+    >>> normalizer.inverse(normalizer.transform([2, 3, 8])).tolist()
+    [2.0, 3.0, 8.0]
+    """
+
+    def __init__(self, kind: str = "none") -> None:
+        if kind not in NORMALIZERS:
+            raise InvalidParameterError(f"normalize={kind!r}: give one of {', '.join(map(repr, NORMALIZERS))}.")
+        self.kind = kind
+        self.shift, self.scale = 0.0, 1.0
+        self._fitted = kind in ("none", "log")
+
+    def fit(self, values: ArrayLike) -> Self:
+        """Learn shift and scale from the quantities of the training part; returns self."""
+        array = np.asarray(values, np.float64)
+        if not len(array):
+            raise InvalidDataError(f"normalize={self.kind!r}: there are no quantities to fit on.")
+        if not np.isfinite(array).all():
+            at = int(np.flatnonzero(~np.isfinite(array))[0])
+            raise InvalidDataError(f"normalize={self.kind!r}: quantity {array[at]} at position {at} is not finite.")
+        if self.kind == "minmax":
+            self.shift, self.scale = float(array.min()), float(array.max() - array.min())
+        elif self.kind == "standard":
+            self.shift, self.scale = float(array.mean()), float(array.std())
+        if self.scale == 0.0:
+            self.scale = 1.0
+        self._fitted = True
+        return self
+
+    def transform(self, values: ArrayLike) -> NDArray[np.float64]:
+        """Normalised quantities (float64, the shape of ``values``)."""
+        array = self._checked(values)
+        if self.kind == "log":
+            return np.asarray(np.sign(array) * np.log1p(np.abs(array)))
+        return np.asarray((array - self.shift) / self.scale)
+
+    def inverse(self, values: ArrayLike) -> NDArray[np.float64]:
+        """Quantities from normalised ones."""
+        array = self._checked(values)
+        if self.kind == "log":
+            return np.asarray(np.sign(array) * np.expm1(np.abs(array)))
+        return np.asarray(array * self.scale + self.shift)
+
+    def _checked(self, values: ArrayLike) -> NDArray[np.float64]:
+        if not self._fitted:
+            raise NotFittedError(
+                f"Normalizer({self.kind!r}) is not fitted. Call fit with the training quantities first."
+            )
+        return np.asarray(values, np.float64)
+
+    def state(self) -> dict[str, Any]:
+        """Plain values from which ``from_state`` builds the same normaliser."""
+        return {"kind": self.kind, "shift": self.shift, "scale": self.scale}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        """The normaliser that ``state`` described; refuses what is not finite or unknown."""
+        new = cls(str(state.get("kind")))
+        shift, scale = float(state.get("shift", 0.0)), float(state.get("scale", 1.0))
+        if not (np.isfinite(shift) and np.isfinite(scale) and scale != 0):
+            raise InvalidDataError(
+                f"normaliser with shift {shift} and scale {scale}: both must be finite, scale not zero."
+            )
+        new.shift, new.scale, new._fitted = shift, scale, True
+        return new
+
+    def __repr__(self) -> str:
+        return f"Normalizer({self.kind!r}, shift={self.shift:g}, scale={self.scale:g})"
