@@ -31,10 +31,10 @@ TABLES = ("gowalla_lightgcn", "lastfm_lightgcn", "amazon_electronics_m1", "onlin
 SEEDS = (0, 1, 2)
 METRICS = ["recall@20", "ndcg@20"]
 PARTS = {
-    "none (a vector for each user)": {"attention": "none", "user_factors": True, "neighbours": 0},
-    "mean": {"attention": "mean", "neighbours": 0},
-    "degree prior": {"neighbours": 0},
-    "+ learned": {"attention": "learned", "neighbours": 0},
+    "none (a vector for each user)": {"attention": "none", "user_factors": True, "neighbors": 0},
+    "mean": {"attention": "mean", "neighbors": 0},
+    "degree prior": {"neighbors": 0},
+    "+ learned": {"attention": "learned", "neighbors": 0},
     "+ sparse": {"half_life": None},
     "+ time": {},
 }
@@ -138,10 +138,10 @@ def seconds(tables):
         train, test = load(name)
         train = train.compact()
         runs = [("popular", ancf.Popular().fit), ("item-knn", ancf.ItemKNN().fit)]
-        small = ancf.ANCF(factors=32, neighbours=0, epochs=1, random_state=0)
+        small = ancf.ANCF(factors=32, neighbors=0, epochs=1, random_state=0)
         runs.append(("ancf, vectors alone, d = 32, 1 epoch", small.fit))
         runs += [
-            (f"ancf, vectors alone, {epochs} epochs", ancf.ANCF(neighbours=0, epochs=epochs, random_state=0).fit)
+            (f"ancf, vectors alone, {epochs} epochs", ancf.ANCF(neighbors=0, epochs=epochs, random_state=0).fit)
             for epochs in (1, 2, 4)
         ]
         runs += [
@@ -172,7 +172,7 @@ def tiled(times):
     item = np.concatenate([item + tile * n_items for tile in range(times)])
     data = ancf.Interactions.from_ids(user=user, item=item)
     wall, cpu = time.perf_counter(), time.process_time()
-    ancf.ANCF(neighbour_weight=0.25, serving_exponent=0.5, temperature=0.1).fit(data)
+    ancf.ANCF(neighbor_weight=0.25, serving_exponent=0.5, temperature=0.1).fit(data)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps([time.perf_counter() - wall, time.process_time() - cpu, peak]))
 
@@ -195,7 +195,7 @@ def repeats():
     for label, model in (
         ("popular", ancf.Popular()),
         ("item-knn", ancf.ItemKNN()),
-        ("own purchases, often and lately", ancf.ANCF(repeat_weight=1e6, neighbours=0, half_life=60.0)),
+        ("own purchases, often and lately", ancf.ANCF(repeat_weight=1e6, neighbors=0, half_life=60.0)),
         ("ancf", ancf.ANCF()),
     ):
         recall, ndcg = measured(model.fit(train), test, filter_already_liked_items=False)

@@ -18,14 +18,14 @@ print(data.report, end="\n\n")
 train, validation, test = ancf.time_split(data, (0.7, 0.1, 0.2))
 
 # %% The same model with and without what is in question, and the classics. Everything but that stays equal.
-base = {"epochs": 10, "neighbour_weight": 1.0, "serving_exponent": 0.5}
+base = {"epochs": 10, "neighbor_weight": 1.0, "serving_exponent": 0.5}
 models = {
     "popularity": ancf.Popular(),
     "item-kNN": ancf.ItemKNN(),
     "every purchase counts the same": ancf.ANCF(attention="mean", item_attention=False, **base),
     "attention over purchases": ancf.ANCF(attention="degree", item_attention=False, **base),
     "attention on both sides": ancf.ANCF(attention="degree", **base),
-    "vectors alone": ancf.ANCF(attention="degree", **{**base, "neighbours": 0}),
+    "vectors alone": ancf.ANCF(attention="degree", **{**base, "neighbors": 0}),
 }
 result = ancf.compare(models, train, test, metrics=["ndcg@10", "recall@20", "hit@10", "coverage@10"])
 print(result, end="\n\n")

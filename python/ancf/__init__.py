@@ -42,14 +42,14 @@ _HOME = {
     "Popular": "models",
     "Recommender": "models",
     "from_factors": "models",
-    "Recommendations": "infer",
+    "Recommendations": "scoring.results",
     "Evaluation": "evaluation",
     "calculate_ndcg": "evaluation",
     "dcg_score": "evaluation",
     "evaluate": "evaluation",
     "evaluate_metrics": "evaluation",
     "compare": "comparison",
-    "load": "store",
+    "load": "models.loading",
 }
 
 __all__ = ["__version__", *_HOME]

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ancf import _text
+from ancf.data.interactions import Interactions
 from ancf.errors import InvalidDataError
 from ancf.evaluation import DEFAULT_METRICS, Evaluation, evaluate
-from ancf.params import Options
+from ancf.models.base import Recommender
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from ancf.data.interactions import Interactions
-    from ancf.models.base import Recommender
 
 
 class Comparison(Mapping[str, Evaluation]):
@@ -29,7 +27,7 @@ class Comparison(Mapping[str, Evaluation]):
     """
 
     def __init__(
-        self, evaluations: dict[str, Evaluation], models: dict[str, "Recommender"], fit_seconds: dict[str, float | None]
+        self, evaluations: dict[str, Evaluation], models: dict[str, Recommender], fit_seconds: dict[str, float | None]
     ) -> None:
         self._evaluations = evaluations
         self.models = models
@@ -86,9 +84,9 @@ class Comparison(Mapping[str, Evaluation]):
 
 
 def compare(
-    models: "Recommender | Sequence[Recommender] | Mapping[str, Recommender]",
-    train: "Interactions",
-    test: "Interactions",
+    models: Recommender | Sequence[Recommender] | Mapping[str, Recommender],
+    train: Interactions,
+    test: Interactions,
     metrics: str | Sequence[str] = DEFAULT_METRICS,
     *,
     k: int | Sequence[int] = 10,
@@ -125,7 +123,7 @@ def compare(
     >>> list(result), result["ItemKNN"]["recall@1"]
     (['Popular', 'ItemKNN'], 1.0)
     """
-    if isinstance(models, Options):  # one model is a short list
+    if isinstance(models, Recommender):  # one model is a short list
         models = [models]
     named = dict(models) if isinstance(models, Mapping) else _named(models)
     if not named:
@@ -134,7 +132,7 @@ def compare(
     fitted: dict[str, Recommender] = {}
     seconds: dict[str, float | None] = {}
     for name, each in named.items():
-        ready = each._ranker is not None and not refit
+        ready = each._scorer is not None and not refit
         began = time.perf_counter()
         fitted[name] = each if ready else each.clone().fit(train)
         seconds[name] = None if ready else time.perf_counter() - began
@@ -150,7 +148,7 @@ def compare(
     return Comparison(evaluations, fitted, seconds)
 
 
-def _named(models: Sequence["Recommender"]) -> dict[str, "Recommender"]:
+def _named(models: Sequence[Recommender]) -> dict[str, Recommender]:
     """Class names; models of the same class by their options as well."""
     kinds = [type(each).__name__ for each in models]
     named: dict[str, Recommender] = {}

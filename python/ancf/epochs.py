@@ -36,7 +36,7 @@ class Validation(NamedTuple):
     metric: float
 
 
-class Outcome(NamedTuple, Generic[State]):
+class TrainingResult(NamedTuple, Generic[State]):
     """What training ends with."""
 
     state: State
@@ -44,7 +44,7 @@ class Outcome(NamedTuple, Generic[State]):
     history: dict[str, list[float]]
 
 
-def announce(label: str, settings: dict[str, Any], verbose: int) -> None:
+def print_settings(label: str, settings: dict[str, Any], verbose: int) -> None:
     """One line that tells settings by name, where anything is told and there is something to tell."""
     if verbose and settings:
         print(f"{label}: " + ", ".join(f"{name}={value}" for name, value in sorted(settings.items())), flush=True)
@@ -59,7 +59,7 @@ def run_epochs(
     patience: int | None = None,
     verbose: int = 0,
     show_progress: bool | None = None,
-) -> Outcome[State]:
+) -> TrainingResult[State]:
     """Train for up to ``epochs`` epochs.
 
     Parameters
@@ -79,7 +79,7 @@ def run_epochs(
 
     Returns
     -------
-    Outcome
+    TrainingResult
         The state of the best epoch (the last one without validation), its number from 1, and the history: lists by
         name, one value for each epoch.
 
@@ -111,7 +111,7 @@ def run_epochs(
                     warned = True
                     warnings.warn(
                         f"the validation loss has risen for {rises} epochs (to {seen.loss:.4f} in epoch {epoch + 1}) "
-                        "while the training loss fell: the model begins to learn its table by heart. Fewer epochs, a "
+                        "while the training loss fell: the model begins to overfit. Fewer epochs, a "
                         "higher regularization or early stopping help.",
                         TrainingWarning,
                         stacklevel=4,
@@ -124,8 +124,8 @@ def run_epochs(
                     break
             advance(epoch + 1)
     if best is None:
-        return Outcome(trainer.state(), len(history["training_loss"]), history)
-    return Outcome(best[2], best[1] + 1, history)
+        return TrainingResult(trainer.state(), len(history["training_loss"]), history)
+    return TrainingResult(best[2], best[1] + 1, history)
 
 
 def _overfits(history: dict[str, list[float]]) -> bool:

@@ -29,13 +29,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ancf import _native, _text
+from ancf.data.interactions import Interactions
 from ancf.errors import InvalidDataError, InvalidParameterError, UnknownUserError
+from ancf.scoring.results import TopN
+from ancf.scoring.scorer import Fitted, Scorer
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from ancf.data.interactions import Interactions
-    from ancf.models.base import Recommender
 
 RANKING = ("ndcg", "recall", "precision", "map", "mrr", "hit", "coverage")
 ERRORS = ("mse", "rmse", "mae")
@@ -128,8 +128,8 @@ class Evaluation(Mapping[str, float]):
 
 
 def evaluate(
-    model: "Recommender",
-    test: "Interactions",
+    model: Fitted,
+    test: Interactions,
     metrics: str | Sequence[str] = DEFAULT_METRICS,
     *,
     k: int | Sequence[int] = 10,
@@ -163,13 +163,34 @@ def evaluate(
     -------
     Evaluation
     """
+    return evaluate_scorer(
+        model._fitted(),
+        test,
+        metrics,
+        k=k,
+        filter_already_liked_items=filter_already_liked_items,
+        on_unknown=on_unknown,
+        num_threads=model.num_threads,
+    )
+
+
+def evaluate_scorer(
+    scorer: Scorer,
+    test: Interactions,
+    metrics: str | Sequence[str],
+    *,
+    k: int | Sequence[int] = 10,
+    filter_already_liked_items: bool = True,
+    on_unknown: str = "skip",
+    num_threads: int | None = None,
+) -> Evaluation:
+    """``evaluate`` for what a model answers with; the parameters are the same."""
     wanted = parse_metrics(metrics, k)
     if on_unknown not in ("skip", "raise"):
         raise InvalidParameterError(f"on_unknown is {on_unknown!r}; it must be 'skip' or 'raise'.")
     began = time.perf_counter()
-    model._fitted()
     cut_offs = sorted({cut for _, cut in wanted.values() if cut})
-    truth = _Truth(model, test, filter_already_liked_items and bool(cut_offs))
+    truth = _Truth(scorer, test, filter_already_liked_items and bool(cut_offs))
     if truth.unknown_users and on_unknown == "raise":
         raise UnknownUserError(
             f"{truth.unknown_users} users of the test table were not in training. "
@@ -183,7 +204,7 @@ def evaluate(
                 "evaluate: no test pair is left to rank; its users are unknown, or had all of it in training. "
                 "Split the table so that test users are in training, or choose filter_already_liked_items=False."
             )
-        ranked, coverage = _rank(model, truth, cut_offs, filter_already_liked_items)
+        ranked, coverage = _rank(scorer, truth, cut_offs, filter_already_liked_items, num_threads)
         for label, (name, cut) in wanted.items():
             if name == "coverage":
                 values[label] = coverage[cut]
@@ -191,15 +212,15 @@ def evaluate(
                 per_user[label] = ranked[f"{name}@{cut}"]
                 values[label] = float(per_user[label].mean())
     if any(not cut for _, cut in wanted.values()):
-        errors, each = _errors(model, test, truth.users)
+        errors, each = _errors(scorer, test, truth.users)
         for label, (name, cut) in wanted.items():
             if not cut:
                 values[label], per_user[label] = errors[name], each[name]
     return Evaluation(
         {label: values[label] for label in wanted},
         {label: per_user[label] for label in wanted if label in per_user},
-        model.user_ids_.values[truth.users],
-        model=type(model).__name__,
+        scorer.user_ids.values[truth.users],
+        model=scorer.model,
         n_unknown_users=truth.unknown_users,
         n_known_pairs=truth.known_pairs,
         seconds=time.perf_counter() - began,
@@ -232,24 +253,22 @@ def parse_metrics(metrics: str | Sequence[str], k: int | Sequence[int]) -> dict[
 class _Truth:
     """The test table in the model's positions: for each known user what is wanted, ascending, and how much in all."""
 
-    def __init__(self, model: "Recommender", test: "Interactions", new_only: bool) -> None:
-        from ancf.data.interactions import Interactions
-
+    def __init__(self, scorer: Scorer, test: Interactions, new_only: bool) -> None:
         if not isinstance(test, Interactions):
             raise InvalidDataError(f"evaluate takes ancf.Interactions as test, not {type(test).__name__}.")
         indptr, columns, _ = test.to_csr()
         held = np.flatnonzero(np.diff(indptr))
-        user_of = model.user_ids_.positions(test.user_ids.values)
-        item_of = model.item_ids_.positions(test.item_ids.values)
+        user_of = scorer.user_ids.positions(test.user_ids.values)
+        item_of = scorer.item_ids.positions(test.item_ids.values)
         self.unknown_users = int((user_of[held] < 0).sum())
         users = np.repeat(user_of, np.diff(indptr))
         items = item_of[columns]
         keep = users >= 0
         users, items = users[keep], items[keep]
-        n_items = len(model.item_ids_)
+        n_items = len(scorer.item_ids)
         self.known_pairs = 0
         if new_only and len(users):
-            seen_indptr, seen_items = model._seen
+            seen_indptr, seen_items = scorer.seen
             concerned = np.unique(users)
             lengths = np.diff(seen_indptr)[concerned]
             starts = seen_indptr[concerned]
@@ -268,34 +287,33 @@ class _Truth:
 
 
 def _rank(
-    model: "Recommender", truth: _Truth, cut_offs: list[int], filter_seen: bool
+    scorer: Scorer, truth: _Truth, cut_offs: list[int], filter_seen: bool, num_threads: int | None
 ) -> tuple[dict[str, NDArray[np.float64]], dict[int, float]]:
-    ranker = model._fitted()
-    n_items = len(model.item_ids_)
+    n_items = len(scorer.item_ids)
     parts: list[dict[str, Any]] = []
     listed = {cut: np.zeros(n_items, bool) for cut in cut_offs}
     for start in range(0, len(truth.users), _CHUNK):
         end = min(start + _CHUNK, len(truth.users))
-        items, _, counts = ranker.top_n(
-            truth.users[start:end], cut_offs[-1], filter_seen=filter_seen, num_threads=model.num_threads
+        top = TopN(
+            *scorer.ranker.top_n(truth.users[start:end], cut_offs[-1], filter_seen=filter_seen, num_threads=num_threads)
         )
         low, high = truth.indptr[start], truth.indptr[end]
         parts.append(
             _native.ranking_metrics(
-                items,
-                counts,
+                top.items,
+                top.counts,
                 (truth.indptr[start : end + 1] - low, truth.items[low:high]),
                 None,
                 cut_offs,
                 n_items,
                 n_truth=truth.totals[start:end],
-                num_threads=model.num_threads,
+                num_threads=num_threads,
             )
         )
         if len(truth.users) > _CHUNK:
             for cut in cut_offs:
-                held = np.arange(items.shape[1])[None, :] < np.minimum(counts, cut)[:, None]
-                listed[cut][items[held]] = True
+                held = np.arange(top.items.shape[1])[None, :] < np.minimum(top.counts, cut)[:, None]
+                listed[cut][top.items[held]] = True
     if len(parts) == 1:
         coverage = {cut: float(parts[0][f"coverage@{cut}"]) for cut in cut_offs}
     else:
@@ -305,22 +323,22 @@ def _rank(
 
 
 def _errors(
-    model: "Recommender", test: "Interactions", measured: NDArray[np.int64]
+    scorer: Scorer, test: Interactions, measured: NDArray[np.int64]
 ) -> tuple[dict[str, float], dict[str, NDArray[np.float64]]]:
     """Errors over all test pairs that the model can score; per user for the users measured."""
     indptr, columns, weights = test.to_csr()
-    users = np.repeat(model.user_ids_.positions(test.user_ids.values), np.diff(indptr))
-    items = model.item_ids_.positions(test.item_ids.values)[columns]
+    users = np.repeat(scorer.user_ids.positions(test.user_ids.values), np.diff(indptr))
+    items = scorer.item_ids.positions(test.item_ids.values)[columns]
     known = (users >= 0) & (items >= 0)
     if not known.any():
         raise InvalidDataError("evaluate: no test pair has both a user and an item that the model knows.")
     users, items = users[known], items[known]
     truth: NDArray[Any] = weights[known]
-    normalizer = getattr(model, "normalizer_", None)
-    if normalizer is not None:  # the model predicts normalised quantities
+    normalizer = scorer.encoder.normalizer
+    if normalizer is not None:  # the model predicts normalized quantities
         truth = normalizer.transform(truth)
-    difference = model._fitted().scores(users, items).astype(np.float64) - truth
-    n = len(model.user_ids_)
+    difference = scorer.ranker.scores(users, items).astype(np.float64) - truth
+    n = len(scorer.user_ids)
     count = np.bincount(users, minlength=n).astype(np.float64)
     count[count == 0] = np.nan  # a user none of whose test items is known has no error
     square = np.bincount(users, weights=difference**2, minlength=n) / count
@@ -368,9 +386,7 @@ def _pair(y_true: ArrayLike, y_score: ArrayLike, k: int) -> tuple[NDArray[np.flo
     # The gains are computed once: NumPy's vectorised exp2 may differ in the last bit by a number's place in the array.
     relevance, scores = np.asarray(y_true, np.float64).ravel(), np.asarray(y_score, np.float64).ravel()
     if len(relevance) != len(scores):
-        raise InvalidDataError(
-            f"{len(relevance)} relevances stand beside {len(scores)} scores; give one score for each."
-        )
+        raise InvalidDataError(f"got {len(relevance)} relevances and {len(scores)} scores; give one score for each.")
     for name, values in (("y_true", relevance), ("y_score", scores)):
         bad = np.flatnonzero(~np.isfinite(values))
         if len(bad):

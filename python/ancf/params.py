@@ -9,7 +9,7 @@ from typing import Any, Self
 from ancf.errors import InvalidParameterError
 
 
-class Options:
+class Params:
     """``get_params``, ``set_params`` and cloning as scikit-learn expects them; the constructor only stores."""
 
     def __init_subclass__(cls, **keywords: Any) -> None:

@@ -42,12 +42,12 @@ def test_every_option_of_the_models_and_of_reading_is_on_the_page(ancf):
 
 
 def test_what_is_typed_reaches_the_model(ancf, shop, tmp_path):
-    typed = "--epochs 1 --factors 8 --no-item-attention --temperature 0.3 --patience none --neighbours 5"
+    typed = "--epochs 1 --factors 8 --no-item-attention --temperature 0.3 --patience none --neighbors 5"
     code, _, err = ancf("train", "purchases.csv", "-o", tmp_path / "m.ancf", "-q", *typed.split())
     assert code == 0, err
     options = package.load(tmp_path / "m.ancf").get_params()
     assert (options["epochs"], options["factors"], options["item_attention"]) == (1, 8, False)
-    assert (options["temperature"], options["patience"], options["neighbours"]) == (0.3, None, 5)
+    assert (options["temperature"], options["patience"], options["neighbors"]) == (0.3, None, 5)
 
 
 def test_training_prints_the_losses_of_each_epoch_to_stderr_alone(ancf, tmp_path):

@@ -4,24 +4,27 @@ import numpy as np
 import pytest
 
 import ancf
+from ancf.models import MODELS, class_of
 from ancf.testing import ModelContract
 
 
-class TestPopular(ModelContract):
-    compares_items = False
+def _contract_of(name, entry):
+    """The battery for a model of the registry, as the registry's example has it."""
 
     def make(self, **options):
-        return ancf.Popular(**options)
+        return class_of(name)(**{**entry.example, **options})
+
+    return type(f"Test{name}Example", (ModelContract,), {"make": make})
 
 
-class TestItemKNN(ModelContract):
-    def make(self, **options):
-        return ancf.ItemKNN(neighbours=12, shrinkage=1.5, **options)
+for _name, _entry in MODELS.items():
+    if _name != "Factors":  # is not made by its user
+        globals()[f"Test{_name}Example"] = _contract_of(_name, _entry)
 
 
 class TestWeightedItemKNN(ModelContract):
     def make(self, **options):
-        return ancf.ItemKNN(neighbours=5, use_weights=True, **options)
+        return ancf.ItemKNN(neighbors=5, use_weights=True, **options)
 
 
 class TestFromFactors(ModelContract):
@@ -48,7 +51,7 @@ class TestANCF(ModelContract):
 
 class TestANCFWithoutNeighbours(ModelContract):
     def make(self, **options):
-        return ancf.ANCF(factors=8, epochs=2, neighbours=0, attention="mean", **options)
+        return ancf.ANCF(factors=8, epochs=2, neighbors=0, attention="mean", **options)
 
 
 class TestANCFBpr(ModelContract):

@@ -228,7 +228,7 @@ def test_what_makes_no_sense_is_refused_by_name(options, says):
 @pytest.mark.parametrize(
     ("batch", "says"),
     [
-        (([0, 1], [0], [1.0, 1.0]), "2 users stand beside 1 items"),
+        (([0, 1], [0], [1.0, 1.0]), "got 2 users and 1 items"),
         (([0, 1], [0, 1], [1.0, np.nan]), "target 1 is NaN"),
         (([0, 1], [0, 1], [1.0, np.inf]), "target 1 is inf"),
         (([0, 1], [0, 1], [1.0]), "1 targets"),

@@ -261,7 +261,7 @@ MISTAKES = {
         "must be",
     ),
     "a rate beyond all numbers": (
-        lambda m, d: ancf.ANCF(learning_rate=3e38, regularization=1e30, epochs=30, neighbours=0).fit(d),
+        lambda m, d: ancf.ANCF(learning_rate=3e38, regularization=1e30, epochs=30, neighbors=0).fit(d),
         ancf.DivergedError,
         ["epoch", "3"],
         "smaller learning_rate",
@@ -280,7 +280,7 @@ def changed(model, **options):
 
 
 def state(model):
-    arrays, _ = model._state()
+    arrays, _ = model._fitted().to_arrays()
     return {name: array.tobytes() for name, array in arrays.items()}, dict(model.history_)
 
 

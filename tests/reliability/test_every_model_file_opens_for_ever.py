@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 import ancf
-from ancf import store
+from ancf import model_file
+from ancf.models import MODELS
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 FILES = sorted(GOLDEN.glob("*.ancf"))
@@ -24,8 +25,8 @@ def test_a_golden_file_gives_the_lists_of_its_day(path):
 
 
 def test_the_present_format_has_a_golden_file_of_every_class_that_may_stand_in_a_file():
-    kept = {store.inspect(path)["class"] for path in FILES if path.name.startswith(make.FORMAT)}
-    assert kept == set(store._CLASSES)
+    kept = {model_file.inspect(path)["class"] for path in FILES if path.name.startswith(make.FORMAT)}
+    assert kept == set(MODELS)
 
 
 def test_what_is_written_today_is_the_present_format(tmp_path):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import ancf
-from ancf import store
+from ancf import model_file
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 ATTACKS = Path(__file__).parent / "attacks" / "model_files.py"
@@ -25,7 +25,7 @@ HEADERS = attacks.headers()
 
 def refused(path):
     try:
-        store.read(path)
+        model_file.read(path)
     except ancf.ModelFileError as error:
         return str(path) in str(error)
     return False
@@ -35,7 +35,7 @@ def test_every_flipped_bit_of_a_file_is_refused(tmp_path):
     raw = bytearray((GOLDEN / "ancf-1.popular.ancf").read_bytes())
     path = tmp_path / "flipped.ancf"
     path.write_bytes(raw)
-    store.read(path)
+    model_file.read(path)
     with path.open("r+b", buffering=0) as file:
         for at, byte in enumerate(raw):
             for bit in range(8):
@@ -44,7 +44,7 @@ def test_every_flipped_bit_of_a_file_is_refused(tmp_path):
                 assert refused(path), f"byte {at}, bit {bit}"
             file.seek(at)
             file.write(bytes([byte]))
-    store.read(path)
+    model_file.read(path)
 
 
 def test_every_cut_of_a_file_and_every_addition_is_refused(tmp_path):
@@ -206,12 +206,12 @@ def test_nothing_is_executed_imported_or_unpickled_by_loading(tmp_path):
 _LIMITED = textwrap.dedent(
     """
     import os, resource, sys
-    from ancf import store
+    from ancf import model_file
     import ancf
     path, golden = sys.argv[1:]
-    store.read(golden)
+    model_file.read(golden)
     try:
-        store.read(__file__ if "__file__" in globals() else "/proc/self/environ")
+        model_file.read(__file__ if "__file__" in globals() else "/proc/self/environ")
     except Exception:
         pass
     held = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
@@ -278,7 +278,7 @@ def test_the_safetensors_library_reads_every_golden_file():
     from safetensors.numpy import load_file
 
     for path in sorted(GOLDEN.glob("*.ancf")):
-        arrays, meta = store.read(path)
+        arrays, meta = model_file.read(path)
         theirs = load_file(path)
         assert theirs.keys() == arrays.keys()
         for name, array in arrays.items():

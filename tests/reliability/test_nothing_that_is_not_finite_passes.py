@@ -95,8 +95,8 @@ def test_an_id_that_is_not_finite_is_refused_or_dropped(value):
         (ancf.ANCF, "temperature"),
         (ancf.ANCF, "attention_exponent"),
         (ancf.ANCF, "negative_exponent"),
-        (ancf.ANCF, "neighbour_shrinkage"),
-        (ancf.ANCF, "neighbour_weight"),
+        (ancf.ANCF, "neighbor_shrinkage"),
+        (ancf.ANCF, "neighbor_weight"),
         (ancf.ANCF, "serving_exponent"),
         (ancf.ItemKNN, "shrinkage"),
     ],
@@ -108,7 +108,7 @@ def test_an_option_is_refused_by_its_name(data, make, option, value):
 
 @pytest.mark.parametrize("rate", [1e6, 1e20, 1e38])
 def test_an_absurd_learning_rate_raises_or_learns_finite_numbers_and_the_last_good_model_stays(data, rate):
-    model = ancf.ANCF(factors=4, epochs=3, neighbours=0).fit(data)
+    model = ancf.ANCF(factors=4, epochs=3, neighbors=0).fit(data)
     before = model.recommend_all(N=3).to_pandas()
     model.set_params(learning_rate=rate, epochs=30)
     try:
@@ -120,7 +120,7 @@ def test_an_absurd_learning_rate_raises_or_learns_finite_numbers_and_the_last_go
 
 
 def test_a_rate_that_leaves_the_numbers_is_a_diverged_error(data):
-    model = ancf.ANCF(factors=4, epochs=30, neighbours=0, learning_rate=3e38, regularization=1e30)
+    model = ancf.ANCF(factors=4, epochs=30, neighbors=0, learning_rate=3e38, regularization=1e30)
     with pytest.raises(ancf.DivergedError, match=r"epoch.*learning_rate"):
         model.fit(data)
     with pytest.raises(ancf.NotFittedError):

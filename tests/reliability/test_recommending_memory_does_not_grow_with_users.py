@@ -21,7 +21,7 @@ _CHILD = textwrap.dedent(
         rng.standard_normal((n_users, 4), dtype=np.float32), rng.standard_normal((500, 4), dtype=np.float32)
     )
     # One chunk beforehand: what is loaded and allocated once does not count.
-    small = ancf.from_factors(model._user_vectors[:9000], model._item_vectors)
+    small = ancf.from_factors(model._fitted().user_vectors[:9000], model._fitted().item_vectors)
     small.recommend_all(N=10, out=out)
     before = peak()
     model.recommend_all(N=10, out=out)

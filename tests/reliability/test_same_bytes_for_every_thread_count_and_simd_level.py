@@ -44,9 +44,9 @@ _CHILD = """
             factors=7, epochs=2, attention="mean", item_attention=False, init="random", num_threads=n
         ),
         "ancf without neighbours": lambda n: ancf.ANCF(
-            factors=16, epochs=2, neighbours=0, negatives=50, batch_size=32, num_threads=n
+            factors=16, epochs=2, neighbors=0, negatives=50, batch_size=32, num_threads=n
         ),
-        "knn": lambda n: ancf.ItemKNN(neighbours=20, shrinkage=2.0, use_weights=True, num_threads=n),
+        "knn": lambda n: ancf.ItemKNN(neighbors=20, shrinkage=2.0, use_weights=True, num_threads=n),
         "popular": lambda n: ancf.Popular(count="weight", num_threads=n),
     }
 
@@ -146,4 +146,4 @@ def test_another_seed_gives_another_model():
 
     data = ancf.Interactions.from_ids(user=[1, 1, 2, 2, 3, 3, 4], item=[1, 2, 2, 3, 3, 4, 1])
     first, second = (ancf.ANCF(factors=4, epochs=1, init="random", random_state=seed).fit(data) for seed in (0, 1))
-    assert first._item_vectors.tobytes() != second._item_vectors.tobytes()
+    assert first._fitted().item_vectors.tobytes() != second._fitted().item_vectors.tobytes()

@@ -31,13 +31,13 @@ _TICKS = """
 
     CALLS = {
         "recommend_all": lambda: wide.recommend_all(N=10),
-        "neighbours": lambda: ancf.ItemKNN().fit(data),
+        "item-kNN": lambda: ancf.ItemKNN().fit(data),
         "ridge": lambda: _native.ridge_neighbours(
             pairs, data.n_items, candidates=200, neighbours=50, shrinkage=20.0,
             user_power=0.3, source_power=0.3,
         ),
         "forward": a_few_pairs_during_a_step,
-        "fit": lambda: ancf.ANCF(factors=64, epochs=4, neighbours=0, serving_exponent=0.5).fit(data),
+        "fit": lambda: ancf.ANCF(factors=64, epochs=4, neighbors=0, serving_exponent=0.5).fit(data),
     }
     for name, call in CALLS.items():
         done = []

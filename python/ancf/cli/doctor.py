@@ -60,15 +60,16 @@ def machine() -> dict[str, str]:
 
 def ranking_plan(model: "Recommender") -> dict[str, str]:
     """How this model would rank on this machine, and why."""
-    vectors = model._item_vectors
+    scorer = model._fitted()
+    vectors = scorer.item_vectors
     facts = {
         "model": f"{type(model).__name__}, {len(model.user_ids_):,} users × {len(model.item_ids_):,} items",
         "vectors": f"{vectors.shape[1]} factors, {vectors.nbytes / 1e6:.1f} MB of items"
         if vectors.shape[1]
         else "none",
     }
-    if model._neighbours is not None:
-        facts["item-item weights"] = f"{len(model._neighbours[1]):,}"
+    if scorer.neighbors is not None:
+        facts["item-item weights"] = f"{len(scorer.neighbors.indices):,}"
     plan = model._plan()
     facts["ranking"] = f"exact, over all items: {plan['path']} ({plan['simd']}), since {plan['why']}"
     return facts
@@ -91,7 +92,7 @@ def _threads() -> str:
 
 
 def _memory() -> str:
-    from ancf.models._asking import available_bytes
+    from ancf.scoring.limits import available_bytes
 
     free = available_bytes()
     return "unknown" if free is None else f"{free / 2**30:.1f} GiB free"

@@ -147,7 +147,7 @@ def _known(model: "Recommender") -> "Interactions":
 
     from ancf.data.interactions import Interactions
 
-    indptr, items = model._seen
+    indptr, items = model._fitted().seen
     if not len(items):
         raise Failure("this model file holds no purchases for the baselines. Add --no-baselines.", 2)
     users = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))

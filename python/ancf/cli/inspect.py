@@ -18,7 +18,7 @@ def inspect(model_file: str, form: str | None, output: str) -> None:
     Every hash and number is checked; nothing in the file is executed, and nothing in it reaches the terminal
     unwashed.
     """
-    from ancf.store import inspect as look
+    from ancf.model_file import inspect as look
 
     with opened(model_file) as path:
         found = look(path)

@@ -72,10 +72,10 @@ def binary_target(output: str, form: str) -> Iterator[IO[bytes]]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    from ancf.stream import replacing
+    from ancf.atomic_file import atomic_write
 
     writable(output)
-    with replacing(Path(output)) as file:
+    with atomic_write(Path(output)) as file:
         yield file
 
 

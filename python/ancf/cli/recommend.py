@@ -18,8 +18,8 @@ from ancf.cli.models import (
 from ancf.cli.output import chosen_format, clean, output_options, plain_rows, say, write, write_text
 
 if TYPE_CHECKING:
-    from ancf.infer import Explanation, Recommendations
     from ancf.models.base import Recommender
+    from ancf.scoring.results import Explanation, Recommendations
 
 _ASKED = "Who and what"
 _MOST_REASONS = 3
@@ -66,12 +66,12 @@ def _asked_filters(model: "Recommender", options: dict[str, Any]) -> dict[str, A
 
 def _known_items(model: "Recommender", typed: list[str]) -> list[Any]:
     """Items by their ids; a misspelt one would otherwise be recommended all the same."""
-    from ancf.models._asking import objects, unknown_items
+    from ancf.scoring.requests import as_objects, unknown_items
 
     found = as_ids(typed, model.item_ids_)
     unknown = [each for each in found if model.item_ids_.position(each) < 0]
     if unknown:
-        raise unknown_items(objects(unknown), model.item_ids_)
+        raise unknown_items(as_objects(unknown), model.item_ids_)
     return found
 
 
@@ -252,7 +252,7 @@ def recommend_all(model_file: str, form: str | None, output: str, **options: Any
 
     A file appears when it is complete. Without --format and --output the rows are CSV on stdout.
     """
-    from ancf.stream import stream_into
+    from ancf.scoring.bulk import write_lists_to
 
     kind = form or (chosen_format(None, output) if output != "-" else "csv")
     model = load(model_file, options["num_threads"])
@@ -268,4 +268,4 @@ def recommend_all(model_file: str, form: str | None, output: str, **options: Any
     from ancf.cli.output import binary_target
 
     with binary_target(output, kind) as file:
-        stream_into(model, file, kind, options["number"], **filters)
+        write_lists_to(model._fitted(), file, kind, options["number"], num_threads=model.num_threads, **filters)

@@ -1,40 +1,142 @@
-"""The models: one file per family, all of them recommenders."""
+"""The models: one file per family, all of them recommenders, and the one registry in which they stand.
+
+The command line, loading a model file, comparisons, the tests every model must pass and the golden files all look here.
+A model of this package is one line of ``MODELS``. A model of another package is one line of its pyproject.toml,
+
+    [project.entry-points."ancf.models"]
+    toy = "toy_package:Toy"
+
+which gives the class its name on the command line; or, in a script, ``ancf.models.register(Toy, "toy")``.
+"""
 
 import importlib
-from typing import Any
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-# Where each name lives; loaded when it is first used.
-_HOME = {
-    "ANCF": "ancf",
-    "ANCFModel": "network",
-    "Factors": "factors",
-    "ItemKNN": "item_knn",
-    "Popular": "popular",
-    "Recommender": "base",
-    "from_factors": "factors",
+if TYPE_CHECKING:
+    from ancf.models.ancf import ANCF
+    from ancf.models.base import Recommender
+    from ancf.models.factors import Factors, from_factors
+    from ancf.models.item_knn import ItemKNN
+    from ancf.models.network import ANCFModel
+    from ancf.models.popular import Popular
+
+
+class ModelEntry(NamedTuple):
+    """Where a model is, and what it is called."""
+
+    module: str
+    cli_name: str | None = None
+    """Its name on the command line; None for a model that is not trained there."""
+    example: Mapping[str, Any] = {}
+    """Options of a small one, for the tests every model must pass and for golden files."""
+    baseline: bool = False
+    """Whether ``ancf evaluate`` shows it beside any other."""
+
+
+MODELS: dict[str, ModelEntry] = {
+    "ANCF": ModelEntry("ancf.models.ancf", "ancf", {"factors": 4, "epochs": 2, "neighbors": 3, "random_state": 1}),
+    "Factors": ModelEntry("ancf.models.factors"),
+    "ItemKNN": ModelEntry("ancf.models.item_knn", "item-knn", {"neighbors": 4, "shrinkage": 1.0}, baseline=True),
+    "Popular": ModelEntry("ancf.models.popular", "popular", baseline=True),
+}
+"""By the name of the class."""
+
+_HOME = {name: entry.module for name, entry in MODELS.items()} | {
+    "ANCFModel": "ancf.models.network",
+    "Recommender": "ancf.models.base",
+    "from_factors": "ancf.models.factors",
 }
 
-__all__ = [*_HOME]
+__all__ = [
+    "ANCF",
+    "MODELS",
+    "ANCFModel",
+    "Factors",
+    "ItemKNN",
+    "ModelEntry",
+    "Popular",
+    "Recommender",
+    "all_models",
+    "class_of",
+    "from_factors",
+    "register",
+]
+
+# Models that ``register`` was called with.
+_REGISTERED: dict[str, tuple[type["Recommender"], ModelEntry]] = {}
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
-        value = getattr(importlib.import_module(f"ancf.models.{_HOME[name]}"), name)
+        value = getattr(importlib.import_module(_HOME[name]), name)
         globals()[name] = value
         return value
     raise AttributeError(f"module 'ancf.models' has no attribute {name!r}")
 
 
-def by_name(name: str) -> Any:
-    """The class of a model by its name, as a model file keeps it: one of ours, or a subclass that was imported.
+def register(
+    model: type["Recommender"], cli_name: str | None = None, *, example: Mapping[str, Any] | None = None
+) -> type["Recommender"]:
+    """Make a model from outside known to ``ancf.load``, the command line and comparisons of this process.
+
+    Parameters
+    ----------
+    model : a subclass of ``ancf.Recommender``
+    cli_name : str, optional
+        Its name on the command line.
+    example : mapping, optional
+        Options of a small one, for tests.
+
+    Returns
+    -------
+    ``model`` itself
+
+    Raises
+    ------
+    InvalidParameterError
+        If it is no model, or its name is taken by another.
+    """
+    from ancf.errors import InvalidParameterError
+    from ancf.models.base import Recommender
+
+    if not (isinstance(model, type) and issubclass(model, Recommender)):
+        raise InvalidParameterError(f"register takes a subclass of ancf.Recommender, not {model!r}.")
+    name, known = model.__name__, all_models()
+    taken = {entry.cli_name: other for other, entry in known.items() if other != name and entry.cli_name}
+    if name in known and name not in _REGISTERED:
+        raise InvalidParameterError(f"a model named {name} is known already. Give the class another name.")
+    if cli_name in taken:
+        raise InvalidParameterError(f"cli_name={cli_name!r} is the model {taken[cli_name]}. Choose another.")
+    _REGISTERED[name] = (model, ModelEntry(model.__module__, cli_name, example or {}))
+    return model
+
+
+def all_models() -> dict[str, ModelEntry]:
+    """Every model there is, by the name of its class: those of ancf, of installed packages, and registered ones."""
+    return {**MODELS, **_installed(), **{name: entry for name, (_, entry) in _REGISTERED.items()}}
+
+
+@cache
+def _installed() -> dict[str, ModelEntry]:
+    from importlib.metadata import entry_points
+
+    found = entry_points(group="ancf.models")
+    return {each.attr: ModelEntry(each.module, each.name) for each in found if each.attr not in MODELS}
+
+
+def class_of(name: str) -> type["Recommender"]:
+    """The class of a model by its name, as a model file keeps it. Only what stands in the registry is imported.
 
     Raises
     ------
     KeyError
         If there is no such model.
     """
-    from ancf.models.base import Recommender
-
-    if name not in Recommender.registry and name in _HOME:
-        importlib.import_module(f"ancf.models.{_HOME[name]}")
-    return Recommender.registry[name]
+    if name in _REGISTERED:
+        return _REGISTERED[name][0]
+    # What others have installed is looked at where nothing else has the name.
+    entry = MODELS[name] if name in MODELS else _installed()[name]
+    found: type[Recommender] = getattr(importlib.import_module(entry.module), name)
+    return found

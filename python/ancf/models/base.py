@@ -1,69 +1,31 @@
-"""The contract of every recommender: one scorer, raw ids in and out, the same answers by every way.
+"""The contract of every recommender: raw ids in and out, one scorer behind all answers, the same lists by every way.
 
-A model learns in ``fit`` and ends with ``_install``: ids, what each user has seen, and a ``Ranker``, the one scorer of
-the Rust core that ``recommend``, ``recommend_all``, ``predict``, ``explain`` and the evaluation all ask, so that a pair
-has the same bits everywhere. What a model adds is small: ``fit``, ``_fold_in`` for bare histories, and for
-``explain`` either ``_dense_contributions`` (what each item of the history adds) or ``_base_contributions``.
+A model learns in ``fit`` and ends with one assignment, ``self._scorer = Scorer(...)``: ids, what each user has had,
+vectors, item-item weights and an ``Encoder`` for people who were not in training (``ancf.scoring.scorer``). Every
+method here asks that scorer, so that a pair has the same bits everywhere, and a model that is fitted or loaded anew
+while others ask it answers each of them wholly from one state or the other. ``docs/adding-a-model.md`` shows one.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import Any, Self
 
-import numpy as np
 from numpy.typing import NDArray
 
-from ancf import _native
-from ancf.checks import check_choice, check_threads
+from ancf import model_file
+from ancf.checks import check_threads
 from ancf.data.ids import IdMap
-from ancf.errors import (
-    AncfError,
-    InvalidDataError,
-    InvalidParameterError,
-    ModelFileError,
-    NotFittedError,
-    UnknownUserError,
-)
-from ancf.infer import Explanation, Filters, Recommendations, as_sequence, is_one
-from ancf.models._asking import (
-    Histories,
-    Top,
-    as_ids,
-    check_memory,
-    check_n,
-    is_history,
-    merged,
-    objects,
-    one_history,
-    read_histories,
-    short_history,
-    unknown_items,
-    unknown_users,
-)
-from ancf.models._explain import explain
-from ancf.models._state import restore, served_state
-from ancf.params import Options
-
-if TYPE_CHECKING:
-    from ancf.data.interactions import Interactions
-
-_UNKNOWN = ("raise", "popular", "skip")
+from ancf.data.interactions import Interactions
+from ancf.errors import AncfError, InvalidDataError, InvalidParameterError, ModelFileError, NotFittedError
+from ancf.params import Params
+from ancf.scoring import bulk, explain, export, lists, similar
+from ancf.scoring.limits import check_n
+from ancf.scoring.results import Explanation, Recommendations
+from ancf.scoring.scorer import Arrays, Encoder, Scorer
 
 
-class Target(NamedTuple):
-    """What target attention knows of the items beside their vectors."""
-
-    keys: NDArray[np.float32]  # (n_items, d_keys), already divided by √d_keys
-    queries: NDArray[np.float32]  # (n_items, d_keys)
-    item_logits: NDArray[np.float32]  # (n_items,)
-    attention_exponent: float
-
-
-Rows = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]
-ShortList = tuple[NDArray[np.int32], NDArray[np.float32]]
-
-
-class Recommender(Options, ABC):
+class Recommender(Params, ABC):
     """What every model of ancf can do once it is fitted or loaded.
 
     Attributes
@@ -72,77 +34,25 @@ class Recommender(Options, ABC):
     item_names_ : array of text aligned with ``item_ids_``, or None
     """
 
-    registry: ClassVar[dict[str, type["Recommender"]]] = {}
-
-    user_ids_: IdMap
-    item_ids_: IdMap
-    item_names_: NDArray[Any] | None
-    _ranker: "_native.Ranker | None" = None
-    _seen: tuple[NDArray[np.int64], NDArray[np.int32]]
-    _item_vectors: NDArray[np.float32]
-    _user_vectors: NDArray[np.float32]
-    _neighbours: Rows | None
-    _history: Rows | None
-    _head: str
-    _sharpness: NDArray[np.float32] | None
-    _item_bias: NDArray[np.float32] | None
-    _target: "Target | None"
-    _user_shift: NDArray[np.float32] | None
-    _link: str
-    _popular_ranker: "_native.Ranker | None"
-    _similar_rankers: "dict[str, tuple[_native.Ranker, NDArray[np.float32]]]"
+    _scorer: Scorer | None = None
     num_threads: int | None = None
-    # Whether the vectors say what is like what; a model of mere popularity has vectors too.
-    _vectors_compare: ClassVar[bool] = True
-
-    def __init_subclass__(cls, **keywords: Any) -> None:
-        super().__init_subclass__(**keywords)
-        Recommender.registry[cls.__name__] = cls
 
     # ---- what a model provides
 
     @abstractmethod
-    def fit(self, interactions: "Interactions", *, validation: "Interactions | None" = None) -> Self:
-        """Learn from a table of interactions; returns self. Models that need no validation table pass it over."""
+    def fit(self, interactions: Interactions, *, validation: Interactions | None = None) -> Self:
+        """Learn from a table of interactions; returns self. Models that need no validation table ignore it."""
         raise NotImplementedError
 
     @abstractmethod
-    def _fold_in(self, histories: Histories) -> tuple[NDArray[np.float32], Rows | None]:
-        """User vectors (m, d) for bare histories, and the weighted history that the sparse part of the score reads."""
+    def _load_encoder(self, arrays: Arrays, meta: dict[str, Any]) -> Encoder:
+        """The encoder that was saved with the model; what it needs of the file is checked."""
         raise NotImplementedError
-
-    def _fold_in_shift(self, histories: Histories) -> NDArray[np.float32] | None:
-        """What is added to the scores of bare histories that come out (m,), for models that have such numbers."""
-        return None
-
-    def _base_contributions(self, vector: NDArray[np.float32], item: int) -> dict[str, float]:
-        """What in the score of the dense part does not come from single items of the history."""
-        if not self._item_vectors.shape[1]:
-            return {} if self._item_bias is None else {"the item's bias": float(self._item_bias[item])}
-        parts = vector.astype(np.float64) * self._item_vectors[item]
-        if self._head == "factor_attention" and self._sharpness is not None:
-            logits = self._sharpness * parts
-            attention = np.exp(logits - logits.max())
-            parts = parts * (attention / attention.sum())
-        base = {"the user's factors": float(parts.sum())}
-        if self._item_bias is not None:
-            base["the item's bias"] = float(self._item_bias[item])
-        return base
-
-    def _dense_contributions(self, histories: Histories, user: int | None, item: int) -> NDArray[np.float64] | None:
-        """What each item of one history adds to the dense part; None where it cannot be told (then see above)."""
-        return None
-
-    def _beside_contributions(self, vector: NDArray[np.float32], item: int, told: float) -> dict[str, float]:
-        """What the dense part of a score has beside the history's contributions, which add up to ``told``."""
-        return {}
 
     # ---- what a model calls
 
-    def _training_data(self, interactions: Any, validation: Any = None) -> "Interactions":
+    def _training_data(self, interactions: Any, validation: Any = None) -> Interactions:
         """The training table over exactly the ids that occur in it; both tables are looked at."""
-        from ancf.data.interactions import Interactions
-
         check_threads(self.num_threads)
 
         def checked(table: Any, role: str = "") -> Interactions:
@@ -160,51 +70,48 @@ class Recommender(Options, ABC):
             raise InvalidDataError("fit: the table holds no interactions. Look at its report to see where they went.")
         return data.compact()
 
-    def _install(
-        self,
-        *,
-        user_ids: IdMap,
-        item_ids: IdMap,
-        item_names: NDArray[Any] | None,
-        seen: tuple[NDArray[np.int64], NDArray[np.int32]],
-        item_vectors: NDArray[np.float32],
-        user_vectors: NDArray[np.float32],
-        neighbours: Rows | None = None,
-        history: Rows | None = None,
-        head: str = "inner",
-        sharpness: NDArray[np.float32] | None = None,
-        item_bias: NDArray[np.float32] | None = None,
-        target: Target | None = None,
-        user_shift: NDArray[np.float32] | None = None,
-        link: str = "identity",
-    ) -> None:
-        """Make this the model that answers; everything is built before anything is replaced."""
-        ranker = _native.Ranker(
-            item_vectors,
-            neighbours=neighbours,
-            head=head,
-            sharpness=sharpness,
-            item_bias=item_bias,
-            link=link,
-            **({} if target is None else target._asdict()),
+    def _build_scorer(self, data: Interactions, **parts: Any) -> Scorer:
+        """A scorer over a table's ids and names, of these parts."""
+        return Scorer(
+            model=type(self).__name__,
+            options=self.get_params(),
+            user_ids=data.user_ids,
+            item_ids=data.item_ids,
+            item_names=data.item_names,
+            **parts,
         )
-        ranker.set_users(user_vectors, history, seen, user_shift)
-        self.user_ids_, self.item_ids_, self.item_names_ = user_ids, item_ids, item_names
-        self._item_vectors, self._user_vectors = item_vectors, user_vectors
-        self._neighbours, self._history, self._seen = neighbours, history, seen
-        self._head, self._sharpness, self._item_bias = head, sharpness, item_bias
-        self._target, self._user_shift, self._link = target, user_shift, link
-        self._popular_ranker = None
-        self._similar_rankers = {}
-        self._ranker = ranker
 
-    def _fitted(self) -> "_native.Ranker":
-        if self._ranker is None:
+    def _fitted(self) -> Scorer:
+        """The scorer that answers from here on.
+
+        Raises
+        ------
+        NotFittedError
+        """
+        scorer = self._scorer
+        if scorer is None:
             raise NotFittedError(
                 f"this {type(self).__name__} is not fitted yet. Call fit(interactions) first, or ancf.load(path)."
             )
         check_threads(self.num_threads)
-        return self._ranker
+        return scorer
+
+    # ---- what was learned
+
+    @property
+    def user_ids_(self) -> IdMap:
+        """The users of the training table."""
+        return self._fitted().user_ids
+
+    @property
+    def item_ids_(self) -> IdMap:
+        """The items of the training table."""
+        return self._fitted().item_ids
+
+    @property
+    def item_names_(self) -> NDArray[Any] | None:
+        """The items' names in the order of ``item_ids_``; None where the table had none."""
+        return self._fitted().item_names
 
     # ---- recommending
 
@@ -230,7 +137,7 @@ class Recommender(Options, ABC):
             Leave out what the user had in training.
         items : ids, mask, mapping or list of lists, optional
             What alone may be recommended: one list for all, a boolean mask over ``item_ids_.values``, a mapping
-            user → ids, or one list for each user. Items the model does not know are passed over.
+            user → ids, or one list for each user. Items the model does not know are ignored.
         filter_items : id or ids, optional
             What may not be recommended.
         on_unknown : "raise", "popular" or "skip"
@@ -258,41 +165,21 @@ class Recommender(Options, ABC):
         >>> ids.tolist()
         ['c']
         """
-        # One known user without lists of items is answered on this short path; it is what a shop waits for.
-        ranker = self._ranker
-        plain = items is None and filter_items is None and on_unknown in _UNKNOWN
-        if ranker is not None and plain and type(N) is int and N > 0:
-            kind = type(users)
-            if kind is str or kind is int or isinstance(users, np.generic):
-                user = self.user_ids_.position(users)
-                if user >= 0:
-                    best, scores = ranker.top_n_one(user, N, filter_already_liked_items)
-                    return Recommendations(users, self.item_ids_, best, scores, None, "model", self.item_names_, True)
-        ranker = self._fitted()
-        N = check_n(N)
-        check_choice("on_unknown", on_unknown, _UNKNOWN)
-        single = is_one(users)
-        asked, positions = self._users(users, single)
-        unknown = positions < 0
-        if unknown.any() and on_unknown == "raise":
-            raise self._unknown_users(asked[unknown], len(asked))
-        filters = Filters.of(items, filter_items, self.item_ids_, asked)
-        check_memory(len(asked), min(N, len(self.item_ids_)))
-        known = np.flatnonzero(~unknown)
-        top = ranker.top_n(
-            positions[known],
+        scorer = self._scorer
+        if scorer is not None and items is None and filter_items is None and on_unknown in lists.ON_UNKNOWN:
+            known = scorer.top_n_for_known(users, N, filter_already_liked_items)
+            if known is not None:
+                return known
+        return lists.recommend(
+            self._fitted(),
+            users,
             N,
-            filter_seen=bool(filter_already_liked_items),
+            filter_already_liked_items=filter_already_liked_items,
+            items=items,
+            filter_items=filter_items,
+            on_unknown=on_unknown,
             num_threads=self.num_threads,
-            **filters.rows(known).keywords(),
         )
-        sources: Any = "model"
-        if len(known) < len(asked):
-            others = np.flatnonzero(unknown)
-            rest = self._popular(len(others), N, filters.rows(others)) if on_unknown == "popular" else None
-            top = merged(len(asked), known, top, others, rest)
-            sources = np.where(unknown, "popular", "model").astype(object)
-        return self._answer(asked, top, sources, single)
 
     def recommend_for_history(
         self,
@@ -314,7 +201,7 @@ class Recommender(Options, ABC):
             One history gives 1-D results, a list of histories one list for each.
         weights, times : numbers and times (seconds since 1970), shaped like ``history``, optional
         on_unknown : "raise", "popular" or "skip"
-            What becomes of items that were not in training: an error, or they are passed over. A history of which
+            What becomes of items that were not in training: an error, or they are ignored. A history of which
             nothing is left is an error, gets the most popular items, or an empty list.
 
         Other parameters, and the result, are those of ``recommend``; ``user_id`` is the number of the history, from 0.
@@ -324,56 +211,18 @@ class Recommender(Options, ABC):
         UnknownItemError
             If an item was not in training and ``on_unknown="raise"``; names the ids.
         """
-        ranker = self._fitted()
-        N = check_n(N)
-        check_choice("on_unknown", on_unknown, _UNKNOWN)
-        if type(history) is list and weights is None and times is None and items is None and filter_items is None:
-            short = short_history(history, self.item_ids_)
-            if short is not None:
-                best, scores = self._short_list(short, N, bool(filter_already_liked_items))
-                return Recommendations(0, self.item_ids_, best, scores, None, "history", self.item_names_, True)
-        single = is_history(history)
-        lists = [history] if single else list(history)
-        as_lists = (lambda values: None if values is None else [values]) if single else (lambda values: values)
-        histories = self._histories(lists, as_lists(weights), as_lists(times), on_unknown)
-        asked = np.arange(len(lists))
-        filters = Filters.of(items, filter_items, self.item_ids_, asked)
-        check_memory(len(asked), min(N, len(self.item_ids_)))
-        empty = np.diff(histories.indptr) == 0
-        if empty.any() and on_unknown == "raise":
-            raise InvalidDataError(
-                f"history {int(np.flatnonzero(empty)[0])} is empty. Give at least one item, or choose "
-                'on_unknown="popular" or "skip".'
-            )
-        vectors, weighted = self._fold_in(histories)
-        top = ranker.top_n_for(
-            vectors,
-            weighted,
-            (histories.indptr, histories.items) if filter_already_liked_items else None,
+        return lists.recommend_for_history(
+            self._fitted(),
+            history,
             N,
-            shift=self._fold_in_shift(histories),
+            weights=weights,
+            times=times,
+            filter_already_liked_items=filter_already_liked_items,
+            items=items,
+            filter_items=filter_items,
+            on_unknown=on_unknown,
             num_threads=self.num_threads,
-            **filters.keywords(),
         )
-        sources: Any = "history"
-        if empty.any():
-            others, known = np.flatnonzero(empty), np.flatnonzero(~empty)
-            rest = self._popular(len(others), N, filters.rows(others)) if on_unknown == "popular" else None
-            kept = (top[0][known], top[1][known], top[2][known])
-            top = merged(len(asked), known, kept, others, rest)
-            sources = np.where(empty, "popular", "history").astype(object)
-        return self._answer(asked, top, sources, single)
-
-    def _short_list(self, positions: list[int], N: int, filter_seen: bool) -> ShortList:
-        """Items and scores for one plain history of known items, given as rising positions."""
-        history = one_history(positions)
-        vectors, weighted = self._fold_in(history)
-        exclude = (history.indptr, history.items) if filter_seen else None
-        shift = self._fold_in_shift(history)
-        items, scores, counts = self._fitted().top_n_for(
-            vectors, weighted, exclude, N, shift=shift, num_threads=self.num_threads
-        )
-        return items[0, : counts[0]], scores[0, : counts[0]]
 
     def recommend_all(
         self,
@@ -410,27 +259,20 @@ class Recommender(Options, ABC):
         InvalidParameterError
             If the lists would not fit into memory (names ``out=`` as the way out), or the file's kind is unknown.
         """
-        ranker = self._fitted()
-        N = check_n(N)
+        scorer = self._fitted()
+        request: dict[str, Any] = {
+            "filter_already_liked_items": filter_already_liked_items,
+            "items": items,
+            "filter_items": filter_items,
+            "num_threads": self.num_threads,
+        }
         if out is not None:
-            from ancf.stream import stream_all
-
-            return stream_all(
-                self, N, Path(out), filter_already_liked_items, items, filter_items, resume, show_progress
+            return bulk.write_lists(
+                scorer, check_n(N), Path(out), resume=resume, show_progress=show_progress, **request
             )
         if resume:
             raise InvalidParameterError("resume=True needs out=, the file whose parts are to be taken up.")
-        users = self.user_ids_.values
-        check_memory(len(users), min(N, len(self.item_ids_)))
-        filters = Filters.of(items, filter_items, self.item_ids_, users)
-        top = ranker.top_n(
-            None,
-            N,
-            filter_seen=bool(filter_already_liked_items),
-            num_threads=self.num_threads,
-            **filters.keywords(),
-        )
-        return self._answer(users, top, "model", False)
+        return lists.recommend_all(scorer, N, **request)
 
     def predict(self, users: Any, items: Any) -> Any:
         """The scores of pairs, the same bits that ``recommend`` gives them.
@@ -448,21 +290,7 @@ class Recommender(Options, ABC):
         ------
         UnknownUserError, UnknownItemError
         """
-        ranker = self._fitted()
-        one_user, one_item = is_one(users), is_one(items)
-        asked, user_positions = self._users(users, one_user)
-        if (user_positions < 0).any():
-            raise self._unknown_users(asked[user_positions < 0], len(asked), scoring=True)
-        item_positions = self._items(items, one_item)
-        if one_user != one_item:
-            user_positions, item_positions = np.broadcast_arrays(user_positions, item_positions)
-        elif len(user_positions) != len(item_positions):
-            raise InvalidDataError(
-                f"predict: {len(user_positions)} users stand beside {len(item_positions)} items; "
-                "give pairs of the same length."
-            )
-        scores = ranker.scores(np.ascontiguousarray(user_positions), np.ascontiguousarray(item_positions))
-        return float(scores[0]) if one_user and one_item else scores
+        return lists.predict(self._fitted(), users, items)
 
     def explain(self, user: Any = None, item: Any = None, *, history: Any = None) -> Explanation:
         """What each purchase adds to the score of an item.
@@ -482,80 +310,104 @@ class Recommender(Options, ABC):
         ------
         UnknownUserError, UnknownItemError
         """
-        return explain(self, user, item, history)
+        return explain.explain(self._fitted(), user, item, history, self.num_threads)
 
     def similar_items(self, items: Any, N: int = 10, *, metric: str = "cosine") -> Recommendations:
-        """The N items most like each given item, itself left out; see ``ancf.similar``."""
-        from ancf.similar import similar_items
+        """The N items most like each given item, itself left out.
 
-        return similar_items(self, items, N, metric)
+        Models with vectors compare these; a model without (item-kNN) gives an item's row of its similarity matrix.
+
+        Parameters
+        ----------
+        items : id or sequence of ids; ``model.item_ids_.values`` for all
+        N : int, at least 1
+        metric : "cosine" or "inner"
+            The cosine of the angle between two vectors, or their inner product.
+
+        Returns
+        -------
+        Recommendations
+            With the columns ``query_item_id, item_id, score, rank, source``.
+
+        Raises
+        ------
+        UnknownItemError
+            If an item was not in training; names the ids.
+        InvalidParameterError
+            If the model has nothing to compare items by.
+        """
+        return similar.similar_items(self._fitted(), items, N, metric, self.num_threads)
 
     def similar_users(self, users: Any, N: int = 10, *, metric: str = "cosine") -> Recommendations:
-        """The N users most like each given user, themselves left out; see ``ancf.similar``."""
-        from ancf.similar import similar_users
+        """The N users most like each given user, themselves left out.
 
-        return similar_users(self, users, N, metric)
+        Models with vectors compare these; a model without (item-kNN) compares users by the purchases they share.
+
+        Parameters
+        ----------
+        users : id or sequence of ids; ``model.user_ids_.values`` for all
+        N : int, at least 1
+        metric : "cosine" or "inner"
+            Of the vectors; of the purchases the cosine, or the number that both have.
+
+        Returns
+        -------
+        Recommendations
+            With the columns ``query_user_id, user_id, score, rank, source``.
+
+        Raises
+        ------
+        UnknownUserError
+            If a user was not in training; names the ids.
+        InvalidParameterError
+            If the model has nothing to compare users by.
+        """
+        return similar.similar_users(self._fitted(), users, N, metric, self.num_threads)
+
+    # ---- files
 
     def save(self, path: str | Path) -> None:
-        """Write the model into one ``.ancf`` file: the old one or the new one, never half of it."""
-        from ancf.store import save
+        """Write the model into one ``.ancf`` file: the old one or the new one, never half of it.
 
-        self._fitted()
-        save(self, path)
+        Raises
+        ------
+        NotFittedError
+        OSError
+            If the folder is missing, full or not writable; ``path`` is what it was.
+        """
+        scorer = self._fitted()
+        model_file.save(path, scorer.model, *scorer.to_arrays())
 
     def export(self, path: str | Path, format: str | None = None, *, dense_only: bool = False) -> list[Path]:  # noqa: A002
-        """Write the served vectors for other programs into a folder; see ``ancf.export``."""
-        from ancf.export import export
+        """Write the served vectors for other programs into a folder.
 
-        return export(self, Path(path), format, dense_only=dense_only)
+        Parameters
+        ----------
+        path : folder, made if it is missing
+        format : "npy" (default), "arrow" or "usearch"
+            ``npy``: item_vectors.npy, user_vectors.npy (float32), item_ids.npy, user_ids.npy (integers, or text).
+            ``arrow``: items.arrow and users.arrow with the columns ``id`` and ``vector``; needs ``ancf[arrow]``.
+            ``usearch``: items.usearch, an index for the inner product whose keys are row numbers, and item_ids.npy;
+            needs the package usearch.
+        dense_only : bool
+            Export the vectors of a model whose score has more parts than their inner product.
 
-    def _plan(self, N: int = 10) -> dict[str, Any]:
-        """Which way lists of N items for everyone would take on this machine, and why: {n, simd, path, why}."""
-        return self._fitted().plan(check_n(N))
+        Returns
+        -------
+        list of the files written
 
-    # ---- ids and histories
-
-    def _users(self, users: Any, single: bool) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        if single:
-            asked = np.empty(1, object)
-            asked[0] = users.item() if isinstance(users, (np.generic, np.ndarray)) else users
-            return asked, np.array([self.user_ids_.position(asked[0])], np.int64)
-        sequence = as_sequence(users)
-        asked = as_ids(sequence)
-        return asked, self.user_ids_.positions(asked if asked.dtype == np.int64 else sequence)
-
-    def _items(self, items: Any, single: bool) -> NDArray[np.int64]:
-        sequence = [items.item() if isinstance(items, np.generic) else items] if single else as_sequence(items)
-        positions = self.item_ids_.positions(sequence)
-        if (positions < 0).any():
-            raise unknown_items(objects(sequence)[positions < 0], self.item_ids_)
-        return positions
-
-    def _unknown_users(self, unknown: NDArray[Any], asked: int, scoring: bool = False) -> UnknownUserError:
-        return unknown_users(unknown, self.user_ids_, asked, scoring)
-
-    def _histories(self, lists: list[Any], weights: Any, times: Any, on_unknown: str) -> Histories:
-        return read_histories(lists, weights, times, self.item_ids_, on_unknown)
-
-    def _history_of(self, row: int) -> Histories:
-        """What a user of the training table has had; weights as served where the model keeps them, else 1."""
-        start, end = self._seen[0][row], self._seen[0][row + 1]
-        items = self._seen[1][start:end]
-        return Histories(np.array([0, len(items)], np.int64), items, np.ones(len(items), np.float32))
-
-    # ---- the model file
-
-    def _state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-        """Everything that serving needs, as arrays and a JSON-able dictionary."""
-        self._fitted()
-        arrays, meta = served_state(self)
-        # How many threads a machine has is no part of what was learned: the same bytes for any number of them.
-        options = {name: value for name, value in self.get_params().items() if name != "num_threads"}
-        return arrays, {**meta, "options": options}
+        Raises
+        ------
+        InvalidParameterError
+            If the format is unknown, or the model's score is more than an inner product and ``dense_only`` is False.
+        MissingExtraError
+            If the format needs a package that is not installed.
+        """
+        return export.export(self._fitted(), Path(path), format, dense_only=dense_only)
 
     @classmethod
-    def _from_state(cls, arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Self:
-        """The model that ``_state`` described.
+    def _from_arrays(cls, arrays: Arrays, meta: Mapping[str, Any]) -> Self:
+        """The model whose scorer went into these arrays.
 
         Raises
         ------
@@ -566,32 +418,10 @@ class Recommender(Options, ABC):
             model = cls(**meta["options"])
         except (AncfError, KeyError, TypeError) as error:
             raise ModelFileError(f"model file: options that {cls.__name__} cannot take ({error}).") from error
-        restore(model, arrays, meta)
+        encoder = model._load_encoder(arrays, dict(meta))
+        model._scorer = Scorer.from_arrays(cls.__name__, model.get_params(), encoder, arrays, dict(meta))
         return model
 
-    # ---- popularity, for those of whom nothing is known
-
-    def _item_popularity(self) -> NDArray[np.float32]:
-        """The number of users of each item."""
-        counts = np.bincount(self._seen[1], minlength=len(self.item_ids_))
-        return counts.astype(np.float32)
-
-    def _popular(self, m: int, N: int, filters: Filters) -> Top:
-        if not len(self._seen[1]):
-            raise InvalidDataError(
-                'on_unknown="popular": this model holds no interactions to count. Give interactions= when building it.'
-            )
-        if self._popular_ranker is None:
-            self._popular_ranker = _native.Ranker(self._item_popularity()[:, None])
-        one = np.ones((m, 1), np.float32)
-        return self._popular_ranker.top_n_for(one, None, None, N, num_threads=self.num_threads, **filters.keywords())
-
-    def _answer(self, asked: Any, top: Top, sources: Any, single: bool) -> Recommendations:
-        items, scores, counts = top
-        if single:
-            n = int(counts[0])
-            source = sources if isinstance(sources, str) else sources[0]
-            return Recommendations(
-                asked[0], self.item_ids_, items[0, :n], scores[0, :n], None, source, self.item_names_, True
-            )
-        return Recommendations(asked, self.item_ids_, items, scores, counts, sources, self.item_names_)
+    def _plan(self, N: int = 10) -> dict[str, Any]:
+        """Which way lists of N items for everyone would take on this machine, and why: {n, simd, path, why}."""
+        return self._fitted().ranker.plan(check_n(N))

@@ -1,23 +1,23 @@
 """Vectors trained elsewhere, served like any model of ancf: ``from_factors``."""
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ancf.data.csr import ItemSets
 from ancf.data.ids import IdMap
+from ancf.data.interactions import Interactions
 from ancf.errors import InvalidDataError, InvalidParameterError
-from ancf.models._asking import Histories
-from ancf.models.base import Recommender, Rows
-
-if TYPE_CHECKING:
-    from ancf.data.interactions import Interactions
+from ancf.models.base import Recommender
+from ancf.scoring.histories import Histories
+from ancf.scoring.scorer import Arrays, EncodedUsers, Encoder, Scorer
 
 
 def from_factors(
     user_factors: ArrayLike,
     item_factors: ArrayLike,
-    interactions: "Interactions | None" = None,
+    interactions: Interactions | None = None,
     user_ids: Any = None,
     item_ids: Any = None,
     *,
@@ -31,7 +31,7 @@ def from_factors(
         Finite numbers; taken as float32. A bias is one more factor that is 1 on the other side.
     interactions : Interactions, optional
         What each user has already: it is left out of the lists, and counted for ``on_unknown="popular"``.
-        Users and items without vectors are passed over.
+        Users and items without vectors are ignored.
     user_ids, item_ids : sequences of ids, optional
         The id of each row. Without them a row's id is its number, from 0; or, where ``interactions`` has
         exactly as many users (items), those ids in ascending order.
@@ -60,7 +60,7 @@ def from_factors(
     known_items = None if interactions is None else interactions.item_ids
     user_map = _ids(user_ids, known_users, len(users), "user")
     item_map = _ids(item_ids, known_items, len(items), "item")
-    seen = (np.zeros(len(users) + 1, np.int64), np.empty(0, np.int32))
+    seen = ItemSets(np.zeros(len(users) + 1, np.int64), np.empty(0, np.int32))
     names = None
     if interactions is not None:
         seen = _seen(interactions, user_map, item_map)
@@ -68,18 +68,22 @@ def from_factors(
             at = interactions.item_ids.positions(item_map.values)
             names = np.where(at >= 0, interactions.item_names[at], np.array(None, object))
     model = Factors(num_threads=num_threads)
-    model._install(
-        user_ids=user_map, item_ids=item_map, item_names=names, seen=seen, item_vectors=items, user_vectors=users
+    model._scorer = Scorer(
+        model=type(model).__name__,
+        options=model.get_params(),
+        user_ids=user_map,
+        item_ids=item_map,
+        item_names=names,
+        seen=seen,
+        item_vectors=items,
+        user_vectors=users,
+        encoder=_LeastSquares(),
     )
     return model
 
 
 class Factors(Recommender):
     """What ``from_factors`` returns. It cannot be fitted; its vectors were trained elsewhere.
-
-    A bare history is folded in as in implicit alternating least squares (Hu, Koren, Volinsky 2008): the user vector p
-    solves (G/n + H + λI) p = Σ_j w_j q_j with G = Σ_i q_i q_iᵀ over all n items, H = Σ_j w_j q_j q_jᵀ over the history,
-    and λ one thousandth of the mean of the diagonal, which keeps it solvable and has no unit of its own.
 
     Parameters
     ----------
@@ -89,14 +93,25 @@ class Factors(Recommender):
     def __init__(self, *, num_threads: int | None = None) -> None:
         self.num_threads = num_threads
 
-    def fit(self, interactions: "Interactions", *, validation: "Interactions | None" = None) -> Self:
+    def fit(self, interactions: Interactions, *, validation: Interactions | None = None) -> Self:
         """Refused: there is nothing to learn."""
         raise InvalidParameterError(
             "from_factors serves vectors trained elsewhere; it has no fit. Use ancf.ANCF to train."
         )
 
-    def _fold_in(self, histories: Histories) -> tuple[NDArray[np.float32], Rows | None]:
-        items = self._item_vectors.astype(np.float64)
+    def _load_encoder(self, arrays: Arrays, meta: dict[str, Any]) -> Encoder:
+        return _LeastSquares()
+
+
+class _LeastSquares(Encoder):
+    """The user vector of a bare history as in implicit alternating least squares (Hu, Koren, Volinsky 2008).
+
+    p solves (G/n + H + λI) p = Σ_j w_j q_j with G = Σ_i q_i q_iᵀ over all n items, H = Σ_j w_j q_j q_jᵀ over the
+    history, and λ one thousandth of the mean of the diagonal, which keeps it solvable and has no unit of its own.
+    """
+
+    def fold_in(self, scorer: Scorer, histories: Histories, num_threads: int | None) -> EncodedUsers:
+        items = scorer.item_vectors.astype(np.float64)
         d = items.shape[1]
         gram = items.T @ items / max(len(items), 1)
         vectors = np.zeros((histories.n, d), np.float32)
@@ -107,7 +122,7 @@ class Factors(Recommender):
             scale = float(np.trace(matrix)) / max(d, 1)
             if scale > 0:
                 vectors[row] = np.linalg.solve(matrix + 1e-3 * scale * np.eye(d), had.T @ weights)
-        return vectors, None
+        return EncodedUsers(vectors)
 
 
 def _table(values: ArrayLike, name: str) -> NDArray[np.float32]:
@@ -148,9 +163,9 @@ def _ids(given: Any, known: IdMap | None, n: int, side: str) -> IdMap:
     return IdMap(np.arange(n))
 
 
-def _seen(interactions: "Interactions", users: IdMap, items: IdMap) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+def _seen(interactions: Interactions, users: IdMap, items: IdMap) -> ItemSets:
     """The pairs of the table among the rows that have vectors, in the order of the rows."""
-    indptr, columns, _ = interactions.to_csr()
+    indptr, columns = interactions.to_csr().sets
     row_of = users.positions(interactions.user_ids.values)
     column_of = items.positions(interactions.item_ids.values)
     rows = np.repeat(row_of, np.diff(indptr))
@@ -159,4 +174,4 @@ def _seen(interactions: "Interactions", users: IdMap, items: IdMap) -> tuple[NDA
     key = np.unique(rows[held] * len(items) + targets[held])
     new_indptr = np.zeros(len(users) + 1, np.int64)
     np.cumsum(np.bincount(key // len(items), minlength=len(users)), out=new_indptr[1:])
-    return new_indptr, (key % len(items)).astype(np.int32)
+    return ItemSets(new_indptr, (key % len(items)).astype(np.int32))

@@ -1,4 +1,4 @@
-"""Item-based nearest neighbours: customers who bought this also bought that.
+"""Item-based nearest neighbors: customers who bought this also bought that.
 
     c_ji = P_ji / (D_j^½ · D_i^½ + shrinkage),   P_ji = Σ_u w_uj w_ui,   D_j = Σ_u w_uj²
     score(u, i) = Σ_{j ∈ N(u)} w_uj · c_ji        over the k strongest targets i of each j
@@ -8,26 +8,26 @@ users share are pulled towards zero. Each source item keeps its k strongest targ
 """
 
 import math
-from typing import TYPE_CHECKING, Self
+from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ancf import _native
 from ancf.checks import check_flag, check_integer, check_number
-from ancf.models._asking import Histories, ones
-from ancf.models.base import Recommender, Rows, ShortList
-
-if TYPE_CHECKING:
-    from ancf.data.interactions import Interactions
+from ancf.data.csr import Csr
+from ancf.data.interactions import Interactions
+from ancf.models.base import Recommender
+from ancf.scoring.histories import Histories, ones
+from ancf.scoring.results import TopNOne
+from ancf.scoring.scorer import Arrays, EncodedUsers, Encoder, Scorer
 
 
 class ItemKNN(Recommender):
-    """Cosine similarity of items, shrunk, cut to the nearest neighbours.
+    """Cosine similarity of items, shrunk, cut to the nearest neighbors.
 
     Parameters
     ----------
-    neighbours : int, at least 1
+    neighbors : int, at least 1
         How many targets each item keeps; 100 by default.
     shrinkage : float, at least 0
         Added to the denominator; the larger, the more shared users a pair needs.
@@ -48,18 +48,18 @@ class ItemKNN(Recommender):
     def __init__(
         self,
         *,
-        neighbours: int = 100,
+        neighbors: int = 100,
         shrinkage: float = 0.0,
         use_weights: bool = False,
         num_threads: int | None = None,
     ) -> None:
-        self.neighbours = neighbours
+        self.neighbors = neighbors
         self.shrinkage = shrinkage
         self.use_weights = use_weights
         self.num_threads = num_threads
 
-    def fit(self, interactions: "Interactions", *, validation: "Interactions | None" = None) -> Self:
-        """Find each item's neighbours.
+    def fit(self, interactions: Interactions, *, validation: Interactions | None = None) -> Self:
+        """Find each item's neighbors.
 
         Raises
         ------
@@ -68,39 +68,48 @@ class ItemKNN(Recommender):
         InvalidParameterError
             If an option makes no sense.
         """
-        check_integer("neighbours", self.neighbours, 1, 2**31 - 1)
+        check_integer("neighbors", self.neighbors, 1, 2**31 - 1)
         check_number("shrinkage", self.shrinkage, 0.0, math.inf)
         check_flag("use_weights", self.use_weights)
         data = self._training_data(interactions)
-        indptr, items, weights = data.to_csr()
+        history = data.to_csr()
         if not self.use_weights:
-            weights = np.ones_like(weights)
-        neighbours = _native.item_neighbours(
-            indptr,
-            items,
-            weights,
+            history = history.with_data(np.ones_like(history.data))
+        neighbors = _native.item_neighbours(
+            *history,
             data.n_items,
-            int(self.neighbours),
+            int(self.neighbors),
             source_power=0.5,
             target_power=0.5,
             shrinkage=float(self.shrinkage),
             num_threads=self.num_threads,
         )
-        self._install(
-            user_ids=data.user_ids,
-            item_ids=data.item_ids,
-            item_names=data.item_names,
-            seen=(indptr, items),
+        self._scorer = self._build_scorer(
+            data,
+            seen=history.sets,
             item_vectors=np.zeros((data.n_items, 0), np.float32),
             user_vectors=np.zeros((data.n_users, 0), np.float32),
-            neighbours=neighbours,
-            history=(indptr, items, weights),
+            neighbors=Csr(*neighbors),
+            history=history,
+            encoder=_WeightedHistory(bool(self.use_weights)),
         )
         return self
 
-    def _fold_in(self, histories: Histories) -> tuple[NDArray[np.float32], Rows | None]:
-        weights = histories.weights if self.use_weights else ones(len(histories.items))
-        return np.empty((histories.n, 0), np.float32), (histories.indptr, histories.items, weights)
+    def _load_encoder(self, arrays: Arrays, meta: dict[str, Any]) -> Encoder:
+        return _WeightedHistory(bool(self.use_weights))
 
-    def _short_list(self, positions: list[int], N: int, filter_seen: bool) -> ShortList:
-        return self._fitted().top_n_folded(positions, N, filter_seen)
+
+class _WeightedHistory(Encoder):
+    """The user is the history; there are no vectors."""
+
+    def __init__(self, use_weights: bool) -> None:
+        self.use_weights = use_weights
+
+    def fold_in(self, scorer: Scorer, histories: Histories, num_threads: int | None) -> EncodedUsers:
+        weights = histories.weights if self.use_weights else ones(len(histories.items))
+        return EncodedUsers(np.empty((histories.n, 0), np.float32), Csr(histories.indptr, histories.items, weights))
+
+    def top_n_for_items(
+        self, scorer: Scorer, positions: list[int], N: int, filter_seen: bool, num_threads: int | None
+    ) -> TopNOne:
+        return TopNOne(*scorer.ranker.top_n_folded(positions, N, filter_seen))

@@ -12,14 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from ancf import _native, _text
 from ancf.checks import check_choice, check_flag, check_integer, check_number
+from ancf.data.csr import Csr
 from ancf.data.ids import IdMap
 from ancf.data.interactions import Interactions
 from ancf.errors import InvalidDataError, InvalidParameterError, UnknownItemError, UnknownUserError
 from ancf.params import refuse_unknown
 
 DAY = 86400.0
-
-Csr = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]
 
 
 class Gradients(NamedTuple):
@@ -100,7 +99,7 @@ class ANCFModel:
         num_items: int,
         embedding_dim: int = 50,
         *,
-        history: "Interactions | Csr | None" = None,
+        history: "Interactions | tuple[ArrayLike, ArrayLike, ArrayLike] | None" = None,
         attention: str = "none",
         attention_exponent: float = 0.5,
         item_attention: bool = False,
@@ -292,7 +291,7 @@ class ANCFModel:
             _positions(items, self._item_ids, self.num_items, "item"),
         )
         if len(found[0]) != len(found[1]):
-            raise InvalidDataError(f"{len(found[0])} users stand beside {len(found[1])} items; give pairs.")
+            raise InvalidDataError(f"got {len(found[0])} users and {len(found[1])} items; give pairs.")
         return found
 
     def _batch(self, users: Any, items: Any, targets: Any, negatives: Any, log_weights: Any) -> tuple[Any, ...]:
@@ -363,9 +362,7 @@ def pair_ages(indptr: NDArray[np.int64], times: NDArray[np.int64]) -> NDArray[np
 
 def _history(history: Any, n_users: int, n_items: int, timed: bool) -> tuple[Csr, NDArray[np.float32] | None]:
     if history is None:
-        return (np.zeros(n_users + 1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32)), (
-            np.empty(0, np.float32) if timed else None
-        )
+        return Csr.empty(n_users), np.empty(0, np.float32) if timed else None
     if isinstance(history, Interactions):
         if (history.n_users, history.n_items) != (n_users, n_items):
             raise InvalidParameterError(
@@ -375,11 +372,11 @@ def _history(history: Any, n_users: int, n_items: int, timed: bool) -> tuple[Csr
         times = history.pair_times()
         if timed and times is None:
             raise InvalidParameterError("half_life needs times, which this history does not have; leave it out.")
-        return csr, pair_ages(csr[0], times) if timed and times is not None else None
+        return csr, pair_ages(csr.indptr, times) if timed and times is not None else None
     if timed:
         raise InvalidParameterError("half_life needs times; give the history as ancf.Interactions.")
     indptr, items, weights = history
     indptr = np.ascontiguousarray(indptr, np.int64)
     if len(indptr) != n_users + 1:
         raise InvalidParameterError(f"history has {len(indptr) - 1} rows; the model {n_users} users.")
-    return (indptr, np.ascontiguousarray(items, np.int32), np.ascontiguousarray(weights, np.float32)), None
+    return Csr(indptr, np.ascontiguousarray(items, np.int32), np.ascontiguousarray(weights, np.float32)), None

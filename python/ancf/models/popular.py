@@ -1,16 +1,15 @@
 """The most popular items for everybody: the list that every model must beat."""
 
-from typing import TYPE_CHECKING, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ancf.checks import check_choice
-from ancf.models._asking import Histories
-from ancf.models.base import Recommender, Rows
-
-if TYPE_CHECKING:
-    from ancf.data.interactions import Interactions
+from ancf.data.interactions import Interactions
+from ancf.models.base import Recommender
+from ancf.scoring.histories import Histories
+from ancf.scoring.scorer import Arrays, EncodedUsers, Encoder, Scorer
 
 _COUNTS = ("users", "events", "weight")
 
@@ -32,13 +31,11 @@ class Popular(Recommender):
     ['cup']
     """
 
-    _vectors_compare = False
-
     def __init__(self, *, count: str = "users", num_threads: int | None = None) -> None:
         self.count = count
         self.num_threads = num_threads
 
-    def fit(self, interactions: "Interactions", *, validation: "Interactions | None" = None) -> Self:
+    def fit(self, interactions: Interactions, *, validation: Interactions | None = None) -> Self:
         """Count.
 
         Raises
@@ -48,27 +45,37 @@ class Popular(Recommender):
         """
         check_choice("count", self.count, _COUNTS)
         data = self._training_data(interactions)
-        indptr, items, _ = data.to_csr()
+        seen = data.to_csr().sets
         if self.count == "users":
-            popularity = np.bincount(items, minlength=data.n_items)
+            popularity = np.bincount(seen.items, minlength=data.n_items)
         else:
             weights = data.weights if self.count == "weight" else None
             popularity = np.bincount(data.items, weights=weights, minlength=data.n_items)
-        self._install(
-            user_ids=data.user_ids,
-            item_ids=data.item_ids,
-            item_names=data.item_names,
-            seen=(indptr, items),
+        self._scorer = self._build_scorer(
+            data,
+            seen=seen,
             item_vectors=popularity.astype(np.float32)[:, None],
             user_vectors=np.ones((data.n_users, 1), np.float32),
+            encoder=_EverybodyAlike(),
         )
         return self
 
-    def _fold_in(self, histories: Histories) -> tuple[NDArray[np.float32], Rows | None]:
-        return np.ones((histories.n, 1), np.float32), None
+    def _load_encoder(self, arrays: Arrays, meta: dict[str, Any]) -> Encoder:
+        return _EverybodyAlike()
 
-    def _base_contributions(self, vector: NDArray[np.float32], item: int) -> dict[str, float]:
-        return {"popularity": float(self._item_vectors[item, 0])}
 
-    def _item_popularity(self) -> NDArray[np.float32]:
-        return self._item_vectors[:, 0]
+class _EverybodyAlike(Encoder):
+    """Whoever it is, the items count by their popularity alone, which is their vector."""
+
+    vectors_compare = False
+
+    def fold_in(self, scorer: Scorer, histories: Histories, num_threads: int | None) -> EncodedUsers:
+        return EncodedUsers(np.ones((histories.n, 1), np.float32))
+
+    def base_terms(
+        self, scorer: Scorer, vector: NDArray[np.float32], item: int, explained: float | None
+    ) -> dict[str, float]:
+        return {"popularity": float(scorer.item_vectors[item, 0])}
+
+    def popularity(self, scorer: Scorer) -> NDArray[np.float32]:
+        return scorer.item_vectors[:, 0]

@@ -12,6 +12,7 @@ import ancf
 from ancf.data.interactions import Interactions
 from ancf.errors import InvalidParameterError, NotFittedError, UnknownItemError, UnknownUserError
 from ancf.models.base import Recommender
+from ancf.scoring.similar import compares_items
 
 _THREADS = (1, 2, 3, 8)
 
@@ -36,8 +37,8 @@ class ModelContract:
     Override ``fitted`` for a model that cannot be fitted, and the flags for what a model does not promise.
     """
 
-    #: whether ``similar_items`` has an answer
-    compares_items = True
+    #: whether ``similar_items`` has an answer; None: as the model has vectors or item-item weights
+    compares_items: bool | None = None
     #: whether a user of the training table, folded in from their history, gets the scores that training gave
     fold_in_is_exact = True
     #: whether ``fit`` and ``clone`` apply
@@ -83,7 +84,7 @@ class ModelContract:
         for user in model.user_ids_.values[:8]:
             scores = model.predict(user, items)
             ids, listed = model.recommend(user, N=len(items), filter_already_liked_items=False)
-            if model._link == "identity":
+            if model._fitted().link == "identity":
                 order = np.lexsort((np.arange(len(items)), -scores))
             else:  # the order is that of the numbers before the sigmoid, some of which it makes equal
                 order = model.item_ids_.positions(ids)
@@ -189,12 +190,12 @@ class ModelContract:
             for item, score in zip(ids, scores, strict=True):
                 why = model.explain(user, item)
                 assert why.score == score
-                total = why.total if model._link == "identity" else 1 / (1 + math.exp(-why.total))
+                total = why.total if model._fitted().link == "identity" else 1 / (1 + math.exp(-why.total))
                 assert total == pytest.approx(float(score), rel=1e-5, abs=1e-6)
                 assert str(item) in repr(why)
 
     def test_similar_items_leave_the_item_itself_out(self, model: Recommender) -> None:
-        if not self.compares_items:
+        if not (compares_items(model._fitted()) if self.compares_items is None else self.compares_items):
             with pytest.raises(InvalidParameterError, match="likeness"):
                 model.similar_items("P01")
             return
@@ -248,8 +249,8 @@ class ModelContract:
         assert model.recommend_all(N=3).to_pandas().equals(before)
 
     def test_a_model_made_of_its_state_gives_the_same_bits(self, model: Recommender) -> None:
-        arrays, meta = model._state()
-        again = type(model)._from_state(arrays, meta)
+        arrays, meta = model._fitted().to_arrays()
+        again = type(model)._from_arrays(arrays, meta)
         assert again.recommend_all(N=6).to_pandas().equals(model.recommend_all(N=6).to_pandas())
         assert (
             again.recommend_for_history(["P01"], N=3)

@@ -4,8 +4,22 @@ import numpy as np
 import pytest
 
 import ancf
-from ancf.models._choose import HeldOut, _Buyers, best, best_of, hold_out, hold_out_last
-from ancf.models._history import Habits, no_neighbours, recency, spoken, trend, with_repeats
+from ancf.data.csr import Csr, ItemSets
+from ancf.models.ancf.selection import (
+    HeldOut,
+    _Buyers,
+    coordinate_search,
+    hold_out,
+    hold_out_last,
+    select_mixture,
+)
+from ancf.models.ancf.temporal import (
+    PurchaseTimes,
+    add_repeat_sources,
+    recency_weights,
+    sparse_history,
+    trend_factors,
+)
 
 DAY = 86_400
 
@@ -25,19 +39,19 @@ def test_a_purchase_one_half_life_before_the_newest_counts_half():
     indptr = np.array([0, 3, 3, 4])
     times = np.array([0, 10 * DAY, 30 * DAY, 5 * DAY])
     expected = 2.0 ** (-np.array([30, 20, 0, 0]) / 10.0)
-    assert np.allclose(recency(indptr, times, 10.0), expected, rtol=1e-6)
-    assert recency(indptr, times, 10.0)[0] == 0.125
-    assert (recency(indptr, None, 10.0) == 1).all()
-    assert (recency(indptr, times, None) == 1).all()
+    assert np.allclose(recency_weights(indptr, times, 10.0), expected, rtol=1e-6)
+    assert recency_weights(indptr, times, 10.0)[0] == 0.125
+    assert (recency_weights(indptr, None, 10.0) == 1).all()
+    assert (recency_weights(indptr, times, None) == 1).all()
 
 
 def test_repeats_are_sources_of_their_own():
     indptr, items = np.array([0, 2, 3]), np.array([0, 2, 1], np.int32)
-    rows = spoken(indptr, items, np.array([1, 0.5, 1], np.float32), np.array([3, 2, 1], np.float32), 4)
+    rows = sparse_history(indptr, items, np.array([1, 0.5, 1], np.float32), np.array([3, 2, 1], np.float32), 4)
     assert rows[0].tolist() == [0, 4, 6]
     assert rows[1].tolist() == [0, 2, 4, 6, 1, 5]
     assert np.allclose(rows[2], [2**-0.5, 0.5 * 2**-0.5, 3, 1, 1, 1])
-    indptr, items, values = with_repeats(no_neighbours(4), 4, 7.0)
+    indptr, items, values = add_repeat_sources(Csr.empty(4), 4, 7.0)
     assert indptr.tolist() == [0, 0, 0, 0, 0, 1, 2, 3, 4]
     assert items.tolist() == [0, 1, 2, 3]
     assert (values == 7).all()
@@ -99,17 +113,17 @@ def test_the_half_life_is_chosen_where_there_are_times_and_only_there(timed):
     assert fitted(ancf.Interactions.from_ids(user=user, item=item)).history_["settings"]["half_life"] is None
 
 
-def test_what_sells_better_lately_is_louder_and_only_where_it_is_asked_for():
+def test_what_sells_better_lately_scores_higher_and_only_where_it_is_asked_for():
     # Two items that the same people bought equally often, one of them of late.
     user = [1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, 6]
     item = ["old", "old", "new", "new", "both", "both"] + ["base"] * 6
     time = [0, 0, 300 * DAY, 300 * DAY, 0, 300 * DAY] + [150 * DAY] * 6
     data = ancf.Interactions.from_ids(user=[*user, 7], item=[*item, "base"], time=[*time, 150 * DAY])
-    louder = trend(Habits.of(data.compact()), 4, 1.0, 15.0)
+    trend = trend_factors(PurchaseTimes.of(data.compact()), 4, 1.0, 15.0)
     place = {name: at for at, name in enumerate(data.compact().item_ids.values.tolist())}
-    assert louder[place["new"]] > louder[place["both"]] > louder[place["old"]]
-    assert trend(Habits.of(data.compact()), 4, 0.0, 15.0) is None
-    options = {"half_life": None, "neighbour_weight": 1.0, "serving_exponent": 1.0}
+    assert trend[place["new"]] > trend[place["both"]] > trend[place["old"]]
+    assert trend_factors(PurchaseTimes.of(data.compact()), 4, 0.0, 15.0) is None
+    options = {"half_life": None, "neighbor_weight": 1.0, "serving_exponent": 1.0}
     with_trend = fitted(data, trend=1.0, trend_half_life=15.0, **options)
     without = fitted(data, trend=0.0, **options)
     gains = {}
@@ -128,19 +142,16 @@ def test_the_last_tenth_is_held_out_where_there_are_times():
     draws = np.random.default_rng(1)
     user, item, day = draws.integers(0, 30, 500), draws.integers(0, 50, 500), np.arange(500)
     data = ancf.Interactions.from_ids(user=user, item=item, time=day * DAY).compact()
-    held = hold_out_last(data, 0)
+    held = hold_out_last(data, data.to_csr().sets, 0)
     cut = 449 * DAY
     known = {(u, i) for u, i, t in zip(data.users, data.items, data.times, strict=True) if t < cut}
-    assert len(held.pairs[1]) == len(known)
-    assert held.habits.times.max() < cut
-    truth = {
-        (int(user), int(item))
-        for row, user in enumerate(held.users)
-        for item in held.truth[1][held.truth[0][row] : held.truth[0][row + 1]]
-    }
+    assert len(held.kept.items) == len(known)
+    assert held.purchases.times.max() < cut
+    truth = {(int(user), int(item)) for row, user in enumerate(held.users) for item in held.truth.row(row)}
     later = {(u, i) for u, i, t in zip(data.users, data.items, data.times, strict=True) if t >= cut} - known
     assert truth == {(int(u), int(i)) for u, i in later}
-    assert hold_out_last(ancf.Interactions.from_ids(user=[1, 2], item=[1, 2], time=[5, 5]).compact(), 0) is None
+    one_moment = ancf.Interactions.from_ids(user=[1, 2], item=[1, 2], time=[5, 5]).compact()
+    assert hold_out_last(one_moment, one_moment.to_csr().sets, 0) is None
 
 
 def test_without_times_every_second_user_is_asked_for_what_belongs_together():
@@ -150,35 +161,39 @@ def test_without_times_every_second_user_is_asked_for_what_belongs_together():
     alone = np.array([draws.permutation(10)[:5] + 10 * (user % 2) for user in range(400)])
     user = np.r_[np.repeat(np.arange(40), 10), 40 + np.repeat(np.arange(400), 5)]
     data = ancf.Interactions.from_ids(user=user, item=np.r_[rows.ravel(), alone.ravel()]).compact()
-    held = hold_out(data.to_csr(), None, 0)
+    pairs = data.to_csr().sets
+    held = hold_out(pairs, None, 0)
     kinds = []
     for row, who in enumerate(held.users):
-        asked = held.truth[1][held.truth[0][row] : held.truth[0][row + 1]]
+        asked = held.truth.row(row)
         if len(asked) == 2:
             kinds.append((row % 2, len({int(each) // 10 for each in data.item_ids.take(asked)})))
-        assert not set(asked) & set(held.pairs[1][held.pairs[0][who] : held.pairs[0][who + 1]])
+        assert not set(asked) & set(held.kept.row(who))
     assert all(n == 1 for turn, n in kinds if turn == 1)
     assert any(n == 2 for turn, n in kinds if turn == 0)
-    assert len(held.pairs[1]) + len(held.truth[1]) == len(data.to_csr()[1])
+    assert len(held.kept.items) + len(held.truth.items) == len(pairs.items)
+    assert held.kept.items.tolist() == pairs.items[held.places].tolist()
 
 
 def test_items_are_as_close_as_their_other_buyers_say():
     # The history 0, 1, 2; one more person has 0 and 1, another 2.
-    buyers = _Buyers((np.array([0, 3, 5, 6]), np.array([0, 1, 2, 0, 1, 2], np.int32), np.ones(6, np.float32)))
-    assert buyers.closeness(np.array([0, 1, 2], np.int32), 0).tolist() == [1.0, 0.5, 0.0]
+    buyers = _Buyers(ItemSets(np.array([0, 3, 5, 6]), np.array([0, 1, 2, 0, 1, 2], np.int32)))
+    assert buyers.buyer_cosine(np.array([0, 1, 2], np.int32), 0).tolist() == [1.0, 0.5, 0.0]
 
 
 @pytest.mark.parametrize(("apart", "together", "chosen"), [(0.5, 0.25, 0.25), (0.25, 0.5, 0.25), (0.5, 0.5, 0.5)])
-def test_what_belongs_together_may_make_the_item_item_part_quieter_not_louder(apart, together, chosen):
+def test_what_belongs_together_may_make_the_item_item_part_lighter_not_heavier(apart, together, chosen):
     # Users in turn, each with a weight at which their NDCG is highest; those of siblings feel it twice as much.
     def measure(choice):
-        weight = choice["neighbour_weight"]
+        weight = choice["neighbor_weight"]
         return np.array([1 - abs(weight - apart), 1 - 2 * abs(weight - together)] * 3)
 
-    held = HeldOut(None, None, np.arange(6), None, 0.5, in_turn=True)
-    grids, start = {"neighbour_weight": (0.0, 0.25, 0.5, 1.0)}, {"neighbour_weight": 1.0}
-    assert best_of(held, measure, grids, start) == {"neighbour_weight": chosen}
-    assert best_of(held._replace(in_turn=False), measure, grids, start) == {"neighbour_weight": together}
+    held = HeldOut(None, None, None, np.arange(6), None, 0.5, alternates_strategies=True)
+    grids, start = {"neighbor_weight": (0.0, 0.25, 0.5, 1.0)}, {"neighbor_weight": 1.0}
+    assert select_mixture(held, measure, grids, start) == {"neighbor_weight": chosen}
+    assert select_mixture(held._replace(alternates_strategies=False), measure, grids, start) == {
+        "neighbor_weight": together
+    }
 
 
 @pytest.mark.parametrize("options", [{"half_life": 30.0}, {"trend": 0.5}])
@@ -196,7 +211,11 @@ def test_the_best_choice_is_found_one_option_after_the_other():
         return -abs(choice["a"] - 2) - (0 if choice["b"] is None else choice["b"]) - 0.5 * (choice["c"] != 5)
 
     start = {"a": 1, "b": None, "c": 7}
-    assert best(measure, {"a": (0, 1, 2), "b": (None, 1.0), "c": (5,)}, start) == {"a": 2, "b": None, "c": 5}
+    assert coordinate_search(measure, {"a": (0, 1, 2), "b": (None, 1.0), "c": (5,)}, start) == {
+        "a": 2,
+        "b": None,
+        "c": 5,
+    }
     assert len(asked) == len({tuple(each.values()) for each in asked})
 
 
@@ -214,11 +233,13 @@ def test_what_one_history_says_is_what_it_says_among_others(counted):
     indptr = np.append(0, np.cumsum(lengths)).astype(np.int64)
     rng = np.random.default_rng(3)
     items = np.concatenate([np.sort(rng.choice(20, n, replace=False)) for n in lengths]).astype(np.int32)
-    recent, counts = rng.random((2, len(items)), np.float32)
-    offsets, named, values = spoken(indptr, items, recent, counts if counted else None, 20)
+    recency, counts = rng.random((2, len(items)), np.float32)
+    offsets, named, values = sparse_history(indptr, items, recency, counts if counted else None, 20)
     for row in range(len(lengths)):
         part = slice(indptr[row], indptr[row + 1])
-        one = spoken(np.array([0, lengths[row]]), items[part], recent[part], counts[part] if counted else None, 20)
+        one = sparse_history(
+            np.array([0, lengths[row]]), items[part], recency[part], counts[part] if counted else None, 20
+        )
         among = slice(offsets[row], offsets[row + 1])
         assert one[0].tolist() == [0, offsets[row + 1] - offsets[row]]
         assert one[1].dtype == named.dtype

@@ -1,7 +1,7 @@
 """What the entries of a history weigh when lists are made: how long ago a purchase was, and that it may be repeated.
 
     τ_uj = 2^(−age_uj / half_life)            age_uj: days before the newest purchase of the same user
-    w_uj = n_u^-½ τ_uj                        what purchase j adds to its neighbours
+    w_uj = n_u^-½ τ_uj                        what purchase j adds to its neighbors
     m_uj = n_uj τ_uj                          what it adds to itself; n_uj: how often it was bought
     g_i  = ((n_i' + 5 s) / (s n_i + 5 s))^γ   the trend of item i: n_i' its purchases, halved every ``trend_half_life``
                                               days of age, n_i all of them, s the shop's n' / n
@@ -11,17 +11,15 @@ it. Repetitions are rows of their own below the item-item weights, row n_items +
 have their exact place in the score and in explanations.
 """
 
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ancf import _native
-from ancf.models._asking import ones
-from ancf.models.base import Rows
-
-if TYPE_CHECKING:
-    from ancf.data.interactions import Interactions
+from ancf.data.csr import Csr
+from ancf.data.interactions import Interactions
+from ancf.scoring.histories import ones
 
 _DAY_S = 86_400.0
 
@@ -29,7 +27,7 @@ _DAY_S = 86_400.0
 _SMOOTHING = 5.0
 
 
-class Habits(NamedTuple):
+class PurchaseTimes(NamedTuple):
     """When each pair was last bought (seconds since 1970), how often, and the items and times of all purchases; None
     where that is not known or not asked."""
 
@@ -38,14 +36,16 @@ class Habits(NamedTuple):
     events: tuple[NDArray[np.int32], NDArray[np.int64]] | None
 
     @classmethod
-    def of(cls, data: "Interactions") -> Self:
+    def of(cls, data: Interactions) -> Self:
         """Those of a table. Without times it has one row for each pair, and only its amount tells how often."""
         if data.times is None:
-            return cls(None, data.to_csr()[2], None)
+            return cls(None, data.to_csr().data, None)
         return cls(data.pair_times(), data.pair_counts().astype(np.float32), (data.items, data.times))
 
 
-def recency(indptr: NDArray[np.int64], times: NDArray[np.int64] | None, half_life: float | None) -> NDArray[np.float32]:
+def recency_weights(
+    indptr: NDArray[np.int64], times: NDArray[np.int64] | None, half_life: float | None
+) -> NDArray[np.float32]:
     """τ of each entry, float32; 1 where there are no times or no half-life (days)."""
     n = int(indptr[-1])
     if times is None or half_life is None or not n:
@@ -55,10 +55,10 @@ def recency(indptr: NDArray[np.int64], times: NDArray[np.int64] | None, half_lif
     filled = lengths > 0
     newest[filled] = np.maximum.reduceat(times, indptr[:-1][filled])
     age_days = (np.repeat(newest, lengths) - times) / _DAY_S
-    return _halved(age_days / half_life).astype(np.float32)
+    return _halve(age_days / half_life).astype(np.float32)
 
 
-def _halved(halvings: NDArray[np.float64]) -> NDArray[np.float64]:
+def _halve(halvings: NDArray[np.float64]) -> NDArray[np.float64]:
     """2^−x for x ≥ 0: whole powers of two, and Horner's rule on the series for the rest, the same bits anywhere."""
     halvings = np.minimum(halvings, 60.0)
     whole = np.floor(halvings)
@@ -69,14 +69,14 @@ def _halved(halvings: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.ldexp(series, -whole.astype(np.int64))
 
 
-def trend(habits: Habits, n_items: int, power: float, half_life: float) -> NDArray[np.float32] | None:
+def trend_factors(purchases: PurchaseTimes, n_items: int, power: float, half_life: float) -> NDArray[np.float32] | None:
     """What an item's scores are multiplied with, float32 (n_items,); None where there are no times or no power."""
-    if habits.events is None or not power:
+    if purchases.events is None or not power:
         return None
-    items, times = habits.events
-    recent = _halved((times.max() - times) / _DAY_S / half_life)
-    share = recent.mean()
-    lately = np.bincount(items, weights=recent, minlength=n_items)
+    items, times = purchases.events
+    recency = _halve((times.max() - times) / _DAY_S / half_life)
+    share = recency.mean()
+    lately = np.bincount(items, weights=recency, minlength=n_items)
     ever = np.bincount(items, minlength=n_items)
     ratio = ((lately + _SMOOTHING * share) / (share * (ever + _SMOOTHING))).astype(np.float32)
     # serving_vectors gives x · |x|^(p − 1), which is x^p for these.
@@ -84,26 +84,21 @@ def trend(habits: Habits, n_items: int, power: float, half_life: float) -> NDArr
     return np.ascontiguousarray(powers[:, 0])
 
 
-def spoken(
+def sparse_history(
     indptr: NDArray[np.int64],
     items: NDArray[np.int32],
-    recent: NDArray[np.float32],
+    recency: NDArray[np.float32],
     counts: NDArray[np.float32] | None,
     n_items: int,
-) -> Rows:
+) -> Csr:
     """The weighted history that the sparse part reads: w on the items, and with ``counts`` m on their own rows."""
-    return _native.spoken((indptr, items, recent), counts, n_items)
+    return Csr(*_native.spoken((indptr, items, recency), counts, n_items))
 
 
-def no_neighbours(n_items: int) -> Rows:
-    """Item-item weights without an entry."""
-    return np.zeros(n_items + 1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32)
-
-
-def with_repeats(neighbours: Rows, n_items: int, weight: float) -> Rows:
+def add_repeat_sources(neighbors: Csr, n_items: int, weight: float) -> Csr:
     """The item-item weights with n_items more rows: what an item adds to itself."""
-    indptr, items, values = neighbours
-    return (
+    indptr, items, values = neighbors
+    return Csr(
         np.concatenate((indptr, indptr[-1] + np.arange(1, n_items + 1))),
         np.concatenate((items, np.arange(n_items, dtype=np.int32))),
         np.concatenate((values, np.full(n_items, weight, np.float32))),

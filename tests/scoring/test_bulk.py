@@ -1,5 +1,6 @@
 """recommend_all into a file: whole or not there, resumable, and as the lists in memory."""
 
+import copy
 import json
 import os
 import signal
@@ -13,7 +14,8 @@ import pandas as pd
 import pytest
 
 import ancf
-from ancf import stream
+from ancf.atomic_file import atomic_write
+from ancf.scoring import bulk, limits
 
 
 @pytest.fixture(scope="module")
@@ -21,12 +23,12 @@ def model():
     rng = np.random.default_rng(2)
     users, items = rng.integers(0, 200, 3000), (rng.pareto(1.1, 3000) * 8).astype(int) % 90
     data = ancf.Interactions.from_ids(user=[f"u{user:03d}" for user in users], item=[f"é{item}" for item in items])
-    return ancf.ItemKNN(neighbours=20).fit(data)
+    return ancf.ItemKNN(neighbors=20).fit(data)
 
 
 @pytest.fixture
 def small_chunks(monkeypatch):
-    monkeypatch.setattr(stream, "_CHUNK_USERS", 33)
+    monkeypatch.setattr(bulk, "_CHUNK_USERS", 33)
 
 
 def read(path):
@@ -56,7 +58,7 @@ def test_every_format_holds_the_lists_of_memory(model, tmp_path, suffix, resume,
 @pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl"])
 def test_chunks_do_not_change_the_bytes_of_the_rows(model, tmp_path, monkeypatch, suffix):
     whole = read(model.recommend_all(N=3, out=tmp_path / f"a{suffix}").path)
-    monkeypatch.setattr(stream, "_CHUNK_USERS", 11)
+    monkeypatch.setattr(bulk, "_CHUNK_USERS", 11)
     assert read(model.recommend_all(N=3, out=tmp_path / f"b{suffix}").path).equals(whole)
 
 
@@ -87,11 +89,20 @@ class Interrupted:
         return self.ranker.top_n(*positional, **keywords)
 
 
+def interrupt(model, monkeypatch, calls):
+    """The lists of so many chunks are made, and then somebody stops; returns the scorer that goes on for ever."""
+    whole = model._scorer
+    scorer = copy.copy(whole)
+    object.__setattr__(scorer, "ranker", Interrupted(whole.ranker, calls))
+    monkeypatch.setattr(model, "_scorer", scorer)
+    return whole
+
+
 @pytest.mark.parametrize("calls", [0, 1, 3])
 def test_an_interrupted_call_leaves_nothing_and_keeps_the_old_file(model, tmp_path, small_chunks, monkeypatch, calls):
     out = tmp_path / "recs.csv"
     out.write_text("the old one")
-    monkeypatch.setattr(model, "_ranker", Interrupted(model._ranker, calls))
+    interrupt(model, monkeypatch, calls)
     with pytest.raises(Stops):
         model.recommend_all(N=3, out=out)
     assert out.read_text() == "the old one"
@@ -100,13 +111,13 @@ def test_an_interrupted_call_leaves_nothing_and_keeps_the_old_file(model, tmp_pa
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl"])
 def test_a_resumed_job_goes_on_where_it_stopped_and_ends_the_same(model, tmp_path, small_chunks, monkeypatch, suffix):
-    out, ranker = tmp_path / f"recs{suffix}", model._ranker
-    monkeypatch.setattr(model, "_ranker", Interrupted(ranker, 2))
+    out = tmp_path / f"recs{suffix}"
+    whole = interrupt(model, monkeypatch, 2)
     with pytest.raises(Stops) as stopped:
         model.recommend_all(N=3, out=out, resume=True)
     assert "resume=True" in stopped.value.__notes__[0]
     assert not out.exists()
-    monkeypatch.setattr(model, "_ranker", ranker)
+    monkeypatch.setattr(model, "_scorer", whole)
     result = model.recommend_all(N=3, out=out, resume=True)
     assert result.resumed_users == 66
     assert [path.name for path in tmp_path.iterdir()] == [out.name]
@@ -114,11 +125,11 @@ def test_a_resumed_job_goes_on_where_it_stopped_and_ends_the_same(model, tmp_pat
 
 
 def test_parts_of_another_job_are_not_taken_up(model, tmp_path, small_chunks, monkeypatch):
-    out, ranker = tmp_path / "recs.csv", model._ranker
-    monkeypatch.setattr(model, "_ranker", Interrupted(ranker, 2))
+    out = tmp_path / "recs.csv"
+    whole = interrupt(model, monkeypatch, 2)
     with pytest.raises(Stops):
         model.recommend_all(N=3, out=out, resume=True)
-    monkeypatch.setattr(model, "_ranker", ranker)
+    monkeypatch.setattr(model, "_scorer", whole)
     with pytest.raises(ancf.InvalidParameterError, match="another job"):
         model.recommend_all(N=4, out=out, resume=True)
 
@@ -128,8 +139,8 @@ def test_ctrl_c_in_a_child_process_leaves_no_file(tmp_path):
     code = textwrap.dedent(
         """
         import sys, numpy as np, ancf
-        from ancf import stream
-        stream._CHUNK_USERS = 20
+        from ancf.scoring import bulk
+        bulk._CHUNK_USERS = 20
         rng = np.random.default_rng(0)
         model = ancf.from_factors(rng.standard_normal((60000, 16)), rng.standard_normal((3000, 16)))
         print("ready", flush=True)
@@ -152,7 +163,7 @@ def test_ctrl_c_in_a_child_process_leaves_no_file(tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="no locks, so nothing is removed")
 def test_what_a_killed_call_left_behind_goes_and_what_a_living_one_writes_stays(model, tmp_path):
     out = tmp_path / "recs.csv"
-    with stream.replacing(out) as file:
+    with atomic_write(out) as file:
         living = set(tmp_path.iterdir())
         (tmp_path / ".recs.csv.dead.tmp").write_bytes(b"half")
         (tmp_path / ".other.csv.dead.tmp").write_bytes(b"half of another file")
@@ -172,9 +183,7 @@ def test_an_unknown_kind_of_file_or_folder_is_refused(model, tmp_path):
 
 
 def test_lists_that_would_not_fit_are_refused_before_anything_is_allocated(model, monkeypatch):
-    from ancf.models import _asking
-
-    monkeypatch.setattr(_asking, "available_bytes", lambda: 1 << 20)
+    monkeypatch.setattr(limits, "available_bytes", lambda: 1 << 20)
     big = ancf.from_factors(np.ones((200_000, 1)), np.ones((200, 1)))
     with pytest.raises(ancf.InvalidParameterError, match="out="):
         big.recommend_all(N=200)

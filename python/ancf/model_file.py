@@ -5,17 +5,15 @@ A model file is data: nothing in it is executed, and what it holds is checked ag
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ancf import _native
 from ancf.errors import InvalidParameterError, ModelFileError
-
-if TYPE_CHECKING:
-    from ancf.models.base import Recommender
 
 _DTYPES: dict[str, np.dtype[Any]] = {
     "F64": np.dtype("<f8"),
@@ -34,33 +32,33 @@ _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 _LONG = 64 << 10
 _DESCRIPTION = "description"
 
-# Where each class that may stand in a file lives; loading a file imports nothing else.
-_CLASSES = {"ANCF": "ancf", "Factors": "factors", "ItemKNN": "item_knn", "Popular": "popular"}
 
-
-def save(model: "Recommender", path: str | Path) -> None:
-    """Write a fitted model.
+def save(path: str | Path, class_name: str, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> None:
+    """Write a model's arrays and its description.
 
     Parameters
     ----------
-    model : Recommender, fitted
     path : path
         Holds the old file or the new one afterwards, whatever happens; never half of one.
+    class_name : str
+        Which model it is; loading looks it up.
+    arrays : mapping name → array
+    meta : mapping
+        Plain values, as JSON has them.
 
     Raises
     ------
     OSError
         If the folder is missing, full or not writable; ``path`` is what it was.
     """
-    path = _checked(path)
-    arrays, meta = model._state()
+    path = as_path(path)
     tensors = []
     for name, array in arrays.items():
         array = np.ascontiguousarray(array)
         dtype = array.dtype.newbyteorder("<") if array.dtype.byteorder == ">" else array.dtype
         array = array.astype(dtype, copy=False)
         tensors.append((name, _NAMES[dtype], list(array.shape), array.reshape(-1).view(np.uint8)))
-    about = {"class": type(model).__name__, "version": _native.__version__, **meta}
+    about = {"class": class_name, "version": _native.__version__, **meta}
     text = json.dumps(about, ensure_ascii=False, sort_keys=True, allow_nan=False)
     raw = np.frombuffer(text.encode(), np.uint8)
     if len(raw) > _LONG:
@@ -69,52 +67,9 @@ def save(model: "Recommender", path: str | Path) -> None:
     _native.save_model(path, tensors, text)
 
 
-def load(path: str | Path) -> "Recommender":
-    """Read a model file.
-
-    Returns
-    -------
-    Recommender, fitted
-        Answers with the same bits as the model that was saved.
-
-    Raises
-    ------
-    ModelFileError
-        If the file is damaged, foreign, or from a later version of ancf.
-    OSError
-        If it cannot be read.
-
-    Examples
-    --------
-    >>> import ancf, tempfile, pathlib
-    >>> data = ancf.Interactions.from_ids(user=[1, 1, 2], item=["tea", "cup", "tea"])
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     file = pathlib.Path(folder) / "shop.ancf"
-    ...     ancf.Popular().fit(data).save(file)
-    ...     ancf.load(file).recommend(2, N=1).ids.tolist()
-    ['cup']
-    """
-    import importlib
-
-    path = _checked(path)
-    arrays, meta = read(path)
-    name = meta.get("class")
-    if not isinstance(name, str) or name not in _CLASSES:
-        raise ModelFileError(f"{path}: it holds a {name!r}, which this version of ancf does not know.")
-    model: Any = getattr(importlib.import_module(f"ancf.models.{_CLASSES[name]}"), name)
-    try:
-        loaded: Recommender = model._from_state(arrays, meta)
-    except ModelFileError as error:
-        raise ModelFileError(f"{path}: {error}") from error
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        # Every hash was right, so somebody wrote it on purpose, or a version of ancf that had other parts.
-        raise ModelFileError(f"{path}: its parts are not those of a {name} ({error}). Load another copy.") from error
-    return loaded
-
-
 def read(path: str | Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """The arrays of a model file by name (views into its bytes), and its description."""
-    data, text, places = _native.load_model(_checked(path))
+    data, text, places = _native.load_model(as_path(path))
     arrays = {
         name: data[start : start + n_bytes].view(_DTYPES[dtype]).reshape(shape)
         for name, dtype, shape, start, n_bytes in places
@@ -148,7 +103,8 @@ def inspect(path: str | Path) -> dict[str, Any]:
     }
 
 
-def _checked(path: str | Path) -> Path:
+def as_path(path: str | Path) -> Path:
+    """A path, or an error that says what was given instead."""
     try:
         return Path(path)
     except TypeError:

@@ -1,11 +1,13 @@
 """The short paths of one person give what the general way gives."""
 
 import uuid
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import ancf
+from ancf.data.csr import ItemSets
 
 
 def table(kind):
@@ -18,7 +20,7 @@ def table(kind):
 @pytest.mark.parametrize("kind", ["int", "str", "uuid"])
 @pytest.mark.parametrize("seen", [True, False])
 def test_one_person_gets_on_the_short_path_what_the_general_way_gives(kind, seen):
-    model = ancf.ItemKNN(neighbours=8).fit(table(kind))
+    model = ancf.ItemKNN(neighbors=8).fit(table(kind))
     for user in model.user_ids_.values.tolist():
         short = model.recommend(user, N=6, filter_already_liked_items=seen)
         general = model.recommend([user], N=6, filter_already_liked_items=seen)
@@ -30,7 +32,7 @@ def test_one_person_gets_on_the_short_path_what_the_general_way_gives(kind, seen
 @pytest.mark.parametrize("kind", ["int", "str"])
 @pytest.mark.parametrize("seen", [True, False])
 def test_one_history_gets_on_the_short_path_what_the_general_way_gives(kind, seen):
-    model = ancf.ItemKNN(neighbours=8).fit(table(kind))
+    model = ancf.ItemKNN(neighbors=8).fit(table(kind))
     history = model.item_ids_.values[[3, 9, 1]].tolist()
     short = model.recommend_for_history(history, N=6, filter_already_liked_items=seen)
     general = model.recommend_for_history([tuple(history)], N=6, filter_already_liked_items=seen)
@@ -41,7 +43,7 @@ def test_one_history_gets_on_the_short_path_what_the_general_way_gives(kind, see
 
 @pytest.mark.parametrize("seen", [True, False])
 @pytest.mark.parametrize(
-    "options", [{}, {"repeat_weight": 0.0}, {"neighbours": 0, "repeat_weight": 0.0}, {"neighbours": 0}]
+    "options", [{}, {"repeat_weight": 0.0}, {"neighbors": 0, "repeat_weight": 0.0}, {"neighbors": 0}]
 )
 def test_a_history_folded_in_by_the_core_has_the_bits_of_every_other_way(options, seen):
     fresh = ancf.ANCF(factors=7, epochs=2, random_state=3, num_threads=1, **options)
@@ -84,23 +86,14 @@ def test_factor_attention_is_ranked_predicted_and_explained_alike():
     users, items = rng.standard_normal((5, 6)).astype(np.float32), rng.standard_normal((9, 6)).astype(np.float32)
     sharpness = rng.standard_normal(6).astype(np.float32)
     model = ancf.from_factors(users, items)
-    model._install(
-        user_ids=model.user_ids_,
-        item_ids=model.item_ids_,
-        item_names=None,
-        seen=model._seen,
-        item_vectors=items,
-        user_vectors=users,
-        head="factor_attention",
-        sharpness=sharpness,
-    )
+    model._scorer = replace(model._scorer, head="factor_attention", sharpness=sharpness)
     product = users[:, None, :] * items[None]
     weight = np.exp(sharpness * product)
     exact = (weight * product).sum(axis=2) / weight.sum(axis=2)
     assert np.allclose([model.predict(user, range(9)) for user in range(5)], exact, atol=1e-5)
     why = model.explain(2, 3)
     assert why.total == pytest.approx(why.score, rel=1e-5)
-    again = type(model)._from_state(*model._state())
+    again = type(model)._from_arrays(*model._scorer.to_arrays())
     assert again.recommend_all(N=9).to_pandas().equals(model.recommend_all(N=9).to_pandas())
     with pytest.raises(ancf.InvalidParameterError, match="head 'factor_attention'"):
         model.export("nowhere")
@@ -109,19 +102,9 @@ def test_factor_attention_is_ranked_predicted_and_explained_alike():
 def test_a_history_that_is_not_what_was_seen_survives_the_state():
     data = table("str")
     model = ancf.ItemKNN().fit(data)
-    indptr, items = model._seen
-    nothing = (np.zeros(len(indptr), np.int64), items[:0])
-    model._install(
-        user_ids=model.user_ids_,
-        item_ids=model.item_ids_,
-        item_names=None,
-        seen=nothing,
-        item_vectors=model._item_vectors,
-        user_vectors=model._user_vectors,
-        neighbours=model._neighbours,
-        history=model._history,
-    )
-    again = ancf.ItemKNN._from_state(*model._state())
+    indptr, items = model._scorer.seen
+    model._scorer = replace(model._scorer, seen=ItemSets(np.zeros(len(indptr), np.int64), items[:0]))
+    again = ancf.ItemKNN._from_arrays(*model._scorer.to_arrays())
     assert again.recommend_all(N=5).to_pandas().equals(model.recommend_all(N=5).to_pandas())
 
 
@@ -129,7 +112,7 @@ def test_a_history_that_is_not_what_was_seen_survives_the_state():
     "lost", ["item_vectors", "seen.indptr", "history.weights", "neighbours.values", "user_ids.bytes"]
 )
 def test_a_state_without_one_of_its_parts_is_refused(lost):
-    arrays, meta = ancf.ItemKNN().fit(table("str"))._state()
+    arrays, meta = ancf.ItemKNN().fit(table("str"))._scorer.to_arrays()
     del arrays[lost]
     with pytest.raises((ancf.ModelFileError, ancf.InvalidDataError)):
-        ancf.ItemKNN._from_state(arrays, meta)
+        ancf.ItemKNN._from_arrays(arrays, meta)

@@ -32,7 +32,7 @@ def weighted(seed=3, n=900):
         ({"attention": "target", "output": "sigmoid"}, 'Take output="linear"'),
         ({"attention": "target", "factor_attention": True}, "factor_attention=False"),
         ({"attention": "target", "similarity": "cosine"}, 'similarity="product"'),
-        ({"factor_attention": True, "neighbours": 10}, "Take neighbours=0"),
+        ({"factor_attention": True, "neighbors": 10}, "Take neighbors=0"),
         ({"learning_rate": "fast"}, "learning_rate is 'fast'"),
         ({"loss": "bce", "optimizer": "adamw"}, "optimizer is 'adamw'"),
     ],
@@ -43,7 +43,7 @@ def test_what_has_no_effect_or_makes_no_sense_is_refused_by_name(options, says):
 
 
 def test_what_the_table_cannot_give_is_refused():
-    with pytest.raises(ancf.InvalidParameterError, match="half_life needs times"):
+    with pytest.raises(ancf.InvalidDataError, match=r"half_life=3\.0 needs times"):
         ancf.ANCF(factors=4, epochs=1, attention="learned", half_life=3.0).fit(example_table())
     with pytest.raises(ancf.InvalidParameterError, match='normalize="minmax"'):
         ancf.ANCF(factors=4, epochs=1, loss="mse", output="sigmoid", normalize="none").fit(weighted())
@@ -56,7 +56,7 @@ def test_what_the_table_cannot_give_is_refused():
 @pytest.mark.parametrize("loss", ["mse", "bce", "bpr", "softmax"])
 def test_an_absurd_rate_diverges_with_epoch_and_rate_and_leaves_the_model_as_it_was(loss, optimizer):
     data = weighted()
-    model = ancf.ANCF(factors=4, epochs=3, loss=loss, optimizer=optimizer, user_factors=True, neighbours=0).fit(data)
+    model = ancf.ANCF(factors=4, epochs=3, loss=loss, optimizer=optimizer, user_factors=True, neighbors=0).fit(data)
     before, settings = model.recommend_all(N=3).to_pandas(), model.history_
     model.set_params(learning_rate=1e38, regularization=1.0, similarity="product")
     with pytest.raises(ancf.DivergedError, match=r"epoch \d at learning rate 1"):
@@ -118,7 +118,7 @@ def test_a_model_that_learns_by_heart_warns_and_keeps_its_best_epoch():
 
 def test_a_newer_purchase_speaks_louder_with_a_half_life():
     model = ancf.ANCF(
-        factors=8, epochs=3, attention="learned", half_life=10.0, loss="bpr", neighbours=0, random_state=1
+        factors=8, epochs=3, attention="learned", half_life=10.0, loss="bpr", neighbors=0, random_state=1
     ).fit(weighted())
     items = list(model.item_ids_.values[:3])
     day = 86400
@@ -132,14 +132,14 @@ def test_a_newer_purchase_speaks_louder_with_a_half_life():
 def test_settings_say_what_auto_became(tmp_path):
     model = ancf.ANCF(factors=4, epochs=1, loss="bpr").fit(weighted())
     settings = model.history_["settings"]
-    assert {"negatives", "batch_size", "learning_rate", "similarity", "neighbours", "neighbour_weight"} <= set(settings)
+    assert {"negatives", "batch_size", "learning_rate", "similarity", "neighbors", "neighbor_weight"} <= set(settings)
     model.save(tmp_path / "m.ancf")
     assert ancf.load(tmp_path / "m.ancf").history_ == model.history_
 
 
 @pytest.mark.parametrize("options", [{"attention": "target"}, {"factor_attention": True}, {"similarity": "product"}])
 def test_products_do_not_run_away_from_negatives_that_miss_the_positive(options):
-    model = ancf.ANCF(factors=8, epochs=25, negatives=3, batch_size=8, neighbours=0, **options).fit(weighted())
+    model = ancf.ANCF(factors=8, epochs=25, negatives=3, batch_size=8, neighbors=0, **options).fit(weighted())
     losses = model.history_["training_loss"]
     assert min(losses) > 0
     assert losses[-1] < losses[0]

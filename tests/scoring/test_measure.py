@@ -111,7 +111,7 @@ def split():
 @pytest.mark.parametrize("new_only", [True, False])
 def test_evaluate_equals_a_plain_recomputation_from_the_lists(split, new_only):
     train, test = split
-    model = ancf.ItemKNN(neighbours=20).fit(train)
+    model = ancf.ItemKNN(neighbors=20).fit(train)
     result = ancf.evaluate(
         model, test, ["recall@5", "ndcg@5", "coverage@5", "map@5"], filter_already_liked_items=new_only
     )

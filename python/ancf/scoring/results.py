@@ -1,23 +1,59 @@
-"""What a recommender answers with: ``Recommendations`` and ``Explanation``, and the filters of a question.
+"""What a recommender answers with: ``Recommendations`` and ``Explanation``.
 
 Inside, everything is positions; raw ids are looked up when somebody asks for them, so that a chunk of a million lists
-can be written or measured without a million Python objects. This room knows no model; the models import it.
+can be written or measured without a million Python objects.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ancf import _text
-from ancf.data.ids import IdMap, plain
-from ancf.errors import InvalidDataError, MissingExtraError
+from ancf.data.ids import IdMap
+from ancf.errors import MissingExtraError
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _SHOWN_ROWS = 20
+
+
+class TopN(NamedTuple):
+    """Lists of several users by positions; row u holds ``counts[u]`` answers, best first, and zeros behind them."""
+
+    items: NDArray[np.int32]
+    """(n_users, n)"""
+    scores: NDArray[np.float32]
+    """(n_users, n)"""
+    counts: NDArray[np.int32]
+    """(n_users,)"""
+
+    def rows(self, which: NDArray[np.intp]) -> "TopN":
+        """The lists of some of the users."""
+        return TopN(self.items[which], self.scores[which], self.counts[which])
+
+
+class TopNOne(NamedTuple):
+    """The list of one user by positions, as long as it is."""
+
+    items: NDArray[np.int32]
+    scores: NDArray[np.float32]
+
+
+def merge_lists(n_users: int, known: NDArray[np.intp], top: TopN, others: NDArray[np.intp], rest: TopN | None) -> TopN:
+    """The lists of the known and of the others in the order requested; ``rest`` None leaves the others empty."""
+    width = max(top.items.shape[1], 0 if rest is None else rest.items.shape[1])
+    items = np.zeros((n_users, width), np.int32)
+    scores = np.zeros((n_users, width), np.float32)
+    counts = np.zeros(n_users, np.int32)
+    for rows, part in ((known, top), (others, rest)):
+        if part is not None and len(rows):
+            items[rows, : part.items.shape[1]] = part.items
+            scores[rows, : part.scores.shape[1]] = part.scores
+            counts[rows] = part.counts
+    return TopN(items, scores, counts)
 
 
 class Row(NamedTuple):
@@ -319,136 +355,3 @@ class Explanation:
         columns = ["because of", "name", "adds"] if named else ["because of", "adds"]
         rows = lines if named else [[line[0], line[2]] for line in lines]
         return f"{head}\n{_text.table(columns, rows, more=max(0, len(self.reasons) - _SHOWN_ROWS))}"
-
-
-class Filters:
-    """What may and may not be recommended, resolved to positions once.
-
-    Built by ``Filters.of(items, filter_items, ids, users)``; the attributes are the keywords of the ranker.
-    """
-
-    __slots__ = ("allow", "allow_each", "deny")
-
-    def __init__(
-        self,
-        allow: NDArray[np.uint8] | None = None,
-        allow_each: tuple[NDArray[np.int64], NDArray[np.int32]] | None = None,
-        deny: NDArray[np.int64] | None = None,
-    ) -> None:
-        self.allow, self.allow_each, self.deny = allow, allow_each, deny
-
-    @classmethod
-    def of(cls, items: Any, filter_items: Any, ids: IdMap, users: NDArray[Any]) -> Self:
-        """Resolve ``items`` (what alone may be recommended) and ``filter_items`` (what may not).
-
-        Parameters
-        ----------
-        items : None, ids, boolean mask (n_items,), mapping user → ids, or one sequence of ids for each user
-        filter_items : None, an id or ids
-        ids : the items the model knows
-        users : the users asked for, in order
-
-        Raises
-        ------
-        InvalidDataError
-            If an id is missing (None, NaN), or none of the allowed items is known to the model.
-        """
-        allow: NDArray[np.uint8] | None = None
-        allow_each = None
-        if isinstance(items, Mapping):
-            missing = [user for user in users.tolist() if user not in items]
-            if missing:
-                raise InvalidDataError(
-                    f"items: {len(missing)} of {len(users)} users have no list of allowed items "
-                    f"({_text.listed(missing)}). Give each user one, or ask for fewer users."
-                )
-            allow_each = _lists([items[user] for user in users.tolist()], ids)
-        elif items is not None and _is_mask(items):
-            allow = np.ascontiguousarray(items, dtype=np.uint8)
-            if allow.shape != (len(ids),):
-                raise InvalidDataError(
-                    f"items: the mask has the shape {allow.shape}; the model knows {len(ids)} items (item_ids_.values)."
-                )
-        elif items is not None and _is_nested(items):
-            rows = list(items)
-            if len(rows) != len(users):
-                raise InvalidDataError(
-                    f"items: {len(rows)} lists of allowed items for {len(users)} users; give one list for each user, "
-                    "or one flat list for all."
-                )
-            allow_each = _lists(rows, ids)
-        elif items is not None:
-            allow = np.zeros(len(ids), np.uint8)
-            allow[_known(items, ids, "items")] = 1
-        deny = None if filter_items is None else _known(filter_items, ids, "filter_items", all_may_be_unknown=True)
-        return cls(allow, allow_each, deny)
-
-    def rows(self, which: NDArray[np.intp]) -> "Filters":
-        """The same filters for some of the users asked for."""
-        if self.allow_each is None:
-            return self
-        indptr, items = self.allow_each
-        parts = [items[indptr[row] : indptr[row + 1]] for row in which]
-        return Filters(self.allow, pack(parts), self.deny)
-
-    def keywords(self) -> dict[str, Any]:
-        """As the ranker takes them."""
-        return {"allow": self.allow, "allow_each": self.allow_each, "deny": self.deny}
-
-
-def is_one(value: Any) -> bool:
-    """Whether this is one id rather than several."""
-    if isinstance(value, (str, bytes)):
-        return True
-    if isinstance(value, np.ndarray):
-        return value.ndim == 0
-    return not hasattr(value, "__iter__")
-
-
-def as_sequence(values: Any) -> Any:
-    """Sets, generators and the like as lists; arrays, lists, and Series as they are."""
-    return values if hasattr(values, "__len__") and hasattr(values, "__getitem__") else list(values)
-
-
-def pack(rows: list[NDArray[np.int32]]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Rows of positions as (indptr, items)."""
-    indptr = np.zeros(len(rows) + 1, np.int64)
-    np.cumsum([len(row) for row in rows], out=indptr[1:])
-    items = np.concatenate(rows).astype(np.int32, copy=False) if rows else np.empty(0, np.int32)
-    return indptr, items
-
-
-def _is_mask(items: Any) -> bool:
-    dtype = getattr(items, "dtype", None)
-    if dtype is not None:
-        return getattr(dtype, "kind", "") == "b"
-    return isinstance(items, (list, tuple)) and bool(items) and all(isinstance(each, bool) for each in items)
-
-
-def _is_nested(items: Any) -> bool:
-    if isinstance(items, np.ndarray):
-        return items.ndim == 2 or (items.dtype == object and len(items) > 0 and not is_one(items[0]))
-    return isinstance(items, (list, tuple)) and len(items) > 0 and not is_one(items[0])
-
-
-def _known(values: Any, ids: IdMap, name: str, all_may_be_unknown: bool = False) -> NDArray[np.int64]:
-    """The positions of the known among these ids, ascending; an item new to the model cannot be listed anyway."""
-    sequence = [values] if is_one(values) else as_sequence(values)
-    array = plain(sequence)
-    if array.dtype.kind not in "iu" and any(each is None or each != each for each in array.tolist()):
-        raise InvalidDataError(f"{name}: an id is missing (None or NaN). Leave it out.")
-    positions = ids.positions(array)
-    known: NDArray[np.int64] = np.sort(positions[positions >= 0])
-    first = np.ones(len(known), bool)
-    np.not_equal(known[1:], known[:-1], out=first[1:])
-    if len(positions) and not len(known) and not all_may_be_unknown:
-        hint = ids.hint(sequence[0] if not hasattr(sequence, "iloc") else sequence.iloc[0])
-        raise InvalidDataError(
-            f"{name}: none of the {len(positions)} ids is known to the model ({_text.listed(list(sequence))})"
-            + (f"; {hint}." if hint else f"; its items are like {_text.listed(ids.values, 3)}.")
-        )
-    return known[first]
-
-
-def _lists(rows: list[Any], ids: IdMap) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    return pack([_known(row, ids, "items", all_may_be_unknown=True).astype(np.int32) for row in rows])

@@ -249,14 +249,14 @@ def test_factors_and_ids_must_agree_in_number():
 @given(interactions(weighted=True), st.sampled_from([0.0, 2.5]), st.booleans(), st.sampled_from([1, 3, 100]))
 @QUICK
 def test_neighbours_equal_the_dense_cosine(data, shrinkage, use_weights, k):
-    model = ancf.ItemKNN(neighbours=k, shrinkage=shrinkage, use_weights=use_weights).fit(data)
+    model = ancf.ItemKNN(neighbors=k, shrinkage=shrinkage, use_weights=use_weights).fit(data)
     dense = np.zeros((len(model.user_ids_), len(model.item_ids_)))
     indptr, items, weights = data.compact().to_csr()
     dense[np.repeat(np.arange(len(dense)), np.diff(indptr)), items] = weights if use_weights else 1.0
     size = np.sqrt((dense**2).sum(axis=0))
     cosine = dense.T @ dense / (np.outer(size, size) + shrinkage)
     np.fill_diagonal(cosine, 0)
-    rows, columns, values = model._neighbours
+    rows, columns, values = model._fitted().neighbors
     for item in range(len(size)):
         part = slice(rows[item], rows[item + 1])
         best = np.sort(cosine[item][cosine[item] > 0])[::-1][:k]
@@ -264,7 +264,7 @@ def test_neighbours_equal_the_dense_cosine(data, shrinkage, use_weights, k):
         assert np.allclose(values[part], cosine[item][columns[part]], rtol=1e-5)
 
 
-@pytest.mark.parametrize("options", [{"neighbours": 0}, {"neighbours": 1.5}, {"shrinkage": -1}, {"shrinkage": "much"}])
+@pytest.mark.parametrize("options", [{"neighbors": 0}, {"neighbors": 1.5}, {"shrinkage": -1}, {"shrinkage": "much"}])
 def test_options_that_make_no_sense_are_refused(data, options):
     with pytest.raises(ancf.InvalidParameterError, match=next(iter(options))):
         ancf.ItemKNN(**options).fit(data)
@@ -342,7 +342,7 @@ def test_an_exported_usearch_index_finds_the_items_of_the_model(tmp_path):
     rng = np.random.default_rng(7)
     model = ancf.from_factors(rng.standard_normal((4, 8)), rng.standard_normal((60, 8)))
     model.export(tmp_path, "usearch")
-    found = index_type.restore(str(tmp_path / "items.usearch")).search(model._user_vectors, 5)
+    found = index_type.restore(str(tmp_path / "items.usearch")).search(model._fitted().user_vectors, 5)
     assert [set(row) for row in found.keys] == [set(row) for row in model.recommend_all(N=5).ids]
 
 

@@ -1,12 +1,15 @@
 """Heads beyond the inner product, the users' shift and the link: the same numbers by every way."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import ancf
 from ancf import _native
+from ancf.data.csr import Csr
 from ancf.errors import InvalidDataError, InvalidParameterError
-from ancf.models.base import Target
+from ancf.scoring.scorer import Target
 
 
 def factors(n_users=40, n_items=300, d=8, seed=1):
@@ -15,19 +18,11 @@ def factors(n_users=40, n_items=300, d=8, seed=1):
 
 
 def served(**parts):
-    """A model with these parts of ``_install`` besides its vectors."""
+    """A model with these parts of its scorer besides its vectors."""
     users, items, rng = factors()
     data = ancf.Interactions.from_ids(user=rng.integers(0, 40, 200), item=rng.integers(0, 300, 200))
     model = ancf.from_factors(users, items, interactions=data)
-    model._install(
-        user_ids=model.user_ids_,
-        item_ids=model.item_ids_,
-        item_names=None,
-        seen=model._seen,
-        item_vectors=items,
-        user_vectors=users,
-        **parts,
-    )
+    model._scorer = replace(model._scorer, **parts)
     return model
 
 
@@ -50,7 +45,7 @@ def histories(rng):
     lengths = rng.integers(0, 9, 40)
     items = np.concatenate([np.sort(rng.choice(300, n, replace=False)) for n in lengths]).astype(np.int32)
     indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    return indptr, items, rng.standard_normal(len(items), np.float32)
+    return Csr(indptr, items, rng.standard_normal(len(items), np.float32))
 
 
 def target_scores(users, items, head):
@@ -80,7 +75,7 @@ def test_target_attention_is_its_formula(head):
     wanted = target_scores(users, items, head)
     ids, scores = model.recommend_all(N=300, filter_already_liked_items=False)
     np.testing.assert_allclose(scores, np.take_along_axis(wanted, ids, 1), rtol=1e-4, atol=1e-4)  # float32
-    one = model._ranker.top_n_for(users[:3], tuple_rows(head["history"], 3), None, 300)
+    one = model._scorer.ranker.top_n_for(users[:3], tuple_rows(head["history"], 3), None, 300)
     np.testing.assert_array_equal(one[0], ids[:3])
     np.testing.assert_array_equal(one[1], scores[:3])
 

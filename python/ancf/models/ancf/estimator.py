@@ -1,0 +1,418 @@
+"""Attention neural collaborative filtering: the estimator.
+
+Two parts are added up, and both read nothing but the history:
+
+    score(u, i) = ⟨p̂_u, q_i⟩ + κ · n_u^-½ · Σ_{j∈N(u)} τ_uj c_ji + ρ · n_ui τ_ui
+
+*Vectors.* The user is the attention-weighted sum of the items of the history, p_u = Σ a_uj v_j; an item is itself plus
+its users, attended the same way. The item vectors are trained by a softmax over all of a user's items at once
+(``softmax.py``); options that go beyond it are trained as a network over pairs (``network_training.py``). *Item-item
+weights.* c is a local ridge regression, divided by a power of the popularity (``rust/core/src/model/ridge.rs``). κ puts
+both on one scale. *Recency and repetition.* Where the table has times, older purchases weigh less (τ), in the attention
+as in the weights; and an item that was bought before, n_ui times, contributes to its own score, which matters where
+lists may hold it (``temporal.py``).
+
+Vectors are better where tastes are broad (check-ins, music), item-item weights where purchases are narrow; a shop does
+not know which kind it has, and together they are above both (``docs/quality.md``).
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, ClassVar, Protocol, Self, TypeVar
+
+from ancf import _native
+from ancf.data.csr import Csr
+from ancf.data.interactions import Interactions
+from ancf.data.normalize import Normalizer
+from ancf.epochs import TrainingResult, Validation, print_settings, progress_bar, run_epochs
+from ancf.evaluation import evaluate_scorer, parse_metrics
+from ancf.models.ancf import options
+from ancf.models.ancf.network_encoder import NetworkEncoder
+from ancf.models.ancf.network_training import NetworkTrainer
+from ancf.models.ancf.options import Settings
+from ancf.models.ancf.selection import HeldOut, ndcg, select_mixture
+from ancf.models.ancf.softmax import HistoryEncoder, SoftmaxTrainer
+from ancf.models.ancf.training_table import TrainingTable, ridge_neighbors
+from ancf.models.base import Recommender
+from ancf.scoring.scorer import Arrays, Encoder, Scorer
+
+State = TypeVar("State")
+
+
+class Trainer(Protocol[State]):
+    """What the two trainers have in common: they learn a state, and say what is served of it."""
+
+    pairs: Csr
+    """What is learned from."""
+
+    @property
+    def batch_size(self) -> int: ...
+    def epoch(self, epoch: int) -> float: ...
+    def state(self) -> State: ...
+    def validation_loss(self, targets: Csr) -> float: ...
+    def grids(self, held_out: HeldOut, settings: Settings) -> dict[str, tuple[Any, ...]]: ...
+    def ranker_of(
+        self, state: State, neighbors: Csr | None, held_out: HeldOut, settings: Settings
+    ) -> Callable[[dict[str, Any]], "_native.Ranker"]: ...
+    def build_scorer(self, state: State, neighbors: Csr | None, settings: Settings, **about: Any) -> Scorer: ...
+
+
+class ANCF(Recommender):
+    """Attention neural collaborative filtering.
+
+    Parameters
+    ----------
+    factors : int
+        d, numbers in a vector.
+    epochs : int or "auto"
+        Rounds over the table; auto: 24 where the plain softmax draws ``negatives``, else 16.
+    loss : "softmax", "mse", "bce" or "bpr"
+        What is made small. "softmax": a purchase against all items, or a draw of them. "bpr": a purchase's score above
+        that of items the user does not have. "bce": the score as the logit of having it. "mse": the squared error of
+        the normalised quantity. See ``ancf.reference.loss_and_slope``.
+    optimizer : "adam", "adagrad" or "sgd"
+    attention : "degree", "mean", "learned", "target" or "none"
+        Which purchases of a history count how much: popular items less (``n_j^-½``); all the same; with a learned
+        salience s_j and, with ``user_factors``, a query of the user, ⟨A z_u, B x_j⟩/√d; with a query of each
+        candidate, ⟨C x_i, B x_j⟩/√d; or no history at all, which needs ``user_factors``.
+    attention_exponent : float
+        β in a_uj = exp ℓ_uj / (Σ exp ℓ_uk)^β.
+    use_weights : bool
+        log w_uj, the quantity, among the logits ("learned" and "target").
+    half_life : float, "auto" or None
+        Days after which a purchase counts half, counted from the user's newest. auto: where the table has
+        times, chosen like ``serving_exponent``. "learned" and "target" learn it from a given number on, and leave it
+        out by default.
+    trend, trend_half_life : float or "auto"
+        γ and days: how much higher the weight of items is that sell better lately than they used to, in purchases
+        halved every so many days of age; 0 leaves it out. auto: where the table has times, chosen on its last tenth.
+    repeat_weight : float
+        The weight of a purchase for its own repetition, times how often it was made and how recently; in units of the
+        vectors' scores. It matters where ``filter_already_liked_items=False``; the default puts what was bought most
+        and last first.
+    item_attention : bool
+        Whether an item's vector takes in its users.
+    user_factors : bool
+        Whether users have a vector of their own beside their history. A user unknown in training has none.
+    user_dropout : float
+        The part of the users whose own vector a step leaves out, so that the unknown are served well.
+    factor_attention : bool
+        Σ_k α_k p_k q_k with α = softmax(g ⊙ p ⊙ q) in place of the inner product: which factors matter for a pair.
+    output : "linear" or "sigmoid"
+        The sum, or a connected layer squashed to 0..1.
+    layer : "product" or "concat"
+        What the layer reads: p ⊙ q, or [p; q], which gives everybody the same order of items.
+    biases : bool
+        Biases of users, items and all; losses that compare items ("softmax", "bpr") have those of the items.
+    similarity : "auto", "cosine" or "product"
+        Whether p and q are divided by their lengths in training; auto: for the plain softmax.
+    normalize : "auto", "none", "log", "minmax" or "standard"
+        The quantities that "mse" learns, fitted on the training table and kept in ``normalizer_``; ``predict`` gives
+        them, and ``ancf.evaluate`` normalises the test the same way. auto: as the table says.
+    temperature : float or "auto"
+        τ of the softmax; auto: 0.2 · (4000 / n_items)^0.3 for cosines, 1 for products.
+    negatives : int or "auto"
+        "softmax": items of a step, drawn anew for each; catalogues up to this size are taken whole. auto: 4096; 1024
+        with factor attention, 256 with target attention. "bpr" and "bce": for each purchase; auto: 1 and 4.
+    negative_exponent : float
+        α, popularity's power in drawing them.
+    batch_size : int or "auto"
+        "softmax": users of a step; auto: a thirtieth of all, at least 256. Otherwise: purchases; auto: 1024, with item
+        attention a hundredth of all if that is more.
+    learning_rate : float or "auto"
+        The rate at the start; it falls to zero like half a cosine. auto: 0.02 (adam), 0.1 (adagrad), 1 (sgd); 0.03
+        where the plain softmax draws ``negatives``.
+    regularization : float
+        L2 penalty.
+    init : "auto", "svd" or "random"
+        Start from the leading singular vectors of the interactions, or from random numbers. auto: "svd", and "random"
+        for "mse", whose quantities are not what these vectors are scaled for.
+    serving_exponent : float or "auto"
+        p: served item vectors are v · ‖v‖^(p−1); 0 is the cosine, 1 the inner product. auto: chosen on purchases held
+        out of the training table (``selection.py``). Only where the cosine is learned.
+    neighbors : int or "auto"
+        Item-item weights of each item; 0 leaves the item-item part out. auto: 100, and 0 for "mse" and where the score
+        is no plain inner product.
+    neighbor_candidates, neighbor_shrinkage : number or "auto"
+        Companions that an item's ridge regression sees, and λ in units of the mean self co-purchase. auto: more of both
+        for smaller catalogues.
+    neighbor_weight : float or "auto"
+        The weight of the item-item part against the vectors; 1 means both the same. auto: chosen in the same way.
+    patience : int or None
+        With a validation table: stop after this many epochs without a better one. The best epoch is kept in any case.
+    validation_metric : str
+        "ndcg@10" or another of ``ancf.evaluate``, or "loss". auto: "ndcg@10", and "loss" for "mse".
+    random_state : int or None
+        Seed; the same seed and data give the same bits for any number of threads. None takes a new one each time.
+    num_threads : int, optional
+    verbose : int
+        1 prints the losses of each epoch.
+    show_progress : bool, optional
+
+    Attributes
+    ----------
+    history_ : dict
+        ``training_loss``, and with a validation table ``validation_loss`` and the metric: one number for each epoch.
+        ``settings``: what ``auto`` and ``None`` became. ``best_epoch``: from 1.
+    normalizer_ : Normalizer or None
+        What "mse" did with the quantities.
+
+    Examples
+    --------
+    >>> import ancf
+    >>> data = ancf.Interactions.from_ids(
+    ...     user=[1, 1, 2, 2, 3, 3], item=["tea", "cup", "tea", "cup", "tea", "pot"]
+    ... )
+    >>> model = ancf.ANCF(factors=8, epochs=2).fit(data)
+    >>> ids, scores = model.recommend(1, N=1)
+    >>> ids.tolist()
+    ['pot']
+    """
+
+    #: The options of ``classic``.
+    CLASSIC: ClassVar[dict[str, Any]] = {
+        "factors": 50,
+        "epochs": 10,
+        "batch_size": 64,
+        "learning_rate": 0.001,
+        "loss": "mse",
+        "normalize": "minmax",
+        "attention": "none",
+        "item_attention": False,
+        "user_factors": True,
+        "factor_attention": True,
+        "init": "random",
+    }
+
+    def __init__(
+        self,
+        *,
+        factors: int = 64,
+        epochs: int | str = "auto",
+        loss: str = "softmax",
+        optimizer: str = "adam",
+        attention: str = "degree",
+        attention_exponent: float = 0.5,
+        use_weights: bool = False,
+        half_life: float | str | None = "auto",
+        trend: float | str = "auto",
+        trend_half_life: float | str = "auto",
+        repeat_weight: float = 20.0,
+        item_attention: bool = True,
+        user_factors: bool = False,
+        user_dropout: float = 0.0,
+        factor_attention: bool = False,
+        output: str = "linear",
+        layer: str = "product",
+        biases: bool = False,
+        similarity: str = "auto",
+        normalize: str = "auto",
+        temperature: float | str = "auto",
+        negatives: int | str = "auto",
+        negative_exponent: float = 0.5,
+        batch_size: int | str = "auto",
+        learning_rate: float | str = "auto",
+        regularization: float = 0.0,
+        init: str = "auto",
+        serving_exponent: float | str = "auto",
+        neighbors: int | str = "auto",
+        neighbor_candidates: int | str = "auto",
+        neighbor_shrinkage: float | str = "auto",
+        neighbor_weight: float | str = "auto",
+        patience: int | None = 3,
+        validation_metric: str = "auto",
+        random_state: int | None = 0,
+        num_threads: int | None = None,
+        verbose: int = 0,
+        show_progress: bool | None = None,
+    ) -> None:
+        self.factors = factors
+        self.epochs = epochs
+        self.loss = loss
+        self.optimizer = optimizer
+        self.attention = attention
+        self.attention_exponent = attention_exponent
+        self.use_weights = use_weights
+        self.half_life = half_life
+        self.trend = trend
+        self.trend_half_life = trend_half_life
+        self.repeat_weight = repeat_weight
+        self.item_attention = item_attention
+        self.user_factors = user_factors
+        self.user_dropout = user_dropout
+        self.factor_attention = factor_attention
+        self.output = output
+        self.layer = layer
+        self.biases = biases
+        self.similarity = similarity
+        self.normalize = normalize
+        self.temperature = temperature
+        self.negatives = negatives
+        self.negative_exponent = negative_exponent
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.regularization = regularization
+        self.init = init
+        self.serving_exponent = serving_exponent
+        self.neighbors = neighbors
+        self.neighbor_candidates = neighbor_candidates
+        self.neighbor_shrinkage = neighbor_shrinkage
+        self.neighbor_weight = neighbor_weight
+        self.patience = patience
+        self.validation_metric = validation_metric
+        self.random_state = random_state
+        self.num_threads = num_threads
+        self.verbose = verbose
+        self.show_progress = show_progress
+
+    @classmethod
+    def classic(cls, **overrides: Any) -> Self:
+        """The founding set-up, ``ANCF.CLASSIC``, with what you change of it.
+
+        Vectors of users and items with 50 numbers, attention over the factors of their product, squared error of the
+        normalised quantity, batches of 64, 10 epochs of Adam; no histories, no item-item part.
+
+        Examples
+        --------
+        >>> import ancf
+        >>> ancf.ANCF.classic(epochs=3).get_params()["loss"]
+        'mse'
+        """
+        return cls(**{**cls.CLASSIC, **overrides})
+
+    # ---- learning
+
+    def fit(self, interactions: Interactions, *, validation: Interactions | None = None) -> Self:
+        """Learn from a table of interactions.
+
+        Parameters
+        ----------
+        interactions : Interactions
+        validation : Interactions, optional
+            Held-out purchases of the same users: they choose the epoch, and are never learned from.
+
+        Raises
+        ------
+        InvalidDataError
+            If the table holds no interactions.
+        InvalidParameterError
+            If an option makes no sense; names the option and its value.
+        DivergedError
+            If the loss leaves the finite numbers; the object is as it was before.
+        """
+        options.check(self)
+        data = self._training_data(interactions, validation)
+        settings = options.resolve(self, data.n_items, timed=data.times is not None)
+        trainer_class: Any = NetworkTrainer if settings.needs_network else SoftmaxTrainer
+        table = TrainingTable(data, settings)
+        held_out = trainer_class.hold_out(table, settings) if settings.open_choices else None
+        if held_out is not None and not held_out.negligible:
+            # A small table: learn without the held-out purchases first, choose, and then learn from everything.
+            settings = self._choose_on_a_first_training(trainer_class, table, held_out, settings)
+            held_out = None
+        trainer: Trainer[Any] = trainer_class(table, settings, held_out)
+        settings = replace(settings, batch_size=trainer.batch_size)
+        print_settings("Settings", settings.record(), self.verbose)
+        result = self._train(trainer, table, settings, validation)
+        neighbors = ridge_neighbors(trainer.pairs, data.n_items, settings)
+        if held_out is not None:
+            chosen = _choose(trainer, result.state, neighbors, held_out, settings)
+            settings = replace(settings, **chosen)
+            print_settings("Chosen", chosen, self.verbose)
+        record = {**result.history, "best_epoch": result.best_epoch, "settings": settings.record()}
+        self._scorer = trainer.build_scorer(result.state, neighbors, settings, **self._about(), training=record)
+        return self
+
+    def _choose_on_a_first_training(
+        self, trainer_class: Any, table: TrainingTable, held_out: HeldOut, settings: Settings
+    ) -> Settings:
+        """The settings with their open choices made."""
+        epochs = settings.epochs if settings.needs_network else -(-settings.epochs // 2)
+        trainer: Trainer[Any] = trainer_class(table, replace(settings, epochs=epochs), held_out)
+        if self.verbose:
+            print("Choosing what the options leave open, on purchases held out for that", flush=True)
+        with progress_bar("Choosing", epochs, self.verbose, self.show_progress) as advance:
+            for epoch in range(epochs):
+                trainer.epoch(epoch)
+                advance(epoch + 1)
+        neighbors = ridge_neighbors(trainer.pairs, table.n_items, settings)
+        return replace(settings, **_choose(trainer, trainer.state(), neighbors, held_out, settings))
+
+    def _train(
+        self, trainer: Trainer[State], table: TrainingTable, settings: Settings, validation: Interactions | None
+    ) -> TrainingResult[State]:
+        """All epochs, watched on the validation table where there is one."""
+        metric = self.validation_metric
+        if metric == "auto":
+            metric = "loss" if settings.loss == "mse" else "ndcg@10"
+        if metric != "loss":
+            metric = next(iter(parse_metrics(metric, 10)))
+        validate = None
+        if validation is not None:
+            validate = self._validator(trainer, table, settings, validation, metric)
+        return run_epochs(
+            trainer,
+            settings.epochs,
+            validate=validate,
+            metric=metric,
+            patience=self.patience,
+            verbose=self.verbose,
+            show_progress=self.show_progress,
+        )
+
+    def _validator(
+        self,
+        trainer: Trainer[State],
+        table: TrainingTable,
+        settings: Settings,
+        validation: Interactions,
+        metric: str,
+    ) -> Callable[[State], Validation]:
+        """A function that measures a state on the validation part; the model itself is left alone."""
+        targets = table.validation_targets(validation)
+        # New items are what is measured, and the item-item part is not there yet.
+        without_repeats = replace(settings, repeat_weight=0.0)
+
+        def validate(state: State) -> Validation:
+            loss = trainer.validation_loss(targets)
+            if metric == "loss":
+                return Validation(loss, -loss)
+            scorer = trainer.build_scorer(state, None, without_repeats, **self._about())
+            return Validation(loss, evaluate_scorer(scorer, validation, [metric], num_threads=self.num_threads)[metric])
+
+        return validate
+
+    def _about(self) -> dict[str, Any]:
+        return {"model": type(self).__name__, "options": self.get_params()}
+
+    # ---- what was learned
+
+    @property
+    def history_(self) -> dict[str, Any]:
+        """Losses and metrics by epoch, the best epoch, and what ``auto`` became."""
+        training = self._fitted().training
+        return {} if training is None else training
+
+    @property
+    def normalizer_(self) -> Normalizer | None:
+        """What "mse" did with the quantities."""
+        return self._fitted().encoder.normalizer
+
+    def _load_encoder(self, arrays: Arrays, meta: dict[str, Any]) -> Encoder:
+        if "pairs" not in meta:
+            return HistoryEncoder.from_arrays(arrays, meta)
+        settings = options.resolve(self, len(arrays["item_vectors"]), timed=False)
+        return NetworkEncoder.from_arrays(settings, arrays, meta)
+
+
+def _choose(
+    trainer: Trainer[State], state: State, neighbors: Csr | None, held_out: HeldOut, settings: Settings
+) -> dict[str, Any]:
+    """The mixture of the parts of the score that ranks the held-out purchases best."""
+    ranker_of = trainer.ranker_of(state, neighbors, held_out, settings)
+    return select_mixture(
+        held_out,
+        lambda choice: ndcg(ranker_of(choice), held_out, settings.num_threads),
+        trainer.grids(held_out, settings),
+        settings.record(),
+    )

@@ -1,0 +1,366 @@
+"""What the options of ``ANCF`` take, what goes together, and what ``auto`` becomes: one ``Settings`` for a training.
+
+``check`` refuses what makes no sense, by name and with the way out. ``resolve`` gives every option its value; the
+mixture of the parts of a score keeps its middle until it is chosen on purchases held out (``selection.py``).
+"""
+
+import inspect
+import math
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ancf.checks import check_choice, check_flag, check_integer, check_number
+from ancf.data.normalize import NORMALIZERS
+from ancf.errors import InvalidParameterError
+from ancf.evaluation import parse_metrics
+
+LOSSES = ("softmax", "mse", "bce", "bpr")
+ATTENTION = ("none", "mean", "degree", "learned", "target")
+
+# τ = 0.2 suits some four thousand items (Last.fm); it falls with the catalogue to this power, as more items need a
+# sharper softmax. Chosen on validation parts of Last.fm, Amazon Electronics and Gowalla (docs/measurements/choices.md).
+_TEMPERATURE = 0.2
+_TEMPERATURE_ITEMS = 4000
+_TEMPERATURE_POWER = 0.3
+
+# λ falls with the catalogue too: 30 for Electronics, 13 for Online Retail, 11 for Last.fm, 8 for Gowalla. Candidates
+# cost their cube for each item, so that small catalogues get more of them for the same time (500 instead of 200 gave
+# +2.5 % Recall@20 on Electronics). Chosen on validation parts of the training tables (docs/measurements/choices.md).
+_SHRINKAGE = 12.0
+_CANDIDATE_PAIRS = 750_000
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that one training goes by; the names are those of the options of ``ANCF``."""
+
+    factors: int
+    loss: str
+    optimizer: str
+    attention: str
+    attention_exponent: float
+    use_weights: bool
+    item_attention: bool
+    user_factors: bool
+    user_dropout: float
+    factor_attention: bool
+    output: str
+    layer: str
+    biases: bool
+    similarity: str
+    normalize: str
+    temperature: float
+    negatives: int
+    negative_exponent: float
+    batch_size: int | None
+    """None: by the trainer's own rule."""
+    epochs: int
+    learning_rate: float
+    regularization: float
+    spectral_start: bool
+    random_state: int
+    neighbors: int
+    neighbor_candidates: int
+    neighbor_shrinkage: float
+    neighbor_weight: float
+    serving_exponent: float
+    half_life: float | None
+    trend: float
+    trend_half_life: float
+    repeat_weight: float
+    open_choices: frozenset[str]
+    """What is chosen on purchases held out of the training table."""
+    num_threads: int | None
+
+    @property
+    def needs_network(self) -> bool:
+        """Whether these options go beyond one softmax row per user."""
+        return _needs_network(self)
+
+    @property
+    def concatenates(self) -> bool:
+        """Whether a layer reads [p; q] rather than p ⊙ q."""
+        return self.output == "sigmoid" and self.layer == "concat"
+
+    @property
+    def plain_cosine(self) -> bool:
+        """Whether the score is learned as a cosine, and served with another power of the items' lengths."""
+        return self.similarity == "cosine" and self.output == "linear" and not self.factor_attention
+
+    def record(self) -> dict[str, Any]:
+        """What ``auto`` and ``None`` became, by name, for ``history_``."""
+        network = ("similarity", "neighbors") if self.needs_network else ()
+        return {name: getattr(self, name) for name in (*_RECORDED, *network)}
+
+
+_RECORDED = (
+    "batch_size",
+    "epochs",
+    "half_life",
+    "learning_rate",
+    "negatives",
+    "neighbor_candidates",
+    "neighbor_shrinkage",
+    "neighbor_weight",
+    "random_state",
+    "repeat_weight",
+    "serving_exponent",
+    "temperature",
+    "trend",
+    "trend_half_life",
+)
+
+
+def resolve(estimator: Any, n_items: int, timed: bool) -> Settings:
+    """The settings for a table with so many items; ``estimator`` has the options as attributes."""
+    o = estimator
+    similarity, neighbors, negatives = _similarity(o), _neighbors(o), _negatives(o)
+    plain_cosine = similarity == "cosine" and o.output == "linear" and not o.factor_attention
+    needs_network = _needs_network(o)
+    # More and longer steps where the plain softmax sees a part of the catalogue only (docs/measurements/choices.md).
+    drawn = n_items > negatives and not needs_network
+    epochs, rate = (24, 0.03) if drawn else (16, {"adam": 0.02, "adagrad": 0.1, "sgd": 1.0}[o.optimizer])
+    seed = o.random_state if o.random_state is not None else int.from_bytes(os.urandom(8), "little")
+    may_open = [("neighbor_weight", neighbors > 0), ("serving_exponent", plain_cosine)]
+    may_open += [(name, timed and not needs_network) for name in ("half_life", "trend", "trend_half_life")]
+    return Settings(
+        factors=int(o.factors),
+        loss=o.loss,
+        optimizer=o.optimizer,
+        attention=o.attention,
+        attention_exponent=float(o.attention_exponent),
+        use_weights=bool(o.use_weights),
+        item_attention=bool(o.item_attention),
+        user_factors=bool(o.user_factors),
+        user_dropout=float(o.user_dropout),
+        factor_attention=bool(o.factor_attention),
+        output=o.output,
+        layer=o.layer,
+        biases=bool(o.biases),
+        similarity=similarity,
+        normalize=o.normalize,
+        temperature=_temperature(o, similarity, n_items),
+        negatives=negatives,
+        negative_exponent=float(o.negative_exponent),
+        batch_size=None if o.batch_size == "auto" else int(o.batch_size),
+        epochs=epochs if o.epochs == "auto" else int(o.epochs),
+        learning_rate=rate if o.learning_rate == "auto" else float(o.learning_rate),
+        regularization=float(o.regularization),
+        spectral_start=o.init == "svd" or (o.init == "auto" and o.loss != "mse"),
+        random_state=int(seed),
+        neighbors=neighbors,
+        neighbor_candidates=_candidates(o, n_items),
+        neighbor_shrinkage=_shrinkage(o, n_items),
+        neighbor_weight=1.0 if o.neighbor_weight == "auto" else float(o.neighbor_weight),
+        serving_exponent=_serving_exponent(o, plain_cosine),
+        half_life=None if o.half_life in ("auto", None) else float(o.half_life),
+        trend=0.0 if o.trend == "auto" else float(o.trend),
+        trend_half_life=15.0 if o.trend_half_life == "auto" else float(o.trend_half_life),
+        repeat_weight=float(o.repeat_weight),
+        open_choices=frozenset(name for name, may in may_open if may and getattr(o, name) == "auto"),
+        num_threads=o.num_threads,
+    )
+
+
+def _needs_network(options: Any) -> bool:
+    return not (
+        options.loss == "softmax"
+        and options.optimizer == "adam"
+        and options.attention in ("mean", "degree")
+        and options.output == "linear"
+        and options.similarity in ("auto", "cosine")
+        and not (options.user_factors or options.factor_attention or options.biases)
+    )
+
+
+def _similarity(options: Any) -> str:
+    """auto: the cosine for the plain softmax, which needs bounded scores; the product otherwise."""
+    if options.similarity != "auto":
+        return str(options.similarity)
+    plain = options.output == "linear" and not (options.factor_attention or options.biases)
+    return "cosine" if options.loss == "softmax" and plain and options.attention != "target" else "product"
+
+
+def _neighbors(options: Any) -> int:
+    """auto: item-item weights where lists are learned and the score is a plain inner product."""
+    if options.neighbors != "auto":
+        return int(options.neighbors)
+    plain = options.output == "linear" and not options.factor_attention and options.attention != "target"
+    return 100 if plain and options.loss != "mse" else 0
+
+
+def _negatives(options: Any) -> int:
+    """auto: for the softmax items of a step, fewer where they cost more; for other losses those of each purchase."""
+    if options.negatives != "auto":
+        return int(options.negatives)
+    if options.loss != "softmax":
+        return {"bpr": 1, "bce": 4, "mse": 1}[options.loss]
+    return 256 if options.attention == "target" else 1024 if options.factor_attention else 4096
+
+
+def _temperature(options: Any, similarity: str, n_items: int) -> float:
+    if options.temperature != "auto":
+        return float(options.temperature)
+    if similarity != "cosine":
+        return 1.0
+    rule = _TEMPERATURE * float(_TEMPERATURE_ITEMS / max(n_items, 1)) ** _TEMPERATURE_POWER
+    return float(round(min(max(rule, 0.05), 0.5), 3))
+
+
+def _candidates(options: Any, n_items: int) -> int:
+    if options.neighbor_candidates != "auto":
+        return int(options.neighbor_candidates)
+    return min(max(_CANDIDATE_PAIRS // max(n_items, 1), 200), 500)
+
+
+def _shrinkage(options: Any, n_items: int) -> float:
+    if options.neighbor_shrinkage != "auto":
+        return float(options.neighbor_shrinkage)
+    return float(round(min(max(_SHRINKAGE * _TEMPERATURE_ITEMS / max(n_items, 1), 8.0), 30.0), 2))
+
+
+def _serving_exponent(options: Any, plain_cosine: bool) -> float:
+    if not plain_cosine:
+        return 1.0
+    return 0.5 if options.serving_exponent == "auto" else float(options.serving_exponent)
+
+
+# ---- checks
+
+
+def check(estimator: Any) -> None:
+    """Refuse values and combinations that make no sense, by name and with the way out."""
+    check_choice("init", estimator.init, ("auto", "svd", "random"))
+    check_integer("factors", estimator.factors, 1, 4096)
+    for name, low, high in (
+        ("epochs", 1, 100_000),
+        ("negatives", 1, 1 << 20),
+        ("neighbors", 0, 10_000),
+        ("batch_size", 1, 2**31),
+    ):
+        if getattr(estimator, name) != "auto":
+            check_integer(name, getattr(estimator, name), low, high, words='"auto" or ')
+    for name, least, most in (
+        ("attention_exponent", 0.0, 2.0),
+        ("negative_exponent", 0.0, 2.0),
+        ("regularization", 0.0, math.inf),
+    ):
+        check_number(name, getattr(estimator, name), least, most)
+    for name, most in (("serving_exponent", 2.0), ("neighbor_weight", 1e6)):
+        if getattr(estimator, name) != "auto":
+            check_number(name, getattr(estimator, name), 0.0, most, words='"auto" or ')
+    if estimator.neighbor_candidates != "auto":
+        check_integer("neighbor_candidates", estimator.neighbor_candidates, 1, 1024, words='"auto" or ')
+    if estimator.neighbor_shrinkage != "auto":
+        check_number("neighbor_shrinkage", estimator.neighbor_shrinkage, 0.0, math.inf, above=True, words='"auto" or ')
+    for name in ("temperature", "learning_rate"):
+        if getattr(estimator, name) != "auto":
+            check_number(name, getattr(estimator, name), 0.0, math.inf, above=True, words='"auto" or ')
+    if estimator.patience is not None:
+        check_integer("patience", estimator.patience, 1, 100_000, words="None or ")
+    if estimator.random_state is not None:
+        check_integer("random_state", estimator.random_state, 0, 2**64 - 1, words="None or ")
+    check_flag("item_attention", estimator.item_attention)
+    for name, choices in (
+        ("loss", LOSSES),
+        ("optimizer", ("adam", "adagrad", "sgd")),
+        ("attention", ATTENTION),
+        ("output", ("linear", "sigmoid")),
+        ("layer", ("product", "concat")),
+        ("similarity", ("auto", "product", "cosine")),
+        ("normalize", ("auto", *NORMALIZERS)),
+    ):
+        if name == "attention" and estimator.attention == "batch":
+            raise InvalidParameterError(
+                'attention="batch" makes a prediction depend on which others are asked for with it, so nothing can be '
+                'ranked by it. Take factor_attention=True, or ancf.ANCFModel(attention="batch").'
+            )
+        check_choice(name, getattr(estimator, name), choices)
+    for name in ("factor_attention", "user_factors", "biases", "use_weights"):
+        check_flag(name, getattr(estimator, name))
+    check_number("user_dropout", estimator.user_dropout, 0.0, 0.99)
+    if estimator.half_life not in (None, "auto"):
+        check_number("half_life", estimator.half_life, 0.0, np.inf, above=True, words='None, "auto" or ')
+    check_number("repeat_weight", estimator.repeat_weight, 0.0, 1e6)
+    if estimator.trend != "auto":
+        check_number("trend", estimator.trend, 0.0, 2.0, words='"auto" or ')
+    if estimator.trend_half_life != "auto":
+        check_number("trend_half_life", estimator.trend_half_life, 0.0, np.inf, above=True, words='"auto" or ')
+    _check_belonging(estimator)
+    _check_combinations(estimator)
+    if estimator.validation_metric not in ("auto", "loss"):
+        parse_metrics([estimator.validation_metric], 10)
+
+
+def _check_belonging(estimator: Any) -> None:
+    """An option that the others leave without effect is refused rather than ignored."""
+    defaults = inspect.signature(type(estimator).__init__).parameters
+    plain_cosine = (
+        _similarity(estimator) == "cosine" and estimator.output == "linear" and not estimator.factor_attention
+    )
+    learns = estimator.attention in ("learned", "target")
+    for name, applies, where in (
+        ("temperature", estimator.loss == "softmax", 'loss="softmax"'),
+        ("negatives", estimator.loss != "mse", 'loss="softmax", "bce" or "bpr"'),
+        ("negative_exponent", estimator.loss != "mse", 'loss="softmax", "bce" or "bpr"'),
+        ("normalize", estimator.loss == "mse", 'loss="mse", the only one that reads quantities'),
+        ("use_weights", learns, 'attention="learned" or "target"'),
+        ("half_life", learns or not _needs_network(estimator), 'attention="learned" or "target", or the plain softmax'),
+        *(
+            (name, not _needs_network(estimator), "the plain softmax")
+            for name in ("trend", "trend_half_life", "repeat_weight")
+        ),
+        ("user_dropout", estimator.user_factors, "user_factors=True"),
+        ("layer", estimator.output == "sigmoid", 'output="sigmoid"'),
+        ("serving_exponent", plain_cosine, 'the plain cosine (similarity="cosine", output="linear")'),
+        (
+            "attention_exponent",
+            estimator.attention != "none" or estimator.item_attention,
+            "some attention over histories",
+        ),
+    ):
+        value, default = getattr(estimator, name), defaults[name].default
+        if not applies and value != default:
+            raise InvalidParameterError(f"{name}={value!r} has no effect here: it belongs to {where}. Leave it out.")
+
+
+def _check_combinations(estimator: Any) -> None:
+    concat = estimator.output == "sigmoid" and estimator.layer == "concat"
+    plain = estimator.output == "linear" and not estimator.factor_attention
+    asked = estimator.neighbors not in ("auto", 0)
+    target = estimator.attention == "target"
+    for wrong, message in (
+        (
+            estimator.attention == "none" and not estimator.user_factors,
+            'attention="none" without user_factors leaves nothing of a user. Set user_factors=True, or take "degree".',
+        ),
+        (
+            estimator.factor_attention and concat,
+            'factor_attention weighs the product, which layer="concat" does not have. Take layer="product".',
+        ),
+        (
+            concat and estimator.loss in ("bpr", "softmax"),
+            f"layer=\"concat\" adds a user's part and an item's part, of which loss={estimator.loss!r} sees the item's "
+            'alone. Take layer="product", or loss="mse" or "bce".',
+        ),
+        (
+            target and not plain,
+            'attention="target" is ranked exactly by inner products. Take output="linear" and factor_attention=False, '
+            'or attention="learned"; ancf.ANCFModel scores single pairs with all of them.',
+        ),
+        (
+            target and estimator.similarity == "cosine",
+            'attention="target" gives each candidate a user of another length, so similarity="cosine" has no one user '
+            'to divide. Take similarity="product".',
+        ),
+        (
+            asked and (target or not plain),
+            f"neighbors={estimator.neighbors} adds item-item weights to an inner product; with factor attention, "
+            "target attention or a sigmoid output there is none. Take neighbors=0.",
+        ),
+    ):
+        if wrong:
+            raise InvalidParameterError(message)

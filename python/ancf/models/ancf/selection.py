@@ -1,0 +1,216 @@
+"""Choosing how the parts of a score are mixed, on purchases held out of the training table itself.
+
+Where recency and trend are open, all of the last tenth is set aside, since a shop recommends for the days to come and
+only so can tell what they are worth. Otherwise a fifth of the purchases of up to 2,800 users: the latest where there
+are times, else for half of them any fifth, for the others one purchase and those that are most often bought with it.
+What is bought next comes in visits too, and an item-item weight looks better than it is where the rest of a visit is
+left in the history: the second half may give it a lower weight than the first half would, never a higher one. The model
+learns from what remains, and the mixture that ranks the held-out purchases best (NDCG@20) is taken. The test part of
+anybody's split is never seen.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ancf import _native
+from ancf.data.csr import ItemSets
+from ancf.data.interactions import Interactions
+from ancf.models.ancf.temporal import PurchaseTimes
+from ancf.scoring.results import TopN
+
+T = TypeVar("T")
+
+MAX_USERS = 2800
+_SHARE = 0.2
+_NEGLIGIBLE = 0.02
+_TIE = 1e-6
+_CUT = 20
+
+WEIGHTS = (0.0, 0.125, 0.25, 0.35, 0.5, 0.7, 1.0, 2.0)
+HALF_LIVES = (None, 240.0, 120.0, 60.0)
+"""Days."""
+TRENDS = (0.0, 0.25, 0.5, 0.75, 1.0)
+TREND_HALF_LIVES = (15.0, 60.0, 240.0)
+"""Days."""
+_LAST = 0.1
+EXPONENTS = (0.0, 0.3, 0.5, 0.7, 1.0)
+
+
+class HeldOut(NamedTuple):
+    """What was set aside of a training table, and what is left of it."""
+
+    kept: ItemSets
+    """The pairs that are left, one row for each user."""
+    places: NDArray[np.int64]
+    """Where they stand among all pairs."""
+    purchases: PurchaseTimes
+    """Times and counts of what is left."""
+    users: NDArray[np.int64]
+    """Who has something set aside, by rising position."""
+    truth: ItemSets
+    """What, one row for each of ``users``."""
+    share: float
+    """The part of all pairs that was set aside."""
+    alternates_strategies: bool
+    """Whether every second of ``users`` is asked for what belongs together."""
+
+    @property
+    def negligible(self) -> bool:
+        """Whether training can do without what was set aside: a larger part is learned from in a second run."""
+        return self.share <= _NEGLIGIBLE
+
+
+def hold_out(pairs: ItemSets, times: NDArray[np.int64] | None, seed: int) -> HeldOut | None:
+    """Set purchases of some users aside; None where no user has three of them.
+
+    Their latest where there are times, else by turns any of them and what belongs together.
+    """
+    indptr, items = pairs
+    counts = np.diff(indptr)
+    draws = np.random.Generator(np.random.PCG64(seed))
+    eligible_users = np.flatnonzero(counts >= 3)
+    if len(eligible_users) > MAX_USERS:
+        eligible_users = np.sort(draws.permutation(eligible_users)[:MAX_USERS])
+    if not len(eligible_users):
+        return None
+    held_out_mask = np.zeros(len(items), bool)
+    order = draws.random(len(items)) if times is None else times.astype(np.float64)
+    buyers = _Buyers(pairs) if times is None else None
+    for turn, user in enumerate(eligible_users.tolist()):
+        row = slice(int(indptr[user]), int(indptr[user + 1]))
+        n = max(1, round(_SHARE * (row.stop - row.start)))
+        if buyers is not None and turn % 2:
+            cosine = buyers.buyer_cosine(items[row], int(np.argmax(order[row])))
+            order[row] = cosine + _TIE * order[row]
+        held_out_mask[row.start + np.argsort(-order[row], kind="stable")[:n]] = True
+    running = np.concatenate(([0], np.cumsum(held_out_mask)))
+    taken = running[indptr[eligible_users + 1]] - running[indptr[eligible_users]]
+    truth = np.zeros(len(eligible_users) + 1, np.int64)
+    np.cumsum(taken, out=truth[1:])
+    return HeldOut(
+        kept=ItemSets(indptr - running[indptr], items[~held_out_mask]),
+        places=np.flatnonzero(~held_out_mask),
+        purchases=PurchaseTimes(None if times is None else times[~held_out_mask], None, None),
+        users=eligible_users.astype(np.int64),
+        truth=ItemSets(truth, items[held_out_mask]),
+        share=len(items[held_out_mask]) / len(items),
+        alternates_strategies=times is None,
+    )
+
+
+class _Buyers:
+    """Who bought each item."""
+
+    def __init__(self, pairs: ItemSets) -> None:
+        indptr, items = pairs
+        self._n_users = len(indptr) - 1
+        self._users = np.repeat(np.arange(self._n_users), np.diff(indptr))[np.argsort(items, kind="stable")]
+        self._indptr = np.concatenate(([0], np.cumsum(np.bincount(items))))
+
+    def buyer_cosine(self, items: NDArray[np.int32], first: int) -> NDArray[np.float64]:
+        """Cosine of the buyers of each item of a history to those of ``items[first]``; 1 for that one.
+
+        Whose history it is does not count: they bought all of it, and rare items would look close for that alone.
+        """
+        marked = np.zeros(self._n_users, bool)
+        marked[self._of(items[first])] = True
+        common = np.array([np.count_nonzero(marked[self._of(item)]) for item in items.tolist()]) - 1
+        found = common / np.sqrt(np.diff(self._indptr)[items] * float(common[first] + 1))
+        found[first] = 1.0
+        return np.asarray(found)
+
+    def _of(self, item: int) -> NDArray[np.int64]:
+        return self._users[self._indptr[item] : self._indptr[item + 1]]
+
+
+def hold_out_last(data: Interactions, pairs: ItemSets, seed: int) -> HeldOut | None:
+    """Set the last tenth of all events aside; None where nothing is then left to be asked for.
+
+    Asked for is what up to 2,800 users, who had something before, bought for the first time.
+    """
+    assert data.times is not None
+    cut = np.sort(data.times)[int((1 - _LAST) * (len(data.times) - 1))]
+    before = data.subset(data.times < cut)
+    kept = before.to_csr().sets
+    lengths = np.diff(kept.indptr)
+    rows = np.repeat(np.arange(data.n_users), np.diff(pairs.indptr))
+    known = np.repeat(np.arange(data.n_users), lengths) * data.n_items + kept.items
+    is_kept = np.isin(rows * data.n_items + pairs.items, known)
+    new = ~is_kept & (lengths[rows] > 0)
+    eligible_users = np.unique(rows[new])
+    if not len(eligible_users):
+        return None
+    if len(eligible_users) > MAX_USERS:
+        draws = np.random.Generator(np.random.PCG64(seed))
+        eligible_users = np.sort(draws.permutation(eligible_users)[:MAX_USERS])
+    new &= np.isin(rows, eligible_users)
+    truth = np.zeros(len(eligible_users) + 1, np.int64)
+    np.cumsum(np.bincount(rows[new], minlength=data.n_users)[eligible_users], out=truth[1:])
+    return HeldOut(
+        kept=kept,
+        places=np.flatnonzero(is_kept),
+        purchases=PurchaseTimes.of(before),
+        users=eligible_users.astype(np.int64),
+        truth=ItemSets(truth, pairs.items[new]),
+        share=1 - len(kept.items) / len(pairs.items),
+        alternates_strategies=False,
+    )
+
+
+def ndcg(ranker: "_native.Ranker", held_out: HeldOut, num_threads: int | None) -> NDArray[np.float64]:
+    """NDCG@20 of the held-out purchases of each user."""
+    top = TopN(*ranker.top_n(held_out.users, _CUT, num_threads=num_threads))
+    found = _native.ranking_metrics(
+        top.items, top.counts, held_out.truth, None, [_CUT], ranker.n_items, num_threads=num_threads
+    )
+    return np.asarray(found[f"ndcg@{_CUT}"])
+
+
+def _once(measure: Callable[[dict[str, Any]], T]) -> Callable[[dict[str, Any]], T]:
+    """The same, each choice measured once."""
+    seen: dict[tuple[Any, ...], T] = {}
+
+    def measured(choice: dict[str, Any]) -> T:
+        key = tuple(choice.values())
+        if key not in seen:
+            seen[key] = measure(choice)
+        return seen[key]
+
+    return measured
+
+
+def select_mixture(
+    held_out: HeldOut,
+    measure: Callable[[dict[str, Any]], NDArray[np.float64]],
+    grids: dict[str, tuple[Any, ...]],
+    start: dict[str, Any],
+) -> dict[str, Any]:
+    """The mixture that ranks what was held out best; ``measure`` gives the NDCG of each user."""
+    measured = _once(measure)
+    if not held_out.alternates_strategies:
+        return coordinate_search(lambda choice: float(measured(choice).mean()), grids, start)
+    choice = coordinate_search(lambda choice: float(measured(choice)[::2].mean()), grids, start)
+    not_heavier = tuple(each for each in grids["neighbor_weight"] if each <= choice["neighbor_weight"])
+    return coordinate_search(
+        lambda choice: float(measured(choice).mean()), {**grids, "neighbor_weight": not_heavier}, choice
+    )
+
+
+def coordinate_search(
+    measure: Callable[[dict[str, Any]], float], grids: dict[str, tuple[Any, ...]], start: dict[str, Any]
+) -> dict[str, Any]:
+    """The choice with the highest measure: one option after the other in the order of ``grids``, the others where they
+    stand (at first as in ``start``), then the first once more. Ties go to the first."""
+    measured = _once(measure)
+    choice = {name: start[name] if start[name] in grid else grid[0] for name, grid in grids.items()}
+
+    def value(name: str, each: Any) -> float:
+        return measured({**choice, name: each})
+
+    for name in (*grids, next(iter(grids))):
+        if len(grids[name]) > 1:
+            choice[name] = max(grids[name], key=lambda each: value(name, each))
+    return choice

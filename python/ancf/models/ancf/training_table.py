@@ -1,0 +1,135 @@
+"""The training table as the trainers want it, whole or without what was held out."""
+
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ancf import _native
+from ancf.data.csr import Csr
+from ancf.data.interactions import Interactions
+from ancf.data.normalize import Normalizer
+from ancf.errors import InvalidDataError, InvalidParameterError
+from ancf.models.ancf.options import Settings
+from ancf.models.ancf.selection import HeldOut
+from ancf.models.ancf.temporal import PurchaseTimes
+from ancf.models.network import pair_ages
+
+# Of users and of the item that a weight starts from; chosen on validation parts (docs/measurements/choices.md).
+_RIDGE_POWER = 0.3
+
+
+class TrainingTable:
+    """A table over exactly the ids that occur in it, and what a loss wants of its quantities.
+
+    Raises
+    ------
+    InvalidDataError, InvalidParameterError
+        If the settings want of the table what it does not have: times, quantities above 0, a range from 0 to 1.
+    """
+
+    def __init__(self, data: Interactions, settings: Settings) -> None:
+        self.data, self._settings = data, settings
+        self.matrix = data.to_csr()
+        self.normalizer: Normalizer | None = None
+        self._targets = np.ones(len(self.matrix.indices), np.float32)
+        if settings.loss == "mse":
+            self._normalize()
+        if settings.use_weights:
+            self._check_quantities()
+        self._check_times()
+
+    @property
+    def n_items(self) -> int:
+        """The number of items."""
+        return self.data.n_items
+
+    def pairs(self, held_out: HeldOut | None = None) -> Csr:
+        """What is learned from: all pairs with their targets, or those that were not held out."""
+        if held_out is None:
+            return self.matrix.with_data(self._targets)
+        return Csr(*held_out.kept, self._targets[held_out.places])
+
+    @cached_property
+    def purchase_times(self) -> PurchaseTimes:
+        """When and how often each pair was bought."""
+        return PurchaseTimes.of(self.data)
+
+    @cached_property
+    def ages(self) -> NDArray[np.float32] | None:
+        """Days from each pair to the newest one of its user; None where attention does not ask."""
+        times = self.data.pair_times()
+        if not self._settings.needs_network or self._settings.half_life is None or times is None:
+            return None
+        return pair_ages(self.matrix.indptr, times)
+
+    def validation_targets(self, validation: Interactions) -> Csr:
+        """Validation pairs by the positions of training: all of them for quantities, the new ones for lists."""
+        data, (indptr, items, weights) = self.data, validation.to_csr()
+        rows = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
+        users = data.user_ids.positions(validation.user_ids.values)[rows]
+        wanted = data.item_ids.positions(validation.item_ids.values)[items]
+        keep = (users >= 0) & (wanted >= 0)
+        keys = users[keep] * data.n_items + wanted[keep]
+        values = weights[keep] if self.normalizer is None else self.normalizer.transform(weights[keep])
+        if self.normalizer is None:
+            seen = self.matrix.sets
+            new = ~np.isin(keys, np.repeat(np.arange(data.n_users), np.diff(seen.indptr)) * data.n_items + seen.items)
+            keys, values = keys[new], values[new]
+        order = np.argsort(keys, kind="stable")
+        keys = keys[order]
+        ends = np.zeros(data.n_users + 1, np.int64)
+        np.cumsum(np.bincount(keys // data.n_items, minlength=data.n_users), out=ends[1:])
+        return Csr(ends, (keys % data.n_items).astype(np.int32), values[order].astype(np.float32))
+
+    def _normalize(self) -> None:
+        settings, quantities = self._settings, self.matrix.data
+        kind = self.data.normalize if settings.normalize == "auto" else settings.normalize
+        self.normalizer = Normalizer(kind).fit(quantities)
+        self._targets = self.normalizer.transform(quantities).astype(np.float32)
+        low, high = float(self._targets.min()), float(self._targets.max())
+        if settings.output == "sigmoid" and (low < 0 or high > 1):
+            raise InvalidParameterError(
+                f'output="sigmoid" predicts numbers from 0 to 1; the normalised quantities run from {low:.4g} to '
+                f'{high:.4g} (normalize={kind!r}). Take normalize="minmax", or output="linear".'
+            )
+
+    def _check_quantities(self) -> None:
+        indptr, items, quantities = self.matrix
+        if (quantities <= 0).any():
+            at = int(np.flatnonzero(quantities <= 0)[0])
+            user = self.data.user_ids.values.tolist()[int(np.searchsorted(indptr, at, side="right")) - 1]
+            item = self.data.item_ids.values.tolist()[items[at]]
+            raise InvalidDataError(
+                f"use_weights takes the logarithm of the quantities; that of user {user!r} and "
+                f"item {item!r} is {quantities[at]}. Leave such pairs out, or use_weights=False."
+            )
+
+    def _check_times(self) -> None:
+        if self.data.times is not None:
+            return
+        settings = self._settings
+        for name, value in (("half_life", settings.half_life), ("trend", settings.trend)):
+            if value:
+                raise InvalidDataError(
+                    f"{name}={value!r} needs times, which this table does not have. Leave it out, or "
+                    "give a column of times."
+                )
+
+
+def ridge_neighbors(pairs: Csr, n_items: int, settings: Settings) -> Csr | None:
+    """The item-item weights of these pairs; None where the settings have no such part."""
+    if not settings.neighbors or not settings.neighbor_weight:
+        return None
+    return Csr(
+        *_native.ridge_neighbours(
+            pairs.with_data(np.ones(len(pairs.indices), np.float32)),
+            n_items,
+            candidates=settings.neighbor_candidates,
+            neighbours=settings.neighbors,
+            shrinkage=settings.neighbor_shrinkage,
+            user_power=_RIDGE_POWER,
+            source_power=_RIDGE_POWER,
+            num_threads=settings.num_threads,
+        )
+    )

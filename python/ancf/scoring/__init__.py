@@ -1,0 +1,5 @@
+"""A fitted model's arrays, and every answer that is made of them; knows no model class."""
+
+from ancf.scoring.scorer import EncodedUsers, Encoder, Scorer
+
+__all__ = ["EncodedUsers", "Encoder", "Scorer"]

@@ -1,0 +1,240 @@
+"""Everybody's lists into a file, a chunk of users at a time: memory does not depend on the number of users.
+
+The rows go into a hidden temporary file in the same folder, which is synced and renamed when it is complete, so a file
+of the name asked for is always whole; an error or Ctrl-C removes the temporary one, and after ``kill -9`` the next call
+for the same file does. With ``resume=True`` each chunk becomes a part of its own in a hidden folder, which survives
+interruption and even ``kill -9``; the next call with ``resume=True`` goes on after the last whole part, provided that
+model, N and filters are the same (a hash is kept with them).
+
+Parquet needs pyarrow; .csv and .jsonl do not. The rows stand in the order of the users' ids, best item first, with the
+columns ``user_id, item_id, score, rank, source``. The chunks do not change a bit of it.
+"""
+
+import contextlib
+import hashlib
+import json
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+
+from ancf.atomic_file import atomic_write
+from ancf.errors import InvalidParameterError
+from ancf.scoring.filters import Filters
+from ancf.scoring.limits import check_memory, check_n
+from ancf.scoring.results import Recommendations, TopN
+from ancf.scoring.scorer import Scorer
+from ancf.scoring.sinks import SINKS, STREAM_SINKS, Sink, count_rows, need_pyarrow
+
+# Rows and users of one chunk at most: some tens of megabytes with their raw ids, and long enough for the ranker.
+_CHUNK_ROWS = 1 << 18
+_CHUNK_USERS = 8192
+
+
+class StreamResult(NamedTuple):
+    """What was written."""
+
+    path: Path
+    n_users: int
+    n_rows: int
+    resumed_users: int = 0
+
+    def __repr__(self) -> str:
+        resumed = f" ({self.resumed_users:,} of them from before)" if self.resumed_users else ""
+        return f"{self.n_rows:,} recommendations for {self.n_users:,} users{resumed} in {self.path}"
+
+
+class _Chunks:
+    """Everybody's lists, a chunk of users at a time."""
+
+    def __init__(
+        self, scorer: Scorer, N: int, filter_seen: bool, items: Any, filter_items: Any, num_threads: int | None
+    ) -> None:
+        self.scorer, self.N, self.filter_seen, self.num_threads = scorer, check_n(N), bool(filter_seen), num_threads
+        self.n_users, width = len(scorer.user_ids), min(self.N, len(scorer.item_ids))
+        self.size = max(1, min(_CHUNK_USERS, _CHUNK_ROWS // width))
+        check_memory(self.size, width)
+        self.filters = Filters.resolve(items, filter_items, scorer.item_ids, scorer.user_ids.values)
+
+    @property
+    def starts(self) -> range:
+        """The first user of each chunk."""
+        return range(0, self.n_users, self.size)
+
+    def lists(self, start: int) -> Recommendations:
+        """Those of the chunk that starts there."""
+        rows = np.arange(start, min(start + self.size, self.n_users), dtype=np.int64)
+        top = self.scorer.ranker.top_n(
+            rows,
+            self.N,
+            filter_seen=self.filter_seen,
+            num_threads=self.num_threads,
+            **self.filters.rows(rows).keywords(),
+        )
+        return self.scorer.recommendations(self.scorer.user_ids.values[rows], TopN(*top), "model", False)
+
+    def fingerprint(self, suffix: str) -> str:
+        """A hash of what decides the rows: the model's arrays, the request, the chunks."""
+        digest = hashlib.blake2b(digest_size=16)
+        digest.update(json.dumps([self.scorer.model, self.N, self.size, self.filter_seen, suffix]).encode())
+        arrays, _ = self.scorer.to_arrays()
+        each = () if self.filters.allow_each is None else self.filters.allow_each
+        named = {
+            **arrays,
+            "allow": self.filters.allow,
+            "deny": self.filters.deny,
+            **{f"each{at}": part for at, part in enumerate(each)},
+        }
+        for name in sorted(named):
+            if named[name] is not None:
+                digest.update(name.encode())
+                digest.update(np.ascontiguousarray(named[name]).data)
+        return digest.hexdigest()
+
+
+def write_lists(
+    scorer: Scorer,
+    N: int,
+    out: Path,
+    *,
+    filter_already_liked_items: bool,
+    items: Any,
+    filter_items: Any,
+    resume: bool,
+    show_progress: bool | None,
+    num_threads: int | None,
+) -> StreamResult:
+    """See ``Recommender.recommend_all``."""
+    if out.suffix not in SINKS:
+        raise InvalidParameterError(f"out is {str(out)!r}; its name must end in {', '.join(SINKS)}.")
+    if not out.absolute().parent.is_dir():
+        raise InvalidParameterError(f"out is {str(out)!r}; the folder {out.absolute().parent} does not exist.")
+    if out.suffix == ".parquet":
+        need_pyarrow()
+    chunks = _Chunks(scorer, N, filter_already_liked_items, items, filter_items, num_threads)
+    write = _write_resumable if resume else _write_direct
+    with _progress(chunks.n_users, show_progress) as advance:
+        return write(out, SINKS[out.suffix], chunks, advance)
+
+
+def write_lists_to(
+    scorer: Scorer,
+    file: IO[bytes],
+    form: str,
+    N: int = 10,
+    *,
+    filter_already_liked_items: bool = True,
+    items: Any = None,
+    filter_items: Any = None,
+    num_threads: int | None = None,
+) -> int:
+    """Everybody's lists into an open binary file (a pipe, a socket), a chunk of users at a time.
+
+    Parameters
+    ----------
+    form : "csv", "jsonl", "parquet", "json" or "table"
+        The last two are one JSON list, and columns for people.
+
+    Returns
+    -------
+    int, the number of rows
+    """
+    if form not in STREAM_SINKS:
+        raise InvalidParameterError(f"form is {form!r}; it must be one of {', '.join(STREAM_SINKS)}.")
+    if form == "parquet":
+        need_pyarrow()
+    chunks = _Chunks(scorer, N, filter_already_liked_items, items, filter_items, num_threads)
+    return _write_chunks(STREAM_SINKS[form](file, scorer, True), chunks, lambda users: None)
+
+
+def _write_chunks(rows: Sink, chunks: _Chunks, advance: Callable[[int], None]) -> int:
+    """All lists one after the other; the number of rows."""
+    written = 0
+    for start in chunks.starts:
+        part = chunks.lists(start)
+        rows.write(part)
+        written += part.n_rows
+        advance(len(part.counts))
+    rows.close()
+    return written
+
+
+def _write_direct(out: Path, sink: type[Sink], chunks: _Chunks, advance: Callable[[int], None]) -> StreamResult:
+    with atomic_write(out) as file:
+        written = _write_chunks(sink(file, chunks.scorer, True), chunks, advance)
+    return StreamResult(out, chunks.n_users, written)
+
+
+def _write_resumable(out: Path, sink: type[Sink], chunks: _Chunks, advance: Callable[[int], None]) -> StreamResult:
+    folder = out.absolute().parent / f".{out.name}.parts"
+    folder.mkdir(exist_ok=True)
+    note = folder / "job.json"
+    fingerprint = chunks.fingerprint(out.suffix)
+    if note.exists() and (found := _read_fingerprint(note)) != fingerprint:
+        raise InvalidParameterError(
+            f"resume=True: the parts in {folder} belong to another job (other model, N or filters: {found[:8]}, not "
+            f"{fingerprint[:8]}). Remove the folder to start anew, or choose another out=."
+        )
+    with atomic_write(note) as file:
+        file.write(json.dumps({"job": fingerprint}).encode())
+    starts = chunks.starts
+    paths = [folder / f"{number:08d}{out.suffix}" for number in range(len(starts))]
+    resumed = 0
+    try:
+        for number, (start, path) in enumerate(zip(starts, paths, strict=True)):
+            users = min(starts.step, starts.stop - start)
+            if path.exists():
+                resumed += users
+            else:
+                part = chunks.lists(start)
+                with atomic_write(path) as file:
+                    rows = sink(file, chunks.scorer, number == 0)
+                    rows.write(part)
+                    rows.close()
+            advance(users)
+        with atomic_write(out) as file:
+            sink.join(paths, file, chunks.scorer)
+    except BaseException as error:
+        error.add_note(f"Finished parts are kept in {folder}; call again with resume=True to go on.")
+        raise
+    written = count_rows(out)
+    shutil.rmtree(folder)
+    return StreamResult(out, chunks.n_users, written, resumed)
+
+
+def _read_fingerprint(note: Path) -> str:
+    try:
+        return str(json.loads(note.read_text())["job"])
+    except (ValueError, KeyError, TypeError):
+        return "unreadable"
+
+
+@contextlib.contextmanager
+def _progress(total: int, show: bool | None) -> Iterator[Callable[[int], None]]:
+    """A bar with the time left on stderr, or nothing."""
+    if not (sys.stderr.isatty() if show is None else show):
+        yield lambda users: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("users", total=total)
+        yield lambda users: bar.advance(task, users)

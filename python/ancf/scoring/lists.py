@@ -1,0 +1,213 @@
+"""Lists and scores from a scorer: what ``recommend``, ``recommend_for_history``, ``recommend_all`` and ``predict`` do.
+
+The public methods of ``Recommender`` hold the documentation; the parameters here are theirs.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ancf.checks import check_choice
+from ancf.data.csr import ItemSets
+from ancf.errors import InvalidDataError
+from ancf.scoring.filters import Filters
+from ancf.scoring.histories import is_history, read_histories, short_history
+from ancf.scoring.limits import check_memory, check_n
+from ancf.scoring.requests import as_ids, as_objects, as_sequence, is_one, unknown_items, unknown_users
+from ancf.scoring.results import Recommendations, TopN, merge_lists
+from ancf.scoring.scorer import Scorer
+
+ON_UNKNOWN = ("raise", "popular", "skip")
+
+
+def recommend(
+    scorer: Scorer,
+    users: Any,
+    N: int,
+    *,
+    filter_already_liked_items: bool,
+    items: Any,
+    filter_items: Any,
+    on_unknown: str,
+    num_threads: int | None,
+) -> Recommendations:
+    """See ``Recommender.recommend``."""
+    N = check_n(N)
+    check_choice("on_unknown", on_unknown, ON_UNKNOWN)
+    single = is_one(users)
+    requested, positions = find_users(scorer, users)
+    unknown = positions < 0
+    if unknown.any() and on_unknown == "raise":
+        raise unknown_users(requested[unknown], scorer.user_ids, len(requested))
+    filters = Filters.resolve(items, filter_items, scorer.item_ids, requested)
+    check_memory(len(requested), min(N, len(scorer.item_ids)))
+    known = np.flatnonzero(~unknown)
+    top = TopN(
+        *scorer.ranker.top_n(
+            positions[known],
+            N,
+            filter_seen=bool(filter_already_liked_items),
+            num_threads=num_threads,
+            **filters.rows(known).keywords(),
+        )
+    )
+    sources: Any = "model"
+    if len(known) < len(requested):
+        top = _with_others(scorer, top, unknown, N, filters, on_unknown, num_threads)
+        sources = np.where(unknown, "popular", "model").astype(object)
+    return scorer.recommendations(requested, top, sources, single)
+
+
+def recommend_for_history(
+    scorer: Scorer,
+    history: Any,
+    N: int,
+    *,
+    weights: Any,
+    times: Any,
+    filter_already_liked_items: bool,
+    items: Any,
+    filter_items: Any,
+    on_unknown: str,
+    num_threads: int | None,
+) -> Recommendations:
+    """See ``Recommender.recommend_for_history``."""
+    N = check_n(N)
+    check_choice("on_unknown", on_unknown, ON_UNKNOWN)
+    if type(history) is list and weights is None and times is None and items is None and filter_items is None:
+        short = short_history(history, scorer.item_ids)
+        if short is not None:
+            best = scorer.encoder.top_n_for_items(scorer, short, N, bool(filter_already_liked_items), num_threads)
+            return Recommendations(0, scorer.item_ids, best[0], best[1], None, "history", scorer.item_names, True)
+    single = is_history(history)
+    rows = [history] if single else list(history)
+    as_rows = (lambda values: None if values is None else [values]) if single else (lambda values: values)
+    histories = read_histories(rows, as_rows(weights), as_rows(times), scorer.item_ids, on_unknown)
+    requested = np.arange(len(rows))
+    filters = Filters.resolve(items, filter_items, scorer.item_ids, requested)
+    check_memory(len(requested), min(N, len(scorer.item_ids)))
+    empty = np.diff(histories.indptr) == 0
+    if empty.any() and on_unknown == "raise":
+        raise InvalidDataError(
+            f"history {int(np.flatnonzero(empty)[0])} is empty. Give at least one item, or choose "
+            'on_unknown="popular" or "skip".'
+        )
+    user = scorer.encoder.fold_in(scorer, histories, num_threads)
+    top = TopN(
+        *scorer.ranker.top_n_for(
+            user.vectors,
+            user.history,
+            ItemSets(histories.indptr, histories.items) if filter_already_liked_items else None,
+            N,
+            shift=user.shift,
+            num_threads=num_threads,
+            **filters.keywords(),
+        )
+    )
+    sources: Any = "history"
+    if empty.any():
+        top = _with_others(scorer, top.rows(np.flatnonzero(~empty)), empty, N, filters, on_unknown, num_threads)
+        sources = np.where(empty, "popular", "history").astype(object)
+    return scorer.recommendations(requested, top, sources, single)
+
+
+def recommend_all(
+    scorer: Scorer,
+    N: int,
+    *,
+    filter_already_liked_items: bool,
+    items: Any,
+    filter_items: Any,
+    num_threads: int | None,
+) -> Recommendations:
+    """See ``Recommender.recommend_all``, in memory; ``ancf.scoring.bulk`` writes them into a file."""
+    N = check_n(N)
+    users = scorer.user_ids.values
+    check_memory(len(users), min(N, len(scorer.item_ids)))
+    filters = Filters.resolve(items, filter_items, scorer.item_ids, users)
+    top = TopN(
+        *scorer.ranker.top_n(
+            None,
+            N,
+            filter_seen=bool(filter_already_liked_items),
+            num_threads=num_threads,
+            **filters.keywords(),
+        )
+    )
+    return scorer.recommendations(users, top, "model", False)
+
+
+def predict(scorer: Scorer, users: Any, items: Any) -> Any:
+    """See ``Recommender.predict``."""
+    one_user, one_item = is_one(users), is_one(items)
+    user_positions = find_known_users(scorer, users)
+    item_positions = find_known_items(scorer, items)
+    if one_user != one_item:
+        user_positions, item_positions = np.broadcast_arrays(user_positions, item_positions)
+    elif len(user_positions) != len(item_positions):
+        raise InvalidDataError(
+            f"predict: got {len(user_positions)} users and {len(item_positions)} items; give pairs of the same length."
+        )
+    scores = scorer.ranker.scores(np.ascontiguousarray(user_positions), np.ascontiguousarray(item_positions))
+    return float(scores[0]) if one_user and one_item else scores
+
+
+def _with_others(
+    scorer: Scorer,
+    top: TopN,
+    unknown: NDArray[np.bool_],
+    N: int,
+    filters: Filters,
+    on_unknown: str,
+    num_threads: int | None,
+) -> TopN:
+    """The lists of the known, and popular or empty ones for those of whom nothing is known."""
+    others, known = np.flatnonzero(unknown), np.flatnonzero(~unknown)
+    rest = None
+    if on_unknown == "popular":
+        rest = scorer.top_n_popular(len(others), N, filters.rows(others), num_threads)
+    return merge_lists(len(unknown), known, top, others, rest)
+
+
+# ---- ids of a request
+
+
+def find_users(scorer: Scorer, users: Any) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """The users requested, as an array of their ids, and the position of each; -1 for an unknown one."""
+    if is_one(users):
+        requested = np.empty(1, object)
+        requested[0] = users.item() if isinstance(users, (np.generic, np.ndarray)) else users
+        return requested, np.array([scorer.user_ids.position(requested[0])], np.int64)
+    sequence = as_sequence(users)
+    requested = as_ids(sequence)
+    return requested, scorer.user_ids.positions(requested if requested.dtype == np.int64 else sequence)
+
+
+def find_known_users(scorer: Scorer, users: Any) -> NDArray[np.int64]:
+    """The positions of users.
+
+    Raises
+    ------
+    UnknownUserError
+        If one was not in training; names the ids.
+    """
+    requested, positions = find_users(scorer, users)
+    if (positions < 0).any():
+        raise unknown_users(requested[positions < 0], scorer.user_ids, len(requested), scoring=True)
+    return positions
+
+
+def find_known_items(scorer: Scorer, items: Any) -> NDArray[np.int64]:
+    """The positions of items.
+
+    Raises
+    ------
+    UnknownItemError
+        If one was not in training; names the ids.
+    """
+    sequence = [items.item() if isinstance(items, np.generic) else items] if is_one(items) else as_sequence(items)
+    positions = scorer.item_ids.positions(sequence)
+    if (positions < 0).any():
+        raise unknown_items(as_objects(sequence)[positions < 0], scorer.item_ids)
+    return positions

@@ -1,0 +1,378 @@
+"""``Scorer``: everything a fitted model answers with, in one object that never changes.
+
+It holds the ids, what each user has had, the vectors, the item-item weights and the ``Ranker`` of the Rust core that is
+built of them: the one scorer that ``recommend``, ``recommend_all``, ``predict``, ``explain`` and the evaluation all
+ask, so that a pair has the same bits everywhere. A model becomes another by one assignment of its scorer; whoever took
+the old one gets every answer from the old one.
+
+What is not in the arrays is the model's ``Encoder``: how somebody of whom only the purchases are known becomes a user,
+and what each purchase adds to a score.
+
+A scorer goes into plain arrays and a small dictionary, and comes back from them; that is what a model file holds.
+Arrays: ``item_vectors``, ``user_vectors``, ``seen.*``, ``history.*``, ``neighbours.*``, ``sharpness``,
+``item_bias``, ``user_shift``, ``target.*``, the ids under ``user_ids.*`` and ``item_ids.*``, the names as
+offsets into UTF-8 bytes, and those of the encoder.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ancf import _native
+from ancf.data.csr import Csr, ItemSets
+from ancf.data.ids import IdMap
+from ancf.data.normalize import Normalizer
+from ancf.errors import InvalidDataError, ModelFileError
+from ancf.scoring.filters import Filters
+from ancf.scoring.histories import Histories, one_history
+from ancf.scoring.results import Recommendations, TopN, TopNOne
+
+Arrays = dict[str, NDArray[Any]]
+
+
+class Target(NamedTuple):
+    """What target attention knows of the items beside their vectors."""
+
+    keys: NDArray[np.float32]  # (n_items, d_keys), already divided by √d_keys
+    queries: NDArray[np.float32]  # (n_items, d_keys)
+    item_logits: NDArray[np.float32]  # (n_items,)
+    attention_exponent: float
+
+
+class EncodedUsers(NamedTuple):
+    """Bare histories as the ranker takes users."""
+
+    vectors: NDArray[np.float32]
+    """(n, d)"""
+    history: Csr | None = None
+    """The weighted history that the sparse part of the score, or target attention, reads."""
+    shift: NDArray[np.float32] | None = None
+    """What is added to the scores that come out (n,)."""
+
+
+class Encoder(ABC):
+    """How a model sees people beyond the rows of its user table. Holds what it needs for that, and never changes.
+
+    A model must say ``fold_in``. The rest has defaults: explanations then name the history's part as one number.
+    """
+
+    #: Whether the vectors say what is like what; a model of mere popularity has vectors too.
+    vectors_compare: ClassVar[bool] = True
+    #: What the model did to the quantities that it predicts.
+    normalizer: Normalizer | None = None
+
+    @abstractmethod
+    def fold_in(self, scorer: "Scorer", histories: Histories, num_threads: int | None) -> EncodedUsers:
+        """Users for bare histories, as training would have made them."""
+
+    def top_n_for_items(
+        self, scorer: "Scorer", positions: list[int], N: int, filter_seen: bool, num_threads: int | None
+    ) -> TopNOne:
+        """The list for one plain history of known items, given as rising positions; what a server asks most."""
+        history = one_history(positions)
+        user = self.fold_in(scorer, history, num_threads)
+        exclude = ItemSets(history.indptr, history.items) if filter_seen else None
+        top = TopN(
+            *scorer.ranker.top_n_for(user.vectors, user.history, exclude, N, shift=user.shift, num_threads=num_threads)
+        )
+        return TopNOne(top.items[0, : top.counts[0]], top.scores[0, : top.counts[0]])
+
+    def history_contributions(
+        self, scorer: "Scorer", histories: Histories, user: int | None, item: int
+    ) -> NDArray[np.float64] | None:
+        """What each item of one history adds to the dense part of a score; None where it cannot be told.
+
+        ``user`` is the position of a user of the training table, None for a bare history.
+        """
+        return None
+
+    def base_terms(
+        self, scorer: "Scorer", vector: NDArray[np.float32], item: int, explained: float | None
+    ) -> dict[str, float]:
+        """What the dense part of a score has beside the history's contributions: text → number.
+
+        ``explained`` is what those add up to; None where they cannot be told, so that all of the dense part is asked.
+        """
+        if explained is not None:
+            return {}
+        items = scorer.item_vectors
+        bias = {} if scorer.item_bias is None else {"the item's bias": float(scorer.item_bias[item])}
+        if not items.shape[1]:
+            return bias
+        parts = vector.astype(np.float64) * items[item]
+        if scorer.head == "factor_attention" and scorer.sharpness is not None:
+            logits = scorer.sharpness * parts
+            attention = np.exp(logits - logits.max())
+            parts = parts * (attention / attention.sum())
+        return {"the user's factors": float(parts.sum()), **bias}
+
+    def popularity(self, scorer: "Scorer") -> NDArray[np.float32]:
+        """What the lists of ``on_unknown="popular"`` go by (n_items,): the number of users of each item."""
+        return np.bincount(scorer.seen.items, minlength=len(scorer.item_ids)).astype(np.float32)
+
+    def to_arrays(self) -> tuple[Arrays, dict[str, Any]]:
+        """What a model file keeps of it, beside the scorer's own arrays."""
+        return {}, {}
+
+
+@dataclass(frozen=True, eq=False)
+class Scorer:
+    """A fitted model: arrays, the ranker made of them, and the encoder. Frozen; building one checks everything."""
+
+    model: str
+    """The name of the model's class."""
+    options: Mapping[str, Any]
+    """What the model was made with, by name."""
+    user_ids: IdMap
+    item_ids: IdMap
+    item_names: NDArray[Any] | None
+    seen: ItemSets
+    """What each user has had."""
+    item_vectors: NDArray[np.float32]
+    """(n_items, d)"""
+    user_vectors: NDArray[np.float32]
+    """(n_users, d)"""
+    encoder: Encoder
+    neighbors: Csr | None = None
+    """Item-item weights: row j holds what a purchase of j adds to others."""
+    history: Csr | None = None
+    """What each entry of a user's history weighs there, or adds to the logits of target attention."""
+    head: str = "inner"
+    sharpness: NDArray[np.float32] | None = None
+    item_bias: NDArray[np.float32] | None = None
+    target: Target | None = None
+    user_shift: NDArray[np.float32] | None = None
+    link: str = "identity"
+    training: dict[str, Any] | None = None
+    """What training recorded: losses, metrics, settings."""
+    ranker: "_native.Ranker" = field(init=False)
+    #: Rankers over likenesses, made when they are first asked for.
+    similarity_rankers: "dict[str, tuple[_native.Ranker, NDArray[np.float32]]]" = field(init=False)
+
+    def __post_init__(self) -> None:
+        for what, found, expected in (
+            ("item vectors", len(self.item_vectors), len(self.item_ids)),
+            ("user vectors", len(self.user_vectors), len(self.user_ids)),
+            ("rows of seen items", self.seen.n_rows, len(self.user_ids)),
+            ("names", len(self.item_ids) if self.item_names is None else len(self.item_names), len(self.item_ids)),
+        ):
+            if found != expected:
+                raise ValueError(f"{found} {what} for {expected} ids")
+        ranker = _native.Ranker(
+            self.item_vectors,
+            neighbours=self.neighbors,
+            head=self.head,
+            sharpness=self.sharpness,
+            item_bias=self.item_bias,
+            link=self.link,
+            **({} if self.target is None else self.target._asdict()),
+        )
+        ranker.set_users(self.user_vectors, self.history, self.seen, self.user_shift)
+        object.__setattr__(self, "ranker", ranker)
+        object.__setattr__(self, "similarity_rankers", {})
+
+    # ---- what the lists are made of
+
+    def top_n_for_known(self, user: Any, N: Any, filter_seen: bool) -> Recommendations | None:
+        """The list of one known user, by a short path: it is what a shop waits for. None where it does not lead."""
+        kind = type(user)
+        if type(N) is int and N > 0 and (kind is str or kind is int or isinstance(user, np.generic)):
+            position = self.user_ids.position(user)
+            if position >= 0:
+                items, scores = self.ranker.top_n_one(position, N, filter_seen)
+                return Recommendations(user, self.item_ids, items, scores, None, "model", self.item_names, True)
+        return None
+
+    def top_n_popular(self, n_users: int, N: int, filters: Filters, num_threads: int | None) -> TopN:
+        """The most popular items, for those of whom nothing is known.
+
+        Raises
+        ------
+        InvalidDataError
+            If there are no interactions to count.
+        """
+        if not len(self.seen.items):
+            raise InvalidDataError(
+                'on_unknown="popular": this model holds no interactions to count. Give interactions= when building it.'
+            )
+        one = np.ones((n_users, 1), np.float32)
+        ranker = self._popularity_ranker
+        return TopN(*ranker.top_n_for(one, None, None, N, num_threads=num_threads, **filters.keywords()))
+
+    @cached_property
+    def _popularity_ranker(self) -> "_native.Ranker":
+        return _native.Ranker(np.ascontiguousarray(self.encoder.popularity(self)[:, None]))
+
+    def recommendations(self, users: Any, top: TopN, sources: Any, single: bool) -> Recommendations:
+        """Lists by positions as they are handed out."""
+        if not single:
+            return Recommendations(users, self.item_ids, top.items, top.scores, top.counts, sources, self.item_names)
+        n = int(top.counts[0])
+        source = sources if isinstance(sources, str) else sources[0]
+        return Recommendations(
+            users[0], self.item_ids, top.items[0, :n], top.scores[0, :n], None, source, self.item_names, True
+        )
+
+    def history_of(self, row: int) -> Histories:
+        """What a user of the training table has had, all with a weight of 1."""
+        items = self.seen.row(row)
+        return Histories(np.array([0, len(items)], np.int64), items, np.ones(len(items), np.float32))
+
+    # ---- the model file
+
+    def to_arrays(self) -> tuple[Arrays, dict[str, Any]]:
+        """Everything that serving needs, as arrays and a JSON-able dictionary."""
+        arrays: Arrays = {
+            "item_vectors": self.item_vectors,
+            "user_vectors": self.user_vectors,
+            "seen.indptr": self.seen.indptr,
+            "seen.items": self.seen.items,
+        }
+        meta: dict[str, Any] = {"head": self.head, "link": self.link}
+        for side, ids in (("user_ids", self.user_ids), ("item_ids", self.item_ids)):
+            parts, meta[side] = ids.state()
+            arrays.update({f"{side}.{name}": part for name, part in parts.items()})
+        if self.item_names is not None:
+            arrays["item_names.offsets"], arrays["item_names.bytes"] = _packed(self.item_names)
+        for name, part in (
+            ("sharpness", self.sharpness),
+            ("item_bias", self.item_bias),
+            ("user_shift", self.user_shift),
+        ):
+            if part is not None:
+                arrays[name] = part
+        if self.target is not None:
+            arrays["target.keys"], arrays["target.queries"] = self.target.keys, self.target.queries
+            arrays["target.item_logits"] = self.target.item_logits
+            meta["attention_exponent"] = self.target.attention_exponent
+        if self.neighbors is not None:
+            arrays["neighbours.indptr"], arrays["neighbours.items"] = self.neighbors.sets
+            arrays["neighbours.values"] = self.neighbors.data
+        if self.history is not None:
+            arrays["history.weights"] = self.history.data
+            if not _same_pattern(self.history.sets, self.seen):
+                arrays["history.indptr"], arrays["history.items"] = self.history.sets
+        # Some parts are optional; written down, none can get lost unnoticed.
+        meta["parts"] = sorted(arrays)
+        # How many threads a machine has is no part of what was learned: the same bytes for any number of them.
+        meta["options"] = {name: value for name, value in self.options.items() if name != "num_threads"}
+        if self.training is not None:
+            meta["history"] = self.training
+        more, about = self.encoder.to_arrays()
+        return {**arrays, **more}, {**meta, **about}
+
+    @classmethod
+    def from_arrays(
+        cls, model: str, options: Mapping[str, Any], encoder: Encoder, arrays: Arrays, meta: dict[str, Any]
+    ) -> Self:
+        """The scorer that ``to_arrays`` described; the ranker checks shapes, ranges and numbers.
+
+        Raises
+        ------
+        ModelFileError
+            If a part is missing or does not fit the others.
+        """
+        try:
+            lost = [name for name in meta["parts"] if name not in arrays]
+            if lost:
+                raise KeyError(lost[0])
+            user_ids, item_ids = (
+                IdMap.from_state(
+                    {
+                        name.removeprefix(f"{side}."): part
+                        for name, part in arrays.items()
+                        if name.startswith(f"{side}.")
+                    },
+                    meta[side],
+                )
+                for side in ("user_ids", "item_ids")
+            )
+            seen = ItemSets(arrays["seen.indptr"], arrays["seen.items"])
+            names = history = neighbors = target = None
+            if "item_names.offsets" in arrays:
+                names = _unpacked(arrays["item_names.offsets"], arrays["item_names.bytes"])
+            if "history.weights" in arrays:
+                history = Csr(
+                    arrays.get("history.indptr", seen.indptr),
+                    arrays.get("history.items", seen.items),
+                    arrays["history.weights"],
+                )
+            if "neighbours.indptr" in arrays:
+                neighbors = Csr(*(arrays[f"neighbours.{name}"] for name in ("indptr", "items", "values")))
+            if "target.keys" in arrays:
+                target = Target(
+                    arrays["target.keys"],
+                    arrays["target.queries"],
+                    arrays["target.item_logits"],
+                    float(meta["attention_exponent"]),
+                )
+            return cls(
+                model=model,
+                options=options,
+                user_ids=user_ids,
+                item_ids=item_ids,
+                item_names=names,
+                seen=seen,
+                item_vectors=arrays["item_vectors"],
+                user_vectors=arrays["user_vectors"],
+                encoder=encoder,
+                neighbors=neighbors,
+                history=history,
+                head=str(meta["head"]),
+                sharpness=arrays.get("sharpness"),
+                item_bias=arrays.get("item_bias"),
+                target=target,
+                user_shift=arrays.get("user_shift"),
+                link=str(meta.get("link", "identity")),
+                training=None if meta.get("history") is None else dict(meta["history"]),
+            )
+        except ModelFileError:
+            raise
+        except (KeyError, ValueError, TypeError, IndexError) as error:
+            what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+            raise ModelFileError(f"model file: {what}. The file is damaged; load another copy.") from error
+
+
+class Fitted(Protocol):
+    """A model, for those who only ask it: it hands out its scorer, or says that it has none yet."""
+
+    num_threads: int | None
+
+    def _fitted(self) -> Scorer: ...
+
+
+def _same_pattern(history: ItemSets, seen: ItemSets) -> bool:
+    pairs = ((history.indptr, seen.indptr), (history.items, seen.items))
+    return all(mine is other or np.array_equal(mine, other) for mine, other in pairs)
+
+
+def _packed(names: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """Names as UTF-8 bytes, each with a leading byte 1; an absent name is no byte at all."""
+    parts = [b"" if name is None else b"\x01" + str(name).encode("utf-8", "surrogatepass") for name in names]
+    offsets = np.zeros(len(parts) + 1, np.int64)
+    np.cumsum([len(part) for part in parts], out=offsets[1:])
+    return offsets, np.frombuffer(b"".join(parts), np.uint8).copy()
+
+
+def _unpacked(offsets: NDArray[Any], joined: NDArray[Any]) -> NDArray[Any]:
+    if (
+        offsets.dtype != np.int64
+        or joined.dtype != np.uint8
+        or offsets.ndim != 1
+        or joined.ndim != 1
+        or not len(offsets)
+    ):
+        raise ValueError("names need int64 offsets and uint8 bytes")
+    if offsets[0] != 0 or offsets[-1] != len(joined) or (np.diff(offsets) < 0).any():
+        raise ValueError("the offsets of the names do not fit their bytes")
+    raw, ends = joined.tobytes(), offsets.tolist()
+    names = np.empty(len(ends) - 1, object)
+    for at in range(len(names)):
+        part = raw[ends[at] : ends[at + 1]]
+        names[at] = part[1:].decode("utf-8", "surrogatepass") if part else None
+    return names

@@ -1,0 +1,138 @@
+"""What is like what: the nearest items to an item, the nearest users to a user, on the kernels that rank.
+
+Models with vectors compare these, by the cosine of the angle or by the inner product. Models without (item-kNN) compare
+through what they have: an item's neighbours are its row of the similarity matrix, and two users are compared by the
+cosine of their purchases.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ancf import _native
+from ancf.checks import check_choice
+from ancf.data.csr import Csr
+from ancf.data.ids import IdMap
+from ancf.errors import InvalidParameterError
+from ancf.scoring.limits import check_memory, check_n
+from ancf.scoring.lists import find_known_items, find_known_users
+from ancf.scoring.requests import is_one
+from ancf.scoring.results import Recommendations, TopN
+from ancf.scoring.scorer import Scorer
+
+_METRICS = ("cosine", "inner")
+_COLUMNS = {"items": ("query_item_id", "item_id"), "users": ("query_user_id", "user_id")}
+
+
+def similar_items(scorer: Scorer, items: Any, N: int, metric: str, num_threads: int | None) -> Recommendations:
+    """See ``Recommender.similar_items``."""
+    N = check_n(N)
+    check_choice("metric", metric, _METRICS)
+    positions = find_known_items(scorer, items)
+    check_memory(len(positions), min(N, len(scorer.item_ids)))
+    if not compares_items(scorer):
+        raise InvalidParameterError(
+            f"{scorer.model} knows no likeness between items. Use one that learns it: ItemKNN, ANCF."
+        )
+    if _compares_vectors(scorer) or scorer.neighbors is None:
+        top = _by_vectors(scorer, "items", positions, N, metric, num_threads)
+    else:
+        top = _by_neighbors(scorer.neighbors, positions, N)
+    return _answer(scorer.item_ids, positions, top, is_one(items), "items", scorer.item_names)
+
+
+def similar_users(scorer: Scorer, users: Any, N: int, metric: str, num_threads: int | None) -> Recommendations:
+    """See ``Recommender.similar_users``."""
+    N = check_n(N)
+    check_choice("metric", metric, _METRICS)
+    positions = find_known_users(scorer, users)
+    check_memory(len(positions), min(N, len(scorer.user_ids)))
+    if _compares_vectors(scorer):
+        top = _by_vectors(scorer, "users", positions, N, metric, num_threads)
+    elif len(scorer.seen.items) and scorer.neighbors is not None:
+        top = _by_purchases(scorer, positions, N, metric)
+    else:
+        raise InvalidParameterError(
+            f"{scorer.model} knows no likeness between users. Use one that learns it: ItemKNN, ANCF."
+        )
+    return _answer(scorer.user_ids, positions, top, is_one(users), "users", None)
+
+
+def compares_items(scorer: Scorer) -> bool:
+    """Whether there is anything to compare items by."""
+    return _compares_vectors(scorer) or scorer.neighbors is not None
+
+
+def _compares_vectors(scorer: Scorer) -> bool:
+    return scorer.encoder.vectors_compare and scorer.item_vectors.shape[1] > 0
+
+
+def _answer(
+    ids: IdMap, positions: NDArray[np.int64], top: TopN, single: bool, side: str, names: NDArray[Any] | None
+) -> Recommendations:
+    requested = ids.values[positions]
+    if single:
+        n = int(top.counts[0])
+        items, scores = top.items[0, :n], top.scores[0, :n]
+        return Recommendations(requested[0], ids, items, scores, None, "similar", names, True, columns=_COLUMNS[side])
+    return Recommendations(requested, ids, top.items, top.scores, top.counts, "similar", names, columns=_COLUMNS[side])
+
+
+def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Each row divided by its length; a row of zeros stays one."""
+    wide = vectors.astype(np.float64)
+    length = np.sqrt((wide * wide).sum(axis=1, keepdims=True))
+    length[length == 0] = 1.0
+    return np.ascontiguousarray((wide / length).astype(np.float32))
+
+
+def _by_vectors(
+    scorer: Scorer, side: str, positions: NDArray[np.int64], N: int, metric: str, num_threads: int | None
+) -> TopN:
+    vectors = scorer.item_vectors if side == "items" else scorer.user_vectors
+    cache, key = scorer.similarity_rankers, f"{side} {metric}"
+    if key not in cache:
+        table = unit(vectors) if metric == "cosine" else vectors
+        cache[key] = (_native.Ranker(table), table)
+    ranker, table = cache[key]
+    itself = (np.arange(len(positions) + 1, dtype=np.int64), positions.astype(np.int32))
+    return TopN(*ranker.top_n_for(np.ascontiguousarray(table[positions]), None, itself, N, num_threads=num_threads))
+
+
+def _by_neighbors(neighbors: Csr, positions: NDArray[np.int64], N: int) -> TopN:
+    """Rows of the similarity matrix, strongest first; an item has as many as it has neighbors."""
+    return _best_of_rows([neighbors.row(at) for at in positions.tolist()], positions, N)
+
+
+def _by_purchases(scorer: Scorer, positions: NDArray[np.int64], N: int, metric: str) -> TopN:
+    """Users by the purchases they share: their number (inner product of 0/1 rows), or its cosine."""
+    seen, n_users, n_items = scorer.seen, len(scorer.user_ids), len(scorer.item_ids)
+    lengths = np.diff(seen.indptr)
+    by_item = np.argsort(seen.items, kind="stable")
+    owner = np.repeat(np.arange(n_users), lengths)[by_item]
+    starts = np.append(0, np.cumsum(np.bincount(seen.items, minlength=n_items)))
+    size = np.maximum(lengths, 1).astype(np.float64)
+    rows = []
+    for user in positions.tolist():
+        others = [owner[starts[item] : starts[item + 1]] for item in seen.row(user).tolist()]
+        shared = np.bincount(np.concatenate(others), minlength=n_users) if others else np.zeros(n_users)
+        who = np.flatnonzero(shared)
+        values = shared[who] if metric == "inner" else shared[who] / np.sqrt(size[user] * size[who])
+        rows.append((who.astype(np.int32), values.astype(np.float32)))
+    return _best_of_rows(rows, positions, N)
+
+
+def _best_of_rows(rows: list[tuple[NDArray[np.int32], NDArray[np.float32]]], itself: NDArray[np.int64], N: int) -> TopN:
+    best = []
+    for (who, values), me in zip(rows, itself.tolist(), strict=True):
+        other = who != me
+        who, values = who[other], values[other]
+        order = np.lexsort((who, -values))[:N]
+        best.append((who[order], values[order]))
+    width = max((len(who) for who, _ in best), default=0)
+    items = np.zeros((len(best), width), np.int32)
+    scores = np.zeros((len(best), width), np.float32)
+    for at, (who, values) in enumerate(best):
+        items[at, : len(who)], scores[at, : len(who)] = who, values
+    return TopN(items, scores, np.array([len(who) for who, _ in best], np.int32))
