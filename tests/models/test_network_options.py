@@ -143,3 +143,19 @@ def test_products_do_not_run_away_from_negatives_that_miss_the_positive(options)
     losses = model.history_["training_loss"]
     assert min(losses) > 0
     assert losses[-1] < losses[0]
+
+
+def test_a_large_table_s_users_with_queries_of_their_own_can_be_saved_and_explained(tmp_path):
+    # So many pairs that what is held out for choosing is learned from in one run.
+    draws = np.random.default_rng(2)
+    user, item = draws.integers(0, 45_000, 200_000), draws.integers(0, 60, 200_000)
+    model = ancf.ANCF(factors=4, epochs=1, attention="learned", user_factors=True)
+    model.fit(ancf.Interactions.from_ids(user=user, item=item))
+    model.save(tmp_path / "shop.ancf")
+    again = ancf.load(tmp_path / "shop.ancf")
+    for row in (0, 7_000, 44_000):
+        someone = model.user_ids_.values[row]
+        ids, scores = model.recommend(someone, N=3)
+        for item, score in zip(ids, scores, strict=True):
+            assert model.explain(someone, item).total == pytest.approx(score, rel=1e-5)
+            assert again.explain(someone, item).total == pytest.approx(score, rel=1e-5)

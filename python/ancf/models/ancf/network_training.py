@@ -177,9 +177,9 @@ class NetworkTrainer:
         if own is None:
             return state._replace(user_vectors=normalized(settings, sums), weights=weights)
         if "query" in state.parameters:
-            # The questions of these users are their own: the trainer alone knows their weights, so they keep what they
-            # learned with.
-            return state
+            # The queries of these users are their own: the trainer alone knows their attention, and only over what it
+            # learned from. They keep their vectors; what each purchase adds to these is not known.
+            return state._replace(weights=np.empty(0, np.float32))
         return state._replace(user_vectors=normalized(settings, sums + own), weights=weights)
 
 
