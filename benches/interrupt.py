@@ -54,7 +54,7 @@ Scenario = tuple[Callable[[], Any], Callable[[], Any]]
 def fit(_: Path, size: float) -> Scenario:
     data = table(8000, 6000, int(400_000 * size))
     model = ancf.ANCF(factors=32, epochs=1, neighbors=0).fit(table(200, 100, 2000))
-    model.set_params(factors=64, epochs=40, neighbours=100)
+    model.set_params(factors=64, epochs=40, neighbors=100)
     return (lambda: model.fit(data)), lambda: lists(model).to_csv()
 
 

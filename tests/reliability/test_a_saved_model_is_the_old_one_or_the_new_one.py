@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -228,6 +229,7 @@ def test_many_processes_that_save_to_one_name_do_not_hurt_each_other(tmp_path):
 def test_a_model_with_a_very_long_history_is_saved_and_loaded(tmp_path):
     data = ancf.Interactions.from_ids(user=[1, 1, 2, 2, 3], item=["a", "b", "b", "c", "c"])
     trained = ancf.ANCF(factors=2, epochs=1).fit(data)
-    trained.history_ = {**trained.history_, "training_loss": [1 / (1 + epoch) for epoch in range(100_000)]}
+    long = {**trained.history_, "training_loss": [1 / (1 + epoch) for epoch in range(100_000)]}
+    trained._scorer = replace(trained._scorer, training=long)
     trained.save(tmp_path / "long.ancf")
     assert ancf.load(tmp_path / "long.ancf").history_ == trained.history_
