@@ -2,8 +2,9 @@
 //! memory several times cheaper than the core's own allocations.
 
 use ancf_core::Error;
-use ancf_core::data::events;
-use ancf_core::data::scan::{Column, Kind, Scanner, Table, Target};
+use ancf_core::data::scan::{Scanner, Table};
+use ancf_core::data::schema::{Kind, Target};
+use ancf_core::data::{Column, events};
 use numpy::{Element, IntoPyArray, PyArray1, PyArrayMethods, PyReadonlyArray1, PyReadwriteArray1};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PySlice};
@@ -41,7 +42,7 @@ impl Values {
         Ok(match kind {
             Kind::Text => Self::Codes(empty(py, n)?.unbind()),
             Kind::Number => Self::Numbers(empty(py, n)?.unbind()),
-            Kind::Moment => Self::Seconds(empty(py, n)?.unbind()),
+            Kind::Timestamp => Self::Seconds(empty(py, n)?.unbind()),
         })
     }
 
@@ -122,7 +123,7 @@ impl TableScanner {
         let kinds = wanted.into_iter().map(|(field, kind)| match kind.as_str() {
             "text" => Ok((field, Kind::Text)),
             "number" => Ok((field, Kind::Number)),
-            "moment" => Ok((field, Kind::Moment)),
+            "moment" => Ok((field, Kind::Timestamp)),
             other => Err(Error::InvalidParameter(format!("{other:?} is no kind of column: text, number or moment."))),
         });
         let kinds = kinds.collect::<ancf_core::Result<Vec<_>>>().map_err(|e| to_python(py, &e))?;

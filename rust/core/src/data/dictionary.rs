@@ -5,8 +5,8 @@
 
 use rayon::prelude::*;
 
-use super::scan::Target;
-use super::words::{PLAIN, Words};
+use super::interner::{Interner, PLAIN};
+use super::schema::Target;
 use crate::runtime::cancel::Cancel;
 
 /// What is known of a column beside the values of its rows.
@@ -41,7 +41,7 @@ struct Entry {
 
 /// One column: texts that occur sorted, codes renumbered. `may_be_absent`: whether some may not occur.
 pub(super) fn column(
-    lanes: &[&Words],
+    lanes: &[&Interner],
     spans: &[Span],
     odd: &[(i64, usize, u32)],
     target: &mut Target<'_>,
@@ -120,7 +120,7 @@ struct Occurring {
 
 impl Occurring {
     fn new(
-        lanes: &[&Words],
+        lanes: &[&Interner],
         spans: &[Span],
         odd: &[(i64, usize, u32)],
         target: &mut Target<'_>,

@@ -1,12 +1,17 @@
-//! What comes in: text tables to columns, rows to events, and checked types that cannot be wrong afterwards.
+//! Data in: text tables to columns, rows to sorted events, and checked types that cannot be wrong afterwards.
+//!
+//! Imports run one way: `scan` → {`rows`, `dictionary`} → {`schema`, `fields`, `interner`} → `digits`. `events` and `csr`
+//! stand by themselves.
 
 mod csr;
 mod dictionary;
 mod digits;
 pub mod events;
-pub mod fields;
+mod fields;
+mod interner;
 mod rows;
 pub mod scan;
-pub mod words;
+pub mod schema;
 
 pub use csr::Csr;
+pub use dictionary::Column;

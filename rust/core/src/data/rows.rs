@@ -7,8 +7,8 @@
 //! hardly depends on the lengths of its fields.
 
 use super::fields;
-use super::scan::{Kind, Wanted};
-use super::words::Words;
+use super::interner::Interner;
+use super::schema::{Kind, WantedColumn};
 use crate::runtime::cancel::Cancel;
 use crate::runtime::simd::stops::{CHUNK, stops};
 
@@ -72,7 +72,7 @@ fn first_stops(text: &[u8], delimiter: u8) -> (u64, u64) {
 
 /// A number, or NaN with the field noted as odd.
 #[inline(always)]
-fn number(text: &[u8], (start, end): (usize, usize), row: u32, words: &mut Words, odd: &mut Vec<(u32, u32)>) -> f64 {
+fn number(text: &[u8], (start, end): (usize, usize), row: u32, words: &mut Interner, odd: &mut Vec<(u32, u32)>) -> f64 {
     fields::number_within(text, start, end).unwrap_or_else(|| {
         odd.push((row, words.code(&text[start..end])));
         f64::NAN
@@ -85,7 +85,7 @@ fn moment(
     text: &[u8],
     (start, end): (usize, usize),
     row: u32,
-    words: &mut Words,
+    words: &mut Interner,
     odd: &mut Vec<(u32, u32)>,
     day: &mut fields::Day,
 ) -> i64 {
@@ -160,8 +160,8 @@ pub(super) struct Reader<'a> {
     pub body: &'a [u8],
     pub delimiter: u8,
     pub n_fields: usize,
-    pub wanted: &'a [Wanted],
-    pub words: &'a mut [Words],
+    pub wanted: &'a [WantedColumn],
+    pub words: &'a mut [Interner],
     pub is_last: bool,
     pub cancel: &'a Cancel,
 }
@@ -268,7 +268,7 @@ impl Reader<'_> {
                 Kind::Number => {
                     numbers.extend((first..).zip(ranges).map(|(row, range)| number(text, range, row, words, odd)));
                 }
-                Kind::Moment => {
+                Kind::Timestamp => {
                     seconds.extend((first..).zip(ranges).map(|(row, range)| moment(text, range, row, words, odd, day)));
                 }
             }
@@ -298,7 +298,7 @@ impl Reader<'_> {
             match kind {
                 Kind::Text => raw.codes.push(words.code_within(text, start, end) as i32),
                 Kind::Number => raw.numbers.push(number(text, (start, end), row, words, &mut raw.odd)),
-                Kind::Moment => raw.seconds.push(moment(text, (start, end), row, words, &mut raw.odd, day)),
+                Kind::Timestamp => raw.seconds.push(moment(text, (start, end), row, words, &mut raw.odd, day)),
             }
         }
         piece.rows += 1;

@@ -16,37 +16,12 @@
 
 use rayon::prelude::*;
 
-pub use super::dictionary::Column;
-use super::dictionary::{Span, column};
+use super::dictionary::{Column, Span, column};
+use super::interner::Interner;
 use super::rows::{Piece, Reader};
-use super::words::Words;
+use super::schema::{Target, WantedColumn};
 use crate::runtime::cancel::Cancel;
 use crate::{Error, Result};
-
-/// What a column holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Ids and names: codes into the distinct texts.
-    Text,
-    /// Quantities: f64.
-    Number,
-    /// ISO 8601 moments: seconds since 1970.
-    Moment,
-}
-
-/// A column of the table that is wanted: its field in a row, and what it holds.
-pub type Wanted = (usize, Kind);
-
-/// The caller's array for a column, with room for all rows there are so far.
-#[derive(Debug)]
-pub enum Target<'a> {
-    /// For texts: once finished, the place of each row's text in [`Column::texts`].
-    Codes(&'a mut [i32]),
-    /// For numbers: NaN where odd.
-    Numbers(&'a mut [f64]),
-    /// For moments: `i64::MIN` where odd.
-    Seconds(&'a mut [i64]),
-}
 
 /// A row longer than this is a quote that was never closed.
 const MAX_ROW_BYTES: usize = 1 << 24;
@@ -72,9 +47,9 @@ pub struct Table {
 pub struct Scanner {
     delimiter: u8,
     n_fields: usize,
-    wanted: Vec<Wanted>,
+    wanted: Vec<WantedColumn>,
     /// Dictionaries per thread and column.
-    lanes: Vec<Vec<Words>>,
+    lanes: Vec<Vec<Interner>>,
     /// Scanned, and not stored yet.
     fresh: Vec<Piece>,
     /// Stored, to be filled again.
@@ -96,7 +71,7 @@ pub struct Scanner {
 
 impl Scanner {
     /// `n_fields`: as many as the header has. A field may be wanted once.
-    pub fn new(delimiter: u8, n_fields: usize, wanted: Vec<Wanted>) -> Result<Self> {
+    pub fn new(delimiter: u8, n_fields: usize, wanted: Vec<WantedColumn>) -> Result<Self> {
         if wanted.is_empty() || wanted.iter().any(|&(field, _)| field >= n_fields) {
             return Err(Error::InvalidParameter(format!(
                 "the wanted fields must lie among the {n_fields} of the header."
@@ -163,7 +138,7 @@ impl Scanner {
         let body = &text[..complete];
         let n_pieces = (body.len() / MIN_PIECE_BYTES).clamp(1, rayon::current_num_threads());
         while self.lanes.len() < n_pieces {
-            self.lanes.push(self.wanted.iter().map(|_| Words::default()).collect());
+            self.lanes.push(self.wanted.iter().map(|_| Interner::default()).collect());
         }
         let mut starts = vec![0];
         for piece in 1..n_pieces {
@@ -240,7 +215,7 @@ impl Scanner {
             .zip(self.odd)
             .enumerate()
             .map(|(at, (target, odd))| {
-                let words: Vec<&Words> = lanes.iter().map(|lane| &lane[at]).collect();
+                let words: Vec<&Interner> = lanes.iter().map(|lane| &lane[at]).collect();
                 column(&words, spans, &odd, target, rescanned, cancel)
             })
             .collect();
@@ -259,9 +234,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::fields;
+    use super::super::schema::Kind;
     use super::*;
 
-    const KINDS: [Wanted; 3] = [(0, Kind::Text), (1, Kind::Number), (2, Kind::Moment)];
+    const KINDS: [WantedColumn; 3] = [(0, Kind::Text), (1, Kind::Number), (2, Kind::Timestamp)];
 
     /// A table with the values of its rows.
     #[derive(Debug, Default, PartialEq)]

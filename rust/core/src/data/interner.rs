@@ -14,7 +14,7 @@ pub const PLAIN: u32 = 1 << 20;
 
 /// Distinct byte strings, each with a code.
 #[derive(Debug, Default)]
-pub struct Words {
+pub struct Interner {
     /// A bit for each plain number that was met.
     seen: Vec<u64>,
     /// (key, number + 1); number 0 is a free slot.
@@ -69,7 +69,7 @@ fn slot_of(key: u64, mask: usize) -> usize {
     fold(key, MIX[2]) as usize & mask
 }
 
-impl Words {
+impl Interner {
     /// The code of this text, a new one if it was not met before.
     #[inline]
     pub fn code(&mut self, text: &[u8]) -> u32 {
@@ -167,11 +167,6 @@ impl Words {
     pub fn len(&self) -> usize {
         self.ends.len()
     }
-
-    /// Whether there is none of them yet.
-    pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
-    }
 }
 
 #[cfg(test)]
@@ -186,7 +181,7 @@ mod tests {
         plain(digits::load(text, 0, text.len().min(8)), text.len())
     }
 
-    fn was_seen(words: &Words, value: u32) -> bool {
+    fn was_seen(words: &Interner, value: u32) -> bool {
         words.seen().get(value as usize / 64).is_some_and(|bits| bits >> (value % 64) & 1 == 1)
     }
 
@@ -210,7 +205,7 @@ mod tests {
 
     /// Plain numbers are their own codes, other texts are numbered as a hash map does, and both are known afterwards.
     fn agrees_with_a_hash_map(texts: &[Vec<u8>]) {
-        let mut words = Words::default();
+        let mut words = Interner::default();
         let mut naive: HashMap<&[u8], u32> = HashMap::new();
         let mut numbers = Vec::new();
         for text in texts {
