@@ -1,13 +1,13 @@
 //! The arithmetic of `ancf`: data types, the attention model, training, exact top-N, metrics and the model file.
 //!
 //! Nothing here knows Python. Rooms, in the order data walks through them: [`data`] → [`model`] → [`train`] → [`rank`]
-//! → [`measure`] → [`store`], all standing on [`runtime`]. Every result has the same bits for every thread count and
+//! → [`metrics`] → [`store`], all standing on [`runtime`]. Every result has the same bits for every thread count and
 //! SIMD level: reductions run over fixed chunks in a fixed order, sums over factors run in order with fused
 //! multiply-add, and randomness is a function of (seed, stream, counter).
 
 pub mod data;
 pub mod error;
-pub mod measure;
+pub mod metrics;
 pub mod model;
 pub mod rank;
 pub mod runtime;

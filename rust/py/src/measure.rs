@@ -1,7 +1,7 @@
 //! Ranking metrics of ready lists.
 
 use ancf_core::Error;
-use ancf_core::measure::{self, Lists, NAMES, Wanted};
+use ancf_core::metrics::{self, Lists, NAMES, Wanted};
 use numpy::{PyArray1, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -42,7 +42,7 @@ fn ranking_metrics<'py>(
     };
     let size = if lists.items.len() < SMALL { Size::Small } else { Size::Large };
     let measured =
-        enter(py, size, num_threads, |context| measure::ranking_metrics(lists, wanted, &ks, catalogue, context))?;
+        enter(py, size, num_threads, |context| metrics::ranking_metrics(lists, wanted, &ks, catalogue, context))?;
     let result = PyDict::new(py);
     let mut values = measured.values.into_iter();
     for (&k, coverage) in ks.iter().zip(measured.coverage) {

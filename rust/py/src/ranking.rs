@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use ancf_core::model::attention::{Attention, Prior};
 use ancf_core::model::{fold_in, hybrid};
 use ancf_core::runtime::simd::vector::{dot, power, scale};
-use ancf_core::train::ranking::{Options, Ranking};
+use ancf_core::train::softmax::{Options, Ranking};
 use ancf_core::{Error, Result};
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;

@@ -10,7 +10,7 @@ use super::fields;
 use super::interner::Interner;
 use super::schema::{Kind, WantedColumn};
 use crate::runtime::cancel::Cancel;
-use crate::runtime::simd::stops::{CHUNK, stops};
+use crate::runtime::simd::delimiters::{CHUNK, delimiters};
 
 /// Fields of a column as they were scanned; texts and odd fields by their code in the column's dictionary.
 #[derive(Debug, Default)]
@@ -57,17 +57,17 @@ struct Field {
 
 const EMPTY: Field = Field { start: 0, end: 0, in_scratch: false };
 
-/// What [`stops`] finds in the first 64 bytes, or in all there are.
+/// What [`delimiters`] finds in the first 64 bytes, or in all there are.
 #[inline(always)]
-fn first_stops(text: &[u8], delimiter: u8) -> (u64, u64) {
+fn first_delimiters(text: &[u8], delimiter: u8) -> (u64, u64) {
     if let Some(chunk) = text.first_chunk::<CHUNK>() {
-        return stops(chunk, delimiter);
+        return delimiters(chunk, delimiter);
     }
     let mut chunk = [0; CHUNK];
     chunk[..text.len()].copy_from_slice(text);
-    let (stops, quotes) = stops(&chunk, delimiter);
+    let (found, quotes) = delimiters(&chunk, delimiter);
     // Nothing behind the end counts, whatever the delimiter.
-    (stops & ((1 << text.len()) - 1), quotes)
+    (found & ((1 << text.len()) - 1), quotes)
 }
 
 /// A number, or NaN with the field noted as odd.
@@ -96,7 +96,7 @@ fn moment(
 }
 
 /// Delimiters and line feeds from a place on, each once, in order.
-struct Stops<'a> {
+struct Delimiters<'a> {
     body: &'a [u8],
     delimiter: u8,
     /// Where the bits begin.
@@ -105,7 +105,7 @@ struct Stops<'a> {
     bits: u64,
 }
 
-impl Stops<'_> {
+impl Delimiters<'_> {
     fn seek(&mut self, at: usize) {
         self.base = at;
         self.look();
@@ -113,7 +113,7 @@ impl Stops<'_> {
 
     #[inline]
     fn look(&mut self) {
-        self.bits = first_stops(&self.body[self.base.min(self.body.len())..], self.delimiter).0;
+        self.bits = first_delimiters(&self.body[self.base.min(self.body.len())..], self.delimiter).0;
     }
 
     /// The place of the next one, or the end of the text.
@@ -134,7 +134,7 @@ impl Stops<'_> {
 
 /// What is needed for rows that are taken by themselves.
 struct Others<'a> {
-    stops: Stops<'a>,
+    delimiters: Delimiters<'a>,
     /// Which wanted column a field is, if any.
     column_of: Vec<usize>,
     found: Vec<Field>,
@@ -148,7 +148,7 @@ impl<'a> Others<'a> {
             column_of[field] = column;
         }
         Self {
-            stops: Stops { body: reader.body, delimiter: reader.delimiter, base: 0, bits: 0 },
+            delimiters: Delimiters { body: reader.body, delimiter: reader.delimiter, base: 0, bits: 0 },
             column_of,
             found: vec![EMPTY; reader.wanted.len()],
             scratch: Vec::new(),
@@ -202,7 +202,7 @@ impl Reader<'_> {
             }
             // Something is in the way: the end, a quote, or a row of another length.
             patience = if batch.rows > 0 { 1 } else { (2 * patience).min(MOST_PATIENCE) };
-            others.stops.seek(piece.end);
+            others.delimiters.seek(piece.end);
             for _ in 0..patience {
                 if piece.end >= limit {
                     break;
@@ -227,16 +227,16 @@ impl Reader<'_> {
         let mut filled = 1;
         let mut begins_here = 1;
         for (at, chunk) in text.chunks(CHUNK).enumerate() {
-            let (mut stops, quotes) = first_stops(chunk, self.delimiter);
-            let quoted = quotes & (stops << 1 | begins_here);
-            begins_here = stops >> 63;
+            let (mut found, quotes) = first_delimiters(chunk, self.delimiter);
+            let quoted = quotes & (found << 1 | begins_here);
+            begins_here = found >> 63;
             if quoted != 0 {
-                stops &= (quoted & quoted.wrapping_neg()) - 1;
+                found &= (quoted & quoted.wrapping_neg()) - 1;
             }
-            while stops != 0 {
-                batch.begins[filled] = (CHUNK * at) as u32 + stops.trailing_zeros() + 1;
+            while found != 0 {
+                batch.begins[filled] = (CHUNK * at) as u32 + found.trailing_zeros() + 1;
                 filled += 1;
-                stops &= stops - 1;
+                found &= found - 1;
             }
             if quoted != 0 || filled > BATCH_FIELDS {
                 break;
@@ -279,10 +279,10 @@ impl Reader<'_> {
 
     /// One row of any kind, which begins where the piece ends. False if it is not complete.
     fn take_row(&mut self, others: &mut Others<'_>, days: &mut [fields::Day], piece: &mut Piece) -> bool {
-        let Others { stops, column_of, found, scratch } = others;
+        let Others { delimiters, column_of, found, scratch } = others;
         scratch.clear();
         found.fill(EMPTY);
-        let Some((end, n_fields, blank)) = self.row(piece.end, stops, column_of, found, scratch) else {
+        let Some((end, n_fields, blank)) = self.row(piece.end, delimiters, column_of, found, scratch) else {
             return false;
         };
         let row = piece.rows as u32;
@@ -312,7 +312,7 @@ impl Reader<'_> {
     fn row(
         &self,
         mut at: usize,
-        stops: &mut Stops<'_>,
+        delimiters: &mut Delimiters<'_>,
         column_of: &[usize],
         found: &mut [Field],
         scratch: &mut Vec<u8>,
@@ -322,9 +322,9 @@ impl Reader<'_> {
         loop {
             let column = column_of.get(number).copied().unwrap_or(usize::MAX);
             let (mut field, stop) = if body.get(at) == Some(&b'"') {
-                self.quoted(at, stops, scratch)?
+                self.quoted(at, delimiters, scratch)?
             } else {
-                let stop = stops.next();
+                let stop = delimiters.next();
                 (Field { start: at, end: stop, in_scratch: false }, stop)
             };
             number += 1;
@@ -350,14 +350,14 @@ impl Reader<'_> {
     }
 
     /// A field that begins with a quote, and where the delimiter or line end after it stands.
-    fn quoted(&self, at: usize, stops: &mut Stops<'_>, scratch: &mut Vec<u8>) -> Option<(Field, usize)> {
+    fn quoted(&self, at: usize, delimiters: &mut Delimiters<'_>, scratch: &mut Vec<u8>) -> Option<(Field, usize)> {
         let body = self.body;
         let close = |from: usize| body[from..].iter().position(|&byte| byte == b'"').map(|n| from + n);
         let first = close(at + 1)?;
         let after = first + 1;
         if after == body.len() || matches!(body[after], b'\n' | b'\r') || body[after] == self.delimiter {
-            stops.seek(after);
-            let stop = stops.next();
+            delimiters.seek(after);
+            let stop = delimiters.next();
             if stop == after || body[after..stop] == *b"\r" {
                 return Some((Field { start: at + 1, end: first, in_scratch: false }, stop));
             }
@@ -374,8 +374,8 @@ impl Reader<'_> {
             start = end + 2;
             end = close(start)?;
         }
-        stops.seek(end + 1);
-        let stop = stops.next();
+        delimiters.seek(end + 1);
+        let stop = delimiters.next();
         let rest = &body[end + 1..stop];
         scratch.extend_from_slice(rest.strip_suffix(b"\r").unwrap_or(rest));
         Some((Field { start: from, end: scratch.len(), in_scratch: true }, stop))

@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::Result;
 use crate::runtime::Context;
-use crate::runtime::simd::bytes::{BLOCK, Group, user_limit};
-use crate::runtime::simd::chains::dots;
+use crate::runtime::simd::dot::dots;
+use crate::runtime::simd::int8_scan::{BLOCK, Group, user_limit};
 use crate::runtime::simd::sparse::fetch;
 use crate::runtime::simd::tiles::{self, LANES};
 

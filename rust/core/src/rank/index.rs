@@ -34,7 +34,7 @@ use rayon::prelude::*;
 
 use crate::runtime::Context;
 use crate::runtime::simd::Level;
-use crate::runtime::simd::bytes::{BLOCK, Blocks, Group, Line, MOST_FACTORS, quantise, scan, user_limit};
+use crate::runtime::simd::int8_scan::{BLOCK, Blocks, Group, Line, MOST_FACTORS, quantise, scan, user_limit};
 use crate::runtime::simd::sparse::fetch;
 
 use super::asked::Eligible;
@@ -342,7 +342,7 @@ impl Bounds {
 mod tests {
     use super::*;
     use crate::runtime::rng::Stream;
-    use crate::runtime::simd::chains::dots;
+    use crate::runtime::simd::dot::dots;
 
     /// Asserts that no item is discarded at a threshold that its own score reaches, though nothing but the bound keeps it.
     fn kept_at_its_own_score(level: Level, user: &[f32], rows: &[f32]) {

@@ -1,6 +1,6 @@
 //! Which way a call takes to its lists, and why. All ways give the same lists.
 
-use crate::runtime::simd::{Level, bytes::has_kernel};
+use crate::runtime::simd::{Level, int8_scan::has_kernel};
 
 use super::asked::Asked;
 use super::index::Index;

@@ -8,7 +8,7 @@ use super::*;
 use crate::data::Csr;
 use crate::runtime::Context;
 use crate::runtime::simd::Level;
-use crate::runtime::simd::bytes::BLOCK;
+use crate::runtime::simd::int8_scan::BLOCK;
 
 /// The largest magnitudes of a user's byte over all levels; see `user_limit`.
 const LIMITS: [f32; 2] = [63.0, 127.0];

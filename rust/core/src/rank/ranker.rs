@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use crate::data::Csr;
 use crate::model::fold_in;
 use crate::runtime::Context;
-use crate::runtime::simd::{Level, chains};
+use crate::runtime::simd::{Level, dot};
 use crate::{Error, Result};
 
 use super::asked::{Asked, Eligible, Filters, Lists};
@@ -534,9 +534,9 @@ impl Ranker {
         let vector = asked.vector(row);
         match &self.head {
             Head::TargetAttention(target) => target::pairs(self, target, asked, row, level, items, scores),
-            Head::Inner => chains::dots(level, vector, &self.vectors, items, scores),
+            Head::Inner => dot::dots(level, vector, &self.vectors, items, scores),
             Head::FactorAttention { sharpness, bias } => {
-                chains::attentions(level, vector, sharpness, &self.vectors, items, scores);
+                dot::attentions(level, vector, sharpness, &self.vectors, items, scores);
                 if !bias.is_empty() {
                     for (score, &item) in scores.iter_mut().zip(items) {
                         *score += bias[item as usize];

@@ -5,9 +5,9 @@
 
 use std::cell::RefCell;
 
-use crate::runtime::simd::bytes::Group;
+use crate::runtime::simd::int8_scan::Group;
 use crate::runtime::simd::sparse::fetch;
-use crate::runtime::simd::{Level, chains};
+use crate::runtime::simd::{Level, dot};
 
 use super::asked::{Asked, Eligible};
 use super::index::{Bounds, Index};
@@ -157,7 +157,7 @@ impl Call<'_> {
     /// Offers the items in `alone.items`, which have their dense part alone.
     fn score(&self, alone: &mut Alone) {
         alone.scores.resize(alone.items.len(), 0.0);
-        chains::dots(self.level, self.vector, self.ranker.vectors(), &alone.items, &mut alone.scores);
+        dot::dots(self.level, self.vector, self.ranker.vectors(), &alone.items, &mut alone.scores);
         for (&item, &score) in alone.items.iter().zip(&alone.scores) {
             let key = key(score, item);
             if alone.best.wants(key) && !alone.touched.has(item) && self.seen.binary_search(&item).is_err() {

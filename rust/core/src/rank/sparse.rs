@@ -1,7 +1,7 @@
 //! The sparse part of a score: what the items of a history add to their neighbours.
 
 use crate::data::Csr;
-use crate::runtime::simd::{Level, chains};
+use crate::runtime::simd::{Level, dot};
 
 use super::asked::Asked;
 use super::index::Reach;
@@ -40,7 +40,7 @@ impl Touched {
         for (&source, &weight) in history.iter().zip(weights) {
             let source = source as usize;
             let (items, values) = (neighbours.row(source), neighbours.row_values(source));
-            chains::scatter(level, weight, items, values, &mut self.sums, &mut self.marks);
+            dot::scatter(level, weight, items, values, &mut self.sums, &mut self.marks);
         }
         for (word, &marks) in self.marks.iter().enumerate() {
             let mut left = marks;

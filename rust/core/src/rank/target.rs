@@ -311,7 +311,7 @@ pub fn pairs(
     items: &[u32],
     scores: &mut [f32],
 ) {
-    crate::runtime::simd::chains::dots(level, asked.vector(row), ranker.vectors(), items, scores);
+    crate::runtime::simd::dot::dots(level, asked.vector(row), ranker.vectors(), items, scores);
     let (history, logits) = asked.history(row);
     let mut weights = Vec::new();
     let factor = attend::weights(level, logits, target.exponent, &mut weights);

@@ -419,7 +419,7 @@ fn what_cannot_be_served_is_refused() {
 #[test]
 fn a_filter_that_leaves_few_items_is_pruned_where_enough_users_ask() {
     let level = Level::detect().unwrap();
-    if !crate::runtime::simd::bytes::has_kernel(level) {
+    if !crate::runtime::simd::int8_scan::has_kernel(level) {
         return;
     }
     let case = Case::new(Kind::Normal, 300, 40_000, 2, false, 1);

@@ -1,9 +1,9 @@
-//! How it learns - sampler, loss, optimiser, epoch.
+//! How it learns - sampler, loss, optimizer, epoch.
 
 pub mod network;
-pub mod ranking;
+mod phase_times;
 mod schedule;
-mod spent;
+pub mod softmax;
 
 #[cfg(test)]
 mod fixtures {

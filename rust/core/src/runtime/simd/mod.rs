@@ -44,24 +44,23 @@ macro_rules! dispatch {
 pub(crate) use dispatch;
 
 pub mod attend;
-pub mod bytes;
-pub mod chains;
 pub mod cholesky;
+pub mod delimiters;
+pub mod dot;
 mod exp;
-pub mod limits;
-pub mod pages;
+pub mod gemm;
+pub mod huge_pages;
+pub mod int8_scan;
+pub mod pairs;
+mod reduce;
+pub mod roofline;
+pub mod scores;
+pub mod softmax_panel;
 pub mod sparse;
-pub mod stops;
-
 pub mod tiles;
+pub mod vector;
 
 pub use exp::{exp, ln, sigmoid};
-pub mod gemm;
-pub mod pairs;
-pub mod panels;
-pub mod scores;
-mod trees;
-pub mod vector;
 
 /// An instruction set that kernels exist for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

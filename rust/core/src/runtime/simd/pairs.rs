@@ -1,4 +1,4 @@
-//! Features of single pairs and their gradients, and the optimisers beside Adam: plain loops, widened for each level.
+//! Features of single pairs and their gradients, and the optimizers beside Adam: plain loops, widened for each level.
 
 use super::Level;
 use super::exp::exp_body;

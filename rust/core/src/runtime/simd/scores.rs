@@ -10,8 +10,8 @@
 use super::Level;
 use super::exp::exp_body;
 use super::pairs::{weighted_dot, weighted_dot_body};
+use super::reduce::{self, GROUP, Lanes};
 use super::sparse::{AHEAD, fetch, gather_body};
-use super::trees::{self, GROUP, Lanes};
 use super::vector::{LANES, dot, dot_body, larger};
 
 /// Pairs between the fetch of their rows, or of their histories, and their use.
@@ -275,10 +275,10 @@ fn multiply(p: &[f32], q: &[f32], scratch: &mut Scratch, place: usize) {
 /// The scores of the first pairs of a group, whose exponentials are taken together by a function of their own: in the midst
 /// of everything else the constants of an exponential would be loaded again for every eight numbers.
 fn attend(level: Level, scratch: &mut Scratch, scores: &mut [f32]) {
-    let highest = trees::maxima(level, &scratch.highest);
+    let highest = reduce::maxima(level, &scratch.highest);
     let highest = &highest[..scores.len()];
     dispatch!(level, attend_body(scratch: &mut Scratch, highest: &[f32]));
-    let [upper, lower] = [0, 1].map(|at| trees::sums(level, &scratch.sums[at]));
+    let [upper, lower] = [0, 1].map(|at| reduce::sums(level, &scratch.sums[at]));
     for (score, (upper, lower)) in scores.iter_mut().zip(upper.into_iter().zip(lower)) {
         *score = upper / lower;
     }

@@ -190,7 +190,7 @@ fn hits(scores: &[f32; LANES], thresholds: &[f32; LANES]) -> u32 {
     (0..LANES).fold(0, |hits, lane| hits | u32::from(scores[lane] >= thresholds[lane]) << lane)
 }
 
-/// As [`inner`], for factor attention (see `chains::attentions`): scores in memory, eight rows at a time, since the
+/// As [`inner`], for factor attention (see `dot::attentions`): scores in memory, eight rows at a time, since the
 /// exponentials cost far more than the comparison. `biases`: one for each row, added last, or none.
 pub fn attention(
     level: Level,

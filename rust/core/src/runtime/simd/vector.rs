@@ -1,4 +1,4 @@
-//! Plain loops over vectors, widened by the compiler for each level: exponentials, sums, optimiser steps.
+//! Plain loops over vectors, widened by the compiler for each level: exponentials, sums, optimizer steps.
 //!
 //! Sums use [`LANES`] running sums (element i goes to sum i mod 16) that are added up by a fixed tree, so the width of
 //! the registers cannot change a bit.
@@ -10,7 +10,7 @@ use super::exp::exp_body;
 pub const LANES: usize = 16;
 
 /// All lanes put together by a fixed tree: halves, quarters and so on. New arrays at each step, for writing into the old
-/// one became masked stores, which took longer than the exponentials of a pair. And out of the optimiser's sight: else it
+/// one became masked stores, which took longer than the exponentials of a pair. And out of the optimizer's sight: else it
 /// takes the shape of this tree back into the loops before, which then add two numbers at a time where they could add
 /// eight; a pair's factor attention took 72 ns instead of 59 (2026-11-25).
 #[inline(always)]

@@ -9,7 +9,7 @@ use super::options::Weighing;
 use crate::data::Csr;
 use crate::model::attention::Attention;
 use crate::runtime::Context;
-use crate::runtime::simd::chains::dots;
+use crate::runtime::simd::dot::dots;
 use crate::runtime::simd::sparse::gather;
 use crate::runtime::simd::vector::{axpy, dot, exp_f64, ln, scale, softmax};
 

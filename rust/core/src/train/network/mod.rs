@@ -8,7 +8,7 @@
 //! 3. attention over histories ([`history`]);
 //! 4. features and scores ([`head`], [`shared`]);
 //! 5. the loss ([`loss`]), and the same in reverse ([`step`]);
-//! 6. a step ([`optimiser`]).
+//! 6. a step ([`optimizer`]).
 //!
 //! [`sample`] makes the batches of an epoch.
 //!
@@ -20,7 +20,7 @@ mod head;
 mod history;
 mod layout;
 mod loss;
-mod optimiser;
+mod optimizer;
 mod options;
 mod parameters;
 mod predict;
@@ -44,7 +44,7 @@ pub use history::history_weights;
 use history::{Histories, Rows};
 pub use layout::Input;
 use layout::Layout;
-use optimiser::Saved;
+use optimizer::Saved;
 pub use options::{Head, Loss, Optimizer, Options, Weighing};
 use parameters::Lined;
 pub use parameters::{Parameters, Table};
@@ -190,7 +190,7 @@ impl Network {
         Ok(self.learn(input, Kept::ALL, context))
     }
 
-    /// One step of the optimiser; the mean loss before it. A step out of the finite numbers is not taken.
+    /// One step of the optimizer; the mean loss before it. A step out of the finite numbers is not taken.
     pub fn step(&mut self, input: &Input, context: &Context) -> Result<f64> {
         let loss = self.gradient(input, context)?;
         if !loss.is_finite() {
@@ -240,7 +240,7 @@ impl Network {
 
     fn update(&mut self, fall: f32, context: &Context) {
         self.steps += 1;
-        optimiser::update(context, &self.options, &mut self.parameters, self.steps, fall);
+        optimizer::update(context, &self.options, &mut self.parameters, self.steps, fall);
     }
 
     /// Pass 1: v = x + B (z + A⁰ x), where items take in their users. It goes through all histories, so once for each state

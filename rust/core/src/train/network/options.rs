@@ -100,7 +100,7 @@ pub struct Options {
     pub temperature: f32,
     /// How a gradient becomes a step.
     pub optimizer: Optimizer,
-    /// The optimiser's rate.
+    /// The optimizer's rate.
     pub learning_rate: f32,
     /// L2 penalty.
     pub regularization: f32,

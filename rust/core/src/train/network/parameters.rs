@@ -1,10 +1,10 @@
-//! Everything that is learned, with the optimiser's memory and the gradient of the last batch.
+//! Everything that is learned, with the optimizer's memory and the gradient of the last batch.
 
 use std::ops::{Deref, DerefMut, Range};
 
 use super::options::{Head, Options};
 use crate::runtime::rng::Stream;
-use crate::runtime::simd::pages::{LARGE_PAGE, large_pages};
+use crate::runtime::simd::huge_pages::{LARGE_PAGE, large_pages};
 use crate::runtime::simd::vector::ln;
 use crate::{Error, Result};
 

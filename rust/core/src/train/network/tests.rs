@@ -36,7 +36,7 @@ fn schedule() -> Schedule {
     Schedule { fall_over: Some(4), batch_size: 50, negatives: 3, negative_exponent: 0.5, user_dropout: 0.2 }
 }
 
-/// Every loss, weighing, head and optimiser at least once.
+/// Every loss, weighing, head and optimizer at least once.
 fn several() -> Vec<Options> {
     let o = options();
     vec![

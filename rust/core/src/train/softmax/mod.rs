@@ -25,8 +25,8 @@ use crate::model::spectral;
 use crate::runtime::Context;
 use crate::runtime::rng::Stream;
 use crate::runtime::simd::vector::{self, count_power, dot, ln, scale};
+use crate::train::phase_times::{Part, Spent};
 use crate::train::schedule::half_cosine;
-use crate::train::spent::{Part, Spent};
 use crate::{Error, Result};
 
 /// What [`Ranking`] is told.
@@ -106,7 +106,7 @@ fn batch_size(options: &Options, n_active: usize) -> usize {
     options.batch_size.unwrap_or_else(|| n_active.div_ceil(30).max(256)).min(n_active)
 }
 
-/// A model in training: bare item vectors, their optimiser state, and the buffers of a step.
+/// A model in training: bare item vectors, their optimizer state, and the buffers of a step.
 pub struct Ranking {
     options: Options,
     attention: Attention,

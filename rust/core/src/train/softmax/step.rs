@@ -14,7 +14,7 @@ use crate::runtime::simd::Level;
 use crate::runtime::simd::gemm::{View, multiply_add};
 use crate::runtime::simd::sparse::gather;
 use crate::runtime::simd::vector::{axpy, dot, gather_scaled, ln, scale};
-use crate::train::spent::Part;
+use crate::train::phase_times::Part;
 
 impl Ranking {
     /// The gradient of the batch's mean loss into `buffers.dx`; the batch's summed loss. Between its parts, each of some ten

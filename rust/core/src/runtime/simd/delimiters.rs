@@ -7,9 +7,9 @@ pub const CHUNK: usize = 64;
 #[cfg(target_arch = "x86_64")]
 #[allow(clippy::cast_ptr_alignment, reason = "the load asks for no alignment")]
 #[inline(always)]
-pub fn stops(text: &[u8; CHUNK], delimiter: u8) -> (u64, u64) {
+pub fn delimiters(text: &[u8; CHUNK], delimiter: u8) -> (u64, u64) {
     use std::arch::x86_64::{__m128i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8};
-    let (mut stops, mut quotes) = (0, 0);
+    let (mut found, mut quotes) = (0, 0);
     for part in 0..4 {
         // SAFETY: SSE2 is part of every x86-64 processor, and four times 16 bytes lie within the 64.
         let (ends, quoted) = unsafe {
@@ -20,22 +20,22 @@ pub fn stops(text: &[u8; CHUNK], delimiter: u8) -> (u64, u64) {
             );
             (_mm_movemask_epi8(ends), _mm_movemask_epi8(_mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'"' as i8))))
         };
-        stops |= u64::from(ends as u32) << (16 * part);
+        found |= u64::from(ends as u32) << (16 * part);
         quotes |= u64::from(quoted as u32) << (16 * part);
     }
-    (stops, quotes)
+    (found, quotes)
 }
 
 /// The bytes of `text` that are the delimiter or a line feed, lowest bit first; and those that are a quote.
 #[cfg(not(target_arch = "x86_64"))]
 #[inline(always)]
-pub fn stops(text: &[u8; CHUNK], delimiter: u8) -> (u64, u64) {
-    stops_plain(text, delimiter)
+pub fn delimiters(text: &[u8; CHUNK], delimiter: u8) -> (u64, u64) {
+    delimiters_plain(text, delimiter)
 }
 
 /// Eight bytes at a time.
 #[cfg(any(test, not(target_arch = "x86_64")))]
-fn stops_plain(text: &[u8; CHUNK], delimiter: u8) -> (u64, u64) {
+fn delimiters_plain(text: &[u8; CHUNK], delimiter: u8) -> (u64, u64) {
     const LOWS: u64 = 0x7F7F_7F7F_7F7F_7F7F;
     const ONES: u64 = 0x0101_0101_0101_0101;
     // The high bit of each byte that is zero; no carry leaves its byte.
@@ -44,14 +44,14 @@ fn stops_plain(text: &[u8; CHUNK], delimiter: u8) -> (u64, u64) {
         !(((x & LOWS) + LOWS) | x | LOWS)
     };
     // The product gathers the eight bits in the highest byte.
-    let gathered = |found: u64| (found >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56;
-    let (mut stops, mut quotes) = (0, 0);
+    let gathered = |high: u64| (high >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+    let (mut found, mut quotes) = (0, 0);
     for (at, eight) in text.as_chunks::<8>().0.iter().enumerate() {
         let word = u64::from_le_bytes(*eight);
-        stops |= gathered(equal(word, delimiter) | equal(word, b'\n')) << (8 * at);
+        found |= gathered(equal(word, delimiter) | equal(word, b'\n')) << (8 * at);
         quotes |= gathered(equal(word, b'"')) << (8 * at);
     }
-    (stops, quotes)
+    (found, quotes)
 }
 
 #[cfg(test)]
@@ -71,8 +71,8 @@ mod tests {
                     (0..CHUNK).fold(0u64, |bits, at| bits | u64::from(wanted(text[at])) << at)
                 };
                 let naive = (bits(&|byte| byte == delimiter || byte == b'\n'), bits(&|byte| byte == b'"'));
-                assert_eq!(stops(&text, delimiter), naive);
-                assert_eq!(stops_plain(&text, delimiter), naive);
+                assert_eq!(delimiters(&text, delimiter), naive);
+                assert_eq!(delimiters_plain(&text, delimiter), naive);
             }
         }
     }

@@ -16,7 +16,7 @@ pub enum Part {
     Softmax,
     /// Users from their histories, and gradients back to the items.
     Gather,
-    /// The optimiser.
+    /// The optimizer.
     Adam,
 }
 

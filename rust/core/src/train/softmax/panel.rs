@@ -11,8 +11,8 @@ use std::time::Instant;
 
 use crate::runtime::simd::Level;
 use crate::runtime::simd::gemm::{View, multiply, multiply_add};
-use crate::runtime::simd::panels::{self, LANES};
-use crate::train::spent::{Part, Spent};
+use crate::runtime::simd::softmax_panel::{self, LANES};
+use crate::train::phase_times::{Part, Spent};
 
 /// Users of a panel.
 pub const USERS: usize = LANES;
@@ -58,7 +58,7 @@ impl Softmax<'_> {
         {
             multiply(level, block, USERS, View::rows(q, d), 0, pack, d);
             self.spent.add(Part::Product, &mut clock);
-            panels::exponentials(level, block, log_weights, slope, &shifts, &mut sums);
+            softmax_panel::exponentials(level, block, log_weights, slope, &shifts, &mut sums);
             self.spent.add(Part::Softmax, &mut clock);
             if !dp.is_empty() {
                 multiply_add(level, dp, d, View::transposed(block, USERS), 0, q, log_weights.len());
@@ -79,7 +79,7 @@ impl Softmax<'_> {
             let block = &mut scratch[..log_weights.len() * USERS];
             multiply(level, block, USERS, View::rows(q, d), 0, pack, d);
             self.spent.add(Part::Product, &mut clock);
-            panels::highest(level, block, log_weights, slope, &mut highest);
+            softmax_panel::highest(level, block, log_weights, slope, &mut highest);
             self.spent.add(Part::Softmax, &mut clock);
         }
         highest
