@@ -34,7 +34,8 @@ where
     T: Send,
     F: FnOnce(&Context) -> Result<T> + Send,
 {
-    let context = if size == Size::Small { Level::detect().map(Context::alone) } else { Context::new(num_threads) };
+    let context =
+        if size == Size::Small { Level::detect().map(Context::single_threaded) } else { Context::new(num_threads) };
     let context = context.map_err(|e| to_python(py, &e))?;
     let outcome = match size {
         Size::Small | Size::Short => py.detach(|| guarded(|| work(&context))),

@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ancf_core::model::attention::{Attention, Prior};
 use ancf_core::runtime::Context;
-use ancf_core::runtime::pool::asked_num_threads;
+use ancf_core::runtime::pool::requested_num_threads;
 use ancf_core::runtime::simd::Level;
 use ancf_core::train::network::{
     self, Head, Input, Loss, Optimizer, Options, Parameters, Schedule, Table, Weighing, Work,
@@ -191,8 +191,8 @@ impl Network {
         let found = match self.model.try_lock() {
             // What takes microseconds does not wait for a pool, nor let the GIL go; unless a step is being taken.
             Ok(mut model) if self.work.is_one_task(users.len()) => at_once(py, || {
-                asked_num_threads(num_threads)?;
-                model.predictions(users, items, &Context::alone(self.level))
+                requested_num_threads(num_threads)?;
+                model.predictions(users, items, &Context::single_threaded(self.level))
             })?,
             free => {
                 drop(free);

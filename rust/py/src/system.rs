@@ -29,7 +29,7 @@ fn simd_levels(py: Python<'_>) -> PyResult<(&'static str, Vec<&'static str>)> {
 #[pyfunction]
 #[pyo3(signature = (num_threads=None, rounds=5))]
 fn measured_limits(py: Python<'_>, num_threads: Option<usize>, rounds: usize) -> PyResult<(f64, f64)> {
-    enter(py, Size::Large, num_threads, |context| Ok(roofline::measure(context, rounds)))
+    enter(py, Size::Large, num_threads, |context| Ok(roofline::measure(context.level, context.pool(), rounds)))
 }
 
 /// Panics inside the core, for the tests of what becomes of a defect: "at once", "small", "large", or in a task of the

@@ -69,7 +69,7 @@ impl<'a> Rows<'a> {
         };
         let parts = positions.chunks(MOST_ROWS).zip(rows.chunks_mut(MOST_ROWS * d));
         match context {
-            Some(context) => context.share(parts, || (), |(), part| copy(part)),
+            Some(context) => context.for_each_task(parts, || (), |(), part| copy(part)),
             None => parts.for_each(copy),
         }
         let bias = |&item: &u32| biases[item as usize];

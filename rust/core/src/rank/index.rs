@@ -34,7 +34,7 @@ use rayon::prelude::*;
 
 use crate::runtime::Context;
 use crate::runtime::simd::Level;
-use crate::runtime::simd::int8_scan::{BLOCK, Blocks, Group, Line, MOST_FACTORS, quantise, scan, user_limit};
+use crate::runtime::simd::int8_scan::{BLOCK, Blocks, Group, Line, MAX_FACTORS, quantize, scan, user_limit};
 use crate::runtime::simd::sparse::fetch;
 
 use super::asked::Eligible;
@@ -75,7 +75,7 @@ struct Chunk {
 impl Index {
     /// Whether vectors of `d` numbers can be indexed.
     pub fn fits(d: usize) -> bool {
-        d > 0 && d <= MOST_FACTORS
+        d > 0 && d <= MAX_FACTORS
     }
 
     /// The index of all rows of `vectors` (n × d, finite). With a context, its threads share the work.
@@ -84,7 +84,7 @@ impl Index {
         let falling = |item: u32| key(length(row(vectors, d, item)), item);
         let each = |items: std::ops::Range<u32>| items.into_par_iter().with_min_len(ITEMS_PER_TASK).map(falling);
         let mut keys: Vec<u64>;
-        if let Some(context) = context.filter(|context| !context.stays(n.div_ceil(ITEMS_PER_TASK))) {
+        if let Some(context) = context.filter(|context| !context.runs_inline(n.div_ceil(ITEMS_PER_TASK))) {
             keys = context.install(|| each(0..n as u32).collect());
             context.install(|| keys.par_sort_unstable_by(|a, b| b.cmp(a)));
         } else {
@@ -135,7 +135,7 @@ impl Index {
                 if let Some(&later) = later.get(at) {
                     fetch(vectors, later as usize * d, d);
                 }
-                lost = lost.max(quantise(level, row(vectors, d, item), scale, 127.0, &mut own).lost);
+                lost = lost.max(quantize(level, row(vectors, d, item), scale, 127.0, &mut own).quantization_error);
                 // Unsigned, 128 more; what stands behind the end of a vector meets users' zeros.
                 for (word, lines) in own.iter().zip(lines.chunks_exact_mut(4)) {
                     lines[at / 16].0[at % 16] = word ^ i32::from_le_bytes([128; 4]);
@@ -303,15 +303,15 @@ impl Bounds {
         let unscale = 1.0 / scale;
         group.words.resize(index.words(), [0; U]);
         group.own.resize(index.words(), 0);
-        let made = quantise(level, vector, scale, limit, &mut group.own);
+        let made = quantize(level, vector, scale, limit, &mut group.own);
         for (words, own) in group.words.iter_mut().zip(&group.own) {
             words[user] = *own;
         }
         let norm = made.squares.sqrt();
         Self {
             unscale,
-            by_error: made.squares_of_whole.sqrt() * (1.0 + 2.0 * SLACK),
-            by_norm: (made.lost.sqrt() + (gamma(index.d) + SLACK) * norm) * unscale * (1.0 + 2.0 * SLACK),
+            by_error: made.quantized_squares.sqrt() * (1.0 + 2.0 * SLACK),
+            by_norm: (made.quantization_error.sqrt() + (gamma(index.d) + SLACK) * norm) * unscale * (1.0 + 2.0 * SLACK),
             reach: Reach::with_norm(norm, index.d),
             offset: 128 * made.sum,
         }
@@ -411,18 +411,18 @@ mod tests {
         for level in Level::available() {
             let limit = user_limit(level) as f32;
             let first = (f64::from(1 << 26) / f64::from(limit * 127.0)).ceil() as usize;
-            let user: Vec<f32> = (0..MOST_FACTORS)
+            let user: Vec<f32> = (0..MAX_FACTORS)
                 .map(|k| match k % 2 {
                     _ if k < first => limit,
                     0 => 5.0,
                     _ => 4.0,
                 })
                 .collect();
-            let row: Vec<f32> = (0..MOST_FACTORS).map(|k| if k < first { 127.0 } else { 1.0 }).collect();
+            let row: Vec<f32> = (0..MAX_FACTORS).map(|k| if k < first { 127.0 } else { 1.0 }).collect();
             let exact: f64 = row.iter().zip(&user).map(|(&v, &u)| f64::from(v) * f64::from(u)).sum();
             let mut score = [0.0];
             dots(level, &user, &row, &[0], &mut score);
-            let allowed = MOST_FACTORS as f64 * 2f64.powi(-24) * norm(&user) * norm(&row);
+            let allowed = MAX_FACTORS as f64 * 2f64.powi(-24) * norm(&user) * norm(&row);
             assert!(f64::from(score[0]) - exact > 0.55 * allowed, "{} {exact} {allowed}", score[0]);
             kept_at_its_own_score(level, &user, &row);
         }

@@ -105,7 +105,7 @@ impl Ranker {
             return;
         }
         let Lists { scores, counts, width, .. } = lists;
-        let stays = context.stays(counts.len().div_ceil(ROWS_PER_TASK));
+        let stays = context.runs_inline(counts.len().div_ceil(ROWS_PER_TASK));
         let show = |(row, (scores, count)): (usize, (&mut [f32], &mut i32))| {
             let shown = self.shown(asked, row, context.level);
             for score in &mut scores[..*count as usize] {
@@ -139,7 +139,7 @@ impl Ranker {
             Ok(())
         };
         let rows = items.chunks_mut(width).zip(scores.chunks_mut(width)).zip(counts).enumerate();
-        context.try_share(rows, Work::default, list)
+        context.try_for_each_task(rows, Work::default, list)
     }
 
     /// Blocks of users over the threads; see `engine`.
@@ -189,7 +189,7 @@ impl Ranker {
             job.block(first..(first + rows).min(n_rows), context, work, places)
         };
         let blocks = items.chunks_mut(rows * n).zip(scores.chunks_mut(rows * n)).zip(counts.chunks_mut(rows));
-        context.try_share(blocks.enumerate(), engine::Work::default, serve)
+        context.try_for_each_task(blocks.enumerate(), engine::Work::default, serve)
     }
 
     /// Lists of a few users, one after the other, see `single`: on this thread, for one takes some 10 µs; but histories that
@@ -211,6 +211,6 @@ impl Ranker {
         if asked.history.is_none() {
             return rows.try_for_each(list);
         }
-        context.try_share(rows, || (), |(), row| list(row))
+        context.try_for_each_task(rows, || (), |(), row| list(row))
     }
 }

@@ -394,7 +394,7 @@ impl Ranker {
             }
             Ok(())
         };
-        if context.stays(items.len().div_ceil(ROWS_PER_TASK)) {
+        if context.runs_inline(items.len().div_ceil(ROWS_PER_TASK)) {
             let mut touched = Touched::default();
             scores.chunks_mut(ROWS_PER_TASK).enumerate().try_for_each(|part| score(&mut touched, part))?;
         } else {

@@ -1,4 +1,4 @@
-//! A flag that long work looks at, at least every few milliseconds.
+//! A flag that long work checks at least every few milliseconds.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,8 +1,8 @@
 //! Our own thread pools, one per thread count and process; rayon's global pool is never used.
 //!
 //! A forked child has none of its parent's threads, so pools are keyed by process id too: the child builds its own
-//! and leaves the parent's alone. Nor may it wait for a lock that a thread of the parent held at the fork, for nobody
-//! would ever open it: each process has a place of its own among [`PLACES`], and a pool is built outside the lock.
+//! and leaves the parent's alone. Nor may it wait for a lock that a thread of the parent held at the fork, since nobody
+//! would ever release it: each process has a slot of its own among [`SLOTS`], and a pool is built outside the lock.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -15,24 +15,24 @@ struct Entry {
 }
 
 /// More than one, so that a child (whose id is another) does not share its parent's lock.
-const PLACES: usize = 64;
+const SLOTS: usize = 64;
 
-static POOLS: [Mutex<Vec<Entry>>; PLACES] = [const { Mutex::new(Vec::new()) }; PLACES];
+static POOLS: [Mutex<Vec<Entry>>; SLOTS] = [const { Mutex::new(Vec::new()) }; SLOTS];
 
 /// More threads than this is a mistake rather than a machine.
 const MAX_THREADS: usize = 1024;
 
-/// `num_threads` as asked, else `ANCF_NUM_THREADS`, else the processors this process might use (affinity, cgroup) when it
-/// was first asked.
+/// `num_threads` as requested, else `ANCF_NUM_THREADS`, else the processors this process could use (affinity, cgroup) at the
+/// first call.
 pub fn resolve_num_threads(num_threads: Option<usize>) -> Result<usize> {
-    // Once, for it reads files: some 40 µs, where a list takes 10.
-    static OFFERED: OnceLock<usize> = OnceLock::new();
-    let offered = || *OFFERED.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from));
-    Ok(asked_num_threads(num_threads)?.unwrap_or_else(offered))
+    // Once, since it reads files: some 40 µs, where a list takes 10.
+    static AVAILABLE: OnceLock<usize> = OnceLock::new();
+    let available = || *AVAILABLE.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from));
+    Ok(requested_num_threads(num_threads)?.unwrap_or_else(available))
 }
 
-/// The same without a look at the machine.
-pub fn asked_num_threads(num_threads: Option<usize>) -> Result<Option<usize>> {
+/// The same without the processors: `None` where neither the caller nor the environment says a number.
+pub fn requested_num_threads(num_threads: Option<usize>) -> Result<Option<usize>> {
     if let Some(n) = num_threads {
         return checked(n, "num_threads").map(Some);
     }
@@ -61,9 +61,9 @@ fn checked(n: usize, name: &str) -> Result<usize> {
 pub fn get(num_threads: Option<usize>) -> Result<Arc<rayon::ThreadPool>> {
     let num_threads = resolve_num_threads(num_threads)?;
     let process = std::process::id();
-    let place = &POOLS[process as usize % PLACES];
+    let slot = &POOLS[process as usize % SLOTS];
     let known = || {
-        let pools = place.lock().unwrap_or_else(PoisonError::into_inner);
+        let pools = slot.lock().unwrap_or_else(PoisonError::into_inner);
         let found = pools.iter().find(|e| e.process == process && e.num_threads == num_threads);
         (found.map(|entry| Arc::clone(&entry.pool)), pools)
     };
@@ -76,7 +76,7 @@ pub fn get(num_threads: Option<usize>) -> Result<Arc<rayon::ThreadPool>> {
         .build()
         .map(Arc::new)
         .map_err(|e| Error::Internal(format!("cannot start {num_threads} threads: {e}")))?;
-    // Two threads may have built the same one; the first stays.
+    // Two threads may have built the same pool; the first one is kept.
     let (first, mut pools) = known();
     Ok(first.unwrap_or_else(|| {
         pools.push(Entry { process, num_threads, pool: Arc::clone(&pool) });

@@ -1,7 +1,7 @@
 //! Counter-based randomness: a draw is a pure function of (seed, stream, counter), so threads and chunks cannot
 //! change it.
 //!
-//! The mixing function is the finaliser of `SplitMix64` (Steele, Lea, Flood: Fast Splittable Pseudorandom Number
+//! The mixing function is the finalizer of `SplitMix64` (Steele, Lea, Flood: Fast Splittable Pseudorandom Number
 //! Generators, OOPSLA 2014), applied once to (seed, stream) and once to the result plus counter · golden ratio.
 
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;

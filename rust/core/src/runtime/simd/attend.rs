@@ -1,17 +1,17 @@
-//! Target attention: 32 items look at histories, each its own way.
+//! Target attention: 32 candidates attend to histories, each with weights of its own.
 //!
-//! Lanes are items, so each score owns a lane and its sums run over the history in order. What an item thinks of a history
-//! item does not depend on the user: exponentials and products are computed once for all users (`weigh`), and a
+//! Lanes are candidates, so each score owns a lane and its sums run over the history in order. A candidate's logit for a
+//! history item does not depend on the user: exponentials and products are computed once for all users (`weigh`), and a
 //! user costs two fused multiply-adds for each item of the history and each lane (`attend`).
 
-use super::Level;
 use super::exp::{exp_body, ln_body};
+use super::level::Level;
 
 /// Items in a tile.
 pub const LANES: usize = 32;
 
-/// Logits are cut off here, where e^60 and its sums still fit f32 with room for the products.
-const FARTHEST: f32 = 60.0;
+/// Logits are clamped to ± this: e^60 and its sums still fit f32 with room for the products.
+const MAX_ABS_LOGIT: f32 = 60.0;
 
 /// logits ← e = exp(logit), products ← e · product.
 pub fn weigh(level: Level, logits: &mut [f32], products: &mut [f32]) {
@@ -21,14 +21,14 @@ pub fn weigh(level: Level, logits: &mut [f32], products: &mut [f32]) {
 #[inline(always)]
 fn weigh_body(logits: &mut [f32], products: &mut [f32]) {
     for (logit, product) in logits.iter_mut().zip(products) {
-        let e = exp_body(logit.clamp(-FARTHEST, FARTHEST));
+        let e = exp_body(logit.clamp(-MAX_ABS_LOGIT, MAX_ABS_LOGIT));
         *logit = e;
         *product *= e;
     }
 }
 
 /// What a history adds to the scores of 32 items: `factor` · Σ w p / (Σ w e)^`exponent`, added to `scores`. `rows` are
-/// the places of the history's items in `e` and `p` ([place][32]); at least one.
+/// the positions of the history's items in `e` and `p` ([position][32]); at least one.
 pub fn attend(
     level: Level,
     rows: &[u32],
@@ -97,7 +97,7 @@ fn across_body(vector: &[f32], pack: &[f32], scores: &mut [f32; LANES]) {
     *scores = sums;
 }
 
-/// weights ← exp(logit − highest); returns the factor exp((1 − `exponent`) · highest) that this leaves out.
+/// weights ← exp(logit − highest); returns the factor exp((1 − `exponent`) · highest) that the weights lack.
 pub fn weights(level: Level, logits: &[f32], exponent: f32, weights: &mut Vec<f32>) -> f32 {
     let highest = logits.iter().fold(f32::NEG_INFINITY, |highest, &logit| highest.max(logit));
     weights.clear();
@@ -124,9 +124,9 @@ pub struct Tables<'a> {
     pub vectors: &'a [f32],
     /// Numbers in an item vector.
     pub d: usize,
-    /// What a history item offers.
+    /// Keys, of the history items.
     pub keys: &'a [f32],
-    /// What a candidate asks for.
+    /// Queries, of the candidates.
     pub queries: &'a [f32],
     /// Numbers in a key and a query.
     pub d_keys: usize,
@@ -136,7 +136,7 @@ pub struct Tables<'a> {
     pub exponent: f32,
 }
 
-/// One pair by itself, in the same order of operations: added to `score`.
+/// [`attend`] for a single pair, in the same order of operations: `score` plus what its history adds.
 pub fn one(
     level: Level,
     tables: Tables<'_>,
@@ -166,7 +166,7 @@ fn one_body(tables: Tables<'_>, history: &[u32], weights: &[f32], factor: f32, i
     let (mut upper, mut lower) = (0f32, 0f32);
     for (&source, &weight) in history.iter().zip(weights) {
         let logit = chain(row(tables.keys, tables.d_keys, source), query, tables.logits[source as usize]);
-        let e = exp_body(logit.clamp(-FARTHEST, FARTHEST));
+        let e = exp_body(logit.clamp(-MAX_ABS_LOGIT, MAX_ABS_LOGIT));
         let product = chain(row(tables.vectors, tables.d, source), vector, 0.0) * e;
         lower = weight.mul_add(e, lower);
         upper = weight.mul_add(product, upper);

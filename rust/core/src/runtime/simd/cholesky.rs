@@ -3,7 +3,7 @@
 //!
 //! Only lane-wise operations along rows are used, so every level has the same bits.
 
-use super::Level;
+use super::level::Level;
 
 /// Solves A x = b for a symmetric positive definite A (`n` × `n`, row-major with row stride `stride`, upper triangle
 /// read, overwritten). `b` becomes x. False when a pivot is not positive.

@@ -1,6 +1,6 @@
-//! Where fields and lines of a text end, and where quotes stand: one bit per byte, 64 bytes at a time.
+//! The delimiters, line feeds and quotes of a text: one bit per byte, 64 bytes at a time.
 
-/// Bytes that one call looks at.
+/// Bytes that one call reads.
 pub const CHUNK: usize = 64;
 
 /// The bytes of `text` that are the delimiter or a line feed, lowest bit first; and those that are a quote.

@@ -1,12 +1,13 @@
-//! Single scores: the fused chains of pairs, each a sum over factors in order.
+//! Scores of single pairs: inner products and factor attention, each a sum over factors in order (a chain of fused
+//! multiply-adds).
 //!
 //! Several pairs are in flight at once, each in its own register, so the order within a pair never changes.
 
-use super::Level;
 use super::exp::exp_body;
+use super::level::Level;
 
 /// Pairs in flight at once: enough to hide the latency of a fused multiply-add.
-const ABREAST: usize = 8;
+const PAIRS_AT_ONCE: usize = 8;
 
 /// scores[at] = Σ_k `vector[k]` · `table[items[at] · d + k]`, a fused chain from 0 in order of k; d = `vector.len()`.
 pub fn dots(level: Level, vector: &[f32], table: &[f32], items: &[u32], scores: &mut [f32]) {
@@ -27,12 +28,12 @@ fn row(table: &[f32], d: usize, item: u32) -> &[f32] {
 #[inline(always)]
 fn dots_body(vector: &[f32], table: &[f32], items: &[u32], scores: &mut [f32]) {
     let d = vector.len();
-    let whole = items.len() / ABREAST * ABREAST;
-    for (items, scores) in items[..whole].chunks_exact(ABREAST).zip(scores.chunks_exact_mut(ABREAST)) {
-        let rows: [&[f32]; ABREAST] = std::array::from_fn(|at| row(table, d, items[at]));
-        let mut sums = [0f32; ABREAST];
+    let whole = items.len() / PAIRS_AT_ONCE * PAIRS_AT_ONCE;
+    for (items, scores) in items[..whole].chunks_exact(PAIRS_AT_ONCE).zip(scores.chunks_exact_mut(PAIRS_AT_ONCE)) {
+        let rows: [&[f32]; PAIRS_AT_ONCE] = std::array::from_fn(|at| row(table, d, items[at]));
+        let mut sums = [0f32; PAIRS_AT_ONCE];
         for k in 0..d {
-            for at in 0..ABREAST {
+            for at in 0..PAIRS_AT_ONCE {
                 sums[at] = vector[k].mul_add(rows[at][k], sums[at]);
             }
         }
@@ -49,22 +50,22 @@ mod x86 {
     use std::arch::x86_64::*;
 
     use super::super::sparse::fetch;
-    use super::{ABREAST, row};
+    use super::{PAIRS_AT_ONCE, row};
 
-    /// Pairs whose chains wait for each other's numbers: three registers of them.
+    /// Registers of pairs in flight: while one chain waits for its last step, the others go on.
     const GROUPS: usize = 3;
 
-    /// [`super::dots`] with a pair to a lane. Rows are met in no order, so those of the next pairs are fetched meanwhile.
+    /// [`super::dots`] with a pair to a lane. Rows are read in no order, so those of the next pairs are prefetched meanwhile.
     #[target_feature(enable = "avx2,fma")]
     pub fn dots(vector: &[f32], table: &[f32], mut items: &[u32], mut scores: &mut [f32]) {
         while !items.is_empty() {
-            let count = items.len().min(GROUPS * ABREAST);
+            let count = items.len().min(GROUPS * PAIRS_AT_ONCE);
             let (now, later) = items.split_at(count);
             let (out, rest) = std::mem::take(&mut scores).split_at_mut(count);
-            for &item in later.iter().take(GROUPS * ABREAST) {
+            for &item in later.iter().take(GROUPS * PAIRS_AT_ONCE) {
                 fetch(table, item as usize * vector.len(), vector.len());
             }
-            match count.div_ceil(ABREAST) {
+            match count.div_ceil(PAIRS_AT_ONCE) {
                 1 => groups::<1>(vector, table, now, out),
                 2 => groups::<2>(vector, table, now, out),
                 _ => groups::<GROUPS>(vector, table, now, out),
@@ -73,24 +74,24 @@ mod x86 {
         }
     }
 
-    /// Up to 8 `G` pairs; what is left over of the last register works on the first of them once more.
+    /// Up to 8 `G` pairs; lanes that are left over in the last register repeat the first pair.
     #[target_feature(enable = "avx2,fma")]
     fn groups<const G: usize>(vector: &[f32], table: &[f32], items: &[u32], scores: &mut [f32]) {
         let d = vector.len();
-        let rows: [[&[f32]; ABREAST]; G] = std::array::from_fn(|group| {
-            std::array::from_fn(|at| row(table, d, *items.get(group * ABREAST + at).unwrap_or(&items[0])))
+        let rows: [[&[f32]; PAIRS_AT_ONCE]; G] = std::array::from_fn(|group| {
+            std::array::from_fn(|at| row(table, d, *items.get(group * PAIRS_AT_ONCE + at).unwrap_or(&items[0])))
         });
         let mut sums = [_mm256_setzero_ps(); G];
-        let whole = d / ABREAST * ABREAST;
-        for k in (0..whole).step_by(ABREAST) {
+        let whole = d / PAIRS_AT_ONCE * PAIRS_AT_ONCE;
+        for k in (0..whole).step_by(PAIRS_AT_ONCE) {
             for (sums, rows) in sums.iter_mut().zip(&rows) {
-                for (column, &value) in columns(rows, k).iter().zip(&vector[k..k + ABREAST]) {
+                for (column, &value) in columns(rows, k).iter().zip(&vector[k..k + PAIRS_AT_ONCE]) {
                     *sums = _mm256_fmadd_ps(_mm256_set1_ps(value), *column, *sums);
                 }
             }
         }
-        for ((sums, rows), scores) in sums.into_iter().zip(&rows).zip(scores.chunks_mut(ABREAST)) {
-            let mut lanes = [0f32; ABREAST];
+        for ((sums, rows), scores) in sums.into_iter().zip(&rows).zip(scores.chunks_mut(PAIRS_AT_ONCE)) {
+            let mut lanes = [0f32; PAIRS_AT_ONCE];
             // SAFETY: 8 numbers.
             unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), sums) };
             for (lane, row) in lanes.iter_mut().zip(rows) {
@@ -100,17 +101,17 @@ mod x86 {
         }
     }
 
-    /// Eight numbers of eight rows from `k` on, turned: register j holds number k + j of each row.
+    /// Eight numbers of eight rows from `k` on, transposed: register j holds number k + j of each row.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    fn columns(rows: &[&[f32]; ABREAST], k: usize) -> [__m256; ABREAST] {
+    fn columns(rows: &[&[f32]; PAIRS_AT_ONCE], k: usize) -> [__m256; PAIRS_AT_ONCE] {
         // Rows r and r + 4 side by side, four numbers of each.
         let halves = |r: usize, from: usize| {
             let (low, high) = (&rows[r][from..from + 4], &rows[r + 4][from..from + 4]);
             // SAFETY: four numbers each.
             unsafe { _mm256_loadu2_m128(high.as_ptr(), low.as_ptr()) }
         };
-        let mut columns = [_mm256_setzero_ps(); ABREAST];
+        let mut columns = [_mm256_setzero_ps(); PAIRS_AT_ONCE];
         for (columns, from) in columns.chunks_exact_mut(4).zip([k, k + 4]) {
             let [a, b, c, d] = std::array::from_fn(|r| halves(r, from));
             let (ab, cd) = (_mm256_unpacklo_ps(a, b), _mm256_unpacklo_ps(c, d));
@@ -138,7 +139,7 @@ fn scatter_body(weight: f32, items: &[u32], values: &[f32], sums: &mut [f32], ma
     }
 }
 
-/// The same for factor attention: x_k = p_k q_k, l_k = s_k x_k, e_k = exp(l_k − max l); score = Σ e_k x_k / Σ e_k, both
+/// [`dots`] for factor attention: x_k = p_k q_k, l_k = s_k x_k, e_k = exp(l_k − max l); score = Σ e_k x_k / Σ e_k, both
 /// sums in order of k, the upper one fused.
 pub fn attentions(level: Level, vector: &[f32], sharpness: &[f32], table: &[f32], items: &[u32], scores: &mut [f32]) {
     dispatch!(level, attentions_body(

@@ -1,11 +1,11 @@
-//! The exponential that every kernel shares.
+//! The exponential, logarithm and sigmoid that every kernel shares, the same bits on every platform.
 
-use super::Level;
+use super::level::Level;
 
 /// eˣ with a relative error below 2⁻²²; 0 below −87.7.
 ///
 /// On |r| ≤ ½ ln 2 the polynomial 1 + r + c₂r² + … + c₅r⁵ whose largest relative error is least (2⁻²³, by linear
-/// programming): as exact as Taylor's of degree 6. In pairs, for one term after the other would wait for the last.
+/// programming): as exact as Taylor's of degree 6. Evaluated in pairs, since each of Horner's steps would wait for the last.
 #[inline(always)]
 pub(super) fn exp_body(x: f32) -> f32 {
     const LOG2_E: f32 = std::f32::consts::LOG2_E;

@@ -4,7 +4,7 @@
 //! A is read through two strides, so A and Aᵀ need no copy; B has contiguous rows. A tile of `ROWS` × `LANES` of C
 //! lives in registers while k runs: 12 × 32 with AVX-512 (24 registers), 6 × 16 with AVX2 (12 registers).
 
-use super::Level;
+use super::level::Level;
 
 /// A matrix seen through its strides: element (i, j) is `data[i * row + j * column]`.
 #[derive(Clone, Copy)]
@@ -44,7 +44,7 @@ pub fn multiply_add(level: Level, c: &mut [f32], n: usize, a: View<'_>, first_ro
         Level::Avx512 => unsafe { avx512(c, n, a, first_row, b, k) },
         // SAFETY: as above.
         Level::Avx2 => unsafe { avx2(c, n, a, first_row, b, k) },
-        // SAFETY: the processor was just asked.
+        // SAFETY: the feature was detected just now.
         Level::Scalar if is_x86_feature_detected!("fma") => unsafe { fma(c, n, a, first_row, b, k) },
         Level::Scalar => edge(c, n, a, first_row, b, k, 0),
     }
@@ -195,7 +195,7 @@ level!(
     _mm512_fmadd_ps
 );
 
-/// The same into a fresh C.
+/// C = A · B: the same from a C of zeros.
 pub fn multiply(level: Level, c: &mut [f32], n: usize, a: View<'_>, first_row: usize, b: &[f32], k: usize) {
     c.fill(0.0);
     multiply_add(level, c, n, a, first_row, b, k);

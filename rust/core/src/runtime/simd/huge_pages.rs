@@ -1,15 +1,15 @@
-//! Large pages for tables whose rows are met in no order.
+//! Huge pages for tables whose rows are read in no order.
 //!
-//! A row of a table of some megabytes lies on a page of 4 KiB that the processor has seldom met lately, and forgets
-//! whenever the process gives memory back. On pages of 2 MiB the scores of 64 pairs with histories of 24 take 12 µs instead
+//! A row of a table of some megabytes lies on a page of 4 KiB whose address the processor seldom still has in its translation
+//! cache, which is emptied whenever the process gives memory back. On pages of 2 MiB the scores of 64 pairs with histories of 24 take 12 µs instead
 //! of 16 after such a moment (Zen 3, 2026-11-25). Nothing but time depends on them.
 
-/// Bytes of a large page.
-pub const LARGE_PAGE: usize = 2 << 20;
+/// Bytes of a huge page.
+pub const HUGE_PAGE: usize = 2 << 20;
 
-/// Asks the system for large pages under `numbers`, which begin where one does and have not been written to. Where the
+/// Asks the system for huge pages under `numbers`, which begin where one does and have not been written to. Where the
 /// system has none to give, pages stay as they are.
-pub fn large_pages(numbers: &mut [f32]) {
+pub fn advise_huge_pages(numbers: &mut [f32]) {
     #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]
     {
         use std::ffi::{c_int, c_void};
@@ -18,7 +18,7 @@ pub fn large_pages(numbers: &mut [f32]) {
             fn madvise(address: *mut c_void, length: usize, advice: c_int) -> c_int;
         }
         // SAFETY: the range is borrowed memory of this process, and this advice changes no byte of it; a range that the
-        // system does not like is refused, which is no harm.
+        // system refuses stays as it is, which is harmless.
         let _ = unsafe { madvise(numbers.as_mut_ptr().cast(), size_of_val(numbers), MADV_HUGEPAGE) };
     }
     #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"), not(miri))))]

@@ -1,11 +1,11 @@
-//! One-byte scores: blocks of 64 items against a few users, to find what may reach a threshold.
+//! The scan of int8 vectors: blocks of 64 items against a few users, to find the items whose score may reach a threshold.
 //!
 //! Items are unsigned bytes (value + 128) laid out as [block][factor / 4][64 items][4]; users are signed bytes, four to a
 //! word, as [factor / 4][user]. The integer dot product is exact at every level. AVX2 adds two products in 16 bits, so its
-//! users stay within ±63: 2 · 255 · 63 < 2¹⁵. What a dot product means is `rank::index`'s business; here a user's threshold in
+//! users stay within ±63: 2 · 255 · 63 < 2¹⁵. `rank::index` derives what a dot product means; here a user's threshold in
 //! block b is the whole number ⌈(`cut` − `by_error` · `errors[b]` − `by_norm` · `norms[b]`) · `unscale[b]`⌉ + `offset`.
 
-use super::Level;
+use super::level::Level;
 
 /// Items in a block.
 pub const BLOCK: usize = 64;
@@ -15,11 +15,11 @@ pub const BLOCK: usize = 64;
 #[repr(align(64))]
 pub struct Line(pub [i32; 16]);
 
-/// Thresholds are cut off here; dot products of at most 2¹⁵ factors lie within, and the offset still fits beside it.
-const FARTHEST: f64 = 1.0e9;
+/// Thresholds are clamped to ± this; dot products of at most 2¹⁵ factors lie within, and the offset still fits beside it.
+const MAX_THRESHOLD: f64 = 1.0e9;
 
 /// The largest number of factors.
-pub const MOST_FACTORS: usize = 1 << 15;
+pub const MAX_FACTORS: usize = 1 << 15;
 
 /// Blocks of items, falling by norm.
 #[derive(Clone, Copy)]
@@ -36,48 +36,48 @@ pub struct Blocks<'a> {
     pub norms: &'a [f64],
 }
 
-/// A vector in whole numbers w = round(v / scale), |w| ≤ a limit, and what that leaves out.
-pub struct Whole {
+/// Norms of a vector v quantized to the whole numbers w = round(v / scale), |w| ≤ a limit.
+pub struct Quantized {
     /// Σ w².
-    pub squares_of_whole: f64,
+    pub quantized_squares: f64,
     /// Σ (v − w · scale)².
-    pub lost: f64,
+    pub quantization_error: f64,
     /// Σ v².
     pub squares: f64,
     /// Σ w.
     pub sum: i32,
 }
 
-/// Writes a vector as whole numbers, four signed bytes in a word.
-pub fn quantise(level: Level, vector: &[f32], scale: f64, limit: f64, words: &mut [i32]) -> Whole {
+/// Quantizes a vector into `words`, four signed bytes in a word.
+pub fn quantize(level: Level, vector: &[f32], scale: f64, limit: f64, words: &mut [i32]) -> Quantized {
     let mut sums = Sums::default();
     let out = &mut sums;
-    dispatch!(level, quantise_body(vector: &[f32], scale: f64, limit: f64, words: &mut [i32], out: &mut Sums));
-    // Added up where the loop does not see it, or the sums would move to single registers.
-    Whole {
-        squares_of_whole: sums.squares_of_whole.iter().sum(),
-        lost: sums.lost.iter().sum(),
+    dispatch!(level, quantize_body(vector: &[f32], scale: f64, limit: f64, words: &mut [i32], out: &mut Sums));
+    // Added up outside of the dispatched loop, or the compiler would move the sums to single registers.
+    Quantized {
+        quantized_squares: sums.quantized_squares.iter().sum(),
+        quantization_error: sums.quantization_error.iter().sum(),
         squares: sums.squares.iter().sum(),
         sum: sums.whole.iter().sum::<f64>() as i32,
     }
 }
 
-/// Numbers that are rounded at once: one alone waits for itself at every step.
-const AT_ONCE: usize = 8;
+/// Numbers that are rounded side by side: the steps of a single one each wait for the one before.
+const WIDTH: usize = 8;
 
-/// One number of each.
-type Numbers = [f64; AT_ONCE];
+/// One number for each of them.
+type Numbers = [f64; WIDTH];
 
 #[inline(always)]
-fn quantise_body(vector: &[f32], scale: f64, limit: f64, words: &mut [i32], out: &mut Sums) {
+fn quantize_body(vector: &[f32], scale: f64, limit: f64, words: &mut [i32], out: &mut Sums) {
     let mut sums = Sums::default();
-    let (whole, rest) = vector.as_chunks::<AT_ONCE>();
-    let mut places = words.chunks_mut(AT_ONCE / 4);
+    let (whole, rest) = vector.as_chunks::<WIDTH>();
+    let mut places = words.chunks_mut(WIDTH / 4);
     for (&values, words) in whole.iter().zip(&mut places) {
         words.copy_from_slice(&sums.add(values, scale, limit));
     }
     if let (false, Some(words)) = (rest.is_empty(), places.next()) {
-        let mut values = [0.0; AT_ONCE];
+        let mut values = [0.0; WIDTH];
         values[..rest.len()].copy_from_slice(rest);
         words.copy_from_slice(&sums.add(values, scale, limit)[..words.len()]);
     }
@@ -86,8 +86,8 @@ fn quantise_body(vector: &[f32], scale: f64, limit: f64, words: &mut [i32], out:
 
 #[derive(Default)]
 struct Sums {
-    squares_of_whole: Numbers,
-    lost: Numbers,
+    quantized_squares: Numbers,
+    quantization_error: Numbers,
     squares: Numbers,
     /// Exact, for whole numbers.
     whole: Numbers,
@@ -95,18 +95,18 @@ struct Sums {
 
 #[inline(always)]
 fn each(f: impl Fn(usize) -> f64) -> Numbers {
-    let mut numbers = [0.0; AT_ONCE];
-    for k in 0..AT_ONCE {
+    let mut numbers = [0.0; WIDTH];
+    for k in 0..WIDTH {
         numbers[k] = f(k);
     }
     numbers
 }
 
 impl Sums {
-    /// The bytes of some numbers. Adding 1.5 · 2⁵² rounds, and leaves the whole number in the lowest bits; any whole number
-    /// near would do.
+    /// The bytes of some numbers. Adding 1.5 · 2⁵² rounds, and leaves the whole number in the lowest bits; any nearby whole
+    /// number would do, since the error is measured.
     #[inline(always)]
-    fn add(&mut self, values: [f32; AT_ONCE], scale: f64, limit: f64) -> [i32; AT_ONCE / 4] {
+    fn add(&mut self, values: [f32; WIDTH], scale: f64, limit: f64) -> [i32; WIDTH / 4] {
         const ROUND: f64 = 6_755_399_441_055_744.0;
         let (scale, unscale, limit, least) =
             (each(|_| scale), each(|_| 1.0 / scale), each(|_| limit), each(|_| -limit));
@@ -118,12 +118,12 @@ impl Sums {
         let whole = each(|k| moved[k] - ROUND);
         let back = each(|k| whole[k] * scale[k]);
         let gap = each(|k| value[k] - back[k]);
-        self.squares_of_whole = each(|k| whole[k].mul_add(whole[k], self.squares_of_whole[k]));
-        self.lost = each(|k| gap[k].mul_add(gap[k], self.lost[k]));
+        self.quantized_squares = each(|k| whole[k].mul_add(whole[k], self.quantized_squares[k]));
+        self.quantization_error = each(|k| gap[k].mul_add(gap[k], self.quantization_error[k]));
         self.squares = each(|k| value[k].mul_add(value[k], self.squares[k]));
         self.whole = each(|k| self.whole[k] + whole[k]);
-        let mut bytes = [0u8; AT_ONCE];
-        for k in 0..AT_ONCE {
+        let mut bytes = [0u8; WIDTH];
+        for k in 0..WIDTH {
             bytes[k] = moved[k].to_bits() as u8;
         }
         let words = bytes.as_chunks::<4>().0;
@@ -135,7 +135,7 @@ impl Sums {
 pub struct Group<const U: usize> {
     /// [word][user].
     pub words: Vec<[i32; U]>,
-    /// Room for the words of one user.
+    /// Scratch memory for the words of one user.
     pub own: Vec<i32>,
     /// See the module head.
     pub cut: [f64; 8],
@@ -145,7 +145,7 @@ pub struct Group<const U: usize> {
     pub by_norm: [f64; 8],
     /// See the module head.
     pub offset: [i32; 8],
-    /// Blocks with a smaller norm hold nothing for any of them.
+    /// Blocks with a smaller norm hold no candidate for any of them.
     pub stop: f64,
 }
 
@@ -181,8 +181,8 @@ pub fn user_limit(level: Level) -> f64 {
     }
 }
 
-/// The first block from `from` on where somebody's threshold is reached, and one bit for each such item and user; or the
-/// block where the scan ended and no bits.
+/// The first block from `from` on where a user's threshold is reached, and one bit for each such item and user; or the
+/// number of blocks and no bits.
 pub fn scan<const U: usize>(level: Level, blocks: Blocks<'_>, group: &Group<U>, from: usize) -> (usize, [u64; U]) {
     let n = blocks.norms.len();
     assert!(
@@ -191,7 +191,7 @@ pub fn scan<const U: usize>(level: Level, blocks: Blocks<'_>, group: &Group<U>, 
             && blocks.lines.len() == n * blocks.words * 4
             && blocks.unscale.len() == n
             && blocks.errors.len() == n
-            && blocks.words * 4 <= MOST_FACTORS
+            && blocks.words * 4 <= MAX_FACTORS
     );
     match level {
         #[cfg(target_arch = "x86_64")]
@@ -210,8 +210,8 @@ fn thresholds<const U: usize>(blocks: Blocks<'_>, group: &Group<U>, block: usize
     let (error, norm, unscale) = (blocks.errors[block], blocks.norms[block], blocks.unscale[block]);
     std::array::from_fn(|user| {
         let least = (group.cut[user] - group.by_error[user] * error - group.by_norm[user] * norm) * unscale;
-        // NaN cannot come up: `cut` is ∞ or −∞ or finite, all else is finite.
-        least.clamp(-FARTHEST, FARTHEST).ceil() as i32 + group.offset[user]
+        // NaN cannot occur: `cut` is ∞ or −∞ or finite, all else is finite.
+        least.clamp(-MAX_THRESHOLD, MAX_THRESHOLD).ceil() as i32 + group.offset[user]
     })
 }
 
@@ -252,7 +252,7 @@ mod x86 {
     #[allow(clippy::wildcard_imports)]
     use std::arch::x86_64::*;
 
-    use super::{Blocks, FARTHEST, Group, thresholds};
+    use super::{Blocks, Group, MAX_THRESHOLD, thresholds};
 
     /// 64 items × `U` users: 4 `U` sums, 4 registers of items, users broadcast from memory.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma")]
@@ -275,7 +275,7 @@ mod x86 {
             let y = _mm512_sub_pd(cut, _mm512_mul_pd(by_error, _mm512_set1_pd(blocks.errors[block])));
             let y = _mm512_sub_pd(y, _mm512_mul_pd(by_norm, _mm512_set1_pd(blocks.norms[block])));
             let y = _mm512_mul_pd(y, _mm512_set1_pd(blocks.unscale[block]));
-            let y = _mm512_max_pd(_mm512_min_pd(y, _mm512_set1_pd(FARTHEST)), _mm512_set1_pd(-FARTHEST));
+            let y = _mm512_max_pd(_mm512_min_pd(y, _mm512_set1_pd(MAX_THRESHOLD)), _mm512_set1_pd(-MAX_THRESHOLD));
             let whole = _mm512_cvt_roundpd_epi32::<{ _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC }>(y);
             // SAFETY: 8 numbers.
             unsafe { _mm256_storeu_si256(least.as_mut_ptr().cast(), _mm256_add_epi32(whole, offset)) };
@@ -316,7 +316,7 @@ mod x86 {
         (blocks.norms.len(), [0; U])
     }
 
-    /// 16 items × `U` users at a time, 64 × 1 for one user alone, who waits for memory and reads it in order.
+    /// 16 items × `U` users at a time, 64 × 1 for a single user, which is bound by memory and reads it in order.
     #[target_feature(enable = "avx2,fma")]
     pub fn scan_avx2<const U: usize>(blocks: Blocks<'_>, group: &Group<U>, from: usize) -> (usize, [u64; U]) {
         for block in from..blocks.norms.len() {
@@ -371,7 +371,7 @@ mod x86 {
                 line = line.add(8);
             }
         }
-        // One question for all users first; bits are taken out only where somebody's threshold is reached.
+        // One test for all users first; bits are extracted only where a user's threshold is reached.
         let below: [__m256i; U] = std::array::from_fn(|user| _mm256_set1_epi32(least[user].wrapping_sub(1)));
         for part in 0..P {
             let mut reached = _mm256_setzero_si256();
@@ -429,7 +429,7 @@ mod tests {
                 for level in Level::available() {
                     assert_eq!(scan(level, blocks, &group, from), wanted, "{} {words} {from}", level.name());
                 }
-                // Alone, each of them.
+                // Each user alone.
                 for user in 0..5 {
                     let mut alone = Group::<1> { stop: group.stop, ..Group::default() };
                     alone.words = group.words.iter().map(|word| [word[user]]).collect();

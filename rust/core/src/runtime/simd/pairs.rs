@@ -1,7 +1,7 @@
 //! Features of single pairs and their gradients, and the optimizers beside Adam: plain loops, widened for each level.
 
-use super::Level;
 use super::exp::exp_body;
+use super::level::Level;
 use super::vector::{LANES, block, halves, larger, tree};
 
 #[inline(always)]
@@ -108,7 +108,8 @@ fn attended_backward_body(
     }
 }
 
-/// The gradient of [`super::scores::Features::Attended`] times `slope`: by x = p ⊙ q into `dx`, by the others added.
+/// The gradient of `scores::Features::Attended` times `slope`: by x = p ⊙ q into `dx`; by sharpness and weights it is added
+/// to theirs.
 pub fn attended_backward(
     level: Level,
     slope: f32,

@@ -1,12 +1,12 @@
-//! The running sums, or maxima, of eight reductions put together at once, each by the tree of [`halves`].
+//! Horizontal sums and maxima of eight vectors of running values at once, each by the tree of [`halves`].
 //!
-//! One by itself is mostly moving numbers about: 3 moves for 4 additions that have 8, 4, 2 and 1 number to add. Eight
-//! together fill each register, and need 21 moves.
+//! A single one is mostly shuffles: 3 for 4 additions that have 8, 4, 2 and 1 number to add. Eight together fill each
+//! register, and need 21 shuffles.
 
-use super::Level;
+use super::level::Level;
 use super::vector::{LANES, halves, larger, tree};
 
-/// Reductions that are put together at once.
+/// Reductions that are done at once.
 pub(super) const GROUP: usize = 8;
 
 /// The running values of eight reductions.

@@ -1,12 +1,12 @@
-//! What the machine can do at most, measured: the distance of a kernel to it is what a bench prints.
+//! What the machine can do at most, measured: arithmetic and memory bandwidth. Benches print how near a kernel comes to it.
 
 use std::hint::black_box;
 use std::time::Instant;
 
+use rayon::ThreadPool;
 use rayon::prelude::*;
 
-use super::Level;
-use crate::runtime::Context;
+use super::level::Level;
 
 /// Independent chains of fused multiply-adds, in numbers: 12 registers of AVX2, 6 pairs of them for the rest.
 const CHAINS: usize = 96;
@@ -42,25 +42,25 @@ fn read_body(numbers: &[u32]) -> u32 {
 }
 
 /// The best of `rounds` rounds: 10⁹ f32 operations a second (a fused multiply-add is two), and 10⁹ bytes read a second, over
-/// all threads of the context together.
-pub fn measure(context: &Context, rounds: usize) -> (f64, f64) {
-    let threads = context.threads();
+/// all threads of the pool together.
+pub fn measure(level: Level, pool: &ThreadPool, rounds: usize) -> (f64, f64) {
+    let threads = pool.current_num_threads();
     let table: Vec<u32> = vec![1; READ * threads];
     let best = |work: &(dyn Fn(usize) + Sync)| {
         let once = || {
             let start = Instant::now();
-            context.install(|| (0..threads).into_par_iter().with_max_len(1).for_each(work));
+            pool.install(|| (0..threads).into_par_iter().with_max_len(1).for_each(work));
             start.elapsed().as_secs_f64()
         };
         (0..rounds.max(1)).map(|_| once()).fold(f64::INFINITY, f64::min)
     };
     let multiplied = best(&|_| {
         let mut sums = [1.0f32; CHAINS];
-        chains(context.level, STEPS, black_box(0.5), &mut sums);
+        chains(level, STEPS, black_box(0.5), &mut sums);
         black_box(sums);
     });
     let read = best(&|thread| {
-        black_box(read(context.level, &table[thread * READ..(thread + 1) * READ]));
+        black_box(read(level, &table[thread * READ..(thread + 1) * READ]));
     });
     let all = threads as f64;
     (2e-9 * (CHAINS * STEPS) as f64 * all / multiplied, 4e-9 * READ as f64 * all / read)
@@ -73,7 +73,8 @@ mod tests {
     #[test]
     fn limits_are_positive_at_every_level() {
         for level in Level::available() {
-            let (operations, bytes) = measure(&Context::new(Some(1)).unwrap().with_level(level), 1);
+            let pool = crate::runtime::pool::get(Some(1)).unwrap();
+            let (operations, bytes) = measure(level, &pool, 1);
             assert!(operations > 0.0 && bytes > 0.0, "{}", level.name());
         }
     }

@@ -1,23 +1,23 @@
-//! Scores of pairs straight from the tables: what is gathered and multiplied stays in registers and the nearest cache,
-//! and nothing is written but the scores.
+//! Scores of pairs computed directly from the tables: what is gathered and multiplied stays in registers and the nearest
+//! cache, and nothing is written but the scores.
 //!
-//! The tables are larger than the caches of a core, and the rows of a batch lie all over them. So rows are fetched
-//! ahead of their use: those of a pair [`PAIRS_AHEAD`], those of a history in `sparse`. Without that a history of
+//! The tables are larger than the caches of a core, and the rows of a batch lie all over them. So rows are prefetched:
+//! those of a pair [`PAIRS_AHEAD`] pairs before their use, those of a history as `sparse` does. Without that a history of
 //! 24 rows of 64 numbers took 260 ns, with it 184 (Zen 3, one thread, 2026-11-25).
 //!
 //! Same bits for every level: sums have [`LANES`] running sums, element k in sum k mod 16, added up by a fixed tree.
 
-use super::Level;
 use super::exp::exp_body;
+use super::level::Level;
 use super::pairs::{weighted_dot, weighted_dot_body};
 use super::reduce::{self, GROUP, Lanes};
-use super::sparse::{AHEAD, fetch, gather_body};
+use super::sparse::{ROWS_AHEAD, fetch, gather_body};
 use super::vector::{LANES, dot, dot_body, larger};
 
-/// Pairs between the fetch of their rows, or of their histories, and their use.
+/// Pairs between the prefetch of their rows, or of their histories, and their use.
 const PAIRS_AHEAD: usize = 4;
 
-/// What is made of the vectors p and q of a pair.
+/// How the vectors p and q of a pair become its score.
 #[derive(Clone, Copy, Debug)]
 pub enum Features<'a> {
     /// Σ p q.
@@ -32,17 +32,17 @@ pub enum Features<'a> {
         layer: &'a [f32],
     },
     /// ⟨h, [p; q]⟩.
-    Joined(&'a [f32]),
+    Concat(&'a [f32]),
 }
 
-/// Where the vectors of a pair come from, row-major; every position that is asked for is in range.
+/// Where the vectors of a pair come from, row-major; the caller has checked that every position is in range.
 #[derive(Clone, Copy, Debug)]
 pub struct Tables<'a> {
     /// Numbers in a vector.
     pub d: usize,
-    /// Users' own vectors, or nothing where their histories say all.
+    /// Users' own vectors; empty where a user is its history alone.
     pub own: &'a [f32],
-    /// Where each user's history begins, one more than there are users; nothing where histories do not count.
+    /// Where each user's history begins, one more than there are users; empty where histories do not count.
     pub offsets: &'a [usize],
     /// The items of the histories.
     pub columns: &'a [u32],
@@ -64,23 +64,23 @@ impl<'a> Tables<'a> {
         (&self.columns[part.clone()], &self.weights[part])
     }
 
-    /// Asks for what the first pairs will need.
+    /// Prefetches what the first pairs will need.
     #[inline(always)]
-    fn bring_first(&self, users: &[u32], items: &[u32]) {
+    fn prefetch_first(&self, users: &[u32], items: &[u32]) {
         if !self.offsets.is_empty() {
             users.iter().take(2 * PAIRS_AHEAD).for_each(|&user| fetch(self.offsets, user as usize, 2));
         }
-        (0..PAIRS_AHEAD).for_each(|at| self.bring(users, items, at));
+        (0..PAIRS_AHEAD).for_each(|at| self.prefetch(users, items, at));
         if let (Some(&user), false) = (users.first(), self.offsets.is_empty()) {
-            for &column in self.history(user).0.iter().take(AHEAD) {
+            for &column in self.history(user).0.iter().take(ROWS_AHEAD) {
                 fetch(self.items, column as usize * self.d, self.d);
             }
         }
     }
 
-    /// Asks for what the pair at `at`, if there is one, will need beside the rows of its history.
+    /// Prefetches what the pair at `at`, if there is one, will need apart from the rows of its history.
     #[inline(always)]
-    fn bring(&self, users: &[u32], items: &[u32], at: usize) {
+    fn prefetch(&self, users: &[u32], items: &[u32], at: usize) {
         let Some((&user, &item)) = users.get(at).zip(items.get(at)) else { return };
         fetch(self.items, item as usize * self.d, self.d);
         if at > 0 && users[at - 1] == user {
@@ -97,7 +97,7 @@ impl<'a> Tables<'a> {
     }
 }
 
-/// Room for a pair's vectors and a group's features, and the parameters of these in whole blocks of [`LANES`].
+/// Memory for a pair's vectors and a group's features, and the parameters of these in whole blocks of [`LANES`].
 #[derive(Debug)]
 pub struct Scratch {
     /// p.
@@ -110,7 +110,7 @@ pub struct Scratch {
     highest: Lanes,
     /// Σ h e x and Σ e of each, in running sums.
     sums: [Lanes; 2],
-    /// g; −∞ in the lanes that d leaves over, for an exponential of 0 whatever else is there.
+    /// g; −∞ in the lanes beyond d, for an exponential of 0 whatever else is there.
     sharpness: Vec<f32>,
     /// h.
     layer: Vec<f32>,
@@ -126,7 +126,7 @@ impl Scratch {
             numbers.resize(d.next_multiple_of(LANES), rest);
             numbers
         };
-        // Other features are summed up without a stop on the way.
+        // Other features need no memory between their passes.
         let group = if matches!(features, Features::Attended { .. }) { GROUP * d.next_multiple_of(LANES) } else { 0 };
         let (sharpness, layer) = match features {
             Features::Attended { sharpness, layer: [] } => (whole(sharpness, f32::NEG_INFINITY), Vec::new()),
@@ -157,11 +157,11 @@ pub fn one(level: Level, features: Features<'_>, p: &[f32], q: &[f32], scratch: 
             attend(level, scratch, &mut score);
             score[0]
         }
-        Features::Joined(layer) => dot(level, &layer[..p.len()], p) + dot(level, &layer[p.len()..], q),
+        Features::Concat(layer) => dot(level, &layer[..p.len()], p) + dot(level, &layer[p.len()..], q),
     }
 }
 
-/// The scores of pairs. Neighbours of the same user share its vector; `scratch` was made for these features.
+/// The scores of pairs. Consecutive pairs of the same user share its vector; `scratch` was made for these features.
 pub fn scores(
     level: Level,
     tables: Tables<'_>,
@@ -188,7 +188,7 @@ const INNER: u8 = 0;
 const ATTENDED: u8 = 1;
 const LINEAR: u8 = 2;
 
-/// Each pair's vectors, and their score. A constant tells the heads apart: what a closure does would not be widened.
+/// Each pair's vectors, and their score. The head is a constant, since a closure would not be widened to the level's registers.
 #[inline(always)]
 fn each<const HEAD: u8>(
     level: Level,
@@ -202,9 +202,9 @@ fn each<const HEAD: u8>(
     let n = scores.len();
     let (users, items) = (&users[..n], &items[..n]);
     let mut vector = std::mem::take(&mut scratch.vector);
-    tables.bring_first(users, items);
+    tables.prefetch_first(users, items);
     for at in 0..n {
-        tables.bring(users, items, at + PAIRS_AHEAD);
+        tables.prefetch(users, items, at + PAIRS_AHEAD);
         let q = tables.row(tables.items, items[at]);
         let p = if tables.offsets.is_empty() {
             tables.row(tables.own, users[at])
@@ -234,7 +234,7 @@ fn each<const HEAD: u8>(
         }
         scores[at] = match features {
             Features::Weighted(layer) if HEAD == LINEAR => weighted_dot_body(layer, p, q),
-            Features::Joined(layer) if HEAD == LINEAR => {
+            Features::Concat(layer) if HEAD == LINEAR => {
                 dot_body(&layer[..p.len()], p) + dot_body(&layer[p.len()..], q)
             }
             _ => dot_body(p, q),
@@ -243,8 +243,8 @@ fn each<const HEAD: u8>(
     scratch.vector = vector;
 }
 
-/// Pass 1 of a pair: x, and the highest logits g x. Vectors that do not fill their last block are copied to where it is
-/// filled up: with 1, so that x is 1 there.
+/// Pass 1 of a pair: x, and the highest logits g x. Vectors that do not fill their last block are copied and
+/// padded with 1, so that x is 1 there.
 #[inline(always)]
 fn multiply(p: &[f32], q: &[f32], scratch: &mut Scratch, place: usize) {
     let Scratch { products, highest, sharpness, whole: [whole_p, whole_q], .. } = scratch;
@@ -272,8 +272,8 @@ fn multiply(p: &[f32], q: &[f32], scratch: &mut Scratch, place: usize) {
     highest[place] = maxima;
 }
 
-/// The scores of the first pairs of a group, whose exponentials are taken together by a function of their own: in the midst
-/// of everything else the constants of an exponential would be loaded again for every eight numbers.
+/// The scores of the first pairs of a group, whose exponentials are taken together in a function of their own: inlined
+/// into everything else, the constants of an exponential would be loaded again for every eight numbers.
 fn attend(level: Level, scratch: &mut Scratch, scores: &mut [f32]) {
     let highest = reduce::maxima(level, &scratch.highest);
     let highest = &highest[..scores.len()];
@@ -351,7 +351,7 @@ mod tests {
         match features {
             Features::Inner => x.iter().sum(),
             Features::Weighted(h) => weigh(h, &x),
-            Features::Joined(h) => weigh(&h[..d], &p) + weigh(&h[d..], &q),
+            Features::Concat(h) => weigh(&h[..d], &p) + weigh(&h[d..], &q),
             Features::Attended { sharpness, layer } => {
                 let e: Vec<f64> = sharpness.iter().zip(&x).map(|(g, x)| (f64::from(*g) * x).exp()).collect();
                 let h = |k: usize| layer.get(k).map_or(1.0, |&h| f64::from(h));
@@ -365,22 +365,30 @@ mod tests {
         let (offsets, columns) = offsets();
         for d in [1, 5, 15, 16, 17, 50, 64, 100, 128] {
             let (own, items, weights) = (numbers(5 * d, 1), numbers(50 * d, 2), numbers(64, 3));
-            let (g, h, joined) = (numbers(d, 4), numbers(d, 5), numbers(2 * d, 6));
+            let (g, h, concat) = (numbers(d, 4), numbers(d, 5), numbers(2 * d, 6));
             let bare = Tables { d, own: &own, offsets: &[], columns: &[], weights: &[], items: &items };
             let both = Tables { offsets: &offsets, columns: &columns, weights: &weights, ..bare };
             let users: Vec<u32> = (0..33).map(|at| at / 3 % 5).collect();
-            let asked: Vec<u32> = (0..33).map(|at| at * 11 % 50).collect();
+            let candidates: Vec<u32> = (0..33).map(|at| at * 11 % 50).collect();
             for tables in [bare, both, Tables { own: &[], ..both }] {
                 for features in [
                     Features::Inner,
                     Features::Weighted(&h),
                     Features::Attended { sharpness: &g, layer: &[] },
                     Features::Attended { sharpness: &g, layer: &h },
-                    Features::Joined(&joined),
+                    Features::Concat(&concat),
                 ] {
                     let run = |level| {
                         let mut found = vec![0.0; users.len()];
-                        scores(level, tables, features, &users, &asked, &mut Scratch::new(features, d), &mut found);
+                        scores(
+                            level,
+                            tables,
+                            features,
+                            &users,
+                            &candidates,
+                            &mut Scratch::new(features, d),
+                            &mut found,
+                        );
                         found
                     };
                     let truth = run(Level::Scalar);
@@ -388,7 +396,7 @@ mod tests {
                         assert_eq!(run(level), truth, "{} {d}", level.name());
                     }
                     for (at, score) in truth.iter().enumerate() {
-                        let plain = naive(tables, features, users[at] as usize, asked[at] as usize);
+                        let plain = naive(tables, features, users[at] as usize, candidates[at] as usize);
                         let scale = 1.0 + plain.abs() + d as f64;
                         assert!((f64::from(*score) - plain).abs() < 2e-5 * scale, "{d} {at}: {score} {plain}");
                     }
@@ -398,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_by_itself_has_the_same_bits() {
+    fn a_single_pair_has_the_same_bits() {
         let d = 50;
         let (own, items, g) = (numbers(5 * d, 1), numbers(50 * d, 2), numbers(d, 4));
         let tables = Tables { d, own: &own, offsets: &[], columns: &[], weights: &[], items: &items };
@@ -406,10 +414,10 @@ mod tests {
         let mut scratch = Scratch::new(features, d);
         for level in Level::available() {
             let mut found = vec![0.0; 9];
-            let (users, asked) = ([0, 1, 2, 3, 4, 0, 0, 1, 2], [9, 8, 7, 6, 5, 4, 3, 2, 1]);
-            scores(level, tables, features, &users, &asked, &mut scratch, &mut found);
+            let (users, candidates) = ([0, 1, 2, 3, 4, 0, 0, 1, 2], [9, 8, 7, 6, 5, 4, 3, 2, 1]);
+            scores(level, tables, features, &users, &candidates, &mut scratch, &mut found);
             for at in 0..9 {
-                let (p, q) = (tables.row(&own, users[at]), tables.row(&items, asked[at]));
+                let (p, q) = (tables.row(&own, users[at]), tables.row(&items, candidates[at]));
                 assert_eq!(one(level, features, p, q, &mut scratch).to_bits(), found[at].to_bits());
             }
         }

@@ -1,7 +1,7 @@
-//! Exponentials of scores that lie as [negative][user], each user a lane.
+//! The softmax of a panel of users: scores laid out as [negative][user], each user a lane, become exponentials and sums.
 
-use super::Level;
 use super::exp::exp_body;
+use super::level::Level;
 
 /// Users side by side: whole tiles of every level, as rows and as lanes.
 pub const LANES: usize = 48;
@@ -28,8 +28,8 @@ fn exponentials_body(
     }
 }
 
-/// score ← exp(slope · score + `log_weight` − shift) in each row of `LANES` scores, one log weight for each row; what a
-/// lane then holds is added to its sum.
+/// score ← exp(slope · score + `log_weight` − shift) in each row of `LANES` scores, one log weight for each row; the
+/// exponentials of a lane are added to its sum.
 pub fn exponentials(
     level: Level,
     scores: &mut [f32],

@@ -1,9 +1,10 @@
-//! Weighted sums of rows, and so a sparse matrix times a table: what a history says to its user, and users to their items.
+//! Weighted sums of rows, and so a sparse matrix times a table: users from the items of their histories, items from their
+//! users.
 //!
-//! Tables are larger than the nearest caches (10 MB for Gowalla's items at d = 64), and their rows are met in no order;
-//! so the rows of the entries to come are fetched while those before them are added.
+//! Tables are larger than the nearest caches (10 MB for Gowalla's items at d = 64), and their rows are read in no order;
+//! so the rows of the entries to come are prefetched while those before them are added.
 
-use super::Level;
+use super::level::Level;
 use super::vector::LANES;
 
 /// What a product is added to.
@@ -28,13 +29,13 @@ pub struct Rows<'a> {
     pub values: &'a [f32],
 }
 
-/// Entries between the fetch of a row and its use. With 12 rows of 256 bytes a pair whose history has 24 took 156 ns, with 16
+/// Entries between the prefetch of a row and its use. With 12 rows of 256 bytes a pair whose history has 24 took 156 ns, with 16
 /// 196, with 8 198, with 24 196 (Zen 3, medians, 2026-11-25).
-pub(super) const AHEAD: usize = 12;
-/// Bytes that one fetch brings.
+pub(super) const ROWS_AHEAD: usize = 12;
+/// Bytes of a cache line, which one prefetch brings.
 const LINE: usize = 64;
 
-/// Asks for the cache lines of `width` numbers from `at`, which will be read soon.
+/// Prefetches the cache lines of `width` numbers from `at`.
 #[inline(always)]
 pub fn fetch<T>(table: &[T], at: usize, width: usize) {
     #[cfg(target_arch = "x86_64")]
@@ -47,8 +48,8 @@ pub fn fetch<T>(table: &[T], at: usize, width: usize) {
     let _ = (table, at, width, LINE);
 }
 
-/// Blocks of [`LANES`] numbers from `from` on stay in registers while the entries pass. Arrays of known length all the way,
-/// or the sums would lie in memory and each row wait for the one before it.
+/// `BLOCKS` · [`LANES`] numbers of the sum, from `from` on, stay in registers over all entries. The arrays have constant
+/// lengths, or the sums would lie in memory and each row would wait for the one before it.
 #[inline(always)]
 fn block<const BLOCKS: usize>(
     columns: &[u32],
@@ -63,7 +64,7 @@ fn block<const BLOCKS: usize>(
     let mut sums = [[0f32; LANES]; BLOCKS];
     sums.as_flattened_mut().copy_from_slice(out);
     for at in 0..n {
-        let ahead = at + AHEAD;
+        let ahead = at + ROWS_AHEAD;
         if let Some(&column) = if ahead < n { columns.get(ahead) } else { next.get(ahead - n) } {
             fetch(table, column as usize * d + from, width);
         }
@@ -77,7 +78,7 @@ fn block<const BLOCKS: usize>(
     out.copy_from_slice(sums.as_flattened());
 }
 
-/// [`gather`]; the rows of the columns `next`, whose turn comes afterwards, are fetched in passing.
+/// [`gather`]; the first rows of the columns `next`, which are gathered afterwards, are prefetched meanwhile.
 #[inline(always)]
 pub(super) fn gather_body(columns: &[u32], weights: &[f32], next: &[u32], table: &[f32], out: &mut [f32]) {
     let (d, weights) = (out.len(), &weights[..columns.len()]);

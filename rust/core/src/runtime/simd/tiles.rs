@@ -2,10 +2,10 @@
 //!
 //! Users are the lanes, packed as [factor][32]; items stay row-major and are broadcast, so each score owns a lane and its
 //! chain runs in order of k. After a tile, the maximum over its rows is compared once with the users' thresholds; masks
-//! are taken out only where something reaches one. Packing items into panels gained nothing.
+//! are extracted only where a score reaches one. Packing items into panels gained nothing.
 
-use super::Level;
 use super::exp::exp_body;
+use super::level::Level;
 use super::vector::larger;
 
 /// Users in one pack.
@@ -23,7 +23,7 @@ pub fn pack<'a>(vectors: impl Iterator<Item = &'a [f32]>, d: usize, pack: &mut V
 }
 
 /// Calls `reach(lane, row, score)` for every score that is at least its lane's threshold, rows in order; it returns the lane's
-/// threshold from then on. `rows`: row-major, `d` numbers each. Lanes with the threshold ∞ stay silent. No score may overflow.
+/// threshold from then on. `rows`: row-major, `d` numbers each. Lanes with the threshold ∞ report nothing. No score may overflow.
 pub fn inner(
     level: Level,
     pack: &[f32],
@@ -34,7 +34,7 @@ pub fn inner(
 ) {
     assert!(d > 0 && pack.len() == d * LANES && rows.len().is_multiple_of(d));
     each_tile(level, pack, rows, d, thresholds, |first, scores, thresholds| {
-        compare(first, scores, thresholds, &mut reach);
+        report_hits(first, scores, thresholds, &mut reach);
     });
 }
 
@@ -115,7 +115,7 @@ pub fn reached(level: Level, scores: &[[f32; LANES]], n: usize, best: &mut Vec<[
     dispatch!(level, reached_body(scores: &[[f32; LANES]], n: usize, best: &mut Vec<[f32; 8]>) -> [f32; LANES])
 }
 
-/// Eight lanes at a time: over all 32 the loops were vectorised in odd pieces.
+/// Eight lanes at a time: over all 32 the loops were vectorized in odd pieces.
 #[inline(always)]
 fn reached_body(scores: &[[f32; LANES]], n: usize, best: &mut Vec<[f32; 8]>) -> [f32; LANES] {
     let mut found = [f32::NEG_INFINITY; LANES];
@@ -132,7 +132,7 @@ fn reached_body(scores: &[[f32; LANES]], n: usize, best: &mut Vec<[f32; 8]>) -> 
             }
             for lane in 0..8 {
                 high[lane] = larger(most[lane], high[lane]);
-                // Where nothing may be listed there is nothing to begin at.
+                // A lane that may list none of these rows does not lower the start.
                 let some = if most[lane] > f32::NEG_INFINITY { most[lane] } else { f32::INFINITY };
                 low[lane] = if some < low[lane] { some } else { low[lane] };
             }
@@ -168,7 +168,7 @@ pub fn collect(
 ) {
     let mut first = 0;
     while let Some(row) = next_hit(level, scores, thresholds, first) {
-        take_in(row, &scores[row], thresholds, &mut take);
+        report_row(row, &scores[row], thresholds, &mut take);
         first = row + 1;
     }
 }
@@ -214,7 +214,7 @@ pub fn attention(
                 }
             }
         }
-        compare(tile * ROWS, &scores[..rows.len() / d], thresholds, &mut reach);
+        report_hits(tile * ROWS, &scores[..rows.len() / d], thresholds, &mut reach);
     }
 }
 
@@ -228,7 +228,7 @@ fn attention_body(pack: &[f32], sharpness: &[f32], rows: &[f32], scores: &mut [[
     // Arrays of known length: with iterators over slices the loops keep a scalar tail where nothing is inlined across units.
     let pack = pack.as_chunks::<LANES>().0;
     for (row, scores) in rows.chunks_exact(d).zip(scores) {
-        // 1. The highest logit of each lane, eight lanes at a time: over all 32 the loop was vectorised in odd pieces.
+        // 1. The highest logit of each lane, eight lanes at a time: over all 32 the loop was vectorized in odd pieces.
         let mut highest = [f32::NEG_INFINITY; LANES];
         for (part, highest) in highest.as_chunks_mut::<8>().0.iter_mut().enumerate() {
             for k in 0..d {
@@ -256,22 +256,22 @@ fn attention_body(pack: &[f32], sharpness: &[f32], rows: &[f32], scores: &mut [[
     }
 }
 
-/// Takes in what reaches its lane's threshold, rows in order.
+/// Reports every score that reaches its lane's threshold, rows in order.
 #[inline(always)]
-fn compare(
+fn report_hits(
     first: usize,
     scores: &[[f32; LANES]],
     thresholds: &mut [f32; LANES],
     reach: &mut impl FnMut(usize, usize, f32) -> f32,
 ) {
     for (row, scores) in scores.iter().enumerate() {
-        take_in(first + row, scores, thresholds, reach);
+        report_row(first + row, scores, thresholds, reach);
     }
 }
 
 /// Those of one row.
 #[inline(always)]
-fn take_in(
+fn report_row(
     row: usize,
     scores: &[f32; LANES],
     thresholds: &mut [f32; LANES],
@@ -318,7 +318,7 @@ fn in_tiles<const R: usize>(
     }
 }
 
-// A tile is a function of its own, never inlined: beside the code that takes hits in, the register allocator kept one of
+// A tile is a function of its own, never inlined: next to the code that reports hits, the register allocator kept one of
 // the sums on the stack, and each step waited for it (24 GFLOP/s in place of 80 with AVX2, Zen 3).
 
 #[cfg(target_arch = "x86_64")]

@@ -3,16 +3,16 @@
 //! Sums use [`LANES`] running sums (element i goes to sum i mod 16) that are added up by a fixed tree, so the width of
 //! the registers cannot change a bit.
 
-use super::Level;
 use super::exp::exp_body;
+use super::level::Level;
 
 /// Running sums of a reduction, for every level.
 pub const LANES: usize = 16;
 
-/// All lanes put together by a fixed tree: halves, quarters and so on. New arrays at each step, for writing into the old
-/// one became masked stores, which took longer than the exponentials of a pair. And out of the optimizer's sight: else it
-/// takes the shape of this tree back into the loops before, which then add two numbers at a time where they could add
-/// eight; a pair's factor attention took 72 ns instead of 59 (2026-11-25).
+/// All lanes put together by a fixed tree: halves, quarters and so on. Each step makes a new array, since writing into
+/// the old one became masked stores, which took longer than the exponentials of a pair. The lanes are hidden from the
+/// compiler's optimizer, which would otherwise propagate the shape of this tree into the loops before it: they then add two
+/// numbers at a time where they could add eight, and a pair's factor attention took 72 ns instead of 59 (2026-11-25).
 #[inline(always)]
 pub(super) fn halves(lanes: [f32; LANES], join: impl Fn(f32, f32) -> f32) -> f32 {
     let lanes = std::hint::black_box(lanes);
@@ -31,8 +31,8 @@ pub(super) fn tree(sums: [f32; LANES]) -> f32 {
     halves(sums, |a, b| a + b)
 }
 
-/// Numbers `at` · [`LANES`] and those after them, filled up with zeros where there are none. By value, and always as many:
-/// a sum over slices of a length that only the run knows was taken number by number.
+/// Block `at` of [`LANES`] numbers, padded with zeros at the end. An array of constant length by value: a sum over slices of
+/// a length known only at run time was taken number by number.
 #[inline(always)]
 pub(super) fn block(numbers: &[f32], at: usize) -> [f32; LANES] {
     let rest = &numbers[at * LANES..];
@@ -123,7 +123,7 @@ pub fn exp_f64(x: f64) -> f64 {
     sum
 }
 
-/// x to the power `power` for positive, normal x; platform-free.
+/// x to the power `power` for positive, normal x; the same bits on every platform.
 pub fn power(x: f64, power: f32) -> f32 {
     exp_f64(ln(x) * f64::from(power)) as f32
 }
@@ -177,7 +177,7 @@ pub fn scale(level: Level, factor: f32, row: &mut [f32]) {
     dispatch!(level, scale_body(factor: f32, row: &mut [f32]));
 }
 
-/// What an Adam step needs beside the numbers: rate and bias corrections, resolved once per step.
+/// The constants of an Adam step: rate and bias corrections, computed once per step.
 #[derive(Clone, Copy, Debug)]
 pub struct Adam {
     /// Learning rate over the first moment's bias correction.

@@ -83,7 +83,7 @@ impl Output<'_> {
             Head::Product => scores::Features::Weighted(self.layer),
             Head::Factor => scores::Features::Attended { sharpness: self.sharpness, layer: self.layer },
             Head::Batch => scores::Features::Weighted(self.sharpness),
-            Head::Concat => scores::Features::Joined(self.layer),
+            Head::Concat => scores::Features::Concat(self.layer),
         }
     }
 
@@ -138,7 +138,7 @@ impl Features {
             .chunks_mut(CANDIDATES_PER_TASK * d)
             .zip(self.lengths.chunks_mut(CANDIDATES_PER_TASK))
             .zip(layout.candidates.chunks(CANDIDATES_PER_TASK));
-        context.share(
+        context.for_each_task(
             tasks,
             || (),
             |(), ((q, lengths), items)| {
@@ -157,7 +157,7 @@ impl Features {
         let (level, d, q) = (context.level, output.d, &self.q);
         self.scores.resize(layout.pairs.len(), 0.0);
         let vectors = |pair: usize| (&p[layout.row_of(pair) * d..][..d], &q[layout.pairs[pair] as usize * d..][..d]);
-        context.share(
+        context.for_each_task(
             self.scores.chunks_mut(PAIRS_PER_TASK).enumerate(),
             || Scratch::new(output.features(), d),
             |scratch, (task, scores)| {
@@ -220,7 +220,7 @@ impl Features {
         let dp = cut(dp, ends(n_slots, SLOTS_PER_TASK, |slot| layout.row_from(slot) * d));
         let dx = cut(&mut self.dx, ends(n_slots, SLOTS_PER_TASK, |slot| layout.pair_from[slot] * kept));
         let tasks = dp.into_iter().zip(dx).zip(self.sums.chunks_mut(width)).enumerate();
-        context.share(
+        context.for_each_task(
             tasks,
             || (),
             |(), (task, ((dp, dx), sums))| {
@@ -251,7 +251,7 @@ impl Features {
     pub fn backward_candidates(&mut self, context: &Context, layout: &Layout, output: Output<'_>, p: &[f32]) {
         let (level, d) = (context.level, output.d);
         let (scores, inner, dx) = (&self.scores, &self.inner, &self.dx);
-        context.share(
+        context.for_each_task(
             self.dq.chunks_mut(CANDIDATES_PER_TASK * d).enumerate(),
             || (Vec::new(), Vec::new(), vec![0.0; d]),
             |(readers, slopes, sum), (task, dq)| {

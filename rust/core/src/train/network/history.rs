@@ -182,7 +182,7 @@ impl Histories {
             }
         };
         let tasks = p.into_iter().zip(lengths).zip(shares).zip(a).enumerate();
-        context.share(tasks, Vec::new, |fixed, (task, (((p, lengths), shares), a))| {
+        context.for_each_task(tasks, Vec::new, |fixed, (task, (((p, lengths), shares), a))| {
             one_task(fixed, task, p, lengths, shares, a);
         });
     }
@@ -220,7 +220,7 @@ impl Histories {
         let dy = cut(dy, tasks(if asks { d } else { 0 }));
         let d_decay_parts = cut(d_decay, ends(n_slots, SLOTS_PER_TASK, |slot| slot));
         let tasks = dp.into_iter().zip(dl).zip(dz).zip(dy).zip(d_decay_parts).enumerate();
-        context.share(
+        context.for_each_task(
             tasks,
             || (),
             |(), (task, ((((dp, dl), dz), dy), d_decay))| {
@@ -289,7 +289,7 @@ impl Histories {
         let dx = cut(dx, task_ends(if learns { d } else { 0 }));
         let ds = cut(ds, task_ends(usize::from(learns)));
         let tasks = cut(dv, task_ends(d)).into_iter().zip(dx).zip(ds).enumerate();
-        context.share(
+        context.for_each_task(
             tasks,
             || (Vec::new(), Vec::new(), Vec::new(), Vec::new()),
             |(readers, weights, askers, slopes), (task, ((dv, dx), ds))| {

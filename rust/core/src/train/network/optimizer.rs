@@ -34,7 +34,7 @@ pub fn update(context: &Context, options: &Options, parameters: &mut Parameters,
         let gradient = &*gradient;
         let size = ROWS_PER_TASK * width;
         let tasks = values.chunks_mut(size).zip(first.chunks_mut(size)).zip(second.chunks_mut(size)).enumerate();
-        context.share(
+        context.for_each_task(
             tasks,
             || (),
             |(), (task, ((values, first), second))| {

@@ -4,7 +4,7 @@ use std::ops::{Deref, DerefMut, Range};
 
 use super::options::{Head, Options};
 use crate::runtime::rng::Stream;
-use crate::runtime::simd::huge_pages::{LARGE_PAGE, large_pages};
+use crate::runtime::simd::huge_pages::{HUGE_PAGE, advise_huge_pages};
 use crate::runtime::simd::vector::ln;
 use crate::{Error, Result};
 
@@ -21,13 +21,13 @@ pub struct Lined {
 
 impl From<&[f32]> for Lined {
     fn from(values: &[f32]) -> Self {
-        let large = size_of_val(values) >= LARGE_PAGE / 2;
-        let unit = if large { LARGE_PAGE } else { LINE } / size_of::<f32>();
+        let large = size_of_val(values) >= HUGE_PAGE / 2;
+        let unit = if large { HUGE_PAGE } else { LINE } / size_of::<f32>();
         // What lies before the start is never written to, and so takes no memory.
         let mut numbers = vec![0.0f32; values.len().next_multiple_of(unit) + unit];
         let from = numbers.as_ptr().align_offset(unit * size_of::<f32>()).min(unit);
         if large {
-            large_pages(&mut numbers[from..]);
+            advise_huge_pages(&mut numbers[from..]);
         }
         let place = from..from + values.len();
         numbers[place.clone()].copy_from_slice(values);
@@ -274,10 +274,10 @@ mod tests {
 
     #[test]
     fn numbers_begin_where_a_line_does_and_many_where_a_large_page_does() {
-        for n in [0, 1, 7, 16, 1000, LARGE_PAGE / 8 - 1, LARGE_PAGE / 8, LARGE_PAGE / 4 + 1, 1_000_003] {
+        for n in [0, 1, 7, 16, 1000, HUGE_PAGE / 8 - 1, HUGE_PAGE / 8, HUGE_PAGE / 4 + 1, 1_000_003] {
             let values: Vec<f32> = (0..n).map(|at| at as f32).collect();
             let mut lined = Lined::from(&*values);
-            let unit = if n < LARGE_PAGE / 8 { LINE } else { LARGE_PAGE };
+            let unit = if n < HUGE_PAGE / 8 { LINE } else { HUGE_PAGE };
             assert!(lined.as_ptr().addr().is_multiple_of(unit), "{n}");
             assert_eq!(&*lined, &*values);
             assert_eq!(&*lined.clone(), &*values);

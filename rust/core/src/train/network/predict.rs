@@ -126,7 +126,7 @@ impl Network {
         let per_pair = self.work_of_a_pair(attention.users.len() / n_users);
         let per_task = (WORK_PER_TASK / per_pair).clamp(16, 4096);
         let tasks = out.chunks_mut(per_task).zip(users.chunks(per_task)).zip(items.chunks(per_task));
-        context.share(
+        context.for_each_task(
             tasks,
             || Scratch::new(features, options.factors),
             |scratch, ((out, users), items)| {

@@ -66,7 +66,7 @@ fn transpose(matrix: &[f32], d: usize, into: &mut Vec<f32>) {
 
 /// out = rows · matrix.
 fn product(context: &Context, d: usize, rows: &[f32], matrix: &[f32], out: &mut [f32]) {
-    context.share(
+    context.for_each_task(
         out.chunks_mut(ROWS_PER_TASK * d).enumerate(),
         || (),
         |(), (task, out)| {
@@ -79,7 +79,7 @@ fn product(context: &Context, d: usize, rows: &[f32], matrix: &[f32], out: &mut 
 fn outer(context: &Context, d: usize, left: &[f32], right: &[f32], out: &mut [f32]) {
     const PER_TASK: usize = 12;
     let n = left.len() / d;
-    context.share(
+    context.for_each_task(
         out.chunks_mut(PER_TASK * d).enumerate(),
         || (),
         |(), (task, out)| {

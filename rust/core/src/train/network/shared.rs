@@ -116,7 +116,7 @@ impl Shared {
             .zip(losses[first..first + count].chunks_mut(USERS_PER_TASK))
             .zip(positives)
             .enumerate();
-        context.share(
+        context.for_each_task(
             tasks,
             || Scratch::new(output.features(), d),
             |scratch, (task, ((matrix, losses), positives))| {
@@ -148,7 +148,7 @@ impl Shared {
         self.sums.resize(count.div_ceil(USERS_PER_TASK) * width, 0.0);
         let (q, matrix) = (&self.q, &self.matrix[..count * n]);
         let tasks = dp.chunks_mut(USERS_PER_TASK * d).zip(self.sums.chunks_mut(width)).enumerate();
-        context.share(
+        context.for_each_task(
             tasks,
             || vec![0.0; d],
             |dx, (task, (dp, sums))| {
@@ -176,7 +176,7 @@ impl Shared {
         let Slice { context, output, count, n, p, .. } = slice;
         let (level, d) = (context.level, output.d);
         let (q, matrix) = (&self.q, &self.matrix[..count * n]);
-        context.share(
+        context.for_each_task(
             self.dq.chunks_mut(NEGATIVES_PER_TASK * d).enumerate(),
             || (vec![0.0; d], vec![0.0; output.n_sums()], vec![0.0; d]),
             |(dx, unused, dp), (task, dq)| {
