@@ -7,7 +7,7 @@ use ancf_core::runtime::Context;
 use ancf_core::runtime::pool::requested_num_threads;
 use ancf_core::runtime::simd::Level;
 use ancf_core::train::network::{
-    self, Head, Input, Loss, Optimizer, Options, Parameters, Schedule, Table, Weighing, Work,
+    self, AttentionKind, Batch, Head, Loss, Optimizer, Options, Parameters, PredictionCost, Table, TrainingOptions,
 };
 use ancf_core::{Error, Result};
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyUntypedArrayMethods};
@@ -69,16 +69,16 @@ impl Named {
         chosen("layer", &self.layer, &[("product", ()), ("concat", ())])?;
         Ok(Options {
             factors: self.embedding_dim,
-            weighing: chosen(
+            attention_kind: chosen(
                 "attention",
                 &self.attention,
                 &[
-                    ("none", Weighing::None),
-                    ("batch", Weighing::None),
-                    ("mean", Weighing::Fixed(Prior::Mean)),
-                    ("degree", Weighing::Fixed(Prior::Degree)),
-                    ("learned", Weighing::Learned),
-                    ("target", Weighing::Target),
+                    ("none", AttentionKind::None),
+                    ("batch", AttentionKind::None),
+                    ("mean", AttentionKind::Fixed(Prior::Mean)),
+                    ("degree", AttentionKind::Fixed(Prior::Degree)),
+                    ("learned", AttentionKind::Learned),
+                    ("target", AttentionKind::Target),
                 ],
             )?,
             attention_exponent: self.attention_exponent,
@@ -172,7 +172,7 @@ pub struct Network {
     n_users: usize,
     n_items: usize,
     /// Of predictions, known without waiting for a step that another thread may be taking.
-    work: Work,
+    work: PredictionCost,
     level: Level,
 }
 
@@ -196,7 +196,7 @@ impl Network {
             })?,
             free => {
                 drop(free);
-                let size = if self.work.of(users.len()) < SHORT { Size::Short } else { Size::Large };
+                let size = if self.work.total(users.len()) < SHORT { Size::Short } else { Size::Large };
                 enter(py, size, num_threads, |context| self.lock().predictions(users, items, context))?
             }
         };
@@ -210,7 +210,7 @@ impl Network {
         targets: Option<Numbers<'_>>,
         negatives: Option<Positions<'_>>,
         log_weights: Option<Numbers<'_>>,
-    ) -> PyResult<Input> {
+    ) -> PyResult<Batch> {
         let (users, items) = (positions(users)?, positions(items)?);
         let negatives = negatives.as_ref().map(positions).transpose()?.unwrap_or_default();
         let numbers = |array: Option<Numbers<'_>>| -> PyResult<Vec<f32>> {
@@ -218,10 +218,10 @@ impl Network {
         };
         let (targets, log_weights) = (numbers(targets)?, numbers(log_weights)?);
         if self.loss != Loss::Bpr || users.is_empty() || users.len() != items.len() {
-            return Ok(Input { users, items, targets, group: 1, negatives, log_weights });
+            return Ok(Batch { users, items, targets, group: 1, negatives, log_weights });
         }
         let n = negatives.len() / users.len();
-        let mut grouped = Input { targets, group: 1 + n, log_weights, ..Input::default() };
+        let mut grouped = Batch { targets, group: 1 + n, log_weights, ..Batch::default() };
         for (at, (&user, &item)) in users.iter().zip(&items).enumerate() {
             grouped.users.resize(grouped.users.len() + 1 + n, user);
             grouped.items.push(item);
@@ -244,7 +244,7 @@ impl Network {
     ) -> PyResult<Self> {
         let ages = ages.as_ref().map(|ages| ages.as_slice()).transpose()?;
         let model = options.network(py, &history, n_items, ages)?;
-        let (loss, work, n_users) = (model.options().loss, model.work(), history.0.as_slice()?.len() - 1);
+        let (loss, work, n_users) = (model.options().loss, model.prediction_cost(), history.0.as_slice()?.len() - 1);
         let level = Level::detect().map_err(|e| to_python(py, &e))?;
         Ok(Self { model: Mutex::new(model), loss, n_users, n_items, work, level })
     }
@@ -331,13 +331,13 @@ type Served<'py> = (Bound<'py, PyArray2<f32>>, Bound<'py, PyArray2<f32>>, Bound<
 /// The model with the pairs that it learns from; see `ancf.ANCF`.
 #[pyclass(frozen, module = "ancf._core")]
 pub struct PairTrainer {
-    training: Mutex<network::Training>,
+    training: Mutex<network::Trainer>,
     factors: usize,
     n_items: usize,
 }
 
 impl PairTrainer {
-    fn lock(&self) -> MutexGuard<'_, network::Training> {
+    fn lock(&self) -> MutexGuard<'_, network::Trainer> {
         self.training.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -365,13 +365,14 @@ impl PairTrainer {
         let targets = to_csr(py, &pairs, n_items)?;
         let history = (pairs.0, pairs.1, weights.unwrap_or(pairs.2));
         let mut model = options.network(py, &history, n_items, ages)?;
-        let schedule = Schedule { fall_over, batch_size, negatives, negative_exponent, user_dropout };
+        let schedule =
+            TrainingOptions { decay_epochs: fall_over, batch_size, negatives, negative_exponent, user_dropout };
         let factors = options.embedding_dim;
         let training = enter(py, Size::Large, num_threads, |context| {
             if spectral_start {
                 model.spectral_start(&targets, context)?;
             }
-            network::Training::new(model, targets, schedule)
+            network::Trainer::new(model, targets, schedule)
         })?;
         Ok(Self { training: Mutex::new(training), factors, n_items })
     }

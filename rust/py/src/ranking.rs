@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use ancf_core::model::attention::{Attention, Prior};
 use ancf_core::model::{fold_in, hybrid};
 use ancf_core::runtime::simd::vector::{dot, power, scale};
-use ancf_core::train::softmax::{Options, Ranking};
+use ancf_core::train::softmax::{Options, Trainer};
 use ancf_core::{Error, Result};
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
@@ -16,7 +16,7 @@ use crate::enter::{LARGE, Size, enter, to_python};
 /// Trains item vectors by one softmax row per user; see `ancf.ANCF`.
 #[pyclass(frozen, module = "ancf._core")]
 pub struct RankingTrainer {
-    model: Mutex<Ranking>,
+    model: Mutex<Trainer>,
     factors: usize,
     n_items: usize,
 }
@@ -60,7 +60,7 @@ impl RankingTrainer {
             spectral_start,
             seed,
         };
-        let model = enter(py, Size::Large, num_threads, |context| Ranking::new(&interactions, options, context))?;
+        let model = enter(py, Size::Large, num_threads, |context| Trainer::new(&interactions, options, context))?;
         Ok(Self { model: Mutex::new(model), factors, n_items })
     }
 
@@ -72,7 +72,7 @@ impl RankingTrainer {
 
     /// Seconds of all threads in each part of the steps so far, by name.
     fn spent(&self) -> Vec<(&'static str, f64)> {
-        self.model.lock().unwrap_or_else(PoisonError::into_inner).spent().to_vec()
+        self.model.lock().unwrap_or_else(PoisonError::into_inner).phase_times().to_vec()
     }
 
     /// One pass over all users; the mean loss per interaction.

@@ -1,13 +1,13 @@
-//! Where the time of a training step goes, for the bench: seconds of all threads, by part.
+//! Where the time of a training step goes, for the bench: seconds of all threads, by phase.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use crate::runtime::Context;
 
-/// A part of a step.
+/// A phase of a step.
 #[derive(Clone, Copy)]
-pub enum Part {
+pub enum Phase {
     /// Items through their users and back.
     Propagation,
     /// The three matrix products of the softmax.
@@ -22,28 +22,28 @@ pub enum Part {
 
 const NAMES: [&str; 5] = ["propagation", "products", "softmax", "gather", "adam"];
 
-/// Nanoseconds by part.
+/// Nanoseconds by phase.
 #[derive(Default)]
-pub struct Spent([AtomicU64; 5]);
+pub struct PhaseTimes([AtomicU64; 5]);
 
-impl Spent {
-    /// What passed on this thread since `clock`, which starts anew.
-    pub fn add(&self, part: Part, clock: &mut Instant) {
+impl PhaseTimes {
+    /// Adds the time since `clock` on this thread, and restarts the clock.
+    pub fn add(&self, phase: Phase, clock: &mut Instant) {
         let now = Instant::now();
-        self.0[part as usize].fetch_add((now - *clock).as_nanos() as u64, Ordering::Relaxed);
+        self.0[phase as usize].fetch_add((now - *clock).as_nanos() as u64, Ordering::Relaxed);
         *clock = now;
     }
 
-    /// The same for a piece of work that all threads of the call shared.
-    pub fn add_all(&self, part: Part, clock: &mut Instant, context: &Context) {
+    /// The same for work that all threads of the call took part in.
+    pub fn add_all(&self, phase: Phase, clock: &mut Instant, context: &Context) {
         let now = Instant::now();
         let threads = context.threads() as u64;
-        self.0[part as usize].fetch_add((now - *clock).as_nanos() as u64 * threads, Ordering::Relaxed);
+        self.0[phase as usize].fetch_add((now - *clock).as_nanos() as u64 * threads, Ordering::Relaxed);
         *clock = now;
     }
 
     /// Seconds by name.
     pub fn seconds(&self) -> [(&'static str, f64); 5] {
-        std::array::from_fn(|part| (NAMES[part], self.0[part].load(Ordering::Relaxed) as f64 * 1e-9))
+        std::array::from_fn(|phase| (NAMES[phase], self.0[phase].load(Ordering::Relaxed) as f64 * 1e-9))
     }
 }

@@ -2,10 +2,10 @@
 //!
 //! Forward by chunks of pairs. Backward, pass 1: to the rows p, by slots, each with its own sums for the layer and the
 //! sharpness, which are added up in the order of the slots; pass 2: to the candidates q, each of which gathers from the
-//! pairs that read it. Scores against shared negatives are a matrix and have their own file, `shared.rs`.
+//! pairs that use it. Scores against shared negatives are a matrix and have their own file, `shared_negatives.rs`.
 
-use super::history::{along, cut, ends, unit};
-use super::layout::Layout;
+use super::batch::Layout;
+use super::history::{normalize, normalize_backward, split_at_ends, task_ends};
 use super::options::Head;
 use crate::runtime::Context;
 use crate::runtime::simd::Level;
@@ -31,7 +31,7 @@ pub struct Output<'a> {
     pub layer: &'a [f32],
     /// d or 2 d ones.
     pub ones: &'a [f32],
-    /// What every score gets.
+    /// Added to every score.
     pub constant: f32,
     /// By user, or nothing.
     pub user_bias: &'a [f32],
@@ -44,8 +44,8 @@ pub struct Output<'a> {
 pub struct Features {
     /// Vectors of the candidates, unit with the cosine.
     pub q: Vec<f32>,
-    /// Lengths before they were divided away.
-    pub lengths: Vec<f32>,
+    /// Norms before normalization.
+    pub norms: Vec<f32>,
     /// ∂loss/∂q.
     pub dq: Vec<f32>,
     /// Scores of the pairs; after the loss, their slopes.
@@ -76,7 +76,7 @@ impl Output<'_> {
         scores::one(level, self.features(), p, q, scratch)
     }
 
-    /// What is summed up to a score; for batch attention to ⟨g, x⟩.
+    /// The features whose sum is a score; for batch attention ⟨g, x⟩.
     pub fn features(&self) -> scores::Features<'_> {
         match self.head {
             Head::Product if self.layer.is_empty() => scores::Features::Inner,
@@ -88,12 +88,12 @@ impl Output<'_> {
     }
 
     /// Adds a pair's part to ∂loss/∂p, and to the task's sums. `slope` is ∂loss/∂⟨h, f⟩ (batch attention: times α),
-    /// `sharp` ∂loss/∂⟨g, x⟩; factor attention leaves ∂loss/∂x in `dx`.
+    /// `sharpness_slope` ∂loss/∂⟨g, x⟩; factor attention leaves ∂loss/∂x in `dx`.
     pub fn backward_row(
         &self,
         level: Level,
         slope: f32,
-        sharp: f32,
+        sharpness_slope: f32,
         p: &[f32],
         q: &[f32],
         dp: &mut [f32],
@@ -110,8 +110,8 @@ impl Output<'_> {
                     product_add(level, slope, p, q, d_layer);
                 }
                 if self.head == Head::Batch {
-                    product_add(level, sharp, self.sharpness, q, dp);
-                    product_add(level, sharp, p, q, d_sharpness);
+                    product_add(level, sharpness_slope, self.sharpness, q, dp);
+                    product_add(level, sharpness_slope, p, q, d_sharpness);
                 }
             }
             Head::Factor => {
@@ -132,20 +132,20 @@ impl Features {
     pub fn candidates(&mut self, context: &Context, d: usize, layout: &Layout, v: &[f32], cosine: bool) {
         let n = layout.candidates.len();
         self.q.resize(n * d, 0.0);
-        self.lengths.resize(n, 1.0);
+        self.norms.resize(n, 1.0);
         let tasks = self
             .q
             .chunks_mut(CANDIDATES_PER_TASK * d)
-            .zip(self.lengths.chunks_mut(CANDIDATES_PER_TASK))
+            .zip(self.norms.chunks_mut(CANDIDATES_PER_TASK))
             .zip(layout.candidates.chunks(CANDIDATES_PER_TASK));
         context.for_each_task(
             tasks,
             || (),
-            |(), ((q, lengths), items)| {
-                for ((q, length), &item) in q.chunks_exact_mut(d).zip(lengths).zip(items) {
+            |(), ((q, norms), items)| {
+                for ((q, norm), &item) in q.chunks_exact_mut(d).zip(norms).zip(items) {
                     q.copy_from_slice(&v[item as usize * d..][..d]);
                     if cosine {
-                        *length = unit(context, q);
+                        *norm = normalize(context, q);
                     }
                 }
             },
@@ -214,11 +214,12 @@ impl Features {
         let width = output.n_sums();
         self.sums.clear();
         self.sums.resize(n_slots.div_ceil(SLOTS_PER_TASK) * width, 0.0);
-        let kept = if output.head == Head::Factor { d } else { 0 };
-        self.dx.resize(layout.pairs.len() * kept, 0.0);
+        let dx_width = if output.head == Head::Factor { d } else { 0 };
+        self.dx.resize(layout.pairs.len() * dx_width, 0.0);
         let (q, scores, inner) = (&self.q, &self.scores, &self.inner);
-        let dp = cut(dp, ends(n_slots, SLOTS_PER_TASK, |slot| layout.row_from(slot) * d));
-        let dx = cut(&mut self.dx, ends(n_slots, SLOTS_PER_TASK, |slot| layout.pair_from[slot] * kept));
+        let dp = split_at_ends(dp, task_ends(n_slots, SLOTS_PER_TASK, |slot| layout.row_from(slot) * d));
+        let dx =
+            split_at_ends(&mut self.dx, task_ends(n_slots, SLOTS_PER_TASK, |slot| layout.pair_from[slot] * dx_width));
         let tasks = dp.into_iter().zip(dx).zip(self.sums.chunks_mut(width)).enumerate();
         context.for_each_task(
             tasks,
@@ -236,7 +237,7 @@ impl Features {
                         &p[row * d..][..d],
                         &q[layout.pairs[pair] as usize * d..][..d],
                         &mut dp[(row - first_row) * d..][..d],
-                        &mut dx[(pair - first_pair) * kept..][..kept],
+                        &mut dx[(pair - first_pair) * dx_width..][..dx_width],
                         sums,
                     );
                 }
@@ -254,7 +255,7 @@ impl Features {
         context.for_each_task(
             self.dq.chunks_mut(CANDIDATES_PER_TASK * d).enumerate(),
             || (Vec::new(), Vec::new(), vec![0.0; d]),
-            |(readers, slopes, sum), (task, dq)| {
+            |(using_rows, slopes, sum), (task, dq)| {
                 for (at, dq) in dq.chunks_exact_mut(d).enumerate() {
                     let pairs = layout.by_candidate.row(task * CANDIDATES_PER_TASK + at);
                     if output.head == Head::Factor {
@@ -270,16 +271,16 @@ impl Features {
                         axpy(level, slopes.iter().sum(), &output.layer[d..], dq);
                         continue;
                     }
-                    readers.clear();
-                    readers.extend(pairs.iter().map(|&pair| layout.row_of(pair as usize) as u32));
+                    using_rows.clear();
+                    using_rows.extend(pairs.iter().map(|&pair| layout.row_of(pair as usize) as u32));
                     sum.fill(0.0);
-                    gather(level, readers, slopes, p, sum);
+                    gather(level, using_rows, slopes, p, sum);
                     product_add(level, 1.0, output.weights(), sum, dq);
                     if output.head == Head::Batch {
                         slopes.clear();
                         slopes.extend(pairs.iter().map(|&pair| inner[pair as usize]));
                         sum.fill(0.0);
-                        gather(level, readers, slopes, p, sum);
+                        gather(level, using_rows, slopes, p, sum);
                         product_add(level, 1.0, output.sharpness, sum, dq);
                     }
                 }
@@ -287,10 +288,10 @@ impl Features {
         );
     }
 
-    /// From unit candidates to what they were made of.
-    pub fn along(&mut self, context: &Context, d: usize) {
-        for ((q, dq), length) in self.q.chunks_exact(d).zip(self.dq.chunks_exact_mut(d)).zip(&self.lengths) {
-            along(context, q, *length, dq);
+    /// From the gradients by unit candidates to those by the vectors before normalization.
+    pub fn normalize_backward(&mut self, context: &Context, d: usize) {
+        for ((q, dq), norm) in self.q.chunks_exact(d).zip(self.dq.chunks_exact_mut(d)).zip(&self.norms) {
+            normalize_backward(context, q, *norm, dq);
         }
     }
 }

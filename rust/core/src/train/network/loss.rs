@@ -1,7 +1,7 @@
-//! Losses of scores that are given one by one: the loss of the batch, and each score replaced by its slope.
+//! Losses of the scores of pairs: the loss of the batch, and each score replaced by its slope.
 //!
-//! The formulas are those of `ancf.reference.loss_and_slope`. The softmax over shared negatives is in `head.rs` where its
-//! scores come as a matrix; here are its parts for one user.
+//! The formulas are those of `ancf.reference.loss_and_slope`. The softmax over shared negatives, whose scores
+//! are a matrix, is in `shared_negatives.rs`; here is one row of it.
 
 use crate::runtime::simd::vector::{exp_f64, ln, scale, softmax};
 use crate::runtime::simd::{Level, exp};
@@ -18,13 +18,13 @@ fn softplus(x: f32) -> f64 {
 }
 
 /// Squared errors; `inverse` is one over the number of pairs. Returns the sum, not the mean.
-pub fn mse(level: Level, squashed: bool, targets: &[f32], scores: &mut [f32], inverse: f32) -> f64 {
+pub fn mse(level: Level, with_sigmoid: bool, targets: &[f32], scores: &mut [f32], inverse: f32) -> f64 {
     let mut loss = 0.0;
     for (score, target) in scores.iter_mut().zip(targets) {
-        let guess = if squashed { sigmoid(level, *score) } else { *score };
-        let error = guess - target;
+        let prediction = if with_sigmoid { sigmoid(level, *score) } else { *score };
+        let error = prediction - target;
         loss += f64::from(error) * f64::from(error);
-        *score = 2.0 * error * inverse * if squashed { guess * (1.0 - guess) } else { 1.0 };
+        *score = 2.0 * error * inverse * if with_sigmoid { prediction * (1.0 - prediction) } else { 1.0 };
     }
     loss
 }
@@ -58,15 +58,15 @@ pub fn bpr(level: Level, group: usize, scores: &mut [f32], inverse: f32) -> f64 
     loss
 }
 
-/// How a user's positives are held against shared negatives.
+/// The softmax of each of a user's positives among shared negatives.
 #[derive(Clone, Copy)]
 pub struct Softmax<'a> {
     /// τ.
     pub temperature: f32,
     /// log ω of the negatives.
     pub weights: &'a [f32],
-    /// Whether a positive stands in its own sum: scores without bounds would run away otherwise.
-    pub with_own: bool,
+    /// Whether the sum includes the positive itself: unbounded scores would diverge otherwise.
+    pub include_positive: bool,
     /// One over the number of positives of the batch.
     pub inverse: f32,
 }
@@ -78,13 +78,13 @@ impl Softmax<'_> {
         let (highest, sum) = softmax(level, negatives, self.weights, 1.0 / tau);
         let weight = self.inverse / tau;
         let mut loss = 0.0;
-        // What the negatives' exponentials are divided by, summed over the positives.
+        // The factor of the negatives' exponentials, summed over the positives.
         let mut divided = 0.0f32;
         for score in positives {
             let own = *score / tau;
-            let top = if self.with_own && own > highest { own } else { highest };
+            let top = if self.include_positive && own > highest { own } else { highest };
             let down = exp(level, highest - top);
-            let raised = if self.with_own { exp(level, own - top) } else { 0.0 };
+            let raised = if self.include_positive { exp(level, own - top) } else { 0.0 };
             let total = sum.mul_add(down, raised);
             loss += f64::from(top) + ln(f64::from(total)) - f64::from(own);
             *score = weight * (raised / total - 1.0);

@@ -1,4 +1,4 @@
-//! From gradients to steps. Lazy tables move only in rows that have a gradient; their moments wait too.
+//! From gradients to steps. In lazy tables only rows with a gradient change, and their moments with them.
 
 use super::options::{Optimizer, Options};
 use super::parameters::{Parameters, Table};
@@ -9,13 +9,14 @@ use crate::runtime::simd::vector::{self, Adam, adam, exp_f64, ln};
 /// Rows of one task.
 const ROWS_PER_TASK: usize = 512;
 
-/// One step with the gradients that the tables hold; `step` counts from 1, `fall` is what is left of the rate.
-pub fn update(context: &Context, options: &Options, parameters: &mut Parameters, step: u64, fall: f32) {
-    let left = |beta: f32| 1.0 - exp_f64((ln(f64::from(beta)) * step as f64).max(-700.0));
-    let rate = options.learning_rate * fall;
+/// One step with the gradients that the tables hold; `step` counts from 1, and the learning rate is multiplied by
+/// `decay`.
+pub fn update(context: &Context, options: &Options, parameters: &mut Parameters, step: u64, decay: f32) {
+    let correction = |beta: f32| 1.0 - exp_f64((ln(f64::from(beta)) * step as f64).max(-700.0));
+    let rate = options.learning_rate * decay;
     let moments = Adam {
-        rate: (f64::from(rate) / left(vector::BETA1)) as f32,
-        second: (1.0 / left(vector::BETA2)) as f32,
+        rate: (f64::from(rate) / correction(vector::BETA1)) as f32,
+        second: (1.0 / correction(vector::BETA2)) as f32,
         regularization: options.regularization,
     };
     let level = context.level;
@@ -53,15 +54,15 @@ pub fn update(context: &Context, options: &Options, parameters: &mut Parameters,
     }
 }
 
-/// What a step is about to change, to take it back.
+/// The numbers that a step is about to change, to restore them.
 #[derive(Debug, Default)]
-pub struct Saved {
+pub struct Snapshot {
     numbers: Vec<f32>,
 }
 
-impl Saved {
-    /// Keeps the rows that have a gradient.
-    pub fn take(&mut self, parameters: &Parameters) {
+impl Snapshot {
+    /// Saves the rows that have a gradient.
+    pub fn save(&mut self, parameters: &Parameters) {
         self.numbers.clear();
         for table in parameters.tables() {
             for part in changed(table) {
@@ -72,8 +73,8 @@ impl Saved {
         }
     }
 
-    /// The name of a parameter that left the finite numbers, after everything was put back.
-    pub fn undo_if_broken(&self, parameters: &mut Parameters) -> Option<&'static str> {
+    /// If a parameter is no longer finite: restores everything and returns its name.
+    pub fn restore_if_not_finite(&self, parameters: &mut Parameters) -> Option<&'static str> {
         let finite = |table: &Table| changed(table).all(|part| table.values[part].iter().all(|x| x.is_finite()));
         let name = parameters.tables().find(|table| !finite(table))?.name;
         let mut rest = self.numbers.as_slice();
@@ -91,7 +92,7 @@ impl Saved {
     }
 }
 
-/// The ranges of numbers that a gradient moves.
+/// The ranges of numbers that a gradient changes.
 fn changed(table: &Table) -> impl Iterator<Item = std::ops::Range<usize>> {
     let width = if table.lazy { table.width() } else { table.values.len() };
     let rows = if table.lazy { table.gradient.rows.as_slice() } else { &[0] };

@@ -1,24 +1,24 @@
-//! What the network is told.
+//! Options of the network, and which combinations of them are allowed.
 
 use crate::model::attention::Prior;
 use crate::{Error, Result};
 
-/// How a history becomes a part of its user.
+/// How the items of a history are weighted in the vector of their user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Weighing {
-    /// Not at all.
+pub enum AttentionKind {
+    /// The history is not used.
     None,
-    /// With the weights of the prior.
+    /// Fixed weights, those of the prior.
     Fixed(Prior),
-    /// With learned logits on top of the degree prior; the user asks.
+    /// Learned logits on top of the degree prior; the query is the user's.
     Learned,
-    /// The same, and the candidate asks.
+    /// The same; the query is the candidate item's.
     Target,
 }
 
-impl Weighing {
+impl AttentionKind {
     /// Whether the logits have parameters.
-    pub fn learns(self) -> bool {
+    pub fn is_learned(self) -> bool {
         matches!(self, Self::Learned | Self::Target)
     }
 
@@ -41,22 +41,22 @@ pub enum Head {
     Concat,
 }
 
-/// What is made small.
+/// The loss that training minimizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loss {
     /// Squared error of the prediction.
     Mse,
     /// Cross-entropy of the score as a logit.
     Bce,
-    /// A positive's score above its negatives'.
+    /// Bayesian personalized ranking: a positive's score above those of its negatives.
     Bpr,
-    /// A positive's share among negatives that the batch shares.
+    /// Softmax of a positive among negatives that the batch shares.
     Softmax,
 }
 
 impl Loss {
-    /// Whether only differences of scores count, so that constants cancel.
-    pub fn compares(self) -> bool {
+    /// Whether only differences of scores matter, so that constants cancel.
+    pub fn is_ranking_loss(self) -> bool {
         matches!(self, Self::Bpr | Self::Softmax)
     }
 }
@@ -66,9 +66,9 @@ impl Loss {
 pub enum Optimizer {
     /// Plain gradient descent.
     Sgd,
-    /// Rates that fall with the squares seen.
+    /// Rates that decay with the sum of squared gradients.
     Adagrad,
-    /// Moments of the gradient.
+    /// Adam: moments of the gradient.
     Adam,
 }
 
@@ -78,11 +78,11 @@ pub enum Optimizer {
 pub struct Options {
     /// d, numbers in a vector.
     pub factors: usize,
-    /// How a history becomes a part of its user.
-    pub weighing: Weighing,
+    /// How the items of a history are weighted.
+    pub attention_kind: AttentionKind,
     /// β, the exponent of the attention's denominator.
     pub attention_exponent: f32,
-    /// Whether an item's vector takes in its users.
+    /// Whether an item's vector aggregates its users.
     pub item_attention: bool,
     /// Whether users have a vector of their own.
     pub user_factors: bool,
@@ -90,23 +90,23 @@ pub struct Options {
     pub head: Head,
     /// Whether vectors are divided by their length first.
     pub cosine: bool,
-    /// A connected layer, squashed, instead of the plain sum.
+    /// A linear layer and a sigmoid instead of the plain sum.
     pub sigmoid: bool,
     /// Biases of users, items and all.
     pub biases: bool,
-    /// What is made small.
+    /// The loss that training minimizes.
     pub loss: Loss,
     /// τ of the softmax.
     pub temperature: f32,
     /// How a gradient becomes a step.
     pub optimizer: Optimizer,
-    /// The optimizer's rate.
+    /// The learning rate.
     pub learning_rate: f32,
     /// L2 penalty.
     pub regularization: f32,
-    /// Days after which a purchase speaks half as loud; learned from there.
+    /// Days after which an interaction has half the weight; the start of a learned value.
     pub half_life: Option<f32>,
-    /// Standard deviation of random vectors at the start.
+    /// Standard deviation of the initial random vectors.
     pub start_scale: f32,
     /// Where all randomness comes from.
     pub seed: u64,
@@ -132,32 +132,33 @@ impl Options {
         if !(self.regularization >= 0.0 && self.regularization.is_finite()) {
             return bad(format!("regularization is {}; it must be at least 0.", self.regularization));
         }
-        if self.weighing == Weighing::None && !self.user_factors {
+        if self.attention_kind == AttentionKind::None && !self.user_factors {
             return bad(
                 "attention=\"none\" without user_factors leaves nothing of a user; switch one of them on.".into()
             );
         }
-        if self.half_life.is_some() && !self.weighing.learns() {
+        if self.half_life.is_some() && !self.attention_kind.is_learned() {
             return bad("half_life needs attention=\"learned\" or \"target\", whose logits it is a part of.".into());
         }
         if self.head == Head::Concat && !self.sigmoid {
             return bad("layer=\"concat\" needs output=\"sigmoid\", which has the layer.".into());
         }
-        if self.head == Head::Concat && self.loss.compares() {
+        if self.head == Head::Concat && self.loss.is_ranking_loss() {
             return bad(
                 "layer=\"concat\" adds a user's part and an item's part, of which a loss that compares items sees the \
                  item's alone; take layer=\"product\", or loss=\"mse\" or \"bce\"."
                     .into(),
             );
         }
-        if self.head == Head::Batch && self.loss.compares() {
+        if self.head == Head::Batch && self.loss.is_ranking_loss() {
             return bad("batch attention has the losses \"mse\" and \"bce\" only.".into());
         }
         Ok(())
     }
 
-    /// Whether a query enters the logits.
-    pub fn asks(&self) -> bool {
-        self.weighing == Weighing::Target || (self.weighing == Weighing::Learned && self.user_factors)
+    /// Whether the logits have a query.
+    pub fn has_queries(&self) -> bool {
+        self.attention_kind == AttentionKind::Target
+            || (self.attention_kind == AttentionKind::Learned && self.user_factors)
     }
 }

@@ -1,4 +1,4 @@
-//! Everything that is learned, with the optimizer's memory and the gradient of the last batch.
+//! The parameters of the network, with the optimizer's state and the gradient of the last batch.
 
 use std::ops::{Deref, DerefMut, Range};
 
@@ -11,15 +11,15 @@ use crate::{Error, Result};
 /// Bytes of a cache line.
 const LINE: usize = 64;
 
-/// Numbers that begin where a cache line does: a row of 64 is then four lines and not five, which made histories a
-/// seventh faster (2026-11-25). Many of them lie on large pages.
+/// Numbers aligned to a cache line: a row of 64 is then four lines and not five, which made histories a seventh faster
+/// (2026-11-25). Large tables lie on huge pages.
 #[derive(Debug, Default)]
-pub struct Lined {
+pub struct CacheAligned {
     numbers: Vec<f32>,
-    place: Range<usize>,
+    range: Range<usize>,
 }
 
-impl From<&[f32]> for Lined {
+impl From<&[f32]> for CacheAligned {
     fn from(values: &[f32]) -> Self {
         let large = size_of_val(values) >= HUGE_PAGE / 2;
         let unit = if large { HUGE_PAGE } else { LINE } / size_of::<f32>();
@@ -29,29 +29,29 @@ impl From<&[f32]> for Lined {
         if large {
             advise_huge_pages(&mut numbers[from..]);
         }
-        let place = from..from + values.len();
-        numbers[place.clone()].copy_from_slice(values);
-        Self { numbers, place }
+        let range = from..from + values.len();
+        numbers[range.clone()].copy_from_slice(values);
+        Self { numbers, range }
     }
 }
 
-impl Clone for Lined {
+impl Clone for CacheAligned {
     fn clone(&self) -> Self {
         Self::from(&**self)
     }
 }
 
-impl Deref for Lined {
+impl Deref for CacheAligned {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
-        &self.numbers[self.place.clone()]
+        &self.numbers[self.range.clone()]
     }
 }
 
-impl DerefMut for Lined {
+impl DerefMut for CacheAligned {
     fn deref_mut(&mut self) -> &mut [f32] {
-        &mut self.numbers[self.place.clone()]
+        &mut self.numbers[self.range.clone()]
     }
 }
 
@@ -63,18 +63,20 @@ pub struct Table {
     /// Numbers in a row; 0 for a plain list of numbers.
     pub columns: usize,
     /// The numbers; none where the options leave this parameter out.
-    pub values: Lined,
-    /// One row for each user or item, left alone by batches that give it no gradient.
+    pub values: CacheAligned,
+    /// Updated lazily: one row for each user or item, and a step leaves rows without a gradient as they are.
     pub lazy: bool,
-    pub(super) first: Lined,
-    pub(super) second: Lined,
+    /// First moments of Adam.
+    pub(super) first: CacheAligned,
+    /// Second moments of Adam, or Adagrad's sums of squares.
+    pub(super) second: CacheAligned,
     pub(super) gradient: Gradient,
 }
 
 /// The gradient of some rows.
 #[derive(Clone, Debug, Default)]
 pub struct Gradient {
-    /// Which, by rising position; all rows of tables that are not lazy.
+    /// Which, ascending; all rows of tables that are not lazy.
     pub rows: Vec<u32>,
     /// Their numbers, row after row.
     pub values: Vec<f32>,
@@ -82,8 +84,8 @@ pub struct Gradient {
 
 impl Table {
     fn new(name: &'static str, columns: usize, lazy: bool, values: &[f32]) -> Self {
-        let zeros = Lined::from(&*vec![0.0; values.len()]);
-        let (values, first, second) = (Lined::from(values), zeros.clone(), zeros);
+        let zeros = CacheAligned::from(&*vec![0.0; values.len()]);
+        let (values, first, second) = (CacheAligned::from(values), zeros.clone(), zeros);
         Self { name, columns, values, lazy, first, second, gradient: Gradient::default() }
     }
 
@@ -136,16 +138,16 @@ pub struct Parameters {
 }
 
 impl Parameters {
-    /// Parameters to begin with: small random vectors, everything else neutral.
+    /// Initial parameters: small random vectors, everything else neutral.
     pub fn new(n_users: usize, n_items: usize, options: &Options) -> Self {
         let d = options.factors;
         let random = |purpose: u64, n: usize, scale: f32| -> Vec<f32> {
             let draws = Stream::new(options.seed, purpose);
             (0..n).map(|at| scale * draws.normal(at as u64)).collect()
         };
-        let when = |there: bool, values: Vec<f32>| if there { values } else { Vec::new() };
-        let learns = options.weighing.learns();
-        let compares = options.loss.compares();
+        let when = |exists: bool, values: Vec<f32>| if exists { values } else { Vec::new() };
+        let is_learned = options.attention_kind.is_learned();
+        let is_ranking_loss = options.loss.is_ranking_loss();
         let identity = (0..d * d).map(|at| f32::from(u8::from(at % (d + 1) == 0))).collect();
         let decay: Vec<f32> =
             options.half_life.map(|days| ln(std::f64::consts::LN_2 / f64::from(days)) as f32).into_iter().collect();
@@ -153,7 +155,7 @@ impl Parameters {
             Head::Concat => random(purpose::LAYER, 2 * d, 1.0 / ((2 * d) as f32).sqrt()),
             _ => vec![1.0; d],
         };
-        let sharp = matches!(options.head, Head::Factor | Head::Batch);
+        let has_sharpness = matches!(options.head, Head::Factor | Head::Batch);
         let users = when(options.user_factors, random(purpose::USERS, n_users * d, options.start_scale));
         let biased = options.biases;
         Self {
@@ -164,16 +166,16 @@ impl Parameters {
                 true,
                 &random(purpose::ITEMS, n_items * d, options.start_scale),
             ),
-            salience: Table::new("salience", 0, true, &when(learns, vec![0.0; n_items])),
-            log_decay: Table::new("log_decay", 0, false, &when(learns, decay)),
-            query: Table::new("query", d, false, &when(options.asks(), vec![0.0; d * d])),
-            key: Table::new("key", d, false, &when(options.asks(), identity)),
-            sharpness: Table::new("sharpness", 0, false, &when(sharp, vec![1.0; d])),
+            salience: Table::new("salience", 0, true, &when(is_learned, vec![0.0; n_items])),
+            log_decay: Table::new("log_decay", 0, false, &when(is_learned, decay)),
+            query: Table::new("query", d, false, &when(options.has_queries(), vec![0.0; d * d])),
+            key: Table::new("key", d, false, &when(options.has_queries(), identity)),
+            sharpness: Table::new("sharpness", 0, false, &when(has_sharpness, vec![1.0; d])),
             layer: Table::new("layer", 0, false, &when(options.sigmoid, layer)),
-            layer_bias: Table::new("layer_bias", 0, false, &when(options.sigmoid && !compares, vec![0.0])),
-            user_bias: Table::new("user_bias", 0, true, &when(biased && !compares, vec![0.0; n_users])),
+            layer_bias: Table::new("layer_bias", 0, false, &when(options.sigmoid && !is_ranking_loss, vec![0.0])),
+            user_bias: Table::new("user_bias", 0, true, &when(biased && !is_ranking_loss, vec![0.0; n_users])),
             item_bias: Table::new("item_bias", 0, true, &when(biased, vec![0.0; n_items])),
-            bias: Table::new("bias", 0, false, &when(biased && !compares, vec![0.0])),
+            bias: Table::new("bias", 0, false, &when(biased && !is_ranking_loss, vec![0.0])),
             changes: 0,
         }
     }
@@ -183,7 +185,7 @@ impl Parameters {
         self.changes
     }
 
-    fn every(&self) -> [&Table; 12] {
+    fn all(&self) -> [&Table; 12] {
         let p = self;
         [
             &p.user_factors,
@@ -201,7 +203,7 @@ impl Parameters {
         ]
     }
 
-    fn every_mut(&mut self) -> [&mut Table; 12] {
+    fn all_mut(&mut self) -> [&mut Table; 12] {
         let p = self;
         [
             &mut p.user_factors,
@@ -221,16 +223,16 @@ impl Parameters {
 
     /// Those that the options have.
     pub fn tables(&self) -> impl Iterator<Item = &Table> {
-        self.every().into_iter().filter(|table| table.exists())
+        self.all().into_iter().filter(|table| table.exists())
     }
 
-    /// The same, to be changed.
+    /// The same, mutably.
     pub fn tables_mut(&mut self) -> impl Iterator<Item = &mut Table> {
         self.changes += 1;
-        self.every_mut().into_iter().filter(|table| table.exists())
+        self.all_mut().into_iter().filter(|table| table.exists())
     }
 
-    /// Puts numbers in place of a parameter's.
+    /// Replaces the numbers of a parameter.
     pub fn set(&mut self, name: &str, values: &[f32]) -> Result<()> {
         let names: Vec<_> = self.tables().map(|table| table.name).collect();
         let Some(table) = self.tables_mut().find(|table| table.name == name) else {
@@ -248,8 +250,8 @@ impl Parameters {
         Ok(())
     }
 
-    /// The first parameter that has left the finite numbers.
-    pub fn broken(&self) -> Option<&'static str> {
+    /// The name of the first parameter with a number that is not finite.
+    pub fn first_not_finite(&self) -> Option<&'static str> {
         // A sum is not finite as soon as one of its terms is not, unless it overflows, which is as bad.
         self.tables()
             .find(|table| !table.values.iter().map(|x| x * 0.0).sum::<f32>().is_finite())
@@ -257,7 +259,7 @@ impl Parameters {
     }
 }
 
-/// Streams of randomness, by purpose.
+/// Streams of random numbers, by purpose.
 pub(super) mod purpose {
     pub const USERS: u64 = 11;
     pub const ITEMS: u64 = 12;
@@ -265,7 +267,7 @@ pub(super) mod purpose {
     pub const ORDER: u64 = 14;
     pub const NEGATIVES: u64 = 15;
     pub const VALIDATION: u64 = 16;
-    pub const DROPPED: u64 = 17;
+    pub const DROPOUT: u64 = 17;
 }
 
 #[cfg(test)]
@@ -273,16 +275,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_begin_where_a_line_does_and_many_where_a_large_page_does() {
+    fn numbers_are_aligned_to_a_cache_line_and_many_to_a_huge_page() {
         for n in [0, 1, 7, 16, 1000, HUGE_PAGE / 8 - 1, HUGE_PAGE / 8, HUGE_PAGE / 4 + 1, 1_000_003] {
             let values: Vec<f32> = (0..n).map(|at| at as f32).collect();
-            let mut lined = Lined::from(&*values);
+            let mut aligned = CacheAligned::from(&*values);
             let unit = if n < HUGE_PAGE / 8 { LINE } else { HUGE_PAGE };
-            assert!(lined.as_ptr().addr().is_multiple_of(unit), "{n}");
-            assert_eq!(&*lined, &*values);
-            assert_eq!(&*lined.clone(), &*values);
-            lined.fill(2.0);
-            assert!(lined.iter().all(|&x| x == 2.0) && lined.len() == n);
+            assert!(aligned.as_ptr().addr().is_multiple_of(unit), "{n}");
+            assert_eq!(&*aligned, &*values);
+            assert_eq!(&*aligned.clone(), &*values);
+            aligned.fill(2.0);
+            assert!(aligned.iter().all(|&x| x == 2.0) && aligned.len() == n);
         }
     }
 }

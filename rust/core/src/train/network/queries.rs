@@ -1,5 +1,5 @@
-//! Queries of the attention: y = Bᵀ (A z) / √d for whoever asks (users, or candidates with target attention), so that a
-//! logit ⟨A z, B x_j⟩ / √d is ⟨y, x_j⟩.
+//! Queries of the attention: y = Bᵀ (A z) / √d of z (users, or candidates with target attention), so that a logit
+//! ⟨A z, B x_j⟩ / √d is ⟨y, x_j⟩.
 
 use crate::runtime::Context;
 use crate::runtime::simd::gemm::{View, multiply};
@@ -8,36 +8,36 @@ use crate::runtime::simd::vector::scale;
 /// Rows of one task; a multiple of the product's tile height.
 const ROWS_PER_TASK: usize = 96;
 
-/// Who asks, what they ask, and the gradients of both.
+/// Queries, what they are made of, and the gradients of both.
 #[derive(Debug, Default)]
 pub struct Queries {
-    /// z of those who ask.
-    pub asker: Vec<f32>,
+    /// z.
+    pub z: Vec<f32>,
     /// A z.
-    asked: Vec<f32>,
+    projected: Vec<f32>,
     /// y.
     pub y: Vec<f32>,
     /// ∂loss/∂y; scaled by 1 / √d in [`Queries::backward`].
     pub dy: Vec<f32>,
-    d_asked: Vec<f32>,
+    d_projected: Vec<f32>,
     /// ∂loss/∂z through the queries.
-    pub d_asker: Vec<f32>,
-    turned: Vec<f32>,
+    pub dz: Vec<f32>,
+    transposed: Vec<f32>,
 }
 
 impl Queries {
-    /// Asks for every row of `asker`.
+    /// y for every row of `z`.
     pub fn forward(&mut self, context: &Context, d: usize, query: &[f32], key: &[f32]) {
-        let n = self.asker.len();
-        self.asked.resize(n, 0.0);
+        let n = self.z.len();
+        self.projected.resize(n, 0.0);
         self.y.resize(n, 0.0);
-        transpose(query, d, &mut self.turned);
-        product(context, d, &self.asker, &self.turned, &mut self.asked);
-        product(context, d, &self.asked, key, &mut self.y);
+        transpose(query, d, &mut self.transposed);
+        product(context, d, &self.z, &self.transposed, &mut self.projected);
+        product(context, d, &self.projected, key, &mut self.y);
         scale(context.level, 1.0 / (d as f32).sqrt(), &mut self.y);
     }
 
-    /// The gradients of A and B into `d_query` and `d_key`, and of the askers into `d_asker`.
+    /// The gradients of A and B into `d_query` and `d_key`, and of z into `dz`.
     pub fn backward(
         &mut self,
         context: &Context,
@@ -47,15 +47,15 @@ impl Queries {
         d_query: &mut [f32],
         d_key: &mut [f32],
     ) {
-        let n = self.asker.len();
-        self.d_asked.resize(n, 0.0);
-        self.d_asker.resize(n, 0.0);
+        let n = self.z.len();
+        self.d_projected.resize(n, 0.0);
+        self.dz.resize(n, 0.0);
         scale(context.level, 1.0 / (d as f32).sqrt(), &mut self.dy);
-        transpose(key, d, &mut self.turned);
-        product(context, d, &self.dy, &self.turned, &mut self.d_asked);
-        product(context, d, &self.d_asked, query, &mut self.d_asker);
-        outer(context, d, &self.asked, &self.dy, d_key);
-        outer(context, d, &self.d_asked, &self.asker, d_query);
+        transpose(key, d, &mut self.transposed);
+        product(context, d, &self.dy, &self.transposed, &mut self.d_projected);
+        product(context, d, &self.d_projected, query, &mut self.dz);
+        outer(context, d, &self.projected, &self.dy, d_key);
+        outer(context, d, &self.d_projected, &self.z, d_query);
     }
 }
 

@@ -1,9 +1,13 @@
 //! The formulas are tested against `ancf.reference` (`tests/models/test_network.py`); here is what concerns epochs.
 
 use super::*;
+use crate::data::Csr;
 use crate::model::attention::Prior;
+use crate::runtime::Context;
+use crate::runtime::rng::Stream;
 use crate::runtime::simd::Level;
 use crate::train::fixtures;
+use crate::{Error, Result};
 
 fn interactions() -> Csr {
     let draws = Stream::new(1, 0).sub(1);
@@ -13,7 +17,7 @@ fn interactions() -> Csr {
 fn options() -> Options {
     Options {
         factors: 6,
-        weighing: Weighing::None,
+        attention_kind: AttentionKind::None,
         attention_exponent: 0.5,
         item_attention: false,
         user_factors: true,
@@ -32,30 +36,30 @@ fn options() -> Options {
     }
 }
 
-fn schedule() -> Schedule {
-    Schedule { fall_over: Some(4), batch_size: 50, negatives: 3, negative_exponent: 0.5, user_dropout: 0.2 }
+fn training_options() -> TrainingOptions {
+    TrainingOptions { decay_epochs: Some(4), batch_size: 50, negatives: 3, negative_exponent: 0.5, user_dropout: 0.2 }
 }
 
-/// Every loss, weighing, head and optimizer at least once.
+/// Every loss, attention, head and optimizer at least once.
 fn several() -> Vec<Options> {
     let o = options();
     vec![
         Options { head: Head::Factor, biases: true, ..o.clone() },
-        Options { weighing: Weighing::Learned, item_attention: true, loss: Loss::Bpr, ..o.clone() },
-        Options { weighing: Weighing::Target, loss: Loss::Softmax, user_factors: false, ..o.clone() },
-        Options { weighing: Weighing::Fixed(Prior::Degree), loss: Loss::Softmax, cosine: true, ..o.clone() },
+        Options { attention_kind: AttentionKind::Learned, item_attention: true, loss: Loss::Bpr, ..o.clone() },
+        Options { attention_kind: AttentionKind::Target, loss: Loss::Softmax, user_factors: false, ..o.clone() },
+        Options { attention_kind: AttentionKind::Fixed(Prior::Degree), loss: Loss::Softmax, cosine: true, ..o.clone() },
         Options { loss: Loss::Bce, sigmoid: true, head: Head::Concat, optimizer: Optimizer::Adagrad, ..o.clone() },
         Options { loss: Loss::Softmax, head: Head::Factor, sigmoid: true, biases: true, ..o.clone() },
         Options { head: Head::Batch, optimizer: Optimizer::Sgd, learning_rate: 0.5, ..o },
     ]
 }
 
-fn training(options: &Options, schedule: Schedule) -> Training {
+fn training(options: &Options, options_of_epochs: TrainingOptions) -> Trainer {
     let data = interactions();
-    let ages = options.weighing.learns().then(|| (0..data.len()).map(|at| (at % 30) as f32).collect());
-    let half_life = options.weighing.learns().then_some(10.0);
+    let ages = options.attention_kind.is_learned().then(|| (0..data.len()).map(|at| (at % 30) as f32).collect());
+    let half_life = options.attention_kind.is_learned().then_some(10.0);
     let network = Network::new(&data, half_life.is_some(), ages, Options { half_life, ..options.clone() }).unwrap();
-    Training::new(network, data, schedule).unwrap()
+    Trainer::new(network, data, options_of_epochs).unwrap()
 }
 
 #[test]
@@ -63,7 +67,7 @@ fn threads_and_levels_give_the_same_bits_and_the_loss_falls() {
     for options in several() {
         let run = |threads, level| {
             let context = Context::new(Some(threads)).unwrap().with_level(level);
-            let mut training = training(&options, schedule());
+            let mut training = training(&options, training_options());
             let losses: Vec<f64> = (0..4).map(|epoch| training.epoch(epoch, &context).unwrap()).collect();
             let held = training.validation_loss(&interactions(), &context).unwrap();
             let parameters: Vec<_> =
@@ -84,7 +88,7 @@ fn threads_and_levels_give_the_same_bits_and_the_loss_falls() {
 fn a_rate_that_breaks_everything_is_reported_with_epoch_and_rate() {
     let context = Context::new(Some(1)).unwrap();
     for options in several() {
-        let mut training = training(&Options { learning_rate: 1e38, ..options }, schedule());
+        let mut training = training(&Options { learning_rate: 1e38, ..options }, training_options());
         let outcome: Result<Vec<f64>> = (0..4).map(|epoch| training.epoch(epoch, &context)).collect();
         let Err(Error::Diverged(message)) = outcome else { panic!("{outcome:?}") };
         assert!(message.contains("epoch") && message.contains("learning rate 1"), "{message}");
@@ -95,10 +99,10 @@ fn a_rate_that_breaks_everything_is_reported_with_epoch_and_rate() {
 fn an_epoch_sees_every_pair_once_and_negatives_are_new_to_their_user() {
     let data = interactions();
     for loss in [Loss::Mse, Loss::Bce, Loss::Bpr] {
-        let training = training(&Options { loss, ..options() }, schedule());
+        let training = training(&Options { loss, ..options() }, training_options());
         let samples: Vec<u32> = (0..data.len() as u32).rev().collect();
-        let mut input = Input::default();
-        training.compose(&mut input, &samples, 0, Stream::new(3, 3));
+        let mut input = Batch::default();
+        training.fill_batch(&mut input, &samples, 0, Stream::new(3, 3));
         let group = if loss == Loss::Mse { 1 } else { 4 };
         assert_eq!(input.users.len(), data.len() * group);
         let mut seen = Vec::new();
@@ -121,12 +125,15 @@ fn an_epoch_sees_every_pair_once_and_negatives_are_new_to_their_user() {
 fn the_validation_loss_of_the_training_pairs_is_their_mean_error() {
     let context = Context::new(Some(2)).unwrap();
     let data = interactions();
-    let mut training = training(&Options { biases: true, ..options() }, schedule());
+    let mut training = training(&Options { biases: true, ..options() }, training_options());
     training.epoch(0, &context).unwrap();
     let users: Vec<u32> =
         (0..data.n_rows() as u32).flat_map(|u| std::iter::repeat_n(u, data.row(u as usize).len())).collect();
-    let guesses = training.network.predictions(&users, data.columns(), &context).unwrap();
-    let errors = guesses.iter().zip(data.values()).map(|(guess, y)| f64::from(guess - y) * f64::from(guess - y));
+    let predictions = training.network.predictions(&users, data.columns(), &context).unwrap();
+    let errors = predictions
+        .iter()
+        .zip(data.values())
+        .map(|(prediction, y)| f64::from(prediction - y) * f64::from(prediction - y));
     let mean = errors.sum::<f64>() / data.len() as f64;
     assert!((training.validation_loss(&data, &context).unwrap() - mean).abs() < 1e-6);
     assert!(training.validation_loss(&Csr::empty(3, 3), &context).is_err());
@@ -140,7 +147,7 @@ fn users_with_everything_and_with_nothing_are_no_trouble() {
     for options in several() {
         let options = Options { half_life: None, user_factors: true, ..options };
         let network = Network::new(&data, false, None, options).unwrap();
-        let mut training = Training::new(network, data.clone(), schedule()).unwrap();
+        let mut training = Trainer::new(network, data.clone(), training_options()).unwrap();
         for epoch in 0..3 {
             assert!(training.epoch(epoch, &context).unwrap().is_finite());
         }

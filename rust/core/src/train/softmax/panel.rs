@@ -4,15 +4,15 @@
 //! while they are in the nearest cache. Every operand is read in order: the users' vectors are packed as [factor][user],
 //! and the exponentials of a panel are kept as [negative][user], rows for the gradient of the negatives.
 //!
-//! An exponent is cos/τ + ln ω − shift. A cosine is at most 1, so for τ ≥ 1/40 the highest ln ω will do as shift: no sum
-//! leaves the numbers of f32. A smaller τ takes the user's highest logit, which costs the first product twice.
+//! An exponent is cos/τ + ln ω − shift. A cosine is at most 1, so for τ ≥ 1/40 the highest ln ω serves as the shift of
+//! all users: no sum overflows f32. A smaller τ takes the user's highest logit, which costs the first product twice.
 
 use std::time::Instant;
 
 use crate::runtime::simd::Level;
 use crate::runtime::simd::gemm::{View, multiply, multiply_add};
 use crate::runtime::simd::softmax_panel::{self, LANES};
-use crate::train::phase_times::{Part, Spent};
+use crate::train::phase_times::{Phase, PhaseTimes};
 
 /// Users of a panel.
 pub const USERS: usize = LANES;
@@ -20,9 +20,9 @@ pub const USERS: usize = LANES;
 /// in the next (24 kB and 18 kB at d = 64); a multiple of every tile's height.
 pub const NEGATIVES: usize = 96;
 /// The largest 1/τ for which no exponential overflows or vanishes without the user's own highest logit.
-const STEEPEST: f32 = 40.0;
+const MAX_SHARED_SHIFT_SLOPE: f32 = 40.0;
 
-/// What all panels share.
+/// What the softmax of all panels has in common.
 #[derive(Clone, Copy)]
 pub struct Softmax<'a> {
     pub level: Level,
@@ -32,7 +32,7 @@ pub struct Softmax<'a> {
     pub log_weights: &'a [f32],
     /// τ
     pub temperature: f32,
-    pub spent: &'a Spent,
+    pub phase_times: &'a PhaseTimes,
 }
 
 /// The denominators of a panel's users: sum · e^shift.
@@ -57,19 +57,19 @@ impl Softmax<'_> {
             .zip(self.log_weights.chunks(NEGATIVES))
         {
             multiply(level, block, USERS, View::rows(q, d), 0, pack, d);
-            self.spent.add(Part::Product, &mut clock);
+            self.phase_times.add(Phase::Product, &mut clock);
             softmax_panel::exponentials(level, block, log_weights, slope, &shifts, &mut sums);
-            self.spent.add(Part::Softmax, &mut clock);
+            self.phase_times.add(Phase::Softmax, &mut clock);
             if !dp.is_empty() {
                 multiply_add(level, dp, d, View::transposed(block, USERS), 0, q, log_weights.len());
-                self.spent.add(Part::Product, &mut clock);
+                self.phase_times.add(Phase::Product, &mut clock);
             }
         }
         Denominators { shifts, sums }
     }
 
     fn shifts(&self, pack: &[f32], slope: f32, scratch: &mut [f32]) -> [f32; USERS] {
-        if slope <= STEEPEST {
+        if slope <= MAX_SHARED_SHIFT_SLOPE {
             return [self.log_weights.iter().fold(f32::NEG_INFINITY, |high, &w| high.max(w)); USERS];
         }
         let (level, d) = (self.level, self.d);
@@ -78,9 +78,9 @@ impl Softmax<'_> {
         for (q, log_weights) in self.negatives.chunks(NEGATIVES * d).zip(self.log_weights.chunks(NEGATIVES)) {
             let block = &mut scratch[..log_weights.len() * USERS];
             multiply(level, block, USERS, View::rows(q, d), 0, pack, d);
-            self.spent.add(Part::Product, &mut clock);
+            self.phase_times.add(Phase::Product, &mut clock);
             softmax_panel::highest(level, block, log_weights, slope, &mut highest);
-            self.spent.add(Part::Softmax, &mut clock);
+            self.phase_times.add(Phase::Softmax, &mut clock);
         }
         highest
     }

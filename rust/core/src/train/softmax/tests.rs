@@ -1,6 +1,10 @@
 use super::*;
+use crate::data::Csr;
+use crate::model::attention::{Attention, Prior};
+use crate::runtime::Context;
 use crate::runtime::simd::Level;
 use crate::train::fixtures;
+use crate::{Error, Result};
 
 fn interactions() -> Csr {
     fixtures::interactions(|_| 1.0)
@@ -86,7 +90,7 @@ fn the_gradient_is_that_of_the_loss() {
     // The sharp softmax needs the highest logit of each user.
     for (negatives, temperature) in [(4096, 0.2), (16, 0.2), (4096, 0.02)] {
         let options = Options { negatives, temperature, batch_size: Some(40), ..options() };
-        let mut model = Ranking::new(&data, options, &context).unwrap();
+        let mut model = Trainer::new(&data, options, &context).unwrap();
         let batch: Vec<u32> = (0..40).collect();
         let loss = model.gradient(&batch, &context).unwrap();
         let n_pairs: usize = batch.iter().map(|&u| data.row(u as usize).len()).sum();
@@ -109,7 +113,7 @@ fn a_stopped_epoch_takes_no_step_and_leaves_no_trace() {
     let data = interactions();
     let run = |stopped: bool| {
         let context = Context::new(Some(2)).unwrap();
-        let mut model = Ranking::new(&data, options(), &context).unwrap();
+        let mut model = Trainer::new(&data, options(), &context).unwrap();
         if stopped {
             let other = Context::new(Some(2)).unwrap();
             other.cancel.cancel();
@@ -125,7 +129,7 @@ fn a_stopped_epoch_takes_no_step_and_leaves_no_trace() {
 fn the_validation_loss_of_the_training_pairs_is_their_loss() {
     let data = interactions();
     let context = Context::new(Some(2)).unwrap();
-    let mut model = Ranking::new(&data, options(), &context).unwrap();
+    let mut model = Trainer::new(&data, options(), &context).unwrap();
     let x: Vec<f64> = model.x.iter().map(|&x| f64::from(x)).collect();
     let everyone = model.active.clone();
     let loss = model.validation_loss(&data, &context).unwrap();
@@ -139,7 +143,7 @@ fn threads_and_levels_give_the_same_bits_and_the_loss_falls() {
     let data = interactions();
     let run = |threads, level| {
         let context = Context::new(Some(threads)).unwrap().with_level(level);
-        let mut model = Ranking::new(&data, Options { negatives: 20, ..options() }, &context).unwrap();
+        let mut model = Trainer::new(&data, Options { negatives: 20, ..options() }, &context).unwrap();
         let losses: Vec<f64> = (0..4).map(|epoch| model.epoch(epoch, &context).unwrap()).collect();
         (losses, model.item_vectors(&context))
     };
@@ -156,11 +160,11 @@ fn threads_and_levels_give_the_same_bits_and_the_loss_falls() {
 fn a_rate_that_breaks_everything_is_reported() {
     let context = Context::new(Some(1)).unwrap();
     let mut model =
-        Ranking::new(&interactions(), Options { learning_rate: 1e38, epochs: 50, ..options() }, &context).unwrap();
+        Trainer::new(&interactions(), Options { learning_rate: 1e38, epochs: 50, ..options() }, &context).unwrap();
     let outcome: Result<Vec<f64>> = (0..50).map(|epoch| model.epoch(epoch, &context)).collect();
     assert!(matches!(outcome, Err(Error::Diverged(_))), "{outcome:?}");
     // A loss that stays finite while the vectors leave the numbers that can be squared.
     let mut model =
-        Ranking::new(&interactions(), Options { learning_rate: 1e30, epochs: 1, ..options() }, &context).unwrap();
+        Trainer::new(&interactions(), Options { learning_rate: 1e30, epochs: 1, ..options() }, &context).unwrap();
     assert!(matches!(model.epoch(0, &context), Err(Error::Diverged(_))));
 }

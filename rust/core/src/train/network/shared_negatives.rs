@@ -1,12 +1,12 @@
-//! The softmax over negatives that a batch shares: scores are a matrix of users × negatives.
+//! The softmax over negatives that a batch shares: its scores are a matrix of users × negatives.
 //!
 //! All pairs of a user have the same row of scores, so it is computed once for all of them. For the plain and the
 //! weighted inner product the matrix is a product of matrices; factor attention goes through it element by element,
-//! once for the users' gradients and once for the negatives'. (Other heads do not come with the softmax.)
+//! once for the users' gradients and once for the negatives'. (Other heads do not go with the softmax.)
 
+use super::batch::Layout;
 use super::head::{Features, Output};
-use super::history::{cut, ends};
-use super::layout::Layout;
+use super::history::{split_at_ends, task_ends};
 use super::loss;
 use super::options::Head;
 use crate::runtime::Context;
@@ -24,7 +24,7 @@ const NEGATIVES_PER_TASK: usize = 96;
 
 /// Buffers of the matrix of scores.
 #[derive(Debug, Default)]
-pub struct Shared {
+pub struct SharedNegatives {
     q: Vec<f32>,
     columns: Vec<f32>,
     dq: Vec<f32>,
@@ -51,12 +51,12 @@ struct Slice<'a> {
 }
 
 impl Slice<'_> {
-    fn inner(&self) -> bool {
+    fn is_inner_product(&self) -> bool {
         self.output.head == Head::Product
     }
 }
 
-impl Shared {
+impl SharedNegatives {
     /// The summed loss of the batch. Scores of the positives become slopes. With `back` = (∂loss/∂p, sums for sharpness
     /// and layer), the gradients are added to these and to `features.dq` (by unit vector), and ∂loss/∂score of each
     /// negative is summed into what is returned.
@@ -67,13 +67,13 @@ impl Shared {
         output: Output<'_>,
         temperature: f32,
         log_weights: &[f32],
-        with_own: bool,
+        include_positive: bool,
         features: &mut Features,
         p: &[f32],
         mut back: Option<(&mut [f32], &mut [f32])>,
     ) -> (f64, &[f32]) {
         let (d, n, n_slots) = (output.d, layout.negatives.len(), layout.slots.len());
-        self.take(layout, output, temperature, log_weights, &features.q);
+        self.prepare(layout, output, temperature, log_weights, &features.q);
         self.matrix.resize(USERS_PER_SLICE.min(n_slots) * n, 0.0);
         for (buffer, length) in [(&mut self.dq, n * d), (&mut self.bias, n)] {
             buffer.clear();
@@ -84,33 +84,40 @@ impl Shared {
         for first in (0..n_slots).step_by(USERS_PER_SLICE) {
             let count = USERS_PER_SLICE.min(n_slots - first);
             let slice = Slice { context, output, first, count, n, p: &p[first * d..][..count * d] };
-            self.slopes(slice, layout, temperature, with_own, &mut features.scores);
+            self.slopes(slice, layout, temperature, include_positive, &mut features.scores);
             if let Some((dp, totals)) = &mut back {
                 for row in self.matrix[..count * n].chunks_exact(n) {
                     axpy(context.level, 1.0, row, &mut self.bias);
                 }
-                self.reach_users(slice, &mut dp[first * d..][..count * d], totals);
-                self.reach_negatives(slice);
+                self.user_gradients(slice, &mut dp[first * d..][..count * d], totals);
+                self.negative_gradients(slice);
             }
         }
         if let Some((_, totals)) = back {
-            self.give(context, layout, output, &mut features.dq, totals);
+            self.candidate_gradients(context, layout, output, &mut features.dq, totals);
         }
         (self.losses.iter().sum(), &self.bias)
     }
 
     /// 1. Scores, losses, slopes.
-    fn slopes(&mut self, slice: Slice<'_>, layout: &Layout, temperature: f32, with_own: bool, scores: &mut [f32]) {
+    fn slopes(
+        &mut self,
+        slice: Slice<'_>,
+        layout: &Layout,
+        temperature: f32,
+        include_positive: bool,
+        scores: &mut [f32],
+    ) {
         let Slice { context, output, first, count, n, p } = slice;
         let (level, d) = (context.level, output.d);
         let inverse = 1.0 / layout.source.len() as f32;
         let from_pair = layout.pair_from[first];
-        let positives = cut(
+        let positives = split_at_ends(
             &mut scores[from_pair..layout.pair_from[first + count]],
-            ends(count, USERS_PER_TASK, |slot| layout.pair_from[first + slot] - from_pair),
+            task_ends(count, USERS_PER_TASK, |slot| layout.pair_from[first + slot] - from_pair),
         );
         let Self { q, columns, matrix, weights, losses, .. } = self;
-        let softmax = loss::Softmax { temperature, weights, with_own, inverse };
+        let softmax = loss::Softmax { temperature, weights, include_positive, inverse };
         let tasks = matrix[..count * n]
             .chunks_mut(USERS_PER_TASK * n)
             .zip(losses[first..first + count].chunks_mut(USERS_PER_TASK))
@@ -121,7 +128,7 @@ impl Shared {
             || Scratch::new(output.features(), d),
             |scratch, (task, ((matrix, losses), positives))| {
                 let from = task * USERS_PER_TASK;
-                if slice.inner() {
+                if slice.is_inner_product() {
                     multiply(level, matrix, n, View::rows(p, d), from, columns, d);
                 } else {
                     for (at, score) in matrix.iter_mut().enumerate() {
@@ -140,8 +147,8 @@ impl Shared {
         );
     }
 
-    /// 2. From slopes to users, and to the sums for sharpness and layer.
-    fn reach_users(&mut self, slice: Slice<'_>, dp: &mut [f32], totals: &mut [f32]) {
+    /// 2. From slopes to the gradients of users, and to the sums for sharpness and layer.
+    fn user_gradients(&mut self, slice: Slice<'_>, dp: &mut [f32], totals: &mut [f32]) {
         let Slice { context, output, count, n, p, .. } = slice;
         let (level, d, width) = (context.level, output.d, output.n_sums());
         self.sums.clear();
@@ -153,8 +160,8 @@ impl Shared {
             || vec![0.0; d],
             |dx, (task, (dp, sums))| {
                 let from = task * USERS_PER_TASK;
-                if slice.inner() {
-                    // h ⊙ q by rows stands behind the negatives' vectors.
+                if slice.is_inner_product() {
+                    // h ⊙ q by rows follows the negatives' vectors.
                     multiply_add(level, dp, d, View::rows(matrix, n), from, &q[n * d..], n);
                     return;
                 }
@@ -171,8 +178,8 @@ impl Shared {
         }
     }
 
-    /// 3. From slopes to negatives.
-    fn reach_negatives(&mut self, slice: Slice<'_>) {
+    /// 3. From slopes to the gradients of negatives.
+    fn negative_gradients(&mut self, slice: Slice<'_>) {
         let Slice { context, output, count, n, p, .. } = slice;
         let (level, d) = (context.level, output.d);
         let (q, matrix) = (&self.q, &self.matrix[..count * n]);
@@ -181,7 +188,7 @@ impl Shared {
             || (vec![0.0; d], vec![0.0; output.n_sums()], vec![0.0; d]),
             |(dx, unused, dp), (task, dq)| {
                 let from = task * NEGATIVES_PER_TASK;
-                if slice.inner() {
+                if slice.is_inner_product() {
                     multiply_add(level, dq, d, View::transposed(matrix, n), from, p, count);
                     return;
                 }
@@ -196,8 +203,15 @@ impl Shared {
         );
     }
 
-    /// 4. From negatives to candidates; inner products leave the layer for here, Σ q ⊙ Gᵀ p.
-    fn give(&self, context: &Context, layout: &Layout, output: Output<'_>, dq: &mut [f32], totals: &mut [f32]) {
+    /// 4. From negatives to candidates. For inner products also the gradient of the layer, Σ q ⊙ Gᵀ p.
+    fn candidate_gradients(
+        &self,
+        context: &Context,
+        layout: &Layout,
+        output: Output<'_>,
+        dq: &mut [f32],
+        totals: &mut [f32],
+    ) {
         let (level, d) = (context.level, output.d);
         for (at, &candidate) in layout.negatives.iter().enumerate() {
             let (q, from) = (&self.q[at * d..][..d], &self.dq[at * d..][..d]);
@@ -214,7 +228,7 @@ impl Shared {
     }
 
     /// The negatives' vectors by rows, and for inner products h ⊙ q by rows and by columns.
-    fn take(&mut self, layout: &Layout, output: Output<'_>, temperature: f32, log_weights: &[f32], vectors: &[f32]) {
+    fn prepare(&mut self, layout: &Layout, output: Output<'_>, temperature: f32, log_weights: &[f32], vectors: &[f32]) {
         let (d, n) = (output.d, layout.negatives.len());
         self.q.clear();
         for &candidate in &layout.negatives {

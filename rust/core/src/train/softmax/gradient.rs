@@ -5,7 +5,7 @@ use std::time::Instant;
 use rayon::prelude::*;
 
 use super::panel::{self, Softmax, USERS};
-use super::{Buffers, ITEMS_PER_TASK, Ranking, TINY, USERS_PER_SLICE, purpose};
+use super::trainer::{Buffers, ITEMS_PER_TASK, MIN_NORM, Trainer, USERS_PER_SLICE, purpose};
 use crate::Result;
 use crate::model::attention::Attention;
 use crate::runtime::Context;
@@ -14,11 +14,11 @@ use crate::runtime::simd::Level;
 use crate::runtime::simd::gemm::{View, multiply_add};
 use crate::runtime::simd::sparse::gather;
 use crate::runtime::simd::vector::{axpy, dot, gather_scaled, ln, scale};
-use crate::train::phase_times::Part;
+use crate::train::phase_times::Phase;
 
-impl Ranking {
-    /// The gradient of the batch's mean loss into `buffers.dx`; the batch's summed loss. Between its parts, each of some ten
-    /// milliseconds on a table like Gowalla's, it looks whether the caller wants to stop.
+impl Trainer {
+    /// The gradient of the batch's mean loss into `buffers.dx`; the batch's summed loss. Between its passes, each of some ten
+    /// milliseconds on a table like Gowalla's, it checks whether the caller wants to stop.
     pub(super) fn gradient(&mut self, batch: &[u32], context: &Context) -> Result<f64> {
         let d = self.options.factors;
         self.draw_negatives(Stream::new(self.options.seed, purpose::NEGATIVES).sub(self.steps));
@@ -31,14 +31,14 @@ impl Ranking {
         for (slice, users) in batch.chunks(USERS_PER_SLICE).enumerate() {
             context.cancel.check()?;
             let first = slice * USERS_PER_SLICE;
-            loss += self.users_of(users, first, pair_weight, context);
-            self.negatives_of(users.len(), context);
+            loss += self.user_gradients(users, first, pair_weight, context);
+            self.negative_gradients(users.len(), context);
         }
         context.cancel.check()?;
         for (place, &user) in batch.iter().enumerate() {
             self.buffers.places[user as usize] = place as u32;
         }
-        self.items_of(pair_weight, context);
+        self.item_gradients(pair_weight, context);
         for &user in batch {
             self.buffers.places[user as usize] = u32::MAX;
         }
@@ -47,20 +47,20 @@ impl Ranking {
         let mut clock = Instant::now();
         let b = &mut self.buffers;
         self.attention.items_backward(context, d, &mut b.users, &b.dv, &mut b.dx);
-        self.spent.add_all(Part::Propagation, &mut clock, context);
+        self.phase_times.add_all(Phase::Propagation, &mut clock, context);
         context.cancel.check()?;
         Ok(loss)
     }
 
     /// 2. Users of a slice: vectors, exponentials, gradients; their summed loss. Afterwards `p` and `dp` hold p̂ and
-    ///    ∂loss/∂p from the slice's first place on, `packs` the users' c p̂ with ∂loss/∂score = c e, `exponentials` e.
-    fn users_of(&mut self, users: &[u32], first: usize, pair_weight: f32, context: &Context) -> f64 {
+    ///    ∂loss/∂p from the slice's first position on, `packs` the users' c p̂ with ∂loss/∂score = c e, `exponentials` e.
+    fn user_gradients(&mut self, users: &[u32], first: usize, pair_weight: f32, context: &Context) -> f64 {
         let (d, level, tau) = (self.options.factors, context.level, self.options.temperature);
-        let Self { attention, buffers: b, log_weights, spent, .. } = self;
-        let (attention, spent) = (&*attention, &*spent);
+        let Self { attention, buffers: b, log_weights, phase_times, .. } = self;
+        let (attention, phase_times) = (&*attention, &*phase_times);
         let n = b.negatives.len();
         let Buffers { v, inverse_norms, q, p, dp, packs, exponentials, losses, .. } = b;
-        let softmax = Softmax { level, d, negatives: q, log_weights, temperature: tau, spent };
+        let softmax = Softmax { level, d, negatives: q, log_weights, temperature: tau, phase_times };
         let places = first * d..(first + users.len()) * d;
         context.install(|| {
             p[places.clone()]
@@ -77,36 +77,37 @@ impl Ranking {
                         *norm = unit_user(level, attention, user as usize, v, p);
                     }
                     panel::pack(p, d, pack);
-                    spent.add(Part::Gather, &mut clock);
-                    let all = softmax.run(pack, exponentials, dp);
+                    phase_times.add(Phase::Gather, &mut clock);
+                    let denominators = softmax.run(pack, exponentials, dp);
                     clock = Instant::now();
                     pack.fill(0.0);
                     for (at, &user) in users.iter().enumerate() {
                         let history = attention.users.row(user as usize);
                         let (p, dp) = (&p[at * d..][..d], &mut dp[at * d..][..d]);
                         let count = history.len() as f32;
-                        let factor = count * pair_weight / all.sums[at];
+                        let factor = count * pair_weight / denominators.sums[at];
                         axpy(level, factor, p, &mut pack[at * d..][..d]);
                         scale(level, factor, dp);
                         let before = dot(level, p, dp);
                         gather_scaled(level, history, inverse_norms, -pair_weight, v, dp);
                         let after = dot(level, p, dp);
-                        // The positives' scores are what they added along p̂.
-                        losses[at] = f64::from(count) * (f64::from(all.shifts[at]) + ln(f64::from(all.sums[at])))
+                        // The sum of the positives' scores is what they added to dp along p̂.
+                        losses[at] = f64::from(count)
+                            * (f64::from(denominators.shifts[at]) + ln(f64::from(denominators.sums[at])))
                             + f64::from(after - before) / f64::from(pair_weight) / f64::from(tau);
                         axpy(level, -after, p, dp);
                         scale(level, 1.0 / norms[at], dp);
                     }
-                    spent.add(Part::Gather, &mut clock);
+                    phase_times.add(Phase::Gather, &mut clock);
                 });
         });
         losses[..users.len()].iter().sum()
     }
 
     /// 3. Negatives: dq += Eᵀ c p̂, panel after panel.
-    fn negatives_of(&mut self, n_users: usize, context: &Context) {
+    fn negative_gradients(&mut self, n_users: usize, context: &Context) {
         let (d, level) = (self.options.factors, context.level);
-        let Self { buffers: b, spent, .. } = self;
+        let Self { buffers: b, phase_times, .. } = self;
         let n = b.negatives.len();
         let panels = n_users.div_ceil(USERS);
         let (packs, exponentials) = (&b.packs[..panels * USERS * d], &b.exponentials[..panels * USERS * n]);
@@ -117,16 +118,16 @@ impl Ranking {
                     let e = View::rows(exponentials, USERS);
                     multiply_add(level, dq, d, e, task * panel::NEGATIVES, pack, USERS);
                 }
-                spent.add(Part::Product, &mut clock);
+                phase_times.add(Phase::Product, &mut clock);
             });
         });
     }
 
     /// 4. Items: ∂loss/∂v into `dv`, from the users whose histories hold them (Σ_u a_uj ∂loss/∂p_u), and through their
     ///    unit vectors, as positives (−`pair_weight` Σ_u p̂_u) and as negatives; `dx` holds ∂loss/∂q̂ on the way.
-    fn items_of(&mut self, pair_weight: f32, context: &Context) {
+    fn item_gradients(&mut self, pair_weight: f32, context: &Context) {
         let (d, level) = (self.options.factors, context.level);
-        let Self { attention, buffers: b, spent, .. } = self;
+        let Self { attention, buffers: b, phase_times, .. } = self;
         let mut clock = Instant::now();
         let Buffers { places, negatives, v, inverse_norms, p, dp, dq, dv, dx, .. } = b;
         let one = |item: usize, drawn: std::ops::Range<usize>, dv: &mut [f32], unit: &mut [f32]| {
@@ -164,16 +165,16 @@ impl Ranking {
                 },
             );
         });
-        spent.add_all(Part::Gather, &mut clock, context);
+        phase_times.add_all(Phase::Gather, &mut clock, context);
     }
 }
 
-/// The unit vector of a user's history into `p`; its length before.
+/// The unit vector of a user's history into `p`; returns its norm before.
 pub(super) fn unit_user(level: Level, attention: &Attention, user: usize, v: &[f32], p: &mut [f32]) -> f32 {
     let (from, to) = (attention.users.offsets()[user], attention.users.offsets()[user + 1]);
     p.fill(0.0);
     gather(level, attention.users.row(user), &attention.a_by_user[from..to], v, p);
-    let length = dot(level, p, p).sqrt().max(TINY);
-    scale(level, 1.0 / length, p);
-    length
+    let norm = dot(level, p, p).sqrt().max(MIN_NORM);
+    scale(level, 1.0 / norm, p);
+    norm
 }

@@ -1,11 +1,11 @@
-//! The batches of an epoch: pairs in a random order with fresh negatives, or users with all they had.
+//! The epochs of training: batches of pairs in a random order with fresh negatives, or of users with their whole histories.
 //!
 //! Counter-based: what is drawn for sample s of epoch e is a function of (seed, e, s) alone.
 
-use super::layout::Input;
+use super::batch::Batch;
+use super::model::{Network, UserDropout};
 use super::options::Loss;
 use super::parameters::purpose;
-use super::{Kept, Network};
 use crate::data::Csr;
 use crate::runtime::Context;
 use crate::runtime::rng::Stream;
@@ -13,42 +13,42 @@ use crate::runtime::simd::vector::{count_power, ln};
 use crate::train::schedule::half_cosine;
 use crate::{Error, Result};
 
-/// How often another negative is drawn where the user has the one drawn.
-const TRIES: u64 = 16;
+/// How many negatives are drawn at most until one is new to the user.
+const MAX_ATTEMPTS: u64 = 16;
 
-/// How epochs go.
+/// Options of the epochs.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Schedule {
-    /// Epochs that the learning rate's fall is laid out for; `None` keeps it.
-    pub fall_over: Option<usize>,
-    /// Pairs of a step, or users with the softmax.
+pub struct TrainingOptions {
+    /// Epochs over which the learning rate decays; `None` keeps it.
+    pub decay_epochs: Option<usize>,
+    /// Pairs of a step; with the softmax, users.
     pub batch_size: usize,
     /// Negatives of each positive, or of a step with the softmax.
     pub negatives: usize,
-    /// α, popularity's power in drawing them.
+    /// α, the power of popularity by which they are drawn.
     pub negative_exponent: f32,
-    /// Part of the users whose own vector is left out of a step.
+    /// The part of the users whose own vector is left out of a step.
     pub user_dropout: f32,
 }
 
 /// A network with the pairs that it learns from.
-pub struct Training {
+pub struct Trainer {
     /// The model.
     pub network: Network,
     pairs: Csr,
     users: Vec<u32>,
     active: Vec<u32>,
-    schedule: Schedule,
+    options: TrainingOptions,
     /// Cumulative n^α for drawing.
     cumulative: Vec<f64>,
     /// With the softmax and a small catalogue: all items, and their log n^α.
     catalogue: Option<(Vec<u32>, Vec<f32>)>,
-    input: Input,
+    batch: Batch,
 }
 
-impl Training {
+impl Trainer {
     /// Learns from `pairs` (users × items); its values are the targets of `mse`, and not read by other losses.
-    pub fn new(network: Network, pairs: Csr, schedule: Schedule) -> Result<Self> {
+    pub fn new(network: Network, pairs: Csr, options: TrainingOptions) -> Result<Self> {
         let bad = |name: &str, value: &dyn std::fmt::Display, must: &str| {
             Err(Error::InvalidParameter(format!("{name} is {value}; it must be {must}.")))
         };
@@ -64,7 +64,7 @@ impl Training {
                 network.n_items
             )));
         }
-        match &schedule {
+        match &options {
             s if s.batch_size == 0 => return bad("batch_size", &0, "at least 1"),
             s if s.negatives == 0 => return bad("negatives", &0, "at least 1"),
             s if !(0.0..=2.0).contains(&s.negative_exponent) => {
@@ -81,24 +81,24 @@ impl Training {
         }
         let mut sum = 0.0;
         let weigh = |&n: &usize| {
-            sum += if n == 0 { 0.0 } else { f64::from(count_power(n, schedule.negative_exponent)) };
+            sum += if n == 0 { 0.0 } else { f64::from(count_power(n, options.negative_exponent)) };
             sum
         };
         let cumulative = counts.iter().map(weigh).collect();
-        let whole = network.options.loss == Loss::Softmax && counts.len() <= schedule.negatives;
+        let whole = network.options.loss == Loss::Softmax && counts.len() <= options.negatives;
         let catalogue = whole.then(|| {
-            let alpha = f64::from(schedule.negative_exponent);
+            let alpha = f64::from(options.negative_exponent);
             let log = |&n: &usize| (ln(n.max(1) as f64) * alpha) as f32;
             ((0..counts.len() as u32).collect(), counts.iter().map(log).collect())
         });
         let rows = 0..pairs.n_rows() as u32;
         let users = rows.clone().flat_map(|u| std::iter::repeat_n(u, pairs.row(u as usize).len())).collect();
         let active = rows.filter(|&u| !pairs.row(u as usize).is_empty()).collect();
-        let input = Input::default();
-        Ok(Self { network, pairs, users, active, schedule, cumulative, catalogue, input })
+        let batch = Batch::default();
+        Ok(Self { network, pairs, users, active, options, cumulative, catalogue, batch })
     }
 
-    /// Samples of an epoch: pairs, or users with the softmax.
+    /// Samples of an epoch: pairs; with the softmax, users.
     fn n_samples(&self) -> usize {
         if self.by_user() { self.active.len() } else { self.users.len() }
     }
@@ -112,29 +112,29 @@ impl Training {
         let seed = self.network.options.seed;
         let order = Stream::new(seed, purpose::ORDER).sub(epoch as u64).permutation(self.n_samples());
         let negatives = Stream::new(seed, purpose::NEGATIVES).sub(epoch as u64);
-        let steps_per_epoch = order.len().div_ceil(self.schedule.batch_size);
-        let total_steps = self.schedule.fall_over.map(|epochs| (epochs * steps_per_epoch) as f64);
+        let steps_per_epoch = order.len().div_ceil(self.options.batch_size);
+        let total_steps = self.options.decay_epochs.map(|epochs| (epochs * steps_per_epoch) as f64);
         let (mut loss, mut count) = (0.0, 0);
-        for (at, samples) in order.chunks(self.schedule.batch_size).enumerate() {
+        for (at, samples) in order.chunks(self.options.batch_size).enumerate() {
             context.cancel.check()?;
-            let mut input = std::mem::take(&mut self.input);
-            self.compose(&mut input, samples, at * self.schedule.batch_size, negatives);
-            let fall = total_steps.map_or(1.0, |total| half_cosine(self.network.steps as f64 / total) as f32);
-            let kept = Kept {
-                draws: Stream::new(seed, purpose::DROPPED).sub(self.network.steps),
-                dropped: self.schedule.user_dropout,
+            let mut batch = std::mem::take(&mut self.batch);
+            self.fill_batch(&mut batch, samples, at * self.options.batch_size, negatives);
+            let decay = total_steps.map_or(1.0, |total| half_cosine(self.network.steps as f64 / total) as f32);
+            let dropout = UserDropout {
+                draws: Stream::new(seed, purpose::DROPOUT).sub(self.network.steps),
+                rate: self.options.user_dropout,
             };
-            let batch_loss = self.network.learn(&input, kept, context);
+            let batch_loss = self.network.forward_backward(&batch, dropout, context);
             if !batch_loss.is_finite() {
                 return Err(self.network.diverged(batch_loss, Some(epoch)));
             }
-            self.network.update(fall, context);
-            let pairs = input.users.len() / input.group;
+            self.network.update(decay, context);
+            let pairs = batch.users.len() / batch.group;
             loss += batch_loss * pairs as f64;
             count += pairs;
-            self.input = input;
+            self.batch = batch;
         }
-        if let Some(name) = self.network.parameters.broken() {
+        if let Some(name) = self.network.parameters.first_not_finite() {
             return Err(Error::Diverged(format!(
                 "{name} left the finite numbers in epoch {} at learning rate {}; try a smaller learning_rate.",
                 epoch + 1,
@@ -151,9 +151,9 @@ impl Training {
             return Err(Error::InvalidData("validation pairs must be over the users and items of training.".into()));
         }
         let draws = Stream::new(self.network.options.seed, purpose::VALIDATION);
-        self.network.take_in_users(Kept::ALL, context);
+        self.network.aggregate_users(UserDropout::NONE, context);
         let (mut loss, mut count, mut user) = (0.0, 0, 0);
-        let mut input = Input::default();
+        let mut batch = Batch::default();
         while user < targets.n_rows() {
             context.cancel.check()?;
             let from = user;
@@ -163,10 +163,10 @@ impl Training {
             }
             let pairs = (from..user)
                 .flat_map(|u| targets.row(u).iter().zip(targets.row_values(u)).map(move |(&i, &y)| (u as u32, i, y)));
-            self.fill(&mut input, pairs, begin as u64, draws);
-            if !input.users.is_empty() {
-                let pairs = input.users.len() / input.group;
-                loss += self.network.measure(&input, context) * pairs as f64;
+            self.fill(&mut batch, pairs, begin as u64, draws);
+            if !batch.users.is_empty() {
+                let pairs = batch.users.len() / batch.group;
+                loss += self.network.batch_loss(&batch, context) * pairs as f64;
                 count += pairs;
             }
         }
@@ -174,7 +174,7 @@ impl Training {
     }
 
     /// The batch of these samples; `first` is the number of the first of them in its epoch.
-    pub(super) fn compose(&self, input: &mut Input, samples: &[u32], first: usize, draws: Stream) {
+    pub(super) fn fill_batch(&self, batch: &mut Batch, samples: &[u32], first: usize, draws: Stream) {
         let (pairs, users) = (&self.pairs, &self.users);
         if self.by_user() {
             let of_users = samples.iter().flat_map(|&sample| {
@@ -182,58 +182,58 @@ impl Training {
                 let history = pairs.row(user as usize).iter().zip(pairs.row_values(user as usize));
                 history.map(move |(&item, &target)| (user, item, target))
             });
-            self.fill(input, of_users, first as u64, draws);
+            self.fill(batch, of_users, first as u64, draws);
         } else {
             let each = samples.iter().map(|&sample| {
                 let at = sample as usize;
                 (users[at], pairs.columns()[at], pairs.values()[at])
             });
-            self.fill(input, each, first as u64, draws);
+            self.fill(batch, each, first as u64, draws);
         }
     }
 
-    /// Puts positives into a batch, with what their loss needs beside them.
-    fn fill(&self, input: &mut Input, pairs: impl Iterator<Item = (u32, u32, f32)>, first: u64, draws: Stream) {
+    /// Puts positives into a batch, with the targets or negatives that the loss needs.
+    fn fill(&self, batch: &mut Batch, pairs: impl Iterator<Item = (u32, u32, f32)>, first: u64, draws: Stream) {
         let loss = self.network.options.loss;
-        let n = self.schedule.negatives;
-        for list in [&mut input.users, &mut input.items, &mut input.negatives] {
+        let n = self.options.negatives;
+        for list in [&mut batch.users, &mut batch.items, &mut batch.negatives] {
             list.clear();
         }
-        input.targets.clear();
-        input.log_weights.clear();
-        input.group = if loss == Loss::Bpr { 1 + n } else { 1 };
+        batch.targets.clear();
+        batch.log_weights.clear();
+        batch.group = if loss == Loss::Bpr { 1 + n } else { 1 };
         for (at, (user, item, target)) in pairs.enumerate() {
-            input.users.push(user);
-            input.items.push(item);
+            batch.users.push(user);
+            batch.items.push(item);
             match loss {
-                Loss::Mse => input.targets.push(target),
-                Loss::Bce => input.targets.push(1.0),
+                Loss::Mse => batch.targets.push(target),
+                Loss::Bce => batch.targets.push(1.0),
                 Loss::Bpr | Loss::Softmax => {}
             }
             if matches!(loss, Loss::Bce | Loss::Bpr) {
                 let draws = draws.sub(first + at as u64);
                 for of_pair in 0..n as u64 {
                     match self.negative(user, draws, of_pair) {
-                        Some(negative) => input.items.push(negative),
-                        // Who has everything has no negative; the pair against itself teaches nothing.
-                        None if loss == Loss::Bpr => input.items.push(item),
+                        Some(negative) => batch.items.push(negative),
+                        // A user with every item has no negative; a pair against itself has no gradient.
+                        None if loss == Loss::Bpr => batch.items.push(item),
                         None => continue,
                     }
-                    input.users.push(user);
+                    batch.users.push(user);
                     if loss == Loss::Bce {
-                        input.targets.push(0.0);
+                        batch.targets.push(0.0);
                     }
                 }
             }
         }
         if loss == Loss::Softmax {
             if let Some((items, log_weights)) = &self.catalogue {
-                input.negatives.extend_from_slice(items);
-                input.log_weights.extend_from_slice(log_weights);
+                batch.negatives.extend_from_slice(items);
+                batch.log_weights.extend_from_slice(log_weights);
             } else {
                 let draws = draws.sub(first);
-                input.negatives.extend((0..n as u64).map(|at| self.draw(draws, at)));
-                input.negatives.sort_unstable();
+                batch.negatives.extend((0..n as u64).map(|at| self.draw(draws, at)));
+                batch.negatives.sort_unstable();
             }
         }
     }
@@ -249,8 +249,8 @@ impl Training {
     /// The same among what a user does not have.
     fn negative(&self, user: u32, draws: Stream, number: u64) -> Option<u32> {
         let history = self.pairs.row(user as usize);
-        (0..TRIES)
-            .map(|attempt| self.draw(draws, number * TRIES + attempt))
+        (0..MAX_ATTEMPTS)
+            .map(|attempt| self.draw(draws, number * MAX_ATTEMPTS + attempt))
             .find(|item| history.binary_search(item).is_err())
     }
 }

@@ -1,0 +1,202 @@
+//! The state of the softmax trainer: bare item vectors, what the optimizer keeps of them, and the buffers of a step.
+
+use std::time::Instant;
+
+use rayon::prelude::*;
+
+use super::options::Options;
+use super::panel;
+use crate::data::Csr;
+use crate::model::attention::Attention;
+use crate::model::spectral;
+use crate::runtime::Context;
+use crate::runtime::rng::Stream;
+use crate::runtime::simd::vector::{count_power, dot, ln, scale};
+use crate::train::phase_times::{Phase, PhaseTimes};
+use crate::{Error, Result};
+
+/// Streams of random numbers, by purpose.
+pub(super) mod purpose {
+    pub const START: u64 = 1;
+    pub const ORDER: u64 = 2;
+    pub const NEGATIVES: u64 = 3;
+    pub const VALIDATION: u64 = 4;
+}
+
+/// Users whose exponentials are in memory at a time (16 MiB with 4,096 negatives); whole panels.
+pub(super) const USERS_PER_SLICE: usize = 21 * panel::USERS;
+/// Items of one task.
+pub(super) const ITEMS_PER_TASK: usize = 120;
+/// A vector with a smaller norm has no direction.
+pub(super) const MIN_NORM: f32 = 1e-12;
+
+/// Users of one step, of `n_active` that have a history.
+fn batch_size(options: &Options, n_active: usize) -> usize {
+    options.batch_size.unwrap_or_else(|| n_active.div_ceil(30).max(256)).min(n_active)
+}
+
+/// A model in training: bare item vectors, their optimizer state, and the buffers of a step.
+pub struct Trainer {
+    pub(super) options: Options,
+    pub(super) attention: Attention,
+    /// Users with a history.
+    pub(super) active: Vec<u32>,
+    /// Cumulative n^α for drawing, or empty where the whole catalogue is the set of negatives.
+    pub(super) cumulative: Vec<f64>,
+    pub(super) log_weights: Vec<f32>,
+    /// Bare item vectors, the only parameters, and Adam's moments of them.
+    pub(super) x: Vec<f32>,
+    pub(super) first: Vec<f32>,
+    pub(super) second: Vec<f32>,
+    pub(super) steps: u64,
+    pub(super) buffers: Buffers,
+    pub(super) phase_times: PhaseTimes,
+}
+
+/// The buffers of a step, allocated once.
+pub(super) struct Buffers {
+    pub(super) users: Vec<f32>,
+    pub(super) v: Vec<f32>,
+    pub(super) inverse_norms: Vec<f32>,
+    /// Gradient by item vectors v.
+    pub(super) dv: Vec<f32>,
+    /// Gradient by unit item vectors, then by bare ones.
+    pub(super) dx: Vec<f32>,
+    /// Items, ascending: the whole catalogue, or those drawn for the step.
+    pub(super) negatives: Vec<u32>,
+    /// Their unit vectors, and the gradient by these.
+    pub(super) q: Vec<f32>,
+    pub(super) dq: Vec<f32>,
+    /// Position of a user in the batch, or `u32::MAX`.
+    pub(super) places: Vec<u32>,
+    /// Users of the batch: unit vectors, and the gradient by the vectors.
+    pub(super) p: Vec<f32>,
+    pub(super) dp: Vec<f32>,
+    /// Users of the slice by panels: vectors, exponentials of the scores, losses.
+    pub(super) packs: Vec<f32>,
+    pub(super) exponentials: Vec<f32>,
+    pub(super) losses: Vec<f64>,
+}
+
+impl Trainer {
+    /// Checks the options, weighs the histories and makes the initial item vectors.
+    pub fn new(interactions: &Csr, options: Options, context: &Context) -> Result<Self> {
+        options.check()?;
+        if interactions.is_empty() {
+            return Err(Error::InvalidData("there is no interaction to learn from.".into()));
+        }
+        let d = options.factors;
+        let attention =
+            Attention::new(interactions, options.prior, options.attention_exponent, options.item_attention)?;
+        let (n_users, n_items) = (interactions.n_rows(), interactions.n_columns());
+        let start = Stream::new(options.seed, purpose::START);
+        let x = if options.spectral_start {
+            spectral::item_vectors(interactions, d, start, context)?
+        } else {
+            let scale = 1.0 / (d as f32).sqrt();
+            (0..n_items * d).map(|i| scale * start.normal(i as u64)).collect()
+        };
+        let popularity = (0..n_items).map(|i| attention.items.row(i).len());
+        let (mut cumulative, mut log_weights) = (Vec::new(), Vec::new());
+        let n_negatives = if n_items <= options.negatives {
+            log_weights.extend(popularity.map(|n| (ln(n.max(1) as f64) * f64::from(options.negative_exponent)) as f32));
+            n_items
+        } else {
+            let mut sum = 0.0;
+            cumulative.extend(popularity.map(|n| {
+                sum += if n == 0 { 0.0 } else { f64::from(count_power(n, options.negative_exponent)) };
+                sum
+            }));
+            log_weights.resize(options.negatives, 0.0);
+            options.negatives
+        };
+        let active: Vec<u32> = (0..n_users as u32).filter(|&u| !attention.users.row(u as usize).is_empty()).collect();
+        let batch = batch_size(&options, active.len());
+        let slice = USERS_PER_SLICE.min(active.len().next_multiple_of(panel::USERS));
+        let buffers = Buffers {
+            users: vec![0.0; n_users * d],
+            v: vec![0.0; n_items * d],
+            inverse_norms: vec![0.0; n_items],
+            dv: vec![0.0; n_items * d],
+            dx: vec![0.0; n_items * d],
+            negatives: (0..n_negatives as u32).collect(),
+            q: vec![0.0; n_negatives * d],
+            dq: vec![0.0; n_negatives * d],
+            places: vec![u32::MAX; n_users],
+            p: vec![0.0; batch * d],
+            dp: vec![0.0; batch * d],
+            packs: vec![0.0; slice * d],
+            exponentials: vec![0.0; slice * n_negatives],
+            losses: vec![0.0; slice],
+        };
+        let (first, second) = (vec![0.0; n_items * d], vec![0.0; n_items * d]);
+        let phase_times = PhaseTimes::default();
+        Ok(Self {
+            options,
+            attention,
+            active,
+            cumulative,
+            log_weights,
+            x,
+            first,
+            second,
+            steps: 0,
+            buffers,
+            phase_times,
+        })
+    }
+
+    /// Seconds of all threads in each phase of the steps so far.
+    pub fn phase_times(&self) -> [(&'static str, f64); 5] {
+        self.phase_times.seconds()
+    }
+
+    /// Users of one step.
+    pub fn batch_size(&self) -> usize {
+        batch_size(&self.options, self.active.len())
+    }
+
+    /// Item vectors v of the current bare ones, `n_items` × d.
+    pub fn item_vectors(&mut self, context: &Context) -> Vec<f32> {
+        let b = &mut self.buffers;
+        self.attention.items_from(context, self.options.factors, &self.x, &mut b.users, &mut b.v);
+        b.v.clone()
+    }
+
+    /// The bare item vectors, the only parameters.
+    pub fn parameters(&self) -> &[f32] {
+        &self.x
+    }
+
+    /// Pass 1: item vectors, and the unit vectors of the negatives.
+    pub(super) fn negative_vectors(&mut self, context: &Context) {
+        let Self { attention, buffers: b, x, options, phase_times, .. } = self;
+        let (d, level) = (options.factors, context.level);
+        let mut clock = Instant::now();
+        attention.items_from(context, d, x, &mut b.users, &mut b.v);
+        phase_times.add_all(Phase::Propagation, &mut clock, context);
+        let Buffers { v, inverse_norms, negatives, q, .. } = b;
+        context.install(|| {
+            inverse_norms.par_iter_mut().zip(v.par_chunks(d)).with_min_len(ITEMS_PER_TASK).for_each(|(inverse, v)| {
+                let norm = dot(level, v, v).sqrt();
+                *inverse = if norm > MIN_NORM { 1.0 / norm } else { 0.0 };
+            });
+            q.par_chunks_mut(d).zip(&*negatives).with_min_len(ITEMS_PER_TASK).for_each(|(q, &item)| {
+                q.copy_from_slice(&v[item as usize * d..][..d]);
+                scale(level, inverse_norms[item as usize], q);
+            });
+        });
+        phase_times.add_all(Phase::Gather, &mut clock, context);
+    }
+
+    /// Fresh negatives for this step, by ascending position; repeats are allowed.
+    pub(super) fn draw_negatives(&mut self, draws: Stream) {
+        let Some(&total) = self.cumulative.last() else { return };
+        for (at, item) in self.buffers.negatives.iter_mut().enumerate() {
+            // 53 random bits, exact in f64.
+            let target = (draws.u64(at as u64) >> 11) as f64 * (1.0 / 9_007_199_254_740_992.0) * total;
+            *item = self.cumulative.partition_point(|&sum| sum <= target) as u32;
+        }
+        self.buffers.negatives.sort_unstable();
+    }
+}
