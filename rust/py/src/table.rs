@@ -205,8 +205,8 @@ fn to_dict<'py>(py: Python<'py>, values: &Values, rows: usize, column: Column) -
         Values::Numbers(array) => result.set_item("numbers", first(array.bind(py), rows)?)?,
         Values::Seconds(array) => result.set_item("seconds", first(array.bind(py), rows)?)?,
     }
-    result.set_item("odd_rows", column.odd_rows.into_pyarray(py))?;
-    result.set_item("odd_codes", column.odd_codes.into_pyarray(py))?;
+    result.set_item("odd_rows", column.unparsed_rows.into_pyarray(py))?;
+    result.set_item("odd_codes", column.unparsed_codes.into_pyarray(py))?;
     result.set_item("texts", column.texts.into_pyarray(py))?;
     result.set_item("offsets", column.offsets.into_pyarray(py))?;
     Ok(result)
@@ -245,7 +245,7 @@ fn canonical_events<'py>(
         let (mut to_users, mut to_items, mut to_weights) =
             (own_users.readwrite(), own_items.readwrite(), sums.readwrite());
         let (mut to_times, mut work) = (stamps.readwrite(), work.readwrite());
-        let out = events::Out {
+        let out = events::EventColumns {
             users: to_users.as_slice_mut()?,
             items: to_items.as_slice_mut()?,
             weights: to_weights.as_slice_mut()?,

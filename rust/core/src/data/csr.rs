@@ -2,7 +2,7 @@
 
 use crate::{Error, Result};
 
-/// A sparse matrix by rows. Column positions within a row rise strictly, so a row is a set.
+/// A sparse matrix by rows. Column positions are strictly ascending within a row, so a row is a set.
 ///
 /// Built through [`Csr::new`], which checks everything once; kernels then index freely.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,7 +25,7 @@ impl Csr {
             return bad("row offsets must run from 0 to the number of entries.".into());
         }
         if values.len() != columns.len() {
-            return bad(format!("{} values stand beside {} columns.", values.len(), columns.len()));
+            return bad(format!("got {} values and {} columns.", values.len(), columns.len()));
         }
         for (row, (&from, &to)) in offsets.iter().zip(&offsets[1..]).enumerate() {
             if from > to || to > columns.len() {
@@ -33,7 +33,7 @@ impl Csr {
             }
             let entries = &columns[from..to];
             if let Some((one, next)) = entries.iter().zip(entries.iter().skip(1)).find(|(one, next)| one >= next) {
-                return bad(format!("columns of row {row} must rise: {one} stands before {next}."));
+                return bad(format!("columns of row {row} must ascend: {one} comes before {next}."));
             }
             if let Some(&last) = entries.last()
                 && last as usize >= n_columns

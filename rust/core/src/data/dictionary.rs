@@ -1,59 +1,59 @@
-//! The dictionaries of all threads to one: distinct texts ascending, and the rows' codes among them.
+//! Merges the dictionaries of all workers into one per column: distinct texts ascending, and the final code of each row.
 //!
-//! Plain numbers need no sorting by comparison: those of equally many digits stand in order already, and at most seven
-//! such runs are merged. The other texts are sorted, and both go into one list.
+//! Plain numbers need no sorting by comparison: those with equally many digits are in order already, and at most seven such
+//! runs are merged. The other texts are sorted, and both lists are merged.
 
 use rayon::prelude::*;
 
-use super::interner::{Interner, PLAIN};
+use super::interner::{Interner, N_PLAIN};
 use super::schema::Target;
 use crate::runtime::cancel::Cancel;
 
-/// What is known of a column beside the values of its rows.
+/// The dictionary of a column, and its unparsed fields.
 #[derive(Debug, Default, PartialEq)]
 pub struct Column {
-    /// Rows whose field is no plain number or moment.
-    pub odd_rows: Vec<i64>,
-    /// The place of each odd field in `texts`.
-    pub odd_codes: Vec<i32>,
+    /// Rows whose field could not be parsed as a number or a timestamp.
+    pub unparsed_rows: Vec<i64>,
+    /// The code of each of these fields: its position in `texts`.
+    pub unparsed_codes: Vec<i32>,
     /// The distinct texts, ascending by bytes, a line feed after each.
     pub texts: Vec<u8>,
     /// Where each text begins in `texts`; one more than there are texts.
     pub offsets: Vec<i64>,
 }
 
-/// Neighbouring rows that were scanned into one thread's dictionaries.
+/// Consecutive rows that one worker scanned, with the codes of its dictionaries.
 #[derive(Debug)]
 pub(super) struct Span {
-    pub lane: usize,
+    pub worker: usize,
     pub rows: usize,
 }
 
-/// A text of some thread's dictionary.
+/// A text of a worker's dictionary.
 #[derive(Clone, Copy)]
 struct Entry {
-    /// Its first eight bytes, zeros behind: ordered as the texts are, as far as they reach.
+    /// Its first eight bytes, padded with zeros: ordered as the texts are, as far as they reach.
     prefix: u64,
-    lane: u32,
-    /// Above the plain ones.
+    worker: u32,
+    /// Its code less [`N_PLAIN`].
     number: u32,
 }
 
-/// One column: texts that occur sorted, codes renumbered. `may_be_absent`: whether some may not occur.
-pub(super) fn column(
-    lanes: &[&Interner],
+/// Merges one column: texts that occur are sorted, codes renumbered. `may_be_absent`: whether some texts may not occur.
+pub(super) fn merge_column(
+    interners: &[&Interner],
     spans: &[Span],
-    odd: &[(i64, usize, u32)],
+    unparsed: &[(i64, usize, u32)],
     target: &mut Target<'_>,
     may_be_absent: bool,
     cancel: &Cancel,
 ) -> Column {
-    let occurring = Occurring::new(lanes, spans, odd, target, may_be_absent);
-    let text = |entry: &Entry| lanes[entry.lane as usize].get(entry.number).unwrap_or_default();
-    let mut sorted = Vec::with_capacity(lanes.iter().map(|words| words.len()).sum());
-    for (lane, words) in lanes.iter().enumerate() {
-        for number in (0..words.len() as u32).filter(|&number| occurring.others[lane][number as usize]) {
-            let entry = Entry { prefix: 0, lane: lane as u32, number };
+    let occurrences = Occurrences::new(interners, spans, unparsed, target, may_be_absent);
+    let text = |entry: &Entry| interners[entry.worker as usize].get(entry.number).unwrap_or_default();
+    let mut sorted = Vec::with_capacity(interners.iter().map(|interner| interner.len()).sum());
+    for (worker, interner) in interners.iter().enumerate() {
+        for number in (0..interner.len() as u32).filter(|&number| occurrences.others[worker][number as usize]) {
+            let entry = Entry { prefix: 0, worker: worker as u32, number };
             sorted.push(Entry { prefix: prefix(text(&entry)), ..entry });
         }
     }
@@ -63,42 +63,42 @@ pub(super) fn column(
     sorted.sort_unstable_by(|a, b| a.prefix.cmp(&b.prefix).then_with(|| text(a).cmp(text(b))));
 
     let mut result = Column { offsets: vec![0], ..Column::default() };
-    let mut places = Places {
-        plain: vec![-1; 64 * occurring.plain.len()],
-        others: lanes.iter().map(|words| vec![-1; words.len()]).collect(),
+    let mut final_codes = FinalCodes {
+        plain: vec![-1; 64 * occurrences.plain.len()],
+        others: interners.iter().map(|interner| vec![-1; interner.len()]).collect(),
     };
-    let mut plain = in_text_order(&occurring.plain).into_iter().peekable();
+    let mut plain = in_text_order(&occurrences.plain).into_iter().peekable();
     let mut previous: Option<&[u8]> = None;
     for entry in &sorted {
         let own = text(entry);
-        while let Some(number) = plain.next_if(|&number| Digits::of(number).text() < own) {
-            places.plain[number as usize] = result.push(Digits::of(number).text());
+        while let Some(number) = plain.next_if(|&number| DecimalText::of(number).text() < own) {
+            final_codes.plain[number as usize] = result.push(DecimalText::of(number).text());
         }
-        let place = if previous == Some(own) { result.offsets.len() as i32 - 2 } else { result.push(own) };
+        let code = if previous == Some(own) { result.offsets.len() as i32 - 2 } else { result.push(own) };
         previous = Some(own);
-        places.others[entry.lane as usize][entry.number as usize] = place;
+        final_codes.others[entry.worker as usize][entry.number as usize] = code;
     }
     for number in plain {
-        places.plain[number as usize] = result.push(Digits::of(number).text());
+        final_codes.plain[number as usize] = result.push(DecimalText::of(number).text());
     }
 
     if let Target::Codes(codes) = target {
         let mut parts = Vec::new();
-        each_span(spans, codes, |lane, own| parts.extend(own.chunks_mut(SPAN_ROWS).map(|own| (lane, own))));
-        parts.into_par_iter().for_each(|(lane, codes)| {
+        for_each_span(spans, codes, |worker, own| parts.extend(own.chunks_mut(SPAN_ROWS).map(|own| (worker, own))));
+        parts.into_par_iter().for_each(|(worker, codes)| {
             if !cancel.is_cancelled() {
                 for code in codes {
-                    *code = places.of(lane, *code as u32);
+                    *code = final_codes.of(worker, *code as u32);
                 }
             }
         });
     }
-    result.odd_rows = odd.iter().map(|&(row, _, _)| row).collect();
-    result.odd_codes = odd.iter().map(|&(_, lane, code)| places.of(lane, code)).collect();
+    result.unparsed_rows = unparsed.iter().map(|&(row, _, _)| row).collect();
+    result.unparsed_codes = unparsed.iter().map(|&(_, worker, code)| final_codes.of(worker, code)).collect();
     result
 }
 
-/// Codes that one task renumbers between two looks at whether the caller wants to stop.
+/// Codes that one task renumbers between two checks whether the caller wants to stop.
 const SPAN_ROWS: usize = 1 << 16;
 
 impl Column {
@@ -110,27 +110,27 @@ impl Column {
     }
 }
 
-/// What of the dictionaries stands in the table.
-struct Occurring {
-    /// A bit for each plain number, of any lane.
+/// The texts of the dictionaries that occur in the table.
+struct Occurrences {
+    /// A bit for each plain number of any worker.
     plain: Vec<u64>,
-    /// Per lane and number.
+    /// Per worker and number.
     others: Vec<Vec<bool>>,
 }
 
-impl Occurring {
+impl Occurrences {
     fn new(
-        lanes: &[&Interner],
+        interners: &[&Interner],
         spans: &[Span],
-        odd: &[(i64, usize, u32)],
+        unparsed: &[(i64, usize, u32)],
         target: &mut Target<'_>,
         may_be_absent: bool,
     ) -> Self {
-        let mut plain = vec![0; lanes.iter().map(|words| words.seen().len()).max().unwrap_or(0)];
-        let others = lanes.iter().map(|words| vec![!may_be_absent; words.len()]).collect();
+        let mut plain = vec![0; interners.iter().map(|interner| interner.seen().len()).max().unwrap_or(0)];
+        let others = interners.iter().map(|interner| vec![!may_be_absent; interner.len()]).collect();
         if !may_be_absent {
-            for words in lanes {
-                for (bits, own) in plain.iter_mut().zip(words.seen()) {
+            for interner in interners {
+                for (bits, own) in plain.iter_mut().zip(interner.seen()) {
                     *bits |= own;
                 }
             }
@@ -138,34 +138,34 @@ impl Occurring {
         }
         let mut found = Self { plain, others };
         if let Target::Codes(codes) = target {
-            each_span(spans, codes, |lane, own| own.iter().for_each(|&code| found.mark(lane, code as u32)));
+            for_each_span(spans, codes, |worker, own| own.iter().for_each(|&code| found.mark(worker, code as u32)));
         }
-        for &(_, lane, code) in odd {
-            found.mark(lane, code);
+        for &(_, worker, code) in unparsed {
+            found.mark(worker, code);
         }
         found
     }
 
-    fn mark(&mut self, lane: usize, code: u32) {
-        if code < PLAIN {
+    fn mark(&mut self, worker: usize, code: u32) {
+        if code < N_PLAIN {
             self.plain[code as usize / 64] |= 1 << (code % 64);
         } else {
-            self.others[lane][(code - PLAIN) as usize] = true;
+            self.others[worker][(code - N_PLAIN) as usize] = true;
         }
     }
 }
 
-/// Where the text of each code stands among those of the column.
-struct Places {
+/// From the codes of the workers to those of the column.
+struct FinalCodes {
     plain: Vec<i32>,
-    /// Per lane and number.
+    /// Per worker and number.
     others: Vec<Vec<i32>>,
 }
 
-impl Places {
+impl FinalCodes {
     #[inline]
-    fn of(&self, lane: usize, code: u32) -> i32 {
-        if code < PLAIN { self.plain[code as usize] } else { self.others[lane][(code - PLAIN) as usize] }
+    fn of(&self, worker: usize, code: u32) -> i32 {
+        if code < N_PLAIN { self.plain[code as usize] } else { self.others[worker][(code - N_PLAIN) as usize] }
     }
 }
 
@@ -181,7 +181,7 @@ fn in_text_order(bits: &[u64]) -> Vec<u32> {
             while number * weight >= 10_000_000 && weight > 1 {
                 weight /= 10;
             }
-            // Digits from the left, as of a decimal fraction; of those that agree the shorter first.
+            // Ordered by the digits from the left, like a decimal fraction; of equal ones the shorter first.
             keys.push((number * weight) << 32 | number);
         }
     }
@@ -191,12 +191,12 @@ fn in_text_order(bits: &[u64]) -> Vec<u32> {
 }
 
 /// The digits of a plain number.
-struct Digits {
+struct DecimalText {
     bytes: [u8; 8],
     start: usize,
 }
 
-impl Digits {
+impl DecimalText {
     #[inline]
     fn of(mut number: u32) -> Self {
         let mut digits = Self { bytes: [0; 8], start: 8 };
@@ -216,12 +216,12 @@ impl Digits {
     }
 }
 
-/// The codes of each span.
-fn each_span<'a>(spans: &[Span], codes: &'a mut [i32], mut work: impl FnMut(usize, &'a mut [i32])) {
+/// Calls `work` with the worker and the codes of each span.
+fn for_each_span<'a>(spans: &[Span], codes: &'a mut [i32], mut work: impl FnMut(usize, &'a mut [i32])) {
     let mut rest = codes;
     for span in spans {
         let (own, others) = rest.split_at_mut(span.rows);
-        work(span.lane, own);
+        work(span.worker, own);
         rest = others;
     }
 }
@@ -238,18 +238,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plain_numbers_stand_in_the_order_of_their_texts() {
+    fn plain_numbers_are_in_the_order_of_their_texts() {
         let draws = crate::runtime::rng::Stream::new(5, 1);
         for (round, one_in) in [1u64, 2, 40, 3000].into_iter().enumerate() {
             let chosen = |&number: &u32| draws.below((round as u64) << 32 | u64::from(number), one_in) == 0;
-            let mut numbers: Vec<u32> = (0..PLAIN).filter(chosen).collect();
-            let mut bits = vec![0u64; PLAIN as usize / 64];
+            let mut numbers: Vec<u32> = (0..N_PLAIN).filter(chosen).collect();
+            let mut bits = vec![0u64; N_PLAIN as usize / 64];
             for &number in &numbers {
                 bits[number as usize / 64] |= 1 << (number % 64);
             }
             numbers.sort_by_key(ToString::to_string);
             assert_eq!(in_text_order(&bits), numbers);
-            let digits = |&number: &u32| Digits::of(number).text() == number.to_string().as_bytes();
+            let digits = |&number: &u32| DecimalText::of(number).text() == number.to_string().as_bytes();
             assert!(numbers.iter().all(digits));
         }
     }

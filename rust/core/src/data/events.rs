@@ -1,12 +1,11 @@
 //! Events in their canonical order: by user, item and time, equal ones as one with their weights summed.
 //!
-//! Rows are dealt to ranges of users with all that belongs to them, so that a range lies in the processor's own cache while
-//! it is sorted: by user and item in passes of a few bits each, which keep the order of the rows, and then by time where a
-//! pair was met more than once and not in the order of time. Neighbours that agree are summed in f64 in the order of their
-//! rows: the result is the same for every thread count.
+//! Rows are partitioned into ranges of users, so that a range fits a core's own cache while it is sorted: by user and item in
+//! stable radix passes of a few bits each, and then by time where a pair occurs more than once and not in the order of time.
+//! Equal events are summed in f64 in the order of their rows: the result is the same for every thread count.
 //!
-//! All large arrays are the caller's, who knows where memory is cheap. It is not: fresh memory cost as much as the sorting
-//! itself at five million rows. So a large table is sorted a quarter at a time, and all four use the same memory.
+//! All large arrays are the caller's, who knows where memory is cheap: fresh memory costs as much as the sorting itself at
+//! five million rows. For the same reason a large table is sorted in four parts, which use the same working memory.
 
 use std::ops::Range;
 use std::slice::IterMut;
@@ -16,51 +15,51 @@ use rayon::prelude::*;
 use crate::runtime::cancel::Cancel;
 use crate::{Error, Result};
 
-/// Numbers that a row takes of the working memory.
+/// Numbers of working memory per row.
 const WORK_PER_ROW: usize = 4;
 
-/// Rows that a range of users has on average: with [`WORK_PER_ROW`] numbers each they fill a quarter of a cache of 512 KiB.
+/// Rows of a range of users on average: with [`WORK_PER_ROW`] numbers each they fill a quarter of a cache of 512 KiB.
 const RANGE_ROWS: usize = 1 << 12;
 
-/// Parts of a large table that are sorted one after the other, and the fewest rows that one is worth.
-const STRIPS: usize = 4;
-const STRIP_ROWS: usize = 1 << 17;
+/// Parts of a large table, which are sorted one after the other, and the fewest rows of a part.
+const MAX_PARTS: usize = 4;
+const MIN_PART_ROWS: usize = 1 << 17;
 
-/// In a strip no more ranges than lines that a first-level cache can keep open for writing.
-const MAX_RANGES: usize = 512 * STRIPS;
+/// A part has no more ranges than there are lines of a first-level cache, which are all written to in turn.
+const MAX_RANGES: usize = 512 * MAX_PARTS;
 
-/// Rows between two looks at whether the caller wants to stop, and of which those of a strip are picked at once.
+/// Rows between two checks whether the caller wants to stop; those of a part are selected among so many at once.
 const CHUNK_ROWS: usize = 1 << 12;
 
 /// The most bits that one pass sorts by.
 const DIGIT_BITS: u32 = 11;
 
-/// Where the events go: as many places as there are rows.
+/// The arrays that the events are written to, each as long as there are rows.
 #[derive(Debug)]
-pub struct Out<'a> {
-    /// Positions, rising.
+pub struct EventColumns<'a> {
+    /// Positions, ascending.
     pub users: &'a mut [i32],
-    /// Positions, rising within a user.
+    /// Positions, ascending within a user.
     pub items: &'a mut [i32],
-    /// Sums.
+    /// Summed weights.
     pub weights: &'a mut [f32],
-    /// Rising within a pair; empty where there are none.
+    /// Ascending within a pair; empty for tables without times.
     pub times: &'a mut [i64],
 }
 
-/// How many events there are, and the rows that agree with an earlier one in user, item and time.
+/// The number of events, and the rows that were added to an earlier one with the same user, item and time.
 #[derive(Debug, PartialEq)]
 pub struct Sorted {
-    /// Places that are filled.
+    /// Number of events.
     pub events: usize,
-    /// Rising.
+    /// Ascending.
     pub repeated: Vec<i64>,
 }
 
 /// A row: user and item, its number, its time and its weight as bits.
 type Row = [u64; WORK_PER_ROW];
 
-/// Rows of users and items, and how they are to be sorted.
+/// Rows of users and items, and how they are partitioned for sorting.
 #[derive(Debug)]
 pub struct Plan<'a> {
     users: &'a [i32],
@@ -68,14 +67,14 @@ pub struct Plan<'a> {
     n_items: usize,
     /// Users that agree in the bits above these make one range.
     shift: u32,
-    /// Neighbouring rows that one task deals.
+    /// Consecutive rows that one task partitions.
     task_rows: usize,
-    /// How many rows each task has for each range.
+    /// Number of rows per task and range.
     counts: Vec<Vec<usize>>,
-    /// Where the ranges begin, and the last one ends.
+    /// Where each range begins; one more than there are ranges.
     starts: Vec<usize>,
-    /// Ranges that are sorted together.
-    strips: Vec<Range<usize>>,
+    /// Parts: ranges that are sorted at the same time.
+    parts: Vec<Range<usize>>,
 }
 
 impl<'a> Plan<'a> {
@@ -90,8 +89,8 @@ impl<'a> Plan<'a> {
         }
         let task_rows = n.div_ceil(rayon::current_num_threads()).max(1);
         // A negative position is a large one here, and the loop has no exit to stop the compiler from widening it.
-        let largest = |positions: &[i32]| positions.iter().fold(0, |most, &at| (at as u32).max(most)) as usize;
-        let outside = |users: &[i32], items: &[i32]| largest(users) >= n_users || largest(items) >= n_items;
+        let max_position = |positions: &[i32]| positions.iter().fold(0, |max, &at| (at as u32).max(max)) as usize;
+        let outside = |users: &[i32], items: &[i32]| max_position(users) >= n_users || max_position(items) >= n_items;
         if users.par_chunks(task_rows).zip(items.par_chunks(task_rows)).any(|(users, items)| outside(users, items)) {
             return Err(Error::InvalidData("a position lies outside the ids.".into()));
         }
@@ -111,26 +110,26 @@ impl<'a> Plan<'a> {
         for range in 0..n_ranges {
             starts.push(starts[range] + counts.iter().map(|counts| counts[range]).sum::<usize>());
         }
-        let strips = strips(&starts);
-        Ok(Self { users, items, n_items, shift, task_rows, counts, starts, strips })
+        let parts = parts(&starts);
+        Ok(Self { users, items, n_items, shift, task_rows, counts, starts, parts })
     }
 
     /// Numbers of working memory that [`Self::events`] needs.
     pub fn work_len(&self) -> usize {
-        self.strips.iter().map(|strip| self.rows_of(strip)).max().unwrap_or(0) * WORK_PER_ROW
+        self.parts.iter().map(|part| self.rows_of(part)).max().unwrap_or(0) * WORK_PER_ROW
     }
 
-    fn rows_of(&self, strip: &Range<usize>) -> usize {
-        self.starts[strip.end] - self.starts[strip.start]
+    fn rows_of(&self, part: &Range<usize>) -> usize {
+        self.starts[part.end] - self.starts[part.start]
     }
 
-    /// Sorts and sums. `times` is empty or as long as the others. What stands in `work` does not matter.
+    /// Sorts and sums. `times` is empty or as long as the others. What `work` holds before does not matter.
     pub fn events(
         &self,
         weights: &[f64],
         times: &[i64],
         work: &mut [u64],
-        mut out: Out<'_>,
+        mut out: EventColumns<'_>,
         cancel: &Cancel,
     ) -> Result<Sorted> {
         let n = self.users.len();
@@ -143,33 +142,33 @@ impl<'a> Plan<'a> {
         {
             return Err(Error::Internal("the working memory or the places for the events do not fit the rows.".into()));
         }
-        let mut parts: Vec<Part> = Vec::with_capacity(self.starts.len());
+        let mut results: Vec<RangeResult> = Vec::with_capacity(self.starts.len());
         let mut places = out.reborrowed();
-        for strip in &self.strips {
-            let n_rows = self.rows_of(strip);
+        for part in &self.parts {
+            let n_rows = self.rows_of(part);
             let rows = &mut work.as_chunks_mut().0[..n_rows];
-            self.deal(strip, weights, times, rows, cancel);
+            self.partition(part, weights, times, rows, cancel);
             cancel.check()?;
             let (own, others) = places.split_at(n_rows);
-            parts.par_extend(self.cut(strip, rows, own).into_par_iter().map_init(
+            results.par_extend(self.split_ranges(part, rows, own).into_par_iter().map_init(
                 Scratch::default,
                 |scratch, (rows, out)| {
-                    if cancel.is_cancelled() { Part::default() } else { self.sort_range(rows, out, scratch) }
+                    if cancel.is_cancelled() { RangeResult::default() } else { self.sort_range(rows, out, scratch) }
                 },
             ));
             cancel.check()?;
             places = others;
         }
-        self.joined(parts, &mut out)
+        self.compact(results, &mut out)
     }
 
-    /// Moves the events of the ranges together.
-    fn joined(&self, parts: Vec<Part>, out: &mut Out<'_>) -> Result<Sorted> {
+    /// Closes the gaps between the events of the ranges.
+    fn compact(&self, results: Vec<RangeResult>, out: &mut EventColumns<'_>) -> Result<Sorted> {
         let mut events = 0;
         let mut repeated = Vec::new();
-        for (part, &start) in parts.into_iter().zip(&self.starts) {
+        for (result, &start) in results.into_iter().zip(&self.starts) {
             if events < start {
-                let from = start..start + part.events;
+                let from = start..start + result.events;
                 out.users.copy_within(from.clone(), events);
                 out.items.copy_within(from.clone(), events);
                 out.weights.copy_within(from.clone(), events);
@@ -177,7 +176,7 @@ impl<'a> Plan<'a> {
                     out.times.copy_within(from, events);
                 }
             }
-            if let Some(at) = part.beyond {
+            if let Some(at) = result.overflow {
                 return Err(Error::InvalidData(format!(
                     "the weights of user {} and item {} (by position) add up to more than a float32 holds; give smaller \
                      weights.",
@@ -185,19 +184,19 @@ impl<'a> Plan<'a> {
                     out.items[events + at]
                 )));
             }
-            events += part.events;
-            repeated.extend(part.repeated);
+            events += result.events;
+            repeated.extend(result.repeated);
         }
         repeated.sort_unstable();
         Ok(Sorted { events, repeated })
     }
 
-    /// Puts each row of a strip into its range, in the order of the rows.
-    fn deal(&self, strip: &Range<usize>, weights: &[f64], times: &[i64], rows: &mut [Row], cancel: &Cancel) {
+    /// Puts each row of a part into its range, in the order of the rows.
+    fn partition(&self, part: &Range<usize>, weights: &[f64], times: &[i64], rows: &mut [Row], cancel: &Cancel) {
         let mut slots: Vec<Vec<IterMut<'_, Row>>> =
-            self.counts.iter().map(|_| Vec::with_capacity(strip.len())).collect();
+            self.counts.iter().map(|_| Vec::with_capacity(part.len())).collect();
         let mut rest = rows;
-        for range in strip.clone() {
+        for range in part.clone() {
             for (slots, counts) in slots.iter_mut().zip(&self.counts) {
                 let (own, others) = rest.split_at_mut(counts[range]);
                 slots.push(own.iter_mut());
@@ -205,7 +204,7 @@ impl<'a> Plan<'a> {
             }
         }
         slots.into_par_iter().enumerate().for_each(|(task, mut slots)| {
-            let mut picked = [0u32; CHUNK_ROWS];
+            let mut selected = [0u32; CHUNK_ROWS];
             let end = ((task + 1) * self.task_rows).min(self.users.len());
             for from in (task * self.task_rows..end).step_by(CHUNK_ROWS) {
                 if cancel.is_cancelled() {
@@ -213,19 +212,19 @@ impl<'a> Plan<'a> {
                 }
                 let users = &self.users[from..end.min(from + CHUNK_ROWS)];
                 let range_of = |user: i32| (user as u64 >> self.shift) as usize;
-                let (first, n_users) = ((strip.start as u64) << self.shift, (strip.len() as u64) << self.shift);
-                // Without a branch, which would be guessed wrong for most rows that are in.
-                let mut n_picked = 0;
+                let (first, n_users) = ((part.start as u64) << self.shift, (part.len() as u64) << self.shift);
+                // Without a branch, which would be mispredicted for most of the selected rows.
+                let mut n_selected = 0;
                 for (row, &user) in users.iter().enumerate() {
-                    picked[n_picked % CHUNK_ROWS] = row as u32;
-                    n_picked += usize::from((user as u64).wrapping_sub(first) < n_users);
+                    selected[n_selected % CHUNK_ROWS] = row as u32;
+                    n_selected += usize::from((user as u64).wrapping_sub(first) < n_users);
                 }
-                for &row in &picked[..n_picked] {
+                for &row in &selected[..n_selected] {
                     let at = from + row as usize;
                     let user = self.users[at];
                     let pair = u64::from(user as u32) << 32 | u64::from(self.items[at] as u32);
                     let time = times.get(at).copied().unwrap_or(0) as u64;
-                    if let Some(slot) = slots[range_of(user) - strip.start].next() {
+                    if let Some(slot) = slots[range_of(user) - part.start].next() {
                         *slot = [pair, at as u64, time, weights[at].to_bits()];
                     }
                 }
@@ -233,22 +232,22 @@ impl<'a> Plan<'a> {
         });
     }
 
-    /// The rows of each range of a strip, and the places for their events.
-    fn cut<'b>(
+    /// The rows of each range of a part, and the places for their events.
+    fn split_ranges<'b>(
         &self,
-        strip: &Range<usize>,
+        part: &Range<usize>,
         mut rows: &'b mut [Row],
-        mut out: Out<'b>,
-    ) -> Vec<(&'b mut [Row], Out<'b>)> {
-        let mut parts = Vec::with_capacity(strip.len());
-        for range in strip.clone() {
+        mut out: EventColumns<'b>,
+    ) -> Vec<(&'b mut [Row], EventColumns<'b>)> {
+        let mut ranges = Vec::with_capacity(part.len());
+        for range in part.clone() {
             let n = self.rows_of(&(range..range + 1));
             let (own_rows, other_rows) = rows.split_at_mut(n);
             let (own, others) = out.split_at(n);
-            parts.push((own_rows, own));
+            ranges.push((own_rows, own));
             (rows, out) = (other_rows, others);
         }
-        parts
+        ranges
     }
 }
 
@@ -258,26 +257,26 @@ fn range_bits(n: usize, n_users: usize) -> u32 {
     (0..32).find(|&bits| n_users.div_ceil(1 << bits) <= ranges).unwrap_or(32)
 }
 
-/// Neighbouring ranges that have about a quarter of the rows; or all of them where these are few.
-fn strips(starts: &[usize]) -> Vec<Range<usize>> {
+/// Consecutive ranges with about a quarter of the rows each; a single part where rows are few.
+fn parts(starts: &[usize]) -> Vec<Range<usize>> {
     let (n, n_ranges) = (starts[starts.len() - 1], starts.len() - 1);
-    let most = n.div_ceil((n / STRIP_ROWS).clamp(1, STRIPS));
-    let mut strips: Vec<Range<usize>> = Vec::new();
+    let max_rows = n.div_ceil((n / MIN_PART_ROWS).clamp(1, MAX_PARTS));
+    let mut parts: Vec<Range<usize>> = Vec::new();
     for range in 0..n_ranges {
-        match strips.last_mut() {
-            Some(strip) if starts[range + 1] - starts[strip.start] <= most => strip.end = range + 1,
-            _ => strips.push(range..range + 1),
+        match parts.last_mut() {
+            Some(part) if starts[range + 1] - starts[part.start] <= max_rows => part.end = range + 1,
+            _ => parts.push(range..range + 1),
         }
     }
-    strips
+    parts
 }
 
-impl Out<'_> {
-    fn reborrowed(&mut self) -> Out<'_> {
-        Out { users: self.users, items: self.items, weights: self.weights, times: self.times }
+impl EventColumns<'_> {
+    fn reborrowed(&mut self) -> EventColumns<'_> {
+        EventColumns { users: self.users, items: self.items, weights: self.weights, times: self.times }
     }
 
-    /// The first `n` places, and the others.
+    /// The first `n` places, and the rest.
     fn split_at(self, n: usize) -> (Self, Self) {
         let (users, other_users) = self.users.split_at_mut(n);
         let (items, other_items) = self.items.split_at_mut(n);
@@ -288,13 +287,13 @@ impl Out<'_> {
     }
 }
 
-/// What became of one range.
+/// The result of sorting one range.
 #[derive(Default)]
-struct Part {
+struct RangeResult {
     events: usize,
     repeated: Vec<i64>,
     /// The first event whose weight no float32 holds.
-    beyond: Option<usize>,
+    overflow: Option<usize>,
 }
 
 /// Memory that one task uses for range after range.
@@ -306,8 +305,8 @@ struct Scratch {
 }
 
 impl Plan<'_> {
-    /// Sorts the rows of a range, which stand in the order of the table, and writes its events from the first place on.
-    fn sort_range(&self, rows: &mut [Row], mut out: Out<'_>, scratch: &mut Scratch) -> Part {
+    /// Sorts the rows of a range, which come in the order of the table, and writes its events from the first place on.
+    fn sort_range(&self, rows: &mut [Row], mut out: EventColumns<'_>, scratch: &mut Scratch) -> RangeResult {
         let Scratch { order, spare, same } = scratch;
         let bits = |n: usize| usize::BITS - n.saturating_sub(1).leading_zeros();
         let (item_bits, place_bits) = (bits(self.n_items), bits(rows.len()));
@@ -327,7 +326,7 @@ impl Plan<'_> {
         let place = |at: u64| (at & ((1 << place_bits) - 1)) as usize;
         let pair = |at: u64| if is_packed { at >> place_bits } else { rows[place(at)][0] };
 
-        let mut part = Part::default();
+        let mut result = RangeResult::default();
         let mut at = 0;
         while at < order.len() {
             let row = &rows[place(order[at])];
@@ -338,7 +337,7 @@ impl Plan<'_> {
                 at += 1;
             }
             if at == first + 1 {
-                part.write(&mut out, row, f64::from_bits(row[3]));
+                result.write(&mut out, row, f64::from_bits(row[3]));
                 continue;
             }
             same.clear();
@@ -349,17 +348,17 @@ impl Plan<'_> {
             for event in same.chunk_by(|a, b| a[2] == b[2]) {
                 let sum =
                     event.iter().skip(1).fold(f64::from_bits(event[0][3]), |sum, row| sum + f64::from_bits(row[3]));
-                part.repeated.extend(event[1..].iter().map(|row| row[1] as i64));
-                part.write(&mut out, &event[0], sum);
+                result.repeated.extend(event[1..].iter().map(|row| row[1] as i64));
+                result.write(&mut out, &event[0], sum);
             }
         }
-        part
+        result
     }
 }
 
-impl Part {
+impl RangeResult {
     #[inline]
-    fn write(&mut self, out: &mut Out<'_>, row: &Row, weight: f64) {
+    fn write(&mut self, out: &mut EventColumns<'_>, row: &Row, weight: f64) {
         let at = self.events;
         out.users[at] = (row[0] >> 32) as i32;
         out.items[at] = row[0] as i32;
@@ -367,14 +366,14 @@ impl Part {
         if let Some(time) = out.times.get_mut(at) {
             *time = row[2] as i64;
         }
-        if !(weight as f32).is_finite() && self.beyond.is_none() {
-            self.beyond = Some(at);
+        if !(weight as f32).is_finite() && self.overflow.is_none() {
+            self.overflow = Some(at);
         }
         self.events += 1;
     }
 }
 
-/// Sorts by the `count` bits from bit `first` on; numbers that agree there stay in their order.
+/// Stable sort by the `count` bits from bit `first` on.
 fn sort_from_bit(numbers: &mut Vec<u64>, spare: &mut Vec<u64>, first: u32, count: u32) {
     spare.resize(numbers.len(), 0);
     let passes = count.div_ceil(DIGIT_BITS);
@@ -440,7 +439,7 @@ mod tests {
         let plan = Plan::new(users, items, sizes)?;
         let mut work = vec![77; plan.work_len()];
         let Events { users: own_users, items: own_items, weights: own_weights, times: own_times, .. } = &mut events;
-        let out = Out { users: own_users, items: own_items, weights: own_weights, times: own_times };
+        let out = EventColumns { users: own_users, items: own_items, weights: own_weights, times: own_times };
         let sorted = plan.events(weights, times, &mut work, out, cancel)?;
         events.users.truncate(sorted.events);
         events.items.truncate(sorted.events);
@@ -542,7 +541,7 @@ mod tests {
     #[test]
     fn a_table_that_is_sorted_in_parts_is_sorted_as_a_whole() {
         let draws = crate::runtime::rng::Stream::new(9, 1);
-        let n = 2 * STRIP_ROWS as u64 + 777;
+        let n = 2 * MIN_PART_ROWS as u64 + 777;
         // Spread evenly; one with two thirds of all rows; one with all.
         for (favourite, share) in [(0, 0), (40_001, 2), (17, 3)] {
             let user = |row| if draws.below(row, 3) < share { favourite } else { draws.below(row + n, 60_000) };
@@ -554,8 +553,8 @@ mod tests {
             let expected = naive(&rows);
             for threads in [1, 3] {
                 let pool = crate::runtime::pool::get(Some(threads)).unwrap();
-                let strips = pool.install(|| Plan::new(&users, &items, (60_000, 5000)).unwrap().strips.len());
-                assert!(strips > 1, "{strips} parts");
+                let parts = pool.install(|| Plan::new(&users, &items, (60_000, 5000)).unwrap().parts.len());
+                assert!(parts > 1, "{parts} parts");
                 let sorted =
                     pool.install(|| canonical(&users, &items, &weights, &times, (60_000, 5000), &Cancel::default()));
                 let got = sorted.unwrap();

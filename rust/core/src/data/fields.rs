@@ -1,17 +1,17 @@
-//! What stands in one field of a text table: a number, a moment of time.
+//! Parsing one field of a text table: a number, or a timestamp.
 //!
-//! Only the plain forms are read here; everything else is handed back as odd, and judged once per distinct text by the
-//! caller. `seconds` is the days of the proleptic Gregorian calendar times 86,400 plus the time of day, UTC.
+//! Only the plain forms are parsed here; everything else is returned as unparsed, and the caller judges each distinct text
+//! once. `seconds` is the days of the proleptic Gregorian calendar times 86,400 plus the time of day, UTC.
 
 use super::digits;
 
-/// What [`number`] makes of the bytes `start..end` of a text; a few digits are read at once.
+/// [`number`] of the bytes `start..end` of a text; up to eight digits are parsed at once.
 #[inline]
 pub fn number_within(text: &[u8], start: usize, end: usize) -> Option<f64> {
     let negative = text.get(start) == Some(&b'-');
     let first = start + usize::from(negative);
     if let 1..=8 = end.wrapping_sub(first)
-        && let Some(value) = digits::whole(digits::load(text, first, end - first), end - first)
+        && let Some(value) = digits::parse_digits(digits::load_word(text, first, end - first), end - first)
     {
         return Some(if negative { -f64::from(value) } else { f64::from(value) });
     }
@@ -35,20 +35,20 @@ pub fn number(text: &[u8]) -> Option<f64> {
     std::str::from_utf8(trimmed).ok()?.parse().ok().filter(|value: &f64| value.is_finite())
 }
 
-/// The date that was read last, and its midnight: rows in the order of time share it with the row before.
+/// The last date that was parsed, and its midnight: rows in the order of time share it with the row before.
 #[derive(Debug)]
-pub struct Day {
+pub struct LastDay {
     date: [u8; 10],
     midnight: i64,
 }
 
-impl Default for Day {
+impl Default for LastDay {
     fn default() -> Self {
         Self { date: *b"1970-01-01", midnight: 0 }
     }
 }
 
-impl Day {
+impl LastDay {
     #[inline]
     fn midnight(&mut self, date: [u8; 10]) -> Option<i64> {
         if date != self.date {
@@ -63,17 +63,17 @@ fn midnight(date: &[u8; 10]) -> Option<i64> {
     if date[4] != b'-' || date[7] != b'-' {
         return None;
     }
-    let year = two(date, 0)? * 100 + two(date, 2)?;
-    let (month, day) = (two(date, 5)?, two(date, 8)?);
+    let year = two_digits(date, 0)? * 100 + two_digits(date, 2)?;
+    let (month, day) = (two_digits(date, 5)?, two_digits(date, 8)?);
     if !(1..=12).contains(&month) || day < 1 || day > days_in(year, month) {
         return None;
     }
     Some(days_since_epoch(year, month, day) * 86_400)
 }
 
-/// What [`seconds`] makes of the bytes `start..end` of a text; the usual forms are read at once.
+/// [`seconds`] of the bytes `start..end` of a text; the usual forms are parsed at once.
 #[inline]
-pub fn seconds_within(text: &[u8], start: usize, end: usize, last: &mut Day) -> Option<i64> {
+pub fn seconds_within(text: &[u8], start: usize, end: usize, last: &mut LastDay) -> Option<i64> {
     const NO_SECONDS: u64 = u64::from_le_bytes(*b"\0\0\0\0\0:00");
     let whole = &text[start..end];
     if let (16 | 19, Some((date, rest))) = (whole.len(), whole.split_first_chunk::<10>())
@@ -81,20 +81,20 @@ pub fn seconds_within(text: &[u8], start: usize, end: usize, last: &mut Day) -> 
         && matches!(rest[0], b' ' | b'T')
     {
         let word = if whole.len() == 19 {
-            digits::load(text, start + 11, 8)
+            digits::load_word(text, start + 11, 8)
         } else {
-            digits::load(text, start + 11, 5) | NO_SECONDS
+            digits::load_word(text, start + 11, 5) | NO_SECONDS
         };
-        if let Some(clock) = digits::clock(word) {
+        if let Some(clock) = digits::parse_clock(word) {
             return Some(last.midnight + clock);
         }
     }
     seconds(whole, last)
 }
 
-/// Seconds since 1970 of `YYYY-MM-DD`, then optionally a space or T, `HH:MM`, `:SS`, a fraction (left out) and Z.
+/// Seconds since 1970 of `YYYY-MM-DD`, then optionally a space or T, `HH:MM`, `:SS`, a fraction (ignored) and Z.
 #[inline(never)]
-pub fn seconds(text: &[u8], last: &mut Day) -> Option<i64> {
+pub fn seconds(text: &[u8], last: &mut LastDay) -> Option<i64> {
     let text = text.trim_ascii();
     let (date, mut rest) = text.split_first_chunk::<10>()?;
     let midnight = last.midnight(*date)?;
@@ -104,11 +104,11 @@ pub fn seconds(text: &[u8], last: &mut Day) -> Option<i64> {
     if !matches!(rest[0], b' ' | b'T') || rest.len() < 6 || rest[3] != b':' {
         return None;
     }
-    let (hour, minute) = (two(rest, 1)?, two(rest, 4)?);
+    let (hour, minute) = (two_digits(rest, 1)?, two_digits(rest, 4)?);
     rest = &rest[6..];
     let mut second = 0;
     if rest.len() >= 3 && rest[0] == b':' {
-        second = two(rest, 1)?;
+        second = two_digits(rest, 1)?;
         rest = &rest[3..];
         if rest.first() == Some(&b'.') {
             let n = rest[1..].iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -125,7 +125,7 @@ pub fn seconds(text: &[u8], last: &mut Day) -> Option<i64> {
 }
 
 #[inline]
-fn two(text: &[u8], at: usize) -> Option<i64> {
+fn two_digits(text: &[u8], at: usize) -> Option<i64> {
     let (tens, ones) = (text[at].wrapping_sub(b'0'), text[at + 1].wrapping_sub(b'0'));
     (tens < 10 && ones < 10).then(|| i64::from(tens) * 10 + i64::from(ones))
 }
@@ -140,7 +140,7 @@ fn days_in(year: i64, month: i64) -> i64 {
     }
 }
 
-/// Days from 1970-01-01; years begin in March here, so that the leap day comes last.
+/// Days since 1970-01-01; years begin in March here, so that the leap day comes last.
 #[inline]
 fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
@@ -153,10 +153,10 @@ mod tests {
     use super::*;
 
     fn seconds(text: &[u8]) -> Option<i64> {
-        let fresh = super::seconds(text, &mut Day::default());
+        let fresh = super::seconds(text, &mut LastDay::default());
         let around = [b"2012-12-01 ", text, b":00 7"].concat();
         // After another day, after the same, and after one that is none.
-        let mut last = Day::default();
+        let mut last = LastDay::default();
         for before in ["1999-12-31", "2010-12-01 11:00", "2010-12-41"] {
             super::seconds(before.as_bytes(), &mut last);
             for _ in 0..2 {

@@ -1,21 +1,21 @@
-//! A dictionary of byte strings: each distinct one gets a code.
+//! String interning: each distinct byte string gets a code.
 //!
-//! Most ids are counted up from one. A whole number below 2²⁰, written plainly, is its own code: nothing is looked up, and
-//! a bit is left where it was seen. All other texts are numbered from there on in the order of first appearance.
+//! Most ids are counted up from one. A whole number below 2²⁰ without leading zeros is its own code: nothing is looked up, and
+//! a bit records that it was seen. All other texts are numbered from there on in the order of first appearance.
 //!
 //! Those are found by open addressing over a power of two of slots, at most half full. A text of up to seven bytes is its
-//! own key in the slot, so that finding it touches one cache line; longer ones have their hash there, and are compared in
-//! the arena where it agrees. The arena leaves no allocation per text: a million ids cost a dozen growing vectors.
+//! own key in the slot, so that finding it touches one cache line; longer ones have their hash there, and are compared with
+//! the arena where it agrees. The arena avoids an allocation per text: a million ids cost a dozen growing vectors.
 
 use super::digits;
 
-/// Codes below are the plain whole numbers of that value.
-pub const PLAIN: u32 = 1 << 20;
+/// Codes below are plain numbers: each is the code of the text of its value.
+pub const N_PLAIN: u32 = 1 << 20;
 
 /// Distinct byte strings, each with a code.
 #[derive(Debug, Default)]
 pub struct Interner {
-    /// A bit for each plain number that was met.
+    /// A bit for each plain number that was seen.
     seen: Vec<u64>,
     /// (key, number + 1); number 0 is a free slot.
     slots: Vec<(u64, u32)>,
@@ -36,7 +36,7 @@ fn fold(a: u64, b: u64) -> u64 {
     (product as u64) ^ (product >> 64) as u64
 }
 
-/// A text of up to seven bytes as [`digits::load`] gives it, and its length; longer ones by a hash.
+/// A text of up to seven bytes as [`digits::load_word`] gives it, and its length; longer ones by a hash.
 #[inline]
 fn key(word: u64, text: &[u8]) -> u64 {
     if text.len() < 8 { word | (text.len() as u64 + 1) << 56 } else { hash(text) }
@@ -55,13 +55,13 @@ fn hash(text: &[u8]) -> u64 {
     state | LONG
 }
 
-/// The value of a whole number below [`PLAIN`] without leading zeros, loaded as a word.
+/// The value of a plain number, loaded as a word: below [`N_PLAIN`], without leading zeros.
 #[inline]
 fn plain(word: u64, length: usize) -> Option<u32> {
     if !(1..8).contains(&length) || (length > 1 && word as u8 == b'0') {
         return None;
     }
-    digits::whole(word, length).filter(|&value| value < PLAIN)
+    digits::parse_digits(word, length).filter(|&value| value < N_PLAIN)
 }
 
 #[inline]
@@ -70,34 +70,34 @@ fn slot_of(key: u64, mask: usize) -> usize {
 }
 
 impl Interner {
-    /// The code of this text, a new one if it was not met before.
+    /// The code of this text, a new one if it was not seen before.
     #[inline]
     pub fn code(&mut self, text: &[u8]) -> u32 {
         self.code_within(text, 0, text.len())
     }
 
-    /// The code of the text that stands at `start..end` of a longer one: it is loaded whole, whatever its length.
+    /// The code of the text at `start..end` of a longer one, which is loaded by whole words, whatever its length.
     #[inline]
     pub fn code_within(&mut self, text: &[u8], start: usize, end: usize) -> u32 {
         let length = end - start;
-        let word = if length < 8 { digits::load(text, start, length) } else { 0 };
+        let word = if length < 8 { digits::load_word(text, start, length) } else { 0 };
         if let Some(value) = plain(word, length) {
-            self.see(value);
+            self.mark_seen(value);
             return value;
         }
-        PLAIN + self.number(word, &text[start..end])
+        N_PLAIN + self.number(word, &text[start..end])
     }
 
     #[inline]
-    fn see(&mut self, value: u32) {
-        // Hot ids share a word, and to write it each time would make each wait for the one before.
+    fn mark_seen(&mut self, value: u32) {
+        // Frequent ids share a word of bits; writing it every time would make each write wait for the one before.
         if self.seen.get(value as usize / 64).is_none_or(|bits| bits >> (value % 64) & 1 == 0) {
-            self.see_first(value);
+            self.mark_first_seen(value);
         }
     }
 
     #[cold]
-    fn see_first(&mut self, value: u32) {
+    fn mark_first_seen(&mut self, value: u32) {
         let at = value as usize / 64;
         if at >= self.seen.len() {
             self.seen.resize((at + 1).next_power_of_two(), 0);
@@ -151,19 +151,19 @@ impl Interner {
         self.slots = slots;
     }
 
-    /// The plain numbers that were met, as bits.
+    /// The plain numbers that were seen, as bits.
     pub fn seen(&self) -> &[u64] {
         &self.seen
     }
 
-    /// The text of the code `PLAIN + number`.
+    /// The text of the code `N_PLAIN + number`.
     pub fn get(&self, number: u32) -> Option<&[u8]> {
         let end = *self.ends.get(number as usize)?;
         let start = if number == 0 { 0 } else { self.ends[number as usize - 1] };
         Some(&self.bytes[start..end])
     }
 
-    /// How many distinct texts there are beside the plain numbers.
+    /// Number of distinct texts that are no plain numbers.
     pub fn len(&self) -> usize {
         self.ends.len()
     }
@@ -178,23 +178,23 @@ mod tests {
     use super::*;
 
     fn plain_of(text: &[u8]) -> Option<u32> {
-        plain(digits::load(text, 0, text.len().min(8)), text.len())
+        plain(digits::load_word(text, 0, text.len().min(8)), text.len())
     }
 
-    fn was_seen(words: &Interner, value: u32) -> bool {
-        words.seen().get(value as usize / 64).is_some_and(|bits| bits >> (value % 64) & 1 == 1)
+    fn was_seen(interner: &Interner, value: u32) -> bool {
+        interner.seen().get(value as usize / 64).is_some_and(|bits| bits >> (value % 64) & 1 == 1)
     }
 
     #[test]
     fn whole_numbers_have_their_value_and_other_texts_none() {
-        for number in (0..200_000u32).chain(PLAIN - 9..PLAIN) {
+        for number in (0..200_000u32).chain(N_PLAIN - 9..N_PLAIN) {
             assert_eq!(plain_of(number.to_string().as_bytes()), Some(number));
         }
         for text in ["", "00", "01", "007", "-1", "+1", "1 ", " 1", "1.0", "1:", "/1", "1a", "é", "12345678", "1\u{80}"]
         {
             assert_eq!(plain_of(text.as_bytes()), None, "{text:?}");
         }
-        for number in (PLAIN..PLAIN + 9).chain([9_999_999]) {
+        for number in (N_PLAIN..N_PLAIN + 9).chain([9_999_999]) {
             assert_eq!(plain_of(number.to_string().as_bytes()), None, "{number}");
         }
         for byte in (0..=255u8).filter(|byte| !byte.is_ascii_digit()) {
@@ -205,26 +205,26 @@ mod tests {
 
     /// Plain numbers are their own codes, other texts are numbered as a hash map does, and both are known afterwards.
     fn agrees_with_a_hash_map(texts: &[Vec<u8>]) {
-        let mut words = Interner::default();
+        let mut interner = Interner::default();
         let mut naive: HashMap<&[u8], u32> = HashMap::new();
         let mut numbers = Vec::new();
         for text in texts {
             let number = std::str::from_utf8(text).ok().and_then(|text| text.parse::<u32>().ok());
-            if let Some(value) = number.filter(|value| *value < PLAIN && value.to_string().as_bytes() == text) {
-                assert_eq!(words.code(text), value);
+            if let Some(value) = number.filter(|value| *value < N_PLAIN && value.to_string().as_bytes() == text) {
+                assert_eq!(interner.code(text), value);
                 numbers.push(value);
                 continue;
             }
             let fresh = naive.len() as u32;
             let expected = *naive.entry(text).or_insert(fresh);
-            assert_eq!(words.code(text), PLAIN + expected);
-            assert_eq!(words.get(expected), Some(text.as_slice()));
+            assert_eq!(interner.code(text), N_PLAIN + expected);
+            assert_eq!(interner.get(expected), Some(text.as_slice()));
         }
-        assert_eq!(words.len(), naive.len());
+        assert_eq!(interner.len(), naive.len());
         numbers.sort_unstable();
         numbers.dedup();
-        assert!(numbers.iter().all(|&value| was_seen(&words, value)));
-        assert_eq!(words.seen().iter().map(|bits| bits.count_ones() as usize).sum::<usize>(), numbers.len());
+        assert!(numbers.iter().all(|&value| was_seen(&interner, value)));
+        assert_eq!(interner.seen().iter().map(|bits| bits.count_ones() as usize).sum::<usize>(), numbers.len());
     }
 
     proptest! {

@@ -1,10 +1,9 @@
-//! One piece of text to rows: where fields begin and end, and what stands in those that are wanted.
+//! Scans a piece of text: where fields begin and end, and the values of the wanted ones.
 //!
-//! The ends of fields come as bits, 64 bytes of text at a time. Rows that are as most are, with all their fields and no
-//! quote around any, are taken a few hundred at a time: first all ends, then one column after the other, each in a loop of
-//! its own (half the time of row after row). Any other row is taken by itself, and only a field that begins with `"` is
-//! looked through byte by byte. What a field holds is loaded as whole words where it is short, so that the work on a row
-//! hardly depends on the lengths of its fields.
+//! The ends of fields come as bits, 64 bytes of text at a time. Plain rows, with all their fields and no quote around any, are
+//! read a few hundred at a time: first all ends, then one column after the other, each in a loop of its own (half the time
+//! of row after row). Any other row is read by itself, and only a field that begins with `"` is scanned byte by byte. A
+//! short field is loaded as a whole word, so that the work on a row hardly depends on the lengths of its fields.
 
 use super::fields;
 use super::interner::Interner;
@@ -12,23 +11,23 @@ use super::schema::{Kind, WantedColumn};
 use crate::runtime::cancel::Cancel;
 use crate::runtime::simd::delimiters::{CHUNK, delimiters};
 
-/// Fields of a column as they were scanned; texts and odd fields by their code in the column's dictionary.
+/// The scanned fields of a column; texts and unparsed fields by their code in the worker's dictionary.
 #[derive(Debug, Default)]
-pub(super) struct Raw {
+pub(super) struct RawColumn {
     pub codes: Vec<i32>,
     pub numbers: Vec<f64>,
     pub seconds: Vec<i64>,
-    pub odd: Vec<(u32, u32)>,
+    pub unparsed: Vec<(u32, u32)>,
 }
 
-/// One piece: what one thread scanned.
+/// The rows of one piece, which one thread scanned.
 #[derive(Debug, Default)]
 pub(super) struct Piece {
-    pub columns: Vec<Raw>,
+    pub columns: Vec<RawColumn>,
     pub rows: usize,
     pub long: Vec<u32>,
     pub blank: Vec<u32>,
-    pub lane: usize,
+    pub worker: usize,
     pub end: usize,
 }
 
@@ -39,7 +38,7 @@ impl Piece {
             raw.codes.clear();
             raw.numbers.clear();
             raw.seconds.clear();
-            raw.odd.clear();
+            raw.unparsed.clear();
         }
         self.long.clear();
         self.blank.clear();
@@ -57,7 +56,7 @@ struct Field {
 
 const EMPTY: Field = Field { start: 0, end: 0, in_scratch: false };
 
-/// What [`delimiters`] finds in the first 64 bytes, or in all there are.
+/// [`delimiters`] of the first 64 bytes, or of fewer at the end.
 #[inline(always)]
 fn first_delimiters(text: &[u8], delimiter: u8) -> (u64, u64) {
     if let Some(chunk) = text.first_chunk::<CHUNK>() {
@@ -66,57 +65,63 @@ fn first_delimiters(text: &[u8], delimiter: u8) -> (u64, u64) {
     let mut chunk = [0; CHUNK];
     chunk[..text.len()].copy_from_slice(text);
     let (found, quotes) = delimiters(&chunk, delimiter);
-    // Nothing behind the end counts, whatever the delimiter.
+    // Bits beyond the end do not count, whatever the delimiter.
     (found & ((1 << text.len()) - 1), quotes)
 }
 
-/// A number, or NaN with the field noted as odd.
+/// A number, or NaN and the field listed as unparsed.
 #[inline(always)]
-fn number(text: &[u8], (start, end): (usize, usize), row: u32, words: &mut Interner, odd: &mut Vec<(u32, u32)>) -> f64 {
+fn number(
+    text: &[u8],
+    (start, end): (usize, usize),
+    row: u32,
+    interner: &mut Interner,
+    unparsed: &mut Vec<(u32, u32)>,
+) -> f64 {
     fields::number_within(text, start, end).unwrap_or_else(|| {
-        odd.push((row, words.code(&text[start..end])));
+        unparsed.push((row, interner.code(&text[start..end])));
         f64::NAN
     })
 }
 
-/// Seconds since 1970, or `i64::MIN` with the field noted as odd.
+/// Seconds since 1970, or `i64::MIN` and the field listed as unparsed.
 #[inline(always)]
-fn moment(
+fn timestamp(
     text: &[u8],
     (start, end): (usize, usize),
     row: u32,
-    words: &mut Interner,
-    odd: &mut Vec<(u32, u32)>,
-    day: &mut fields::Day,
+    interner: &mut Interner,
+    unparsed: &mut Vec<(u32, u32)>,
+    day: &mut fields::LastDay,
 ) -> i64 {
     fields::seconds_within(text, start, end, day).unwrap_or_else(|| {
-        odd.push((row, words.code(&text[start..end])));
+        unparsed.push((row, interner.code(&text[start..end])));
         i64::MIN
     })
 }
 
-/// Delimiters and line feeds from a place on, each once, in order.
+/// Delimiters and line feeds from a position on, each once, in order.
 struct Delimiters<'a> {
     body: &'a [u8],
     delimiter: u8,
     /// Where the bits begin.
     base: usize,
-    /// Those of the 64 bytes from there on that were not taken yet.
+    /// Those of the 64 bytes from there on that were not returned yet.
     bits: u64,
 }
 
 impl Delimiters<'_> {
     fn seek(&mut self, at: usize) {
         self.base = at;
-        self.look();
+        self.load();
     }
 
     #[inline]
-    fn look(&mut self) {
+    fn load(&mut self) {
         self.bits = first_delimiters(&self.body[self.base.min(self.body.len())..], self.delimiter).0;
     }
 
-    /// The place of the next one, or the end of the text.
+    /// The position of the next one, or the end of the text.
     #[inline]
     fn next(&mut self) -> usize {
         while self.bits == 0 {
@@ -124,7 +129,7 @@ impl Delimiters<'_> {
                 return self.body.len();
             }
             self.base += CHUNK;
-            self.look();
+            self.load();
         }
         let at = self.base + self.bits.trailing_zeros() as usize;
         self.bits &= self.bits - 1;
@@ -132,8 +137,8 @@ impl Delimiters<'_> {
     }
 }
 
-/// What is needed for rows that are taken by themselves.
-struct Others<'a> {
+/// What is needed to read rows one by one.
+struct SingleRows<'a> {
     delimiters: Delimiters<'a>,
     /// Which wanted column a field is, if any.
     column_of: Vec<usize>,
@@ -141,8 +146,8 @@ struct Others<'a> {
     scratch: Vec<u8>,
 }
 
-impl<'a> Others<'a> {
-    fn new(reader: &Reader<'a>) -> Self {
+impl<'a> SingleRows<'a> {
+    fn new(reader: &RowReader<'a>) -> Self {
         let mut column_of = vec![usize::MAX; reader.n_fields];
         for (column, &(field, _)) in reader.wanted.iter().enumerate() {
             column_of[field] = column;
@@ -156,58 +161,58 @@ impl<'a> Others<'a> {
     }
 }
 
-pub(super) struct Reader<'a> {
+pub(super) struct RowReader<'a> {
     pub body: &'a [u8],
     pub delimiter: u8,
     pub n_fields: usize,
     pub wanted: &'a [WantedColumn],
-    pub words: &'a mut [Interner],
+    pub interners: &'a mut [Interner],
     pub is_last: bool,
     pub cancel: &'a Cancel,
 }
 
-/// Fields of plain rows that are taken together, so that they and their text stay in the nearest cache.
+/// Fields of a batch of plain rows: they and their text stay in the nearest cache.
 const BATCH_FIELDS: usize = 1024;
 
 /// No batch is longer, whatever its fields.
 const BATCH_BYTES: usize = 1 << 16;
 
-/// Where the fields of neighbouring plain rows begin, from the first on; the end of a field is one before the next.
+/// Where the fields of consecutive plain rows begin, from the first on; a field ends one byte before the next begins.
 struct Batch {
     begins: Box<[u32]>,
     rows: usize,
-    /// Whether there was no room for more, and nothing else in the way.
+    /// Whether it ends for lack of room only, and plain rows may follow.
     is_full: bool,
 }
 
-/// Rows to take by themselves before plain ones are looked for again, where there were none.
-const MOST_PATIENCE: usize = 64;
+/// At most so many rows are read one by one before the next attempt to find plain ones.
+const MAX_SINGLE_ROWS: usize = 64;
 
-impl Reader<'_> {
+impl RowReader<'_> {
     /// Scans rows from `start` on until one ends at `limit` or beyond, or is not complete; `piece` is empty.
     pub fn rows(&mut self, start: usize, limit: usize, mut piece: Piece) -> Piece {
         piece.end = start;
-        piece.columns.resize_with(self.wanted.len(), Raw::default);
-        let mut days: Vec<fields::Day> = self.wanted.iter().map(|_| fields::Day::default()).collect();
+        piece.columns.resize_with(self.wanted.len(), RawColumn::default);
+        let mut days: Vec<fields::LastDay> = self.wanted.iter().map(|_| fields::LastDay::default()).collect();
         let mut batch = Batch { begins: vec![0; BATCH_FIELDS + CHUNK + 1].into(), rows: 0, is_full: false };
-        let mut others = Others::new(self);
-        let mut patience = 1;
+        let mut single_rows = SingleRows::new(self);
+        let mut n_single = 1;
         while piece.end < limit && !self.cancel.is_cancelled() {
-            self.look(piece.end, limit, &mut batch);
+            self.find_plain_rows(piece.end, limit, &mut batch);
             if batch.rows > 0 {
-                self.take_batch(&batch, &mut days, &mut piece);
+                self.read_batch(&batch, &mut days, &mut piece);
             }
             if batch.is_full {
                 continue;
             }
-            // Something is in the way: the end, a quote, or a row of another length.
-            patience = if batch.rows > 0 { 1 } else { (2 * patience).min(MOST_PATIENCE) };
-            others.delimiters.seek(piece.end);
-            for _ in 0..patience {
+            // What follows is the end, a quote, or a row with another number of fields.
+            n_single = if batch.rows > 0 { 1 } else { (2 * n_single).min(MAX_SINGLE_ROWS) };
+            single_rows.delimiters.seek(piece.end);
+            for _ in 0..n_single {
                 if piece.end >= limit {
                     break;
                 }
-                if !self.take_row(&mut others, &mut days, &mut piece) {
+                if !self.read_row(&mut single_rows, &mut days, &mut piece) {
                     return piece;
                 }
             }
@@ -215,8 +220,8 @@ impl Reader<'_> {
         piece
     }
 
-    /// Looks for plain rows from `start` to `limit` at most, which is the end of a row or of the text.
-    fn look(&self, start: usize, limit: usize, batch: &mut Batch) {
+    /// Finds plain rows from `start` to at most `limit`, which is the end of a row or of the text.
+    fn find_plain_rows(&self, start: usize, limit: usize, batch: &mut Batch) {
         let n_fields = self.n_fields;
         (batch.rows, batch.is_full) = (0, false);
         // A row of one field may be a blank line.
@@ -250,26 +255,29 @@ impl Reader<'_> {
         batch.is_full = filled > BATCH_FIELDS && 0 < n_rows && batch.rows == n_rows;
     }
 
-    /// The rows of a batch, which begins where the piece ends.
-    fn take_batch(&mut self, batch: &Batch, days: &mut [fields::Day], piece: &mut Piece) {
+    /// Reads the rows of a batch, which begins where the piece ends.
+    fn read_batch(&mut self, batch: &Batch, days: &mut [fields::LastDay], piece: &mut Piece) {
         let (n_fields, n_rows, first) = (self.n_fields, batch.rows, piece.rows as u32);
         let text = &self.body[piece.end..];
-        let columns = piece.columns.iter_mut().zip(self.words.iter_mut()).zip(days).zip(self.wanted);
-        for (((raw, words), day), &(field, kind)) in columns {
+        let columns = piece.columns.iter_mut().zip(self.interners.iter_mut()).zip(days).zip(self.wanted);
+        for (((raw, interner), day), &(field, kind)) in columns {
             let ends_line = field + 1 == n_fields;
             let ranges = batch.begins[field..].chunks(n_fields).take(n_rows).map(|begins| {
                 let (start, end) = (begins[0] as usize, begins[1] as usize - 1);
                 let has_return = ends_line && end > start && text[end - 1] == b'\r';
                 (start, end - usize::from(has_return))
             });
-            let Raw { codes, numbers, seconds, odd } = raw;
+            let RawColumn { codes, numbers, seconds, unparsed } = raw;
             match kind {
-                Kind::Text => codes.extend(ranges.map(|(start, end)| words.code_within(text, start, end) as i32)),
+                Kind::Text => codes.extend(ranges.map(|(start, end)| interner.code_within(text, start, end) as i32)),
                 Kind::Number => {
-                    numbers.extend((first..).zip(ranges).map(|(row, range)| number(text, range, row, words, odd)));
+                    numbers
+                        .extend((first..).zip(ranges).map(|(row, range)| number(text, range, row, interner, unparsed)));
                 }
                 Kind::Timestamp => {
-                    seconds.extend((first..).zip(ranges).map(|(row, range)| moment(text, range, row, words, odd, day)));
+                    seconds.extend(
+                        (first..).zip(ranges).map(|(row, range)| timestamp(text, range, row, interner, unparsed, day)),
+                    );
                 }
             }
         }
@@ -277,9 +285,9 @@ impl Reader<'_> {
         piece.end += batch.begins[n_rows * n_fields] as usize;
     }
 
-    /// One row of any kind, which begins where the piece ends. False if it is not complete.
-    fn take_row(&mut self, others: &mut Others<'_>, days: &mut [fields::Day], piece: &mut Piece) -> bool {
-        let Others { delimiters, column_of, found, scratch } = others;
+    /// Reads one row of any kind, which begins where the piece ends. False if it is not complete.
+    fn read_row(&mut self, single_rows: &mut SingleRows<'_>, days: &mut [fields::LastDay], piece: &mut Piece) -> bool {
+        let SingleRows { delimiters, column_of, found, scratch } = single_rows;
         scratch.clear();
         found.fill(EMPTY);
         let Some((end, n_fields, blank)) = self.row(piece.end, delimiters, column_of, found, scratch) else {
@@ -291,14 +299,16 @@ impl Reader<'_> {
         } else if n_fields > self.n_fields {
             piece.long.push(row);
         }
-        let columns = piece.columns.iter_mut().zip(self.words.iter_mut()).zip(days).zip(self.wanted);
-        for ((((raw, words), day), &(_, kind)), &field) in columns.zip(found.iter()) {
+        let columns = piece.columns.iter_mut().zip(self.interners.iter_mut()).zip(days).zip(self.wanted);
+        for ((((raw, interner), day), &(_, kind)), &field) in columns.zip(found.iter()) {
             let Field { start, end, in_scratch } = field;
             let text = if in_scratch { scratch.as_slice() } else { self.body };
             match kind {
-                Kind::Text => raw.codes.push(words.code_within(text, start, end) as i32),
-                Kind::Number => raw.numbers.push(number(text, (start, end), row, words, &mut raw.odd)),
-                Kind::Timestamp => raw.seconds.push(moment(text, (start, end), row, words, &mut raw.odd, day)),
+                Kind::Text => raw.codes.push(interner.code_within(text, start, end) as i32),
+                Kind::Number => raw.numbers.push(number(text, (start, end), row, interner, &mut raw.unparsed)),
+                Kind::Timestamp => {
+                    raw.seconds.push(timestamp(text, (start, end), row, interner, &mut raw.unparsed, day));
+                }
             }
         }
         piece.rows += 1;
@@ -349,7 +359,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A field that begins with a quote, and where the delimiter or line end after it stands.
+    /// A field that begins with a quote, and the position of the delimiter or line end after it.
     fn quoted(&self, at: usize, delimiters: &mut Delimiters<'_>, scratch: &mut Vec<u8>) -> Option<(Field, usize)> {
         let body = self.body;
         let close = |from: usize| body[from..].iter().position(|&byte| byte == b'"').map(|n| from + n);

@@ -3,22 +3,22 @@
 //! Rows follow RFC 4180 as spreadsheets write it: fields between delimiters, a field that begins with `"` runs to the
 //! closing quote and may hold delimiters, line ends and doubled quotes; elsewhere a quote is a plain character; lines
 //! end with LF or CR LF. Every line is one row of every column, whatever is wrong with it: short rows have empty
-//! fields, rows with more fields than the header and blank lines are listed, fields that are not what their column
-//! holds are odd. Nothing is dropped here.
+//! fields, rows with more fields than the header and blank lines are listed, and so are fields that cannot be parsed as what
+//! their column holds. Nothing is dropped here.
 //!
 //! A block is cut into one piece per thread at line ends. A line end inside quotes makes such a cut wrong; so each piece
 //! must end exactly where the next began, and from the first that does not, the rest is scanned again in one piece.
 //! The result does not depend on the cuts: dictionaries are merged and sorted at the end.
 //!
-//! What a row holds goes into the caller's arrays, one per column, as soon as its block is scanned; the pieces' own memory
-//! is used again for the next block. Fresh memory costs more than the work done in it (a page of 4 KiB takes about as long
-//! as scanning 30 rows), and the caller knows where to find it in large pages.
+//! The values of a row go into the caller's arrays, one per column, as soon as its block is scanned; the pieces' own memory
+//! is reused for the next block. Fresh memory costs more than the work done in it (a page of 4 KiB takes about as long as
+//! scanning 30 rows), and the caller knows how to get it in huge pages.
 
 use rayon::prelude::*;
 
-use super::dictionary::{Column, Span, column};
+use super::dictionary::{Column, Span, merge_column};
 use super::interner::Interner;
-use super::rows::{Piece, Reader};
+use super::rows::{Piece, RowReader};
 use super::schema::{Target, WantedColumn};
 use crate::runtime::cancel::Cancel;
 use crate::{Error, Result};
@@ -29,12 +29,12 @@ const MAX_ROW_BYTES: usize = 1 << 24;
 /// Pieces smaller than this are not worth another thread.
 const MIN_PIECE_BYTES: usize = 1 << 18;
 
-/// What is known of the table beside the values of its rows.
+/// Everything about the table except the values of its rows.
 #[derive(Debug, Default, PartialEq)]
 pub struct Table {
     /// Number of rows.
     pub rows: usize,
-    /// In the order in which they were wanted.
+    /// In the order of the wanted columns.
     pub columns: Vec<Column>,
     /// Rows with more fields than the header has (empty ones at the end do not count).
     pub long: Vec<i64>,
@@ -42,28 +42,28 @@ pub struct Table {
     pub blank: Vec<i64>,
 }
 
-/// Takes the blocks of a text in turn.
+/// Scans the blocks of a text in turn.
 #[derive(Debug, Default)]
 pub struct Scanner {
     delimiter: u8,
     n_fields: usize,
     wanted: Vec<WantedColumn>,
-    /// Dictionaries per thread and column.
-    lanes: Vec<Vec<Interner>>,
+    /// The dictionaries per worker (the piece of a block) and column.
+    interners: Vec<Vec<Interner>>,
     /// Scanned, and not stored yet.
-    fresh: Vec<Piece>,
-    /// Stored, to be filled again.
-    spare: Vec<Piece>,
+    pending: Vec<Piece>,
+    /// Stored; their memory is reused.
+    recycled: Vec<Piece>,
     /// Which dictionaries the stored rows refer to.
     spans: Vec<Span>,
-    /// Odd fields of the stored rows per column: row, lane, code of the text.
-    odd: Vec<Vec<(i64, usize, u32)>>,
+    /// Unparsed fields of the stored rows per column: row, worker, code of the text.
+    unparsed: Vec<Vec<(i64, usize, u32)>>,
     long: Vec<i64>,
     blank: Vec<i64>,
     /// Rows that are complete, and those of them that are stored.
     rows: usize,
     stored: usize,
-    /// Whether texts were numbered that may not stand in the table.
+    /// Whether there are codes for texts that may not occur in the table.
     rescanned: bool,
     /// The bytes of a row that is not complete yet.
     tail: Vec<u8>,
@@ -80,22 +80,22 @@ impl Scanner {
         if matches!(delimiter, b'"' | b'\r' | b'\n') {
             return Err(Error::InvalidParameter("the delimiter can be no quote and no line end.".into()));
         }
-        let odd = wanted.iter().map(|_| Vec::new()).collect();
-        Ok(Self { delimiter, n_fields, wanted, odd, ..Self::default() })
+        let unparsed = wanted.iter().map(|_| Vec::new()).collect();
+        Ok(Self { delimiter, n_fields, wanted, unparsed, ..Self::default() })
     }
 
-    /// Scans all rows that are complete with this block, on the threads of the current pool. They wait to be stored.
+    /// Scans all rows that are complete with this block, on the threads of the current pool. The rows are pending until they are stored.
     pub fn feed(&mut self, block: &[u8], cancel: &Cancel) -> Result<()> {
         if self.tail.is_empty() {
             let used = self.scan(block, false, cancel)?;
             self.tail.extend_from_slice(&block[used..]);
         } else {
-            // The row that the last block left open is finished by itself, so that this block need not be moved.
+            // The row that the last block left incomplete is completed first, so that this block need not be copied.
             let mut text = std::mem::take(&mut self.tail);
             let mut rest = block;
             while !text.is_empty() && !rest.is_empty() {
                 let line = rest.iter().position(|&byte| byte == b'\n').map_or(rest.len(), |at| at + 1);
-                // Within quotes there may be many line ends; take more each time.
+                // Within quotes there may be many line ends; append more each time.
                 let taken = line.max(text.len() / 2).min(rest.len());
                 text.extend_from_slice(&rest[..taken]);
                 rest = &rest[taken..];
@@ -121,24 +121,24 @@ impl Scanner {
         Ok(())
     }
 
-    /// Complete rows so far; the one after them is where an error stands.
+    /// Complete rows so far; an error is in the one after them.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Rows that stand in the caller's arrays.
+    /// Rows that are in the caller's arrays.
     pub fn stored(&self) -> usize {
         self.stored
     }
 
-    /// Scans the complete rows of `text` and tells how many bytes they took.
+    /// Scans the complete rows of `text` and returns their number of bytes.
     fn scan(&mut self, text: &[u8], is_last: bool, cancel: &Cancel) -> Result<usize> {
         let complete =
             if is_last { text.len() } else { text.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1) };
         let body = &text[..complete];
         let n_pieces = (body.len() / MIN_PIECE_BYTES).clamp(1, rayon::current_num_threads());
-        while self.lanes.len() < n_pieces {
-            self.lanes.push(self.wanted.iter().map(|_| Interner::default()).collect());
+        while self.interners.len() < n_pieces {
+            self.interners.push(self.wanted.iter().map(|_| Interner::default()).collect());
         }
         let mut starts = vec![0];
         for piece in 1..n_pieces {
@@ -150,23 +150,26 @@ impl Scanner {
             .iter()
             .zip(ends)
             .enumerate()
-            .map(|(lane, (&start, limit))| (start, limit, Piece { lane, ..self.spare.pop().unwrap_or_default() }))
+            .map(|(worker, (&start, limit))| {
+                (start, limit, Piece { worker, ..self.recycled.pop().unwrap_or_default() })
+            })
             .collect();
         let (delimiter, n_fields, wanted) = (self.delimiter, self.n_fields, &self.wanted);
         let mut pieces: Vec<Piece> = self
-            .lanes
+            .interners
             .par_iter_mut()
             .zip(tasks)
-            .map(|(words, (start, limit, piece))| {
-                Reader { body, delimiter, n_fields, wanted, words, is_last, cancel }.rows(start, limit, piece)
+            .map(|(interners, (start, limit, piece))| {
+                RowReader { body, delimiter, n_fields, wanted, interners, is_last, cancel }.rows(start, limit, piece)
             })
             .collect();
         if let Some(wrong) = (1..n_pieces).find(|&piece| pieces[piece - 1].end != starts[piece]) {
             self.rescanned = true;
             let again = pieces.drain(wrong..).next().unwrap_or_default().cleared();
             let start = pieces[wrong - 1].end;
-            let mut reader = Reader { body, delimiter, n_fields, wanted, words: &mut self.lanes[0], is_last, cancel };
-            pieces.push(reader.rows(start, body.len(), Piece { lane: 0, ..again }));
+            let mut reader =
+                RowReader { body, delimiter, n_fields, wanted, interners: &mut self.interners[0], is_last, cancel };
+            pieces.push(reader.rows(start, body.len(), Piece { worker: 0, ..again }));
         }
         cancel.check()?;
         let used = pieces.last().map_or(0, |piece| piece.end);
@@ -174,52 +177,53 @@ impl Scanner {
         if self.rows > i32::MAX as usize {
             return Err(Error::InvalidData(format!("more than {} rows; read the table in parts.", i32::MAX)));
         }
-        self.fresh.extend(pieces);
+        self.pending.extend(pieces);
         Ok(used)
     }
 
-    /// Puts the rows that wait where they belong. Each target is of its column's kind and has room for [`Self::rows`].
+    /// Copies the pending rows into the targets. Each target is of its column's kind and has room for [`Self::rows`].
     pub fn store(&mut self, targets: &mut [Target<'_>]) {
-        let (fresh, first) = (&self.fresh, self.stored);
-        targets.par_iter_mut().zip(&mut self.odd).enumerate().for_each(|(column, (target, odd))| {
+        let (pending, first) = (&self.pending, self.stored);
+        targets.par_iter_mut().zip(&mut self.unparsed).enumerate().for_each(|(column, (target, unparsed))| {
             let mut row = first;
-            for piece in fresh {
+            for piece in pending {
                 let raw = &piece.columns[column];
                 match target {
                     Target::Codes(codes) => codes[row..row + piece.rows].copy_from_slice(&raw.codes),
                     Target::Numbers(numbers) => numbers[row..row + piece.rows].copy_from_slice(&raw.numbers),
                     Target::Seconds(seconds) => seconds[row..row + piece.rows].copy_from_slice(&raw.seconds),
                 }
-                odd.extend(raw.odd.iter().map(|&(at, code)| (row as i64 + i64::from(at), piece.lane, code)));
+                unparsed
+                    .extend(raw.unparsed.iter().map(|&(at, code)| (row as i64 + i64::from(at), piece.worker, code)));
                 row += piece.rows;
             }
         });
-        for piece in std::mem::take(&mut self.fresh) {
+        for piece in std::mem::take(&mut self.pending) {
             let first = self.stored as i64;
             self.long.extend(piece.long.iter().map(|&row| first + i64::from(row)));
             self.blank.extend(piece.blank.iter().map(|&row| first + i64::from(row)));
             match self.spans.last_mut() {
-                Some(span) if span.lane == piece.lane => span.rows += piece.rows,
-                _ => self.spans.push(Span { lane: piece.lane, rows: piece.rows }),
+                Some(span) if span.worker == piece.worker => span.rows += piece.rows,
+                _ => self.spans.push(Span { worker: piece.worker, rows: piece.rows }),
             }
             self.stored += piece.rows;
-            self.spare.push(piece.cleared());
+            self.recycled.push(piece.cleared());
         }
     }
 
-    /// What there is to know beside the rows, once all are stored. The codes of texts become final.
+    /// Everything except the values, once all rows are stored. The codes of texts become final.
     pub fn finish(self, targets: &mut [Target<'_>], cancel: &Cancel) -> Result<Table> {
-        let (lanes, spans, rescanned) = (&self.lanes, &self.spans, self.rescanned);
+        let (interners, spans, rescanned) = (&self.interners, &self.spans, self.rescanned);
         let columns = targets
             .par_iter_mut()
-            .zip(self.odd)
+            .zip(self.unparsed)
             .enumerate()
-            .map(|(at, (target, odd))| {
-                let words: Vec<&Interner> = lanes.iter().map(|lane| &lane[at]).collect();
-                column(&words, spans, &odd, target, rescanned, cancel)
+            .map(|(at, (target, unparsed))| {
+                let interners: Vec<&Interner> = interners.iter().map(|worker| &worker[at]).collect();
+                merge_column(&interners, spans, &unparsed, target, rescanned, cancel)
             })
             .collect();
-        // A column that was left off in the middle is not handed out.
+        // A column that was abandoned halfway is not returned.
         cancel.check()?;
         Ok(Table { rows: self.stored, columns, long: self.long, blank: self.blank })
     }
@@ -259,7 +263,7 @@ mod tests {
             let mut targets = [Target::Codes(&mut codes), Target::Numbers(&mut numbers), Target::Seconds(&mut seconds)];
             for (at, part) in text.chunks(block.max(1)).enumerate() {
                 scanner.feed(part, &cancel)?;
-                // Rows may wait for more than one block.
+                // Rows may be pending for more than one block.
                 if at % 3 != 1 {
                     scanner.store(&mut targets);
                 }
@@ -326,19 +330,22 @@ mod tests {
         let ids: Vec<u8> = ids.into_iter().flat_map(|id| [id, b"\n"].concat()).collect();
         assert_eq!(table.columns[0].texts, ids, "each id once, ascending");
         assert_eq!(table.rows, rows.len(), "{:?}", String::from_utf8_lossy(text));
-        let odd = |column: &Column, row: usize| column.odd_rows.iter().position(|&r| r == row as i64);
+        let unparsed = |column: &Column, row: usize| column.unparsed_rows.iter().position(|&r| r == row as i64);
         for (at, row) in rows.iter().enumerate() {
             let field = |n: usize| row.get(n).map_or(&b""[..], Vec::as_slice);
             assert_eq!(text_of(&table.columns[0], whole.codes[at]), field(0));
             let numbers = &table.columns[1];
             match fields::number(field(1)) {
                 Some(value) => assert_eq!(value.to_bits(), whole.numbers[at]),
-                None => assert_eq!(text_of(numbers, numbers.odd_codes[odd(numbers, at).unwrap()]), field(1)),
+                None => assert_eq!(text_of(numbers, numbers.unparsed_codes[unparsed(numbers, at).unwrap()]), field(1)),
             }
-            let moments = &table.columns[2];
-            match fields::seconds(field(2), &mut fields::Day::default()) {
+            let timestamps = &table.columns[2];
+            match fields::seconds(field(2), &mut fields::LastDay::default()) {
                 Some(value) => assert_eq!(value, whole.seconds[at]),
-                None => assert_eq!(text_of(moments, moments.odd_codes[odd(moments, at).unwrap()]), field(2)),
+                None => assert_eq!(
+                    text_of(timestamps, timestamps.unparsed_codes[unparsed(timestamps, at).unwrap()]),
+                    field(2)
+                ),
             }
             let filled = row.iter().rposition(|field| !field.is_empty()).map_or(0, |n| n + 1);
             assert_eq!(table.long.contains(&(at as i64)), filled > 3);
