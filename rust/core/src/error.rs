@@ -1,6 +1,6 @@
-//! What can go wrong, once, for every room. The Python side maps each kind to its exception in one place.
+//! The one error type of the core. The Python crate maps each kind to its exception in one place.
 
-/// An error of the core. The message names value, place and remedy, and is shown to people as it stands.
+/// An error of the core. The message names value, place and remedy, and is shown to users unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The data cannot be used: wrong shape, a value that is not finite, a position out of range.
@@ -9,7 +9,7 @@ pub enum Error {
     /// An option has a value that makes no sense.
     #[error("{0}")]
     InvalidParameter(String),
-    /// Training left the finite numbers.
+    /// Training diverged: a loss or a parameter is no longer finite.
     #[error("{0}")]
     Diverged(String),
     /// A model file is damaged, hostile or from a later version.
@@ -21,10 +21,10 @@ pub enum Error {
     /// The caller asked to stop (Ctrl-C).
     #[error("interrupted")]
     Cancelled,
-    /// A defect of ours, a caught panic among them.
+    /// A defect of this library, such as a caught panic.
     #[error("{0}")]
     Internal(String),
 }
 
-/// The core's result.
+/// A result with the error of the core.
 pub type Result<T> = std::result::Result<T, Error>;

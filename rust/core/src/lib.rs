@@ -1,9 +1,12 @@
 //! The arithmetic of `ancf`: data types, the attention model, training, exact top-N, metrics and the model file.
 //!
-//! Nothing here knows Python. Rooms, in the order data walks through them: [`data`] → [`model`] → [`train`] → [`rank`]
-//! → [`metrics`] → [`store`], all standing on [`runtime`]. Every result has the same bits for every thread count and
-//! SIMD level: reductions run over fixed chunks in a fixed order, sums over factors run in order with fused
-//! multiply-add, and randomness is a function of (seed, stream, counter).
+//! Nothing here knows Python. The modules import each other one way only:
+//!
+//! - {[`train`], [`rank`]} → [`model`] → [`data`]
+//! - all of these, [`metrics`] and [`store`] → [`runtime`] → [`error`]
+//!
+//! Every result has the same bits for every thread count and SIMD level: reductions run over fixed chunks in a fixed order,
+//! sums over factors run in order with fused multiply-add, and randomness is a function of (seed, stream, counter).
 
 pub mod data;
 pub mod error;

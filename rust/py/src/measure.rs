@@ -1,7 +1,7 @@
 //! Ranking metrics of ready lists.
 
 use ancf_core::Error;
-use ancf_core::metrics::{self, Lists, NAMES, Wanted};
+use ancf_core::metrics::{self, Lists, NAMES, Relevant};
 use numpy::{PyArray1, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -34,7 +34,7 @@ fn ranking_metrics<'py>(
         counts: counts.as_slice().map_err(|_| contiguous("counts"))?,
         width,
     };
-    let wanted = Wanted {
+    let wanted = Relevant {
         offsets: truth.0.as_slice().map_err(|_| contiguous("truth"))?,
         items: truth.1.as_slice().map_err(|_| contiguous("truth"))?,
         gains: gains.as_ref().map(|g| g.as_slice()).transpose().map_err(|_| contiguous("gains"))?,

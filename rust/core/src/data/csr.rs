@@ -14,8 +14,8 @@ pub struct Csr {
 }
 
 impl Csr {
-    /// Checks `offsets` (`n_rows` + 1, rising from 0 to the number of entries), `columns` (rising strictly within a row,
-    /// below `n_columns`) and `values` (finite, one for each entry).
+    /// Checks `offsets` (`n_rows` + 1, ascending from 0 to the number of entries), `columns` (strictly ascending within a
+    /// row, below `n_columns`) and `values` (finite, one for each entry).
     pub fn new(offsets: Vec<usize>, columns: Vec<u32>, values: Vec<f32>, n_columns: usize) -> Result<Self> {
         let bad = |message: String| Err(Error::InvalidData(message));
         if n_columns > u32::MAX as usize {

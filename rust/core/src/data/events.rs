@@ -1,8 +1,8 @@
 //! Events in their canonical order: by user, item and time, equal ones as one with their weights summed.
 //!
-//! Rows are partitioned into ranges of users, so that a range fits a core's own cache while it is sorted: by user and item in
-//! stable radix passes of a few bits each, and then by time where a pair occurs more than once and not in the order of time.
-//! Equal events are summed in f64 in the order of their rows: the result is the same for every thread count.
+//! Rows are partitioned into ranges of users, so that a range fits a core's own cache while it is sorted: by user and item
+//! in stable radix passes of a few bits each, and then by time where a pair occurs more than once and not in the order of
+//! time. Equal events are summed in f64 in the order of their rows: the result is the same for every thread count.
 //!
 //! All large arrays are the caller's, who knows where memory is cheap: fresh memory costs as much as the sorting itself at
 //! five million rows. For the same reason a large table is sorted in four parts, which use the same working memory.

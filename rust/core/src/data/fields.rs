@@ -167,7 +167,7 @@ mod tests {
         fresh
     }
 
-    /// Among other digits, which must not be taken for its own.
+    /// Surrounded by other digits, which must not be parsed as its own.
     fn within(text: &str) -> Option<f64> {
         let around = format!("-12{text}345678901");
         number_within(around.as_bytes(), 3, 3 + text.len())

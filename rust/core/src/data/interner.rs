@@ -1,7 +1,7 @@
 //! String interning: each distinct byte string gets a code.
 //!
-//! Most ids are counted up from one. A whole number below 2²⁰ without leading zeros is its own code: nothing is looked up, and
-//! a bit records that it was seen. All other texts are numbered from there on in the order of first appearance.
+//! Most ids are counted up from one. A whole number below 2²⁰ without leading zeros is its own code: nothing is looked up,
+//! and a bit records that it was seen. All other texts are numbered from there on in the order of first appearance.
 //!
 //! Those are found by open addressing over a power of two of slots, at most half full. A text of up to seven bytes is its
 //! own key in the slot, so that finding it touches one cache line; longer ones have their hash there, and are compared with

@@ -1,7 +1,7 @@
 //! Data in: text tables to columns, rows to sorted events, and checked types that cannot be wrong afterwards.
 //!
 //! Imports run one way: `scan` → {`rows`, `dictionary`} → {`schema`, `fields`, `interner`} → `digits`. `events` and `csr`
-//! stand by themselves.
+//! import none of them.
 
 mod csr;
 mod dictionary;

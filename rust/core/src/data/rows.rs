@@ -1,8 +1,8 @@
 //! Scans a piece of text: where fields begin and end, and the values of the wanted ones.
 //!
-//! The ends of fields come as bits, 64 bytes of text at a time. Plain rows, with all their fields and no quote around any, are
-//! read a few hundred at a time: first all ends, then one column after the other, each in a loop of its own (half the time
-//! of row after row). Any other row is read by itself, and only a field that begins with `"` is scanned byte by byte. A
+//! The ends of fields come as bits, 64 bytes of text at a time. Plain rows, with all their fields and no quote around any,
+//! are read a few hundred at a time: first all ends, then one column after the other, each in a loop of its own (half the
+//! time of row after row). Any other row is read by itself, and only a field that begins with `"` is scanned byte by byte. A
 //! short field is loaded as a whole word, so that the work on a row hardly depends on the lengths of its fields.
 
 use super::fields;
@@ -32,7 +32,7 @@ pub(super) struct Piece {
 }
 
 impl Piece {
-    /// Empty, with its memory kept.
+    /// The same piece emptied, with its memory.
     pub fn cleared(mut self) -> Self {
         for raw in &mut self.columns {
             raw.codes.clear();
@@ -372,7 +372,7 @@ impl RowReader<'_> {
                 return Some((Field { start: at + 1, end: first, in_scratch: false }, stop));
             }
         }
-        // Doubled quotes become one; what follows the closing quote belongs to the field as it stands.
+        // Doubled quotes become one; what follows the closing quote belongs to the field literally.
         let from = scratch.len();
         let (mut start, mut end) = (at + 1, first);
         loop {

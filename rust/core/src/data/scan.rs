@@ -84,7 +84,8 @@ impl Scanner {
         Ok(Self { delimiter, n_fields, wanted, unparsed, ..Self::default() })
     }
 
-    /// Scans all rows that are complete with this block, on the threads of the current pool. The rows are pending until they are stored.
+    /// Scans all rows that are complete with this block, on the threads of the current pool. The rows are pending until they
+    /// are stored.
     pub fn feed(&mut self, block: &[u8], cancel: &Cancel) -> Result<()> {
         if self.tail.is_empty() {
             let used = self.scan(block, false, cancel)?;
@@ -371,7 +372,7 @@ mod tests {
         }
     }
 
-    /// Rows as most are, and all that may stand between them.
+    /// Plain rows, and every other kind of row that may occur between them.
     const ROWS: [&str; 12] = [
         "17,3,2020-01-02 03:04:05\n",
         "1048575,-12,2020-01-02 03:04\r\n",

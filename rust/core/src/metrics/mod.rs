@@ -1,5 +1,5 @@
-//! How good it is - ranking metrics.
+//! Metrics of recommendation lists.
 
 mod ranking;
 
-pub use ranking::{Lists, NAMES, Ranking, Wanted, ranking_metrics};
+pub use ranking::{Lists, NAMES, RankingMetrics, Relevant, ranking_metrics};

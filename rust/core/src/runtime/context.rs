@@ -96,8 +96,8 @@ impl Context {
         failed.into_inner().map_or(Ok(()), Err)
     }
 
-    /// Whether `n_tasks` tasks are best run on the calling thread: a hand-off to the pool takes some 15 µs, more than the list
-    /// of one user.
+    /// Whether `n_tasks` tasks are best run on the calling thread: a hand-off to the pool takes some 15 µs, more than the
+    /// list of one user.
     pub fn runs_inline(&self, n_tasks: usize) -> bool {
         n_tasks <= 1 || self.threads() == 1
     }

@@ -1,6 +1,6 @@
-//! What everything else stands on: threads, cancellation, random numbers, instruction sets.
+//! What everything else is built on: threads, cancellation, random numbers, instruction sets.
 //!
-//! Imports run one way: `context` → {`cancel`, `pool`, `simd`}; `rng` stands by itself.
+//! Imports run one way: `context` → {`cancel`, `pool`, `simd`}; `rng` imports none of them.
 
 pub mod cancel;
 mod context;

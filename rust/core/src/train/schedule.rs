@@ -1,4 +1,4 @@
-//! How the learning rate falls.
+//! The decay of the learning rate.
 
 /// ½ (1 + cos π t) for t in [0, 1]: from one to zero, slow at both ends. A polynomial, so the same bits on every platform.
 pub fn half_cosine(t: f64) -> f64 {

@@ -55,7 +55,8 @@ mod x86 {
     /// Registers of pairs in flight: while one chain waits for its last step, the others go on.
     const GROUPS: usize = 3;
 
-    /// [`super::dots`] with a pair to a lane. Rows are read in no order, so those of the next pairs are prefetched meanwhile.
+    /// [`super::dots`] with a pair to a lane. Rows are read in no order, so those of the next pairs are prefetched
+    /// meanwhile.
     #[target_feature(enable = "avx2,fma")]
     pub fn dots(vector: &[f32], table: &[f32], mut items: &[u32], mut scores: &mut [f32]) {
         while !items.is_empty() {

@@ -1,8 +1,8 @@
 //! Huge pages for tables whose rows are read in no order.
 //!
-//! A row of a table of some megabytes lies on a page of 4 KiB whose address the processor seldom still has in its translation
-//! cache, which is emptied whenever the process gives memory back. On pages of 2 MiB the scores of 64 pairs with histories of 24 take 12 µs instead
-//! of 16 after such a moment (Zen 3, 2026-11-25). Nothing but time depends on them.
+//! A row of a table of some megabytes lies on a page of 4 KiB whose address the processor seldom still has in its
+//! translation cache, which is emptied whenever the process gives memory back. On pages of 2 MiB the scores of 64 pairs with
+//! histories of 24 take 12 µs instead of 16 after such a moment (Zen 3, 2026-11-25). Nothing but time depends on them.
 
 /// Bytes of a huge page.
 pub const HUGE_PAGE: usize = 2 << 20;

@@ -15,7 +15,8 @@ pub const BLOCK: usize = 64;
 #[repr(align(64))]
 pub struct Line(pub [i32; 16]);
 
-/// Thresholds are clamped to ± this; dot products of at most 2¹⁵ factors lie within, and the offset still fits beside it.
+/// Thresholds are clamped to ± this; dot products of at most 2¹⁵ factors lie within, and adding the offset
+/// does not overflow.
 const MAX_THRESHOLD: f64 = 1.0e9;
 
 /// The largest number of factors.

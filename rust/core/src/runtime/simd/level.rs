@@ -59,7 +59,7 @@ impl Level {
         }
     }
 
-    /// The name that `ANCF_SIMD` takes.
+    /// Its name, as `ANCF_SIMD` expects it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Scalar => "scalar",

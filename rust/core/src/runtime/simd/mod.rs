@@ -5,8 +5,8 @@
 //! fused multiply-add. `Scalar` uses the scalar FMA instruction where the processor has it; without it `mul_add`
 //! falls back to the exact library function, slower and not different.
 //!
-//! Kernels import each other one way: {`scores`, `pairs`, `softmax_panel`, `tiles`, `attend`, `dot`} → {`reduce`, `sparse`} →
-//! `vector` → `exp` → `level`.
+//! Kernels import each other one way: `scores` → `pairs`; both and {`softmax_panel`, `tiles`, `attend`, `dot`} →
+//! {`reduce`, `sparse`} → `vector` → `exp` → `level`.
 
 #![allow(unsafe_code)]
 

@@ -188,7 +188,8 @@ const INNER: u8 = 0;
 const ATTENDED: u8 = 1;
 const LINEAR: u8 = 2;
 
-/// Each pair's vectors, and their score. The head is a constant, since a closure would not be widened to the level's registers.
+/// Each pair's vectors, and their score. The head is a constant, since a closure would not be widened to the level's
+/// registers.
 #[inline(always)]
 fn each<const HEAD: u8>(
     level: Level,

@@ -29,8 +29,8 @@ pub struct Rows<'a> {
     pub values: &'a [f32],
 }
 
-/// Entries between the prefetch of a row and its use. With 12 rows of 256 bytes a pair whose history has 24 took 156 ns, with 16
-/// 196, with 8 198, with 24 196 (Zen 3, medians, 2026-11-25).
+/// Entries between the prefetch of a row and its use. With 12 rows of 256 bytes a pair whose history has 24 took 156 ns,
+/// with 16 196, with 8 198, with 24 196 (Zen 3, medians, 2026-11-25).
 pub(super) const ROWS_AHEAD: usize = 12;
 /// Bytes of a cache line, which one prefetch brings.
 const LINE: usize = 64;

@@ -22,8 +22,9 @@ pub fn pack<'a>(vectors: impl Iterator<Item = &'a [f32]>, d: usize, pack: &mut V
     }
 }
 
-/// Calls `reach(lane, row, score)` for every score that is at least its lane's threshold, rows in order; it returns the lane's
-/// threshold from then on. `rows`: row-major, `d` numbers each. Lanes with the threshold ∞ report nothing. No score may overflow.
+/// Calls `reach(lane, row, score)` for every score that is at least its lane's threshold, rows in order; it returns the
+/// lane's threshold from then on. `rows`: row-major, `d` numbers each. Lanes with the threshold ∞ report nothing. No score
+/// may overflow.
 pub fn inner(
     level: Level,
     pack: &[f32],
@@ -109,8 +110,8 @@ fn products_body(pack: &[f32], rows: &[f32], d: usize, scores: &mut [[f32; LANES
 
 /// For each lane a score that at least `n` of its rows reach, near their n-th best; −∞ where it finds none.
 ///
-/// Rows go in fours, and only the best of each four counts: n of them reach what n rows reach. Between the least and the
-/// greatest of these an interval is halved eight times, without a branch.
+/// Rows are taken in fours, of which only the best counts: where n of these reach a score, so do n rows. Between the least
+/// and the greatest of these an interval is halved eight times, without a branch.
 pub fn reached(level: Level, scores: &[[f32; LANES]], n: usize, best: &mut Vec<[f32; 8]>) -> [f32; LANES] {
     dispatch!(level, reached_body(scores: &[[f32; LANES]], n: usize, best: &mut Vec<[f32; 8]>) -> [f32; LANES])
 }

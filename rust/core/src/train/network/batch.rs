@@ -90,8 +90,8 @@ impl Distinct {
     }
 }
 
-/// Whether it is quickly seen that at least `enough` of the positions are distinct: each sets one of 16 bits per position, by
-/// its hash, and different bits come from different positions. The bits fit the nearest cache, a table of all users does
+/// Whether it is quickly seen that at least `enough` of the positions are distinct: each sets one of 16 bits per position,
+/// by its hash, and different bits come from different positions. The bits fit the nearest cache, a table of all users does
 /// not.
 fn are_mostly_distinct(positions: &[u32], enough: usize, marks: &mut Vec<u64>) -> bool {
     let bits = (16 * positions.len()).next_power_of_two().max(64);

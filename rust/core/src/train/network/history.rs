@@ -84,8 +84,8 @@ pub fn task_ends(n: usize, per_task: usize, end_of: impl Fn(usize) -> usize) -> 
     (0..n.div_ceil(per_task)).map(move |task| end_of(((task + 1) * per_task).min(n)))
 }
 
-/// The smoothed softmax (β = 1: the softmax) of `logits` + `fixed`: exp(logit) / (Σ exp)^β, in place of `logits`. Returns the
-/// factor from these weights to those of the softmax.
+/// The smoothed softmax (β = 1: the softmax) of `logits` + `fixed`: exp(logit) / (Σ exp)^β, in place of `logits`. Returns
+/// the factor from these weights to those of the softmax.
 pub fn smoothed_softmax(level: crate::runtime::simd::Level, exponent: f32, logits: &mut [f32], fixed: &[f32]) -> f32 {
     let (highest, sum) = softmax(level, logits, fixed, 1.0);
     let (highest, beta) = (f64::from(highest), f64::from(exponent));

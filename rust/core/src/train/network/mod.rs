@@ -12,8 +12,8 @@
 //!
 //! [`trainer`] makes the batches of an epoch; [`predict`] scores pairs without learning.
 //!
-//! Imports run one way: `trainer` → {`step`, `predict`} → `passes` → `model` → {`shared_negatives`, `optimizer`, `queries`} →
-//! {`head`, `loss`, `parameters`} → `history` → {`batch`, `options`}.
+//! Imports run one way: `trainer` → {`step`, `predict`} → `passes` → `model` → {`shared_negatives`, `optimizer`, `queries`}
+//! → {`head`, `loss`, `parameters`} → `history` → {`batch`, `options`}.
 //!
 //! Same bits for every thread count and SIMD level: each sum has one owner and a fixed order.
 

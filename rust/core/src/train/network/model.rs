@@ -166,8 +166,8 @@ impl Network {
         self.steps
     }
 
-    /// Pass 1: v = x + B (z + A⁰ x), where items aggregate their users. It goes through all histories, so it is done once for
-    /// each state of the parameters.
+    /// Pass 1: v = x + B (z + A⁰ x), where items aggregate their users. It goes through all histories, so it is done once
+    /// for each state of the parameters.
     pub(super) fn aggregate_users(&mut self, dropout: UserDropout, context: &Context) {
         let state = (dropout.rate == 0.0).then_some(self.parameters.changes());
         if !self.options.item_attention || (state.is_some() && self.aggregated_at == state) {

@@ -1,5 +1,5 @@
-//! Scores of pairs and vectors without learning: directly from the tables where the options allow it, else by the passes of a
-//! batch.
+//! Scores of pairs and vectors without learning: directly from the tables where the options allow it, else by the passes of
+//! a batch.
 //!
 //! Both ways give the same bits. From the tables, a pair of 64 numbers takes some 60 ns with factor attention, and a history
 //! 7 ns for each of its entries; so a batch of 64 pairs is done before another thread would have woken up.

@@ -17,8 +17,8 @@ use crate::runtime::simd::vector::{axpy, dot, gather_scaled, ln, scale};
 use crate::train::phase_times::Phase;
 
 impl Trainer {
-    /// The gradient of the batch's mean loss into `buffers.dx`; the batch's summed loss. Between its passes, each of some ten
-    /// milliseconds on a table like Gowalla's, it checks whether the caller wants to stop.
+    /// The gradient of the batch's mean loss into `buffers.dx`; the batch's summed loss. Between its passes, each of some
+    /// ten milliseconds on a table like Gowalla's, it checks whether the caller wants to stop.
     pub(super) fn gradient(&mut self, batch: &[u32], context: &Context) -> Result<f64> {
         let d = self.options.factors;
         self.draw_negatives(Stream::new(self.options.seed, purpose::NEGATIVES).sub(self.steps));
