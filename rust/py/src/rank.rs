@@ -1,7 +1,7 @@
 //! `_core.Ranker`: the one scorer of a model.
 
 use ancf_core::Error;
-use ancf_core::rank::{self, Filters, Head, Link, People, Plan, Sets, Target};
+use ancf_core::rank::{self, Filters, Head, Link, Plan, Sets, Target, Users};
 use ancf_core::runtime::simd::Level;
 use numpy::{
     IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods,
@@ -132,8 +132,8 @@ impl Ranker {
         seen: Option<SetArrays<'_>>,
         shift: Option<PyReadonlyArray1<'_, f32>>,
     ) -> PyResult<()> {
-        let people = self.people(py, &user_vectors, history, seen, shift)?;
-        self.ranker.set_users(people);
+        let users = self.new_users(py, &user_vectors, history, seen, shift)?;
+        self.ranker.set_users(users);
         Ok(())
     }
 
@@ -164,9 +164,9 @@ impl Ranker {
     /// The n best items of one user, on this thread: (items (c,), scores (c,)).
     fn top_n_one<'py>(&self, py: Python<'py>, user: usize, n: usize, filter_seen: bool) -> PyResult<ListResult<'py>> {
         at_once(py, || {
-            self.ranker.top_n_one(user, n, filter_seen, self.level, |keys, shown| {
+            self.ranker.top_n_one(user, n, filter_seen, self.level, |keys, output| {
                 let items = PyArray1::from_iter(py, keys.iter().map(|&key| rank::position_of(key) as i32));
-                (items, PyArray1::from_iter(py, keys.iter().map(|&key| shown.score(key))))
+                (items, PyArray1::from_iter(py, keys.iter().map(|&key| output.score(key))))
             })
         })
     }
@@ -184,9 +184,9 @@ impl Ranker {
     ) -> PyResult<ListResult<'py>> {
         let priors = priors.as_ref().map(|priors| priors.as_slice()).transpose()?;
         let find = || {
-            self.ranker.top_n_folded(&history, priors, n, filter_seen, self.level, |keys, shown| {
+            self.ranker.top_n_folded(&history, priors, n, filter_seen, self.level, |keys, output| {
                 let items: Vec<i32> = keys.iter().map(|&key| rank::position_of(key) as i32).collect();
-                (items, keys.iter().map(|&key| shown.score(key)).collect::<Vec<f32>>())
+                (items, keys.iter().map(|&key| output.score(key)).collect::<Vec<f32>>())
             })
         };
         let (items, scores) =
@@ -212,9 +212,9 @@ impl Ranker {
     ) -> PyResult<ListsResult<'py>> {
         let plan = to_plan(py, plan)?;
         let filters = self.filters(py, allow, allow_each, deny)?;
-        let people = self.people(py, &vectors, history, exclude, shift)?;
+        let users = self.new_users(py, &vectors, history, exclude, shift)?;
         let size = self.size(vectors.shape()[0]);
-        let lists = enter(py, size, num_threads, |context| self.ranker.top_n_for(&people, n, &filters, plan, context))?;
+        let lists = enter(py, size, num_threads, |context| self.ranker.top_n_for(&users, n, &filters, plan, context))?;
         to_arrays(py, lists)
     }
 
@@ -241,9 +241,9 @@ impl Ranker {
         items: PyReadonlyArray1<'py, i64>,
         shift: Option<PyReadonlyArray1<'py, f32>>,
     ) -> PyResult<Bound<'py, PyArray1<f32>>> {
-        let people = self.people(py, &vectors, history, None, shift)?;
+        let users = self.new_users(py, &vectors, history, None, shift)?;
         let items = positions(py, &items, self.ranker.n_items(), "item")?;
-        Ok(enter(py, Size::Small, None, |context| self.ranker.scores_for(&people, &items, context))?.into_pyarray(py))
+        Ok(enter(py, Size::Small, None, |context| self.ranker.scores_for(&users, &items, context))?.into_pyarray(py))
     }
 
     /// Which path lists of n items for everyone would take, and why: {n, simd, path, why}.
@@ -288,14 +288,14 @@ impl Ranker {
         }
     }
 
-    fn people(
+    fn new_users(
         &self,
         py: Python<'_>,
         vectors: &PyReadonlyArray2<'_, f32>,
         history: Option<CsrArrays<'_>>,
         seen: Option<SetArrays<'_>>,
         shift: Option<PyReadonlyArray1<'_, f32>>,
-    ) -> PyResult<People> {
+    ) -> PyResult<Users> {
         let n_items = self.ranker.n_items();
         let (n, d) = (vectors.shape()[0], vectors.shape()[1]);
         let history = history.map(|rows| to_csr(py, &rows, self.ranker.n_sources())).transpose()?;
@@ -307,10 +307,10 @@ impl Ranker {
                 let message = format!("user vectors have {d} factors; the items have {factors}.");
                 return Err(Error::InvalidData(message));
             }
-            let people = self.ranker.people(vectors, n, history, seen)?;
+            let users = self.ranker.new_users(vectors, n, history, seen)?;
             match shift {
-                Some(shift) => people.with_shift(shift),
-                None => Ok(people),
+                Some(shift) => users.with_shift(shift),
+                None => Ok(users),
             }
         })
     }

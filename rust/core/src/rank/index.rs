@@ -37,8 +37,8 @@ use crate::runtime::simd::Level;
 use crate::runtime::simd::bytes::{BLOCK, Blocks, Group, Line, MOST_FACTORS, quantise, scan, user_limit};
 use crate::runtime::simd::sparse::fetch;
 
-use super::asked::Eligible;
 use super::key::{key, position_of, score_of};
+use super::query::EligibleItems;
 
 /// Relative room for the rounding of f64; see the module head.
 const SLACK: f64 = 1e-9;
@@ -50,7 +50,7 @@ const ITEMS_PER_TASK: usize = 32 * BLOCK;
 const CHUNK: usize = 32;
 
 /// Above every norm.
-const FARTHEST_NORM: f64 = 1e41;
+const MAX_NORM: f64 = 1e41;
 
 /// The compact table of some items. Their order is there from the start; bytes are made when a scan first comes to them,
 /// for most scans end early.
@@ -81,7 +81,7 @@ impl Index {
     /// The index of all rows of `vectors` (n × d, finite). With a context, its threads share the work.
     pub fn new(vectors: &[f32], d: usize, context: Option<&Context>) -> Self {
         let n = vectors.len() / d;
-        let falling = |item: u32| key(length(row(vectors, d, item)), item);
+        let falling = |item: u32| key(norm_up(row(vectors, d, item)), item);
         let each = |items: std::ops::Range<u32>| items.into_par_iter().with_min_len(ITEMS_PER_TASK).map(falling);
         let mut keys: Vec<u64>;
         if let Some(context) = context.filter(|context| !context.stays(n.div_ceil(ITEMS_PER_TASK))) {
@@ -95,7 +95,7 @@ impl Index {
     }
 
     /// That of the `eligible` among its items.
-    pub fn only(&self, eligible: &Eligible) -> Self {
+    pub fn restricted_to(&self, eligible: &EligibleItems) -> Self {
         // Without a branch, which would be guessed wrongly time and again.
         let (mut items, mut lengths, mut at) = (vec![0; eligible.count + 1], vec![0.0; eligible.count + 1], 0);
         for (&item, &length) in self.items.iter().zip(&self.lengths) {
@@ -108,7 +108,7 @@ impl Index {
     }
 
     fn ordered(d: usize, (items, lengths): (Vec<u32>, Vec<f32>)) -> Self {
-        let most = |length: &f32| f64::from(*length).min(FARTHEST_NORM) * (1.0 + SLACK);
+        let most = |length: &f32| f64::from(*length).min(MAX_NORM) * (1.0 + SLACK);
         let norms: Vec<f64> = lengths.iter().step_by(BLOCK).map(most).collect();
         let chunks = (0..norms.len().div_ceil(CHUNK)).map(|_| OnceLock::new()).collect();
         Self { d, items, lengths, norms, chunks }
@@ -191,7 +191,7 @@ impl Index {
     }
 
     /// The eligible items of a block that the bits of `mask` name.
-    pub fn named(&self, block: usize, mask: u64, eligible: &Eligible, items: &mut Vec<u32>) {
+    pub fn eligible_hits(&self, block: usize, mask: u64, eligible: &EligibleItems, items: &mut Vec<u32>) {
         let own = self.block(block);
         // The last block may end early; what stands behind its end is no item.
         let mut left = if own.len() < BLOCK { mask & ((1 << own.len()) - 1) } else { mask };
@@ -216,18 +216,18 @@ impl Index {
 }
 
 /// The norm of a vector, rounded up.
-pub fn length(vector: &[f32]) -> f32 {
+pub fn norm_up(vector: &[f32]) -> f32 {
     (norm(vector) as f32).next_up()
 }
 
 /// What a user's scores can be at most; see the module head.
 #[derive(Clone, Copy, Default)]
-pub struct Reach {
+pub struct NormBound {
     by_length: f64,
     tiny: f64,
 }
 
-impl Reach {
+impl NormBound {
     /// That of a user's vector, of at most 2¹⁵ numbers.
     pub fn new(vector: &[f32]) -> Self {
         Self::with_norm(norm(vector), vector.len())
@@ -290,7 +290,7 @@ pub struct Bounds {
     unscale: f64,
     by_error: f64,
     by_norm: f64,
-    reach: Reach,
+    reach: NormBound,
     offset: i32,
 }
 
@@ -312,7 +312,7 @@ impl Bounds {
             unscale,
             by_error: made.squares_of_whole.sqrt() * (1.0 + 2.0 * SLACK),
             by_norm: (made.lost.sqrt() + (gamma(index.d) + SLACK) * norm) * unscale * (1.0 + 2.0 * SLACK),
-            reach: Reach::with_norm(norm, index.d),
+            reach: NormBound::with_norm(norm, index.d),
             offset: 128 * made.sum,
         }
     }

@@ -44,7 +44,7 @@ impl Best {
         self.cut = 0;
     }
 
-    /// Places in the list.
+    /// OutputSlices in the list.
     pub fn places(&self) -> usize {
         self.n
     }

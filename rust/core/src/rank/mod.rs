@@ -11,27 +11,27 @@
 //! A list holds exactly min(N, eligible) items. Every path, thread count and instruction set gives the same bits:
 //! `naive` in the tests is the specification, and all are compared with it by `==`.
 
-mod asked;
-mod engine;
+mod batch;
 mod index;
 mod key;
 mod lists;
+mod neighbor_sums;
+mod output;
 mod plan;
 #[cfg(test)]
 mod proof_tests;
+mod query;
 mod ranker;
 mod sets;
-mod shown;
 mod single;
-mod sparse;
-mod target;
+mod target_attention;
 #[cfg(test)]
 mod tests;
 
-pub use asked::{Filters, Lists};
 pub use key::{position_of, score_of};
+pub use output::{Link, OutputTransform};
 pub use plan::{Choice, Path};
-pub use ranker::{Head, People, Plan, Ranker};
+pub use query::{Filters, Lists};
+pub use ranker::{Head, Plan, Ranker, Users};
 pub use sets::Sets;
-pub use shown::{Link, Shown};
-pub use target::Target;
+pub use target_attention::Target;

@@ -2,22 +2,22 @@
 
 use crate::runtime::simd::{Level, bytes::has_kernel};
 
-use super::asked::Asked;
 use super::index::Index;
+use super::query::Query;
 use super::ranker::{Head, Plan, Ranker};
 
 /// Fewer items than this are scored at once.
-const LEAST_PRUNED: usize = 1024;
+const MIN_ITEMS_PRUNED: usize = 1024;
 
 /// Lists longer than this part of the catalogue leave too little to discard.
-const MOST_PRUNED_SHARE: usize = 8;
+const MIN_ITEMS_PER_LIST_PLACE: usize = 8;
 
 /// Fewer users than this do not fill a group; they are served one after the other, as one user is.
-pub(super) const LEAST_TOGETHER: usize = 12;
+pub(super) const MIN_USERS_BATCHED: usize = 12;
 
 /// Fewer users than this are served in float32 before a table of the eligible items alone is there: 5 % of 40,000 and
 /// of 200,000 items, d = 64 (Zen 3, 2026-11-25).
-const LEAST_APART: usize = 64;
+const MIN_USERS_OWN_INDEX: usize = 64;
 
 /// A way to the lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,18 +54,18 @@ impl Path {
 }
 
 impl Ranker {
-    /// The way for the rows asked for, to lists of `n` out of `count` items; `apart` where these would get a table of
+    /// The way for the rows asked for, to lists of `n` out of `count` items; `own_index` where these would get a table of
     /// their own.
     pub(super) fn choose(
         &self,
         plan: Plan,
-        asked: &Asked<'_>,
+        query: &Query<'_>,
         n: usize,
         count: usize,
-        apart: bool,
+        own_index: bool,
         level: Level,
     ) -> Choice {
-        let overflow = self.may_overflow(asked);
+        let overflow = self.may_overflow(query);
         let plain = |why| Choice { path: Path::Plain, why };
         if overflow || (self.factors() == 0 && !self.biases().is_empty()) {
             let why =
@@ -92,11 +92,11 @@ impl Ranker {
         }
         if !has_kernel(level) {
             plain("this instruction set has no kernel for bytes")
-        } else if count < LEAST_PRUNED {
+        } else if count < MIN_ITEMS_PRUNED {
             plain("so few items are scored at once")
-        } else if n * MOST_PRUNED_SHARE > count {
+        } else if n * MIN_ITEMS_PER_LIST_PLACE > count {
             plain("such long lists leave little to discard")
-        } else if asked.n_rows < if apart { LEAST_APART } else { LEAST_TOGETHER } {
+        } else if query.n_rows < if own_index { MIN_USERS_OWN_INDEX } else { MIN_USERS_BATCHED } {
             plain("so few users do not pay for it")
         } else {
             Choice {
@@ -108,7 +108,7 @@ impl Ranker {
 
     /// The way that lists of `n` for everybody in the training table take.
     pub fn plan(&self, n: usize, level: Level) -> Choice {
-        let asked = self.everyone();
-        self.choose(Plan::Auto, &asked, n.min(self.n_items()), self.n_items(), false, level)
+        let query = self.everyone();
+        self.choose(Plan::Auto, &query, n.min(self.n_items()), self.n_items(), false, level)
     }
 }

@@ -10,15 +10,15 @@ use crate::runtime::Context;
 use crate::runtime::simd::{Level, chains};
 use crate::{Error, Result};
 
-use super::asked::{Asked, Eligible, Filters, Lists};
-use super::engine::Front;
-use super::index::{Index, length};
+use super::batch::ThresholdSeed;
+use super::index::{Index, norm_up};
 use super::key::{Best, key};
+use super::neighbor_sums::NeighborSums;
+use super::output::{Link, OutputTransform};
+use super::query::{EligibleItems, Filters, Lists, Query};
 use super::sets::Sets;
-use super::shown::{Link, Shown};
 use super::single;
-use super::sparse::Touched;
-use super::target::{self, Sweep, Target};
+use super::target_attention::{self, Target, TargetSearch};
 
 /// Scores or lists that are worth a task of their own.
 pub(super) const ROWS_PER_TASK: usize = 256;
@@ -53,14 +53,14 @@ pub enum Plan {
 
 /// Vectors, histories and seen items of some users.
 #[derive(Clone, Debug)]
-pub struct People {
+pub struct Users {
     vectors: Vec<f32>,
     n: usize,
     history: Option<Csr>,
     seen: Option<Sets>,
     shift: Option<Vec<f32>>,
     largest: Vec<f32>,
-    farthest: f64,
+    max_abs_logit: f64,
     longest: usize,
 }
 
@@ -69,19 +69,19 @@ pub struct Ranker {
     vectors: Vec<f32>,
     n_items: usize,
     d: usize,
-    neighbours: Option<Csr>,
+    neighbors: Option<Csr>,
     head: Head,
     link: Link,
-    people: People,
+    users: Users,
     largest: Vec<f32>,
-    farthest: f64,
-    largest_neighbour: f32,
+    max_abs_logit: f64,
+    max_abs_neighbor: f32,
     lengths: OnceLock<Vec<f32>>,
     index: OnceLock<Index>,
-    front: OnceLock<Front>,
+    front: OnceLock<ThresholdSeed>,
 }
 
-impl People {
+impl Users {
     /// The same people, with a number for each that is added to the scores that come out.
     pub fn with_shift(mut self, shift: Vec<f32>) -> Result<Self> {
         check_table(&shift, self.n, 1, "shifts of users")?;
@@ -91,17 +91,17 @@ impl People {
 }
 
 impl Ranker {
-    /// Checks item `vectors` (`n_items` × `d`), `neighbours` (row j: what history item j adds to others) and the head.
-    pub fn new(vectors: Vec<f32>, n_items: usize, d: usize, neighbours: Option<Csr>, head: Head) -> Result<Self> {
+    /// Checks item `vectors` (`n_items` × `d`), `neighbors` (row j: what history item j adds to others) and the head.
+    pub fn new(vectors: Vec<f32>, n_items: usize, d: usize, neighbors: Option<Csr>, head: Head) -> Result<Self> {
         let bad = |message: String| Err(Error::InvalidData(message));
         if n_items >= i32::MAX as usize {
             return bad(format!("{n_items} items do not fit 32-bit positions."));
         }
         check_table(&vectors, n_items, d, "item vectors")?;
-        if let Some(neighbours) = &neighbours
-            && (neighbours.n_rows() < n_items || neighbours.n_columns() != n_items)
+        if let Some(neighbors) = &neighbors
+            && (neighbors.n_rows() < n_items || neighbors.n_columns() != n_items)
         {
-            let (rows, columns) = (neighbours.n_rows(), neighbours.n_columns());
+            let (rows, columns) = (neighbors.n_rows(), neighbors.n_columns());
             return bad(format!("neighbours are {rows} × {columns}; there are {n_items} items."));
         }
         if let Head::FactorAttention { sharpness, bias } = &head {
@@ -113,40 +113,40 @@ impl Ranker {
                 check_table(bias, n_items, 1, "item biases")?;
             }
         }
-        let mut farthest = 0.0;
+        let mut max_abs_logit = 0.0;
         if let Head::TargetAttention(target) = &head {
-            if neighbours.is_some() {
+            if neighbors.is_some() {
                 return Err(Error::InvalidParameter(
                     "target attention reads the histories as logits; neighbours do not go with it.".into(),
                 ));
             }
             target.check(n_items)?;
-            farthest = target.farthest();
+            max_abs_logit = target.max_abs_logit();
         }
         let largest = largest(&vectors, d);
-        let values = neighbours.as_ref().map_or(&[][..], Csr::values);
-        let largest_neighbour = values.iter().fold(0f32, |most, value| most.max(value.abs()));
-        let people = People {
+        let values = neighbors.as_ref().map_or(&[][..], Csr::values);
+        let max_abs_neighbor = values.iter().fold(0f32, |most, value| most.max(value.abs()));
+        let users = Users {
             vectors: Vec::new(),
             n: 0,
             history: None,
             seen: None,
             shift: None,
             largest: vec![0.0; d],
-            farthest: 0.0,
+            max_abs_logit: 0.0,
             longest: 0,
         };
         Ok(Self {
             vectors,
             n_items,
             d,
-            neighbours,
+            neighbors,
             head,
             link: Link::Identity,
-            people,
+            users,
             largest,
-            farthest,
-            largest_neighbour,
+            max_abs_logit,
+            max_abs_neighbor,
             lengths: OnceLock::new(),
             index: OnceLock::new(),
             front: OnceLock::new(),
@@ -154,7 +154,7 @@ impl Ranker {
     }
 
     /// Checks users that fit these items: `vectors` (n × d), and rows of `history` and `seen` for each.
-    pub fn people(&self, vectors: Vec<f32>, n: usize, history: Option<Csr>, seen: Option<Sets>) -> Result<People> {
+    pub fn new_users(&self, vectors: Vec<f32>, n: usize, history: Option<Csr>, seen: Option<Sets>) -> Result<Users> {
         let bad = |message: String| Err(Error::InvalidData(message));
         if n >= i32::MAX as usize {
             return bad(format!("{n} users do not fit 32-bit positions."));
@@ -181,12 +181,12 @@ impl Ranker {
                 ));
             }
         }
-        let (mut farthest, mut longest) = (0.0, 0);
+        let (mut max_abs_logit, mut longest) = (0.0, 0);
         if let Some(history) = &history {
-            farthest = history.values().iter().fold(0f64, |most, &value| most.max(f64::from(value).abs()));
+            max_abs_logit = history.values().iter().fold(0f64, |most, &value| most.max(f64::from(value).abs()));
             longest = history.offsets().windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0);
         }
-        Ok(People { vectors, n, history, seen, shift: None, largest, farthest, longest })
+        Ok(Users { vectors, n, history, seen, shift: None, largest, max_abs_logit, longest })
     }
 
     /// The same scorer with this last step.
@@ -197,13 +197,13 @@ impl Ranker {
     }
 
     /// Serves these users from now on.
-    pub fn set_users(&mut self, people: People) {
-        self.people = people;
+    pub fn set_users(&mut self, users: Users) {
+        self.users = users;
     }
 
     /// Number of users.
     pub fn n_users(&self) -> usize {
-        self.people.n
+        self.users.n
     }
 
     /// Number of items.
@@ -211,9 +211,9 @@ impl Ranker {
         self.n_items
     }
 
-    /// What a history may name: the rows of the neighbours, of which there may be more than items.
+    /// What a history may name: the rows of the neighbors, of which there may be more than items.
     pub fn n_sources(&self) -> usize {
-        self.neighbours.as_ref().map_or(self.n_items, Csr::n_rows)
+        self.neighbors.as_ref().map_or(self.n_items, Csr::n_rows)
     }
 
     /// Numbers in a vector.
@@ -232,20 +232,20 @@ impl Ranker {
         context: &Context,
     ) -> Result<Lists> {
         self.check_users(users.unwrap_or_default())?;
-        let asked = self.asked(&self.people, users, filter_seen);
-        self.lists(asked, n, filters, plan, context)
+        let query = self.query(&self.users, users, filter_seen);
+        self.lists(query, n, filters, plan, context)
     }
 
     /// Lists for people that the training table does not hold; what they have `seen` is left out.
     pub fn top_n_for(
         &self,
-        people: &People,
+        people: &Users,
         n: usize,
         filters: &Filters,
         plan: Plan,
         context: &Context,
     ) -> Result<Lists> {
-        self.lists(self.asked(people, None, true), n, filters, plan, context)
+        self.lists(self.query(people, None, true), n, filters, plan, context)
     }
 
     /// The list of one user on this thread; `take` gets its keys, best first, and how their scores come out.
@@ -255,14 +255,14 @@ impl Ranker {
         n: usize,
         filter_seen: bool,
         level: Level,
-        take: impl FnOnce(&[u64], Shown) -> T,
+        take: impl FnOnce(&[u64], OutputTransform) -> T,
     ) -> Result<T> {
         check_n(n)?;
-        if user >= self.people.n {
-            return Err(Error::InvalidData(format!("user {user} is asked for; there are {} users.", self.people.n)));
+        if user >= self.users.n {
+            return Err(Error::InvalidData(format!("user {user} is asked for; there are {} users.", self.users.n)));
         }
         let users = [user as u32];
-        Ok(self.alone(&self.asked(&self.people, Some(&users), filter_seen), n, level, take))
+        Ok(self.top_n_inline(&self.query(&self.users, Some(&users), filter_seen), n, level, take))
     }
 
     /// The list of one person of whom only the items are known, each bought once and lately, on this thread. With
@@ -274,7 +274,7 @@ impl Ranker {
         n: usize,
         filter_seen: bool,
         level: Level,
-        take: impl FnOnce(&[u64], Shown) -> T,
+        take: impl FnOnce(&[u64], OutputTransform) -> T,
     ) -> Result<T> {
         check_n(n)?;
         // Checks the positions, too, before anything is looked up by them.
@@ -285,45 +285,51 @@ impl Ranker {
             check_table(priors, self.n_items, 1, "attention priors")?;
             fold_in::user_vector(level, history, &ones, priors, &self.vectors, &mut vector);
         }
-        let spoken = self.neighbours.as_ref().map(|neighbours| {
+        let spoken = self.neighbors.as_ref().map(|neighbors| {
             let (mut columns, mut values) = (Vec::new(), Vec::new());
             if priors.is_some() {
-                let counts = (neighbours.n_rows() > self.n_items).then_some(&ones[..]);
+                let counts = (neighbors.n_rows() > self.n_items).then_some(&ones[..]);
                 fold_in::speak(history, &ones, counts, self.n_items, &mut columns, &mut values);
             } else {
                 (columns, values) = (history.to_vec(), ones);
             }
-            Csr::new(vec![0, columns.len()], columns, values, neighbours.n_rows())
+            Csr::new(vec![0, columns.len()], columns, values, neighbors.n_rows())
         });
-        let people = self.people(vector, 1, spoken.transpose()?, Some(seen))?;
-        Ok(self.alone(&self.asked(&people, None, filter_seen), n, level, take))
+        let people = self.new_users(vector, 1, spoken.transpose()?, Some(seen))?;
+        Ok(self.top_n_inline(&self.query(&people, None, filter_seen), n, level, take))
     }
 
     /// The first list asked for, on this thread.
-    fn alone<T>(&self, asked: &Asked<'_>, n: usize, level: Level, take: impl FnOnce(&[u64], Shown) -> T) -> T {
-        let shown = self.shown(asked, 0, level);
-        let take = |keys: &[u64]| take(keys, shown);
+    fn top_n_inline<T>(
+        &self,
+        query: &Query<'_>,
+        n: usize,
+        level: Level,
+        take: impl FnOnce(&[u64], OutputTransform) -> T,
+    ) -> T {
+        let output = self.output_transform(query, 0, level);
+        let take = |keys: &[u64]| take(keys, output);
         let n = n.min(self.n_items);
         if n == 0 {
             return take(&[]);
         }
-        let eligible = Eligible { bits: None, count: self.n_items };
-        let prunes = self.prunes_one(asked, n, self.n_items);
+        let eligible = EligibleItems { bits: None, count: self.n_items };
+        let prunes = self.prunes_one(query, n, self.n_items);
         if prunes || (self.d == 0 && self.biases().is_empty()) {
             let index = prunes.then(|| self.index(None));
-            return single::list(self, index, asked, 0, n, &eligible, level, take);
+            return single::list(self, index, query, 0, n, &eligible, level, take);
         }
-        let mut work = Work::default();
+        let mut work = Scratch::default();
         if let Head::TargetAttention(target) = &self.head
-            && !self.may_overflow(asked)
+            && !self.may_overflow(query)
             && (self.d > 0 || target.bias.is_empty())
         {
             work.best.reset(n);
             let items = eligible.positions();
-            Sweep { ranker: self, target, asked: *asked, items: &items }.one(0, level, &mut work.best);
+            TargetSearch { ranker: self, target, query: *query, items: &items }.one(0, level, &mut work.best);
             return take(work.best.sorted());
         }
-        take(self.one(asked, 0, n, &eligible, None, level, &mut work))
+        take(self.one(query, 0, n, &eligible, None, level, &mut work))
     }
 
     /// The scores of pairs of a user and an item.
@@ -332,33 +338,33 @@ impl Ranker {
             return Err(Error::InvalidData(format!("{} users stand beside {} items.", users.len(), items.len())));
         }
         self.check_users(users)?;
-        self.pair_scores(&self.asked(&self.people, Some(users), false), items, context)
+        self.pair_scores(&self.query(&self.users, Some(users), false), items, context)
     }
 
     /// The scores of some items for one person outside the training table.
-    pub fn scores_for(&self, people: &People, items: &[u32], context: &Context) -> Result<Vec<f32>> {
+    pub fn scores_for(&self, people: &Users, items: &[u32], context: &Context) -> Result<Vec<f32>> {
         if people.n != 1 {
             return Err(Error::InvalidData(format!("scores are asked for {} people; give one vector.", people.n)));
         }
         let users = vec![0; items.len()];
-        self.pair_scores(&self.asked(people, Some(&users), false), items, context)
+        self.pair_scores(&self.query(people, Some(&users), false), items, context)
     }
 
     fn check_users(&self, users: &[u32]) -> Result<()> {
-        match users.iter().find(|&&user| user as usize >= self.people.n) {
+        match users.iter().find(|&&user| user as usize >= self.users.n) {
             Some(user) => {
-                Err(Error::InvalidData(format!("user {user} is asked for; there are {} users.", self.people.n)))
+                Err(Error::InvalidData(format!("user {user} is asked for; there are {} users.", self.users.n)))
             }
             None => Ok(()),
         }
     }
 
-    pub(super) fn everyone(&self) -> Asked<'_> {
-        self.asked(&self.people, None, true)
+    pub(super) fn everyone(&self) -> Query<'_> {
+        self.query(&self.users, None, true)
     }
 
-    fn asked<'a>(&self, people: &'a People, users: Option<&'a [u32]>, filter_seen: bool) -> Asked<'a> {
-        Asked {
+    fn query<'a>(&self, people: &'a Users, users: Option<&'a [u32]>, filter_seen: bool) -> Query<'a> {
+        Query {
             vectors: &people.vectors,
             d: self.d,
             users,
@@ -367,45 +373,45 @@ impl Ranker {
             seen: people.seen.as_ref().filter(|_| filter_seen),
             shift: people.shift.as_deref(),
             largest: &people.largest,
-            farthest: people.farthest,
+            max_abs_logit: people.max_abs_logit,
             longest: people.longest,
         }
     }
 
-    fn pair_scores(&self, asked: &Asked<'_>, items: &[u32], context: &Context) -> Result<Vec<f32>> {
+    fn pair_scores(&self, query: &Query<'_>, items: &[u32], context: &Context) -> Result<Vec<f32>> {
         if let Some(&item) = items.iter().find(|&&item| item as usize >= self.n_items) {
             return Err(Error::InvalidData(format!("item {item} is asked for; there are {} items.", self.n_items)));
         }
         let mut scores = vec![0f32; items.len()];
-        let score = |touched: &mut Touched, (chunk, scores): (usize, &mut [f32])| {
+        let score = |touched: &mut NeighborSums, (chunk, scores): (usize, &mut [f32])| {
             context.cancel.check()?;
             let mut last = None;
             for (at, score) in scores.iter_mut().enumerate() {
                 let row = chunk * ROWS_PER_TASK + at;
-                let user = asked.users.map(|users| users[row]);
+                let user = query.users.map(|users| users[row]);
                 if last != Some(user) {
-                    self.touch(asked, row, context.level, touched);
+                    self.sum_neighbors(query, row, context.level, touched);
                     last = Some(user);
                 }
                 let mut dense = [0f32];
-                self.dense(context.level, asked, row, &items[row..=row], &mut dense);
+                self.dense(context.level, query, row, &items[row..=row], &mut dense);
                 let key = key(dense[0] + touched.sum(items[row]), 0);
-                *score = self.shown(asked, row, context.level).score(key);
+                *score = self.output_transform(query, row, context.level).score(key);
             }
             Ok(())
         };
         if context.stays(items.len().div_ceil(ROWS_PER_TASK)) {
-            let mut touched = Touched::default();
+            let mut touched = NeighborSums::default();
             scores.chunks_mut(ROWS_PER_TASK).enumerate().try_for_each(|part| score(&mut touched, part))?;
         } else {
             let parts = scores.par_chunks_mut(ROWS_PER_TASK).enumerate();
-            context.install(|| parts.try_for_each_init(Touched::default, score))?;
+            context.install(|| parts.try_for_each_init(NeighborSums::default, score))?;
         }
         Ok(scores)
     }
 
-    pub(super) fn shown(&self, asked: &Asked<'_>, row: usize, level: Level) -> Shown {
-        Shown { shift: asked.shift(row), link: self.link, level }
+    pub(super) fn output_transform(&self, query: &Query<'_>, row: usize, level: Level) -> OutputTransform {
+        OutputTransform { shift: query.shift(row), link: self.link, level }
     }
 
     /// Whether the lists of a few users take microseconds each: nothing has to be made for them first.
@@ -416,7 +422,7 @@ impl Ranker {
     /// The norm of each item, rounded up, on first use; where no bound holds for them, none.
     pub(super) fn lengths(&self) -> Option<&[f32]> {
         let bounded = self.head == Head::Inner && Index::fits(self.d);
-        bounded.then(|| &**self.lengths.get_or_init(|| self.vectors.chunks_exact(self.d).map(length).collect()))
+        bounded.then(|| &**self.lengths.get_or_init(|| self.vectors.chunks_exact(self.d).map(norm_up).collect()))
     }
 
     /// The compact table of all items, ordered on first use.
@@ -425,18 +431,18 @@ impl Ranker {
     }
 
     /// Its first blocks, as short lists want them.
-    pub(super) fn front(&self, index: &Index) -> &Front {
-        self.front.get_or_init(|| Front::new(index, &self.vectors, self.n_items, 1))
+    pub(super) fn front(&self, index: &Index) -> &ThresholdSeed {
+        self.front.get_or_init(|| ThresholdSeed::new(index, &self.vectors, self.n_items, 1))
     }
 
     /// Whether the compact table can serve this head and these vectors at all.
-    fn prunes(&self, asked: &Asked<'_>) -> bool {
-        self.head == Head::Inner && Index::fits(self.d) && self.n_items > 0 && !self.may_overflow(asked)
+    fn prunes(&self, query: &Query<'_>) -> bool {
+        self.head == Head::Inner && Index::fits(self.d) && self.n_items > 0 && !self.may_overflow(query)
     }
 
     /// Whether it can serve lists of `n` out of `count` items for one user after the other.
-    pub(super) fn prunes_one(&self, asked: &Asked<'_>, n: usize, count: usize) -> bool {
-        n * 4 <= count && self.prunes(asked)
+    pub(super) fn prunes_one(&self, query: &Query<'_>, n: usize, count: usize) -> bool {
+        n * 4 <= count && self.prunes(query)
     }
 
     /// The largest sum of products that users of these magnitudes could meet.
@@ -448,19 +454,19 @@ impl Ranker {
     fn sparse_reach(&self, history: &Csr) -> f64 {
         let row = |weights: &[f32]| weights.iter().map(|&weight| f64::from(weight).abs()).sum::<f64>();
         let most = (0..history.n_rows()).map(|user| row(history.row_values(user))).fold(0.0, f64::max);
-        most * f64::from(self.largest_neighbour)
+        most * f64::from(self.max_abs_neighbor)
     }
 
     /// Whether a chain over these vectors could leave the range of f32; then only chains one by one are safe to compare.
-    pub(super) fn may_overflow(&self, asked: &Asked<'_>) -> bool {
+    pub(super) fn may_overflow(&self, query: &Query<'_>) -> bool {
         if let Head::TargetAttention(target) = &self.head {
-            let most = target::most(target, self.farthest, asked, &self.largest);
+            let most = target_attention::score_bound(target, self.max_abs_logit, query, &self.largest);
             return most.is_nan() || most > f64::from(f32::MAX) / 4.0;
         }
         let mut most = 0f64;
         let mut sum = 0f64;
         for k in 0..self.d {
-            let product = f64::from(asked.largest[k]) * f64::from(self.largest[k]);
+            let product = f64::from(query.largest[k]) * f64::from(self.largest[k]);
             let sharpness = match &self.head {
                 Head::Inner | Head::TargetAttention(_) => 1.0,
                 Head::FactorAttention { sharpness, .. } => f64::from(sharpness[k]).abs().max(1.0),
@@ -496,44 +502,44 @@ impl Ranker {
     /// One list, all items scored.
     pub(super) fn one<'w>(
         &self,
-        asked: &Asked<'_>,
+        query: &Query<'_>,
         row: usize,
         n: usize,
-        eligible: &Eligible,
+        eligible: &EligibleItems,
         only: Option<&[u32]>,
         level: Level,
-        work: &'w mut Work,
+        work: &'w mut Scratch,
     ) -> &'w [u64] {
         work.best.reset(n);
-        self.touch(asked, row, level, &mut work.touched);
+        self.sum_neighbors(query, row, level, &mut work.touched);
         work.items.clear();
-        let seen = asked.seen(row);
+        let seen = query.seen(row);
         let wanted = |item: &u32| eligible.has(*item) && seen.binary_search(item).is_err();
         match only {
             Some(only) => work.items.extend(only.iter().copied().filter(wanted)),
             None => work.items.extend((0..self.n_items as u32).filter(wanted)),
         }
         work.scores.resize(work.items.len(), 0.0);
-        self.dense(level, asked, row, &work.items, &mut work.scores);
+        self.dense(level, query, row, &work.items, &mut work.scores);
         for (&item, &dense) in work.items.iter().zip(&work.scores) {
             work.best.offer(key(dense + work.touched.sum(item), item));
         }
         work.best.sorted()
     }
 
-    pub(super) fn touch(&self, asked: &Asked<'_>, row: usize, level: Level, touched: &mut Touched) {
-        let (history, weights) = asked.history(row);
-        match &self.neighbours {
-            Some(neighbours) => touched.add_up(level, neighbours, history, weights),
+    pub(super) fn sum_neighbors(&self, query: &Query<'_>, row: usize, level: Level, touched: &mut NeighborSums) {
+        let (history, weights) = query.history(row);
+        match &self.neighbors {
+            Some(neighbors) => touched.add_up(level, neighbors, history, weights),
             None => touched.clear(),
         }
     }
 
     /// The dense part of the scores of some items for one row.
-    pub(super) fn dense(&self, level: Level, asked: &Asked<'_>, row: usize, items: &[u32], scores: &mut [f32]) {
-        let vector = asked.vector(row);
+    pub(super) fn dense(&self, level: Level, query: &Query<'_>, row: usize, items: &[u32], scores: &mut [f32]) {
+        let vector = query.vector(row);
         match &self.head {
-            Head::TargetAttention(target) => target::pairs(self, target, asked, row, level, items, scores),
+            Head::TargetAttention(target) => target_attention::pairs(self, target, query, row, level, items, scores),
             Head::Inner => chains::dots(level, vector, &self.vectors, items, scores),
             Head::FactorAttention { sharpness, bias } => {
                 chains::attentions(level, vector, sharpness, &self.vectors, items, scores);
@@ -549,9 +555,9 @@ impl Ranker {
 
 /// Memory of one thread, kept from list to list.
 #[derive(Default)]
-pub(super) struct Work {
+pub(super) struct Scratch {
     best: Best,
-    touched: Touched,
+    touched: NeighborSums,
     items: Vec<u32>,
     scores: Vec<f32>,
 }

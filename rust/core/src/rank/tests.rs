@@ -14,7 +14,7 @@ pub struct Case {
     pub d: usize,
     pub users: Vec<f32>,
     pub items: Vec<f32>,
-    pub neighbours: Option<Csr>,
+    pub neighbors: Option<Csr>,
     pub history: Option<Csr>,
     pub seen: Option<Sets>,
     pub head: Head,
@@ -94,7 +94,7 @@ impl Case {
             d,
             users: numbers(kind, n_users, d, stream.sub(1)),
             items: numbers(kind, n_items, d, stream.sub(2)),
-            neighbours: hybrid.then(|| sparse(n_items, 20, 30)),
+            neighbors: hybrid.then(|| sparse(n_items, 20, 30)),
             history: hybrid.then(|| sparse(n_users, 12, 40)),
             seen: Some(Sets::new(offsets, columns, n_items).unwrap()),
             head: Head::Inner,
@@ -120,7 +120,7 @@ impl Case {
             exponent,
             bias: if biased { table(self.n_items, 4) } else { Vec::new() },
         });
-        self.neighbours = None;
+        self.neighbors = None;
         let (offsets, columns) = rows(self.n_users, self.n_items, 12, Stream::new(8, 5));
         let additions = table(columns.len(), 6).iter().map(|h| h * 2.0 - 1.0).collect();
         self.history = Some(Csr::new(offsets, columns, additions, self.n_items).unwrap());
@@ -142,19 +142,20 @@ impl Case {
 
     pub fn ranker(&self) -> Ranker {
         let mut ranker =
-            Ranker::new(self.items.clone(), self.n_items, self.d, self.neighbours.clone(), self.head.clone())
+            Ranker::new(self.items.clone(), self.n_items, self.d, self.neighbors.clone(), self.head.clone())
                 .unwrap()
                 .with_link(self.link);
-        let people = self.people(&ranker);
-        ranker.set_users(people);
+        let users = self.new_users(&ranker);
+        ranker.set_users(users);
         ranker
     }
 
-    pub fn people(&self, ranker: &Ranker) -> People {
-        let people = ranker.people(self.users.clone(), self.n_users, self.history.clone(), self.seen.clone()).unwrap();
+    pub fn new_users(&self, ranker: &Ranker) -> Users {
+        let users =
+            ranker.new_users(self.users.clone(), self.n_users, self.history.clone(), self.seen.clone()).unwrap();
         match &self.shift {
-            Some(shift) => people.with_shift(shift.clone()).unwrap(),
-            None => people,
+            Some(shift) => users.with_shift(shift.clone()).unwrap(),
+            None => users,
         }
     }
 
@@ -183,10 +184,10 @@ impl Case {
             }
         };
         let mut sparse = 0f32;
-        if let (Some(neighbours), Some(history)) = (&self.neighbours, &self.history) {
+        if let (Some(neighbors), Some(history)) = (&self.neighbors, &self.history) {
             for (&source, &weight) in history.row(user).iter().zip(history.row_values(user)) {
-                if let Ok(at) = neighbours.row(source as usize).binary_search(&(item as u32)) {
-                    sparse = weight.mul_add(neighbours.row_values(source as usize)[at], sparse);
+                if let Ok(at) = neighbors.row(source as usize).binary_search(&(item as u32)) {
+                    sparse = weight.mul_add(neighbors.row_values(source as usize)[at], sparse);
                 }
             }
         }
@@ -222,7 +223,7 @@ impl Case {
     }
 
     /// The score that comes out for one inside.
-    pub fn shown(&self, user: usize, score: f32) -> f32 {
+    pub fn output(&self, user: usize, score: f32) -> f32 {
         let shifted = self.shift.as_ref().map_or(score, |shift| score_of(key(score + shift[user], 0)));
         match self.link {
             Link::Identity => shifted,
@@ -245,7 +246,7 @@ impl Case {
                 .collect();
             all.sort_unstable_by(|a, b| b.cmp(a));
             all.truncate(n);
-            all.into_iter().map(|k| (position_of(k), self.shown(user, score_of(k)).to_bits())).collect()
+            all.into_iter().map(|k| (position_of(k), self.output(user, score_of(k)).to_bits())).collect()
         };
         users.iter().enumerate().map(list).collect()
     }
@@ -346,8 +347,8 @@ fn lists_are_those_of_the_naive_sort_on_every_level_and_thread_count() {
             for (row, &user) in some.iter().enumerate().take(3) {
                 for context in &contexts {
                     let one: Vec<_> = ranker
-                        .top_n_one(user as usize, n, true, context.level, |keys, shown| {
-                            keys.iter().map(|&k| (position_of(k), shown.score(k).to_bits())).collect()
+                        .top_n_one(user as usize, n, true, context.level, |keys, output| {
+                            keys.iter().map(|&k| (position_of(k), output.score(k).to_bits())).collect()
                         })
                         .unwrap();
                     assert_eq!(one, wanted[row], "case {number}, n {n}, user {user}, {}", context.level.name());
@@ -358,21 +359,21 @@ fn lists_are_those_of_the_naive_sort_on_every_level_and_thread_count() {
 }
 
 #[test]
-fn people_outside_the_table_get_the_same_lists_and_scores() {
+fn users_outside_the_table_get_the_same_lists_and_scores() {
     let context = Context::new(Some(2)).unwrap();
     for case in cases() {
         let ranker = case.ranker();
-        let people = case.people(&ranker);
+        let users = case.new_users(&ranker);
         let filters = case.filters(6, case.n_users);
         assert_eq!(
-            ranker.top_n_for(&people, 7, &filters, Plan::Auto, &context).unwrap(),
+            ranker.top_n_for(&users, 7, &filters, Plan::Auto, &context).unwrap(),
             ranker.top_n(None, 7, true, &filters, Plan::Auto, &context).unwrap()
         );
         let users: Vec<u32> = (0..200).map(|at| at % case.n_users as u32).collect();
         let items: Vec<u32> = (0..200).map(|at| at * 7 % case.n_items as u32).collect();
         let scores = ranker.scores(&users, &items, &context).unwrap();
         for ((&user, &item), score) in users.iter().zip(&items).zip(scores) {
-            let wanted = case.shown(user as usize, case.score(user as usize, item as usize));
+            let wanted = case.output(user as usize, case.score(user as usize, item as usize));
             assert_eq!(score.to_bits(), wanted.to_bits());
         }
     }
@@ -392,16 +393,16 @@ fn what_cannot_be_served_is_refused() {
     assert!(Ranker::new(vec![1.0], 1, 1, Some(Csr::empty(0, 1)), Head::Inner).is_err());
     // More sources than items: histories must name them all.
     let more = Ranker::new(vec![1.0], 1, 1, Some(Csr::empty(2, 1)), Head::Inner).unwrap();
-    assert!(more.people(vec![1.0], 1, Some(Csr::empty(1, 1)), None).is_err());
-    assert!(more.people(vec![1.0], 1, Some(Csr::empty(1, 2)), None).is_ok());
+    assert!(more.new_users(vec![1.0], 1, Some(Csr::empty(1, 1)), None).is_err());
+    assert!(more.new_users(vec![1.0], 1, Some(Csr::empty(1, 2)), None).is_ok());
     let mut ranker = new(vec![1.0, 2.0], 2, 1).unwrap();
-    assert!(ranker.people(vec![f32::NAN], 1, None, None).is_err());
-    assert!(ranker.people(vec![1.0], 1, Some(Csr::empty(2, 2)), None).is_err());
-    assert!(ranker.people(vec![1.0], 1, None, Some(Sets::new(vec![0], vec![], 2).unwrap())).is_err());
-    let people = ranker.people(vec![1.0], 1, None, None).unwrap();
-    assert!(people.clone().with_shift(vec![]).is_err());
-    assert!(people.clone().with_shift(vec![f32::NAN]).is_err());
-    ranker.set_users(people);
+    assert!(ranker.new_users(vec![f32::NAN], 1, None, None).is_err());
+    assert!(ranker.new_users(vec![1.0], 1, Some(Csr::empty(2, 2)), None).is_err());
+    assert!(ranker.new_users(vec![1.0], 1, None, Some(Sets::new(vec![0], vec![], 2).unwrap())).is_err());
+    let users = ranker.new_users(vec![1.0], 1, None, None).unwrap();
+    assert!(users.clone().with_shift(vec![]).is_err());
+    assert!(users.clone().with_shift(vec![f32::NAN]).is_err());
+    ranker.set_users(users);
     let none = Filters::default();
     assert!(ranker.top_n(None, 0, true, &none, Plan::Auto, &context).is_err());
     assert!(ranker.top_n(Some(&[1]), 1, true, &none, Plan::Auto, &context).is_err());
@@ -424,9 +425,9 @@ fn a_filter_that_leaves_few_items_is_pruned_where_enough_users_ask() {
     }
     let case = Case::new(Kind::Normal, 300, 40_000, 2, false, 1);
     let ranker = case.ranker();
-    let path = |n_rows: usize, n: usize, left: usize, apart: bool| {
-        let asked = super::asked::Asked { n_rows, ..ranker.everyone() };
-        ranker.choose(Plan::Auto, &asked, n, left, apart, level).path
+    let path = |n_rows: usize, n: usize, left: usize, own_index: bool| {
+        let query = super::query::Query { n_rows, ..ranker.everyone() };
+        ranker.choose(Plan::Auto, &query, n, left, own_index, level).path
     };
     assert_eq!(path(300, 10, 2000, true), Path::Pruned);
     assert_eq!(path(50, 10, 2000, true), Path::Plain);

@@ -25,13 +25,13 @@ pub struct Lists {
     pub scores: Vec<f32>,
     /// Length of each list.
     pub counts: Vec<i32>,
-    /// Places in a row.
+    /// OutputSlices in a row.
     pub width: usize,
 }
 
 /// The rows asked for: vectors, histories and what is left out, by row.
 #[derive(Clone, Copy)]
-pub struct Asked<'a> {
+pub struct Query<'a> {
     /// Vectors, of all users or of the rows asked for.
     pub vectors: &'a [f32],
     /// Numbers in a vector.
@@ -49,12 +49,12 @@ pub struct Asked<'a> {
     /// The largest magnitude of each factor over the vectors.
     pub largest: &'a [f32],
     /// The largest magnitude in the histories.
-    pub farthest: f64,
+    pub max_abs_logit: f64,
     /// The length of the longest history.
     pub longest: usize,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> Query<'a> {
     fn user(&self, row: usize) -> usize {
         self.users.map_or(row, |users| users[row] as usize)
     }
@@ -99,14 +99,14 @@ fn bits(flags: &[bool]) -> Vec<u64> {
 }
 
 /// Which items may be listed at all, for every row alike.
-pub struct Eligible {
+pub struct EligibleItems {
     /// One bit for each item; `None`: all.
     pub bits: Option<Vec<u64>>,
     /// How many may.
     pub count: usize,
 }
 
-impl Eligible {
+impl EligibleItems {
     /// Brings `allow` and `deny` together.
     pub fn new(filters: &Filters, n_items: usize) -> Result<Self> {
         if let Some(allow) = &filters.allow

@@ -1,7 +1,7 @@
 //! Lists for many users: blocks of users over the threads, each against all items.
 //!
 //! Two paths with the same result. *Plain*: every score in f32, 32 users × 12 items in registers. *Pruned*: first thresholds
-//! from the items of the largest norms in f32 (see `Front`), then the compact table (see `index`), six users of like reach at
+//! from the items of the largest norms in f32 (see `ThresholdSeed`), then the compact table (see `index`), six users of like reach at
 //! a time; what it cannot discard is scored in f32. The sparse part of a hybrid score is exact from the start: items that a
 //! history touches are scored one by one as far as one can enter the list (see `sparse`), and the rest can only have their
 //! dense part.
@@ -18,24 +18,24 @@ use crate::runtime::simd::chains::dots;
 use crate::runtime::simd::sparse::fetch;
 use crate::runtime::simd::tiles::{self, LANES};
 
-use super::asked::{Asked, Eligible};
 use super::index::{Bounds, Index, norm};
 use super::key::{Best, key};
 use super::lists::write;
+use super::neighbor_sums::NeighborSums;
+use super::query::{EligibleItems, Query};
 use super::ranker::{Head, Ranker};
-use super::sparse::Touched;
 
 /// Users that share one scan of the compact table: 24 sums in registers.
-const ABREAST: usize = 6;
+const USERS_PER_SCAN: usize = 6;
 
 /// Survivors of the compact table that are scored together.
-const TOGETHER: usize = 16;
+const RESCORE_BATCH: usize = 16;
 
 /// Users that show whether the compact table pays.
-const PROBED: usize = 2 * ABREAST;
+const PROBE_USERS: usize = 2 * USERS_PER_SCAN;
 
 /// Most users in a block.
-pub const MOST_ROWS: usize = 384;
+pub const MAX_ROWS: usize = 384;
 
 /// Items that give the first thresholds: an eighth of all, but at most these, and eight for each place of a list.
 const FRONT: usize = 512;
@@ -55,7 +55,7 @@ pub struct Rows<'a> {
 
 impl<'a> Rows<'a> {
     /// Where many items are out, the rest moves together. With a context, its threads share the work.
-    fn new(ranker: &'a Ranker, eligible: &Eligible, context: Option<&Context>) -> Self {
+    fn new(ranker: &'a Ranker, eligible: &EligibleItems, context: Option<&Context>) -> Self {
         let (vectors, biases, d) = (ranker.vectors(), ranker.biases(), ranker.factors().max(1));
         if !eligible.few(ranker.n_items()) {
             return Self { positions: None, vectors: vectors.into(), biases: biases.into() };
@@ -67,7 +67,7 @@ impl<'a> Rows<'a> {
                 row.copy_from_slice(&vectors[item as usize * d..(item as usize + 1) * d]);
             }
         };
-        let parts = positions.chunks(MOST_ROWS).zip(rows.chunks_mut(MOST_ROWS * d));
+        let parts = positions.chunks(MAX_ROWS).zip(rows.chunks_mut(MAX_ROWS * d));
         match context {
             Some(context) => context.share(parts, || (), |(), part| copy(part)),
             None => parts.for_each(copy),
@@ -83,7 +83,7 @@ impl<'a> Rows<'a> {
 }
 
 /// The first blocks of the index, which give the pruned path its first thresholds.
-pub struct Front {
+pub struct ThresholdSeed {
     /// Row-major vectors.
     vectors: Vec<f32>,
     /// The item of each row.
@@ -94,7 +94,7 @@ pub struct Front {
     bits: Vec<u64>,
 }
 
-impl Front {
+impl ThresholdSeed {
     /// Rows that lists of `n` out of `all` items want.
     fn wanted(all: usize, n: usize) -> usize {
         (all / 8).min(FRONT).max(8 * n).next_multiple_of(BLOCK).min(all)
@@ -131,61 +131,61 @@ impl Front {
 
 /// What the compact table was worth so far in this call, in multiplications of f32.
 #[derive(Default)]
-pub struct Worth {
+pub struct PruningCost {
     rows: AtomicU64,
     spent: AtomicU64,
 }
 
 /// One call.
-pub struct Job<'a> {
+pub struct BatchSearch<'a> {
     /// Who scores.
     pub ranker: &'a Ranker,
     /// Who asks.
-    pub asked: Asked<'a>,
+    pub query: Query<'a>,
     /// What may be listed.
-    pub eligible: &'a Eligible,
+    pub eligible: &'a EligibleItems,
     /// Their rows, brought together when the plain path first wants them.
     pub rows: OnceLock<Rows<'a>>,
     /// The compact table and its items that give first thresholds.
-    pub compact: Option<(&'a Index, &'a Front)>,
+    pub compact: Option<(&'a Index, &'a ThresholdSeed)>,
     /// Whether that table holds the eligible items alone.
-    pub apart: bool,
-    /// Places in a list.
+    pub own_index: bool,
+    /// OutputSlices in a list.
     pub n: usize,
     /// Keep to the compact table even where it does not pay.
-    pub stubborn: bool,
+    pub force_pruning: bool,
     /// Counters.
-    pub worth: Worth,
+    pub worth: PruningCost,
 }
 
 /// Where the lists of a block go.
-pub struct Places<'a> {
+pub struct OutputSlices<'a> {
     /// Positions, `width` for each row.
     pub items: &'a mut [i32],
     /// Scores, `width` for each row.
     pub scores: &'a mut [f32],
     /// Lengths.
     pub counts: &'a mut [i32],
-    /// Places in a row.
+    /// OutputSlices in a row.
     pub width: usize,
 }
 
 /// One user of a block.
 #[derive(Default)]
-struct Slot {
+struct UserTopN {
     best: Best,
     /// What `n` items that may be listed reach.
     least: f32,
     left_out: Range<usize>,
     /// A bit for each item left out, by its last nine: most items are settled here, and a search is not needed.
-    sieve: [u64; 8],
+    exclusion_filter: [u64; 8],
 }
 
-impl Slot {
+impl UserTopN {
     /// Whether the list leaves an item out; `left_out` is that of the whole block.
     #[inline]
     fn leaves_out(&self, left_out: &[u32], position: u32) -> bool {
-        self.sieve[position as usize / 64 % 8] >> (position % 64) & 1 == 1
+        self.exclusion_filter[position as usize / 64 % 8] >> (position % 64) & 1 == 1
             && left_out[self.left_out.clone()].binary_search(&position).is_ok()
     }
 
@@ -198,10 +198,10 @@ impl Slot {
 
 /// Memory of one thread, kept from block to block.
 #[derive(Default)]
-pub struct Work {
-    slots: Vec<Slot>,
+pub struct Scratch {
+    slots: Vec<UserTopN>,
     left_out: Vec<u32>,
-    touched: Touched,
+    touched: NeighborSums,
     items: Vec<u32>,
     scores: Vec<f32>,
     pack: Vec<f32>,
@@ -209,16 +209,22 @@ pub struct Work {
     front: Vec<[f32; LANES]>,
     reached: Vec<[f32; 8]>,
     order: Vec<(f64, u32)>,
-    group: Group<ABREAST>,
-    pending: [Vec<u32>; ABREAST],
+    group: Group<USERS_PER_SCAN>,
+    pending: [Vec<u32>; USERS_PER_SCAN],
 }
 
-impl Job<'_> {
+impl BatchSearch<'_> {
     /// The lists of the rows asked for.
-    pub fn block(&self, rows: Range<usize>, context: &Context, work: &mut Work, places: Places<'_>) -> Result<()> {
+    pub fn block(
+        &self,
+        rows: Range<usize>,
+        context: &Context,
+        work: &mut Scratch,
+        places: OutputSlices<'_>,
+    ) -> Result<()> {
         let count = rows.len();
         if work.slots.len() < count {
-            work.slots.resize_with(count, Slot::default);
+            work.slots.resize_with(count, UserTopN::default);
         }
         work.left_out.clear();
         for (at, row) in rows.clone().enumerate() {
@@ -228,17 +234,17 @@ impl Job<'_> {
             self.touched(row, at, context, work);
             let slot = &mut work.slots[at];
             slot.left_out = from..work.left_out.len();
-            slot.sieve = [0; 8];
+            slot.exclusion_filter = [0; 8];
             for &item in &work.left_out[from..] {
-                slot.sieve[item as usize / 64 % 8] |= 1 << (item % 64);
+                slot.exclusion_filter[item as usize / 64 % 8] |= 1 << (item % 64);
             }
         }
         let mut done = 0;
         if let Some((index, front)) = self.compact {
             // The first users of a call show whether the table pays; for the others it is known.
-            while done < count && (self.stubborn || self.pays()) {
-                let known = self.stubborn || self.worth.rows.load(Ordering::Relaxed) >= PROBED as u64;
-                let next = if known { count } else { count.min(done + PROBED) };
+            while done < count && (self.force_pruning || self.pays()) {
+                let known = self.force_pruning || self.worth.rows.load(Ordering::Relaxed) >= PROBE_USERS as u64;
+                let next = if known { count } else { count.min(done + PROBE_USERS) };
                 self.thresholds(front, rows.start, done..next, context, work)?;
                 self.pruned(index, front.items.len().div_ceil(BLOCK), rows.start, done..next, context, work)?;
                 done = next;
@@ -258,9 +264,9 @@ impl Job<'_> {
     }
 
     /// The items that a history touches, exactly; leaves in `left_out` what the dense pass must skip, ascending.
-    fn touched(&self, row: usize, slot: usize, context: &Context, work: &mut Work) {
-        let seen = self.asked.seen(row);
-        self.ranker.touch(&self.asked, row, context.level, &mut work.touched);
+    fn touched(&self, row: usize, slot: usize, context: &Context, work: &mut Scratch) {
+        let seen = self.query.seen(row);
+        self.ranker.sum_neighbors(&self.query, row, context.level, &mut work.touched);
         // What cannot be listed anyway need not be left out.
         let listed = |item: &u32| self.eligible.has(*item);
         if work.touched.items().is_empty() {
@@ -286,13 +292,13 @@ impl Job<'_> {
             }
         }
         work.left_out.extend(rest.iter().copied().filter(listed));
-        let Work { touched, items, scores, slots, .. } = work;
-        touched.offer(self.ranker, &self.asked, row, context.level, items, scores, &mut slots[slot].best);
+        let Scratch { touched, items, scores, slots, .. } = work;
+        touched.offer(self.ranker, &self.query, row, context.level, items, scores, &mut slots[slot].best);
     }
 
     /// Takes an item into a list if it belongs there; the list's threshold from then on.
     #[inline]
-    fn offer(&self, slot: &mut Slot, left_out: &[u32], position: u32, score: f32) -> f32 {
+    fn offer(&self, slot: &mut UserTopN, left_out: &[u32], position: u32, score: f32) -> f32 {
         let key = key(score, position);
         if slot.best.wants(key) && self.eligible.has(position) && !slot.leaves_out(left_out, position) {
             slot.best.offer(key);
@@ -307,8 +313,8 @@ impl Job<'_> {
     }
 
     /// Every score in f32.
-    fn plain(&self, first: usize, users: Range<usize>, context: &Context, work: &mut Work) -> Result<()> {
-        let d = self.asked.d;
+    fn plain(&self, first: usize, users: Range<usize>, context: &Context, work: &mut Scratch) -> Result<()> {
+        let d = self.query.d;
         if users.is_empty() {
             return Ok(());
         }
@@ -318,7 +324,7 @@ impl Job<'_> {
         }
         work.packs.clear();
         for start in users.clone().step_by(LANES) {
-            let vectors = (start..users.end).map(|at| self.asked.vector(first + at));
+            let vectors = (start..users.end).map(|at| self.query.vector(first + at));
             tiles::pack(vectors, d, &mut work.pack);
             work.packs.extend_from_slice(&work.pack);
         }
@@ -351,7 +357,7 @@ impl Job<'_> {
     }
 
     /// Without factors every item that nothing touches scores 0: the first places not left out are the best.
-    fn fill(&self, users: Range<usize>, work: &mut Work) {
+    fn fill(&self, users: Range<usize>, work: &mut Scratch) {
         for slot in &mut work.slots[users] {
             for position in 0..self.ranker.n_items() as u32 {
                 if !slot.best.wants(key(0.0, position)) {
@@ -365,20 +371,20 @@ impl Job<'_> {
     /// First thresholds: what `n` of the items with the largest norms reach, those left out not counted.
     fn thresholds(
         &self,
-        front: &Front,
+        front: &ThresholdSeed,
         first: usize,
         users: Range<usize>,
         context: &Context,
-        work: &mut Work,
+        work: &mut Scratch,
     ) -> Result<()> {
-        let d = self.asked.d;
+        let d = self.query.d;
         for start in users.clone().step_by(LANES) {
             context.cancel.check()?;
-            let vectors = (start..users.end).map(|at| self.asked.vector(first + at));
+            let vectors = (start..users.end).map(|at| self.query.vector(first + at));
             tiles::pack(vectors, d, &mut work.pack);
             work.front.resize(front.places.len(), [0.0; LANES]);
             tiles::products(context.level, &work.pack, &front.vectors, d, &mut work.front);
-            if !self.apart && self.eligible.bits.is_some() {
+            if !self.own_index && self.eligible.bits.is_some() {
                 for (scores, &item) in work.front.iter_mut().zip(&front.items) {
                     if !self.eligible.has(item) {
                         *scores = [f32::NEG_INFINITY; LANES];
@@ -416,27 +422,27 @@ impl Job<'_> {
         first: usize,
         users: Range<usize>,
         context: &Context,
-        work: &mut Work,
+        work: &mut Scratch,
     ) -> Result<()> {
-        let (d, vectors) = (self.asked.d, self.ranker.vectors());
+        let (d, vectors) = (self.query.d, self.ranker.vectors());
         // Users who stop at the same block go together.
         work.order.clear();
         let count = users.len();
         for at in users {
-            let vector = self.asked.vector(first + at);
+            let vector = self.query.vector(first + at);
             work.order.push((f64::from(work.slots[at].threshold()) / norm(vector).max(f64::MIN_POSITIVE), at as u32));
         }
         work.order.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         let mut spent = 0u64;
-        for start in (0..count).step_by(ABREAST) {
+        for start in (0..count).step_by(USERS_PER_SCAN) {
             context.cancel.check()?;
-            let members = start..count.min(start + ABREAST);
+            let members = start..count.min(start + USERS_PER_SCAN);
             work.group.cut = [f64::INFINITY; 8];
-            let mut bounds = [Bounds::default(); ABREAST];
-            let mut stops = [f64::INFINITY; ABREAST];
+            let mut bounds = [Bounds::default(); USERS_PER_SCAN];
+            let mut stops = [f64::INFINITY; USERS_PER_SCAN];
             for (user, member) in members.clone().enumerate() {
                 let at = work.order[member].1 as usize;
-                bounds[user] = Bounds::new(index, self.asked.vector(first + at), context.level, &mut work.group, user);
+                bounds[user] = Bounds::new(index, self.query.vector(first + at), context.level, &mut work.group, user);
                 let threshold = work.slots[at].threshold();
                 bounds[user].enter(&mut work.group, user, threshold);
                 stops[user] = bounds[user].stop(threshold);
@@ -450,14 +456,14 @@ impl Job<'_> {
                     let pending = &mut work.pending[user];
                     if !last {
                         let known = pending.len();
-                        index.named(found, masks[user], self.eligible, pending);
+                        index.eligible_hits(found, masks[user], self.eligible, pending);
                         for &item in &pending[known..] {
                             fetch(vectors, item as usize * d, d);
                         }
                     }
-                    if pending.len() >= TOGETHER || (last && !pending.is_empty()) {
+                    if pending.len() >= RESCORE_BATCH || (last && !pending.is_empty()) {
                         let at = work.order[member].1 as usize;
-                        let vector = self.asked.vector(first + at);
+                        let vector = self.query.vector(first + at);
                         work.scores.resize(pending.len(), 0.0);
                         dots(context.level, vector, vectors, pending, &mut work.scores);
                         let slot = &mut work.slots[at];
@@ -488,7 +494,7 @@ impl Job<'_> {
     /// What the table cost, in f32 multiplications of the plain path. Fitted on Zen 3 to 23 cases: d = 16 to 256, 1,100 to
     /// 40,000 items, trained-like and Gaussian vectors, N = 10 to 100. With AVX-512 the scan is faster in relation.
     fn cost(&self, context: &Context, users: u64, scanned: u64, rescored: u64) -> u64 {
-        let d = self.asked.d as u64;
+        let d = self.query.d as u64;
         let scan = if user_limit(context.level) < 100.0 { scanned * d * 4 / 7 } else { scanned * d / 3 };
         scan + rescored * (2300 + 15 * d) + users * (27_000 + 900 * d)
     }
@@ -500,7 +506,7 @@ impl Job<'_> {
         let items = if self.eligible.few(n_items) { self.eligible.count } else { n_items };
         let (all, n) = (items as f64, self.n as f64);
         let taken = n * (1.0 + (all / n).max(1.0).ln());
-        users * ((items * self.asked.d) as u64 + 1000 * taken as u64)
+        users * ((items * self.query.d) as u64 + 1000 * taken as u64)
     }
 
     /// Whether the compact table has paid in the blocks done so far.

@@ -5,7 +5,7 @@
 //! a_uj(i)     = exp(l_j + h_uj + ⟨k_j, c_i⟩) / (Σ_{j ∈ N(u)} exp(l_j + h_uj + ⟨k_j, c_i⟩))^β
 //! ```
 //!
-//! The exponential falls apart: exp(h_uj) belongs to the user, e_ji = exp(l_j + ⟨k_j, c_i⟩) to the pair of items, and so does
+//! The exponential falls own_index: exp(h_uj) belongs to the user, e_ji = exp(l_j + ⟨k_j, c_i⟩) to the pair of items, and so does
 //! p_ji = e_ji ⟨q_j, q_i⟩. A tile of 32 candidates against all items of all histories is two small matrix products and
 //! one exponential for each pair, *once for all users*; a user then adds up rows of e and p. On Gowalla (29,858 users, 27 items
 //! in a history, 40,981 items) that is 1.7 thousand million exponentials in place of 33.
@@ -21,8 +21,8 @@ use crate::runtime::simd::attend::{self, LANES, Tables};
 use crate::runtime::simd::gemm::{View, multiply_add};
 use crate::runtime::simd::{Level, attend::across};
 
-use super::asked::{Asked, Lists};
 use super::key::{Best, key, position_of, score_of};
+use super::query::{Lists, Query};
 use super::ranker::{Ranker, check_finite};
 
 /// Rows of history items that one task fills in.
@@ -32,7 +32,7 @@ const SOURCES_PER_TASK: usize = 512;
 const USERS_PER_TASK: usize = 32;
 
 /// Memory for the places of one sweep over the catalogue.
-const PLACES_BYTES: usize = 256 << 20;
+const LISTS_BYTES: usize = 256 << 20;
 
 /// What target attention knows of items beside their vectors.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,7 +79,7 @@ impl Target {
     }
 
     /// A bound of |l_j + ⟨k_j, c_i⟩|.
-    pub fn farthest(&self) -> f64 {
+    pub fn max_abs_logit(&self) -> f64 {
         let norm = |row: &[f32]| row.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
         let most = |table: &[f32]| table.chunks_exact(self.d_keys.max(1)).map(norm).fold(0.0, f64::max);
         let logit = self.logits.iter().fold(0f64, |most, &l| most.max(f64::from(l).abs()));
@@ -102,7 +102,7 @@ impl Target {
 
 /// The users of a sweep, their histories as places among the sources.
 #[derive(Default)]
-struct Visitors {
+struct QueryUsers {
     offsets: Vec<usize>,
     places: Vec<u32>,
     weights: Vec<f32>,
@@ -110,7 +110,7 @@ struct Visitors {
 }
 
 /// The items of all histories of a sweep, their tables row by row.
-struct Sources {
+struct HistoryItems {
     n: usize,
     keys: Vec<f32>,
     vectors: Vec<f32>,
@@ -128,25 +128,25 @@ struct Tile {
 }
 
 /// One call.
-pub struct Sweep<'a> {
+pub struct TargetSearch<'a> {
     /// Who scores.
     pub ranker: &'a Ranker,
     /// With what.
     pub target: &'a Target,
     /// Who asks.
-    pub asked: Asked<'a>,
+    pub query: Query<'a>,
     /// What may be listed, ascending.
     pub items: &'a [u32],
 }
 
-impl Sweep<'_> {
+impl TargetSearch<'_> {
     /// The lists of everybody who asks.
     pub fn lists(&self, lists: &mut Lists, context: &Context) -> Result<()> {
         let width = lists.width;
-        let step = (PLACES_BYTES / (12 * width)).max(1024);
+        let step = (LISTS_BYTES / (12 * width)).max(1024);
         let mut slots: Vec<Best> = Vec::new();
-        for first in (0..self.asked.n_rows).step_by(step) {
-            let rows = first..self.asked.n_rows.min(first + step);
+        for first in (0..self.query.n_rows).step_by(step) {
+            let rows = first..self.query.n_rows.min(first + step);
             let (visitors, sources) = self.gather(rows.clone(), context.level);
             slots.resize_with(rows.len(), Best::default);
             for best in &mut slots {
@@ -166,7 +166,7 @@ impl Sweep<'_> {
                         context.cancel.check()?;
                         for (at, best) in slots.iter_mut().enumerate() {
                             let user = task * USERS_PER_TASK + at;
-                            self.visit(first + user, &visitors, user, &tile, context.level, best);
+                            self.score_tile(first + user, &visitors, user, &tile, context.level, best);
                         }
                         Ok(())
                     })
@@ -193,15 +193,15 @@ impl Sweep<'_> {
             self.pack(items, &sources, &mut tile);
             let Tile { e, p, queries, vectors, .. } = &mut tile;
             self.fill(&sources, 0, queries, vectors, level, e, p);
-            self.visit(row, &visitors, 0, &tile, level, best);
+            self.score_tile(row, &visitors, 0, &tile, level, best);
         }
     }
 
     /// The histories of some rows, and the items that occur in them.
-    fn gather(&self, rows: std::ops::Range<usize>, level: Level) -> (Visitors, Sources) {
+    fn gather(&self, rows: std::ops::Range<usize>, level: Level) -> (QueryUsers, HistoryItems) {
         let mut place_of = vec![u32::MAX; self.ranker.n_items()];
         for row in rows.clone() {
-            for &item in self.asked.history(row).0 {
+            for &item in self.query.history(row).0 {
                 place_of[item as usize] = 0;
             }
         }
@@ -209,10 +209,10 @@ impl Sweep<'_> {
         for (place, &item) in sources.iter().enumerate() {
             place_of[item as usize] = place as u32;
         }
-        let mut visitors = Visitors { offsets: vec![0], ..Visitors::default() };
+        let mut visitors = QueryUsers { offsets: vec![0], ..QueryUsers::default() };
         let mut weights = Vec::new();
         for row in rows {
-            let (items, logits) = self.asked.history(row);
+            let (items, logits) = self.query.history(row);
             visitors.factors.push(attend::weights(level, logits, self.target.exponent, &mut weights));
             visitors.places.extend(items.iter().map(|&item| place_of[item as usize]));
             visitors.weights.extend_from_slice(&weights);
@@ -221,7 +221,7 @@ impl Sweep<'_> {
         let take = |table: &[f32], d: usize| {
             sources.iter().flat_map(|&item| &table[item as usize * d..(item as usize + 1) * d]).copied().collect()
         };
-        let sources = Sources {
+        let sources = HistoryItems {
             n: sources.len(),
             keys: take(&self.target.keys, self.target.d_keys),
             vectors: take(self.ranker.vectors(), self.ranker.factors()),
@@ -231,7 +231,7 @@ impl Sweep<'_> {
     }
 
     /// Up to 32 candidates as lanes; what is left of the lanes holds 0.
-    fn pack(&self, items: &[u32], sources: &Sources, tile: &mut Tile) {
+    fn pack(&self, items: &[u32], sources: &HistoryItems, tile: &mut Tile) {
         let pack = |table: &[f32], d: usize, out: &mut Vec<f32>| {
             out.clear();
             out.resize(d * LANES, 0.0);
@@ -252,7 +252,7 @@ impl Sweep<'_> {
     /// e and p of the sources from `first` on.
     fn fill(
         &self,
-        sources: &Sources,
+        sources: &HistoryItems,
         first: usize,
         queries: &[f32],
         vectors: &[f32],
@@ -271,10 +271,10 @@ impl Sweep<'_> {
     }
 
     /// The candidates of a tile for one user.
-    fn visit(&self, row: usize, visitors: &Visitors, user: usize, tile: &Tile, level: Level, best: &mut Best) {
+    fn score_tile(&self, row: usize, visitors: &QueryUsers, user: usize, tile: &Tile, level: Level, best: &mut Best) {
         let mut scores = [0f32; LANES];
-        if self.asked.largest.iter().any(|&most| most > 0.0) {
-            across(level, self.asked.vector(row), &tile.vectors, &mut scores);
+        if self.query.largest.iter().any(|&most| most > 0.0) {
+            across(level, self.query.vector(row), &tile.vectors, &mut scores);
         }
         let history = visitors.offsets[user]..visitors.offsets[user + 1];
         if !history.is_empty() {
@@ -291,7 +291,7 @@ impl Sweep<'_> {
         if scores.iter().fold(0, |hits, &score| hits + u32::from(score >= threshold)) == 0 {
             return;
         }
-        let seen = self.asked.seen(row);
+        let seen = self.query.seen(row);
         for (&item, &score) in tile.items.iter().zip(&scores) {
             let key = key(score, item);
             if best.wants(key) && seen.binary_search(&item).is_err() {
@@ -305,14 +305,14 @@ impl Sweep<'_> {
 pub fn pairs(
     ranker: &Ranker,
     target: &Target,
-    asked: &Asked<'_>,
+    query: &Query<'_>,
     row: usize,
     level: Level,
     items: &[u32],
     scores: &mut [f32],
 ) {
-    crate::runtime::simd::chains::dots(level, asked.vector(row), ranker.vectors(), items, scores);
-    let (history, logits) = asked.history(row);
+    crate::runtime::simd::chains::dots(level, query.vector(row), ranker.vectors(), items, scores);
+    let (history, logits) = query.history(row);
     let mut weights = Vec::new();
     let factor = attend::weights(level, logits, target.exponent, &mut weights);
     let tables = target.tables(ranker.vectors(), ranker.factors());
@@ -327,14 +327,14 @@ pub fn pairs(
 }
 
 /// A bound of every intermediate number, to find out whether one could leave the range of f32.
-pub fn most(target: &Target, logit: f64, asked: &Asked<'_>, largest: &[f32]) -> f64 {
+pub fn score_bound(target: &Target, logit: f64, query: &Query<'_>, largest: &[f32]) -> f64 {
     let squares: f64 = largest.iter().map(|&most| f64::from(most).powi(2)).sum();
     let exponent = f64::from(target.exponent);
-    let n = asked.longest as f64;
+    let n = query.longest as f64;
     // Σ w p ≤ n e^60 ‖q‖², (Σ w e)^β ≤ (n e^60)^β, and the factor.
-    let spread = logit.min(60.0) * exponent.max(1.0) + asked.farthest.min(1e9) * (1.0 - exponent).abs();
+    let spread = logit.min(60.0) * exponent.max(1.0) + query.max_abs_logit.min(1e9) * (1.0 - exponent).abs();
     let bias = target.bias.iter().fold(0f64, |most, &bias| most.max(f64::from(bias).abs()));
-    let dense: f64 = asked.largest.iter().zip(largest).map(|(p, q)| f64::from(*p) * f64::from(*q)).sum();
+    let dense: f64 = query.largest.iter().zip(largest).map(|(p, q)| f64::from(*p) * f64::from(*q)).sum();
     // A logit is cut off only where it is finite.
     let cut = if logit > f64::from(f32::MAX) / 4.0 { f64::INFINITY } else { 0.0 };
     n.max(1.0).powi(2) * squares.max(1.0) * spread.exp() + dense + bias + cut

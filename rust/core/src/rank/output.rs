@@ -17,7 +17,7 @@ pub enum Link {
 
 /// How the scores of one user come out.
 #[derive(Clone, Copy)]
-pub struct Shown {
+pub struct OutputTransform {
     /// Added first; 0 where a user has none.
     pub shift: f32,
     /// Applied last.
@@ -26,7 +26,7 @@ pub struct Shown {
     pub level: Level,
 }
 
-impl Shown {
+impl OutputTransform {
     /// The score that comes out for the one inside a key.
     pub fn score(self, of: u64) -> f32 {
         // Through a key once more, so that −0 comes out as 0.

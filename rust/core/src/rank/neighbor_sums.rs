@@ -1,11 +1,11 @@
-//! The sparse part of a score: what the items of a history add to their neighbours.
+//! The sparse part of a score: what the items of a history add to their neighbors.
 
 use crate::data::Csr;
 use crate::runtime::simd::{Level, chains};
 
-use super::asked::Asked;
-use super::index::Reach;
+use super::index::NormBound;
 use super::key::{Best, key};
+use super::query::Query;
 use super::ranker::Ranker;
 
 /// Items for each place of a list whose dense part is found first, those with the highest ceilings.
@@ -15,11 +15,11 @@ const FIRST: usize = 2;
 const SAMPLED: usize = 8;
 
 /// Fewer items than this for each place are scored at once: too many of them could enter.
-const LEAST_WITH_CEILINGS: usize = 32;
+const MIN_ITEMS_PER_PLACE: usize = 32;
 
-/// Sums over the neighbours of one history, in memory that is kept from user to user.
+/// Sums over the neighbors of one history, in memory that is kept from user to user.
 #[derive(Default)]
-pub struct Touched {
+pub struct NeighborSums {
     sums: Vec<f32>,
     marks: Vec<u64>,
     items: Vec<u32>,
@@ -28,18 +28,18 @@ pub struct Touched {
     rest: Vec<u32>,
 }
 
-impl Touched {
-    /// Adds up `weights[at] · neighbours[history[at]]` for every item that a neighbour row names. `history` rises, so the
+impl NeighborSums {
+    /// Adds up `weights[at] · neighbors[history[at]]` for every item that a neighbor row names. `history` rises, so the
     /// chain of an item runs over its sources in ascending order.
-    pub fn add_up(&mut self, level: Level, neighbours: &Csr, history: &[u32], weights: &[f32]) {
+    pub fn add_up(&mut self, level: Level, neighbors: &Csr, history: &[u32], weights: &[f32]) {
         self.clear();
-        if self.sums.len() < neighbours.n_columns() {
-            self.sums = vec![0.0; neighbours.n_columns()];
-            self.marks = vec![0; neighbours.n_columns().div_ceil(64)];
+        if self.sums.len() < neighbors.n_columns() {
+            self.sums = vec![0.0; neighbors.n_columns()];
+            self.marks = vec![0; neighbors.n_columns().div_ceil(64)];
         }
         for (&source, &weight) in history.iter().zip(weights) {
             let source = source as usize;
-            let (items, values) = (neighbours.row(source), neighbours.row_values(source));
+            let (items, values) = (neighbors.row(source), neighbors.row_values(source));
             chains::scatter(level, weight, items, values, &mut self.sums, &mut self.marks);
         }
         for (word, &marks) in self.marks.iter().enumerate() {
@@ -53,22 +53,22 @@ impl Touched {
 
     /// Offers touched `items` of row `row` to its list: dense part and sum of each that can enter. The list is the same as if
     /// all were offered: with D at least the dense part (see `index`), no sum of the two in f32 is above that of D and the
-    /// sum, for rounding keeps the order. Most of a history's neighbours are far below the list, and their dense parts
+    /// sum, for rounding keeps the order. Most of a history's neighbors are far below the list, and their dense parts
     /// would take longer than all else. Leaves nothing in `items`.
     pub fn offer(
         &mut self,
         ranker: &Ranker,
-        asked: &Asked<'_>,
+        query: &Query<'_>,
         row: usize,
         level: Level,
         items: &mut Vec<u32>,
         scores: &mut Vec<f32>,
         best: &mut Best,
     ) {
-        if items.len() >= LEAST_WITH_CEILINGS * best.places()
+        if items.len() >= MIN_ITEMS_PER_PLACE * best.places()
             && let Some(lengths) = ranker.lengths()
         {
-            let reach = Reach::new(asked.vector(row));
+            let reach = NormBound::new(query.vector(row));
             let ceiling = |&item: &u32| reach.most(lengths[item as usize]) + self.sums[item as usize];
             self.ceilings.clear();
             self.ceilings.extend(items.iter().map(ceiling));
@@ -80,17 +80,17 @@ impl Touched {
             std::mem::swap(items, &mut self.rest);
             items.clear();
             pick(&self.rest, &self.ceilings, |ceiling| ceiling >= high, items);
-            self.offer_all(ranker, asked, row, level, items, scores, best);
+            self.offer_all(ranker, query, row, level, items, scores, best);
             let least = best.threshold();
             pick(&self.rest, &self.ceilings, |ceiling| ceiling < high && ceiling >= least, items);
         }
-        self.offer_all(ranker, asked, row, level, items, scores, best);
+        self.offer_all(ranker, query, row, level, items, scores, best);
     }
 
     fn offer_all(
         &self,
         ranker: &Ranker,
-        asked: &Asked<'_>,
+        query: &Query<'_>,
         row: usize,
         level: Level,
         items: &mut Vec<u32>,
@@ -98,7 +98,7 @@ impl Touched {
         best: &mut Best,
     ) {
         scores.resize(items.len(), 0.0);
-        ranker.dense(level, asked, row, items, scores);
+        ranker.dense(level, query, row, items, scores);
         for (&item, &dense) in items.iter().zip(&*scores) {
             best.offer(key(dense + self.sum(item), item));
         }
@@ -148,12 +148,12 @@ mod tests {
 
     #[test]
     fn sums_run_over_the_history_and_are_forgotten() {
-        let neighbours = Csr::new(vec![0, 2, 2, 4], vec![1, 2, 0, 2], vec![0.5, 2.0, 3.0, -1.0], 3).unwrap();
-        let mut touched = Touched::default();
-        touched.add_up(Level::Scalar, &neighbours, &[0, 2], &[1.0, 0.25]);
+        let neighbors = Csr::new(vec![0, 2, 2, 4], vec![1, 2, 0, 2], vec![0.5, 2.0, 3.0, -1.0], 3).unwrap();
+        let mut touched = NeighborSums::default();
+        touched.add_up(Level::Scalar, &neighbors, &[0, 2], &[1.0, 0.25]);
         assert_eq!(touched.items(), [0, 1, 2]);
         assert_eq!([0, 1, 2].map(|i| touched.sum(i)), [0.75, 0.5, 1.75]);
-        touched.add_up(Level::Scalar, &neighbours, &[1], &[1.0]);
+        touched.add_up(Level::Scalar, &neighbors, &[1], &[1.0]);
         assert!(touched.items().is_empty());
         assert_eq!(touched.sum(2), 0.0);
     }
