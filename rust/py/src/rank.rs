@@ -1,7 +1,7 @@
 //! `_core.Ranker`: the one scorer of a model.
 
 use ancf_core::Error;
-use ancf_core::rank::{self, Filters, Head, Link, Plan, Sets, Target, Users};
+use ancf_core::rank::{self, Filters, Head, Link, Plan, Sets, TargetAttention, Users};
 use ancf_core::runtime::simd::Level;
 use numpy::{
     IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods,
@@ -91,7 +91,7 @@ impl Ranker {
                         )));
                     }
                     let bias = bias.unwrap_or_default();
-                    Head::TargetAttention(Target { keys, queries, d_keys: shape[1], logits, exponent, bias })
+                    Head::TargetAttention(TargetAttention { keys, queries, d_keys: shape[1], logits, exponent, bias })
                 }
                 ("inner" | "factor_attention" | "target_attention", ..) => {
                     return Err(Error::InvalidParameter(
@@ -253,7 +253,7 @@ impl Ranker {
         report.set_item("simd", self.level.name())?;
         let choice = self.ranker.plan(n, self.level);
         report.set_item("path", choice.path.name())?;
-        report.set_item("why", choice.why)?;
+        report.set_item("why", choice.reason)?;
         Ok(report)
     }
 

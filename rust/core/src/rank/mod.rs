@@ -4,17 +4,22 @@
 //! dense(u, i)  = fma chain over k = 0..d of p_uk q_ik, started at 0         (or another head: see `Head`)
 //! sparse(u, i) = fma chain over the history items j of u, ascending, of w_uj c_ji, started at 0
 //! score(u, i)  = dense + sparse
-//! shown(u, i)  = link(score + shift_u)
+//! output(u, i) = link(score + shift_u)
 //! ```
 //!
 //! Order: score descending, then position ascending; −0 counts as 0, and a score that left the numbers (∞ − ∞) as −∞.
 //! A list holds exactly min(N, eligible) items. Every path, thread count and instruction set gives the same bits:
 //! `naive` in the tests is the specification, and all are compared with it by `==`.
+//!
+//! Modules import only from the right:
+//! `ranker` → {`plan`, `batch`, `single`, `target_attention`} → `scorer` → {`head`, `index`, `neighbor_sums`} → `query` →
+//! {`output`, `key`, `sets`, `checks`}; of the last four, `output` imports `key`.
 
 mod batch;
+mod checks;
+mod head;
 mod index;
 mod key;
-mod lists;
 mod neighbor_sums;
 mod output;
 mod plan;
@@ -22,16 +27,17 @@ mod plan;
 mod proof_tests;
 mod query;
 mod ranker;
+mod scorer;
 mod sets;
 mod single;
 mod target_attention;
 #[cfg(test)]
 mod tests;
 
+pub use head::{Head, TargetAttention};
 pub use key::{position_of, score_of};
-pub use output::{Link, OutputTransform};
-pub use plan::{Choice, Path};
-pub use query::{Filters, Lists};
-pub use ranker::{Head, Plan, Ranker, Users};
+pub use output::{Link, Lists, OutputTransform};
+pub use plan::{Choice, Path, Plan};
+pub use query::{Filters, Users};
+pub use ranker::Ranker;
 pub use sets::Sets;
-pub use target_attention::Target;

@@ -1,9 +1,43 @@
-//! What a caller sees of a score: a user's shift added, the link applied. Lists are in order before that, so neither moves
-//! an item.
+//! What comes out: ready lists, and the last step of a score.
+//!
+//! ```text
+//! output(u, i) = link(score(u, i) + shift_u)
+//! ```
+//!
+//! Lists are in order before that step, so neither the shift nor the link moves an item.
 
 use crate::runtime::simd::{Level, sigmoid};
 
-use super::key::{key, score_of};
+use super::key::{key, position_of, score_of};
+
+/// Ready lists: row r holds `counts[r]` items, best first, from entry `r · width` on; the rest of a row is 0.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Lists {
+    /// Positions of the items.
+    pub items: Vec<i32>,
+    /// Their scores.
+    pub scores: Vec<f32>,
+    /// Length of each list.
+    pub counts: Vec<i32>,
+    /// Entries of a row.
+    pub width: usize,
+}
+
+impl Lists {
+    /// Room for `n_rows` lists of `width` items.
+    pub(super) fn empty(n_rows: usize, width: usize) -> Self {
+        Self { items: vec![0; n_rows * width], scores: vec![0.0; n_rows * width], counts: vec![0; n_rows], width }
+    }
+}
+
+/// Writes the keys of a list, best first, as items and scores.
+pub fn write_list(keys: &[u64], items: &mut [i32], scores: &mut [f32], count: &mut i32) {
+    for (at, &key) in keys.iter().enumerate() {
+        items[at] = position_of(key) as i32;
+        scores[at] = score_of(key);
+    }
+    *count = keys.len() as i32;
+}
 
 /// The last step of a score that comes out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -81,9 +81,9 @@ fn assert_leads(user: &[f32], last: &[f32], beside: &[f32], what: &str) {
             for user in 0..7usize {
                 // The path of one list, whether or not a call would take it at this level.
                 let query = ranker.everyone();
-                let index = Some(ranker.index(None));
+                let index = Some(ranker.scorer().index(None));
                 let all = query::EligibleItems { bits: None, count: ranker.n_items() };
-                single::list(&ranker, index, &query, user, n, &all, level, |keys| {
+                single::list(ranker.scorer(), index, &query, user, n, &all, level, |keys| {
                     for (at, &key) in keys.iter().enumerate() {
                         let at = user * n + at;
                         let wanted = (plain.items[at] as u32, plain.scores[at].to_bits());

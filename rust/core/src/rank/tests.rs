@@ -112,7 +112,7 @@ impl Case {
     pub fn with_target(mut self, exponent: f32, biased: bool) -> Self {
         let table = |n: usize, part: u64| numbers(Kind::Normal, n, 1, Stream::new(8, part));
         let d_keys = self.d / 2;
-        self.head = Head::TargetAttention(Target {
+        self.head = Head::TargetAttention(TargetAttention {
             keys: table(self.n_items * d_keys, 1),
             queries: table(self.n_items * d_keys, 2),
             d_keys,
@@ -194,7 +194,7 @@ impl Case {
         score_of(key(dense + sparse, 0))
     }
 
-    fn by_target(&self, target: &Target, user: usize, item: usize, dense: f32) -> f32 {
+    fn by_target(&self, target: &TargetAttention, user: usize, item: usize, dense: f32) -> f32 {
         let exp = |x: f32| crate::runtime::simd::exp(Level::Scalar, x);
         let history = self.history.as_ref().unwrap();
         let (items, logits) = (history.row(user), history.row_values(user));
@@ -427,7 +427,7 @@ fn a_filter_that_leaves_few_items_is_pruned_where_enough_users_ask() {
     let ranker = case.ranker();
     let path = |n_rows: usize, n: usize, left: usize, own_index: bool| {
         let query = super::query::Query { n_rows, ..ranker.everyone() };
-        ranker.choose(Plan::Auto, &query, n, left, own_index, level).path
+        super::plan::choose(ranker.scorer(), Plan::Auto, &query, n, left, own_index, level).path
     };
     assert_eq!(path(300, 10, 2000, true), Path::Pruned);
     assert_eq!(path(50, 10, 2000, true), Path::Plain);
