@@ -1,6 +1,6 @@
 //! Sparse item-item similarity.
 
-use ancf_core::model::neighbours::{self, Options};
+use ancf_core::model::item_knn::ItemKnn;
 use numpy::PyReadonlyArray1;
 use pyo3::prelude::*;
 
@@ -28,9 +28,8 @@ fn item_neighbours<'py>(
 ) -> PyResult<CsrResult<'py>> {
     let arrays: CsrArrays<'py> = (indptr, indices, values);
     let interactions = to_csr(py, &arrays, n_items)?;
-    let options = Options { k, user_power, source_power, target_power, shrinkage, keep_diagonal };
-    let rows =
-        enter(py, Size::Large, num_threads, |context| neighbours::item_neighbours(&interactions, &options, context))?;
+    let options = ItemKnn { neighbors: k, user_power, source_power, target_power, shrinkage, keep_diagonal };
+    let rows = enter(py, Size::Large, num_threads, |context| options.fit(&interactions, context))?;
     Ok(from_csr(py, &rows))
 }
 

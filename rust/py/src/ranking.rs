@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use ancf_core::model::attention::{Attention, Prior};
-use ancf_core::model::{fold_in, hybrid};
+use ancf_core::model::{fold_in, score_scales as scales};
 use ancf_core::runtime::simd::vector::{dot, power, scale};
 use ancf_core::train::ranking::{Options, Ranking};
 use ancf_core::{Error, Result};
@@ -180,7 +180,7 @@ fn spoken<'py>(
             context.cancel.check()?;
             let counts = counts.map(|counts| &counts[bounds[0]..bounds[1]]);
             let (items, recent) = (histories.row(row), histories.row_values(row));
-            fold_in::speak(items, recent, counts, n_items, &mut columns, &mut values);
+            fold_in::weigh_history(items, recent, counts, n_items, &mut columns, &mut values);
             offsets.push(columns.len() as i64);
         }
         Ok((offsets, columns.into_iter().map(|column: u32| column as i32).collect::<Vec<_>>(), values))
@@ -253,8 +253,8 @@ fn score_scales<'py>(
     let (users, items) = (user_vectors.as_slice()?, item_vectors.as_slice()?);
     enter(py, Size::Large, num_threads, |context| {
         Ok((
-            hybrid::vector_scale(users, items, d, context),
-            hybrid::neighbour_scale(&interactions, &neighbours, context),
+            scales::vector_scale(users, items, d, context),
+            scales::neighbor_scale(&interactions, &neighbours, context),
         ))
     })
 }

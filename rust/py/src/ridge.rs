@@ -24,7 +24,7 @@ fn ridge_neighbours<'py>(
     num_threads: Option<usize>,
 ) -> PyResult<CsrResult<'py>> {
     let interactions = to_csr(py, &interactions, n_items)?;
-    let ridge = Ridge { candidates, neighbours, shrinkage, user_power, source_power };
+    let ridge = Ridge { candidates, neighbors: neighbours, shrinkage, user_power, source_power };
     let weights = enter(py, Size::Large, num_threads, |context| ridge.fit(&interactions, context))?;
     Ok(from_csr(py, &weights))
 }

@@ -1,4 +1,4 @@
-//! What every call and every table is checked for, once, at the border: kernels then index freely.
+//! Checks of calls and tables, made once, before anything is computed: kernels then index freely.
 
 use crate::{Error, Result};
 

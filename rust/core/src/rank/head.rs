@@ -1,4 +1,4 @@
-//! Heads: how the dense part of a score comes from two vectors. Every choice by the kind of head stands here.
+//! Heads: how the dense part of a score comes from two vectors. Every match on the kind of head is here.
 //!
 //! ```text
 //! inner             ⟨p, q⟩
@@ -152,7 +152,7 @@ impl Head {
     }
 }
 
-/// What target attention knows of items beside their vectors.
+/// The tables of target attention, beside the item vectors.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TargetAttention {
     /// k, already divided by √d: `n_items` × `d_keys`.

@@ -1,4 +1,4 @@
-//! The compact table: items as bytes, sorted by norm in blocks of 64, and the proof that what it discards cannot matter.
+//! The compact table: items as bytes, sorted by norm in blocks of 64, and the proof that no item it discards could enter a list.
 //!
 //! Let u be a user's vector and v an item's, d numbers each, and score(u, v) the f32 chain of the exact kernels. In real
 //! numbers write u = σ a + ε and v = τ b + η, where a, b hold whole numbers and σ, τ are the scales of the user and of the
@@ -68,7 +68,7 @@ pub struct Index {
     chunks: Vec<OnceLock<Chunk>>,
 }
 
-/// The bytes of some blocks.
+/// The bytes of some blocks, made together.
 struct Chunk {
     lines: Vec<Line>,
     unscale: Vec<f64>,
@@ -140,7 +140,7 @@ impl Index {
                 }
                 let quantized = quantise(level, row(vectors, d, item), scale, 127.0, &mut own);
                 quantization_error = quantization_error.max(quantized.lost);
-                // Unsigned, 128 more; what stands behind the end of a vector meets users' zeros.
+                // Unsigned, 128 more; what follows the end of a vector is multiplied by users' zeros.
                 for (word, lines) in own.iter().zip(lines.chunks_exact_mut(4)) {
                     lines[at / 16].0[at % 16] = word ^ i32::from_le_bytes([128; 4]);
                 }
@@ -192,7 +192,7 @@ impl Index {
     /// The eligible items of a block that the bits of `mask` name.
     pub fn eligible_hits(&self, block: usize, mask: u64, eligible: &EligibleItems, items: &mut Vec<u32>) {
         let own = self.block(block);
-        // The last block may end early; what stands behind its end is no item.
+        // The last block may end early; what follows its end is no item.
         let mut left = if own.len() < BLOCK { mask & ((1 << own.len()) - 1) } else { mask };
         while left != 0 {
             let item = own[left.trailing_zeros() as usize];
@@ -275,7 +275,7 @@ pub fn norm_up(vector: &[f32]) -> f32 {
     (norm(vector) as f32).next_up()
 }
 
-/// What a user's scores can be at most; see the module head.
+/// An upper bound of a user's scores by the norm of the item; see the module head.
 #[derive(Clone, Copy, Default)]
 pub struct NormBound {
     per_norm: f64,
@@ -315,7 +315,7 @@ fn four(values: &[f32]) -> [f64; 4] {
     std::array::from_fn(|k| values.get(k).map_or(0.0, |&value| f64::from(value)))
 }
 
-/// The norm of a vector. Four sums at once here and below: one alone waits for itself at every step.
+/// The norm of a vector. Four sums at once here and below: a single sum waits for itself at every step.
 pub fn norm(vector: &[f32]) -> f64 {
     let mut squares = [0f64; 4];
     for values in vector.chunks(4) {

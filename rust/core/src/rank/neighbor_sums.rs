@@ -40,7 +40,7 @@ impl NeighborSums {
         }
     }
 
-    /// Forgets everything.
+    /// Sets all sums to 0; the memory is kept.
     pub fn clear(&mut self) {
         for &item in &self.items {
             self.sums[item as usize] = 0.0;

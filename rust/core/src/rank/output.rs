@@ -1,4 +1,4 @@
-//! What comes out: ready lists, and the last step of a score.
+//! What a call returns: lists, and scores after their last step.
 //!
 //! ```text
 //! output(u, i) = link(score(u, i) + shift_u)

@@ -48,7 +48,7 @@ pub enum Path {
 }
 
 impl Path {
-    /// The word for it.
+    /// Its name in reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Pairs => "pairs",

@@ -166,7 +166,7 @@ impl EligibleItems {
             )));
         }
         if let Some(&item) = filters.deny.iter().find(|&&item| item as usize >= n_items) {
-            return Err(Error::InvalidData(format!("item {item} is to be left out; there are {n_items} items.")));
+            return Err(Error::InvalidData(format!("item {item} is denied; there are {n_items} items.")));
         }
         if filters.allow.is_none() && filters.deny.is_empty() {
             return Ok(Self { bits: None, count: n_items });

@@ -1,7 +1,7 @@
 //! Every question about a model: its scorer, the users of the training table, and the calls.
 //!
-//! A call checks what it is asked for, makes a [`Query`] of it, has a path chosen (see `plan`), lets the rows go over the
-//! threads, and turns scores into those that come out.
+//! A call is checked and becomes a [`Query`]; `plan` chooses its path, the threads of the context share its rows, and its scores
+//! come out through the link.
 
 use std::sync::OnceLock;
 
@@ -32,8 +32,9 @@ type Row<'a> = (usize, ((&'a mut [i32], &'a mut [f32]), &'a mut i32));
 /// The lists of a block of rows on their way out.
 type Block<'a> = (usize, ((&'a mut [i32], &'a mut [f32]), &'a mut [i32]));
 
-/// Users for which a table of the eligible items alone saves what it takes to make, where half of the items are eligible. Both
-/// grow with what a scan gets to see: bytes of an item take some 60 ns, an item that is scanned for nothing .6 ns a user.
+/// Users for which a table of the eligible items alone saves the time that making it takes, where half of the items are
+/// eligible. Both grow with what a scan reads: making the bytes of an item takes some 60 ns, scanning one for nothing .6 ns a
+/// user.
 const USERS_OF_AN_INDEX: usize = 100;
 
 fn worth_an_index(eligible: &EligibleItems, n_items: usize, n_rows: usize) -> bool {
@@ -126,7 +127,7 @@ impl Ranker {
         self.lists(users.query(None, true), n, filters, plan, context)
     }
 
-    /// The list of one user on this thread; `take` gets its keys, best first, and how their scores come out.
+    /// The list of one user on this thread; `take` receives its keys, best first, and how their scores come out.
     pub fn top_n_one<T>(
         &self,
         user: usize,
@@ -168,7 +169,7 @@ impl Ranker {
             let (mut columns, mut values) = (Vec::new(), Vec::new());
             if priors.is_some() {
                 let counts = (neighbors.n_rows() > n_items).then_some(&ones[..]);
-                fold_in::speak(history, &ones, counts, n_items, &mut columns, &mut values);
+                fold_in::weigh_history(history, &ones, counts, n_items, &mut columns, &mut values);
             } else {
                 (columns, values) = (history.to_vec(), ones);
             }
@@ -181,7 +182,11 @@ impl Ranker {
     /// The scores of pairs of a user and an item.
     pub fn scores(&self, users: &[u32], items: &[u32], context: &Context) -> Result<Vec<f32>> {
         if users.len() != items.len() {
-            return Err(Error::InvalidData(format!("{} users stand beside {} items.", users.len(), items.len())));
+            return Err(Error::InvalidData(format!(
+                "got {} users and {} items; give one item for each user.",
+                users.len(),
+                items.len()
+            )));
         }
         check_users(users, self.users.n)?;
         self.scorer.scores(&self.users.query(Some(users), false), items, context)

@@ -44,7 +44,7 @@ pub struct Scorer {
     link: Link,
     /// The largest magnitude of each factor.
     max_abs: Vec<f32>,
-    /// Of target attention's logits, without those of the histories.
+    /// A bound of target attention's logits without the histories' part; 0 for other heads.
     max_abs_logit: f64,
     /// The largest magnitude in `neighbors`.
     max_abs_neighbor: f32,
@@ -54,7 +54,7 @@ pub struct Scorer {
     threshold_seed: OnceLock<ThresholdSeed>,
 }
 
-/// Items on their way into a list, in memory that is kept from list to list.
+/// Items that may enter a list, in memory that is kept from list to list.
 #[derive(Default)]
 pub struct Candidates {
     /// Their positions.

@@ -1,4 +1,4 @@
-//! Rows of positions without values: what each user has seen, what each may get.
+//! Rows of positions without values: the items that each user has seen, or that each row may list.
 
 use crate::{Error, Result};
 

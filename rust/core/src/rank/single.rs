@@ -1,6 +1,6 @@
 //! One list on the calling thread; with the compact table nothing is allocated but the result.
 //!
-//! The compact table is read from its largest norms on; the first survivors, scored in f32, set the threshold, and the scan ends
+//! The compact table is read from its largest norms on; the first items that it does not discard, scored in f32, set the threshold, and the scan ends
 //! where no norm can reach it: 41,000 items, d = 64, take some 10 µs.
 
 use std::cell::RefCell;
@@ -21,7 +21,7 @@ const RESCORE_BATCH: usize = 16;
 /// The same for items of a narrow filter that are not scanned, of which more are scored in vain.
 const RESCORE_BATCH_FILTERED: usize = 48;
 
-/// Where fewer than one item in so many is eligible, most of what a scan of bytes sees would be for nothing: eligible items
+/// Where fewer than one item in so many is eligible, most of what a scan of bytes reads would be for nothing: eligible items
 /// are taken in their order and scored. On Zen 3, an item that is skipped takes .5 ns, one scored 20, one scanned 1.3.
 const MIN_SCANNED_SHARE: usize = 16;
 
@@ -43,7 +43,7 @@ pub fn skips_scan(eligible: &EligibleItems, n_items: usize) -> bool {
     eligible.count * MIN_SCANNED_SHARE < n_items
 }
 
-/// The best `n` of row `row` that are eligible and that it has not seen. `take` gets the keys, best first.
+/// The best `n` of row `row` that are eligible and that it has not seen. `take` receives the keys, best first.
 pub fn list<T>(
     scorer: &Scorer,
     index: Option<&Index>,
