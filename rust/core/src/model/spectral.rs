@@ -79,7 +79,7 @@ fn normalized(rows: &Csr, columns: &Csr) -> Vec<f32> {
 }
 
 /// out (rows × n) = a (rows × k) · b (k × n), rows shared out over the threads.
-pub fn multiply_rows(out: &mut [f32], n: usize, a: &[f32], b: &[f32], k: usize, context: &Context) {
+fn multiply_rows(out: &mut [f32], n: usize, a: &[f32], b: &[f32], k: usize, context: &Context) {
     const ROWS: usize = 240;
     context.install(|| {
         out.par_chunks_mut(ROWS * n).enumerate().for_each(|(task, out)| {
