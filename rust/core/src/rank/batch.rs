@@ -37,7 +37,7 @@ const PROBE_USERS: usize = 2 * USERS_PER_SCAN;
 /// At most so many users in a block.
 pub const MAX_ROWS: usize = 384;
 
-/// Item rows of one pass: they stay in the second cache while the packs of a block go by.
+/// Item rows of one pass: they stay in the level-2 cache while the packs of a block are scored.
 const PASS_BYTES: usize = 768 << 10;
 
 /// The items that a call may list, as rows of one table.
@@ -52,7 +52,7 @@ pub struct ItemRows<'a> {
 
 impl<'a> ItemRows<'a> {
     /// Where many items are not eligible, the rows of the others are copied together. With a context, its threads share
-    /// the scratch.
+    /// the work.
     fn new(scorer: &'a Scorer, eligible: &EligibleItems, context: Option<&Context>) -> Self {
         let (vectors, biases, d) = (scorer.vectors(), scorer.head().biases(), scorer.factors().max(1));
         if !eligible.worth_gathering(scorer.n_items()) {
@@ -88,7 +88,7 @@ pub struct PruningCost {
     spent: AtomicU64,
 }
 
-/// One call.
+/// The lists of one call, made block by block.
 pub struct BatchSearch<'a> {
     /// The items.
     pub scorer: &'a Scorer,
@@ -102,9 +102,9 @@ pub struct BatchSearch<'a> {
     pub compact: Option<(&'a Index, &'a ThresholdSeed)>,
     /// Whether that table holds the eligible items alone.
     pub own_index: bool,
-    /// OutputSlices in a list.
+    /// Length of a full list.
     pub n: usize,
-    /// Keep to the compact table even where it does not pay.
+    /// Use the compact table even where it does not pay.
     pub force_pruning: bool,
     /// What that cost so far.
     pub cost: PruningCost,
@@ -122,7 +122,7 @@ pub struct OutputSlices<'a> {
     pub width: usize,
 }
 
-/// One user of a block.
+/// The list of one user of a block.
 #[derive(Default)]
 struct UserTopN {
     best: Best,
@@ -130,7 +130,7 @@ struct UserTopN {
     seed_threshold: f32,
     /// The part of [`Scratch::excluded`] that is this user's.
     excluded: Range<usize>,
-    /// A bit for each excluded item, by its last nine: most items are settled here, and a search is not needed.
+    /// A bit for each excluded item, by its last nine: most items need no search.
     exclusion_filter: [u64; 8],
 }
 
@@ -142,7 +142,7 @@ impl UserTopN {
             && excluded[self.excluded.clone()].binary_search(&position).is_ok()
     }
 
-    /// No score below this belongs into the list.
+    /// No score below this can enter the list.
     #[inline]
     fn threshold(&self) -> f32 {
         self.seed_threshold.max(self.best.threshold())
@@ -157,12 +157,15 @@ pub struct Scratch {
     excluded: Vec<u32>,
     sums: NeighborSums,
     candidates: Candidates,
+    /// 32 users' vectors, and those of a whole block.
     pack: Vec<f32>,
     packs: Vec<f32>,
     seed_scores: Vec<[f32; LANES]>,
     best_of_lanes: Vec<[f32; 8]>,
+    /// Where each user's scan ends, and the user.
     order: Vec<(f64, u32)>,
     group: Group<USERS_PER_SCAN>,
+    /// Items that the scan left to each user of the group, not scored yet.
     pending: [Vec<u32>; USERS_PER_SCAN],
 }
 

@@ -9,7 +9,7 @@
 //!
 //! Order: score descending, then position ascending; −0 counts as 0, and a score that left the numbers (∞ − ∞) as −∞.
 //! A list holds exactly min(N, eligible) items. Every path, thread count and instruction set gives the same bits:
-//! `naive` in the tests is the specification, and all are compared with it by `==`.
+//! `Case::naive` in the tests is the specification, and all are compared with it by `==`.
 //!
 //! Modules import only from the right:
 //! `ranker` → {`plan`, `batch`, `single`, `target_attention`} → `scorer` → {`head`, `index`, `neighbor_sums`} → `query` →
@@ -31,6 +31,8 @@ mod scorer;
 mod sets;
 mod single;
 mod target_attention;
+#[cfg(test)]
+mod test_cases;
 #[cfg(test)]
 mod tests;
 

@@ -64,7 +64,7 @@ struct Tile {
     p: Vec<f32>,
 }
 
-/// One call.
+/// The lists of one call, made tile by tile.
 pub struct TargetSearch<'a> {
     /// The items.
     pub scorer: &'a Scorer,
