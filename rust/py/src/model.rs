@@ -27,8 +27,8 @@ pub fn prior(attention: &str) -> Result<Prior> {
     }
 }
 
-/// The `k` strongest targets i of every source item j as (indptr, items rising within a row, values):
-/// `c_ji` = `P_ji` / (`D_j^source_power` · `D_i^target_power` + shrinkage), `P_ji` = Σ_u `w_uj` `w_ui` / `D_u^user_power`, D = Σ w².
+/// The `k` strongest targets i of every source item j as (indptr, items rising within a row, values): `c_ji` = `P_ji` /
+/// (`D_j^source_power` · `D_i^target_power` + shrinkage), `P_ji` = Σ_u `w_uj` `w_ui` / `D_u^user_power`, D = Σ w².
 #[pyfunction]
 #[pyo3(signature = (indptr, indices, values, n_items, k, *, user_power=0.0, source_power=0.5, target_power=0.5,
                     shrinkage=0.0, keep_diagonal=false, num_threads=None))]
@@ -76,7 +76,8 @@ fn ridge_neighbours<'py>(
     Ok(from_csr(py, &weights))
 }
 
-/// Unit user vectors for histories (indptr, item positions, weights) and attention priors of the items → float32 (n, factors).
+/// Unit user vectors for histories (indptr, item positions, weights) and attention priors of the items → float32 (n,
+/// factors).
 ///
 /// A user is the attention-weighted sum of the item vectors of the history; only the direction counts.
 #[pyfunction]
@@ -112,8 +113,8 @@ fn user_vectors<'py>(
     to_rows(py, vectors, d)
 }
 
-/// Weighted histories for the item-item part of a score, from histories (indptr, item positions, τ): n^-½ τ at the items and,
-/// with `counts` (one for each τ), counts · τ at the sources `n_items` further on.
+/// Weighted histories for the item-item part of a score, from histories (indptr, item positions, τ): n^-½ τ at the items
+/// and, with `counts` (one for each τ), counts · τ at the sources `n_items` further on.
 #[pyfunction]
 fn spoken<'py>(
     py: Python<'py>,

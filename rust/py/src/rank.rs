@@ -32,12 +32,12 @@ const SHORT: usize = 1 << 28;
 /// Scores and exact top-N over item vectors (n_items, d), float32.
 ///
 /// `neighbours`: (indptr, items, values), row j what history item j adds to others; more rows than items are sources that
-/// histories may name beside the items. `head`: "inner", "factor_attention"
-/// with `sharpness` (d,), or "target_attention" with `keys` and `queries` (n_items, d_keys), `item_logits` (n_items,) and
-/// `attention_exponent`; the latter two may have an `item_bias` (n_items,). Target attention reads the values of the
-/// users' histories as additions to the logits. Weights of an output layer over p · q (GMF) belong in the item
-/// vectors, and a bias of an inner product is one more factor. `link`: "identity" or
-/// "sigmoid", the last step of every score that comes out; with the users' `shift` it is applied after the lists are in order.
+/// histories may name beside the items. `head`: "inner", "factor_attention" with `sharpness` (d,), or "target_attention"
+/// with `keys` and `queries` (n_items, d_keys), `item_logits` (n_items,) and `attention_exponent`; the latter two may have
+/// an `item_bias` (n_items,). Target attention reads the values of the users' histories as additions to the logits. Weights
+/// of an output layer over p · q (GMF) belong in the item vectors, and a bias of an inner product is one more factor.
+/// `link`: "identity" or "sigmoid", the last step of every score that comes out; with the users' `shift` it is applied after
+/// the lists are in order.
 #[pyclass(module = "ancf._core")]
 pub struct Ranker {
     ranker: rank::Ranker,

@@ -19,7 +19,7 @@ use crate::{Error, Result};
 pub enum Prior {
     /// All the same: `r_j` = 1.
     Mean,
-    /// Popular items say less: `r_j` = `n_j^-½`.
+    /// Popular items count less: `r_j` = `n_j^-½`.
     Degree,
 }
 

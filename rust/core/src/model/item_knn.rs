@@ -8,10 +8,10 @@
 //! Cosine is a = 0, b = c = ½; a = 1, b = c = ½ is the normalized co-occurrence of graph filters (GF-CF: Shen et al.,
 //! CIKM 2021); a negative c favors popular targets.
 //!
-//! Row by row (Gustavson): the row of item j adds up the rows of its users into one dense accumulator per thread, so P is never
-//! stored; on Gowalla it has 35.9 M entries. The targets of a row are one bit each, read back in ascending order. The sum of a pair
-//! runs over users in ascending order, unfused, in f32: same bits for every number of threads. Of equal values the smaller position
-//! stays. Only positive similarities are kept.
+//! Row by row (Gustavson): the row of item j adds up the rows of its users into one dense accumulator per thread, so P is
+//! never stored; on Gowalla it has 35.9 M entries. The targets of a row are one bit each, read back in ascending order. The
+//! sum of a pair runs over users in ascending order, unfused, in f32: same bits for every number of threads. Of equal values
+//! the smaller position stays. Only positive similarities are kept.
 
 use rayon::prelude::*;
 
@@ -102,8 +102,8 @@ impl ItemKnn {
     }
 }
 
-/// D^power of every row; 1 for rows without entries, which nothing multiplies. ½, 0 and 1 avoid `powf`, which differs between
-/// platforms.
+/// D^power of every row; 1 for rows without entries, which nothing multiplies. ½, 0 and 1 avoid `powf`, which differs
+/// between platforms.
 fn powers(matrix: &Csr, power: f32) -> Vec<f32> {
     (0..matrix.n_rows())
         .map(|row| {

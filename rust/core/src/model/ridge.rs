@@ -1,11 +1,11 @@
 //! Sparse item-item weights by local ridge regression: what a purchase of item j contributes to the score of item i.
 //!
-//! With the users weighted by n_u^-a, G = Rᵀ diag(n_u^-a) R is the co-purchase table. For each target i the weights of
-//! its S strongest companions solve (G_SS + λ I) b = G_Si: the column of EASE (Steck, Embarrassingly Shallow
-//! Autoencoders for Sparse Data, WWW 2019) restricted to S, and so linear instead of cubic in the number of items. The
-//! weights are then divided by n_j^b, which EASE lacks and which raised Recall@20 by 3–5 % (Last.fm, Amazon Electronics;
-//! 2026-11-24), and each source j keeps its K strongest positive ones. Cutting by source and not by target matters:
-//! every purchase then contributes to the same number of items (.1435 against .1353 on Electronics).
+//! With the users weighted by n_u^-a, G = Rᵀ diag(n_u^-a) R is the co-purchase table. For each target i the weights of its S
+//! strongest companions (items with users in common) solve (G_SS + λ I) b = G_Si: the column of EASE (Steck, Embarrassingly
+//! Shallow Autoencoders for Sparse Data, WWW 2019) restricted to S, and so linear instead of cubic in the number of items.
+//! The weights are then divided by n_j^b, which EASE lacks and which raised Recall@20 by 3–5 % (Last.fm, Amazon Electronics;
+//! 2026-11-24), and each source j keeps its K strongest positive ones. Cutting by source and not by target matters: every
+//! purchase then contributes to the same number of items (.1435 against .1353 on Electronics).
 //!
 //! λ is given relative to the mean of G's diagonal, so one value fits shops of any size. Rows are computed on their own
 //! and in a fixed order within, so threads cannot change a bit.
@@ -128,7 +128,7 @@ struct Row {
     values: Vec<f32>,
 }
 
-/// A dense row of G in the making.
+/// A dense row of G while it is summed.
 struct Companions {
     sums: Vec<f32>,
     companions: Vec<u32>,
@@ -179,9 +179,9 @@ impl Companions {
 
 /// One target's regression.
 struct Regression {
-    /// Place of an item among the candidates, plus one; 0 for all others.
+    /// Rank of an item among the candidates, plus one; 0 for all others.
     places: Vec<u16>,
-    /// Places and values of a candidate's companions, one more than there may be.
+    /// Ranks and values of a candidate's companions, one more than there may be.
     found: Vec<(u16, f32)>,
     order: Vec<u32>,
     matrix: Vec<f32>,

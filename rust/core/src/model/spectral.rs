@@ -14,9 +14,9 @@ use crate::runtime::rng::Stream;
 use crate::runtime::simd::gemm::{View, multiply};
 use crate::runtime::simd::vector::count_power;
 
-/// Extra directions beside those asked for; they make the last ones converge.
+/// Extra directions beyond the requested ones; they make the last ones converge.
 const OVERSAMPLING: usize = 8;
-/// Rounds of Ãᵀ Ã. Four leave the trained quality where the exact vectors put it (Last.fm, 2026-11-24).
+/// Rounds of Ãᵀ Ã. After four the trained quality is that of the exact vectors (Last.fm, 2026-11-24).
 const ITERATIONS: usize = 4;
 
 /// Item vectors (`n_items` × `d`) V Σ^½, scaled to a mean squared length of one. Directions that the data does not have
@@ -78,7 +78,7 @@ fn normalized(rows: &Csr, columns: &Csr) -> Vec<f32> {
     values
 }
 
-/// out (rows × n) = a (rows × k) · b (k × n), rows shared out over the threads.
+/// out (rows × n) = a (rows × k) · b (k × n), rows over the threads.
 fn multiply_rows(out: &mut [f32], n: usize, a: &[f32], b: &[f32], k: usize, context: &Context) {
     const ROWS: usize = 240;
     context.install(|| {

@@ -1,10 +1,10 @@
 //! Lists for many users: blocks of users over the threads, each against all items.
 //!
 //! Two paths with the same result. *Plain*: every score in f32, 32 users × 12 items in registers. *Pruned*: first thresholds
-//! from the items of the largest norms in f32 (see `ThresholdSeed`), then the compact table (see `index`), six users whose scans
-//! end near each other at a time; what it cannot discard is scored in f32. The sparse part of a score is exact from the start:
-//! items that a history adds to are scored one by one as far as one can enter the list (see `Scorer::offer`), and the rest can
-//! only have their dense part.
+//! from the items of the largest norms in f32 (see `ThresholdSeed`), then the compact table (see `index`), six users whose
+//! scans end near each other at a time; what it cannot discard is scored in f32. The sparse part of a score is exact from
+//! the start: items that a history adds to are scored one by one as far as one can enter the list (see `Scorer::offer`), and
+//! the rest can only have their dense part.
 
 use std::borrow::Cow;
 use std::ops::Range;

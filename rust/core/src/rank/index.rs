@@ -1,4 +1,4 @@
-//! The compact table: items as bytes, sorted by norm in blocks of 64, and the proof that no item it discards could enter a list.
+//! The compact table: items as bytes, sorted by norm in blocks of 64, and the proof that it discards no item of a list.
 //!
 //! Let u be a user's vector and v an item's, d numbers each, and score(u, v) the f32 chain of the exact kernels. In real
 //! numbers write u = σ a + ε and v = τ b + η, where a, b hold whole numbers and σ, τ are the scales of the user and of the

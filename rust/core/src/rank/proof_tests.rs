@@ -39,8 +39,8 @@ fn rival(user: &[f32], wanted: f32) -> Vec<f32> {
     rival
 }
 
-/// Asserts that `last` leads every list of `user` on every path and level, where 64 rivals nearly reach it. Items by norm: 64
-/// that score far below, which are the whole front of a short list; the rivals; `last`, with `beside` in its block.
+/// Asserts that `last` leads every list of `user` on every path and level, where 64 rivals nearly reach it. Items by norm:
+/// 64 that score far below, which are all seed items of a short list; the rivals; `last`, with `beside` in its block.
 fn assert_leads(user: &[f32], last: &[f32], beside: &[f32], what: &str) {
     let d = user.len();
     let wanted = chain(user, last);

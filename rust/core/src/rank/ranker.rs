@@ -1,7 +1,7 @@
 //! Every question about a model: its scorer, the users of the training table, and the calls.
 //!
-//! A call is checked and becomes a [`Query`]; `plan` chooses its path, the threads of the context share its rows, and its scores
-//! come out through the link.
+//! A call is checked and becomes a [`Query`]; `plan` chooses its path, the threads of the context share its rows, and its
+//! scores come out through the link.
 
 use std::sync::OnceLock;
 
@@ -33,8 +33,8 @@ type Row<'a> = (usize, ((&'a mut [i32], &'a mut [f32]), &'a mut i32));
 type Block<'a> = (usize, ((&'a mut [i32], &'a mut [f32]), &'a mut [i32]));
 
 /// Users for which a table of the eligible items alone saves the time that making it takes, where half of the items are
-/// eligible. Both grow with what a scan reads: making the bytes of an item takes some 60 ns, scanning one for nothing .6 ns a
-/// user.
+/// eligible. Both grow with what a scan reads: making the bytes of an item takes some 60 ns, scanning one for nothing .6 ns
+/// a user.
 const USERS_OF_AN_INDEX: usize = 100;
 
 fn worth_an_index(eligible: &EligibleItems, n_items: usize, n_rows: usize) -> bool {
@@ -145,7 +145,8 @@ impl Ranker {
     }
 
     /// The list of one user outside the training table of whom only the items are known, each bought once and recently, on
-    /// this thread. With attention `priors` the history is folded in as `model::fold_in` does it; without, each item weighs 1.
+    /// this thread. With attention `priors` the history is folded in as `model::fold_in` does it; without, each item weighs
+    /// 1.
     pub fn top_n_folded<T>(
         &self,
         history: &[u32],

@@ -1,7 +1,7 @@
 //! One list on the calling thread; with the compact table nothing is allocated but the result.
 //!
-//! The compact table is read from its largest norms on; the first items that it does not discard, scored in f32, set the threshold, and the scan ends
-//! where no norm can reach it: 41,000 items, d = 64, take some 10 µs.
+//! The compact table is read from its largest norms on; the first items that it does not discard, scored in f32, set the
+//! threshold, and the scan ends where no norm can reach it: 41,000 items, d = 64, take some 10 µs.
 
 use std::cell::RefCell;
 

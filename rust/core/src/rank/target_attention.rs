@@ -6,12 +6,13 @@
 //! ```
 //!
 //! The exponential factors: exp(h_uj) belongs to the user, e_ji = exp(l_j + ⟨k_j, c_i⟩) to the pair of items, and so does
-//! p_ji = e_ji ⟨q_j, q_i⟩. A tile of 32 candidates against all items of all histories is two small matrix products and
-//! one exponential for each pair, *once for all users*; a user then adds up rows of e and p. On Gowalla (29,858 users, 27 items
+//! p_ji = e_ji ⟨q_j, q_i⟩. A tile of 32 candidates against all items of all histories is two small matrix products and one
+//! exponential for each pair, *once for all users*; a user then adds up rows of e and p. On Gowalla (29,858 users, 27 items
 //! in a history, 40,981 items) that is 1.7 · 10⁹ exponentials in place of 33 · 10⁹.
 //!
-//! h is taken relative to the highest of the user, with exp((1 − β) highest) put back at the end, so no user's weights vanish; l_j +
-//! ⟨k_j, c_i⟩ is cut off at ±60, beyond which no other item's weight would count. `attend::one` is the same for one pair.
+//! h is taken relative to the highest of the user, with exp((1 − β) highest) put back at the end, so no user's weights
+//! vanish; l_j + ⟨k_j, c_i⟩ is cut off at ±60, beyond which no other item's weight would count. `attend::one` is the same
+//! for one pair.
 
 use rayon::prelude::*;
 

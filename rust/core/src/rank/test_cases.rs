@@ -1,5 +1,5 @@
-//! Random models of every kind, and the specification of their lists: `Case::naive`, a full sort of all scores, computed one by
-//! one with `f32::mul_add`.
+//! Random models of every kind, and the specification of their lists: `Case::naive`, a full sort of all scores, computed one
+//! by one with `f32::mul_add`.
 
 use super::key::{key, position_of, score_of};
 use super::*;
