@@ -1,7 +1,7 @@
 //! NumPy arrays in, checked types of the core out, and back.
 
 use ancf_core::data::Csr;
-use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
+use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1};
 use pyo3::prelude::*;
 
 use crate::enter::{LARGE, Size, enter, to_python};
@@ -9,7 +9,7 @@ use crate::enter::{LARGE, Size, enter, to_python};
 /// A sparse matrix as it comes from Python: row offsets, column positions, values.
 pub type CsrArrays<'py> = (PyReadonlyArray1<'py, i64>, PyReadonlyArray1<'py, i32>, PyReadonlyArray1<'py, f32>);
 
-/// The same on its way back.
+/// The same as it is handed to Python.
 pub type CsrResult<'py> = (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i32>>, Bound<'py, PyArray1<f32>>);
 
 /// Checks the three arrays once; negative numbers are refused like any other position out of range.
@@ -33,4 +33,10 @@ pub fn from_csr<'py>(py: Python<'py>, matrix: &Csr) -> CsrResult<'py> {
     let offsets: Vec<i64> = matrix.offsets().iter().map(|&o| o as i64).collect();
     let columns: Vec<i32> = matrix.columns().iter().map(|&c| c as i32).collect();
     (offsets.into_pyarray(py), columns.into_pyarray(py), matrix.values().to_vec().into_pyarray(py))
+}
+
+/// Numbers as rows of `columns` each.
+pub fn to_rows(py: Python<'_>, numbers: Vec<f32>, columns: usize) -> PyResult<Bound<'_, PyArray2<f32>>> {
+    let rows = numbers.len() / columns.max(1);
+    numbers.into_pyarray(py).reshape([rows, columns])
 }

@@ -2,7 +2,7 @@
 //!
 //! [`enter`] releases the GIL, picks the pool, looks for Ctrl-C every 10 ms while the work runs, turns a panic into
 //! `InternalError` and maps the core's errors once. Small work runs on the calling thread, without a hand-off;
-//! [`at_once`] is for work so small that even letting the GIL go would be noticed.
+//! [`enter_inline`] is for work so short that even releasing the GIL would be noticed.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
@@ -45,7 +45,7 @@ where
 }
 
 /// Runs work of microseconds on the calling thread, with the GIL held: building a scorer, one person's list.
-pub fn at_once<T>(py: Python<'_>, work: impl FnOnce() -> Result<T>) -> PyResult<T> {
+pub fn enter_inline<T>(py: Python<'_>, work: impl FnOnce() -> Result<T>) -> PyResult<T> {
     guarded(work).map_err(|error| to_python(py, &error))
 }
 
@@ -62,7 +62,7 @@ where
     F: FnOnce(Vec<f32>) -> Result<T> + Send,
 {
     if table.len() < LARGE {
-        return at_once(py, || work(table.to_vec()));
+        return enter_inline(py, || work(table.to_vec()));
     }
     enter(py, Size::Large, Some(1), |context| {
         let mut copy = Vec::with_capacity(table.len());

@@ -5,16 +5,15 @@
 #![allow(clippy::needless_pass_by_value)]
 
 mod convert;
+mod data;
 mod enter;
-mod measure;
-mod neighbours;
-mod network;
+mod metrics;
+mod model;
 mod rank;
-mod ranking;
-mod ridge;
 mod store;
 mod system;
-mod table;
+mod train_network;
+mod train_softmax;
 
 use pyo3::prelude::*;
 
@@ -22,14 +21,13 @@ use pyo3::prelude::*;
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
-    measure::register(module)?;
-    neighbours::register(module)?;
-    network::register(module)?;
+    data::register(module)?;
+    metrics::register(module)?;
+    model::register(module)?;
     rank::register(module)?;
-    ranking::register(module)?;
-    ridge::register(module)?;
     store::register(module)?;
     system::register(module)?;
-    table::register(module)?;
+    train_network::register(module)?;
+    train_softmax::register(module)?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! `_core.Ranker`: the one scorer of a model.
 
 use ancf_core::Error;
-use ancf_core::rank::{self, Filters, Head, Link, People, Plan, Sets, Target};
+use ancf_core::rank::{self, Filters, Head, Link, Plan, Sets, TargetAttention, Users};
 use ancf_core::runtime::simd::Level;
 use numpy::{
     IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods,
@@ -10,34 +10,34 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::convert::{CsrArrays, to_csr};
-use crate::enter::{Size, at_once, enter, to_python, with_copy};
+use crate::enter::{Size, enter, enter_inline, to_python, with_copy};
 
 /// Rows of positions: offsets, items.
 type SetArrays<'py> = (PyReadonlyArray1<'py, i64>, PyReadonlyArray1<'py, i32>);
 
-/// Lists on their way to Python: items and scores (m, width), counts (m,).
+/// Lists as they are handed to Python: items and scores (m, width), counts (m,).
 type ListsResult<'py> = (Bound<'py, PyArray2<i32>>, Bound<'py, PyArray2<f32>>, Bound<'py, PyArray1<i32>>);
 
-/// One list on its way to Python: items and scores.
+/// One list as it is handed to Python: items and scores.
 type ListResult<'py> = (Bound<'py, PyArray1<i32>>, Bound<'py, PyArray1<f32>>);
 
 /// Below so many multiplications a hand-off to the pool costs more than the work.
 const SMALL: usize = 4_000_000;
 
-/// Lists and multiplications up to which a call need not listen for Ctrl-C: milliseconds, and 15 where all is scored without
+/// Lists and multiplications up to which a call need not watch for Ctrl-C: milliseconds, and 15 where all is scored without
 /// vector instructions.
 const FEW_ROWS: usize = 64;
 const SHORT: usize = 1 << 28;
 
-/// Scores and exact top-N over item vectors (n_items, d), float32; see `ancf.models.base`.
+/// Scores and exact top-N over item vectors (n_items, d), float32.
 ///
 /// `neighbours`: (indptr, items, values), row j what history item j adds to others; more rows than items are sources that
-/// histories may name beside the items. `head`: "inner", "factor_attention"
-/// with `sharpness` (d,), or "target_attention" with `keys` and `queries` (n_items, d_keys), `item_logits` (n_items,) and
-/// `attention_exponent`; the latter two may have an `item_bias` (n_items,). Target attention reads the values of the
-/// users' histories as additions to the logits. Weights of an output layer over p · q (GMF) belong into the item
-/// vectors, and a bias of an inner product is one more factor. `link`: "identity" or
-/// "sigmoid", the last step of every score that comes out; with the users' `shift` it is applied after the order is settled.
+/// histories may name beside the items. `head`: "inner", "factor_attention" with `sharpness` (d,), or "target_attention"
+/// with `keys` and `queries` (n_items, d_keys), `item_logits` (n_items,) and `attention_exponent`; the latter two may have
+/// an `item_bias` (n_items,). Target attention reads the values of the users' histories as additions to the logits. Weights
+/// of an output layer over p · q (GMF) belong in the item vectors, and a bias of an inner product is one more factor.
+/// `link`: "identity" or "sigmoid", the last step of every score that comes out; with the users' `shift` it is applied after
+/// the lists are in order.
 #[pyclass(module = "ancf._core")]
 pub struct Ranker {
     ranker: rank::Ranker,
@@ -72,12 +72,12 @@ impl Ranker {
             table.map(owned).transpose()
         };
         let logits = item_logits.map(|logits| logits.as_slice().map(<[f32]>::to_vec)).transpose()?;
-        let of_target = (table(keys, "keys")?, table(queries, "queries")?, logits, attention_exponent);
+        let target = (table(keys, "keys")?, table(queries, "queries")?, logits, attention_exponent);
         with_copy(py, values(py, &item_vectors, "item vectors")?, |vectors| {
             if bias.as_ref().is_some_and(Vec::is_empty) && n_items > 0 {
                 return Err(Error::InvalidData(format!("item_bias is empty; there are {n_items} items.")));
             }
-            let head = match (head, sharpness, bias, of_target) {
+            let head = match (head, sharpness, bias, target) {
                 ("inner", None, None, (None, None, None, None)) => Head::Inner,
                 ("factor_attention", Some(sharpness), bias, (None, None, None, None)) => {
                     Head::FactorAttention { sharpness, bias: bias.unwrap_or_default() }
@@ -91,7 +91,7 @@ impl Ranker {
                         )));
                     }
                     let bias = bias.unwrap_or_default();
-                    Head::TargetAttention(Target { keys, queries, d_keys: shape[1], logits, exponent, bias })
+                    Head::TargetAttention(TargetAttention { keys, queries, d_keys: shape[1], logits, exponent, bias })
                 }
                 ("inner" | "factor_attention" | "target_attention", ..) => {
                     return Err(Error::InvalidParameter(
@@ -121,8 +121,8 @@ impl Ranker {
         })
     }
 
-    /// Serves users with these vectors (n_users, d), weighted histories for the sparse part, what each has seen, and
-    /// what is added to the scores of each that come out (n_users,).
+    /// Sets the users of the training table: vectors (n_users, d), weighted histories for the sparse part, what each has
+    /// seen, and what is added to the scores of each that come out (n_users,).
     #[pyo3(signature = (user_vectors, history=None, seen=None, shift=None))]
     fn set_users(
         &mut self,
@@ -132,8 +132,8 @@ impl Ranker {
         seen: Option<SetArrays<'_>>,
         shift: Option<PyReadonlyArray1<'_, f32>>,
     ) -> PyResult<()> {
-        let people = self.people(py, &user_vectors, history, seen, shift)?;
-        self.ranker.set_users(people);
+        let users = self.new_users(py, &user_vectors, history, seen, shift)?;
+        self.ranker.set_users(users);
         Ok(())
     }
 
@@ -163,15 +163,15 @@ impl Ranker {
 
     /// The n best items of one user, on this thread: (items (c,), scores (c,)).
     fn top_n_one<'py>(&self, py: Python<'py>, user: usize, n: usize, filter_seen: bool) -> PyResult<ListResult<'py>> {
-        at_once(py, || {
-            self.ranker.top_n_one(user, n, filter_seen, self.level, |keys, shown| {
+        enter_inline(py, || {
+            self.ranker.top_n_one(user, n, filter_seen, self.level, |keys, output| {
                 let items = PyArray1::from_iter(py, keys.iter().map(|&key| rank::position_of(key) as i32));
-                (items, PyArray1::from_iter(py, keys.iter().map(|&key| shown.score(key))))
+                (items, PyArray1::from_iter(py, keys.iter().map(|&key| output.score(key))))
             })
         })
     }
 
-    /// The same for one person outside the training table, whose items (rising positions) weigh 1, or with attention
+    /// The same for one user outside the training table, whose items (rising positions) weigh 1, or with attention
     /// `priors` (n_items,) what they weigh when they are folded in.
     #[pyo3(signature = (history, n, filter_seen, priors=None))]
     fn top_n_folded<'py>(
@@ -184,17 +184,20 @@ impl Ranker {
     ) -> PyResult<ListResult<'py>> {
         let priors = priors.as_ref().map(|priors| priors.as_slice()).transpose()?;
         let find = || {
-            self.ranker.top_n_folded(&history, priors, n, filter_seen, self.level, |keys, shown| {
+            self.ranker.top_n_folded(&history, priors, n, filter_seen, self.level, |keys, output| {
                 let items: Vec<i32> = keys.iter().map(|&key| rank::position_of(key) as i32).collect();
-                (items, keys.iter().map(|&key| shown.score(key)).collect::<Vec<f32>>())
+                (items, keys.iter().map(|&key| output.score(key)).collect::<Vec<f32>>())
             })
         };
-        let (items, scores) =
-            if self.size(1) == Size::Small { at_once(py, find)? } else { enter(py, Size::Short, Some(1), |_| find())? };
+        let (items, scores) = if self.size(1) == Size::Small {
+            enter_inline(py, find)?
+        } else {
+            enter(py, Size::Short, Some(1), |_| find())?
+        };
         Ok((items.into_pyarray(py), scores.into_pyarray(py)))
     }
 
-    /// As `top_n`, for people outside the training table: vectors (m, d), histories, and what each list leaves out.
+    /// As `top_n`, for users outside the training table: vectors (m, d), histories, and what each list leaves out.
     #[pyo3(signature = (vectors, history, exclude, n, *, allow=None, allow_each=None, deny=None, shift=None, num_threads=None, plan=None))]
     fn top_n_for<'py>(
         &self,
@@ -212,9 +215,9 @@ impl Ranker {
     ) -> PyResult<ListsResult<'py>> {
         let plan = to_plan(py, plan)?;
         let filters = self.filters(py, allow, allow_each, deny)?;
-        let people = self.people(py, &vectors, history, exclude, shift)?;
+        let users = self.new_users(py, &vectors, history, exclude, shift)?;
         let size = self.size(vectors.shape()[0]);
-        let lists = enter(py, size, num_threads, |context| self.ranker.top_n_for(&people, n, &filters, plan, context))?;
+        let lists = enter(py, size, num_threads, |context| self.ranker.top_n_for(&users, n, &filters, plan, context))?;
         to_arrays(py, lists)
     }
 
@@ -231,7 +234,7 @@ impl Ranker {
         Ok(enter(py, size, None, |context| self.ranker.scores(&users, &items, context))?.into_pyarray(py))
     }
 
-    /// Scores of items for one person outside the training table: `vectors` (1, d), its history, its shift (1,); (k,).
+    /// Scores of items for one user outside the training table: `vectors` (1, d), its history, its shift (1,); (k,).
     #[pyo3(signature = (vectors, history, items, *, shift=None))]
     fn scores_for<'py>(
         &self,
@@ -241,9 +244,9 @@ impl Ranker {
         items: PyReadonlyArray1<'py, i64>,
         shift: Option<PyReadonlyArray1<'py, f32>>,
     ) -> PyResult<Bound<'py, PyArray1<f32>>> {
-        let people = self.people(py, &vectors, history, None, shift)?;
+        let users = self.new_users(py, &vectors, history, None, shift)?;
         let items = positions(py, &items, self.ranker.n_items(), "item")?;
-        Ok(enter(py, Size::Small, None, |context| self.ranker.scores_for(&people, &items, context))?.into_pyarray(py))
+        Ok(enter(py, Size::Small, None, |context| self.ranker.scores_for(&users, &items, context))?.into_pyarray(py))
     }
 
     /// Which path lists of n items for everyone would take, and why: {n, simd, path, why}.
@@ -253,7 +256,7 @@ impl Ranker {
         report.set_item("simd", self.level.name())?;
         let choice = self.ranker.plan(n, self.level);
         report.set_item("path", choice.path.name())?;
-        report.set_item("why", choice.why)?;
+        report.set_item("why", choice.reason)?;
         Ok(report)
     }
 
@@ -288,14 +291,14 @@ impl Ranker {
         }
     }
 
-    fn people(
+    fn new_users(
         &self,
         py: Python<'_>,
         vectors: &PyReadonlyArray2<'_, f32>,
         history: Option<CsrArrays<'_>>,
         seen: Option<SetArrays<'_>>,
         shift: Option<PyReadonlyArray1<'_, f32>>,
-    ) -> PyResult<People> {
+    ) -> PyResult<Users> {
         let n_items = self.ranker.n_items();
         let (n, d) = (vectors.shape()[0], vectors.shape()[1]);
         let history = history.map(|rows| to_csr(py, &rows, self.ranker.n_sources())).transpose()?;
@@ -307,10 +310,10 @@ impl Ranker {
                 let message = format!("user vectors have {d} factors; the items have {factors}.");
                 return Err(Error::InvalidData(message));
             }
-            let people = self.ranker.people(vectors, n, history, seen)?;
+            let users = self.ranker.new_users(vectors, n, history, seen)?;
             match shift {
-                Some(shift) => people.with_shift(shift),
-                None => Ok(people),
+                Some(shift) => users.with_shift(shift),
+                None => Ok(users),
             }
         })
     }

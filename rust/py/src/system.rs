@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 
 use rayon::prelude::*;
 
-use crate::enter::{Size, at_once, enter, to_python};
+use crate::enter::{Size, enter, enter_inline, to_python};
 
 /// The threads a call would use: `num_threads` as asked, else `ANCF_NUM_THREADS`, else the processors available.
 #[pyfunction]
@@ -32,14 +32,14 @@ fn measured_limits(py: Python<'_>, num_threads: Option<usize>, rounds: usize) ->
     enter(py, Size::Large, num_threads, |context| Ok(roofline::measure(context.level, context.pool(), rounds)))
 }
 
-/// Panics inside the core, for the tests of what becomes of a defect: "at once", "small", "large", or in a task of the
+/// Panics inside the core, for the tests of how a defect is reported: "at once", "small", "large", or in a task of the
 /// pool ("task").
 #[pyfunction]
 #[pyo3(signature = (place, num_threads=None))]
 fn _panic_for_tests(py: Python<'_>, place: &str, num_threads: Option<usize>) -> PyResult<()> {
     let panic = || -> ancf_core::Result<()> { panic!("asked for by a test ({place})") };
     match place {
-        "at once" => at_once(py, panic),
+        "at once" => enter_inline(py, panic),
         "small" => enter(py, Size::Small, num_threads, |_| panic()),
         "large" => enter(py, Size::Large, num_threads, |_| panic()),
         "task" => enter(py, Size::Large, num_threads, |context| {

@@ -14,12 +14,12 @@ use crate::runtime::simd::sparse::{self, Onto, Rows};
 use crate::runtime::simd::vector::{count_power, power};
 use crate::{Error, Result};
 
-/// Which interactions of a history count how much, before training.
+/// How much each interaction of a history counts before training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Prior {
     /// All the same: `r_j` = 1.
     Mean,
-    /// Popular items say less: `r_j` = `n_j^-½`.
+    /// Popular items count less: `r_j` = `n_j^-½`.
     Degree,
 }
 
@@ -32,7 +32,7 @@ impl Prior {
     }
 }
 
-/// Rows handled as one task: small enough to balance, large enough not to matter.
+/// Rows of one task: few enough to balance the threads, many enough to make a hand-off cheap.
 const ROWS_PER_TASK: usize = 64;
 
 /// Who interacted with what, from both sides, with the attention's weights.
@@ -51,7 +51,6 @@ pub struct Attention {
     pub b_by_item: Vec<f32>,
     /// `r_j` of every item.
     pub item_priors: Vec<f32>,
-    exponent: f32,
     smooth_items: bool,
 }
 
@@ -67,14 +66,14 @@ impl Attention {
         let (items, positions) = users.transpose_with_positions();
         let item_priors: Vec<f32> = (0..items.n_rows()).map(|i| prior.of(items.row(i).len())).collect();
         let user_priors: Vec<f32> = (0..users.n_rows()).map(|u| prior.of(users.row(u).len())).collect();
-        let a_by_user = normalised(&users, &item_priors, exponent);
-        let b_by_item = normalised(&items, &user_priors, exponent);
+        let a_by_user = normalized(&users, &item_priors, exponent);
+        let b_by_item = normalized(&items, &user_priors, exponent);
         let a_by_item = positions.iter().map(|&at| a_by_user[at as usize]).collect();
         let mut b_by_user = vec![0.0; users.len()];
         for (&at, &weight) in positions.iter().zip(&b_by_item) {
             b_by_user[at as usize] = weight;
         }
-        Ok(Self { users, items, a_by_user, a_by_item, b_by_user, b_by_item, item_priors, exponent, smooth_items })
+        Ok(Self { users, items, a_by_user, a_by_item, b_by_user, b_by_item, item_priors, smooth_items })
     }
 
     /// Passes 2 and 3: item vectors from bare ones. `p` (users × d) is scratch, `v` (items × d) the result.
@@ -96,25 +95,18 @@ impl Attention {
             dx.copy_from_slice(dv);
         }
     }
-
-    /// The attention weights of any history, as training would have given them.
-    pub fn weights_of(&self, history: &[u32]) -> Vec<f32> {
-        let mut weights: Vec<f32> = history.iter().map(|&j| self.item_priors[j as usize]).collect();
-        normalise(&mut weights, self.exponent);
-        weights
-    }
 }
 
 /// `r_j` / (Σ `r_k`)^β for each entry of each row.
-fn normalised(rows: &Csr, priors: &[f32], exponent: f32) -> Vec<f32> {
+fn normalized(rows: &Csr, priors: &[f32], exponent: f32) -> Vec<f32> {
     let mut weights: Vec<f32> = rows.columns().iter().map(|&column| priors[column as usize]).collect();
     for row in 0..rows.n_rows() {
-        normalise(&mut weights[rows.offsets()[row]..rows.offsets()[row + 1]], exponent);
+        normalize(&mut weights[rows.offsets()[row]..rows.offsets()[row + 1]], exponent);
     }
     weights
 }
 
-fn normalise(weights: &mut [f32], exponent: f32) {
+fn normalize(weights: &mut [f32], exponent: f32) {
     let sum: f64 = weights.iter().map(|&w| f64::from(w)).sum();
     if sum > 0.0 {
         let factor = power(sum, -exponent);
@@ -129,7 +121,7 @@ pub fn propagate(context: &Context, d: usize, pattern: &Csr, values: &[f32], tab
     propagate_onto(context, d, pattern, values, table, Onto::Itself, out);
 }
 
-/// The same, added to something else than what `out` holds.
+/// The same, added to `onto` instead of what `out` holds.
 fn propagate_onto(
     context: &Context,
     d: usize,

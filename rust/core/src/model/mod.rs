@@ -1,8 +1,8 @@
-//! The formula: attention, vectors, item-item weights.
+//! The formulas of the models: attention over histories, item vectors, item-item weights.
 
 pub mod attention;
 pub mod fold_in;
-pub mod hybrid;
-pub mod neighbours;
+pub mod item_knn;
 pub mod ridge;
+pub mod score_scales;
 pub mod spectral;

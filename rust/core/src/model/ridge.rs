@@ -1,11 +1,11 @@
-//! Sparse item-item weights by local ridge regression: what a purchase of item j says about item i.
+//! Sparse item-item weights by local ridge regression: what a purchase of item j contributes to the score of item i.
 //!
-//! With the users weighted by n_u^-a, G = Rᵀ diag(n_u^-a) R is the co-purchase table. For each target i the weights of
-//! its S strongest companions solve (G_SS + λ I) b = G_Si: the column of EASE (Steck, Embarrassingly Shallow
-//! Autoencoders for Sparse Data, WWW 2019) restricted to S, and so linear instead of cubic in the number of items. The
-//! weights are then divided by n_j^b, which EASE lacks and which raised Recall@20 by 3–5 % (Last.fm, Amazon Electronics;
-//! 2026-11-24), and each source j keeps its K strongest positive ones. Cutting by source and not by target matters:
-//! every purchase then has the same number of words (.1435 against .1353 on Electronics).
+//! With the users weighted by n_u^-a, G = Rᵀ diag(n_u^-a) R is the co-purchase table. For each target i the weights of its S
+//! strongest companions (items with users in common) solve (G_SS + λ I) b = G_Si: the column of EASE (Steck, Embarrassingly
+//! Shallow Autoencoders for Sparse Data, WWW 2019) restricted to S, and so linear instead of cubic in the number of items.
+//! The weights are then divided by n_j^b, which EASE lacks and which raised Recall@20 by 3–5 % (Last.fm, Amazon Electronics;
+//! 2026-11-24), and each source j keeps its K strongest positive ones. Cutting by source and not by target matters: every
+//! purchase then contributes to the same number of items (.1435 against .1353 on Electronics).
 //!
 //! λ is given relative to the mean of G's diagonal, so one value fits shops of any size. Rows are computed on their own
 //! and in a fixed order within, so threads cannot change a bit.
@@ -20,13 +20,13 @@ use crate::runtime::simd::cholesky;
 use crate::runtime::simd::vector::count_power;
 use crate::{Error, Result};
 
-/// How the weights are made.
+/// Local ridge regression: how the weights are made.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ridge {
     /// Companions that a target's regression sees.
     pub candidates: usize,
     /// Weights that a source keeps.
-    pub neighbours: usize,
+    pub neighbors: usize,
     /// λ, in units of the mean of G's diagonal.
     pub shrinkage: f32,
     /// a: how much less a user with many interactions counts.
@@ -37,7 +37,7 @@ pub struct Ridge {
 
 impl Default for Ridge {
     fn default() -> Self {
-        Self { candidates: 200, neighbours: 100, shrinkage: 20.0, user_power: 0.3, source_power: 0.3 }
+        Self { candidates: 200, neighbors: 100, shrinkage: 20.0, user_power: 0.3, source_power: 0.3 }
     }
 }
 
@@ -50,7 +50,7 @@ const CANDIDATE_POWER: f32 = 0.3;
 impl Ridge {
     fn check(&self) -> Result<()> {
         let bad = |message: String| Err(Error::InvalidParameter(message));
-        if self.candidates == 0 || self.neighbours == 0 {
+        if self.candidates == 0 || self.neighbors == 0 {
             return bad("candidates and neighbours must be at least 1.".into());
         }
         if !(self.shrinkage > 0.0 && self.shrinkage.is_finite()) {
@@ -116,7 +116,7 @@ impl Ridge {
         let by_source = by_target.transpose();
         drop(by_target);
         let kept =
-            (0..n_items).map(|source| strongest(by_source.row(source), by_source.row_values(source), self.neighbours));
+            (0..n_items).map(|source| strongest(by_source.row(source), by_source.row_values(source), self.neighbors));
         from_rows(kept.collect(), n_items)
     }
 }
@@ -128,15 +128,15 @@ struct Row {
     values: Vec<f32>,
 }
 
-/// A dense row of G in the making.
+/// A dense row of G while it is summed.
 struct Companions {
     sums: Vec<f32>,
-    touched: Vec<u32>,
+    companions: Vec<u32>,
 }
 
 impl Companions {
     fn new(n_items: usize) -> Self {
-        Self { sums: vec![0.0; n_items], touched: Vec::new() }
+        Self { sums: vec![0.0; n_items], companions: Vec::new() }
     }
 
     fn row(
@@ -152,36 +152,36 @@ impl Companions {
             for &other in items_of.row(user as usize) {
                 let sum = &mut self.sums[other as usize];
                 if *sum == 0.0 {
-                    self.touched.push(other);
+                    self.companions.push(other);
                 }
                 *sum += weight;
             }
         }
         let diagonal = self.sums[item];
-        self.touched.retain(|&other| other as usize != item);
-        if self.touched.len() > MAX_COMPANIONS {
+        self.companions.retain(|&other| other as usize != item);
+        if self.companions.len() > MAX_COMPANIONS {
             let sums = &self.sums;
             let strength = |&other: &u32| sums[other as usize] * candidate_weights[other as usize];
-            self.touched.select_nth_unstable_by(MAX_COMPANIONS, |a, b| descending(strength(a), *a, strength(b), *b));
-            for &dropped in &self.touched[MAX_COMPANIONS..] {
+            self.companions.select_nth_unstable_by(MAX_COMPANIONS, |a, b| descending(strength(a), *a, strength(b), *b));
+            for &dropped in &self.companions[MAX_COMPANIONS..] {
                 self.sums[dropped as usize] = 0.0;
             }
-            self.touched.truncate(MAX_COMPANIONS);
+            self.companions.truncate(MAX_COMPANIONS);
         }
-        self.touched.sort_unstable();
-        let items = self.touched.clone();
+        self.companions.sort_unstable();
+        let items = self.companions.clone();
         let values = items.iter().map(|&other| std::mem::take(&mut self.sums[other as usize])).collect();
         self.sums[item] = 0.0;
-        self.touched.clear();
+        self.companions.clear();
         Row { diagonal, items, values }
     }
 }
 
 /// One target's regression.
 struct Regression {
-    /// Place of an item among the candidates, plus one; 0 for all others.
+    /// Rank of an item among the candidates, plus one; 0 for all others.
     places: Vec<u16>,
-    /// Places and values of a candidate's companions, one more than there may be.
+    /// Ranks and values of a candidate's companions, one more than there may be.
     found: Vec<(u16, f32)>,
     order: Vec<u32>,
     matrix: Vec<f32>,
@@ -227,14 +227,14 @@ impl Regression {
         for (place, &at) in self.order.iter().enumerate() {
             self.places[row.items[at as usize] as usize] = place as u16 + 1;
         }
-        // 2. G_SS + λ I, its upper triangle; an entry may stand in either item's row, or in both.
+        // 2. G_SS + λ I, its upper triangle; an entry may be in either item's row, or in both.
         self.matrix[..size * size].fill(0.0);
         self.right.clear();
         for (place, &at) in self.order.iter().enumerate() {
             let companions = &rows[row.items[at as usize] as usize];
             self.right.push(row.values[at as usize]);
             self.matrix[place * size + place] = companions.diagonal + lambda;
-            // Without a branch, which would be guessed wrongly time and again: most companions are no candidates.
+            // Without a branch, which would be mispredicted time and again: most companions are no candidates.
             let mut count = 0;
             for (&other, &value) in companions.items.iter().zip(&companions.values) {
                 let found = self.places[other as usize];
@@ -249,7 +249,7 @@ impl Regression {
         for &at in &self.order {
             self.places[row.items[at as usize] as usize] = 0;
         }
-        // 3. Solve. Cutting G's rows can leave it indefinite in principle; such a target then stands without weights.
+        // 3. Solve. Cutting G's rows can leave it indefinite in principle; such a target gets no weights.
         if !cholesky::solve(context.level, &mut self.matrix, size, &mut self.right) {
             return Vec::new();
         }
@@ -362,7 +362,7 @@ mod tests {
     fn with_all_items_as_candidates_it_is_ease_with_powers() {
         // So many users that every two items have one in common: items without are no companions, unlike in EASE.
         let data = interactions(800, 30);
-        let options = Ridge { candidates: 30, neighbours: 30, ..Ridge::default() };
+        let options = Ridge { candidates: 30, neighbors: 30, ..Ridge::default() };
         let found = options.fit(&data, &Context::new(Some(2)).unwrap()).unwrap();
         let truth = naive(&data, &options);
         for source in 0..30 {
@@ -380,7 +380,7 @@ mod tests {
     #[test]
     fn threads_and_levels_give_the_same_bits() {
         let data = interactions(300, 60);
-        let options = Ridge { candidates: 25, neighbours: 8, ..Ridge::default() };
+        let options = Ridge { candidates: 25, neighbors: 8, ..Ridge::default() };
         let truth = options.fit(&data, &Context::new(Some(1)).unwrap().with_level(Level::Scalar)).unwrap();
         assert!((0..60).all(|j| truth.row(j).len() <= 8));
         for threads in [2, 3, 8] {

@@ -1,6 +1,6 @@
-//! A start for item vectors: the leading right singular vectors of the degree-normalised interactions.
+//! A start for item vectors: the leading right singular vectors of the degree-normalized interactions.
 //!
-//! Subspace iteration on ÃᵀÃ, Ã = `D_u^-½ R D_i^-½`: Y ← Ãᵀ(Ã Y), orthonormalised by Cholesky of YᵀY in f64, then the
+//! Subspace iteration on ÃᵀÃ, Ã = `D_u^-½ R D_i^-½`: Y ← Ãᵀ(Ã Y), orthonormalized by Cholesky of YᵀY in f64, then the
 //! Rayleigh-Ritz step with Jacobi rotations (Halko, Martinsson, Tropp: Finding Structure with Randomness, SIAM Review
 //! 2011). Fixed iterations, fixed order of sums: the same bits for every thread count.
 
@@ -14,9 +14,9 @@ use crate::runtime::rng::Stream;
 use crate::runtime::simd::gemm::{View, multiply};
 use crate::runtime::simd::vector::count_power;
 
-/// Extra directions beside those asked for; they make the last ones converge.
+/// Extra directions beyond the requested ones; they make the last ones converge.
 const OVERSAMPLING: usize = 8;
-/// Rounds of Ãᵀ Ã. Four leave the trained quality where the exact vectors put it (Last.fm, 2026-11-24).
+/// Rounds of Ãᵀ Ã. After four the trained quality is that of the exact vectors (Last.fm, 2026-11-24).
 const ITERATIONS: usize = 4;
 
 /// Item vectors (`n_items` × `d`) V Σ^½, scaled to a mean squared length of one. Directions that the data does not have
@@ -24,15 +24,15 @@ const ITERATIONS: usize = 4;
 pub fn item_vectors(interactions: &Csr, d: usize, draws: Stream, context: &Context) -> Result<Vec<f32>> {
     let items = interactions.transpose();
     let (n_users, n_items) = (interactions.n_rows(), items.n_rows());
-    let by_user = normalised(interactions, &items);
-    let by_item = normalised(&items, interactions);
+    let by_user = normalized(interactions, &items);
+    let by_item = normalized(&items, interactions);
     let width = (d + OVERSAMPLING).min(n_users).min(n_items);
     let mut y: Vec<f32> = (0..n_items * width).map(|i| draws.normal(i as u64)).collect();
     let mut users = vec![0.0f32; n_users * width];
     let mut spectrum = (vec![0.0f64; width], vec![0.0f64; width * width]);
     for round in 0..ITERATIONS {
         context.cancel.check()?;
-        orthonormalise(&mut y, width, context);
+        orthonormalize(&mut y, width, context);
         users.fill(0.0);
         propagate(context, width, interactions, &by_user, &y, &mut users);
         if round + 1 == ITERATIONS {
@@ -67,7 +67,7 @@ pub fn item_vectors(interactions: &Csr, d: usize, draws: Stream, context: &Conte
     Ok(vectors)
 }
 
-fn normalised(rows: &Csr, columns: &Csr) -> Vec<f32> {
+fn normalized(rows: &Csr, columns: &Csr) -> Vec<f32> {
     let scale = |n: usize| count_power(n, -0.5);
     let column_scales: Vec<f32> = (0..columns.n_rows()).map(|c| scale(columns.row(c).len())).collect();
     let mut values = Vec::with_capacity(rows.len());
@@ -78,8 +78,8 @@ fn normalised(rows: &Csr, columns: &Csr) -> Vec<f32> {
     values
 }
 
-/// out (rows × n) = a (rows × k) · b (k × n), rows shared out over the threads.
-pub fn multiply_rows(out: &mut [f32], n: usize, a: &[f32], b: &[f32], k: usize, context: &Context) {
+/// out (rows × n) = a (rows × k) · b (k × n), rows over the threads.
+fn multiply_rows(out: &mut [f32], n: usize, a: &[f32], b: &[f32], k: usize, context: &Context) {
     const ROWS: usize = 240;
     context.install(|| {
         out.par_chunks_mut(ROWS * n).enumerate().for_each(|(task, out)| {
@@ -110,7 +110,7 @@ pub fn gram(y: &[f32], width: usize, context: &Context) -> Vec<f64> {
 }
 
 /// Y ← Y L⁻ᵀ with YᵀY = L Lᵀ. A direction without length becomes zero.
-fn orthonormalise(y: &mut Vec<f32>, width: usize, context: &Context) {
+fn orthonormalize(y: &mut Vec<f32>, width: usize, context: &Context) {
     let mut l = gram(y, width, context);
     let trace: f64 = (0..width).map(|i| l[i * width + i]).sum();
     let floor = 1e-12 * trace.max(f64::MIN_POSITIVE);

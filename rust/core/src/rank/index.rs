@@ -1,4 +1,4 @@
-//! The compact table: items as bytes, sorted by norm in blocks of 64, and the proof that what it discards cannot matter.
+//! The compact table: items as bytes, sorted by norm in blocks of 64, and the proof that it discards no item of a list.
 //!
 //! Let u be a user's vector and v an item's, d numbers each, and score(u, v) the f32 chain of the exact kernels. In real
 //! numbers write u = σ a + ε and v = τ b + η, where a, b hold whole numbers and σ, τ are the scales of the user and of the
@@ -37,8 +37,8 @@ use crate::runtime::simd::Level;
 use crate::runtime::simd::int8_scan::{BLOCK, Blocks, Group, Line, MAX_FACTORS, quantize, scan, user_limit};
 use crate::runtime::simd::sparse::fetch;
 
-use super::asked::Eligible;
 use super::key::{key, position_of, score_of};
+use super::query::EligibleItems;
 
 /// Relative room for the rounding of f64; see the module head.
 const SLACK: f64 = 1e-9;
@@ -50,7 +50,10 @@ const ITEMS_PER_TASK: usize = 32 * BLOCK;
 const CHUNK: usize = 32;
 
 /// Above every norm.
-const FARTHEST_NORM: f64 = 1e41;
+const MAX_NORM: f64 = 1e41;
+
+/// Items that give the first thresholds: an eighth of all, but at most these, and eight for each place of a list.
+const MAX_SEED_ITEMS: usize = 512;
 
 /// The compact table of some items. Their order is there from the start; bytes are made when a scan first comes to them,
 /// for most scans end early.
@@ -59,13 +62,13 @@ pub struct Index {
     /// Falling by norm.
     items: Vec<u32>,
     /// The norm of each, rounded up.
-    lengths: Vec<f32>,
+    item_norms: Vec<f32>,
     /// M of each block.
-    norms: Vec<f64>,
+    block_norms: Vec<f64>,
     chunks: Vec<OnceLock<Chunk>>,
 }
 
-/// The bytes of some blocks.
+/// The bytes of some blocks, made together.
 struct Chunk {
     lines: Vec<Line>,
     unscale: Vec<f64>,
@@ -74,14 +77,14 @@ struct Chunk {
 
 impl Index {
     /// Whether vectors of `d` numbers can be indexed.
-    pub fn fits(d: usize) -> bool {
+    pub fn supports(d: usize) -> bool {
         d > 0 && d <= MAX_FACTORS
     }
 
-    /// The index of all rows of `vectors` (n × d, finite). With a context, its threads share the work.
+    /// The table of all rows of `vectors` (n × d, finite). With a context, its threads share the work.
     pub fn new(vectors: &[f32], d: usize, context: Option<&Context>) -> Self {
         let n = vectors.len() / d;
-        let falling = |item: u32| key(length(row(vectors, d, item)), item);
+        let falling = |item: u32| key(norm_up(row(vectors, d, item)), item);
         let each = |items: std::ops::Range<u32>| items.into_par_iter().with_min_len(ITEMS_PER_TASK).map(falling);
         let mut keys: Vec<u64>;
         if let Some(context) = context.filter(|context| !context.runs_inline(n.div_ceil(ITEMS_PER_TASK))) {
@@ -91,27 +94,27 @@ impl Index {
             keys = (0..n as u32).map(falling).collect();
             keys.sort_unstable_by(|a, b| b.cmp(a));
         }
-        Self::ordered(d, keys.iter().map(|&key| (position_of(key), score_of(key))).unzip())
+        Self::from_sorted(d, keys.iter().map(|&key| (position_of(key), score_of(key))).unzip())
     }
 
-    /// That of the `eligible` among its items.
-    pub fn only(&self, eligible: &Eligible) -> Self {
-        // Without a branch, which would be guessed wrongly time and again.
-        let (mut items, mut lengths, mut at) = (vec![0; eligible.count + 1], vec![0.0; eligible.count + 1], 0);
-        for (&item, &length) in self.items.iter().zip(&self.lengths) {
-            (items[at], lengths[at]) = (item, length);
-            at += usize::from(eligible.has(item));
+    /// The table of the `eligible` among its items.
+    pub fn restricted_to(&self, eligible: &EligibleItems) -> Self {
+        // Without a branch, which would be mispredicted time and again.
+        let (mut items, mut norms, mut at) = (vec![0; eligible.count + 1], vec![0.0; eligible.count + 1], 0);
+        for (&item, &norm) in self.items.iter().zip(&self.item_norms) {
+            (items[at], norms[at]) = (item, norm);
+            at += usize::from(eligible.contains(item));
         }
         items.truncate(at);
-        lengths.truncate(at);
-        Self::ordered(self.d, (items, lengths))
+        norms.truncate(at);
+        Self::from_sorted(self.d, (items, norms))
     }
 
-    fn ordered(d: usize, (items, lengths): (Vec<u32>, Vec<f32>)) -> Self {
-        let most = |length: &f32| f64::from(*length).min(FARTHEST_NORM) * (1.0 + SLACK);
-        let norms: Vec<f64> = lengths.iter().step_by(BLOCK).map(most).collect();
-        let chunks = (0..norms.len().div_ceil(CHUNK)).map(|_| OnceLock::new()).collect();
-        Self { d, items, lengths, norms, chunks }
+    fn from_sorted(d: usize, (items, item_norms): (Vec<u32>, Vec<f32>)) -> Self {
+        let upper = |norm: &f32| f64::from(*norm).min(MAX_NORM) * (1.0 + SLACK);
+        let block_norms: Vec<f64> = item_norms.iter().step_by(BLOCK).map(upper).collect();
+        let chunks = (0..block_norms.len().div_ceil(CHUNK)).map(|_| OnceLock::new()).collect();
+        Self { d, items, item_norms, block_norms, chunks }
     }
 
     /// The bytes of a chunk's items.
@@ -128,21 +131,22 @@ impl Index {
         for (block, lines) in chunk.lines.chunks_mut(words * 4).enumerate() {
             let rest = &items[block * BLOCK..];
             let (items, later) = rest.split_at(rest.len().min(BLOCK));
-            let largest = items.iter().map(|&item| largest(row(vectors, d, item))).fold(0f32, f32::max);
-            let scale = if largest > 0.0 { f64::from(largest) / 127.0 } else { 1.0 };
-            let mut lost = 0f64;
+            let max_abs = items.iter().map(|&item| max_abs(row(vectors, d, item))).fold(0f32, f32::max);
+            let scale = if max_abs > 0.0 { f64::from(max_abs) / 127.0 } else { 1.0 };
+            let mut quantization_error = 0f64;
             for (at, &item) in items.iter().enumerate() {
                 if let Some(&later) = later.get(at) {
                     fetch(vectors, later as usize * d, d);
                 }
-                lost = lost.max(quantize(level, row(vectors, d, item), scale, 127.0, &mut own).quantization_error);
-                // Unsigned, 128 more; what stands behind the end of a vector meets users' zeros.
+                let quantized = quantize(level, row(vectors, d, item), scale, 127.0, &mut own);
+                quantization_error = quantization_error.max(quantized.quantization_error);
+                // Unsigned, 128 more; what follows the end of a vector is multiplied by users' zeros.
                 for (word, lines) in own.iter().zip(lines.chunks_exact_mut(4)) {
                     lines[at / 16].0[at % 16] = word ^ i32::from_le_bytes([128; 4]);
                 }
             }
             chunk.unscale.push(1.0 / scale);
-            chunk.errors.push(lost.sqrt() * (1.0 + SLACK) + self.norms[at * CHUNK + block] * SLACK);
+            chunk.errors.push(quantization_error.sqrt() * (1.0 + SLACK) + self.block_norms[at * CHUNK + block] * SLACK);
         }
         chunk
     }
@@ -156,10 +160,10 @@ impl Index {
         group: &Group<U>,
         mut from: usize,
     ) -> (usize, [u64; U]) {
-        while from < self.norms.len() && self.norms[from] >= group.stop {
+        while from < self.block_norms.len() && self.block_norms[from] >= group.stop {
             let (at, first) = (from / CHUNK, from / CHUNK * CHUNK);
             let chunk = self.chunks[at].get_or_init(|| self.chunk(at, vectors, level));
-            let norms = &self.norms[first..first + chunk.errors.len()];
+            let norms = &self.block_norms[first..first + chunk.errors.len()];
             let Chunk { lines, unscale, errors } = chunk;
             let blocks = Blocks { lines, words: self.words(), unscale, errors, norms };
             let (found, masks) = scan(level, blocks, group, from - first);
@@ -168,36 +172,31 @@ impl Index {
             }
             from = first + CHUNK;
         }
-        (self.norms.len(), [0; U])
+        (self.block_norms.len(), [0; U])
     }
 
     fn words(&self) -> usize {
         self.d.div_ceil(4)
     }
 
-    /// Numbers in a vector.
-    pub fn factors(&self) -> usize {
-        self.d
-    }
-
     /// Blocks in the index.
     pub fn n_blocks(&self) -> usize {
-        self.norms.len()
+        self.block_norms.len()
     }
 
-    /// Blocks whose norm is at least `least`.
-    pub fn norms_from(&self, least: f64) -> usize {
-        self.norms.partition_point(|&norm| norm >= least)
+    /// Blocks whose norm is at least `min_norm`.
+    pub fn n_blocks_from_norm(&self, min_norm: f64) -> usize {
+        self.block_norms.partition_point(|&norm| norm >= min_norm)
     }
 
     /// The eligible items of a block that the bits of `mask` name.
-    pub fn named(&self, block: usize, mask: u64, eligible: &Eligible, items: &mut Vec<u32>) {
+    pub fn eligible_hits(&self, block: usize, mask: u64, eligible: &EligibleItems, items: &mut Vec<u32>) {
         let own = self.block(block);
-        // The last block may end early; what stands behind its end is no item.
+        // The last block may end early; what follows its end is no item.
         let mut left = if own.len() < BLOCK { mask & ((1 << own.len()) - 1) } else { mask };
         while left != 0 {
             let item = own[left.trailing_zeros() as usize];
-            if eligible.has(item) {
+            if eligible.contains(item) {
                 items.push(item);
             }
             left &= left - 1;
@@ -208,40 +207,96 @@ impl Index {
     pub fn block(&self, block: usize) -> &[u32] {
         &self.items[block * BLOCK..self.items.len().min((block + 1) * BLOCK)]
     }
+}
 
-    /// The items, falling by norm.
+/// The items of the first blocks of an index, which give a batch of users its first thresholds.
+pub struct ThresholdSeed {
+    /// Row-major vectors.
+    vectors: Vec<f32>,
+    /// The item of each row.
+    items: Vec<u32>,
+    /// The items and their rows, ascending.
+    rows: Vec<(u32, u32)>,
+    /// A bit for each item of the catalogue that is among them.
+    bits: Vec<u64>,
+}
+
+impl ThresholdSeed {
+    /// How many items lists of `n` out of `n_items` want.
+    fn wanted(n_items: usize, n: usize) -> usize {
+        (n_items / 8).min(MAX_SEED_ITEMS).max(8 * n).next_multiple_of(BLOCK).min(n_items)
+    }
+
+    /// Those of an index over some of `vectors`, the table of all `n_items`, for lists of `n`.
+    pub fn new(index: &Index, vectors: &[f32], n_items: usize, n: usize) -> Self {
+        let items = index.items[..Self::wanted(index.items.len(), n)].to_vec();
+        let mut bits = vec![0; n_items.div_ceil(64)];
+        for &item in &items {
+            bits[item as usize / 64] |= 1 << (item % 64);
+        }
+        let mut rows: Vec<(u32, u32)> = items.iter().copied().zip(0..).collect();
+        rows.sort_unstable();
+        let vectors = items.iter().flat_map(|&item| row(vectors, index.d, item)).copied().collect();
+        Self { vectors, items, rows, bits }
+    }
+
+    /// Whether lists of `n` want just these.
+    pub fn suits(&self, index: &Index, n: usize) -> bool {
+        self.items.len() == Self::wanted(index.items.len(), n)
+    }
+
+    /// The vectors, row by row.
+    pub fn vectors(&self) -> &[f32] {
+        &self.vectors
+    }
+
+    /// The item of each row.
     pub fn items(&self) -> &[u32] {
         &self.items
+    }
+
+    /// Blocks of the index that they fill.
+    pub fn n_blocks(&self) -> usize {
+        self.items.len().div_ceil(BLOCK)
+    }
+
+    /// The row of an item, if it has one.
+    #[inline]
+    pub fn row(&self, item: u32) -> Option<usize> {
+        if self.bits[item as usize / 64] >> (item % 64) & 1 == 0 {
+            return None;
+        }
+        self.rows.binary_search_by_key(&item, |row| row.0).ok().map(|at| self.rows[at].1 as usize)
     }
 }
 
 /// The norm of a vector, rounded up.
-pub fn length(vector: &[f32]) -> f32 {
+pub fn norm_up(vector: &[f32]) -> f32 {
     (norm(vector) as f32).next_up()
 }
 
-/// What a user's scores can be at most; see the module head.
+/// An upper bound of a user's scores by the norm of the item; see the module head.
 #[derive(Clone, Copy, Default)]
-pub struct Reach {
-    by_length: f64,
-    tiny: f64,
+pub struct NormBound {
+    per_norm: f64,
+    subnormal: f64,
 }
 
-impl Reach {
-    /// That of a user's vector, of at most 2¹⁵ numbers.
+impl NormBound {
+    /// The bound of a user's vector, of at most 2¹⁵ numbers.
     pub fn new(vector: &[f32]) -> Self {
         Self::with_norm(norm(vector), vector.len())
     }
 
     fn with_norm(norm: f64, d: usize) -> Self {
-        Self { by_length: norm * (1.0 + gamma(d) + 2.0 * SLACK), tiny: d as f64 * 2f64.powi(-149) }
+        Self { per_norm: norm * (1.0 + gamma(d) + 2.0 * SLACK), subnormal: d as f64 * 2f64.powi(-149) }
     }
 
-    /// For items of this length, rounded up.
-    pub fn most(&self, length: f32) -> f32 {
-        // An infinite length of an item allows anything, whatever the user's.
-        let by_length = self.by_length.max(f64::MIN_POSITIVE);
-        ((by_length * f64::from(length) + self.tiny) as f32).next_up()
+    /// For items whose norm, rounded up, is this.
+    pub fn score_bound(&self, item_norm: f32) -> f32 {
+        // An infinite norm of an item allows anything, whatever the user's.
+        let per_norm = self.per_norm.max(f64::MIN_POSITIVE);
+        ((per_norm * f64::from(item_norm) + self.subnormal) as f32).next_up()
     }
 }
 
@@ -254,13 +309,13 @@ fn row(vectors: &[f32], d: usize, item: u32) -> &[f32] {
     &vectors[item as usize * d..(item as usize + 1) * d]
 }
 
-/// Up to four numbers of a vector, zeros behind them.
+/// Up to four numbers of a vector, filled up with zeros.
 #[inline(always)]
 fn four(values: &[f32]) -> [f64; 4] {
     std::array::from_fn(|k| values.get(k).map_or(0.0, |&value| f64::from(value)))
 }
 
-/// The length of a vector. Four sums at once here and below: one alone waits for itself at every step.
+/// The norm of a vector. Four sums at once here and below: a single sum waits for itself at every step.
 pub fn norm(vector: &[f32]) -> f64 {
     let mut squares = [0f64; 4];
     for values in vector.chunks(4) {
@@ -272,16 +327,16 @@ pub fn norm(vector: &[f32]) -> f64 {
 }
 
 /// The largest magnitude in a vector of finite numbers.
-fn largest(vector: &[f32]) -> f32 {
+fn max_abs(vector: &[f32]) -> f32 {
     let larger = |a: f32, b: f32| if a > b { a } else { b };
-    let mut most = [0f32; 8];
+    let mut largest = [0f32; 8];
     let (whole, rest) = vector.as_chunks::<8>();
     for values in whole {
-        for (most, value) in most.iter_mut().zip(values) {
-            *most = larger(value.abs(), *most);
+        for (largest, value) in largest.iter_mut().zip(values) {
+            *largest = larger(value.abs(), *largest);
         }
     }
-    rest.iter().map(|value| value.abs()).chain(most).fold(0.0, larger)
+    rest.iter().map(|value| value.abs()).chain(largest).fold(0.0, larger)
 }
 
 /// What the proof needs to know about a user.
@@ -290,51 +345,53 @@ pub struct Bounds {
     unscale: f64,
     by_error: f64,
     by_norm: f64,
-    reach: Reach,
+    norm_bound: NormBound,
     offset: i32,
 }
 
 impl Bounds {
-    /// Writes the bytes of one user of a group.
+    /// Writes the bytes of one user of a group, and finds the user's bounds.
     pub fn new<const U: usize>(index: &Index, vector: &[f32], level: Level, group: &mut Group<U>, user: usize) -> Self {
         let limit = user_limit(level);
-        let largest = largest(vector);
-        let scale = if largest > 0.0 { f64::from(largest) / limit } else { 1.0 };
+        let max_abs = max_abs(vector);
+        let scale = if max_abs > 0.0 { f64::from(max_abs) / limit } else { 1.0 };
         let unscale = 1.0 / scale;
         group.words.resize(index.words(), [0; U]);
         group.own.resize(index.words(), 0);
-        let made = quantize(level, vector, scale, limit, &mut group.own);
+        let quantized = quantize(level, vector, scale, limit, &mut group.own);
         for (words, own) in group.words.iter_mut().zip(&group.own) {
             words[user] = *own;
         }
-        let norm = made.squares.sqrt();
+        let norm = quantized.squares.sqrt();
         Self {
             unscale,
-            by_error: made.quantized_squares.sqrt() * (1.0 + 2.0 * SLACK),
-            by_norm: (made.quantization_error.sqrt() + (gamma(index.d) + SLACK) * norm) * unscale * (1.0 + 2.0 * SLACK),
-            reach: Reach::with_norm(norm, index.d),
-            offset: 128 * made.sum,
+            by_error: quantized.quantized_squares.sqrt() * (1.0 + 2.0 * SLACK),
+            by_norm: (quantized.quantization_error.sqrt() + (gamma(index.d) + SLACK) * norm)
+                * unscale
+                * (1.0 + 2.0 * SLACK),
+            norm_bound: NormBound::with_norm(norm, index.d),
+            offset: 128 * quantized.sum,
         }
     }
 
-    /// Enters the user into a group, with the n-th best score found so far.
-    pub fn enter<const U: usize>(&self, group: &mut Group<U>, user: usize, threshold: f32) {
+    /// Sets what the user's scan looks for: items that could reach the n-th best score found so far.
+    pub fn set_threshold<const U: usize>(&self, group: &mut Group<U>, user: usize, threshold: f32) {
         group.by_error[user] = self.by_error;
         group.by_norm[user] = self.by_norm;
         group.offset[user] = self.offset;
-        group.cut[user] = self.low(threshold) * self.unscale;
+        group.cut[user] = self.threshold_down(threshold) * self.unscale;
     }
 
     /// The norm below which no item reaches the threshold.
-    pub fn stop(&self, threshold: f32) -> f64 {
-        let low = self.low(threshold);
-        if low <= 0.0 { f64::NEG_INFINITY } else { low / self.reach.by_length }
+    pub fn min_norm(&self, threshold: f32) -> f64 {
+        let low = self.threshold_down(threshold);
+        if low <= 0.0 { f64::NEG_INFINITY } else { low / self.norm_bound.per_norm }
     }
 
     /// The threshold, less what f64 may lose on the way and the subnormal part of the bound.
-    fn low(&self, threshold: f32) -> f64 {
+    fn threshold_down(&self, threshold: f32) -> f64 {
         let threshold = f64::from(threshold);
-        threshold - threshold.abs() * SLACK - self.reach.tiny
+        threshold - threshold.abs() * SLACK - self.norm_bound.subnormal
     }
 }
 
@@ -353,10 +410,10 @@ mod tests {
         dots(level, user, rows, &items, &mut scores);
         let mut group = Group::<1>::default();
         let bounds = Bounds::new(&index, user, level, &mut group, 0);
-        for (place, &item) in index.items().iter().enumerate() {
+        for (place, &item) in index.items.iter().enumerate() {
             let score = scores[item as usize];
-            bounds.enter(&mut group, 0, score);
-            group.stop = bounds.stop(score);
+            bounds.set_threshold(&mut group, 0, score);
+            group.stop = bounds.min_norm(score);
             let block = place / BLOCK;
             let (found, masks) = index.scan(rows, level, &group, block);
             assert_eq!(found, block, "{}: item {item} lies beyond the stop", level.name());

@@ -1,11 +1,11 @@
-//! The one total order of a list, as one integer: a greater key is a better place.
+//! The one total order of a list, as one integer: a greater key is a better rank.
 
 /// A score and a position as one key: score descending, then position ascending. −0 becomes 0, NaN becomes −∞.
 #[inline]
 pub fn key(score: f32, position: u32) -> u64 {
-    let settled = if score.is_nan() { f32::NEG_INFINITY } else { score + 0.0 };
-    let bits = settled.to_bits();
-    // Negative numbers: all bits turned round; others: above all negative ones.
+    let cleaned = if score.is_nan() { f32::NEG_INFINITY } else { score + 0.0 };
+    let bits = cleaned.to_bits();
+    // Negative numbers: all bits inverted; others: above all negative ones.
     let ordered = bits ^ (((bits as i32 >> 31) as u32) | 0x8000_0000);
     (u64::from(ordered) << 32) | u64::from(!position)
 }
@@ -23,8 +23,8 @@ pub fn position_of(key: u64) -> u32 {
     !(key as u32)
 }
 
-/// Up to this many places a list is kept sorted, above it is cut down when it is full.
-const SORTED: usize = 24;
+/// Up to this length a list is kept sorted; a longer one collects keys and is cut down when its memory is full.
+const MAX_SORTED: usize = 24;
 
 /// The best `n` of what was offered so far.
 #[derive(Clone, Debug, Default)]
@@ -32,40 +32,41 @@ pub struct Best {
     n: usize,
     capacity: usize,
     keys: Vec<u64>,
-    cut: u64,
+    /// The n-th best key; 0 while there are fewer.
+    cutoff: u64,
 }
 
 impl Best {
     /// Empties the list; its memory is kept.
     pub fn reset(&mut self, n: usize) {
         self.n = n;
-        self.capacity = if n <= SORTED { n } else { n + (n / 2).max(32) };
+        self.capacity = if n <= MAX_SORTED { n } else { n + (n / 2).max(32) };
         self.keys.clear();
-        self.cut = 0;
+        self.cutoff = 0;
     }
 
-    /// Places in the list.
-    pub fn places(&self) -> usize {
+    /// Length of a full list.
+    pub fn n(&self) -> usize {
         self.n
     }
 
     /// Takes a key if it can be among the best `n`.
     #[inline]
     pub fn offer(&mut self, key: u64) {
-        if key > self.cut {
-            self.take(key);
+        if key > self.cutoff {
+            self.insert(key);
         }
     }
 
     /// Whether a key could be among the best `n`.
     #[inline]
-    pub fn wants(&self, key: u64) -> bool {
-        key > self.cut
+    pub fn accepts(&self, key: u64) -> bool {
+        key > self.cutoff
     }
 
     #[inline(never)]
-    fn take(&mut self, key: u64) {
-        if self.n <= SORTED {
+    fn insert(&mut self, key: u64) {
+        if self.n <= MAX_SORTED {
             if self.keys.len() == self.n {
                 self.keys.pop();
             }
@@ -77,7 +78,7 @@ impl Best {
             }
             self.keys[at] = key;
             if self.keys.len() == self.n {
-                self.cut = self.keys[self.n - 1];
+                self.cutoff = self.keys[self.n - 1];
             }
             return;
         }
@@ -89,21 +90,21 @@ impl Best {
 
     fn shrink(&mut self) {
         if self.keys.len() >= self.n {
-            let (_, &mut cut, _) = self.keys.select_nth_unstable_by(self.n - 1, |a, b| b.cmp(a));
+            let (_, &mut cutoff, _) = self.keys.select_nth_unstable_by(self.n - 1, |a, b| b.cmp(a));
             self.keys.truncate(self.n);
-            self.cut = cut;
+            self.cutoff = cutoff;
         }
     }
 
     /// No score below this can enter; −∞ while there is room.
     #[inline]
     pub fn threshold(&self) -> f32 {
-        if self.cut == 0 { f32::NEG_INFINITY } else { score_of(self.cut) }
+        if self.cutoff == 0 { f32::NEG_INFINITY } else { score_of(self.cutoff) }
     }
 
     /// The keys, best first.
     pub fn sorted(&mut self) -> &[u64] {
-        if self.n > SORTED {
+        if self.n > MAX_SORTED {
             self.shrink();
             self.keys.sort_unstable_by(|a, b| b.cmp(a));
         }

@@ -4,34 +4,42 @@
 //! dense(u, i)  = fma chain over k = 0..d of p_uk q_ik, started at 0         (or another head: see `Head`)
 //! sparse(u, i) = fma chain over the history items j of u, ascending, of w_uj c_ji, started at 0
 //! score(u, i)  = dense + sparse
-//! shown(u, i)  = link(score + shift_u)
+//! output(u, i) = link(score + shift_u)
 //! ```
 //!
 //! Order: score descending, then position ascending; −0 counts as 0, and a score that left the numbers (∞ − ∞) as −∞.
 //! A list holds exactly min(N, eligible) items. Every path, thread count and instruction set gives the same bits:
-//! `naive` in the tests is the specification, and all are compared with it by `==`.
+//! `Case::naive` in the tests is the specification, and all are compared with it by `==`.
+//!
+//! Modules import only from the right:
+//! `ranker` → {`plan`, `batch`, `single`, `target_attention`} → `scorer` → {`head`, `index`, `neighbor_sums`} → `query` →
+//! {`output`, `key`, `sets`, `checks`}; of the last four, `output` imports `key`.
 
-mod asked;
-mod engine;
+mod batch;
+mod checks;
+mod head;
 mod index;
 mod key;
-mod lists;
+mod neighbor_sums;
+mod output;
 mod plan;
 #[cfg(test)]
 mod proof_tests;
+mod query;
 mod ranker;
+mod scorer;
 mod sets;
-mod shown;
 mod single;
-mod sparse;
-mod target;
+mod target_attention;
+#[cfg(test)]
+mod test_cases;
 #[cfg(test)]
 mod tests;
 
-pub use asked::{Filters, Lists};
+pub use head::{Head, TargetAttention};
 pub use key::{position_of, score_of};
-pub use plan::{Choice, Path};
-pub use ranker::{Head, People, Plan, Ranker};
+pub use output::{Link, Lists, OutputTransform};
+pub use plan::{Choice, Path, Plan};
+pub use query::{Filters, Users};
+pub use ranker::Ranker;
 pub use sets::Sets;
-pub use shown::{Link, Shown};
-pub use target::Target;

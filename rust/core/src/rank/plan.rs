@@ -1,25 +1,40 @@
-//! Which way a call takes to its lists, and why. All ways give the same lists.
+//! Which path a call takes to its lists, and why. All paths give the same lists.
 
 use crate::runtime::simd::{Level, int8_scan::has_kernel};
 
-use super::asked::Asked;
 use super::index::Index;
-use super::ranker::{Head, Plan, Ranker};
+use super::query::Query;
+use super::scorer::Scorer;
 
 /// Fewer items than this are scored at once.
-const LEAST_PRUNED: usize = 1024;
+const MIN_ITEMS_PRUNED: usize = 1024;
 
-/// Lists longer than this part of the catalogue leave too little to discard.
-const MOST_PRUNED_SHARE: usize = 8;
+/// With fewer items than this for each place of a list, little is left to discard.
+const MIN_ITEMS_PER_PLACE: usize = 8;
+
+/// The same for one user after the other.
+const MIN_ITEMS_PER_PLACE_FEW: usize = 4;
 
 /// Fewer users than this do not fill a group; they are served one after the other, as one user is.
-pub(super) const LEAST_TOGETHER: usize = 12;
+pub const MIN_USERS_BATCHED: usize = 12;
 
 /// Fewer users than this are served in float32 before a table of the eligible items alone is there: 5 % of 40,000 and
 /// of 200,000 items, d = 64 (Zen 3, 2026-11-25).
-const LEAST_APART: usize = 64;
+const MIN_USERS_OWN_INDEX: usize = 64;
 
-/// A way to the lists.
+/// The path that a caller wants; all give the same lists.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Plan {
+    /// The one that measured rules choose.
+    #[default]
+    Auto,
+    /// Every score in f32.
+    Plain,
+    /// The compact table first, even where it does not pay.
+    Pruned,
+}
+
+/// A path to the lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Path {
     /// Every pair by itself, one after the other.
@@ -32,17 +47,8 @@ pub enum Path {
     Sweep,
 }
 
-/// A way and its reason.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Choice {
-    /// The way.
-    pub path: Path,
-    /// The reason, as a clause.
-    pub why: &'static str,
-}
-
 impl Path {
-    /// The word for it.
+    /// Its name in reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Pairs => "pairs",
@@ -53,62 +59,64 @@ impl Path {
     }
 }
 
-impl Ranker {
-    /// The way for the rows asked for, to lists of `n` out of `count` items; `apart` where these would get a table of
-    /// their own.
-    pub(super) fn choose(
-        &self,
-        plan: Plan,
-        asked: &Asked<'_>,
-        n: usize,
-        count: usize,
-        apart: bool,
-        level: Level,
-    ) -> Choice {
-        let overflow = self.may_overflow(asked);
-        let plain = |why| Choice { path: Path::Plain, why };
-        if overflow || (self.factors() == 0 && !self.biases().is_empty()) {
-            let why =
-                if overflow { "sums could leave the range of float32" } else { "the head has biases and no factors" };
-            return Choice { path: Path::Pairs, why };
-        }
-        match self.head() {
-            Head::TargetAttention(_) => {
-                return Choice {
-                    path: Path::Sweep,
-                    why: "candidates weigh the histories themselves, in tiles that all users share",
-                };
-            }
-            Head::FactorAttention { .. } => return plain("attention over factors has no bound that would pay"),
-            Head::Inner => {}
-        }
-        if !Index::fits(self.factors()) || count == 0 {
-            return plain("there are no factors to compare, or too many");
-        }
-        match plan {
-            Plan::Plain => return plain("it was asked for"),
-            Plan::Pruned => return Choice { path: Path::Pruned, why: "it was asked for" },
-            Plan::Auto => {}
-        }
-        if !has_kernel(level) {
-            plain("this instruction set has no kernel for bytes")
-        } else if count < LEAST_PRUNED {
-            plain("so few items are scored at once")
-        } else if n * MOST_PRUNED_SHARE > count {
-            plain("such long lists leave little to discard")
-        } else if asked.n_rows < if apart { LEAST_APART } else { LEAST_TOGETHER } {
-            plain("so few users do not pay for it")
-        } else {
-            Choice {
-                path: Path::Pruned,
-                why: "a table of bytes discards most items with a proven bound; a call goes on in float32 where that does not pay",
-            }
-        }
-    }
+/// A path and its reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// The path.
+    pub path: Path,
+    /// The reason, as a clause.
+    pub reason: &'static str,
+}
 
-    /// The way that lists of `n` for everybody in the training table take.
-    pub fn plan(&self, n: usize, level: Level) -> Choice {
-        let asked = self.everyone();
-        self.choose(Plan::Auto, &asked, n.min(self.n_items()), self.n_items(), false, level)
+/// The path for a query, to lists of `n` out of `n_eligible` items; `own_index` where these would get a table of their own.
+pub fn choose(
+    scorer: &Scorer,
+    plan: Plan,
+    query: &Query<'_>,
+    n: usize,
+    n_eligible: usize,
+    own_index: bool,
+    level: Level,
+) -> Choice {
+    let overflow = scorer.may_overflow(query);
+    let plain = |reason| Choice { path: Path::Plain, reason };
+    if overflow || (scorer.factors() == 0 && !scorer.head().biases().is_empty()) {
+        let reason =
+            if overflow { "sums could leave the range of float32" } else { "the head has biases and no factors" };
+        return Choice { path: Path::Pairs, reason };
     }
+    if scorer.head().target().is_some() {
+        let reason = "candidates weigh the histories themselves, in tiles that all users share";
+        return Choice { path: Path::Sweep, reason };
+    }
+    if !scorer.head().is_inner() {
+        return plain("attention over factors has no bound that would pay");
+    }
+    if !Index::supports(scorer.factors()) || n_eligible == 0 {
+        return plain("there are no factors to compare, or too many");
+    }
+    match plan {
+        Plan::Plain => return plain("it was asked for"),
+        Plan::Pruned => return Choice { path: Path::Pruned, reason: "it was asked for" },
+        Plan::Auto => {}
+    }
+    if !has_kernel(level) {
+        plain("this instruction set has no kernel for bytes")
+    } else if n_eligible < MIN_ITEMS_PRUNED {
+        plain("so few items are scored at once")
+    } else if n * MIN_ITEMS_PER_PLACE > n_eligible {
+        plain("such long lists leave little to discard")
+    } else if query.n_rows < if own_index { MIN_USERS_OWN_INDEX } else { MIN_USERS_BATCHED } {
+        plain("so few users do not pay for it")
+    } else {
+        Choice {
+            path: Path::Pruned,
+            reason: "a table of bytes discards most items with a proven bound; a call goes on in float32 where that does not pay",
+        }
+    }
+}
+
+/// Whether the compact table serves lists of `n` out of `n_eligible` items for one user after the other.
+pub fn prunes_few(scorer: &Scorer, query: &Query<'_>, n: usize, n_eligible: usize) -> bool {
+    n * MIN_ITEMS_PER_PLACE_FEW <= n_eligible && scorer.can_prune(query)
 }

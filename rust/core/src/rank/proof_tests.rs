@@ -13,7 +13,7 @@ use crate::runtime::simd::int8_scan::BLOCK;
 /// The largest magnitudes of a user's byte over all levels; see `user_limit`.
 const LIMITS: [f32; 2] = [63.0, 127.0];
 
-/// Without a pattern, so that no sum over a few neighbours gives the same.
+/// Without a pattern, so that no sum over a few neighbors gives the same.
 fn sign(k: usize) -> f32 {
     if (k * k / 3 + k / 7).is_multiple_of(2) { 1.0 } else { -1.0 }
 }
@@ -39,8 +39,8 @@ fn rival(user: &[f32], wanted: f32) -> Vec<f32> {
     rival
 }
 
-/// Asserts that `last` leads every list of `user` on every path and level, where 64 rivals nearly reach it. Items by norm: 64
-/// that score far below, which are the whole front of a short list; the rivals; `last`, with `beside` in its block.
+/// Asserts that `last` leads every list of `user` on every path and level, where 64 rivals nearly reach it. Items by norm:
+/// 64 that score far below, which are all seed items of a short list; the rivals; `last`, with `beside` in its block.
 fn assert_leads(user: &[f32], last: &[f32], beside: &[f32], what: &str) {
     let d = user.len();
     let wanted = chain(user, last);
@@ -61,8 +61,8 @@ fn assert_leads(user: &[f32], last: &[f32], beside: &[f32], what: &str) {
     let scales = [0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0f32];
     let users: Vec<f32> = scales.iter().flat_map(|scale| user.iter().map(move |x| x * scale)).collect();
     let mut ranker = Ranker::new(items, n_items, d, None::<Csr>, Head::Inner).unwrap();
-    let people = ranker.people(users, 7, None, None).unwrap();
-    ranker.set_users(people);
+    let users = ranker.new_users(users, 7, None, None).unwrap();
+    ranker.set_users(users);
     for level in Level::available() {
         let context = Context::new(Some(1)).unwrap().with_level(level);
         for n in [1, 10] {
@@ -80,10 +80,10 @@ fn assert_leads(user: &[f32], last: &[f32], beside: &[f32], what: &str) {
             assert_eq!(bits(&pruned), bits(&plain), "{what}");
             for user in 0..7usize {
                 // The path of one list, whether or not a call would take it at this level.
-                let asked = ranker.everyone();
-                let index = Some(ranker.index(None));
-                let all = asked::Eligible { bits: None, count: ranker.n_items() };
-                single::list(&ranker, index, &asked, user, n, &all, level, |keys| {
+                let query = ranker.everyone();
+                let index = Some(ranker.scorer().index(None));
+                let all = query::EligibleItems { bits: None, count: ranker.n_items() };
+                single::list(ranker.scorer(), index, &query, user, n, &all, level, |keys| {
                     for (at, &key) in keys.iter().enumerate() {
                         let at = user * n + at;
                         let wanted = (plain.items[at] as u32, plain.scores[at].to_bits());
@@ -150,17 +150,17 @@ fn no_item_that_a_history_hardly_touches_is_lost_for_its_vector() {
         let items: Vec<f32> =
             (0..n_items).flat_map(|item| if item == place { &user } else { &across }.clone()).collect();
         let sum = |item: usize| if item == place { best / 4096.0 } else { best * (0.99 + 0.01 * item as f32 / 1e3) };
-        let neighbours = Csr::new(
+        let neighbors = Csr::new(
             [vec![0], vec![n_items; n_items]].concat(),
             (0..n_items as u32).collect(),
             (0..n_items).map(sum).collect(),
             n_items,
         )
         .unwrap();
-        let mut ranker = Ranker::new(items, n_items, d, Some(neighbours), Head::Inner).unwrap();
+        let mut ranker = Ranker::new(items, n_items, d, Some(neighbors), Head::Inner).unwrap();
         let history = || Csr::new(vec![0, 1], vec![0], vec![1.0], n_items).unwrap();
-        let people = ranker.people(user.clone(), 1, Some(history()), None).unwrap();
-        ranker.set_users(people);
+        let users = ranker.new_users(user.clone(), 1, Some(history()), None).unwrap();
+        ranker.set_users(users);
         for level in Level::available() {
             let context = Context::new(Some(1)).unwrap().with_level(level);
             for n in [1, 10, 21, 22] {

@@ -1,4 +1,7 @@
-//! The one scorer of a model: items, users, and every question about them.
+//! Every question about a model: its scorer, the users of the training table, and the calls.
+//!
+//! A call is checked and becomes a [`Query`]; `plan` chooses its path, the threads of the context share its rows, and its
+//! scores come out through the link.
 
 use std::sync::OnceLock;
 
@@ -7,218 +10,95 @@ use rayon::prelude::*;
 use crate::data::Csr;
 use crate::model::fold_in;
 use crate::runtime::Context;
-use crate::runtime::simd::{Level, dot};
+use crate::runtime::simd::Level;
 use crate::{Error, Result};
 
-use super::asked::{Asked, Eligible, Filters, Lists};
-use super::engine::Front;
-use super::index::{Index, length};
+use super::batch::{self, BatchSearch, MAX_ROWS, OutputSlices, PruningCost};
+use super::checks::{check_n, check_table, check_users};
+use super::head::Head;
+use super::index::ThresholdSeed;
 use super::key::{Best, key};
+use super::output::{Link, Lists, OutputTransform, write_list};
+use super::plan::{self, Choice, MIN_USERS_BATCHED, Path, Plan};
+use super::query::{EligibleItems, Filters, Query, Users};
+use super::scorer::{ROWS_PER_TASK, Scorer};
 use super::sets::Sets;
-use super::shown::{Link, Shown};
 use super::single;
-use super::sparse::Touched;
-use super::target::{self, Sweep, Target};
+use super::target_attention::TargetSearch;
 
-/// Scores or lists that are worth a task of their own.
-pub(super) const ROWS_PER_TASK: usize = 256;
+/// One list on its way out: its row, items, scores and length.
+type Row<'a> = (usize, ((&'a mut [i32], &'a mut [f32]), &'a mut i32));
 
-/// How the dense part of a score comes from the two vectors.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Head {
-    /// Σ_k `p_k` `q_k`.
-    Inner,
-    /// Σ_k `α_k` `p_k` `q_k` with α = softmax(sharpness · p · q), and the item's bias.
-    FactorAttention {
-        /// One for each factor.
-        sharpness: Vec<f32>,
-        /// One for each item, or none at all.
-        bias: Vec<f32>,
-    },
-    /// ⟨p, q⟩ and what the candidate makes of the history, whose weights are then logits; see `target`.
-    TargetAttention(Target),
+/// The lists of a block of rows on their way out.
+type Block<'a> = (usize, ((&'a mut [i32], &'a mut [f32]), &'a mut [i32]));
+
+/// Users for which a table of the eligible items alone saves the time that making it takes, where half of the items are
+/// eligible. Both grow with what a scan reads: making the bytes of an item takes some 60 ns, scanning one for nothing .6 ns
+/// a user.
+const USERS_OF_AN_INDEX: usize = 100;
+
+fn worth_an_index(eligible: &EligibleItems, n_items: usize, n_rows: usize) -> bool {
+    n_rows.saturating_mul(n_items - eligible.count) >= USERS_OF_AN_INDEX.saturating_mul(eligible.count)
 }
 
-/// Which way to the lists; all give the same.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Plan {
-    /// What measured rules choose.
-    #[default]
-    Auto,
-    /// Every score in f32.
-    Plain,
-    /// The compact table first, even where it does not pay.
-    Pruned,
-}
-
-/// Vectors, histories and seen items of some users.
-#[derive(Clone, Debug)]
-pub struct People {
-    vectors: Vec<f32>,
-    n: usize,
-    history: Option<Csr>,
-    seen: Option<Sets>,
-    shift: Option<Vec<f32>>,
-    largest: Vec<f32>,
-    farthest: f64,
-    longest: usize,
-}
-
-/// Items with all that scores need, and the users of the training table.
+/// Scores and exact lists for users of the training table and for others.
 pub struct Ranker {
-    vectors: Vec<f32>,
-    n_items: usize,
-    d: usize,
-    neighbours: Option<Csr>,
-    head: Head,
-    link: Link,
-    people: People,
-    largest: Vec<f32>,
-    farthest: f64,
-    largest_neighbour: f32,
-    lengths: OnceLock<Vec<f32>>,
-    index: OnceLock<Index>,
-    front: OnceLock<Front>,
-}
-
-impl People {
-    /// The same people, with a number for each that is added to the scores that come out.
-    pub fn with_shift(mut self, shift: Vec<f32>) -> Result<Self> {
-        check_table(&shift, self.n, 1, "shifts of users")?;
-        self.shift = Some(shift);
-        Ok(self)
-    }
+    scorer: Scorer,
+    users: Users,
 }
 
 impl Ranker {
-    /// Checks item `vectors` (`n_items` × `d`), `neighbours` (row j: what history item j adds to others) and the head.
-    pub fn new(vectors: Vec<f32>, n_items: usize, d: usize, neighbours: Option<Csr>, head: Head) -> Result<Self> {
-        let bad = |message: String| Err(Error::InvalidData(message));
-        if n_items >= i32::MAX as usize {
-            return bad(format!("{n_items} items do not fit 32-bit positions."));
-        }
-        check_table(&vectors, n_items, d, "item vectors")?;
-        if let Some(neighbours) = &neighbours
-            && (neighbours.n_rows() < n_items || neighbours.n_columns() != n_items)
-        {
-            let (rows, columns) = (neighbours.n_rows(), neighbours.n_columns());
-            return bad(format!("neighbours are {rows} × {columns}; there are {n_items} items."));
-        }
-        if let Head::FactorAttention { sharpness, bias } = &head {
-            if sharpness.len() != d {
-                return bad(format!("{} numbers of sharpness for {d} factors; give one for each.", sharpness.len()));
-            }
-            check_finite(sharpness, 1, "sharpness")?;
-            if !bias.is_empty() {
-                check_table(bias, n_items, 1, "item biases")?;
-            }
-        }
-        let mut farthest = 0.0;
-        if let Head::TargetAttention(target) = &head {
-            if neighbours.is_some() {
-                return Err(Error::InvalidParameter(
-                    "target attention reads the histories as logits; neighbours do not go with it.".into(),
-                ));
-            }
-            target.check(n_items)?;
-            farthest = target.farthest();
-        }
-        let largest = largest(&vectors, d);
-        let values = neighbours.as_ref().map_or(&[][..], Csr::values);
-        let largest_neighbour = values.iter().fold(0f32, |most, value| most.max(value.abs()));
-        let people = People {
-            vectors: Vec::new(),
-            n: 0,
-            history: None,
-            seen: None,
-            shift: None,
-            largest: vec![0.0; d],
-            farthest: 0.0,
-            longest: 0,
-        };
-        Ok(Self {
-            vectors,
-            n_items,
-            d,
-            neighbours,
-            head,
-            link: Link::Identity,
-            people,
-            largest,
-            farthest,
-            largest_neighbour,
-            lengths: OnceLock::new(),
-            index: OnceLock::new(),
-            front: OnceLock::new(),
-        })
+    /// Checks item `vectors` (`n_items` × `d`), `neighbors` (row j: what history item j adds to others) and the head.
+    pub fn new(vectors: Vec<f32>, n_items: usize, d: usize, neighbors: Option<Csr>, head: Head) -> Result<Self> {
+        Ok(Self { scorer: Scorer::new(vectors, n_items, d, neighbors, head)?, users: Users::none(d) })
     }
 
-    /// Checks users that fit these items: `vectors` (n × d), and rows of `history` and `seen` for each.
-    pub fn people(&self, vectors: Vec<f32>, n: usize, history: Option<Csr>, seen: Option<Sets>) -> Result<People> {
-        let bad = |message: String| Err(Error::InvalidData(message));
-        if n >= i32::MAX as usize {
-            return bad(format!("{n} users do not fit 32-bit positions."));
-        }
-        check_table(&vectors, n, self.d, "user vectors")?;
-        if let Some(history) = &history
-            && (history.n_rows() != n || history.n_columns() != self.n_sources())
-        {
-            let (rows, columns) = (history.n_rows(), history.n_columns());
-            let sources = self.n_sources();
-            return bad(format!("histories are {rows} × {columns}; there are {n} users and {sources} sources."));
-        }
-        if let Some(seen) = &seen
-            && seen.n_rows() != n
-        {
-            return bad(format!("{} rows of seen items for {n} users; give one for each.", seen.n_rows()));
-        }
-        let largest = largest(&vectors, self.d);
-        if !matches!(self.head, Head::TargetAttention(_)) {
-            let reach = self.reach(&largest) + history.as_ref().map_or(0.0, |history| self.sparse_reach(history));
-            if reach > f64::from(f32::MAX) {
-                return bad(format!(
-                    "scores could reach {reach:.1e}, more than a float32 holds; scale the vectors down."
-                ));
-            }
-        }
-        let (mut farthest, mut longest) = (0.0, 0);
-        if let Some(history) = &history {
-            farthest = history.values().iter().fold(0f64, |most, &value| most.max(f64::from(value).abs()));
-            longest = history.offsets().windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0);
-        }
-        Ok(People { vectors, n, history, seen, shift: None, largest, farthest, longest })
-    }
-
-    /// The same scorer with this last step.
+    /// The same with this last step of every score that comes out.
     #[must_use]
     pub fn with_link(mut self, link: Link) -> Self {
-        self.link = link;
+        self.scorer.set_link(link);
         self
     }
 
-    /// Serves these users from now on.
-    pub fn set_users(&mut self, people: People) {
-        self.people = people;
+    /// Checks users that fit these items: `vectors` (n × d), and rows of `history` and `seen` for each.
+    pub fn new_users(&self, vectors: Vec<f32>, n: usize, history: Option<Csr>, seen: Option<Sets>) -> Result<Users> {
+        self.scorer.new_users(vectors, n, history, seen)
+    }
+
+    /// Takes these as the users of the training table.
+    pub fn set_users(&mut self, users: Users) {
+        self.users = users;
     }
 
     /// Number of users.
     pub fn n_users(&self) -> usize {
-        self.people.n
+        self.users.n
     }
 
     /// Number of items.
     pub fn n_items(&self) -> usize {
-        self.n_items
+        self.scorer.n_items()
     }
 
-    /// What a history may name: the rows of the neighbours, of which there may be more than items.
+    /// What a history may name: the rows of the neighbors, of which there may be more than items.
     pub fn n_sources(&self) -> usize {
-        self.neighbours.as_ref().map_or(self.n_items, Csr::n_rows)
+        self.scorer.n_sources()
     }
 
     /// Numbers in a vector.
     pub fn factors(&self) -> usize {
-        self.d
+        self.scorer.factors()
+    }
+
+    /// What scores.
+    #[cfg(test)]
+    pub(super) fn scorer(&self) -> &Scorer {
+        &self.scorer
+    }
+
+    /// A query for everyone in the training table.
+    pub(super) fn everyone(&self) -> Query<'_> {
+        self.users.query(None, true)
     }
 
     /// Lists for users of the training table (`None`: everyone, in order).
@@ -231,42 +111,42 @@ impl Ranker {
         plan: Plan,
         context: &Context,
     ) -> Result<Lists> {
-        self.check_users(users.unwrap_or_default())?;
-        let asked = self.asked(&self.people, users, filter_seen);
-        self.lists(asked, n, filters, plan, context)
+        check_users(users.unwrap_or_default(), self.users.n)?;
+        self.lists(self.users.query(users, filter_seen), n, filters, plan, context)
     }
 
-    /// Lists for people that the training table does not hold; what they have `seen` is left out.
+    /// Lists for users that the training table does not hold; what they have `seen` is left out.
     pub fn top_n_for(
         &self,
-        people: &People,
+        users: &Users,
         n: usize,
         filters: &Filters,
         plan: Plan,
         context: &Context,
     ) -> Result<Lists> {
-        self.lists(self.asked(people, None, true), n, filters, plan, context)
+        self.lists(users.query(None, true), n, filters, plan, context)
     }
 
-    /// The list of one user on this thread; `take` gets its keys, best first, and how their scores come out.
+    /// The list of one user on this thread; `take` receives its keys, best first, and how their scores come out.
     pub fn top_n_one<T>(
         &self,
         user: usize,
         n: usize,
         filter_seen: bool,
         level: Level,
-        take: impl FnOnce(&[u64], Shown) -> T,
+        take: impl FnOnce(&[u64], OutputTransform) -> T,
     ) -> Result<T> {
         check_n(n)?;
-        if user >= self.people.n {
-            return Err(Error::InvalidData(format!("user {user} is asked for; there are {} users.", self.people.n)));
+        if user >= self.users.n {
+            return Err(Error::InvalidData(format!("user {user} is asked for; there are {} users.", self.users.n)));
         }
         let users = [user as u32];
-        Ok(self.alone(&self.asked(&self.people, Some(&users), filter_seen), n, level, take))
+        Ok(self.top_n_inline(&self.users.query(Some(&users), filter_seen), n, level, take))
     }
 
-    /// The list of one person of whom only the items are known, each bought once and lately, on this thread. With
-    /// attention `priors` the history is folded in as `model::fold_in` does it; without, each item weighs 1.
+    /// The list of one user outside the training table of whom only the items are known, each bought once and recently, on
+    /// this thread. With attention `priors` the history is folded in as `model::fold_in` does it; without, each item weighs
+    /// 1.
     pub fn top_n_folded<T>(
         &self,
         history: &[u32],
@@ -274,323 +154,274 @@ impl Ranker {
         n: usize,
         filter_seen: bool,
         level: Level,
-        take: impl FnOnce(&[u64], Shown) -> T,
+        take: impl FnOnce(&[u64], OutputTransform) -> T,
     ) -> Result<T> {
         check_n(n)?;
+        let n_items = self.scorer.n_items();
         // Checks the positions, too, before anything is looked up by them.
-        let seen = Sets::new(vec![0, history.len()], history.to_vec(), self.n_items)?;
+        let seen = Sets::new(vec![0, history.len()], history.to_vec(), n_items)?;
         let ones = vec![1.0; history.len()];
-        let mut vector = vec![0.0; self.d];
+        let mut vector = vec![0.0; self.scorer.factors()];
         if let Some(priors) = priors {
-            check_table(priors, self.n_items, 1, "attention priors")?;
-            fold_in::user_vector(level, history, &ones, priors, &self.vectors, &mut vector);
+            check_table(priors, n_items, 1, "attention priors")?;
+            fold_in::user_vector(level, history, &ones, priors, self.scorer.vectors(), &mut vector);
         }
-        let spoken = self.neighbours.as_ref().map(|neighbours| {
+        let weighed = self.scorer.neighbors().map(|neighbors| {
             let (mut columns, mut values) = (Vec::new(), Vec::new());
             if priors.is_some() {
-                let counts = (neighbours.n_rows() > self.n_items).then_some(&ones[..]);
-                fold_in::speak(history, &ones, counts, self.n_items, &mut columns, &mut values);
+                let counts = (neighbors.n_rows() > n_items).then_some(&ones[..]);
+                fold_in::weigh_history(history, &ones, counts, n_items, &mut columns, &mut values);
             } else {
                 (columns, values) = (history.to_vec(), ones);
             }
-            Csr::new(vec![0, columns.len()], columns, values, neighbours.n_rows())
+            Csr::new(vec![0, columns.len()], columns, values, neighbors.n_rows())
         });
-        let people = self.people(vector, 1, spoken.transpose()?, Some(seen))?;
-        Ok(self.alone(&self.asked(&people, None, filter_seen), n, level, take))
-    }
-
-    /// The first list asked for, on this thread.
-    fn alone<T>(&self, asked: &Asked<'_>, n: usize, level: Level, take: impl FnOnce(&[u64], Shown) -> T) -> T {
-        let shown = self.shown(asked, 0, level);
-        let take = |keys: &[u64]| take(keys, shown);
-        let n = n.min(self.n_items);
-        if n == 0 {
-            return take(&[]);
-        }
-        let eligible = Eligible { bits: None, count: self.n_items };
-        let prunes = self.prunes_one(asked, n, self.n_items);
-        if prunes || (self.d == 0 && self.biases().is_empty()) {
-            let index = prunes.then(|| self.index(None));
-            return single::list(self, index, asked, 0, n, &eligible, level, take);
-        }
-        let mut work = Work::default();
-        if let Head::TargetAttention(target) = &self.head
-            && !self.may_overflow(asked)
-            && (self.d > 0 || target.bias.is_empty())
-        {
-            work.best.reset(n);
-            let items = eligible.positions();
-            Sweep { ranker: self, target, asked: *asked, items: &items }.one(0, level, &mut work.best);
-            return take(work.best.sorted());
-        }
-        take(self.one(asked, 0, n, &eligible, None, level, &mut work))
+        let user = self.scorer.new_users(vector, 1, weighed.transpose()?, Some(seen))?;
+        Ok(self.top_n_inline(&user.query(None, filter_seen), n, level, take))
     }
 
     /// The scores of pairs of a user and an item.
     pub fn scores(&self, users: &[u32], items: &[u32], context: &Context) -> Result<Vec<f32>> {
         if users.len() != items.len() {
-            return Err(Error::InvalidData(format!("{} users stand beside {} items.", users.len(), items.len())));
+            return Err(Error::InvalidData(format!(
+                "got {} users and {} items; give one item for each user.",
+                users.len(),
+                items.len()
+            )));
         }
-        self.check_users(users)?;
-        self.pair_scores(&self.asked(&self.people, Some(users), false), items, context)
+        check_users(users, self.users.n)?;
+        self.scorer.scores(&self.users.query(Some(users), false), items, context)
     }
 
-    /// The scores of some items for one person outside the training table.
-    pub fn scores_for(&self, people: &People, items: &[u32], context: &Context) -> Result<Vec<f32>> {
-        if people.n != 1 {
-            return Err(Error::InvalidData(format!("scores are asked for {} people; give one vector.", people.n)));
+    /// The scores of some items for one user outside the training table.
+    pub fn scores_for(&self, user: &Users, items: &[u32], context: &Context) -> Result<Vec<f32>> {
+        if user.n != 1 {
+            return Err(Error::InvalidData(format!("scores are asked for {} people; give one vector.", user.n)));
         }
         let users = vec![0; items.len()];
-        self.pair_scores(&self.asked(people, Some(&users), false), items, context)
-    }
-
-    fn check_users(&self, users: &[u32]) -> Result<()> {
-        match users.iter().find(|&&user| user as usize >= self.people.n) {
-            Some(user) => {
-                Err(Error::InvalidData(format!("user {user} is asked for; there are {} users.", self.people.n)))
-            }
-            None => Ok(()),
-        }
-    }
-
-    pub(super) fn everyone(&self) -> Asked<'_> {
-        self.asked(&self.people, None, true)
-    }
-
-    fn asked<'a>(&self, people: &'a People, users: Option<&'a [u32]>, filter_seen: bool) -> Asked<'a> {
-        Asked {
-            vectors: &people.vectors,
-            d: self.d,
-            users,
-            n_rows: users.map_or(people.n, <[u32]>::len),
-            history: people.history.as_ref(),
-            seen: people.seen.as_ref().filter(|_| filter_seen),
-            shift: people.shift.as_deref(),
-            largest: &people.largest,
-            farthest: people.farthest,
-            longest: people.longest,
-        }
-    }
-
-    fn pair_scores(&self, asked: &Asked<'_>, items: &[u32], context: &Context) -> Result<Vec<f32>> {
-        if let Some(&item) = items.iter().find(|&&item| item as usize >= self.n_items) {
-            return Err(Error::InvalidData(format!("item {item} is asked for; there are {} items.", self.n_items)));
-        }
-        let mut scores = vec![0f32; items.len()];
-        let score = |touched: &mut Touched, (chunk, scores): (usize, &mut [f32])| {
-            context.cancel.check()?;
-            let mut last = None;
-            for (at, score) in scores.iter_mut().enumerate() {
-                let row = chunk * ROWS_PER_TASK + at;
-                let user = asked.users.map(|users| users[row]);
-                if last != Some(user) {
-                    self.touch(asked, row, context.level, touched);
-                    last = Some(user);
-                }
-                let mut dense = [0f32];
-                self.dense(context.level, asked, row, &items[row..=row], &mut dense);
-                let key = key(dense[0] + touched.sum(items[row]), 0);
-                *score = self.shown(asked, row, context.level).score(key);
-            }
-            Ok(())
-        };
-        if context.runs_inline(items.len().div_ceil(ROWS_PER_TASK)) {
-            let mut touched = Touched::default();
-            scores.chunks_mut(ROWS_PER_TASK).enumerate().try_for_each(|part| score(&mut touched, part))?;
-        } else {
-            let parts = scores.par_chunks_mut(ROWS_PER_TASK).enumerate();
-            context.install(|| parts.try_for_each_init(Touched::default, score))?;
-        }
-        Ok(scores)
-    }
-
-    pub(super) fn shown(&self, asked: &Asked<'_>, row: usize, level: Level) -> Shown {
-        Shown { shift: asked.shift(row), link: self.link, level }
+        self.scorer.scores(&user.query(Some(&users), false), items, context)
     }
 
     /// Whether the lists of a few users take microseconds each: nothing has to be made for them first.
     pub fn is_quick(&self) -> bool {
-        self.head == Head::Inner && self.index.get().is_some()
+        self.scorer.head().is_inner() && self.scorer.has_index()
     }
 
-    /// The norm of each item, rounded up, on first use; where no bound holds for them, none.
-    pub(super) fn lengths(&self) -> Option<&[f32]> {
-        let bounded = self.head == Head::Inner && Index::fits(self.d);
-        bounded.then(|| &**self.lengths.get_or_init(|| self.vectors.chunks_exact(self.d).map(length).collect()))
+    /// The path that lists of `n` for everybody in the training table take.
+    pub fn plan(&self, n: usize, level: Level) -> Choice {
+        let n_items = self.scorer.n_items();
+        plan::choose(&self.scorer, Plan::Auto, &self.everyone(), n.min(n_items), n_items, false, level)
     }
 
-    /// The compact table of all items, ordered on first use.
-    pub(super) fn index(&self, context: Option<&Context>) -> &Index {
-        self.index.get_or_init(|| Index::new(&self.vectors, self.d, context))
-    }
-
-    /// Its first blocks, as short lists want them.
-    pub(super) fn front(&self, index: &Index) -> &Front {
-        self.front.get_or_init(|| Front::new(index, &self.vectors, self.n_items, 1))
-    }
-
-    /// Whether the compact table can serve this head and these vectors at all.
-    fn prunes(&self, asked: &Asked<'_>) -> bool {
-        self.head == Head::Inner && Index::fits(self.d) && self.n_items > 0 && !self.may_overflow(asked)
-    }
-
-    /// Whether it can serve lists of `n` out of `count` items for one user after the other.
-    pub(super) fn prunes_one(&self, asked: &Asked<'_>, n: usize, count: usize) -> bool {
-        n * 4 <= count && self.prunes(asked)
-    }
-
-    /// The largest sum of products that users of these magnitudes could meet.
-    fn reach(&self, users: &[f32]) -> f64 {
-        users.iter().zip(&self.largest).map(|(&user, &item)| f64::from(user) * f64::from(item)).sum()
-    }
-
-    /// The same for the sparse part.
-    fn sparse_reach(&self, history: &Csr) -> f64 {
-        let row = |weights: &[f32]| weights.iter().map(|&weight| f64::from(weight).abs()).sum::<f64>();
-        let most = (0..history.n_rows()).map(|user| row(history.row_values(user))).fold(0.0, f64::max);
-        most * f64::from(self.largest_neighbour)
-    }
-
-    /// Whether a chain over these vectors could leave the range of f32; then only chains one by one are safe to compare.
-    pub(super) fn may_overflow(&self, asked: &Asked<'_>) -> bool {
-        if let Head::TargetAttention(target) = &self.head {
-            let most = target::most(target, self.farthest, asked, &self.largest);
-            return most.is_nan() || most > f64::from(f32::MAX) / 4.0;
-        }
-        let mut most = 0f64;
-        let mut sum = 0f64;
-        for k in 0..self.d {
-            let product = f64::from(asked.largest[k]) * f64::from(self.largest[k]);
-            let sharpness = match &self.head {
-                Head::Inner | Head::TargetAttention(_) => 1.0,
-                Head::FactorAttention { sharpness, .. } => f64::from(sharpness[k]).abs().max(1.0),
-            };
-            sum += product;
-            most = most.max(product * sharpness);
-        }
-        let bias = self.biases().iter().fold(0f32, |most, bias| most.max(bias.abs()));
-        sum.max(most).max(f64::from(bias)) > f64::from(f32::MAX) / 4.0
-    }
-
-    /// The bias of each item; empty where the head has none.
-    pub(super) fn biases(&self) -> &[f32] {
-        match &self.head {
-            Head::FactorAttention { bias, .. } => bias,
-            Head::TargetAttention(target) => &target.bias,
-            Head::Inner => &[],
-        }
-    }
-
-    pub(super) fn head(&self) -> &Head {
-        &self.head
-    }
-
-    pub(super) fn link(&self) -> Link {
-        self.link
-    }
-
-    pub(super) fn vectors(&self) -> &[f32] {
-        &self.vectors
-    }
-
-    /// One list, all items scored.
-    pub(super) fn one<'w>(
+    /// The list of the first row, on this thread.
+    fn top_n_inline<T>(
         &self,
-        asked: &Asked<'_>,
-        row: usize,
+        query: &Query<'_>,
         n: usize,
-        eligible: &Eligible,
-        only: Option<&[u32]>,
         level: Level,
-        work: &'w mut Work,
-    ) -> &'w [u64] {
-        work.best.reset(n);
-        self.touch(asked, row, level, &mut work.touched);
-        work.items.clear();
-        let seen = asked.seen(row);
-        let wanted = |item: &u32| eligible.has(*item) && seen.binary_search(item).is_err();
-        match only {
-            Some(only) => work.items.extend(only.iter().copied().filter(wanted)),
-            None => work.items.extend((0..self.n_items as u32).filter(wanted)),
+        take: impl FnOnce(&[u64], OutputTransform) -> T,
+    ) -> T {
+        let scorer = &self.scorer;
+        let output = scorer.output_transform(query, 0, level);
+        let take = |keys: &[u64]| take(keys, output);
+        let n = n.min(scorer.n_items());
+        if n == 0 {
+            return take(&[]);
         }
-        work.scores.resize(work.items.len(), 0.0);
-        self.dense(level, asked, row, &work.items, &mut work.scores);
-        for (&item, &dense) in work.items.iter().zip(&work.scores) {
-            work.best.offer(key(dense + work.touched.sum(item), item));
+        let eligible = EligibleItems { bits: None, count: scorer.n_items() };
+        let prunes = plan::prunes_few(scorer, query, n, scorer.n_items());
+        if prunes || (scorer.factors() == 0 && scorer.head().biases().is_empty()) {
+            let index = prunes.then(|| scorer.index(None));
+            return single::list(scorer, index, query, 0, n, &eligible, level, take);
         }
-        work.best.sorted()
+        if let Some(target) = scorer.head().target()
+            && !scorer.may_overflow(query)
+            && (scorer.factors() > 0 || target.bias.is_empty())
+        {
+            let mut best = Best::default();
+            best.reset(n);
+            let items = eligible.positions();
+            TargetSearch { scorer, target, query: *query, items: &items }.one(0, level, &mut best);
+            return take(best.sorted());
+        }
+        let mut scratch = single::Scratch::default();
+        take(single::list_pairwise(scorer, query, 0, n, &eligible, None, level, &mut scratch))
     }
 
-    pub(super) fn touch(&self, asked: &Asked<'_>, row: usize, level: Level, touched: &mut Touched) {
-        let (history, weights) = asked.history(row);
-        match &self.neighbours {
-            Some(neighbours) => touched.add_up(level, neighbours, history, weights),
-            None => touched.clear(),
+    /// Lists for the requested rows, on the path that the plan chooses.
+    fn lists(&self, query: Query<'_>, n: usize, filters: &Filters, plan: Plan, context: &Context) -> Result<Lists> {
+        check_n(n)?;
+        let scorer = &self.scorer;
+        let eligible = EligibleItems::new(filters, scorer.n_items())?;
+        if let Some(each) = &filters.allow_each
+            && each.n_rows() != query.n_rows
+        {
+            return Err(Error::InvalidData(format!(
+                "{} lists of allowed items for {} users; give one for each.",
+                each.n_rows(),
+                query.n_rows
+            )));
         }
-    }
-
-    /// The dense part of the scores of some items for one row.
-    pub(super) fn dense(&self, level: Level, asked: &Asked<'_>, row: usize, items: &[u32], scores: &mut [f32]) {
-        let vector = asked.vector(row);
-        match &self.head {
-            Head::TargetAttention(target) => target::pairs(self, target, asked, row, level, items, scores),
-            Head::Inner => dot::dots(level, vector, &self.vectors, items, scores),
-            Head::FactorAttention { sharpness, bias } => {
-                dot::attentions(level, vector, sharpness, &self.vectors, items, scores);
-                if !bias.is_empty() {
-                    for (score, &item) in scores.iter_mut().zip(items) {
-                        *score += bias[item as usize];
-                    }
-                }
+        let width = n.min(scorer.n_items());
+        let mut lists = Lists::empty(query.n_rows, width);
+        if width == 0 || query.n_rows == 0 {
+            return Ok(lists);
+        }
+        if plan == Plan::Auto
+            && query.n_rows < MIN_USERS_BATCHED
+            && filters.allow_each.is_none()
+            && plan::prunes_few(scorer, &query, width, eligible.count)
+        {
+            self.top_n_few(&query, &eligible, &mut lists, context)?;
+            self.apply_output(&query, &mut lists, context);
+            return Ok(lists);
+        }
+        let own_index = worth_an_index(&eligible, scorer.n_items(), query.n_rows);
+        let path = plan::choose(scorer, plan, &query, width, eligible.count, own_index, context.level).path;
+        match scorer.head().target() {
+            _ if filters.allow_each.is_some() || path == Path::Pairs => {
+                self.top_n_pairwise(query, &eligible, filters.allow_each.as_ref(), &mut lists, context)?;
+            }
+            Some(target) => {
+                let items = eligible.positions();
+                TargetSearch { scorer, target, query, items: &items }.lists(&mut lists, context)?;
+            }
+            None => {
+                let force_pruning = plan == Plan::Pruned;
+                self.top_n_batched(
+                    query,
+                    &eligible,
+                    path == Path::Pruned,
+                    own_index,
+                    force_pruning,
+                    &mut lists,
+                    context,
+                )?;
             }
         }
+        self.apply_output(&query, &mut lists, context);
+        Ok(lists)
     }
-}
 
-/// Memory of one thread, kept from list to list.
-#[derive(Default)]
-pub(super) struct Work {
-    best: Best,
-    touched: Touched,
-    items: Vec<u32>,
-    scores: Vec<f32>,
-}
-
-pub(super) fn check_n(n: usize) -> Result<()> {
-    if n == 0 {
-        return Err(Error::InvalidParameter("N is 0; it must be at least 1.".into()));
-    }
-    Ok(())
-}
-
-fn check_table(values: &[f32], n: usize, d: usize, what: &str) -> Result<()> {
-    if n.checked_mul(d) != Some(values.len()) {
-        return Err(Error::InvalidData(format!("{what}: {} numbers for {n} rows of {d}.", values.len())));
-    }
-    check_finite(values, d, what)
-}
-
-pub(super) fn check_finite(values: &[f32], d: usize, what: &str) -> Result<()> {
-    match values.iter().position(|v| !v.is_finite()) {
-        Some(at) => Err(Error::InvalidData(format!(
-            "{what}: row {}, column {} is {}; every number must be finite.",
-            at / d.max(1),
-            at % d.max(1),
-            values[at]
-        ))),
-        None => Ok(()),
-    }
-}
-
-/// The largest magnitude in each column.
-fn largest(values: &[f32], d: usize) -> Vec<f32> {
-    let mut largest = vec![0f32; d];
-    if d > 0 {
-        for row in values.chunks_exact(d) {
-            for (most, value) in largest.iter_mut().zip(row) {
-                *most = most.max(value.abs());
+    /// Turns the scores of ready lists into those that come out.
+    fn apply_output(&self, query: &Query<'_>, lists: &mut Lists, context: &Context) {
+        if self.scorer.link() == Link::Identity && query.shift.is_none() {
+            return;
+        }
+        let Lists { scores, counts, width, .. } = lists;
+        let apply = |(row, (scores, count)): (usize, (&mut [f32], &mut i32))| {
+            let output = self.scorer.output_transform(query, row, context.level);
+            for score in &mut scores[..*count as usize] {
+                *score = output.score(key(*score, 0));
             }
+        };
+        if context.runs_inline(counts.len().div_ceil(ROWS_PER_TASK)) {
+            scores.chunks_mut(*width).zip(counts).enumerate().for_each(apply);
+        } else {
+            let rows = scores.par_chunks_mut(*width).zip(counts).enumerate().with_min_len(ROWS_PER_TASK);
+            context.install(|| rows.for_each(apply));
         }
     }
-    largest
+
+    /// Every list by itself, each item's chain by itself: for lists of allowed items, and where a chain may overflow.
+    fn top_n_pairwise(
+        &self,
+        query: Query<'_>,
+        eligible: &EligibleItems,
+        each: Option<&Sets>,
+        lists: &mut Lists,
+        context: &Context,
+    ) -> Result<()> {
+        let width = lists.width;
+        let Lists { items, scores, counts, .. } = lists;
+        let list = |scratch: &mut single::Scratch, (row, ((items, scores), count)): Row<'_>| {
+            context.cancel.check()?;
+            let restricted_to = each.map(|each| each.row(row));
+            let (scorer, level) = (&self.scorer, context.level);
+            let keys = single::list_pairwise(scorer, &query, row, width, eligible, restricted_to, level, scratch);
+            write_list(keys, items, scores, count);
+            Ok(())
+        };
+        let rows = items.chunks_mut(width).zip(scores.chunks_mut(width)).zip(counts).enumerate();
+        context.try_for_each_task(rows, single::Scratch::default, list)
+    }
+
+    /// Blocks of users over the threads; see `batch`.
+    fn top_n_batched(
+        &self,
+        query: Query<'_>,
+        eligible: &EligibleItems,
+        prunes: bool,
+        own_index: bool,
+        force_pruning: bool,
+        lists: &mut Lists,
+        context: &Context,
+    ) -> Result<()> {
+        let (scorer, n, n_rows) = (&self.scorer, lists.width, query.n_rows);
+        let all = prunes.then(|| scorer.index(Some(context)));
+        let own = all.filter(|_| own_index).map(|index| index.restricted_to(eligible));
+        let index = own.as_ref().or(all);
+        let seed = |index| ThresholdSeed::new(index, scorer.vectors(), scorer.n_items(), n);
+        let own_seed = index.filter(|index| own.is_some() || !scorer.threshold_seed(index).suits(index, n)).map(seed);
+        let compact = index.map(|index| (index, own_seed.as_ref().unwrap_or_else(|| scorer.threshold_seed(index))));
+        let search = BatchSearch {
+            scorer,
+            query,
+            eligible,
+            rows: OnceLock::new(),
+            compact,
+            own_index,
+            n,
+            force_pruning,
+            cost: PruningCost::default(),
+        };
+        if !prunes {
+            search.rows(Some(context));
+        }
+        let threads = context.threads();
+        let rows = if n_rows <= 32 * threads {
+            n_rows.div_ceil(threads)
+        } else {
+            n_rows.div_ceil(4 * threads).next_multiple_of(32)
+        };
+        let rows = rows.min(MAX_ROWS);
+        let Lists { items, scores, counts, .. } = lists;
+        let block = |scratch: &mut batch::Scratch, (at, ((items, scores), counts)): Block<'_>| {
+            context.cancel.check()?;
+            let first = at * rows;
+            let output = OutputSlices { items, scores, counts, width: n };
+            search.block(first..(first + rows).min(n_rows), context, scratch, output)
+        };
+        let blocks = items.chunks_mut(rows * n).zip(scores.chunks_mut(rows * n)).zip(counts.chunks_mut(rows));
+        context.try_for_each_task(blocks.enumerate(), batch::Scratch::default, block)
+    }
+
+    /// Lists of a few users, one after the other, see `single`: on this thread, for one takes some 10 µs; but histories that
+    /// contribute to items take ten times as long, and other threads may help.
+    fn top_n_few(
+        &self,
+        query: &Query<'_>,
+        eligible: &EligibleItems,
+        lists: &mut Lists,
+        context: &Context,
+    ) -> Result<()> {
+        let (scorer, n, index) = (&self.scorer, lists.width, self.scorer.index(Some(context)));
+        // What all of them would skip is skipped once.
+        let own =
+            (query.n_rows > 4 && single::skips_scan(eligible, scorer.n_items())).then(|| index.restricted_to(eligible));
+        let index = own.as_ref().unwrap_or(index);
+        let Lists { items, scores, counts, .. } = lists;
+        let mut rows = items.chunks_mut(n).zip(scores.chunks_mut(n)).zip(counts).enumerate();
+        let list = |(row, ((items, scores), count)): Row<'_>| {
+            context.cancel.check()?;
+            single::list(scorer, Some(index), query, row, n, eligible, context.level, |keys| {
+                write_list(keys, items, scores, count);
+            });
+            Ok(())
+        };
+        if query.history.is_none() {
+            return rows.try_for_each(list);
+        }
+        context.try_for_each_task(rows, || (), |(), row| list(row))
+    }
 }

@@ -1,4 +1,4 @@
-//! Rows of positions without values: what each user has seen, what each may get.
+//! Rows of positions without values: the items that each user has seen, or that each row may list.
 
 use crate::{Error, Result};
 
@@ -10,7 +10,8 @@ pub struct Sets {
 }
 
 impl Sets {
-    /// Checks `offsets` (rising from 0 to the number of entries) and `items` (rising strictly within a row, below `n_items`).
+    /// Checks `offsets` (rising from 0 to the number of entries) and `items` (rising strictly within a row, below
+    /// `n_items`).
     pub fn new(offsets: Vec<usize>, items: Vec<u32>, n_items: usize) -> Result<Self> {
         let bad = |message: String| Err(Error::InvalidData(message));
         if offsets.first() != Some(&0) || offsets.last() != Some(&items.len()) {

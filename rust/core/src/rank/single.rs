@@ -1,7 +1,7 @@
-//! One list on the calling thread: nothing is allocated but the result.
+//! One list on the calling thread; with the compact table nothing is allocated but the result.
 //!
-//! The compact table is read from its largest norms on; the first survivors, scored in f32, set the threshold, and the scan ends
-//! where no norm can reach it: 41,000 items, d = 64, take some 10 µs.
+//! The compact table is read from its largest norms on; the first items that it does not discard, scored in f32, set the
+//! threshold, and the scan ends where no norm can reach it: 41,000 items, d = 64, take some 10 µs.
 
 use std::cell::RefCell;
 
@@ -9,161 +9,195 @@ use crate::runtime::simd::int8_scan::Group;
 use crate::runtime::simd::sparse::fetch;
 use crate::runtime::simd::{Level, dot};
 
-use super::asked::{Asked, Eligible};
 use super::index::{Bounds, Index};
 use super::key::{Best, key};
-use super::ranker::Ranker;
-use super::sparse::Touched;
+use super::neighbor_sums::NeighborSums;
+use super::query::{EligibleItems, Query};
+use super::scorer::{Candidates, Scorer};
 
-/// Survivors that are scored together.
-const TOGETHER: usize = 16;
+/// Items that the scan leaves, scored together.
+const RESCORE_BATCH: usize = 16;
 
-/// The same for picked items, of which more are scored in vain.
-const PICKED: usize = 48;
+/// The same for items of a narrow filter that are not scanned, of which more are scored in vain.
+const RESCORE_BATCH_FILTERED: usize = 48;
 
-/// Where one item of so many is eligible, most of what a scan of bytes sees would be for nothing: eligible items are
-/// picked from the order and scored. On Zen 3, an item that is passed over takes .5 ns, one scored 20, one scanned 1.3.
-const LEAST_SCANNED_SHARE: usize = 16;
+/// Where fewer than one item in so many is eligible, most of what a scan of bytes reads would be for nothing: eligible items
+/// are taken in their order and scored. On Zen 3, an item that is skipped takes .5 ns, one scored 20, one scanned 1.3.
+const MIN_SCANNED_SHARE: usize = 16;
 
-/// Memory of one thread, kept from call to call.
+/// Memory of one thread, kept from list to list.
 #[derive(Default)]
-struct Alone {
+pub struct Scratch {
     best: Best,
-    touched: Touched,
-    items: Vec<u32>,
-    scores: Vec<f32>,
+    sums: NeighborSums,
+    candidates: Candidates,
     group: Group<1>,
 }
 
 thread_local! {
-    static ALONE: RefCell<Alone> = RefCell::default();
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
-/// Whether eligible items are picked rather than found by a scan.
-pub fn picks(eligible: &Eligible, n_items: usize) -> bool {
-    eligible.count * LEAST_SCANNED_SHARE < n_items
+/// Whether so few items are eligible that they are scored without a scan.
+pub fn skips_scan(eligible: &EligibleItems, n_items: usize) -> bool {
+    eligible.count * MIN_SCANNED_SHARE < n_items
 }
 
-/// The best `n` of row `row` that are eligible and that it has not seen. `take` gets the keys, best first.
+/// The best `n` of row `row` that are eligible and that it has not seen. `take` receives the keys, best first.
 pub fn list<T>(
-    ranker: &Ranker,
+    scorer: &Scorer,
     index: Option<&Index>,
-    asked: &Asked<'_>,
+    query: &Query<'_>,
     row: usize,
     n: usize,
-    eligible: &Eligible,
+    eligible: &EligibleItems,
     level: Level,
     take: impl FnOnce(&[u64]) -> T,
 ) -> T {
-    ALONE.with_borrow_mut(|alone| {
-        let seen = asked.seen(row);
-        let wanted = |item: u32| eligible.has(item) && seen.binary_search(&item).is_err();
-        alone.best.reset(n);
-        alone.items.clear();
-        ranker.touch(asked, row, level, &mut alone.touched);
-        if !alone.touched.items().is_empty() {
-            alone.items.extend(alone.touched.items().iter().filter(|item| wanted(**item)));
-            offer(ranker, asked, row, level, alone);
+    SCRATCH.with_borrow_mut(|scratch| {
+        let seen = query.seen(row);
+        let wanted = |item: u32| eligible.contains(item) && seen.binary_search(&item).is_err();
+        scratch.best.reset(n);
+        scratch.candidates.items.clear();
+        scorer.sum_neighbors(query, row, level, &mut scratch.sums);
+        if !scratch.sums.items().is_empty() {
+            scratch.candidates.items.extend(scratch.sums.items().iter().filter(|item| wanted(**item)));
+            offer(scorer, query, row, level, scratch);
         }
         match index {
-            Some(index) if asked.d > 0 => {
-                let bounds = Bounds::new(index, asked.vector(row), level, &mut alone.group, 0);
-                let call = Call { ranker, index, vector: asked.vector(row), seen, eligible, level, bounds };
-                if picks(eligible, ranker.n_items()) { call.picked(alone) } else { call.scanned(alone) }
+            Some(index) if query.d > 0 => {
+                let bounds = Bounds::new(index, query.vector(row), level, &mut scratch.group, 0);
+                let search = IndexSearch { scorer, index, vector: query.vector(row), seen, eligible, level, bounds };
+                if skips_scan(eligible, scorer.n_items()) {
+                    search.score_eligible(scratch);
+                } else {
+                    search.scan(scratch);
+                }
             }
             _ => {
-                for item in 0..ranker.n_items() as u32 {
-                    if asked.d == 0 && !alone.best.wants(key(0.0, item)) {
+                for item in 0..scorer.n_items() as u32 {
+                    if query.d == 0 && !scratch.best.accepts(key(0.0, item)) {
                         break;
                     }
-                    if !alone.touched.has(item) && wanted(item) {
-                        alone.items.push(item);
-                        offer(ranker, asked, row, level, alone);
+                    if !scratch.sums.contains(item) && wanted(item) {
+                        scratch.candidates.items.push(item);
+                        offer(scorer, query, row, level, scratch);
                     }
                 }
             }
         }
-        take(alone.best.sorted())
+        take(scratch.best.sorted())
     })
 }
 
-/// Offers the items in `alone.items`, both parts of their scores, as far as they can enter the list.
-fn offer(ranker: &Ranker, asked: &Asked<'_>, row: usize, level: Level, alone: &mut Alone) {
-    let Alone { best, touched, items, scores, .. } = alone;
-    touched.offer(ranker, asked, row, level, items, scores, best);
+/// The same with every item scored, one chain after the other; `restricted_to` are the only items of this row, where it has
+/// its own. The keys come best first.
+pub fn list_pairwise<'s>(
+    scorer: &Scorer,
+    query: &Query<'_>,
+    row: usize,
+    n: usize,
+    eligible: &EligibleItems,
+    restricted_to: Option<&[u32]>,
+    level: Level,
+    scratch: &'s mut Scratch,
+) -> &'s [u64] {
+    let Scratch { best, sums, candidates: Candidates { items, scores, .. }, .. } = scratch;
+    best.reset(n);
+    scorer.sum_neighbors(query, row, level, sums);
+    items.clear();
+    let seen = query.seen(row);
+    let wanted = |item: &u32| eligible.contains(*item) && seen.binary_search(item).is_err();
+    match restricted_to {
+        Some(only) => items.extend(only.iter().copied().filter(wanted)),
+        None => items.extend((0..scorer.n_items() as u32).filter(wanted)),
+    }
+    scores.resize(items.len(), 0.0);
+    scorer.dense(level, query, row, items, scores);
+    for (&item, &dense) in items.iter().zip(&*scores) {
+        best.offer(key(dense + sums.sum(item), item));
+    }
+    best.sorted()
 }
 
-/// What the ways through the items share.
-struct Call<'a> {
-    ranker: &'a Ranker,
+/// Offers the candidates, both parts of their scores, as far as they can enter the list.
+fn offer(scorer: &Scorer, query: &Query<'_>, row: usize, level: Level, scratch: &mut Scratch) {
+    let Scratch { best, sums, candidates, .. } = scratch;
+    scorer.offer(query, row, level, sums, candidates, best);
+}
+
+/// One user's search of the compact table.
+struct IndexSearch<'a> {
+    scorer: &'a Scorer,
     index: &'a Index,
     vector: &'a [f32],
     seen: &'a [u32],
-    eligible: &'a Eligible,
+    eligible: &'a EligibleItems,
     level: Level,
     bounds: Bounds,
 }
 
-impl Call<'_> {
+impl IndexSearch<'_> {
     /// Bytes first, f32 for what they cannot discard.
-    fn scanned(&self, alone: &mut Alone) {
-        let vectors = self.ranker.vectors();
-        alone.items.clear();
-        self.enter(alone);
+    fn scan(&self, scratch: &mut Scratch) {
+        let vectors = self.scorer.vectors();
+        scratch.candidates.items.clear();
+        self.set_threshold(scratch);
         let mut block = 0;
         loop {
-            let (found, masks) = self.index.scan(vectors, self.level, &alone.group, block);
+            let (found, masks) = self.index.scan(vectors, self.level, &scratch.group, block);
             let last = found >= self.index.n_blocks();
             if !last {
-                self.index.named(found, masks[0], self.eligible, &mut alone.items);
+                self.index.eligible_hits(found, masks[0], self.eligible, &mut scratch.candidates.items);
             }
-            if alone.items.len() >= TOGETHER || last {
-                self.score(alone);
+            if scratch.candidates.items.len() >= RESCORE_BATCH || last {
+                self.score(scratch);
                 if last {
                     return;
                 }
-                self.enter(alone);
+                self.set_threshold(scratch);
             }
             block = found + 1;
         }
     }
 
     /// Every eligible item in f32, from the largest norms on.
-    fn picked(&self, alone: &mut Alone) {
-        let (vectors, d) = (self.ranker.vectors(), self.vector.len());
-        let end = |best: &Best| self.index.norms_from(self.bounds.stop(best.threshold()));
-        let (mut block, mut last) = (0, end(&alone.best));
-        alone.items.clear();
+    fn score_eligible(&self, scratch: &mut Scratch) {
+        let (vectors, d) = (self.scorer.vectors(), self.vector.len());
+        let end = |best: &Best| self.index.n_blocks_from_norm(self.bounds.min_norm(best.threshold()));
+        let (mut block, mut last) = (0, end(&scratch.best));
+        scratch.candidates.items.clear();
         while block < last {
-            let known = alone.items.len();
-            self.eligible.pick(self.index.block(block), &mut alone.items);
-            for &item in &alone.items[known..] {
+            let known = scratch.candidates.items.len();
+            self.eligible.append_eligible(self.index.block(block), &mut scratch.candidates.items);
+            for &item in &scratch.candidates.items[known..] {
                 fetch(vectors, item as usize * d, d);
             }
             block += 1;
-            if alone.items.len() >= PICKED || block == last {
-                self.score(alone);
-                last = end(&alone.best);
+            if scratch.candidates.items.len() >= RESCORE_BATCH_FILTERED || block == last {
+                self.score(scratch);
+                last = end(&scratch.best);
             }
         }
     }
 
-    fn enter(&self, alone: &mut Alone) {
-        let threshold = alone.best.threshold();
-        self.bounds.enter(&mut alone.group, 0, threshold);
-        alone.group.stop = self.bounds.stop(threshold);
+    fn set_threshold(&self, scratch: &mut Scratch) {
+        let threshold = scratch.best.threshold();
+        self.bounds.set_threshold(&mut scratch.group, 0, threshold);
+        scratch.group.stop = self.bounds.min_norm(threshold);
     }
 
-    /// Offers the items in `alone.items`, which have their dense part alone.
-    fn score(&self, alone: &mut Alone) {
-        alone.scores.resize(alone.items.len(), 0.0);
-        dot::dots(self.level, self.vector, self.ranker.vectors(), &alone.items, &mut alone.scores);
-        for (&item, &score) in alone.items.iter().zip(&alone.scores) {
+    /// Offers the candidates that no history adds to: the dense part is the score.
+    fn score(&self, scratch: &mut Scratch) {
+        let Scratch { best, sums, candidates: Candidates { items, scores, .. }, .. } = scratch;
+        scores.resize(items.len(), 0.0);
+        dot::dots(self.level, self.vector, self.scorer.vectors(), items, scores);
+        for (&item, &score) in items.iter().zip(&*scores) {
             let key = key(score, item);
-            if alone.best.wants(key) && !alone.touched.has(item) && self.seen.binary_search(&item).is_err() {
-                alone.best.offer(key);
+            if best.accepts(key) && !sums.contains(item) && self.seen.binary_search(&item).is_err() {
+                best.offer(key);
             }
         }
-        alone.items.clear();
+        items.clear();
     }
 }

@@ -1,17 +1,17 @@
-//! Sparse item-item similarity: the `k` strongest targets of every source item.
+//! Item k-nearest neighbors: the sparse similarity of items, cut to the strongest targets of every source item.
 //!
 //! ```text
 //! P_ji = Σ_u w_uj w_ui / D_u^a          D_x = Σ w²   over the entries of x (the degree, where all weights are 1)
 //! c_ji = P_ji / (D_j^b · D_i^c + shrinkage)
 //! ```
 //!
-//! Cosine is a = 0, b = c = ½; a = 1, b = c = ½ is the normalised co-occurrence of graph filters (GF-CF: Shen et al.,
-//! CIKM 2021); a negative c favours popular targets.
+//! Cosine is a = 0, b = c = ½; a = 1, b = c = ½ is the normalized co-occurrence of graph filters (GF-CF: Shen et al.,
+//! CIKM 2021); a negative c favors popular targets.
 //!
-//! Row by row (Gustavson): the row of item j adds up the rows of its users into one dense accumulator per thread, so P is never
-//! stored; on Gowalla it has 35.9 M entries. Touched targets are one bit each, read back in ascending order. The sum of a pair
-//! runs over users in ascending order, unfused, in f32: same bits for every number of threads. Of equal values the smaller position
-//! stays. Only positive similarities are kept.
+//! Row by row (Gustavson): the row of item j adds up the rows of its users into one dense accumulator per thread, so P is
+//! never stored; on Gowalla it has 35.9 M entries. The targets of a row are one bit each, read back in ascending order. The
+//! sum of a pair runs over users in ascending order, unfused, in f32: same bits for every number of threads. Of equal values
+//! the smaller position stays. Only positive similarities are kept.
 
 use rayon::prelude::*;
 
@@ -19,11 +19,11 @@ use crate::data::Csr;
 use crate::runtime::Context;
 use crate::{Error, Result};
 
-/// How similarity is measured and cut.
+/// Item k-nearest neighbors: how similarity is measured and cut.
 #[derive(Clone, Copy, Debug)]
-pub struct Options {
+pub struct ItemKnn {
     /// Targets kept for each source item.
-    pub k: usize,
+    pub neighbors: usize,
     /// a: how much a user with many items counts less.
     pub user_power: f32,
     /// b: the power of the source item's size in the denominator.
@@ -32,75 +32,78 @@ pub struct Options {
     pub target_power: f32,
     /// Added to the denominator.
     pub shrinkage: f32,
-    /// Whether an item may be its own neighbour; of use where purchases repeat.
+    /// Whether an item may be its own neighbor; of use where purchases repeat.
     pub keep_diagonal: bool,
 }
 
 /// Source items handled by one task; a constant, so that nothing depends on the number of threads.
 const CHUNK: usize = 32;
 
-/// The similarity rows of `interactions` (users × items): row j holds what history item j says about others.
-pub fn item_neighbours(interactions: &Csr, options: &Options, context: &Context) -> Result<Csr> {
-    check(options)?;
-    let by_item = interactions.transpose();
-    let user_scale: Vec<f32> = powers(interactions, -options.user_power);
-    let source_scale = powers(&by_item, options.source_power);
-    let target_scale = powers(&by_item, options.target_power);
-    let pairs = Pairs { by_user: interactions, by_item: &by_item, user_scale, source_scale, target_scale, options };
-    let all_ones = interactions.values().iter().all(|&w| w == 1.0);
-    let n_items = by_item.n_rows();
-    let rows: Vec<Rows> = context.install(|| {
-        (0..n_items.div_ceil(CHUNK))
-            .into_par_iter()
-            .map_init(
-                || Scratch::new(n_items),
-                |scratch, chunk| {
-                    let mut rows = Rows::default();
-                    for source in chunk * CHUNK..((chunk + 1) * CHUNK).min(n_items) {
-                        context.cancel.check()?;
-                        if all_ones {
-                            pairs.add_up::<true>(source, scratch);
-                        } else {
-                            pairs.add_up::<false>(source, scratch);
+impl ItemKnn {
+    /// The similarity rows of `interactions` (users × items): row j holds what history item j adds to others.
+    pub fn fit(&self, interactions: &Csr, context: &Context) -> Result<Csr> {
+        self.check()?;
+        let by_item = interactions.transpose();
+        let user_scale: Vec<f32> = powers(interactions, -self.user_power);
+        let source_scale = powers(&by_item, self.source_power);
+        let target_scale = powers(&by_item, self.target_power);
+        let pairs =
+            Pairs { by_user: interactions, by_item: &by_item, user_scale, source_scale, target_scale, options: self };
+        let all_ones = interactions.values().iter().all(|&w| w == 1.0);
+        let n_items = by_item.n_rows();
+        let rows: Vec<Rows> = context.install(|| {
+            (0..n_items.div_ceil(CHUNK))
+                .into_par_iter()
+                .map_init(
+                    || Scratch::new(n_items),
+                    |scratch, chunk| {
+                        let mut rows = Rows::default();
+                        for source in chunk * CHUNK..((chunk + 1) * CHUNK).min(n_items) {
+                            context.cancel.check()?;
+                            if all_ones {
+                                pairs.add_up::<true>(source, scratch);
+                            } else {
+                                pairs.add_up::<false>(source, scratch);
+                            }
+                            pairs.select(source, scratch, &mut rows)?;
                         }
-                        pairs.select(source, scratch, &mut rows)?;
-                    }
-                    Ok(rows)
-                },
-            )
-            .collect::<Result<_>>()
-    })?;
-    let mut offsets = Vec::with_capacity(n_items + 1);
-    offsets.push(0);
-    for length in rows.iter().flat_map(|part| &part.lengths) {
-        offsets.push(offsets[offsets.len() - 1] + length);
-    }
-    let columns = rows.iter().flat_map(|part| part.columns.iter().copied()).collect();
-    let values = rows.iter().flat_map(|part| part.values.iter().copied()).collect();
-    Csr::new(offsets, columns, values, n_items)
-}
-
-fn check(options: &Options) -> Result<()> {
-    if options.k == 0 {
-        return Err(Error::InvalidParameter("the number of neighbours is 0; it must be at least 1.".into()));
-    }
-    for (name, value) in [
-        ("user_power", options.user_power),
-        ("source_power", options.source_power),
-        ("target_power", options.target_power),
-        ("shrinkage", options.shrinkage),
-    ] {
-        if !value.is_finite() || (name == "shrinkage" && value < 0.0) {
-            return Err(Error::InvalidParameter(format!(
-                "{name} is {value}; it must be finite and shrinkage at least 0."
-            )));
+                        Ok(rows)
+                    },
+                )
+                .collect::<Result<_>>()
+        })?;
+        let mut offsets = Vec::with_capacity(n_items + 1);
+        offsets.push(0);
+        for length in rows.iter().flat_map(|part| &part.lengths) {
+            offsets.push(offsets[offsets.len() - 1] + length);
         }
+        let columns = rows.iter().flat_map(|part| part.columns.iter().copied()).collect();
+        let values = rows.iter().flat_map(|part| part.values.iter().copied()).collect();
+        Csr::new(offsets, columns, values, n_items)
     }
-    Ok(())
+
+    fn check(&self) -> Result<()> {
+        if self.neighbors == 0 {
+            return Err(Error::InvalidParameter("the number of neighbours is 0; it must be at least 1.".into()));
+        }
+        for (name, value) in [
+            ("user_power", self.user_power),
+            ("source_power", self.source_power),
+            ("target_power", self.target_power),
+            ("shrinkage", self.shrinkage),
+        ] {
+            if !value.is_finite() || (name == "shrinkage" && value < 0.0) {
+                return Err(Error::InvalidParameter(format!(
+                    "{name} is {value}; it must be finite and shrinkage at least 0."
+                )));
+            }
+        }
+        Ok(())
+    }
 }
 
-/// D^power of every row; 1 for rows without entries, which nothing multiplies. ½, 0 and 1 avoid `powf`, which differs between
-/// platforms.
+/// D^power of every row; 1 for rows without entries, which nothing multiplies. ½, 0 and 1 avoid `powf`, which differs
+/// between platforms.
 fn powers(matrix: &Csr, power: f32) -> Vec<f32> {
     (0..matrix.n_rows())
         .map(|row| {
@@ -127,13 +130,13 @@ struct Rows {
 /// One thread's accumulator; all zero between rows.
 struct Scratch {
     sums: Vec<f32>,
-    touched: Vec<u64>,
+    marks: Vec<u64>,
     found: Vec<u64>,
 }
 
 impl Scratch {
     fn new(n_items: usize) -> Self {
-        Self { sums: vec![0.0; n_items], touched: vec![0; n_items.div_ceil(64)], found: Vec::new() }
+        Self { sums: vec![0.0; n_items], marks: vec![0; n_items.div_ceil(64)], found: Vec::new() }
     }
 }
 
@@ -143,7 +146,7 @@ struct Pairs<'a> {
     user_scale: Vec<f32>,
     source_scale: Vec<f32>,
     target_scale: Vec<f32>,
-    options: &'a Options,
+    options: &'a ItemKnn,
 }
 
 impl Pairs<'_> {
@@ -156,12 +159,12 @@ impl Pairs<'_> {
             if ONES {
                 for &target in targets {
                     scratch.sums[target as usize] += scale;
-                    scratch.touched[target as usize / 64] |= 1 << (target % 64);
+                    scratch.marks[target as usize / 64] |= 1 << (target % 64);
                 }
             } else {
                 for (&target, &other) in targets.iter().zip(self.by_user.row_values(user)) {
                     scratch.sums[target as usize] += scale * other;
-                    scratch.touched[target as usize / 64] |= 1 << (target % 64);
+                    scratch.marks[target as usize / 64] |= 1 << (target % 64);
                 }
             }
         }
@@ -169,10 +172,10 @@ impl Pairs<'_> {
 
     /// Cuts the sums to the `k` strongest, in ascending order of position, and clears them.
     fn select(&self, source: usize, scratch: &mut Scratch, rows: &mut Rows) -> Result<()> {
-        let Scratch { sums, touched, found } = scratch;
+        let Scratch { sums, marks, found } = scratch;
         found.clear();
         let source_scale = self.source_scale[source];
-        for (at, word) in touched.iter_mut().enumerate() {
+        for (at, word) in marks.iter_mut().enumerate() {
             let mut bits = std::mem::take(word);
             while bits != 0 {
                 let target = at * 64 + bits.trailing_zeros() as usize;
@@ -194,7 +197,7 @@ impl Pairs<'_> {
                 }
             }
         }
-        let k = self.options.k;
+        let k = self.options.neighbors;
         if found.len() > k {
             found.select_nth_unstable_by(k - 1, |a, b| b.cmp(a));
             found.truncate(k);
@@ -212,8 +215,15 @@ mod tests {
     use super::*;
     use crate::runtime::rng::Stream;
 
-    fn options(k: usize) -> Options {
-        Options { k, user_power: 0.0, source_power: 0.5, target_power: 0.5, shrinkage: 0.0, keep_diagonal: false }
+    fn options(neighbors: usize) -> ItemKnn {
+        ItemKnn {
+            neighbors,
+            user_power: 0.0,
+            source_power: 0.5,
+            target_power: 0.5,
+            shrinkage: 0.0,
+            keep_diagonal: false,
+        }
     }
 
     fn random(n_users: usize, n_items: usize, ones: bool) -> Csr {
@@ -233,7 +243,7 @@ mod tests {
     }
 
     /// The specification: every pair by itself, a full sort.
-    fn naive(matrix: &Csr, o: &Options) -> Vec<Vec<(u32, f32)>> {
+    fn naive(matrix: &Csr, o: &ItemKnn) -> Vec<Vec<(u32, f32)>> {
         let by_item = matrix.transpose();
         let (user, source, target) =
             (powers(matrix, -o.user_power), powers(&by_item, o.source_power), powers(&by_item, o.target_power));
@@ -256,7 +266,7 @@ mod tests {
                     .filter(|pair| pair.1 > 0.0)
                     .collect();
                 row.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-                row.truncate(o.k);
+                row.truncate(o.neighbors);
                 row.sort_by_key(|pair| pair.0);
                 row
             })
@@ -270,12 +280,12 @@ mod tests {
             for o in [
                 options(5),
                 options(1000),
-                Options { user_power: 1.0, shrinkage: 3.0, keep_diagonal: true, ..options(7) },
-                Options { user_power: 0.3, target_power: -0.2, ..options(4) },
+                ItemKnn { user_power: 1.0, shrinkage: 3.0, keep_diagonal: true, ..options(7) },
+                ItemKnn { user_power: 0.3, target_power: -0.2, ..options(4) },
             ] {
                 let expected = naive(&matrix, &o);
                 for threads in [1, 2, 3, 8] {
-                    let got = item_neighbours(&matrix, &o, &Context::new(Some(threads)).unwrap()).unwrap();
+                    let got = o.fit(&matrix, &Context::new(Some(threads)).unwrap()).unwrap();
                     for (j, row) in expected.iter().enumerate() {
                         let pairs: Vec<(u32, f32)> =
                             got.row(j).iter().copied().zip(got.row_values(j).iter().copied()).collect();
@@ -290,16 +300,16 @@ mod tests {
     fn what_makes_no_sense_is_refused() {
         let matrix = random(5, 5, true);
         let context = Context::new(Some(1)).unwrap();
-        assert!(item_neighbours(&matrix, &options(0), &context).is_err());
-        assert!(item_neighbours(&matrix, &Options { shrinkage: -1.0, ..options(1) }, &context).is_err());
-        assert!(item_neighbours(&matrix, &Options { user_power: f32::NAN, ..options(1) }, &context).is_err());
+        assert!(options(0).fit(&matrix, &context).is_err());
+        assert!(ItemKnn { shrinkage: -1.0, ..options(1) }.fit(&matrix, &context).is_err());
+        assert!(ItemKnn { user_power: f32::NAN, ..options(1) }.fit(&matrix, &context).is_err());
         let huge = Csr::new(vec![0, 2], vec![0, 1], vec![1e30, 1e30], 2).unwrap();
-        assert!(item_neighbours(&huge, &options(1), &context).is_err());
+        assert!(options(1).fit(&huge, &context).is_err());
     }
 
     #[test]
     fn an_empty_matrix_has_empty_rows() {
         let context = Context::new(Some(1)).unwrap();
-        assert_eq!(item_neighbours(&Csr::empty(3, 4), &options(2), &context).unwrap(), Csr::empty(4, 4));
+        assert_eq!(options(2).fit(&Csr::empty(3, 4), &context).unwrap(), Csr::empty(4, 4));
     }
 }

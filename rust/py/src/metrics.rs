@@ -13,7 +13,7 @@ const SMALL: usize = 20_000;
 
 /// Metrics of the lists `items` (m, n), of which row u holds `counts[u]` positions, against `truth` (indptr, items rising
 /// within a row), at every cut-off of `ks`: per user "ndcg@k", "recall@k", "precision@k", "map@k", "mrr@k", "hit@k" (float64, (m,)),
-/// and "coverage@k", one number each. `n_truth`: how many items each user wanted, unknown ones included.
+/// and "coverage@k", one number each. `n_truth`: how many items each user relevant, unknown ones included.
 #[pyfunction]
 #[pyo3(signature = (items, counts, truth, gains, ks, catalogue, *, n_truth=None, num_threads=None))]
 fn ranking_metrics<'py>(
@@ -34,18 +34,18 @@ fn ranking_metrics<'py>(
         counts: counts.as_slice().map_err(|_| contiguous("counts"))?,
         width,
     };
-    let wanted = Relevant {
+    let relevant = Relevant {
         offsets: truth.0.as_slice().map_err(|_| contiguous("truth"))?,
         items: truth.1.as_slice().map_err(|_| contiguous("truth"))?,
         gains: gains.as_ref().map(|g| g.as_slice()).transpose().map_err(|_| contiguous("gains"))?,
         totals: n_truth.as_ref().map(|t| t.as_slice()).transpose().map_err(|_| contiguous("n_truth"))?,
     };
     let size = if lists.items.len() < SMALL { Size::Small } else { Size::Large };
-    let measured =
-        enter(py, size, num_threads, |context| metrics::ranking_metrics(lists, wanted, &ks, catalogue, context))?;
+    let metrics =
+        enter(py, size, num_threads, |context| metrics::ranking_metrics(lists, relevant, &ks, catalogue, context))?;
     let result = PyDict::new(py);
-    let mut values = measured.values.into_iter();
-    for (&k, coverage) in ks.iter().zip(measured.coverage) {
+    let mut values = metrics.values.into_iter();
+    for (&k, coverage) in ks.iter().zip(metrics.coverage) {
         for (name, column) in NAMES.iter().zip(&mut values) {
             result.set_item(format!("{name}@{k}"), PyArray1::from_vec(py, column))?;
         }

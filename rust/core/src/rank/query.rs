@@ -1,60 +1,108 @@
-//! What a call asks for, and what it gets.
+//! What a call asks for: whose lists, from which items.
 
 use crate::data::Csr;
 use crate::{Error, Result};
 
-use super::Sets;
+use super::checks::check_table;
+use super::sets::Sets;
 
-/// Who may get what, beside what a user has seen.
+/// Which items may be listed, apart from those that a user has seen.
 #[derive(Clone, Debug, Default)]
 pub struct Filters {
-    /// Items that alone may be listed, one flag for each item.
+    /// The only items that may be listed, one flag for each item.
     pub allow: Option<Vec<bool>>,
-    /// Items that alone may be listed, one set for each row asked for.
+    /// The only items that may be listed, one set for each requested row.
     pub allow_each: Option<Sets>,
     /// Items that may not be listed.
     pub deny: Vec<u32>,
 }
 
-/// Ready lists: row r holds `counts[r]` items, best first, in places `r · width ..`; the rest of a row is 0.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Lists {
-    /// Positions of the items.
-    pub items: Vec<i32>,
-    /// Their scores.
-    pub scores: Vec<f32>,
-    /// Length of each list.
-    pub counts: Vec<i32>,
-    /// Places in a row.
-    pub width: usize,
+/// Vectors, histories and seen items of some users, checked against the items (`Scorer::new_users`).
+#[derive(Clone, Debug)]
+pub struct Users {
+    /// Row-major vectors, `n` × `d`.
+    pub(super) vectors: Vec<f32>,
+    /// Number of users.
+    pub(super) n: usize,
+    /// Weighted histories for the sparse part; with target attention, additions to the logits.
+    pub(super) history: Option<Csr>,
+    /// What each user's list leaves out.
+    pub(super) seen: Option<Sets>,
+    /// What is added to each user's scores that come out.
+    pub(super) shift: Option<Vec<f32>>,
+    /// The largest magnitude of each factor; as many as a vector has numbers.
+    pub(super) max_abs: Vec<f32>,
+    /// The largest magnitude in the histories.
+    pub(super) max_abs_logit: f64,
+    /// The length of the longest history.
+    pub(super) longest_history: usize,
 }
 
-/// The rows asked for: vectors, histories and what is left out, by row.
+impl Users {
+    /// Nobody, with vectors of `d` numbers.
+    pub(super) fn none(d: usize) -> Self {
+        Self {
+            vectors: Vec::new(),
+            n: 0,
+            history: None,
+            seen: None,
+            shift: None,
+            max_abs: vec![0.0; d],
+            max_abs_logit: 0.0,
+            longest_history: 0,
+        }
+    }
+
+    /// The same users, with a number for each that is added to the scores that come out.
+    pub fn with_shift(mut self, shift: Vec<f32>) -> Result<Self> {
+        check_table(&shift, self.n, 1, "shifts of users")?;
+        self.shift = Some(shift);
+        Ok(self)
+    }
+
+    /// A query for the `requested` of these users (`None`: everyone, in order).
+    pub(super) fn query<'a>(&'a self, requested: Option<&'a [u32]>, filter_seen: bool) -> Query<'a> {
+        Query {
+            vectors: &self.vectors,
+            d: self.max_abs.len(),
+            users: requested,
+            n_rows: requested.map_or(self.n, <[u32]>::len),
+            history: self.history.as_ref(),
+            seen: self.seen.as_ref().filter(|_| filter_seen),
+            shift: self.shift.as_deref(),
+            max_abs: &self.max_abs,
+            max_abs_logit: self.max_abs_logit,
+            longest_history: self.longest_history,
+        }
+    }
+}
+
+/// The requested rows: vectors, histories and what is left out, by row.
 #[derive(Clone, Copy)]
-pub struct Asked<'a> {
-    /// Vectors, of all users or of the rows asked for.
+pub struct Query<'a> {
+    /// Vectors of all users.
     pub vectors: &'a [f32],
     /// Numbers in a vector.
     pub d: usize,
     /// The user of each row; `None`: row r is user r.
     pub users: Option<&'a [u32]>,
-    /// Rows asked for.
+    /// Number of requested rows.
     pub n_rows: usize,
-    /// Weighted histories for the sparse part.
+    /// Weighted histories for the sparse part, by user.
     pub history: Option<&'a Csr>,
     /// What is left out of each user's list.
     pub seen: Option<&'a Sets>,
     /// What is added to the scores of each user that come out.
     pub shift: Option<&'a [f32]>,
     /// The largest magnitude of each factor over the vectors.
-    pub largest: &'a [f32],
+    pub max_abs: &'a [f32],
     /// The largest magnitude in the histories.
-    pub farthest: f64,
+    pub max_abs_logit: f64,
     /// The length of the longest history.
-    pub longest: usize,
+    pub longest_history: usize,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> Query<'a> {
     fn user(&self, row: usize) -> usize {
         self.users.map_or(row, |users| users[row] as usize)
     }
@@ -85,7 +133,7 @@ impl<'a> Asked<'a> {
 }
 
 /// A bit for each flag. Flags are bytes of 0 and 1, and a product brings eight of them together in its highest byte.
-fn bits(flags: &[bool]) -> Vec<u64> {
+fn pack_bits(flags: &[bool]) -> Vec<u64> {
     let eight = |flags: [bool; 8]| u64::from_le_bytes(flags.map(u8::from)).wrapping_mul(0x0102_0408_1020_4080) >> 56;
     let word = |flags: &[bool; 64]| {
         let eights = flags.as_chunks::<8>().0;
@@ -98,16 +146,16 @@ fn bits(flags: &[bool]) -> Vec<u64> {
     whole.iter().chain(last).map(word).collect()
 }
 
-/// Which items may be listed at all, for every row alike.
-pub struct Eligible {
+/// The items that may be listed, the same for every row.
+pub struct EligibleItems {
     /// One bit for each item; `None`: all.
     pub bits: Option<Vec<u64>>,
-    /// How many may.
+    /// How many may be listed.
     pub count: usize,
 }
 
-impl Eligible {
-    /// Brings `allow` and `deny` together.
+impl EligibleItems {
+    /// Those that `allow` and `deny` leave.
     pub fn new(filters: &Filters, n_items: usize) -> Result<Self> {
         if let Some(allow) = &filters.allow
             && allow.len() != n_items
@@ -118,13 +166,13 @@ impl Eligible {
             )));
         }
         if let Some(&item) = filters.deny.iter().find(|&&item| item as usize >= n_items) {
-            return Err(Error::InvalidData(format!("item {item} is to be left out; there are {n_items} items.")));
+            return Err(Error::InvalidData(format!("item {item} is denied; there are {n_items} items.")));
         }
         if filters.allow.is_none() && filters.deny.is_empty() {
             return Ok(Self { bits: None, count: n_items });
         }
         let mut bits: Vec<u64> = match &filters.allow {
-            Some(allow) => bits(allow),
+            Some(allow) => pack_bits(allow),
             None => vec![u64::MAX; n_items.div_ceil(64)],
         };
         if let Some(last) = bits.last_mut() {
@@ -151,26 +199,26 @@ impl Eligible {
         positions
     }
 
-    /// Whether so few may that their rows are better brought together than passed over one by one.
-    pub fn few(&self, n_items: usize) -> bool {
+    /// Whether they are so few that a table of their rows alone is faster than skipping the others one by one.
+    pub fn worth_gathering(&self, n_items: usize) -> bool {
         self.count * 4 < n_items * 3
     }
 
-    /// Adds those of `items` that may be listed, in their order. Without a branch, which would
-    /// be guessed wrongly time and again.
-    pub fn pick(&self, items: &[u32], into: &mut Vec<u32>) {
+    /// Appends those of `items` that may be listed, in their order. Without a branch, which would
+    /// be mispredicted time and again.
+    pub fn append_eligible(&self, items: &[u32], into: &mut Vec<u32>) {
         let mut at = into.len();
         into.resize(at + items.len(), 0);
         for &item in items {
             into[at] = item;
-            at += usize::from(self.has(item));
+            at += usize::from(self.contains(item));
         }
         into.truncate(at);
     }
 
     /// Whether an item may be listed.
     #[inline]
-    pub fn has(&self, item: u32) -> bool {
+    pub fn contains(&self, item: u32) -> bool {
         self.bits.as_ref().is_none_or(|bits| bits[item as usize / 64] >> (item % 64) & 1 == 1)
     }
 }

@@ -31,7 +31,7 @@ enum Values {
 }
 
 /// The same, borrowed.
-enum Lent<'py> {
+enum BorrowedColumn<'py> {
     Codes(PyReadwriteArray1<'py, i32>),
     Numbers(PyReadwriteArray1<'py, f64>),
     Seconds(PyReadwriteArray1<'py, i64>),
@@ -46,11 +46,11 @@ impl Values {
         })
     }
 
-    fn lend<'py>(&self, py: Python<'py>) -> Lent<'py> {
+    fn borrow<'py>(&self, py: Python<'py>) -> BorrowedColumn<'py> {
         match self {
-            Self::Codes(array) => Lent::Codes(array.bind(py).readwrite()),
-            Self::Numbers(array) => Lent::Numbers(array.bind(py).readwrite()),
-            Self::Seconds(array) => Lent::Seconds(array.bind(py).readwrite()),
+            Self::Codes(array) => BorrowedColumn::Codes(array.bind(py).readwrite()),
+            Self::Numbers(array) => BorrowedColumn::Numbers(array.bind(py).readwrite()),
+            Self::Seconds(array) => BorrowedColumn::Seconds(array.bind(py).readwrite()),
         }
     }
 
@@ -69,7 +69,7 @@ impl Values {
     }
 }
 
-impl Lent<'_> {
+impl BorrowedColumn<'_> {
     fn target(&mut self) -> PyResult<Target<'_>> {
         Ok(match self {
             Self::Codes(array) => Target::Codes(array.as_slice_mut()?),
@@ -79,18 +79,19 @@ impl Lent<'_> {
     }
 }
 
-/// Scans delimited text, block after block. `wanted` names fields by position and what they hold: text, number, moment.
-/// Does `work` on the columns, lent as places for values.
+/// Does `work` on the columns, borrowed as targets for values.
 fn with_targets<T>(
     py: Python<'_>,
     columns: &[Values],
     work: impl FnOnce(&mut [Target<'_>]) -> PyResult<T>,
 ) -> PyResult<T> {
-    let mut lent: Vec<Lent<'_>> = columns.iter().map(|values| values.lend(py)).collect();
-    let mut targets = lent.iter_mut().map(Lent::target).collect::<PyResult<Vec<_>>>()?;
+    let mut borrowed: Vec<BorrowedColumn<'_>> = columns.iter().map(|values| values.borrow(py)).collect();
+    let mut targets = borrowed.iter_mut().map(BorrowedColumn::target).collect::<PyResult<Vec<_>>>()?;
     work(&mut targets)
 }
 
+/// Scans delimited text, block after block. `wanted` names fields by position and what they hold: text, number, moment.
+///
 /// `size`: bytes of the whole text where they are known, else 0; so that arrays need not grow.
 #[pyclass(module = "ancf._core")]
 struct TableScanner {

@@ -1,6 +1,6 @@
-//! Two scores on one scale: ⟨p̂_u, q_i⟩ of the vectors and `n_u^-½` Σ_j `c_ji` of the item-item weights.
+//! The scales of the two parts of a score: ⟨p̂_u, q_i⟩ of the vectors and `n_u^-½` Σ_j `c_ji` of the item-item weights.
 //!
-//! Both are divided by their root mean square over users × items, so that a weight of one means "both say as much". The
+//! Both are divided by their root mean square over users × items, so that with a weight of one both contribute as much. The
 //! vectors' side is exact and costs two Gram matrices: Σ_ui ⟨p_u, q_i⟩² = tr(PᵀP QᵀQ). The other side is summed over at
 //! most [`SAMPLED_USERS`] users, evenly spaced, which keeps it linear in the items.
 
@@ -23,7 +23,7 @@ pub fn vector_scale(users: &[f32], items: &[f32], d: usize, context: &Context) -
 }
 
 /// Root mean square of `n_u^-½` Σ_{j∈N(u)} `c_ji` over users with a history and all items.
-pub fn neighbour_scale(interactions: &Csr, weights: &Csr, context: &Context) -> f64 {
+pub fn neighbor_scale(interactions: &Csr, weights: &Csr, context: &Context) -> f64 {
     let active: Vec<usize> = (0..interactions.n_rows()).filter(|&u| !interactions.row(u).is_empty()).collect();
     let step = active.len().div_ceil(SAMPLED_USERS).max(1);
     let sampled: Vec<usize> = active.into_iter().step_by(step).collect();
@@ -34,20 +34,20 @@ pub fn neighbour_scale(interactions: &Csr, weights: &Csr, context: &Context) -> 
             .with_min_len(16)
             .map_init(
                 || (vec![0.0f32; n_items], Vec::new()),
-                |(sums, touched), &user| {
+                |(sums, nonzero), &user| {
                     for &source in interactions.row(user) {
                         let source = source as usize;
                         for (&target, &weight) in weights.row(source).iter().zip(weights.row_values(source)) {
                             let sum = &mut sums[target as usize];
                             if *sum == 0.0 {
-                                touched.push(target);
+                                nonzero.push(target);
                             }
                             *sum += weight;
                         }
                     }
                     let factor = f64::from(count_power(interactions.row(user).len(), -0.5));
                     let mut square = 0.0;
-                    for target in touched.drain(..) {
+                    for target in nonzero.drain(..) {
                         let sum = factor * f64::from(std::mem::take(&mut sums[target as usize]));
                         square += sum * sum;
                     }
@@ -74,6 +74,6 @@ mod tests {
         assert!((vector_scale(&users, &items, 2, &context) - truth).abs() < 1e-6);
         let history = Csr::new(vec![0, 2, 2], vec![0, 1], vec![1.0; 2], 3).unwrap();
         let weights = Csr::new(vec![0, 1, 2, 2], vec![2, 2], vec![0.5, 1.5], 3).unwrap();
-        assert!((neighbour_scale(&history, &weights, &context) - (2.0f64 / 3.0).sqrt()).abs() < 1e-6);
+        assert!((neighbor_scale(&history, &weights, &context) - (2.0f64 / 3.0).sqrt()).abs() < 1e-6);
     }
 }

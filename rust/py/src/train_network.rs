@@ -1,8 +1,8 @@
-//! The general model and its trainer.
+//! The network over positions, one step at a time or trained by epochs.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use ancf_core::model::attention::{Attention, Prior};
+use ancf_core::model::attention::Prior;
 use ancf_core::runtime::Context;
 use ancf_core::runtime::pool::requested_num_threads;
 use ancf_core::runtime::simd::Level;
@@ -10,19 +10,18 @@ use ancf_core::train::network::{
     self, AttentionKind, Batch, Head, Loss, Optimizer, Options, Parameters, PredictionCost, Table, TrainingOptions,
 };
 use ancf_core::{Error, Result};
-use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyUntypedArrayMethods};
+use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::convert::{CsrArrays, to_csr};
-use crate::enter::{Size, at_once, enter, to_python};
-use crate::ranking::table;
+use crate::convert::{CsrArrays, to_csr, to_rows};
+use crate::enter::{Size, enter, enter_inline, to_python};
 
 /// The model's options by the names of `ancf.ANCFModel`.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 #[allow(clippy::struct_excessive_bools, reason = "each is an option of its own, by its public name")]
-pub struct Named {
+pub struct NetworkOptions {
     embedding_dim: usize,
     attention: String,
     attention_exponent: f32,
@@ -44,14 +43,14 @@ pub struct Named {
     seed: u64,
 }
 
-fn chosen<T: Copy>(name: &str, value: &str, choices: &[(&str, T)]) -> Result<T> {
+fn parse_choice<T: Copy>(name: &str, value: &str, choices: &[(&str, T)]) -> Result<T> {
     choices.iter().find(|(word, _)| *word == value).map(|&(_, choice)| choice).ok_or_else(|| {
         let words: Vec<_> = choices.iter().map(|(word, _)| format!("{word:?}")).collect();
         Error::InvalidParameter(format!("{name} is {value:?}; it must be one of {}.", words.join(", ")))
     })
 }
 
-impl Named {
+impl NetworkOptions {
     fn options(&self) -> Result<Options> {
         let both = "factor_attention and attention=\"batch\" both weigh the product; choose one.";
         let head = match (self.factor_attention, self.attention == "batch", self.layer == "concat") {
@@ -66,10 +65,10 @@ impl Named {
             (.., true) => Head::Concat,
             _ => Head::Product,
         };
-        chosen("layer", &self.layer, &[("product", ()), ("concat", ())])?;
+        parse_choice("layer", &self.layer, &[("product", ()), ("concat", ())])?;
         Ok(Options {
             factors: self.embedding_dim,
-            attention_kind: chosen(
+            attention_kind: parse_choice(
                 "attention",
                 &self.attention,
                 &[
@@ -85,16 +84,16 @@ impl Named {
             item_attention: self.item_attention,
             user_factors: self.user_factors,
             head,
-            cosine: chosen("similarity", &self.similarity, &[("product", false), ("cosine", true)])?,
-            sigmoid: chosen("output", &self.output, &[("linear", false), ("sigmoid", true)])?,
+            cosine: parse_choice("similarity", &self.similarity, &[("product", false), ("cosine", true)])?,
+            sigmoid: parse_choice("output", &self.output, &[("linear", false), ("sigmoid", true)])?,
             biases: self.biases,
-            loss: chosen(
+            loss: parse_choice(
                 "loss",
                 &self.loss,
                 &[("mse", Loss::Mse), ("bce", Loss::Bce), ("bpr", Loss::Bpr), ("softmax", Loss::Softmax)],
             )?,
             temperature: self.temperature,
-            optimizer: chosen(
+            optimizer: parse_choice(
                 "optimizer",
                 &self.optimizer,
                 &[("sgd", Optimizer::Sgd), ("adagrad", Optimizer::Adagrad), ("adam", Optimizer::Adam)],
@@ -129,8 +128,8 @@ fn positions(array: &Positions<'_>) -> PyResult<Vec<u32>> {
     Ok(array.as_slice()?.iter().map(|&at| u32::try_from(at).unwrap_or(u32::MAX)).collect())
 }
 
-/// The positions of an int64 array without gaps, all below `n`.
-fn ready(array: &Bound<'_, PyAny>, n: usize) -> Option<Vec<u32>> {
+/// The positions of a contiguous int64 array, if that is what it is and all are below `n`.
+fn positions_in_range(array: &Bound<'_, PyAny>, n: usize) -> Option<Vec<u32>> {
     let array = array.cast::<PyArray1<i64>>().ok()?.try_readonly().ok()?;
     let given = array.as_slice().ok()?;
     // A negative position is a large one here; without an early exit the whole pass is widened.
@@ -138,14 +137,14 @@ fn ready(array: &Bound<'_, PyAny>, n: usize) -> Option<Vec<u32>> {
     (highest < n as u64).then(|| given.iter().map(|&at| at as u32).collect())
 }
 
-/// Multiply-adds up to which a call need not listen for Ctrl-C: 10 to 20 ms without vector instructions.
+/// Multiply-adds up to which a call need not watch for Ctrl-C: 10 to 20 ms without vector instructions.
 const SHORT: usize = 1 << 24;
 
-fn small_or_large(n: usize) -> Size {
+fn size_of_batch(n: usize) -> Size {
     if n > 256 { Size::Large } else { Size::Small }
 }
 
-fn shaped<'py>(py: Python<'py>, table: &Table, values: Vec<f32>) -> PyResult<Bound<'py, PyAny>> {
+fn to_shape<'py>(py: Python<'py>, table: &Table, values: Vec<f32>) -> PyResult<Bound<'py, PyAny>> {
     Ok(match values.len().checked_div(table.columns) {
         None => values.into_pyarray(py).into_any(),
         Some(rows) => values.into_pyarray(py).reshape([rows, table.columns])?.into_any(),
@@ -159,7 +158,7 @@ fn by_name<'py>(
 ) -> PyResult<Bound<'py, PyDict>> {
     let dictionary = PyDict::new(py);
     for table in parameters.tables() {
-        dictionary.set_item(table.name, shaped(py, table, of(table))?)?;
+        dictionary.set_item(table.name, to_shape(py, table, of(table))?)?;
     }
     Ok(dictionary)
 }
@@ -171,7 +170,7 @@ pub struct Network {
     loss: Loss,
     n_users: usize,
     n_items: usize,
-    /// Of predictions, known without waiting for a step that another thread may be taking.
+    /// The work of a prediction, known without waiting for a step that another thread may be taking.
     work: PredictionCost,
     level: Level,
 }
@@ -189,8 +188,8 @@ impl Network {
         num_threads: Option<usize>,
     ) -> PyResult<Bound<'py, PyArray1<f32>>> {
         let found = match self.model.try_lock() {
-            // What takes microseconds does not wait for a pool, nor let the GIL go; unless a step is being taken.
-            Ok(mut model) if self.work.is_one_task(users.len()) => at_once(py, || {
+            // What takes microseconds does not wait for a pool and keeps the GIL, unless a step is being taken.
+            Ok(mut model) if self.work.is_one_task(users.len()) => enter_inline(py, || {
                 requested_num_threads(num_threads)?;
                 model.predictions(users, items, &Context::single_threaded(self.level))
             })?,
@@ -239,7 +238,7 @@ impl Network {
         py: Python<'_>,
         history: CsrArrays<'_>,
         n_items: usize,
-        options: Named,
+        options: NetworkOptions,
         ages: Option<Numbers<'_>>,
     ) -> PyResult<Self> {
         let ages = ages.as_ref().map(|ages| ages.as_slice()).transpose()?;
@@ -254,7 +253,7 @@ impl Network {
         by_name(py, &self.lock().parameters, |table| table.values.to_vec())
     }
 
-    /// Puts numbers in place of one parameter's.
+    /// Replaces the numbers of one parameter.
     fn set_parameter(&self, py: Python<'_>, name: &str, values: Numbers<'_>) -> PyResult<()> {
         let values = values.as_slice()?;
         self.lock().parameters.set(name, values).map_err(|e| to_python(py, &e))
@@ -272,8 +271,8 @@ impl Network {
         self.scores(py, &positions(&users)?, &positions(&items)?, num_threads)
     }
 
-    /// The same for what is ready to be read: two int64 arrays of equal length, all positions in range. Anything else
-    /// gives None, and the caller finds out what it is.
+    /// The same for two contiguous int64 arrays of equal length, all positions in range. Anything else gives None, and the
+    /// caller finds out what is wrong.
     #[pyo3(signature = (users, items, num_threads=None))]
     fn forward_if_ready<'py>(
         &self,
@@ -282,7 +281,7 @@ impl Network {
         items: &Bound<'py, PyAny>,
         num_threads: Option<usize>,
     ) -> PyResult<Option<Bound<'py, PyArray1<f32>>>> {
-        match (ready(users, self.n_users), ready(items, self.n_items)) {
+        match (positions_in_range(users, self.n_users), positions_in_range(items, self.n_items)) {
             (Some(users), Some(items)) if users.len() == items.len() => {
                 self.scores(py, &users, &items, num_threads).map(Some)
             }
@@ -304,11 +303,11 @@ impl Network {
     ) -> PyResult<(f64, Bound<'py, PyDict>)> {
         let input = self.input(&users, &items, targets, negatives, log_weights)?;
         let loss =
-            enter(py, small_or_large(input.users.len()), num_threads, |context| self.lock().gradient(&input, context))?;
+            enter(py, size_of_batch(input.users.len()), num_threads, |context| self.lock().gradient(&input, context))?;
         Ok((loss, by_name(py, &self.lock().parameters, Table::dense_gradient)?))
     }
 
-    /// One step of the optimiser; the mean loss before it.
+    /// One step of the optimizer; the mean loss before it.
     #[pyo3(signature = (users, items, targets=None, negatives=None, log_weights=None, num_threads=None))]
     fn step<'py>(
         &self,
@@ -321,12 +320,12 @@ impl Network {
         num_threads: Option<usize>,
     ) -> PyResult<f64> {
         let input = self.input(&users, &items, targets, negatives, log_weights)?;
-        enter(py, small_or_large(input.users.len()), num_threads, |context| self.lock().step(&input, context))
+        enter(py, size_of_batch(input.users.len()), num_threads, |context| self.lock().step(&input, context))
     }
 }
 
 /// Item vectors, user vectors, attention weights of all entries.
-type Served<'py> = (Bound<'py, PyArray2<f32>>, Bound<'py, PyArray2<f32>>, Bound<'py, PyArray1<f32>>);
+type ServingVectors<'py> = (Bound<'py, PyArray2<f32>>, Bound<'py, PyArray2<f32>>, Bound<'py, PyArray1<f32>>);
 
 /// The model with the pairs that it learns from; see `ancf.ANCF`.
 #[pyclass(frozen, module = "ancf._core")]
@@ -350,7 +349,7 @@ impl PairTrainer {
         py: Python<'_>,
         pairs: CsrArrays<'_>,
         n_items: usize,
-        options: Named,
+        options: NetworkOptions,
         weights: Option<Numbers<'_>>,
         ages: Option<Numbers<'_>>,
         fall_over: Option<usize>,
@@ -399,71 +398,19 @@ impl PairTrainer {
     #[pyo3(signature = (num_threads=None))]
     fn item_vectors<'py>(&self, py: Python<'py>, num_threads: Option<usize>) -> PyResult<Bound<'py, PyArray2<f32>>> {
         let items = enter(py, Size::Large, num_threads, |context| Ok(self.lock().network.item_vectors(context)))?;
-        table(py, items, self.factors)
+        to_rows(py, items, self.factors)
     }
 
     /// Item vectors (n_items, d), user vectors (n_users, d), and the attention weight of every entry.
     #[pyo3(signature = (num_threads=None))]
-    fn vectors<'py>(&self, py: Python<'py>, num_threads: Option<usize>) -> PyResult<Served<'py>> {
+    fn vectors<'py>(&self, py: Python<'py>, num_threads: Option<usize>) -> PyResult<ServingVectors<'py>> {
         let (items, users, weights) =
             enter(py, Size::Large, num_threads, |context| Ok(self.lock().network.vectors(context)))?;
-        Ok((table(py, items, self.factors)?, table(py, users, self.factors)?, weights.into_pyarray(py)))
+        Ok((to_rows(py, items, self.factors)?, to_rows(py, users, self.factors)?, weights.into_pyarray(py)))
     }
-}
-
-/// Attention weights of histories: exp(logit) / (Σ exp)^exponent, logits of the items plus the values of `histories`.
-#[pyfunction]
-fn history_weights<'py>(
-    py: Python<'py>,
-    histories: CsrArrays<'py>,
-    item_logits: Numbers<'py>,
-    exponent: f32,
-) -> PyResult<Bound<'py, PyArray1<f32>>> {
-    let histories = to_csr(py, &histories, item_logits.len())?;
-    let logits = item_logits.as_slice()?;
-    let weights =
-        enter(py, Size::Small, None, |context| Ok(network::history_weights(context, &histories, logits, exponent)))?;
-    Ok(weights.into_pyarray(py))
-}
-
-/// Σ_j weight · item vector over each history, float32 (n, d).
-#[pyfunction]
-fn weighted_sums<'py>(
-    py: Python<'py>,
-    histories: CsrArrays<'py>,
-    item_vectors: numpy::PyReadonlyArray2<'py, f32>,
-) -> PyResult<Bound<'py, PyArray2<f32>>> {
-    let (n_items, d) = (item_vectors.as_array().nrows(), item_vectors.as_array().ncols());
-    let histories = to_csr(py, &histories, n_items)?;
-    let items = item_vectors.as_slice()?;
-    let size = if histories.n_rows() > 16 { Size::Large } else { Size::Small };
-    let sums = enter(py, size, None, |context| {
-        let mut out = vec![0.0; histories.n_rows() * d];
-        ancf_core::model::attention::propagate(context, d, &histories, histories.values(), items, &mut out);
-        Ok(out)
-    })?;
-    table(py, sums, d)
-}
-
-/// log of the attention prior of every item, float32 (n_items,).
-#[pyfunction]
-fn item_logits<'py>(
-    py: Python<'py>,
-    interactions: CsrArrays<'py>,
-    n_items: usize,
-    attention: &str,
-) -> PyResult<Bound<'py, PyArray1<f32>>> {
-    let interactions = to_csr(py, &interactions, n_items)?;
-    let prior = if attention == "mean" { Prior::Mean } else { Prior::Degree };
-    let priors = Attention::new(&interactions, prior, 0.5, false).map_err(|e| to_python(py, &e))?.item_priors;
-    let ln = |&r: &f32| ancf_core::runtime::simd::vector::ln(f64::from(r)) as f32;
-    Ok(priors.iter().map(ln).collect::<Vec<f32>>().into_pyarray(py))
 }
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Network>()?;
-    module.add_class::<PairTrainer>()?;
-    module.add_function(wrap_pyfunction!(history_weights, module)?)?;
-    module.add_function(wrap_pyfunction!(weighted_sums, module)?)?;
-    module.add_function(wrap_pyfunction!(item_logits, module)?)
+    module.add_class::<PairTrainer>()
 }

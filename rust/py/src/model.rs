@@ -1,0 +1,282 @@
+//! The functions of the models: item-item weights, attention weights, user vectors, score scales.
+
+use ancf_core::model::attention::{Attention, Prior, propagate};
+use ancf_core::model::item_knn::ItemKnn;
+use ancf_core::model::ridge::Ridge;
+use ancf_core::model::{fold_in, score_scales as scales};
+use ancf_core::runtime::simd::vector::{dot, ln, power, scale};
+use ancf_core::train::network;
+use ancf_core::{Error, Result};
+use numpy::{IntoPyArray, PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
+use pyo3::prelude::*;
+
+use crate::convert::{CsrArrays, CsrResult, from_csr, to_csr, to_rows};
+use crate::enter::{LARGE, Size, enter, to_python};
+
+/// Histories from which user vectors are made in the pool.
+const MANY_HISTORIES: usize = 16;
+
+/// The attention prior by its public name.
+pub fn prior(attention: &str) -> Result<Prior> {
+    match attention {
+        "mean" => Ok(Prior::Mean),
+        "degree" => Ok(Prior::Degree),
+        other => {
+            Err(Error::InvalidParameter(format!("attention is {other:?}; this trainer has \"mean\" and \"degree\".")))
+        }
+    }
+}
+
+/// The `k` strongest targets i of every source item j as (indptr, items rising within a row, values): `c_ji` = `P_ji` /
+/// (`D_j^source_power` · `D_i^target_power` + shrinkage), `P_ji` = Σ_u `w_uj` `w_ui` / `D_u^user_power`, D = Σ w².
+#[pyfunction]
+#[pyo3(signature = (indptr, indices, values, n_items, k, *, user_power=0.0, source_power=0.5, target_power=0.5,
+                    shrinkage=0.0, keep_diagonal=false, num_threads=None))]
+fn item_neighbours<'py>(
+    py: Python<'py>,
+    indptr: PyReadonlyArray1<'py, i64>,
+    indices: PyReadonlyArray1<'py, i32>,
+    values: PyReadonlyArray1<'py, f32>,
+    n_items: usize,
+    k: usize,
+    user_power: f32,
+    source_power: f32,
+    target_power: f32,
+    shrinkage: f32,
+    keep_diagonal: bool,
+    num_threads: Option<usize>,
+) -> PyResult<CsrResult<'py>> {
+    let arrays: CsrArrays<'py> = (indptr, indices, values);
+    let interactions = to_csr(py, &arrays, n_items)?;
+    let options = ItemKnn { neighbors: k, user_power, source_power, target_power, shrinkage, keep_diagonal };
+    let rows = enter(py, Size::Large, num_threads, |context| options.fit(&interactions, context))?;
+    Ok(from_csr(py, &rows))
+}
+
+/// Sparse item-item weights by local ridge regression.
+///
+/// `interactions`: (indptr i64, indices i32, values f32) of users × items, of which the values are ignored.
+/// Returns the weights as (indptr, indices, values), one row for each source item.
+#[pyfunction]
+#[pyo3(signature = (interactions, n_items, *, candidates, neighbours, shrinkage, user_power, source_power, num_threads=None))]
+fn ridge_neighbours<'py>(
+    py: Python<'py>,
+    interactions: CsrArrays<'py>,
+    n_items: usize,
+    candidates: usize,
+    neighbours: usize,
+    shrinkage: f32,
+    user_power: f32,
+    source_power: f32,
+    num_threads: Option<usize>,
+) -> PyResult<CsrResult<'py>> {
+    let interactions = to_csr(py, &interactions, n_items)?;
+    let ridge = Ridge { candidates, neighbors: neighbours, shrinkage, user_power, source_power };
+    let weights = enter(py, Size::Large, num_threads, |context| ridge.fit(&interactions, context))?;
+    Ok(from_csr(py, &weights))
+}
+
+/// Unit user vectors for histories (indptr, item positions, weights) and attention priors of the items → float32 (n,
+/// factors).
+///
+/// A user is the attention-weighted sum of the item vectors of the history; only the direction counts.
+#[pyfunction]
+#[pyo3(signature = (histories, item_vectors, item_priors, num_threads=None))]
+fn user_vectors<'py>(
+    py: Python<'py>,
+    histories: CsrArrays<'py>,
+    item_vectors: PyReadonlyArray2<'py, f32>,
+    item_priors: PyReadonlyArray1<'py, f32>,
+    num_threads: Option<usize>,
+) -> PyResult<Bound<'py, PyArray2<f32>>> {
+    use rayon::prelude::*;
+    let (n_items, d) = (item_vectors.as_array().nrows(), item_vectors.as_array().ncols());
+    let histories = to_csr(py, &histories, n_items)?;
+    let (items, item_priors) = (item_vectors.as_slice()?, item_priors.as_slice()?);
+    if item_priors.len() != n_items {
+        return Err(to_python(py, &Error::InvalidData(format!("{} priors for {n_items} items.", item_priors.len()))));
+    }
+    let size = if histories.n_rows() > MANY_HISTORIES { Size::Large } else { Size::Small };
+    let vectors = enter(py, size, num_threads, |context| {
+        let level = context.level;
+        let one = |row: usize, out: &mut [f32]| {
+            fold_in::user_vector(level, histories.row(row), histories.row_values(row), item_priors, items, out);
+        };
+        let mut out = vec![0.0f32; histories.n_rows() * d];
+        if d > 0 && size == Size::Small {
+            out.chunks_exact_mut(d).enumerate().for_each(|(row, out)| one(row, out));
+        } else if d > 0 {
+            context.install(|| out.par_chunks_mut(d).enumerate().with_min_len(64).for_each(|(row, out)| one(row, out)));
+        }
+        Ok(out)
+    })?;
+    to_rows(py, vectors, d)
+}
+
+/// Weighted histories for the item-item part of a score, from histories (indptr, item positions, τ): n^-½ τ at the items
+/// and, with `counts` (one for each τ), counts · τ at the sources `n_items` further on.
+#[pyfunction]
+fn spoken<'py>(
+    py: Python<'py>,
+    histories: CsrArrays<'py>,
+    counts: Option<PyReadonlyArray1<'py, f32>>,
+    n_items: usize,
+) -> PyResult<CsrResult<'py>> {
+    let histories = to_csr(py, &histories, n_items)?;
+    let counts = counts.as_ref().map(|counts| counts.as_slice()).transpose()?;
+    if let Some(counts) = counts
+        && counts.len() != histories.len()
+    {
+        let message =
+            format!("got {} counts and {} entries; give one count for each entry.", counts.len(), histories.len());
+        return Err(to_python(py, &Error::InvalidData(message)));
+    }
+    let size = if histories.len() > LARGE { Size::Large } else { Size::Small };
+    let (offsets, columns, values) = enter(py, size, Some(1), |context| {
+        let n_weights = histories.len() * if counts.is_some() { 2 } else { 1 };
+        let (mut columns, mut values) = (Vec::with_capacity(n_weights), Vec::with_capacity(n_weights));
+        let mut offsets = vec![0];
+        for (row, bounds) in histories.offsets().windows(2).enumerate() {
+            context.cancel.check()?;
+            let counts = counts.map(|counts| &counts[bounds[0]..bounds[1]]);
+            let (items, recency) = (histories.row(row), histories.row_values(row));
+            fold_in::weigh_history(items, recency, counts, n_items, &mut columns, &mut values);
+            offsets.push(columns.len() as i64);
+        }
+        Ok((offsets, columns.into_iter().map(|column: u32| column as i32).collect::<Vec<_>>(), values))
+    })?;
+    Ok((offsets.into_pyarray(py), columns.into_pyarray(py), values.into_pyarray(py)))
+}
+
+/// Attention priors of the items (what each weighs in a history before normalization), float32 (n_items,).
+#[pyfunction]
+fn item_priors<'py>(
+    py: Python<'py>,
+    interactions: CsrArrays<'py>,
+    n_items: usize,
+    attention: &str,
+) -> PyResult<Bound<'py, PyArray1<f32>>> {
+    let interactions = to_csr(py, &interactions, n_items)?;
+    let priors =
+        enter(
+            py,
+            Size::Small,
+            None,
+            |_| Ok(Attention::new(&interactions, prior(attention)?, 0.5, false)?.item_priors),
+        )?;
+    Ok(priors.into_pyarray(py))
+}
+
+/// Vectors (n, d) and a factor for each.
+type VectorsAndFactors<'py> = (Bound<'py, PyArray2<f32>>, Bound<'py, PyArray1<f32>>);
+
+/// Item vectors for serving and for folding in: q = v · ‖v‖^(exponent − 1), so that 0 is the cosine and 1 the inner
+/// product, and the factors ‖v‖^(1 − exponent) that turn q back into v.
+#[pyfunction]
+fn serving_vectors<'py>(
+    py: Python<'py>,
+    item_vectors: PyReadonlyArray2<'py, f32>,
+    exponent: f32,
+) -> PyResult<VectorsAndFactors<'py>> {
+    let d = item_vectors.as_array().ncols();
+    let mut vectors = item_vectors.as_slice()?.to_vec();
+    let factors = enter(py, Size::Small, None, |context| {
+        Ok(vectors
+            .chunks_exact_mut(d.max(1))
+            .map(|v| {
+                let square = f64::from(dot(context.level, v, v));
+                if square <= f64::from(f32::MIN_POSITIVE) {
+                    return 1.0;
+                }
+                scale(context.level, power(square, 0.5 * (exponent - 1.0)), v);
+                power(square, 0.5 * (1.0 - exponent))
+            })
+            .collect::<Vec<f32>>())
+    })?;
+    Ok((to_rows(py, vectors, d)?, factors.into_pyarray(py)))
+}
+
+/// The root mean squares of the vectors' scores and of the item-item scores, over users × items.
+#[pyfunction]
+#[pyo3(signature = (user_vectors, item_vectors, interactions, neighbours, num_threads=None))]
+fn score_scales<'py>(
+    py: Python<'py>,
+    user_vectors: PyReadonlyArray2<'py, f32>,
+    item_vectors: PyReadonlyArray2<'py, f32>,
+    interactions: CsrArrays<'py>,
+    neighbours: CsrArrays<'py>,
+    num_threads: Option<usize>,
+) -> PyResult<(f64, f64)> {
+    let (n_items, d) = (item_vectors.as_array().nrows(), item_vectors.as_array().ncols());
+    let interactions = to_csr(py, &interactions, n_items)?;
+    let neighbours = to_csr(py, &neighbours, n_items)?;
+    let (users, items) = (user_vectors.as_slice()?, item_vectors.as_slice()?);
+    enter(py, Size::Large, num_threads, |context| {
+        Ok((
+            scales::vector_scale(users, items, d, context),
+            scales::neighbor_scale(&interactions, &neighbours, context),
+        ))
+    })
+}
+
+/// Attention weights of histories: exp(logit) / (Σ exp)^exponent, logits of the items plus the values of `histories`.
+#[pyfunction]
+fn history_weights<'py>(
+    py: Python<'py>,
+    histories: CsrArrays<'py>,
+    item_logits: PyReadonlyArray1<'py, f32>,
+    exponent: f32,
+) -> PyResult<Bound<'py, PyArray1<f32>>> {
+    let histories = to_csr(py, &histories, item_logits.len())?;
+    let logits = item_logits.as_slice()?;
+    let weights =
+        enter(py, Size::Small, None, |context| Ok(network::history_weights(context, &histories, logits, exponent)))?;
+    Ok(weights.into_pyarray(py))
+}
+
+/// Σ_j weight · item vector over each history, float32 (n, d).
+#[pyfunction]
+fn weighted_sums<'py>(
+    py: Python<'py>,
+    histories: CsrArrays<'py>,
+    item_vectors: PyReadonlyArray2<'py, f32>,
+) -> PyResult<Bound<'py, PyArray2<f32>>> {
+    let (n_items, d) = (item_vectors.as_array().nrows(), item_vectors.as_array().ncols());
+    let histories = to_csr(py, &histories, n_items)?;
+    let items = item_vectors.as_slice()?;
+    let size = if histories.n_rows() > MANY_HISTORIES { Size::Large } else { Size::Small };
+    let sums = enter(py, size, None, |context| {
+        let mut out = vec![0.0; histories.n_rows() * d];
+        propagate(context, d, &histories, histories.values(), items, &mut out);
+        Ok(out)
+    })?;
+    to_rows(py, sums, d)
+}
+
+/// log of the attention prior of every item, float32 (n_items,).
+#[pyfunction]
+fn item_logits<'py>(
+    py: Python<'py>,
+    interactions: CsrArrays<'py>,
+    n_items: usize,
+    attention: &str,
+) -> PyResult<Bound<'py, PyArray1<f32>>> {
+    let interactions = to_csr(py, &interactions, n_items)?;
+    let prior = if attention == "mean" { Prior::Mean } else { Prior::Degree };
+    let priors = Attention::new(&interactions, prior, 0.5, false).map_err(|e| to_python(py, &e))?.item_priors;
+    let ln = |&r: &f32| ln(f64::from(r)) as f32;
+    Ok(priors.iter().map(ln).collect::<Vec<f32>>().into_pyarray(py))
+}
+
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(item_neighbours, module)?)?;
+    module.add_function(wrap_pyfunction!(ridge_neighbours, module)?)?;
+    module.add_function(wrap_pyfunction!(user_vectors, module)?)?;
+    module.add_function(wrap_pyfunction!(spoken, module)?)?;
+    module.add_function(wrap_pyfunction!(item_priors, module)?)?;
+    module.add_function(wrap_pyfunction!(serving_vectors, module)?)?;
+    module.add_function(wrap_pyfunction!(score_scales, module)?)?;
+    module.add_function(wrap_pyfunction!(history_weights, module)?)?;
+    module.add_function(wrap_pyfunction!(weighted_sums, module)?)?;
+    module.add_function(wrap_pyfunction!(item_logits, module)?)
+}
