@@ -99,7 +99,7 @@ def neighbour_runs(case: dict[str, Any], threads: int) -> Iterator[tuple[str, Ca
     indptr, items = case["history"]
     ones = np.ones(len(items), np.float32)
     n_items = case["n_items"]
-    yield "ancf", lambda: _native.item_neighbours(indptr, items, ones, n_items, 100, num_threads=threads)
+    yield "ancf", lambda: _native.item_neighbors(indptr, items, ones, n_items, 100, num_threads=threads)
     try:
         import scipy.sparse as sp
         from implicit.nearest_neighbours import CosineRecommender

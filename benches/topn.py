@@ -160,11 +160,11 @@ def measure(case: dict[str, Any], rounds: int, clock: Callable[[], float], slow:
                 assert one is not None
                 one(user)
                 single[name].append(time.perf_counter() - start)
-    peaks = {level: forced(level, lambda: _native.measured_limits(THREADS))() for level in _native.simd_levels()[1]}
+    peaks = {level: forced(level, lambda: _native.measure_roofline(THREADS))() for level in _native.simd_levels()[1]}
     best = runs[0][0]
     base, base_one = statistics.median(every[best]), statistics.median(single[best])
     operations = 2e-9 * case["users"] * case["items"] * case["factors"]
-    reading = forced(_native.simd_levels()[0], lambda: _native.measured_limits(1))()[1]
+    reading = forced(_native.simd_levels()[0], lambda: _native.measure_roofline(1))()[1]
     print(
         f"\n{case['users']:,} users x {case['items']:,} items, d = {case['factors']}, N = {n}, {case['kind']} vectors"
     )
@@ -226,7 +226,7 @@ def main() -> None:
     cases = [standard | variant for variant in variants] if not given else [standard | given]
     clock = time.process_time if arguments.cpu else time.perf_counter
     chosen, available = _native.simd_levels()
-    limits = _native.measured_limits(THREADS)
+    limits = _native.measure_roofline(THREADS)
     print(
         f"{THREADS} threads, {', '.join(available)} (used: {chosen}); "
         f"peak {limits[0]:.0f} GFLOP/s, reading {limits[1]:.1f} GB/s"

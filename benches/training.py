@@ -41,7 +41,7 @@ def main():
         print("the Gowalla table is not here; nothing to measure")
         return
     pairs, n_users, n_items = gowalla()
-    trainer = _native.RankingTrainer(
+    trainer = _native.SoftmaxTrainer(
         pairs,
         n_items,
         factors=FACTORS,
@@ -60,13 +60,13 @@ def main():
         num_threads=THREADS,
     )
     # What the machine gives depends on what else it does: measured before and after.
-    peaks = [_native.measured_limits(THREADS)[0]]
+    peaks = [_native.measure_roofline(THREADS)[0]]
     start = time.perf_counter()
     for epoch in range(2):
         trainer.epoch(epoch, THREADS)
     wall = (time.perf_counter() - start) / 2
-    peaks.append(_native.measured_limits(THREADS)[0])
-    spent = dict(trainer.spent())
+    peaks.append(_native.measure_roofline(THREADS)[0])
+    spent = dict(trainer.phase_times())
     total = sum(spent.values())
     steps = -(-n_users // trainer.batch_size)
     print(f"Gowalla, d = {FACTORS}, {THREADS} threads: {wall:.2f} s an epoch of {steps} steps")

@@ -8,27 +8,27 @@ _Csr = tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.float3
 
 __all__ = [
     "Network",
-    "PairTrainer",
+    "NetworkTrainer",
     "Ranker",
-    "RankingTrainer",
+    "SoftmaxTrainer",
     "TableScanner",
     "__version__",
     "_panic_for_tests",
     "canonical_events",
     "history_weights",
     "item_logits",
-    "item_neighbours",
+    "item_neighbors",
     "item_priors",
     "load_model",
-    "measured_limits",
+    "measure_roofline",
     "ranking_metrics",
     "resolve_num_threads",
-    "ridge_neighbours",
+    "ridge_neighbors",
     "save_model",
     "score_scales",
     "serving_vectors",
     "simd_levels",
-    "spoken",
+    "sparse_history",
     "user_vectors",
     "weighted_sums",
 ]
@@ -62,20 +62,20 @@ def canonical_events(
 ]: ...
 def _panic_for_tests(place: str, num_threads: int | None = None) -> None: ...
 def resolve_num_threads(num_threads: int | None = None) -> int: ...
-def ridge_neighbours(
+def ridge_neighbors(
     interactions: _Csr,
     n_items: int,
     *,
     candidates: int,
-    neighbours: int,
+    neighbors: int,
     shrinkage: float,
     user_power: float,
     source_power: float,
     num_threads: int | None = None,
 ) -> _Csr: ...
-def measured_limits(num_threads: int | None = None, rounds: int = 5) -> tuple[float, float]: ...
+def measure_roofline(num_threads: int | None = None, rounds: int = 5) -> tuple[float, float]: ...
 def simd_levels() -> tuple[str, list[str]]: ...
-def item_neighbours(
+def item_neighbors(
     indptr: npt.NDArray[np.int64],
     indices: npt.NDArray[np.int32],
     values: npt.NDArray[np.float32],
@@ -95,7 +95,7 @@ def ranking_metrics(
     truth: tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]],
     gains: npt.NDArray[np.float32] | None,
     ks: list[int],
-    catalogue: int,
+    n_items: int,
     *,
     n_truth: npt.NDArray[np.int64] | None = None,
     num_threads: int | None = None,
@@ -110,7 +110,7 @@ class Ranker:
         cls,
         item_vectors: npt.NDArray[np.float32],
         *,
-        neighbours: _Csr | None = None,
+        neighbors: _Csr | None = None,
         head: str = "inner",
         sharpness: npt.NDArray[np.float32] | None = None,
         item_bias: npt.NDArray[np.float32] | None = None,
@@ -142,7 +142,7 @@ class Ranker:
     def top_n_one(
         self, user: int, n: int, filter_seen: bool
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]: ...
-    def top_n_folded(
+    def top_n_for_items(
         self, history: list[int], n: int, filter_seen: bool, priors: npt.NDArray[np.float32] | None = None
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]: ...
     def top_n_for(
@@ -177,7 +177,7 @@ class Ranker:
     def factors(self) -> int: ...
 
 @final
-class RankingTrainer:
+class SoftmaxTrainer:
     def __new__(
         cls,
         interactions: _Csr,
@@ -197,11 +197,11 @@ class RankingTrainer:
         spectral_start: bool,
         seed: int,
         num_threads: int | None = None,
-    ) -> RankingTrainer: ...
+    ) -> SoftmaxTrainer: ...
     @property
     def batch_size(self) -> int: ...
     def epoch(self, epoch: int, num_threads: int | None = None) -> float: ...
-    def spent(self) -> list[tuple[str, float]]: ...
+    def phase_times(self) -> list[tuple[str, float]]: ...
     def validation_loss(self, targets: _Csr, num_threads: int | None = None) -> float: ...
     def item_vectors(self, num_threads: int | None = None) -> npt.NDArray[np.float32]: ...
 
@@ -237,7 +237,7 @@ class Network:
     ) -> float: ...
 
 @final
-class PairTrainer:
+class NetworkTrainer:
     def __new__(
         cls,
         pairs: _Csr,
@@ -246,14 +246,14 @@ class PairTrainer:
         *,
         weights: _Floats | None = None,
         ages: _Floats | None = None,
-        fall_over: int | None,
+        decay_epochs: int | None,
         batch_size: int,
         negatives: int,
         negative_exponent: float,
         user_dropout: float,
         spectral_start: bool,
         num_threads: int | None = None,
-    ) -> PairTrainer: ...
+    ) -> NetworkTrainer: ...
     def epoch(self, epoch: int, num_threads: int | None = None) -> float: ...
     def validation_loss(self, targets: _Csr, num_threads: int | None = None) -> float: ...
     def parameters(self) -> dict[str, _Floats]: ...
@@ -268,13 +268,13 @@ def score_scales(
     user_vectors: npt.NDArray[np.float32],
     item_vectors: npt.NDArray[np.float32],
     interactions: _Csr,
-    neighbours: _Csr,
+    neighbors: _Csr,
     num_threads: int | None = None,
 ) -> tuple[float, float]: ...
 def serving_vectors(
     item_vectors: npt.NDArray[np.float32], exponent: float
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]: ...
-def spoken(histories: _Csr, counts: npt.NDArray[np.float32] | None, n_items: int) -> _Csr: ...
+def sparse_history(histories: _Csr, counts: npt.NDArray[np.float32] | None, n_items: int) -> _Csr: ...
 def user_vectors(
     histories: _Csr,
     item_vectors: npt.NDArray[np.float32],

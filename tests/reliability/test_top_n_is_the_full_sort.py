@@ -123,7 +123,7 @@ def hybrids(draw, least_items=1, most_items=50):
     neighbours = csr([some(6) for _ in range(n_items)], n_items, rng.choice(values, 97))
     history = csr([some(9) for _ in range(n_users)], n_items, rng.choice(values, 31))
     seen = csr([some(12) for _ in range(n_users)], n_items, [1])[:2]
-    ranker = _native.Ranker(items, neighbours=neighbours)
+    ranker = _native.Ranker(items, neighbors=neighbours)
     ranker.set_users(users, history, seen)
     return ranker, seen, draw(st.sampled_from([1, 3, 10, n_items, 2 * n_items])), draw(st.booleans())
 

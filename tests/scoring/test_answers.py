@@ -272,7 +272,7 @@ def test_options_that_make_no_sense_are_refused(data, options):
 
 def test_similarity_can_weigh_users_and_keep_the_item_itself(data):
     indptr, items, weights = data.to_csr()
-    rows = _native.item_neighbours(
+    rows = _native.item_neighbors(
         indptr, items, weights, data.n_items, 10, user_power=1.0, source_power=0.0, target_power=0.0, keep_diagonal=True
     )
     dense = np.zeros((3, 4))

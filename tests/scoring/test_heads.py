@@ -146,8 +146,8 @@ def test_parts_that_do_not_belong_together_are_refused():
     with pytest.raises(InvalidParameterError, match="needs sharpness"):
         _native.Ranker(items, head="factor_attention", sharpness=sharpness, **target)
     none = (np.zeros(301, np.int64), np.empty(0, np.int32), np.empty(0, np.float32))
-    with pytest.raises(InvalidParameterError, match="neighbours do not go"):
-        _native.Ranker(items, head="target_attention", neighbours=none, **target)
+    with pytest.raises(InvalidParameterError, match="neighbors do not go"):
+        _native.Ranker(items, head="target_attention", neighbors=none, **target)
     with pytest.raises(InvalidParameterError, match="attention_exponent is 3"):
         _native.Ranker(items, head="target_attention", **{**target, "attention_exponent": 3.0})
     for name, wrong in (("keys", table[:-1]), ("queries", table[:, :1]), ("item_logits", bias * np.nan)):

@@ -75,7 +75,7 @@ class ItemKNN(Recommender):
         history = data.to_csr()
         if not self.use_weights:
             history = history.with_data(np.ones_like(history.data))
-        neighbors = _native.item_neighbours(
+        neighbors = _native.item_neighbors(
             *history,
             data.n_items,
             int(self.neighbors),
@@ -112,4 +112,4 @@ class _WeightedHistory(Encoder):
     def top_n_for_items(
         self, scorer: Scorer, positions: list[int], N: int, filter_seen: bool, num_threads: int | None
     ) -> TopNOne:
-        return TopNOne(*scorer.ranker.top_n_folded(positions, N, filter_seen))
+        return TopNOne(*scorer.ranker.top_n_for_items(positions, N, filter_seen))

@@ -181,7 +181,7 @@ class ANCFModel:
                 "optimizer": optimizer,
                 "learning_rate": float(learning_rate),
                 "regularization": float(regularization),
-                "start_scale": float(init_scale),
+                "init_scale": float(init_scale),
                 "seed": int(random_state),
             },
             ages=ages,

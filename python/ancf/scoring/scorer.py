@@ -165,7 +165,7 @@ class Scorer:
                 raise ValueError(f"{found} {what} for {expected} ids")
         ranker = _native.Ranker(
             self.item_vectors,
-            neighbours=self.neighbors,
+            neighbors=self.neighbors,
             head=self.head,
             sharpness=self.sharpness,
             item_bias=self.item_bias,

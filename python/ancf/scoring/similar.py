@@ -1,7 +1,7 @@
 """What is like what: the nearest items to an item, the nearest users to a user, on the kernels that rank.
 
 Models with vectors compare these, by the cosine of the angle or by the inner product. Models without (item-kNN) compare
-through what they have: an item's neighbours are its row of the similarity matrix, and two users are compared by the
+through what they have: an item's neighbors are its row of the similarity matrix, and two users are compared by the
 cosine of their purchases.
 """
 

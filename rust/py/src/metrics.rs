@@ -15,7 +15,7 @@ const SMALL: usize = 20_000;
 /// within a row), at every cut-off of `ks`: per user "ndcg@k", "recall@k", "precision@k", "map@k", "mrr@k", "hit@k" (float64, (m,)),
 /// and "coverage@k", one number each. `n_truth`: how many items each user relevant, unknown ones included.
 #[pyfunction]
-#[pyo3(signature = (items, counts, truth, gains, ks, catalogue, *, n_truth=None, num_threads=None))]
+#[pyo3(signature = (items, counts, truth, gains, ks, n_items, *, n_truth=None, num_threads=None))]
 fn ranking_metrics<'py>(
     py: Python<'py>,
     items: PyReadonlyArray2<'py, i32>,
@@ -23,7 +23,7 @@ fn ranking_metrics<'py>(
     truth: (PyReadonlyArray1<'py, i64>, PyReadonlyArray1<'py, i32>),
     gains: Option<PyReadonlyArray1<'py, f32>>,
     ks: Vec<usize>,
-    catalogue: usize,
+    n_items: usize,
     n_truth: Option<PyReadonlyArray1<'py, i64>>,
     num_threads: Option<usize>,
 ) -> PyResult<Bound<'py, PyDict>> {
@@ -42,7 +42,7 @@ fn ranking_metrics<'py>(
     };
     let size = if lists.items.len() < SMALL { Size::Small } else { Size::Large };
     let metrics =
-        enter(py, size, num_threads, |context| metrics::ranking_metrics(lists, relevant, &ks, catalogue, context))?;
+        enter(py, size, num_threads, |context| metrics::ranking_metrics(lists, relevant, &ks, n_items, context))?;
     let result = PyDict::new(py);
     let mut values = metrics.values.into_iter();
     for (&k, coverage) in ks.iter().zip(metrics.coverage) {

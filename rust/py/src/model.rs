@@ -32,7 +32,7 @@ pub fn prior(attention: &str) -> Result<Prior> {
 #[pyfunction]
 #[pyo3(signature = (indptr, indices, values, n_items, k, *, user_power=0.0, source_power=0.5, target_power=0.5,
                     shrinkage=0.0, keep_diagonal=false, num_threads=None))]
-fn item_neighbours<'py>(
+fn item_neighbors<'py>(
     py: Python<'py>,
     indptr: PyReadonlyArray1<'py, i64>,
     indices: PyReadonlyArray1<'py, i32>,
@@ -58,20 +58,20 @@ fn item_neighbours<'py>(
 /// `interactions`: (indptr i64, indices i32, values f32) of users × items, of which the values are ignored.
 /// Returns the weights as (indptr, indices, values), one row for each source item.
 #[pyfunction]
-#[pyo3(signature = (interactions, n_items, *, candidates, neighbours, shrinkage, user_power, source_power, num_threads=None))]
-fn ridge_neighbours<'py>(
+#[pyo3(signature = (interactions, n_items, *, candidates, neighbors, shrinkage, user_power, source_power, num_threads=None))]
+fn ridge_neighbors<'py>(
     py: Python<'py>,
     interactions: CsrArrays<'py>,
     n_items: usize,
     candidates: usize,
-    neighbours: usize,
+    neighbors: usize,
     shrinkage: f32,
     user_power: f32,
     source_power: f32,
     num_threads: Option<usize>,
 ) -> PyResult<CsrResult<'py>> {
     let interactions = to_csr(py, &interactions, n_items)?;
-    let ridge = Ridge { candidates, neighbors: neighbours, shrinkage, user_power, source_power };
+    let ridge = Ridge { candidates, neighbors, shrinkage, user_power, source_power };
     let weights = enter(py, Size::Large, num_threads, |context| ridge.fit(&interactions, context))?;
     Ok(from_csr(py, &weights))
 }
@@ -116,7 +116,7 @@ fn user_vectors<'py>(
 /// Weighted histories for the item-item part of a score, from histories (indptr, item positions, τ): n^-½ τ at the items
 /// and, with `counts` (one for each τ), counts · τ at the sources `n_items` further on.
 #[pyfunction]
-fn spoken<'py>(
+fn sparse_history<'py>(
     py: Python<'py>,
     histories: CsrArrays<'py>,
     counts: Option<PyReadonlyArray1<'py, f32>>,
@@ -198,24 +198,21 @@ fn serving_vectors<'py>(
 
 /// The root mean squares of the vectors' scores and of the item-item scores, over users × items.
 #[pyfunction]
-#[pyo3(signature = (user_vectors, item_vectors, interactions, neighbours, num_threads=None))]
+#[pyo3(signature = (user_vectors, item_vectors, interactions, neighbors, num_threads=None))]
 fn score_scales<'py>(
     py: Python<'py>,
     user_vectors: PyReadonlyArray2<'py, f32>,
     item_vectors: PyReadonlyArray2<'py, f32>,
     interactions: CsrArrays<'py>,
-    neighbours: CsrArrays<'py>,
+    neighbors: CsrArrays<'py>,
     num_threads: Option<usize>,
 ) -> PyResult<(f64, f64)> {
     let (n_items, d) = (item_vectors.as_array().nrows(), item_vectors.as_array().ncols());
     let interactions = to_csr(py, &interactions, n_items)?;
-    let neighbours = to_csr(py, &neighbours, n_items)?;
+    let neighbors = to_csr(py, &neighbors, n_items)?;
     let (users, items) = (user_vectors.as_slice()?, item_vectors.as_slice()?);
     enter(py, Size::Large, num_threads, |context| {
-        Ok((
-            scales::vector_scale(users, items, d, context),
-            scales::neighbor_scale(&interactions, &neighbours, context),
-        ))
+        Ok((scales::vector_scale(users, items, d, context), scales::neighbor_scale(&interactions, &neighbors, context)))
     })
 }
 
@@ -269,10 +266,10 @@ fn item_logits<'py>(
 }
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_function(wrap_pyfunction!(item_neighbours, module)?)?;
-    module.add_function(wrap_pyfunction!(ridge_neighbours, module)?)?;
+    module.add_function(wrap_pyfunction!(item_neighbors, module)?)?;
+    module.add_function(wrap_pyfunction!(ridge_neighbors, module)?)?;
     module.add_function(wrap_pyfunction!(user_vectors, module)?)?;
-    module.add_function(wrap_pyfunction!(spoken, module)?)?;
+    module.add_function(wrap_pyfunction!(sparse_history, module)?)?;
     module.add_function(wrap_pyfunction!(item_priors, module)?)?;
     module.add_function(wrap_pyfunction!(serving_vectors, module)?)?;
     module.add_function(wrap_pyfunction!(score_scales, module)?)?;

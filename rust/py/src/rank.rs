@@ -31,7 +31,7 @@ const SHORT: usize = 1 << 28;
 
 /// Scores and exact top-N over item vectors (n_items, d), float32.
 ///
-/// `neighbours`: (indptr, items, values), row j what history item j adds to others; more rows than items are sources that
+/// `neighbors`: (indptr, items, values), row j what history item j adds to others; more rows than items are sources that
 /// histories may name beside the items. `head`: "inner", "factor_attention" with `sharpness` (d,), or "target_attention"
 /// with `keys` and `queries` (n_items, d_keys), `item_logits` (n_items,) and `attention_exponent`; the latter two may have
 /// an `item_bias` (n_items,). Target attention reads the values of the users' histories as additions to the logits. Weights
@@ -47,11 +47,11 @@ pub struct Ranker {
 #[pymethods]
 impl Ranker {
     #[new]
-    #[pyo3(signature = (item_vectors, *, neighbours=None, head="inner", sharpness=None, item_bias=None, keys=None, queries=None, item_logits=None, attention_exponent=None, link="identity"))]
+    #[pyo3(signature = (item_vectors, *, neighbors=None, head="inner", sharpness=None, item_bias=None, keys=None, queries=None, item_logits=None, attention_exponent=None, link="identity"))]
     fn new(
         py: Python<'_>,
         item_vectors: PyReadonlyArray2<'_, f32>,
-        neighbours: Option<CsrArrays<'_>>,
+        neighbors: Option<CsrArrays<'_>>,
         head: &str,
         sharpness: Option<PyReadonlyArray1<'_, f32>>,
         item_bias: Option<PyReadonlyArray1<'_, f32>>,
@@ -62,7 +62,7 @@ impl Ranker {
         link: &str,
     ) -> PyResult<Self> {
         let (n_items, d) = (item_vectors.shape()[0], item_vectors.shape()[1]);
-        let neighbours = neighbours.map(|rows| to_csr(py, &rows, n_items)).transpose()?;
+        let neighbors = neighbors.map(|rows| to_csr(py, &rows, n_items)).transpose()?;
         let sharpness = sharpness.map(|sharpness| sharpness.as_slice().map(<[f32]>::to_vec)).transpose()?;
         let bias = item_bias.map(|bias| bias.as_slice().map(<[f32]>::to_vec)).transpose()?;
         let table = |table: Option<PyReadonlyArray2<'_, f32>>, name| {
@@ -117,7 +117,7 @@ impl Ranker {
                 }
             };
             let level = Level::detect()?;
-            Ok(Self { ranker: rank::Ranker::new(vectors, n_items, d, neighbours, head)?.with_link(link), level })
+            Ok(Self { ranker: rank::Ranker::new(vectors, n_items, d, neighbors, head)?.with_link(link), level })
         })
     }
 
@@ -174,7 +174,7 @@ impl Ranker {
     /// The same for one user outside the training table, whose items (rising positions) weigh 1, or with attention
     /// `priors` (n_items,) what they weigh when they are folded in.
     #[pyo3(signature = (history, n, filter_seen, priors=None))]
-    fn top_n_folded<'py>(
+    fn top_n_for_items<'py>(
         &self,
         py: Python<'py>,
         history: Vec<u32>,
@@ -184,7 +184,7 @@ impl Ranker {
     ) -> PyResult<ListResult<'py>> {
         let priors = priors.as_ref().map(|priors| priors.as_slice()).transpose()?;
         let find = || {
-            self.ranker.top_n_folded(&history, priors, n, filter_seen, self.level, |keys, output| {
+            self.ranker.top_n_for_items(&history, priors, n, filter_seen, self.level, |keys, output| {
                 let items: Vec<i32> = keys.iter().map(|&key| rank::position_of(key) as i32).collect();
                 (items, keys.iter().map(|&key| output.score(key)).collect::<Vec<f32>>())
             })

@@ -28,7 +28,7 @@ fn simd_levels(py: Python<'_>) -> PyResult<(&'static str, Vec<&'static str>)> {
 /// What the machine can do at most with these threads, measured: (10⁹ f32 operations a second, 10⁹ bytes read a second).
 #[pyfunction]
 #[pyo3(signature = (num_threads=None, rounds=5))]
-fn measured_limits(py: Python<'_>, num_threads: Option<usize>, rounds: usize) -> PyResult<(f64, f64)> {
+fn measure_roofline(py: Python<'_>, num_threads: Option<usize>, rounds: usize) -> PyResult<(f64, f64)> {
     enter(py, Size::Large, num_threads, |context| Ok(roofline::measure(context.level, context.pool(), rounds)))
 }
 
@@ -51,7 +51,7 @@ fn _panic_for_tests(py: Python<'_>, place: &str, num_threads: Option<usize>) -> 
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(resolve_num_threads, module)?)?;
-    module.add_function(wrap_pyfunction!(measured_limits, module)?)?;
+    module.add_function(wrap_pyfunction!(measure_roofline, module)?)?;
     module.add_function(wrap_pyfunction!(_panic_for_tests, module)?)?;
     module.add_function(wrap_pyfunction!(simd_levels, module)?)
 }

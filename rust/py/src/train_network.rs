@@ -39,7 +39,7 @@ pub struct NetworkOptions {
     optimizer: String,
     learning_rate: f32,
     regularization: f32,
-    start_scale: f32,
+    init_scale: f32,
     seed: u64,
 }
 
@@ -101,7 +101,7 @@ impl NetworkOptions {
             learning_rate: self.learning_rate,
             regularization: self.regularization,
             half_life: self.half_life,
-            start_scale: self.start_scale,
+            init_scale: self.init_scale,
             seed: self.seed,
         })
     }
@@ -329,22 +329,22 @@ type ServingVectors<'py> = (Bound<'py, PyArray2<f32>>, Bound<'py, PyArray2<f32>>
 
 /// The model with the pairs that it learns from; see `ancf.ANCF`.
 #[pyclass(frozen, module = "ancf._core")]
-pub struct PairTrainer {
+pub struct NetworkTrainer {
     training: Mutex<network::Trainer>,
     factors: usize,
     n_items: usize,
 }
 
-impl PairTrainer {
+impl NetworkTrainer {
     fn lock(&self) -> MutexGuard<'_, network::Trainer> {
         self.training.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[pymethods]
-impl PairTrainer {
+impl NetworkTrainer {
     #[new]
-    #[pyo3(signature = (pairs, n_items, options, *, weights=None, ages=None, fall_over, batch_size, negatives, negative_exponent, user_dropout, spectral_start, num_threads=None))]
+    #[pyo3(signature = (pairs, n_items, options, *, weights=None, ages=None, decay_epochs, batch_size, negatives, negative_exponent, user_dropout, spectral_start, num_threads=None))]
     fn new(
         py: Python<'_>,
         pairs: CsrArrays<'_>,
@@ -352,7 +352,7 @@ impl PairTrainer {
         options: NetworkOptions,
         weights: Option<Numbers<'_>>,
         ages: Option<Numbers<'_>>,
-        fall_over: Option<usize>,
+        decay_epochs: Option<usize>,
         batch_size: usize,
         negatives: usize,
         negative_exponent: f32,
@@ -364,8 +364,7 @@ impl PairTrainer {
         let targets = to_csr(py, &pairs, n_items)?;
         let history = (pairs.0, pairs.1, weights.unwrap_or(pairs.2));
         let mut model = options.network(py, &history, n_items, ages)?;
-        let schedule =
-            TrainingOptions { decay_epochs: fall_over, batch_size, negatives, negative_exponent, user_dropout };
+        let schedule = TrainingOptions { decay_epochs, batch_size, negatives, negative_exponent, user_dropout };
         let factors = options.embedding_dim;
         let training = enter(py, Size::Large, num_threads, |context| {
             if spectral_start {
@@ -412,5 +411,5 @@ impl PairTrainer {
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Network>()?;
-    module.add_class::<PairTrainer>()
+    module.add_class::<NetworkTrainer>()
 }

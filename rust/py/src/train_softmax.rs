@@ -12,14 +12,14 @@ use crate::model::prior;
 
 /// Trains item vectors by one softmax row per user; see `ancf.ANCF`.
 #[pyclass(frozen, module = "ancf._core")]
-pub struct RankingTrainer {
+pub struct SoftmaxTrainer {
     model: Mutex<Trainer>,
     factors: usize,
     n_items: usize,
 }
 
 #[pymethods]
-impl RankingTrainer {
+impl SoftmaxTrainer {
     #[new]
     #[pyo3(signature = (interactions, n_items, *, factors, epochs, batch_size, attention, attention_exponent, item_attention, temperature, negatives, negative_exponent, learning_rate, regularization, spectral_start, seed, num_threads=None))]
     fn new(
@@ -68,7 +68,7 @@ impl RankingTrainer {
     }
 
     /// Seconds of all threads in each part of the steps so far, by name.
-    fn spent(&self) -> Vec<(&'static str, f64)> {
+    fn phase_times(&self) -> Vec<(&'static str, f64)> {
         self.model.lock().unwrap_or_else(PoisonError::into_inner).phase_times().to_vec()
     }
 
@@ -100,5 +100,5 @@ impl RankingTrainer {
 }
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_class::<RankingTrainer>()
+    module.add_class::<SoftmaxTrainer>()
 }

@@ -42,7 +42,7 @@ class NetworkTrainer:
             ages = None if ages is None else ages[held_out.places]
         cosine = settings.similarity == "cosine"
         self.batch_size = _batch_size(table, settings)
-        self._native = _native.PairTrainer(
+        self._native = _native.NetworkTrainer(
             self.pairs,
             table.n_items,
             {
@@ -63,12 +63,12 @@ class NetworkTrainer:
                 "optimizer": settings.optimizer,
                 "learning_rate": settings.learning_rate,
                 "regularization": settings.regularization,
-                "start_scale": 1.0 / float(settings.factors) ** 0.5 if cosine else 0.1,
+                "init_scale": 1.0 / float(settings.factors) ** 0.5 if cosine else 0.1,
                 "seed": settings.random_state,
             },
             weights=weights,
             ages=ages,
-            fall_over=settings.epochs,
+            decay_epochs=settings.epochs,
             batch_size=self.batch_size,
             negatives=settings.negatives,
             negative_exponent=settings.negative_exponent,
@@ -127,7 +127,7 @@ class NetworkTrainer:
             chosen = replace(settings, **choice)
             tables = to_serving_tables(state, chosen)
             mixed, history = _mix(tables, self.pairs, neighbors, chosen)
-            ranker = _native.Ranker(tables.item_vectors, neighbours=mixed)
+            ranker = _native.Ranker(tables.item_vectors, neighbors=mixed)
             ranker.set_users(tables.user_vectors, history, self.pairs.sets)
             return ranker
 

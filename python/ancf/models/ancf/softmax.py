@@ -66,7 +66,7 @@ class SoftmaxTrainer:
         self._table, self._settings = table, settings
         self.pairs = table.pairs(held_out)
         self._priors = _native.item_priors(self.pairs, table.n_items, settings.attention)
-        self._native = _native.RankingTrainer(
+        self._native = _native.SoftmaxTrainer(
             self.pairs,
             table.n_items,
             factors=settings.factors,
@@ -135,7 +135,7 @@ class SoftmaxTrainer:
         def build(choice: dict[str, Any]) -> "_native.Ranker":
             chosen = replace(settings, **choice, repeat_weight=0.0)
             mixture = self._mix(self.pairs, held_out.purchases, state, neighbors, chosen, scales)
-            ranker = _native.Ranker(mixture.vectors.item_vectors, neighbours=mixture.neighbors)
+            ranker = _native.Ranker(mixture.vectors.item_vectors, neighbors=mixture.neighbors)
             ranker.set_users(mixture.user_vectors, mixture.history, self.pairs.sets)
             return ranker
 
@@ -229,7 +229,7 @@ class HistoryEncoder(Encoder):
     def top_n_for_items(
         self, scorer: Scorer, positions: list[int], N: int, filter_seen: bool, num_threads: int | None
     ) -> TopNOne:
-        return TopNOne(*scorer.ranker.top_n_folded(positions, N, filter_seen, self.item_priors))
+        return TopNOne(*scorer.ranker.top_n_for_items(positions, N, filter_seen, self.item_priors))
 
     def history_contributions(
         self, scorer: Scorer, histories: Histories, user: int | None, item: int

@@ -92,7 +92,7 @@ def sparse_history(
     n_items: int,
 ) -> Csr:
     """The weighted history that the sparse part reads: w on the items, and with ``counts`` m on their own rows."""
-    return Csr(*_native.spoken((indptr, items, recency), counts, n_items))
+    return Csr(*_native.sparse_history((indptr, items, recency), counts, n_items))
 
 
 def add_repeat_sources(neighbors: Csr, n_items: int, weight: float) -> Csr:

@@ -122,11 +122,11 @@ def ridge_neighbors(pairs: Csr, n_items: int, settings: Settings) -> Csr | None:
     if not settings.neighbors or not settings.neighbor_weight:
         return None
     return Csr(
-        *_native.ridge_neighbours(
+        *_native.ridge_neighbors(
             pairs.with_data(np.ones(len(pairs.indices), np.float32)),
             n_items,
             candidates=settings.neighbor_candidates,
-            neighbours=settings.neighbors,
+            neighbors=settings.neighbors,
             shrinkage=settings.neighbor_shrinkage,
             user_power=_RIDGE_POWER,
             source_power=_RIDGE_POWER,

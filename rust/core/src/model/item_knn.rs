@@ -84,7 +84,7 @@ impl ItemKnn {
 
     fn check(&self) -> Result<()> {
         if self.neighbors == 0 {
-            return Err(Error::InvalidParameter("the number of neighbours is 0; it must be at least 1.".into()));
+            return Err(Error::InvalidParameter("the number of neighbors is 0; it must be at least 1.".into()));
         }
         for (name, value) in [
             ("user_power", self.user_power),

@@ -51,7 +51,7 @@ impl Ridge {
     fn check(&self) -> Result<()> {
         let bad = |message: String| Err(Error::InvalidParameter(message));
         if self.candidates == 0 || self.neighbors == 0 {
-            return bad("candidates and neighbours must be at least 1.".into());
+            return bad("candidates and neighbors must be at least 1.".into());
         }
         if !(self.shrinkage > 0.0 && self.shrinkage.is_finite()) {
             return bad(format!("shrinkage is {}; it must be a positive number.", self.shrinkage));

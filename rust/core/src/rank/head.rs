@@ -49,7 +49,7 @@ impl Head {
                 if bias.is_empty() { Ok(()) } else { check_table(bias, n_items, 1, "item biases") }
             }
             Self::TargetAttention(_) if has_neighbors => Err(Error::InvalidParameter(
-                "target attention reads the histories as logits; neighbours do not go with it.".into(),
+                "target attention reads the histories as logits; neighbors do not go with it.".into(),
             )),
             Self::TargetAttention(target) => target.check(n_items),
         }

@@ -147,7 +147,7 @@ impl Ranker {
     /// The list of one user outside the training table of whom only the items are known, each bought once and recently, on
     /// this thread. With attention `priors` the history is folded in as `model::fold_in` does it; without, each item weighs
     /// 1.
-    pub fn top_n_folded<T>(
+    pub fn top_n_for_items<T>(
         &self,
         history: &[u32],
         priors: Option<&[f32]>,

@@ -78,7 +78,7 @@ impl Scorer {
             && (neighbors.n_rows() < n_items || neighbors.n_columns() != n_items)
         {
             let (rows, columns) = (neighbors.n_rows(), neighbors.n_columns());
-            return bad(format!("neighbours are {rows} × {columns}; there are {n_items} items."));
+            return bad(format!("neighbors are {rows} × {columns}; there are {n_items} items."));
         }
         head.check(n_items, d, neighbors.is_some())?;
         let values = neighbors.as_ref().map_or(&[][..], Csr::values);

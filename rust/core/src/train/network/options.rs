@@ -107,7 +107,7 @@ pub struct Options {
     /// Days after which an interaction has half the weight; the start of a learned value.
     pub half_life: Option<f32>,
     /// Standard deviation of the initial random vectors.
-    pub start_scale: f32,
+    pub init_scale: f32,
     /// Where all randomness comes from.
     pub seed: u64,
 }

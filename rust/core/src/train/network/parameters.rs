@@ -156,16 +156,11 @@ impl Parameters {
             _ => vec![1.0; d],
         };
         let has_sharpness = matches!(options.head, Head::Factor | Head::Batch);
-        let users = when(options.user_factors, random(purpose::USERS, n_users * d, options.start_scale));
+        let users = when(options.user_factors, random(purpose::USERS, n_users * d, options.init_scale));
         let biased = options.biases;
         Self {
             user_factors: Table::new("user_factors", d, true, &users),
-            item_factors: Table::new(
-                "item_factors",
-                d,
-                true,
-                &random(purpose::ITEMS, n_items * d, options.start_scale),
-            ),
+            item_factors: Table::new("item_factors", d, true, &random(purpose::ITEMS, n_items * d, options.init_scale)),
             salience: Table::new("salience", 0, true, &when(is_learned, vec![0.0; n_items])),
             log_decay: Table::new("log_decay", 0, false, &when(is_learned, decay)),
             query: Table::new("query", d, false, &when(options.has_queries(), vec![0.0; d * d])),

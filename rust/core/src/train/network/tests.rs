@@ -31,7 +31,7 @@ fn options() -> Options {
         learning_rate: 0.02,
         regularization: 0.001,
         half_life: None,
-        start_scale: 0.1,
+        init_scale: 0.1,
         seed: 0,
     }
 }
