@@ -12,20 +12,21 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from ancf.errors import InvalidDataError, InvalidParameterError
 
-BLOCK = 1 << 21
-"""Bytes per block: large enough for two threads, small enough that the memory of one block serves the next as well."""
+BLOCK_BYTES = 1 << 21
+"""Large enough for two threads, small enough that the memory of one block serves the next as well."""
 
-HEAD = 1 << 16
-"""Bytes that are looked at to find the delimiter and the headings."""
+HEAD_BYTES = 1 << 16
+"""How much of a file is looked at to find its delimiter and headings."""
 
 DELIMITERS = ",;\t|"
 
-_FOREIGN = {
+_FOREIGN_FORMATS = {
     b"PK\x03\x04": "a zip archive (or an Excel workbook)",
     b"BZh": "compressed with bzip2",
     b"\xfd7zXZ": "compressed with xz",
@@ -55,7 +56,7 @@ class TextFile:
     """Bytes of the file, where they are known beforehand and are those of the blocks."""
 
 
-class _Prefixed(io.RawIOBase):
+class _PrefixedStream(io.RawIOBase):
     """A stream whose first bytes were read already."""
 
     def __init__(self, prefix: bytes, rest: Any) -> None:
@@ -83,7 +84,7 @@ def open_text(
     InvalidDataError
         If the file is absent, empty, damaged or no text.
     """
-    name, stream = _opened(source, stack)
+    name, stream = _open_stream(source, stack)
     try:
         blocks, note, size = _utf8_blocks(name, stream, encoding)
         first = next(blocks, b"")
@@ -91,14 +92,14 @@ def open_text(
         raise InvalidDataError(f"{name}: the gzip data is damaged ({error}). Get another copy.") from error
     if not first.strip():
         raise InvalidDataError(f"{name}: the file is empty. Give a table with a header line and rows.")
-    if b"\0" in first[:HEAD]:
+    if b"\0" in first[:HEAD_BYTES]:
         raise InvalidDataError(f"{name}: this is no text (it has zero bytes). Give a CSV, TSV or Parquet file.")
-    text = _with_header(name, _watched(name, first, blocks), header, delimiter, note)
+    text = _parse_header(name, _with_read_errors(name, first, blocks), header, delimiter, note)
     text.size = size
     return text
 
 
-def _opened(source: Any, stack: ExitStack) -> tuple[str, Any]:
+def _open_stream(source: Any, stack: ExitStack) -> tuple[str, Any]:
     if isinstance(source, (str, Path)) and str(source) != "-":
         path = Path(source)
         if path.is_dir():
@@ -121,7 +122,7 @@ def _opened(source: Any, stack: ExitStack) -> tuple[str, Any]:
 def _utf8_blocks(name: str, stream: Any, encoding: str | None) -> tuple[Iterator[bytes], str, int]:
     """The unpacked bytes of a stream as UTF-8 blocks, a note about the encoding where it is not UTF-8, and how many
     bytes there will be (0 where that is not known)."""
-    head = stream.read(HEAD) or b""
+    head = stream.read(HEAD_BYTES) or b""
     if not isinstance(head, bytes):
         raise InvalidDataError(
             f"{name}: the file object gives {type(head).__name__}, not bytes. Open it in binary mode."
@@ -129,9 +130,9 @@ def _utf8_blocks(name: str, stream: Any, encoding: str | None) -> tuple[Iterator
     size = os.fstat(stream.fileno()).st_size if isinstance(stream, io.FileIO) else 0
     if head[:2] == b"\x1f\x8b":
         size = 0
-        stream = gzip.GzipFile(fileobj=io.BufferedReader(_Prefixed(head, stream), 1 << 20))
-        head = stream.read(HEAD)
-    for magic, what in _FOREIGN.items():
+        stream = gzip.GzipFile(fileobj=io.BufferedReader(_PrefixedStream(head, stream), 1 << 20))
+        head = stream.read(HEAD_BYTES)
+    for magic, what in _FOREIGN_FORMATS.items():
         if head.startswith(magic):
             raise InvalidDataError(f"{name} is {what}, not a text table. Give a CSV, TSV or Parquet file.")
     note = ""
@@ -145,9 +146,9 @@ def _utf8_blocks(name: str, stream: Any, encoding: str | None) -> tuple[Iterator
     elif head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         encoding, note = "utf-16", "the file is UTF-16"
 
-    def raw() -> Iterator[bytes]:
+    def raw_blocks() -> Iterator[bytes]:
         start = head
-        # Of an ordinary table the head tells enough, and the rest need not be moved for it.
+        # Of an ordinary table the head tells enough; completing the first block would only copy it.
         ordinary = (
             size
             and encoding is None
@@ -156,20 +157,20 @@ def _utf8_blocks(name: str, stream: Any, encoding: str | None) -> tuple[Iterator
             and not head.isspace()
         )
         if head and not ordinary:
-            start += stream.read(BLOCK - len(head)) or b""
+            start += stream.read(BLOCK_BYTES - len(head)) or b""
         if start.startswith(codecs.BOM_UTF8):
             start = start[3:]
         yield start
-        while block := stream.read(BLOCK):
+        while block := stream.read(BLOCK_BYTES):
             yield block
 
     if encoding is None:
-        return raw(), note, size
+        return raw_blocks(), note, size
 
-    def transcoded() -> Iterator[bytes]:
+    def transcoded_blocks() -> Iterator[bytes]:
         decoder = codecs.getincrementaldecoder(str(encoding))()
         try:
-            for block in raw():
+            for block in raw_blocks():
                 yield decoder.decode(block).encode("utf-8")
             yield decoder.decode(b"", final=True).encode("utf-8")
         except UnicodeDecodeError as error:
@@ -178,11 +179,11 @@ def _utf8_blocks(name: str, stream: Any, encoding: str | None) -> tuple[Iterator
                 "encoding, such as encoding='cp1252'; left out, it is found out."
             ) from None
 
-    return transcoded(), note, 0
+    return transcoded_blocks(), note, 0
 
 
-def _watched(name: str, first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    """All blocks; damage that shows only later is told as plainly as damage at the start. Lone CR ends lines too."""
+def _with_read_errors(name: str, first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    """All blocks, with an ``InvalidDataError`` where reading fails later on. Lone CR end lines, too."""
     old_mac = b"\n" not in first and b"\r" in first
     block: bytes | None = first
     try:
@@ -193,82 +194,67 @@ def _watched(name: str, first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
         raise InvalidDataError(f"{name}: reading failed part-way ({error}). Get another copy.") from error
 
 
-def _with_header(name: str, blocks: Iterator[bytes], header: bool | None, delimiter: str | None, note: str) -> TextFile:
+def _parse_header(
+    name: str, blocks: Iterator[bytes], header: bool | None, delimiter: str | None, note: str
+) -> TextFile:
     first = next(blocks)
-    skipped = 0
+    n_blank = 0
     while first[:1] in (b"\n", b"\r"):  # blank lines before the header
-        skipped += first[:1] == b"\n"
+        n_blank += first[:1] == b"\n"
         first = first[1:]
-    sample = first[:HEAD].decode("utf-8", "replace")
+    sample = first[:HEAD_BYTES].decode("utf-8", "replace")
     if delimiter is None:
-        delimiter = sniff(sample)
+        delimiter = sniff_delimiter(sample)
     elif len(delimiter) != 1 or delimiter in '"\r\n' or not delimiter.isascii():
         raise InvalidParameterError(f"delimiter={delimiter!r}: give one ASCII character, such as ',' or ';'.")
-    lines = list(_records(sample, delimiter, 2))
-    headings = [heading.strip() for heading in lines[0][0]]
+    (fields, n_characters, n_lines), *following = _first_records(sample, delimiter, 2)
     if header is False:
-        width = len(headings)
-        return TextFile(
-            name, [str(at) for at in range(width)], delimiter, lines[0][0], skipped + 1, _chain(first, blocks), note
-        )
-    consumed = lines[0][1]
-    rest = (
-        first[len(sample[:consumed].encode("utf-8", "replace")) :]
-        if "�" not in sample[:consumed]
-        else _after(first, lines[0][2])
-    )
-    following = lines[1][0] if len(lines) > 1 else []
-    return TextFile(name, headings, delimiter, following, skipped + 1 + lines[0][2], _chain(rest, blocks), note)
+        positions = [str(at) for at in range(len(fields))]
+        return TextFile(name, positions, delimiter, fields, n_blank + 1, _prepend(first, blocks), note)
+    line = sample[:n_characters]
+    rest = first[len(line.encode("utf-8", "replace")) :] if "�" not in line else _skip_lines(first, n_lines)
+    headings = [heading.strip() for heading in fields]
+    first_row = following[0][0] if following else []
+    return TextFile(name, headings, delimiter, first_row, n_blank + 1 + n_lines, _prepend(rest, blocks), note)
 
 
-def _after(data: bytes, n_lines: int) -> bytes:
+def _skip_lines(data: bytes, n_lines: int) -> bytes:
     for _ in range(n_lines):
         data = data[data.index(b"\n") + 1 :] if b"\n" in data else b""
     return data
 
 
-def _chain(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+def _prepend(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
     if first:
         yield first
     yield from rest
 
 
-def _records(sample: str, delimiter: str, n: int) -> Iterator[tuple[list[str], int, int]]:
+def _first_records(sample: str, delimiter: str, n: int) -> Iterator[tuple[list[str], int, int]]:
     """The first records of a sample: fields, and the characters and lines they take."""
     lines = (
         sample.splitlines(keepends=True)
         if "\v" not in sample and "\f" not in sample
         else io.StringIO(sample, newline="").readlines()
     )
-    used = 0
-
-    def feed() -> Iterator[str]:
-        nonlocal used
-        for line in lines:
-            used += 1
-            yield line
-
-    reader = csv.reader(feed(), delimiter=delimiter)
+    reader = csv.reader(lines, delimiter=delimiter)
     before = 0
-    for _ in range(n):
-        fields = next(reader, None)
-        if fields is None:
-            return
-        yield fields, sum(map(len, lines[before:used])), used - before
-        before = used
+    for fields in islice(reader, n):
+        yield fields, sum(map(len, lines[before : reader.line_num])), reader.line_num - before
+        before = reader.line_num
 
 
-def sniff(sample: str) -> str:
-    """The delimiter of a table: the one that cuts the most lines into as many fields as the first, and most fields.
+def sniff_delimiter(sample: str) -> str:
+    """The delimiter of a table: the one with which most lines have as many fields as the first, then with most fields.
 
     Examples
     --------
-    >>> sniff("a;b;c\\n1,5;2;3\\n")
+    >>> sniff_delimiter("a;b;c\\n1,5;2;3\\n")
     ';'
     """
-    best, most = ",", 0.0
+    best, best_score = ",", 0.0
     lines = sample.splitlines()[:50]
-    lines = lines[:-1] if len(lines) > 1 and not sample.endswith(("\n", "\r")) and len(sample) >= HEAD else lines
+    lines = lines[:-1] if len(lines) > 1 and not sample.endswith(("\n", "\r")) and len(sample) >= HEAD_BYTES else lines
     for candidate in DELIMITERS:
         try:
             widths = [len(fields) for fields in csv.reader(lines, delimiter=candidate) if fields]
@@ -277,6 +263,7 @@ def sniff(sample: str) -> str:
         if not widths or widths[0] < 2:
             continue
         share = sum(width == widths[0] for width in widths) / len(widths)
-        if share * (1 + 0.001 * widths[0]) > most:
-            best, most = candidate, share * (1 + 0.001 * widths[0])
+        score = share * (1 + 0.001 * widths[0])
+        if score > best_score:
+            best, best_score = candidate, score
     return best
