@@ -103,6 +103,9 @@ def test_bad_quantities_and_tiny_tables_are_refused(table):
     with pytest.raises(InvalidDataError, match='rows 2: "n/a"'):
         ancf.preprocess_data(bad)
     assert sum(map(len, ancf.preprocess_data(bad, on_bad_rows="drop")[:3])) == len(table) - 1
+    bad.loc[1, ["quantity", "product_id"]] = "many", None
+    with pytest.raises(InvalidDataError, match=r'1 rows have .* \(rows 2: "n/a"\)'):
+        ancf.preprocess_data(bad)
 
 
 def test_batches_are_neighbouring_rows_in_order(table):

@@ -120,9 +120,9 @@ def test_explicit_zeros_of_a_matrix_are_reported():
     ],
 )
 def test_columns_are_recognised_in_many_spellings(headings, roles):
-    from ancf.data.columns import recognise
+    from ancf.data.columns import recognize_columns
 
-    found = recognise(headings, {"basket": False}, "table")
+    found = recognize_columns(headings, {"basket": False}, "table")
     assert found == roles
 
 
@@ -156,6 +156,16 @@ def test_windows_text_is_read_and_reported():
     assert data.item_names.tolist() == ["Café", "Tea"]
     assert data.report.count("encoding") == 1
     assert [note.first_rows for note in data.report.notes] == [(2,)]
+
+
+def test_only_rows_that_are_not_utf8_are_reported_as_windows_text():
+    rows = b"user,item,date,qty\na,x,never,1\nb,y,caf\xe9,2\n"
+    rows += b"c,z,2020-01-02,2 \xa3\nd,z,2020-01-02,3 pcs\ne,z,2020-01-02,4\n"
+    notes = read(rows, on_bad_rows="drop").report.notes
+    assert [(note.text.partition(",")[0], note.first_rows) for note in notes] == [
+        ("are not UTF-8 (weight)", (4,)),
+        ("are not UTF-8 (time)", (3,)),
+    ]
 
 
 def test_quoted_fields_hold_delimiters_quotes_and_line_ends():
@@ -235,9 +245,9 @@ def test_a_row_is_counted_once_and_under_its_own_number():
 
 def test_returns_are_netted_dropped_or_kept():
     text = "user,item,qty\na,x,5\na,x,-2\nb,x,1\nb,x,-3\nb,y,1\n"
-    assert read(text).to_csr()[2].tolist() == [3, 1]
-    assert read(text, returns="drop").to_csr()[2].tolist() == [5, 1, 1]
-    assert read(text, returns="keep").to_csr()[2].tolist() == [3, -2, 1]
+    assert read(text).to_csr().data.tolist() == [3, 1]
+    assert read(text, returns="drop").to_csr().data.tolist() == [5, 1, 1]
+    assert read(text, returns="keep").to_csr().data.tolist() == [3, -2, 1]
 
 
 def test_names_and_categories_stand_beside_the_items():

@@ -5,7 +5,7 @@ import pytest
 from sklearn.model_selection import train_test_split
 
 import ancf
-from ancf.data.split import random_parts
+from ancf.data.split import split_rows
 from ancf.errors import InvalidDataError, InvalidParameterError
 
 FRACTIONS = (0.6, 0.2, 0.2)
@@ -37,7 +37,7 @@ def rows(parts):
 @pytest.mark.parametrize("n", [5, 10, 11, 99, 100, 1001, 12_347])
 @pytest.mark.parametrize("seed", [0, 42])
 def test_random_parts_are_those_of_train_test_split(n, seed):
-    train, valid, test = random_parts(n, FRACTIONS, seed)
+    train, valid, test = split_rows(n, FRACTIONS, seed)
     first, rest = train_test_split(np.arange(n), test_size=0.4, random_state=seed)
     second, third = train_test_split(rest, test_size=0.5, random_state=seed)
     assert train.tolist() == first.tolist()

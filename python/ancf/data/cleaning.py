@@ -1,6 +1,6 @@
 """From a raw table to interactions: every row is used or reported, by policies that the caller chose.
 
-The order of the judgements is fixed, and a row stands under the first that applies: blank, malformed, no item,
+The order of the checks is fixed, and a row is reported under the first that applies: blank, malformed, no item,
 anonymous, unreadable quantity, unreadable time, zero quantity, return, cancelled by a return. Duplicates are summed and
 noted.
 """
@@ -13,11 +13,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ancf._native import canonical_events
+from ancf.data.arrays import object_array, positions_among
 from ancf.data.ids import IdMap, sort_order
 from ancf.data.interactions import Interactions
 from ancf.data.normalize import NORMALIZERS
-from ancf.data.raw_table import Coded, Odd, RawTable
-from ancf.data.report import FIRST_ROWS, Report
+from ancf.data.raw_table import EncodedColumn, RawTable, Unparsed
+from ancf.data.report import N_FIRST_ROWS, Report
 from ancf.errors import InvalidDataError, InvalidParameterError
 
 Anonymous = Literal["exclude", "group", "baskets"]
@@ -30,6 +31,8 @@ ANONYMOUS_TEXT = "anonymous"
 
 @dataclass(frozen=True)
 class Policies:
+    """What the caller of ``read_interactions`` chose to do with rows that are not clean."""
+
     anonymous: Anonymous = "exclude"
     returns: Returns = "net"
     on_bad_rows: OnBadRows = "raise"
@@ -47,23 +50,25 @@ class Policies:
                 raise InvalidParameterError(f"{name}={value!r}: give one of {', '.join(map(repr, allowed))}.")
 
 
-class _Ledger:
-    """Which rows are still in, and the account of those that are not."""
+class _RowFilter:
+    """Which rows remain, and the report of those that were left out."""
 
     def __init__(self, table: RawTable) -> None:
         self.report = Report(
             source=table.source, columns=table.columns, rows_read=table.n_rows, row_base=table.row_base
         )
-        self.alive = np.ones(table.n_rows, bool)
+        self.remaining = np.ones(table.n_rows, bool)
 
-    def leave_out(self, name: str, text: str, which: NDArray[Any], odd: Odd | None = None) -> NDArray[np.int64]:
-        """Strike rows (a mask or indices), and give back those that were still in."""
+    def leave_out(
+        self, name: str, text: str, which: NDArray[Any], unparsed: Unparsed | None = None
+    ) -> NDArray[np.int64]:
+        """Leave out rows (a mask or indices); returns those that were not left out before."""
         if not which.any() and which.dtype == bool:
             return np.empty(0, np.int64)
-        rows = np.flatnonzero(which & self.alive) if which.dtype == bool else which[self.alive[which]]
-        values = () if odd is None else _texts_of(odd, rows)
+        rows = np.flatnonzero(which & self.remaining) if which.dtype == bool else which[self.remaining[which]]
+        values = () if unparsed is None else unparsed.texts_of(rows[:N_FIRST_ROWS])
         self.report.leave_out(name, text, rows, values)
-        self.alive[rows] = False
+        self.remaining[rows] = False
         return rows
 
 
@@ -76,21 +81,21 @@ def clean(table: RawTable, policies: Policies, num_threads: int | None = None) -
         If rows are malformed and ``on_bad_rows="raise"``, if anything at all had to be decided and ``strict``, or if
         no row is left.
     """
-    ledger = _Ledger(table)
-    report, alive = ledger.report, ledger.alive
-    _strike_malformed(ledger, table, policies)
+    row_filter = _RowFilter(table)
+    report, remaining = row_filter.report, row_filter.remaining
+    _leave_out_malformed(row_filter, table, policies)
     item = table.ids["item"]
-    ledger.leave_out("no_item", "have no item id", item.codes < 0)
-    user = _with_anonymous(ledger, table, policies)
-    _strike_unreadable(ledger, table, policies)
+    row_filter.leave_out("no_item", "have no item id", item.codes < 0)
+    user = _resolve_anonymous(row_filter, table, policies)
+    _leave_out_unparsed(row_filter, table, policies)
 
     weight = np.ones(table.n_rows) if table.weight is None else table.weight.values
-    ledger.leave_out("zero_quantity", "have a quantity of zero", weight == 0)
+    row_filter.leave_out("zero_quantity", "have a quantity of zero", weight == 0)
     if policies.returns == "drop":
-        ledger.leave_out("returns", "are returns (negative quantity), dropped", weight < 0)
+        row_filter.leave_out("returns", "are returns (negative quantity), dropped", weight < 0)
 
-    # None for all of them: to list them, and to take them, would cost as much as half of the sorting.
-    rows = None if alive.all() else np.flatnonzero(alive)
+    # None where all rows remain: listing and copying them would cost as much as half of the sorting.
+    rows = None if remaining.all() else np.flatnonzero(remaining)
     users, items, weights = user.codes, item.codes, weight
     times = None if table.time is None else table.time.seconds
     if rows is not None:
@@ -98,7 +103,7 @@ def clean(table: RawTable, policies: Policies, num_threads: int | None = None) -
         times = None if times is None else times[rows]
     if policies.returns == "net" and len(weights) and weights.min() < 0:
         rows = np.arange(table.n_rows) if rows is None else rows
-        weights, kept = _netted(ledger, rows, users, items, weights, times, len(item.values))
+        weights, kept = _net_returns(row_filter, rows, users, items, weights, times, len(item.values))
         rows, users, items, weights = rows[kept], users[kept], items[kept], weights[kept]
         times = None if times is None else times[kept]
 
@@ -106,34 +111,33 @@ def clean(table: RawTable, policies: Policies, num_threads: int | None = None) -
     for name, text, noted in table.notes:
         report.note(name, text, noted)
     if not len(users):
-        raise InvalidDataError(_nothing_left(report, policies))
+        raise InvalidDataError(_no_rows_left(report, policies))
 
-    user_ids, users = _sorted_ids(user, users, whole=rows is None)
-    item_ids, items = _sorted_ids(item, items, whole=rows is None)
-    names = _most_common(table.ids.get("name"), rows, items, len(item_ids))
-    categories = _most_common(table.ids.get("category"), rows, items, len(item_ids))
+    user_ids, users = _sort_ids(user, users, whole=rows is None)
+    item_ids, items = _sort_ids(item, items, whole=rows is None)
+    names = _most_common_texts(table.ids.get("name"), rows, items, len(item_ids))
+    categories = _most_common_texts(table.ids.get("category"), rows, items, len(item_ids))
     weights = np.ascontiguousarray(weights, np.float64)
-    own_users, own_items, sums, stamps, repeated = canonical_events(
+    event_users, event_items, sums, event_times, repeated = canonical_events(
         users, items, weights, times, len(user_ids), len(item_ids), num_threads
     )
-    what = "user, item and time" if times is not None else "user and item"
-    report.note(
-        "duplicates", f"repeat an earlier row's {what}; quantities summed", repeated if rows is None else rows[repeated]
-    )
+    event = "user, item and time" if times is not None else "user and item"
+    repeated = repeated if rows is None else rows[repeated]
+    report.note("duplicates", f"repeat an earlier row's {event}; quantities summed", repeated)
     if policies.strict and (report.reasons or report.notes):
         decisions = "; ".join(str(each) for each in (*report.reasons, *report.notes))
         raise InvalidDataError(f"{table.source}: strict=True, and not every row is clean: {decisions}.")
-    report.summary = {"users": len(user_ids), "items": len(item_ids), "events": len(own_users)}
+    report.summary = {"users": len(user_ids), "items": len(item_ids), "events": len(event_users)}
     if times is not None:
-        moments = pd.to_datetime([int(times.min()), int(times.max())], unit="s")
-        report.summary["from"], report.summary["to"] = (str(moment) for moment in moments)
-    return Interactions._of_canonical(
+        first, last = pd.to_datetime([int(times.min()), int(times.max())], unit="s")
+        report.summary["from"], report.summary["to"] = str(first), str(last)
+    return Interactions._from_canonical(
         user_ids,
         item_ids,
-        own_users,
-        own_items,
+        event_users,
+        event_items,
         sums,
-        stamps,
+        event_times,
         item_names=names,
         item_categories=categories,
         report=report,
@@ -141,84 +145,79 @@ def clean(table: RawTable, policies: Policies, num_threads: int | None = None) -
     )
 
 
-def _strike_malformed(ledger: _Ledger, table: RawTable, policies: Policies) -> None:
-    ledger.leave_out("blank", "are blank lines", table.blank_rows)
-    rows = ledger.leave_out("too_many_fields", "have more fields than the header", table.long_rows)
+def _leave_out_malformed(row_filter: _RowFilter, table: RawTable, policies: Policies) -> None:
+    row_filter.leave_out("blank", "are blank lines", table.blank_rows)
+    rows = row_filter.leave_out("too_many_fields", "have more fields than the header", table.long_rows)
     if len(rows) and policies.on_bad_rows == "raise":
-        raise _bad_rows(ledger.report, ["too_many_fields"])
+        raise _bad_rows_error(row_filter.report, ["too_many_fields"])
 
 
-def _strike_unreadable(ledger: _Ledger, table: RawTable, policies: Policies) -> None:
+def _leave_out_unparsed(row_filter: _RowFilter, table: RawTable, policies: Policies) -> None:
     found = []
-    if table.weight is not None and len(table.weight.odd.rows):
-        odd = table.weight.odd
-        if len(ledger.leave_out("bad_quantity", "have a quantity that is not a finite number", odd.rows, odd)):
+    if table.weight is not None and len(table.weight.unparsed.rows):
+        unparsed = table.weight.unparsed
+        text = "have a quantity that is not a finite number"
+        if len(row_filter.leave_out("bad_quantity", text, unparsed.rows, unparsed)):
             found.append("bad_quantity")
-    if table.time is not None and len(table.time.odd.rows):
-        odd = table.time.odd
-        if len(odd.rows) == table.n_rows:
+    if table.time is not None and len(table.time.unparsed.rows):
+        unparsed = table.time.unparsed
+        if len(unparsed.rows) == table.n_rows:
+            heading, text = table.columns["time"], unparsed.texts[0]
             raise InvalidDataError(
-                f"{table.source}: no value of the time column {table.columns['time']!r} is a date "
-                f'("{odd.texts[0]}" in row {table.row_base}). Name another with time=, or read without: time=False.'
+                f"{table.source}: no value of the time column {heading!r} is a date "
+                f'("{text}" in row {table.row_base}). Name another with time=, or read without: time=False.'
             )
-        if len(ledger.leave_out("bad_time", "have a date that cannot be read", odd.rows, odd)):
+        if len(row_filter.leave_out("bad_time", "have a date that cannot be read", unparsed.rows, unparsed)):
             found.append("bad_time")
     if found and policies.on_bad_rows == "raise":
-        raise _bad_rows(ledger.report, found)
+        raise _bad_rows_error(row_filter.report, found)
 
 
-def _bad_rows(report: Report, names: list[str]) -> InvalidDataError:
-    said = "; ".join(str(reason) for reason in report.reasons if reason.name in names)
-    return InvalidDataError(f'{report.source}: {said}. Fix them, or read with on_bad_rows="drop" to leave them out.')
+def _bad_rows_error(report: Report, names: list[str]) -> InvalidDataError:
+    reasons = "; ".join(str(reason) for reason in report.reasons if reason.name in names)
+    return InvalidDataError(f'{report.source}: {reasons}. Fix them, or read with on_bad_rows="drop" to leave them out.')
 
 
-def _texts_of(odd: Odd, rows: NDArray[np.int64]) -> list[str]:
-    """What stands in the first of these rows, as far as it was kept."""
-    known = dict(zip(odd.rows[: len(odd.texts)].tolist(), odd.texts, strict=True))
-    return [known[row] for row in rows[:FIRST_ROWS].tolist() if row in known]
-
-
-def _with_anonymous(ledger: _Ledger, table: RawTable, policies: Policies) -> Coded:
+def _resolve_anonymous(row_filter: _RowFilter, table: RawTable, policies: Policies) -> EncodedColumn:
     """The users, after the policy for rows without one."""
     user = table.ids["user"]
-    nobody = user.codes < 0
-    if not nobody.any():
+    anonymous = user.codes < 0
+    if not anonymous.any():
         return user
-    nobody &= ledger.alive
-    rows = np.flatnonzero(nobody)
+    anonymous &= row_filter.remaining
+    rows = np.flatnonzero(anonymous)
     if not len(rows):
         return user
     if policies.anonymous == "exclude":
-        ledger.leave_out("anonymous", "have no user id (anonymous)", rows)
+        row_filter.leave_out("anonymous", "have no user id (anonymous)", rows)
         return user
     if policies.anonymous == "group":
-        text = user.values.dtype == object
-        ledger.report.note("anonymous", "have no user id and make one class of their own", rows)
-        own: Any = ANONYMOUS_TEXT if text else -1
-        while text and own in set(user.values.tolist()):
-            own = f"_{own}"
-        codes = np.where(nobody, len(user.values), user.codes).astype(np.int32)
-        return Coded(codes, np.append(user.values, np.array([own], user.values.dtype)))
+        are_texts = user.values.dtype == object
+        row_filter.report.note("anonymous", "have no user id and make one class of their own", rows)
+        group_id: Any = ANONYMOUS_TEXT if are_texts else -1
+        while are_texts and group_id in set(user.values.tolist()):
+            group_id = f"_{group_id}"
+        codes = np.where(anonymous, len(user.values), user.codes).astype(np.int32)
+        return EncodedColumn(codes, np.append(user.values, np.array([group_id], user.values.dtype)))
     basket = table.ids.get("basket")
     if basket is None:
         raise InvalidParameterError(
             f'anonymous="baskets": {table.source} has no column that is recognised as the basket. '
             "Name it, for example basket='InvoiceNo'."
         )
-    ledger.leave_out("anonymous", "have neither user id nor basket", nobody & (basket.codes < 0))
-    nobody &= basket.codes >= 0
-    ledger.report.note("anonymous", "have no user id; each basket is a visitor", np.flatnonzero(nobody))
+    row_filter.leave_out("anonymous", "have neither user id nor basket", anonymous & (basket.codes < 0))
+    anonymous &= basket.codes >= 0
+    row_filter.report.note("anonymous", "have no user id; each basket is a visitor", np.flatnonzero(anonymous))
     if user.values.dtype != object and len(user.values):
-        ledger.report.note("ids_as_text", "user ids are taken as text, to stand beside the baskets")
+        row_filter.report.note("ids_as_text", "user ids are taken as text, as those of the baskets are")
     known = [value if isinstance(value, str) else str(value) for value in user.values.tolist()]
     visitors = [f"basket:{value}" for value in basket.values.tolist()]
-    values = np.empty(len(known) + len(visitors), object)
-    values[:] = known + visitors
-    return Coded(np.where(nobody, basket.codes + len(known), user.codes).astype(np.int32), values)
+    codes = np.where(anonymous, basket.codes + len(known), user.codes).astype(np.int32)
+    return EncodedColumn(codes, object_array(known + visitors))
 
 
-def _netted(
-    ledger: _Ledger,
+def _net_returns(
+    row_filter: _RowFilter,
     rows: NDArray[np.int64],
     users: NDArray[Any],
     items: NDArray[Any],
@@ -226,7 +225,8 @@ def _netted(
     times: NDArray[np.int64] | None,
     n_items: int,
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Quantities after each return took back what its customer had bought of the item before, latest purchase first.
+    """Quantities after each return took back what its customer had bought of the item before, latest purchase first;
+    and which events are left with any.
 
     With S_k the sum of the quantities up to event k, what is left of purchase k is min_{t≥k} S_t - S_{k-1}, at least 0
     and at most what was bought: later returns eat into it only once they have eaten what came after it, and a return of
@@ -258,32 +258,32 @@ def _netted(
 
     net = weights.copy()
     net[involved] = left
-    ledger.report.leave_out("returns", "are returns, netted against earlier purchases", rows[returned])
-    ledger.report.leave_out("cancelled", "are purchases that were returned in full", rows[(net == 0) & ~returned])
-    ledger.report.note("reduced", "are purchases that were returned in part", rows[(net > 0) & (net != weights)])
+    row_filter.report.leave_out("returns", "are returns, netted against earlier purchases", rows[returned])
+    row_filter.report.leave_out("cancelled", "are purchases that were returned in full", rows[(net == 0) & ~returned])
+    row_filter.report.note("reduced", "are purchases that were returned in part", rows[(net > 0) & (net != weights)])
     return net, net > 0
 
 
-def _sorted_ids(column: Coded, codes: NDArray[np.int32], whole: bool) -> tuple[IdMap, NDArray[np.int32]]:
+def _sort_ids(column: EncodedColumn, codes: NDArray[np.int32], whole: bool) -> tuple[IdMap, NDArray[np.int32]]:
     """The ids that occur, ascending, and the rows' positions among them. ``whole``: the codes are all of the column."""
     values = column.values
     if not (whole and column.ascending):
         used = np.zeros(len(values), bool)
         used[codes] = True
         if not used.all():
-            codes = (np.cumsum(used, dtype=np.int32) - np.int32(1))[codes]
+            codes = positions_among(used)[codes]
             values = values[used]
     if not column.ascending:
         order, rank = sort_order(values)
         codes, values = rank[codes], values[order]
     kind = "int" if values.dtype.kind == "i" else IdMap(values[:1]).kind
-    return IdMap._trusted(values, kind), np.ascontiguousarray(codes, np.int32)
+    return IdMap._unchecked(values, kind), np.ascontiguousarray(codes, np.int32)
 
 
-def _most_common(
-    texts: Coded | None, rows: NDArray[np.int64] | None, items: NDArray[np.int32], n_items: int
+def _most_common_texts(
+    texts: EncodedColumn | None, rows: NDArray[np.int64] | None, items: NDArray[np.int32], n_items: int
 ) -> NDArray[Any] | None:
-    """The text that stands most often beside each item (the first in the table among equals), None where there is none.
+    """The most frequent text of each item (of equally frequent ones the first in the table), None where there is none.
 
     Stock lists carry remarks in the name column ("damaged", "?"); the most common text is the name.
     """
@@ -302,7 +302,7 @@ def _most_common(
         key = items[counted].astype(np.int64) * len(texts.values) + codes[counted]
         group, distinct = pd.factorize(key)
         counts = np.bincount(group, minlength=len(distinct))
-        # Here the best comes last.
+        # Written last, the most frequent one stays.
         ranked = distinct[np.lexsort((-np.arange(len(distinct)), counts))]
         best[ranked // len(texts.values)] = ranked % len(texts.values)
     result = np.full(n_items, None, object)
@@ -311,12 +311,14 @@ def _most_common(
     return result
 
 
-def _nothing_left(report: Report, policies: Policies) -> str:
-    said = "; ".join(str(reason) for reason in report.reasons)
-    ways = []
+def _no_rows_left(report: Report, policies: Policies) -> str:
+    reasons = "; ".join(str(reason) for reason in report.reasons)
+    remedies = []
     if report.count("anonymous") and policies.anonymous == "exclude":
-        ways.append('anonymous="group" or "baskets" keeps rows without a user')
+        remedies.append('anonymous="group" or "baskets" keeps rows without a user')
     if report.count("returns") or report.count("cancelled"):
-        ways.append('returns="keep" keeps returns')
-    remedy = f" ({'; '.join(ways)})" if ways else ""
-    return f"{report.source}: none of {report.rows_read:,} rows can be used: {said}. Check the columns chosen{remedy}."
+        remedies.append('returns="keep" keeps returns')
+    remedy = f" ({'; '.join(remedies)})" if remedies else ""
+    return (
+        f"{report.source}: none of {report.rows_read:,} rows can be used: {reasons}. Check the columns chosen{remedy}."
+    )

@@ -1,7 +1,7 @@
 """Which column of a purchase table is which: recognised by name, in the languages and spellings that shops use.
 
 A heading is compared without case, spaces and punctuation (``Customer ID`` = ``customer_id`` = ``CustomerID``).
-Per role the names stand in order of preference; a column has at most one role. What is not recognised can be named.
+A column has at most one role. What is not recognised can be named.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from typing import Any
 
 from ancf.errors import InvalidDataError, InvalidParameterError
 
-ROLES: dict[str, tuple[str, ...]] = {
+KNOWN_HEADINGS: dict[str, tuple[str, ...]] = {
     "user": (
         *("userid", "customerid", "clientid", "memberid", "visitorid", "householdid", "householdkey", "accountid"),
         *("shopperid", "buyerid", "reviewerid", "personid", "customernumber", "customerno", "custid", "uid"),
@@ -48,17 +48,23 @@ ROLES: dict[str, tuple[str, ...]] = {
         *("transaction", "bestellnummer", "belegnummer", "rechnungsnummer"),
     ),
 }
+"""Normalized headings for each role, most preferred first."""
 
-Choice = str | int | bool | None
+ColumnChoice = str | int | bool | None
 """How a caller names a column: its heading, its position from 0, False for none, None to have it recognised."""
 
 
-def plain(heading: Any) -> str:
+def normalize_heading(heading: Any) -> str:
     """A heading without case, spaces and punctuation."""
     return "".join(letter for letter in str(heading).casefold() if letter.isalnum())
 
 
-def recognise(headings: Sequence[Any], chosen: Mapping[str, Choice], source: str) -> dict[str, int]:
+def format_headings(headings: Sequence[Any]) -> str:
+    """The headings of a table for a message, at most 30 of them."""
+    return ", ".join(repr(str(heading)) for heading in headings[:30]) + (", …" if len(headings) > 30 else "")
+
+
+def recognize_columns(headings: Sequence[Any], chosen: Mapping[str, ColumnChoice], source: str) -> dict[str, int]:
     """The position of the column of each role that is there.
 
     Parameters
@@ -77,10 +83,10 @@ def recognise(headings: Sequence[Any], chosen: Mapping[str, Choice], source: str
 
     Examples
     --------
-    >>> recognise(["Invoice No", "StockCode", "Qty", "CustomerID"], {}, "shop.csv")
+    >>> recognize_columns(["Invoice No", "StockCode", "Qty", "CustomerID"], {}, "shop.csv")
     {'user': 3, 'item': 1, 'weight': 2, 'basket': 0}
     """
-    listed = ", ".join(repr(str(heading)) for heading in headings[:30]) + (", …" if len(headings) > 30 else "")
+    normalized = [normalize_heading(heading) for heading in headings]
     found: dict[str, int] = {}
     for role, choice in chosen.items():
         if choice is None or choice is False:
@@ -90,23 +96,24 @@ def recognise(headings: Sequence[Any], chosen: Mapping[str, Choice], source: str
         else:
             position = next((at for at, heading in enumerate(headings) if heading == choice), -1)
             if position < 0:
-                same = [at for at, heading in enumerate(headings) if plain(heading) == plain(choice)]
+                same = [at for at, heading in enumerate(normalized) if heading == normalize_heading(choice)]
                 position = same[0] if len(same) == 1 else -1
         if position < 0:
-            raise InvalidParameterError(f"{role}={choice!r}: {source} has no such column. It has {listed}.")
+            raise InvalidParameterError(
+                f"{role}={choice!r}: {source} has no such column. It has {format_headings(headings)}."
+            )
         if position in found.values():
             other = next(name for name, at in found.items() if at == position)
             raise InvalidParameterError(
                 f"{role}={choice!r}: this column of {source} is named for {other} already. Name another one."
             )
         found[role] = position
-    simple = [plain(heading) for heading in headings]
-    for role, names in ROLES.items():
+    for role, names in KNOWN_HEADINGS.items():
         if role in found or chosen.get(role) is False:
             continue
         taken = set(found.values())
         for name in names:
-            position = next((at for at, heading in enumerate(simple) if heading == name and at not in taken), -1)
+            position = next((at for at, heading in enumerate(normalized) if heading == name and at not in taken), -1)
             if position >= 0:
                 found[role] = position
                 break
@@ -114,8 +121,8 @@ def recognise(headings: Sequence[Any], chosen: Mapping[str, Choice], source: str
     if absent:
         example = ", ".join(f"{role}={str(heading)!r}" for role, heading in zip(absent, headings, strict=False))
         raise InvalidDataError(
-            f"{source}: no column is recognised as the {' or the '.join(absent)}. Found: {listed}. "
+            f"{source}: no column is recognised as the {' or the '.join(absent)}. Found: {format_headings(headings)}. "
             f"Name {'them' if len(absent) > 1 else 'it'}, for example {example}; "
             "a file without a header line needs header=False and positions such as user=0, item=1."
         )
-    return {role: found[role] for role in ROLES if role in found}
+    return {role: found[role] for role in KNOWN_HEADINGS if role in found}

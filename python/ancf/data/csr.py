@@ -1,4 +1,4 @@
-"""Rows of positions in compressed form: the two shapes in which a matrix of users and items is handed on.
+"""Compressed sparse rows: the two shapes in which a matrix of users and items is handed on.
 
 ``indptr[row]:indptr[row + 1]`` are the entries of a row, ascending by position and distinct. Both are tuples, which is
 how the Rust core takes them.
@@ -8,6 +8,8 @@ from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ancf.data.arrays import offsets_from_lengths
 
 
 class ItemSets(NamedTuple):
@@ -28,10 +30,9 @@ class ItemSets(NamedTuple):
 
     @classmethod
     def from_rows(cls, rows: list[NDArray[np.int32]]) -> Self:
-        """Sets one after the other."""
-        indptr = np.zeros(len(rows) + 1, np.int64)
-        np.cumsum([len(row) for row in rows], out=indptr[1:])
-        return cls(indptr, np.concatenate(rows).astype(np.int32, copy=False) if rows else np.empty(0, np.int32))
+        """One set for each array of rising positions."""
+        items = np.concatenate(rows).astype(np.int32, copy=False) if rows else np.empty(0, np.int32)
+        return cls(offsets_from_lengths([len(row) for row in rows]), items)
 
 
 class Csr(NamedTuple):
@@ -49,11 +50,11 @@ class Csr(NamedTuple):
 
     @property
     def sets(self) -> ItemSets:
-        """The pattern without the numbers."""
+        """The pattern without the data."""
         return ItemSets(self.indptr, self.indices)
 
     def row(self, row: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """The positions and the numbers of one row."""
+        """The indices and the data of one row."""
         part = slice(int(self.indptr[row]), int(self.indptr[row + 1]))
         return self.indices[part], self.data[part]
 

@@ -1,8 +1,9 @@
 """Raw ids and their positions: the one place where "17850" becomes row 12 and row 12 becomes "17850".
 
-Everything public speaks raw ids (int, text, UUID, bytes); everything inside speaks positions 0..n-1. An ``IdMap`` holds
-the ids of one side (users or items) in a fixed order and translates both ways, many ids at once through a pandas
-``Index``, one id through a dictionary. An unknown id has the position -1, which never leaves this module's callers.
+Everything public takes and returns raw ids (int, text, UUID, bytes); everything inside works with positions 0..n-1. An
+``IdMap`` holds the ids of one side (users or items) in a fixed order and translates both ways, many ids at once through
+a pandas ``Index``, one id through a dictionary. An unknown id has the position -1, which never leaves this module's
+callers.
 
 An id is what it is: the text ``"7"`` and the number ``7`` are two ids, ``"007"`` keeps its zeros,
 ``True`` is no 1.
@@ -12,13 +13,14 @@ import uuid
 from collections.abc import Iterable
 from difflib import get_close_matches
 from functools import cached_property
-from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from ancf.data.arrays import object_array
+from ancf.data.packed_text import pack_bytes, pack_texts, unpack_bytes, unpack_texts
 from ancf.errors import InvalidDataError, ModelFileError
 
 # A Python object per kind of id; NumPy holds all but the integers as objects.
@@ -68,7 +70,8 @@ class IdMap:
         self.values, self.kind = array, kind
 
     @classmethod
-    def _trusted(cls, array: NDArray[Any], kind: str) -> Self:
+    def _unchecked(cls, array: NDArray[Any], kind: str) -> Self:
+        """From distinct ids of one kind that the caller vouches for; the array is taken over, not copied."""
         new = cls.__new__(cls)
         new._set(array, kind)
         return new
@@ -91,7 +94,7 @@ class IdMap:
         array, kind = _typed(values, what)
         codes, uniques = pd.factorize(array)
         order, rank = sort_order(uniques)
-        return cls._trusted(uniques[order], kind), rank[codes]
+        return cls._unchecked(uniques[order], kind), rank[codes]
 
     def __len__(self) -> int:
         return len(self.values)
@@ -141,7 +144,7 @@ class IdMap:
 
     def positions(self, ids: ArrayLike | Iterable[Any]) -> NDArray[np.int64]:
         """The positions of many ids (int64, as long as ``ids``), -1 for each unknown one."""
-        array = plain(ids)
+        array = as_id_array(ids)
         if array.dtype.kind in "iu" and array.dtype != np.uint64 and self.kind == "int":
             array = array.astype(np.int64, copy=False)
             if self._is_range:
@@ -184,12 +187,10 @@ class IdMap:
         if self.kind == "int":
             return {"values": np.array(self.values)}, meta
         if self.kind == "uuid":
-            joined = b"".join(each.bytes for each in self.values)
-            return {"values": np.frombuffer(joined, np.uint8).reshape(-1, 16).copy()}, meta
-        parts = [each.encode("utf-8", "surrogatepass") if self.kind == "str" else each for each in self.values]
-        offsets = np.zeros(len(parts) + 1, np.int64)
-        np.cumsum(np.fromiter(map(len, parts), np.int64, len(parts)), out=offsets[1:])
-        return {"offsets": offsets, "bytes": np.frombuffer(b"".join(parts), np.uint8).copy()}, meta
+            uuids = b"".join(each.bytes for each in self.values)
+            return {"values": np.frombuffer(uuids, np.uint8).reshape(-1, 16).copy()}, meta
+        offsets, joined = pack_texts(self.values) if self.kind == "str" else pack_bytes(self.values)
+        return {"offsets": offsets, "bytes": joined}, meta
 
     @classmethod
     def from_state(cls, arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Self:
@@ -211,14 +212,15 @@ class IdMap:
                 raw = np.asarray(arrays["values"])
                 if raw.dtype != np.uint8 or raw.ndim != 2 or raw.shape[1] != 16:
                     raise ValueError(f"UUIDs have the type {raw.dtype} and the shape {raw.shape}")
-                array = _objects([uuid.UUID(bytes=row.tobytes()) for row in raw])
+                array = object_array([uuid.UUID(bytes=row.tobytes()) for row in raw])
             elif kind in ("str", "bytes"):
-                array = _objects(_cut(np.asarray(arrays["offsets"]), np.asarray(arrays["bytes"]), kind))
+                unpack = unpack_texts if kind == "str" else unpack_bytes
+                array = object_array(unpack(np.asarray(arrays["offsets"]), np.asarray(arrays["bytes"]), "text ids"))
             else:
                 raise ValueError(f"unknown kind of id {kind!r}")
             if len(array) != n:
                 raise ValueError(f"{len(array)} ids where {n} are announced")
-            return cls(array) if n else cls._trusted(array, str(kind))
+            return cls(array) if n else cls._unchecked(array, str(kind))
         except (KeyError, ValueError, TypeError) as error:
             raise ModelFileError(f"ids in the model file: {error}. The file is damaged; load another copy.") from error
 
@@ -235,30 +237,13 @@ def sort_order(uniques: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.int3
     return order, rank
 
 
-def _cut(offsets: NDArray[Any], data: NDArray[Any], kind: str) -> list[Any]:
-    if offsets.dtype != np.int64 or offsets.ndim != 1 or data.dtype != np.uint8 or data.ndim != 1 or not len(offsets):
-        raise ValueError("text ids need int64 offsets and uint8 bytes")
-    if offsets[0] != 0 or offsets[-1] != len(data) or (np.diff(offsets) < 0).any():
-        raise ValueError("the offsets of the text ids do not fit their bytes")
-    raw = data.tobytes()
-    ends = offsets.tolist()
-    parts = [raw[start:end] for start, end in pairwise(ends)]
-    return [part.decode("utf-8", "surrogatepass") for part in parts] if kind == "str" else parts
-
-
-def _objects(values: list[Any]) -> NDArray[Any]:
-    array = np.empty(len(values), object)
-    array[:] = values
-    return array
-
-
-def plain(values: ArrayLike | Iterable[Any]) -> NDArray[Any]:
+def as_id_array(values: ArrayLike | Iterable[Any]) -> NDArray[Any]:
     """One-dimensional NumPy array: numbers as numbers, everything else as objects; categories by their values."""
     if isinstance(values, IdMap):
         return values.values
     if isinstance(values, (pd.Series, pd.Index)):
         if isinstance(values.dtype, pd.CategoricalDtype):
-            categories = plain(values.dtype.categories)
+            categories = as_id_array(values.dtype.categories)
             codes = np.asarray(values.cat.codes if isinstance(values, pd.Series) else values.codes)  # type: ignore[attr-defined]
             if (codes < 0).any():
                 categories = categories.astype(object)
@@ -268,7 +253,7 @@ def plain(values: ArrayLike | Iterable[Any]) -> NDArray[Any]:
             return np.asarray(values.to_numpy(values.dtype.type if isinstance(values.dtype, np.dtype) else np.int64))
         array = values.to_numpy() if isinstance(values.dtype, np.dtype) else values.to_numpy(dtype=object)
     elif isinstance(values, pd.Categorical):
-        return plain(pd.Index(values))
+        return as_id_array(pd.Index(values))
     elif isinstance(values, np.ndarray):
         array = values
     else:
@@ -278,9 +263,9 @@ def plain(values: ArrayLike | Iterable[Any]) -> NDArray[Any]:
             try:
                 array = np.asarray(listed, dtype=np.int64 if kinds <= {int} else None)
             except OverflowError:
-                array = _objects(list(listed))
+                array = object_array(list(listed))
         else:
-            array = _objects([each.item() if isinstance(each, np.generic) else each for each in listed])
+            array = object_array([each.item() if isinstance(each, np.generic) else each for each in listed])
     if array.ndim != 1:
         raise InvalidDataError(f"ids have {array.ndim} dimensions; give a one-dimensional sequence.")
     if array.dtype.kind in "US":
@@ -290,7 +275,7 @@ def plain(values: ArrayLike | Iterable[Any]) -> NDArray[Any]:
 
 def _typed(values: ArrayLike | Iterable[Any], what: str = "ids") -> tuple[NDArray[Any], str]:
     """The ids as an int64 or object array, and their kind."""
-    array = plain(values)
+    array = as_id_array(values)
     if not len(array):
         return (np.empty(0, np.int64), "int") if array.dtype.kind in "iuf" else (np.empty(0, object), "str")
     if array.dtype.kind == "f":

@@ -10,7 +10,6 @@ only the ids that occur, which is what ``fit`` does first, so that a model knows
 
 import copy
 import hashlib
-import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
@@ -19,17 +18,16 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from ancf._native import canonical_events
+from ancf.data import timestamps
+from ancf.data.arrays import fits_float32, group_starts, offsets_from_lengths, positions_among, sum_groups
 from ancf.data.csr import Csr
 from ancf.data.ids import IdMap
 from ancf.data.normalize import Normalizer
 from ancf.data.report import Report
 from ancf.errors import InvalidDataError
 
-# Weights are float32 once they are stored.
-_LARGEST = float(np.finfo(np.float32).max)
-
-Names = NDArray[Any]
-"""One name (text or None) per item, aligned with ``item_ids``."""
+ItemTexts = NDArray[Any]
+"""One text or None per item, in the order of ``item_ids``: a name or a category."""
 
 
 class Interactions:
@@ -49,7 +47,7 @@ class Interactions:
     report : Report
         What was read, what was left out and why.
     normalize : str
-        How a model is to normalise the weights; it fits the normaliser on its own training part.
+        How a model is to normalize the weights; it fits the normalizer on its own training part.
     leakage : tuple of str
         Why a measurement on these parts may flatter; filled by the splits.
     """
@@ -60,8 +58,8 @@ class Interactions:
     items: NDArray[np.int32]
     weights: NDArray[np.float32]
     times: NDArray[np.int64] | None
-    item_names: Names | None
-    item_categories: Names | None
+    item_names: ItemTexts | None
+    item_categories: ItemTexts | None
     report: Report
     normalize: str
     leakage: tuple[str, ...]
@@ -75,8 +73,8 @@ class Interactions:
         weights: NDArray[Any],
         times: NDArray[Any] | None = None,
         *,
-        item_names: Names | None = None,
-        item_categories: Names | None = None,
+        item_names: ItemTexts | None = None,
+        item_categories: ItemTexts | None = None,
         report: Report | None = None,
         normalize: str = "none",
     ) -> None:
@@ -151,8 +149,8 @@ class Interactions:
                     f"{name}: {len(at)} of {n} ids are -1, the sign of a missing one (first at position {at[0]}). "
                     "Leave those rows out, or use ancf.read_interactions, which has a policy for them."
                 )
-        weights = np.ones(n) if weight is None else _numbers(weight, n)
-        times = None if time is None else _seconds(time, n)
+        weights = np.ones(n) if weight is None else _check_weights(weight, n)
+        times = None if time is None else timestamps.to_seconds(time, n)
         return cls(
             user_ids,
             item_ids,
@@ -160,13 +158,13 @@ class Interactions:
             items,
             weights,
             times,
-            item_names=_aligned(item_names, item_ids, items, "item_names"),
-            item_categories=_aligned(item_categories, item_ids, items, "item_categories"),
+            item_names=_texts_by_item(item_names, item_ids, items, "item_names"),
+            item_categories=_texts_by_item(item_categories, item_ids, items, "item_categories"),
             normalize=normalize,
         )
 
     @classmethod
-    def _of_canonical(
+    def _from_canonical(
         cls,
         user_ids: IdMap,
         item_ids: IdMap,
@@ -175,12 +173,12 @@ class Interactions:
         weights: NDArray[np.float32],
         times: NDArray[np.int64] | None,
         *,
-        item_names: Names | None = None,
-        item_categories: Names | None = None,
+        item_names: ItemTexts | None = None,
+        item_categories: ItemTexts | None = None,
         report: Report,
         normalize: str = "none",
     ) -> Self:
-        """From entries that ``canonical_events`` made, without sorting them again."""
+        """From entries that ``canonical_events`` returned, without sorting them again."""
         new = cls.__new__(cls)
         new.user_ids, new.item_ids = user_ids, item_ids
         new.users, new.items, new.weights, new.times = users, items, weights, times
@@ -211,13 +209,7 @@ class Interactions:
 
     def _pair_starts(self) -> NDArray[np.intp]:
         """Where a new (user, item) pair begins among the sorted entries."""
-        if not len(self):
-            return np.empty(0, np.intp)
-        new = np.empty(len(self), bool)
-        new[0] = True
-        np.not_equal(self.users[1:], self.users[:-1], out=new[1:])
-        new[1:] |= self.items[1:] != self.items[:-1]
-        return np.flatnonzero(new)
+        return group_starts(self.users, self.items)
 
     def to_csr(self) -> Csr:
         """The user × item matrix of distinct pairs, weights summed.
@@ -228,17 +220,16 @@ class Interactions:
             ``indptr`` int64 (n_users + 1,), ``indices`` int32, ascending within a row, ``data`` float32.
         """
         starts = self._pair_starts()
-        indptr = np.zeros(self.n_users + 1, np.int64)
-        np.cumsum(np.bincount(self.users[starts], minlength=self.n_users), out=indptr[1:])
+        indptr = offsets_from_lengths(np.bincount(self.users[starts], minlength=self.n_users))
         if len(starts) == len(self):
             return Csr(indptr, self.items.copy(), self.weights.copy())
-        sums = summed(self.weights, starts)
-        beyond = np.flatnonzero(np.abs(sums) > _LARGEST)
-        if len(beyond):
-            at = starts[beyond[0]]
+        sums = sum_groups(self.weights, starts)
+        too_large = np.flatnonzero(~fits_float32(sums))
+        if len(too_large):
+            at = starts[too_large[0]]
             user, item = self.user_ids.values[self.users[at]], self.item_ids.values[self.items[at]]
             raise InvalidDataError(
-                f"the weights of {user!r} and {item!r} add up to {sums[beyond[0]]:g}, more than a float32 holds. "
+                f"the weights of {user!r} and {item!r} add up to {sums[too_large[0]]:g}, more than a float32 holds. "
                 "Give smaller weights."
             )
         return Csr(indptr, self.items[starts], sums.astype(np.float32))
@@ -277,15 +268,15 @@ class Interactions:
         if users.all() and items.all():
             return self
         new = copy.copy(self)
-        new.user_ids, new.users = _kept(self.user_ids, users, self.users)
-        new.item_ids, new.items = _kept(self.item_ids, items, self.items)
+        new.user_ids, new.users = _restrict(self.user_ids, users, self.users)
+        new.item_ids, new.items = _restrict(self.item_ids, items, self.items)
         new.item_names = None if self.item_names is None else self.item_names[items]
         new.item_categories = None if self.item_categories is None else self.item_categories[items]
         new._freeze()
         return new
 
     def normalizer(self) -> Normalizer:
-        """The normaliser named by ``normalize``, fitted on the weights of these events."""
+        """The normalizer named by ``normalize``, fitted on the weights of these events."""
         return Normalizer(self.normalize).fit(self.weights)
 
     def fingerprint(self) -> str:
@@ -295,9 +286,9 @@ class Interactions:
             arrays, meta = ids.state()
             digest.update(repr(sorted(meta.items())).encode())
             for name in sorted(arrays):
-                digest.update(_little(arrays[name]))
+                digest.update(_little_endian(arrays[name]))
         for part in (self.users, self.items, self.weights, self.times):
-            digest.update(b"-" if part is None else _little(part))
+            digest.update(b"-" if part is None else _little_endian(part))
         return digest.hexdigest()
 
     def to_pandas(self) -> pd.DataFrame:
@@ -312,33 +303,24 @@ class Interactions:
         return pd.DataFrame(columns)
 
 
-def summed(values: NDArray[Any], starts: NDArray[np.intp]) -> NDArray[np.float64]:
-    """The sum of each group of neighbouring values in float64, one after the other from the left.
-
-    ``bincount`` adds in that order; ``add.reduceat`` does not say in which.
-    """
-    group = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(values))))
-    return np.asarray(np.bincount(group, weights=values, minlength=len(starts)), np.float64)
+def _restrict(ids: IdMap, kept: NDArray[np.bool_], codes: NDArray[np.int32]) -> tuple[IdMap, NDArray[np.int32]]:
+    """The ids that are kept, and the codes (all of kept ids) as positions among them."""
+    return IdMap._unchecked(ids.values[kept], ids.kind), positions_among(kept)[codes]
 
 
-def _kept(ids: IdMap, mask: NDArray[np.bool_], codes: NDArray[np.int32]) -> tuple[IdMap, NDArray[np.int32]]:
-    new = (np.cumsum(mask) - 1).astype(np.int32)
-    return IdMap._trusted(ids.values[mask], ids.kind), new[codes]
-
-
-def _little(array: NDArray[Any]) -> bytes:
+def _little_endian(array: NDArray[Any]) -> bytes:
     """The bytes of an array in little-endian order, so that a fingerprint does not depend on the machine."""
     return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()
 
 
-def _numbers(weight: ArrayLike, n: int) -> NDArray[np.float64]:
+def _check_weights(weight: ArrayLike, n: int) -> NDArray[np.float64]:
     try:
         values = np.asarray(weight, np.float64)
     except (TypeError, ValueError) as error:
         raise InvalidDataError(f"weight: {error}. Give numbers.") from None
     if values.shape != (n,):
         raise InvalidDataError(f"weight has the shape {values.shape} where user has {n} values; give one per event.")
-    bad = np.flatnonzero(~(np.abs(values) <= _LARGEST) | (values == 0))
+    bad = np.flatnonzero(~fits_float32(values) | (values == 0))
     if len(bad):
         shown = ", ".join(str(value) for value in values[bad[:3]])
         raise InvalidDataError(
@@ -348,30 +330,9 @@ def _numbers(weight: ArrayLike, n: int) -> NDArray[np.float64]:
     return values
 
 
-def _seconds(time: ArrayLike, n: int) -> NDArray[np.int64]:
-    array = np.asarray(time)
-    if array.shape != (n,):
-        raise InvalidDataError(f"time has the shape {array.shape} where user has {n} values; give one per event.")
-    if array.dtype.kind in "iu":
-        return np.asarray(array, np.int64)
-    if array.dtype.kind == "f":
-        if not np.isfinite(array).all():
-            raise InvalidDataError("time: some values are not finite. Leave those events out.")
-        return np.asarray(np.floor(array), np.int64)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            stamps = pd.DatetimeIndex(pd.to_datetime(pd.Series(array), utc=True))
-    except (TypeError, ValueError) as error:
-        raise InvalidDataError(f"time: {error}. Give seconds since 1970, or dates.") from None
-    if stamps.hasnans:
-        raise InvalidDataError("time: some dates are missing. Leave those events out.")
-    return np.asarray(stamps.as_unit("s").asi8, np.int64)
-
-
-def _aligned(
+def _texts_by_item(
     names: Mapping[Any, str] | ArrayLike | None, ids: IdMap, codes: NDArray[np.int32], what: str
-) -> Names | None:
+) -> ItemTexts | None:
     """One text per id: from a mapping, or from one text per event (the first one given for the id)."""
     if names is None:
         return None

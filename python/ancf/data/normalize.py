@@ -1,4 +1,4 @@
-"""Normalized quantities.
+"""Quantities on a common scale, fitted on the training part, and back.
 
 A normalizer is fitted on the training part alone, stored with the model, and applied as it is to everything that comes
 later: what validation and test look like must not leak into training.
@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ancf.errors import InvalidDataError, InvalidParameterError, NotFittedError
 
-Kind = Literal["none", "log", "minmax", "standard"]
-NORMALIZERS: tuple[str, ...] = get_args(Kind)
+NormalizerKind = Literal["none", "log", "minmax", "standard"]
+NORMALIZERS: tuple[str, ...] = get_args(NormalizerKind)
 
 
 class Normalizer:
@@ -59,20 +59,20 @@ class Normalizer:
         return self
 
     def transform(self, values: ArrayLike) -> NDArray[np.float64]:
-        """Normalised quantities (float64, the shape of ``values``)."""
-        array = self._checked(values)
+        """Normalized quantities (float64, the shape of ``values``)."""
+        array = self._require_fitted(values)
         if self.kind == "log":
             return np.asarray(np.sign(array) * np.log1p(np.abs(array)))
         return np.asarray((array - self.shift) / self.scale)
 
     def inverse(self, values: ArrayLike) -> NDArray[np.float64]:
-        """Quantities from normalised ones."""
-        array = self._checked(values)
+        """Quantities from normalized ones."""
+        array = self._require_fitted(values)
         if self.kind == "log":
             return np.asarray(np.sign(array) * np.expm1(np.abs(array)))
         return np.asarray(array * self.scale + self.shift)
 
-    def _checked(self, values: ArrayLike) -> NDArray[np.float64]:
+    def _require_fitted(self, values: ArrayLike) -> NDArray[np.float64]:
         if not self._fitted:
             raise NotFittedError(
                 f"Normalizer({self.kind!r}) is not fitted. Call fit with the training quantities first."
@@ -80,17 +80,17 @@ class Normalizer:
         return np.asarray(values, np.float64)
 
     def state(self) -> dict[str, Any]:
-        """Plain values from which ``from_state`` builds the same normaliser."""
+        """Plain values from which ``from_state`` builds the same normalizer."""
         return {"kind": self.kind, "shift": self.shift, "scale": self.scale}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
-        """The normaliser that ``state`` described; refuses what is not finite or unknown."""
+        """The normalizer that ``state`` described; refuses what is not finite or unknown."""
         new = cls(str(state.get("kind")))
         shift, scale = float(state.get("shift", 0.0)), float(state.get("scale", 1.0))
         if not (np.isfinite(shift) and np.isfinite(scale) and scale != 0):
             raise InvalidDataError(
-                f"normaliser with shift {shift} and scale {scale}: both must be finite, scale not zero."
+                f"normalizer with shift {shift} and scale {scale}: both must be finite, scale not zero."
             )
         new.shift, new.scale, new._fitted = shift, scale, True
         return new

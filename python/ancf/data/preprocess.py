@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from ancf.data.normalize import Kind, Normalizer
+from ancf.data.normalize import Normalizer, NormalizerKind
 from ancf.data.reading import read_table
-from ancf.data.split import random_parts
+from ancf.data.split import split_rows
 from ancf.errors import InvalidDataError, InvalidParameterError
 
 
-class _Six(NamedTuple):
+class _Parts(NamedTuple):
     X_train: pd.DataFrame
     X_val: pd.DataFrame
     X_test: pd.DataFrame
@@ -22,7 +22,7 @@ class _Six(NamedTuple):
     y_test: "pd.Series[Any]"
 
 
-class PreparedData(_Six):
+class PreparedData(_Parts):
     """``X_train, X_val, X_test, y_train, y_val, y_test``, and the ``normalizer`` that was fitted on ``y_train``."""
 
     normalizer: Normalizer
@@ -35,14 +35,15 @@ def preprocess_data(
     item: str | int | None = None,
     weight: str | int | None = None,
     anonymous: Literal["group", "exclude"] = "group",
-    normalize: Kind = "minmax",
+    normalize: NormalizerKind = "minmax",
     on_bad_rows: Literal["raise", "drop"] = "raise",
     random_state: int = 42,
 ) -> PreparedData:
     """A purchase table as 60 % training, 20 % validation and 20 % test rows, line by line.
 
-    The rows are those of scikit-learn's ``train_test_split(X, y, test_size=0.4, random_state=random_state)``, whose
-    held-out part is halved the same way; the order is the same too. One row stays one row: nothing is summed and
+    The split needs NumPy alone, and gives the same rows in the same order as scikit-learn's
+    ``train_test_split(X, y, test_size=0.4, random_state=random_state)``, with the held-out part halved by
+    ``train_test_split(..., test_size=0.5, random_state=random_state)``. One row stays one row: nothing is summed and
     returns stay negative (``ancf.read_interactions`` has policies for both).
 
     Parameters
@@ -60,7 +61,7 @@ def preprocess_data(
     -------
     PreparedData
         Unpacks into ``X_train, X_val, X_test, y_train, y_val, y_test``. X has the columns ``user_id, product_id`` and
-        the numbers of the rows in the table as its index; y (float64) is the normalised quantity.
+        the numbers of the rows in the table as its index; y (float64) is the normalized quantity.
 
     Raises
     ------
@@ -86,17 +87,17 @@ def preprocess_data(
     quantities = np.ones(table.n_rows) if table.weight is None else table.weight.values
     keep = (users.codes >= 0) & (items.codes >= 0)
     bad = np.flatnonzero(keep & ~np.isfinite(quantities))
-    if len(bad) and on_bad_rows == "raise":
-        shown = ", ".join(str(row + table.row_base) for row in bad[:5])
-        texts = ", ".join(f'"{text}"' for text in table.weight.odd.texts[:5]) if table.weight is not None else ""
+    if table.weight is not None and len(bad) and on_bad_rows == "raise":
+        numbers = ", ".join(str(row + table.row_base) for row in bad[:5])
+        texts = ", ".join(f'"{text}"' for text in table.weight.unparsed.texts_of(bad[:5]))
         raise InvalidDataError(
-            f"{table.source}: {len(bad)} rows have a quantity that is not a finite number (rows {shown}: {texts}). "
+            f"{table.source}: {len(bad)} rows have a quantity that is not a finite number (rows {numbers}: {texts}). "
             'Fix them, or give on_bad_rows="drop" to leave them out.'
         )
     keep[bad] = False
     if anonymous == "exclude":
-        nobody = [at for at, value in enumerate(users.values.tolist()) if value in (-1, "-1")]
-        keep &= ~np.isin(users.codes, nobody)
+        anonymous_codes = [code for code, value in enumerate(users.values.tolist()) if value in (-1, "-1")]
+        keep &= ~np.isin(users.codes, anonymous_codes)
     rows = np.flatnonzero(keep)
     if len(rows) < 5:
         raise InvalidDataError(
@@ -106,17 +107,19 @@ def preprocess_data(
     X = pd.DataFrame(
         {"user_id": users.values[users.codes[rows]], "product_id": items.values[items.codes[rows]]}, index=rows
     )
-    parts = random_parts(len(rows), (0.6, 0.2, 0.2), random_state)
+    parts = split_rows(len(rows), (0.6, 0.2, 0.2), random_state)
     normalizer = Normalizer(normalize).fit(quantities[rows[parts[0]]])
     train, val, test = (X.iloc[part] for part in parts)
-    ys = [pd.Series(normalizer.transform(quantities[rows[part]]), index=rows[part], name="quantity") for part in parts]
-    prepared = PreparedData(train, val, test, *ys)
+    targets = [
+        pd.Series(normalizer.transform(quantities[rows[part]]), index=rows[part], name="quantity") for part in parts
+    ]
+    prepared = PreparedData(train, val, test, *targets)
     prepared.normalizer = normalizer
     return prepared
 
 
 def batch_data(X: Any, y: ArrayLike, batch_size: int = 64) -> Iterator[tuple[Any, Any]]:
-    """Neighbouring rows of X and y, ``batch_size`` at a time; the last batch may be smaller.
+    """Consecutive rows of X and y, ``batch_size`` at a time; the last batch may be smaller.
 
     Parameters
     ----------
@@ -150,10 +153,10 @@ def batch_data(X: Any, y: ArrayLike, batch_size: int = 64) -> Iterator[tuple[Any
 
     def batches() -> Iterator[tuple[Any, Any]]:
         for start in range(0, n, batch_size):
-            yield _rows(X, start, start + batch_size), _rows(y, start, start + batch_size)
+            yield _slice_rows(X, start, start + batch_size), _slice_rows(y, start, start + batch_size)
 
     return batches()
 
 
-def _rows(table: Any, start: int, end: int) -> Any:
+def _slice_rows(table: Any, start: int, end: int) -> Any:
     return table.iloc[start:end] if isinstance(table, (pd.DataFrame, pd.Series)) else table[start:end]

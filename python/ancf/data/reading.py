@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from ancf.data.cleaning import Anonymous, OnBadRows, Policies, Returns, clean
-from ancf.data.columns import Choice, recognise
+from ancf.data.columns import ColumnChoice, format_headings, recognize_columns
 from ancf.data.interactions import Interactions
-from ancf.data.raw_table import RawTable, id_column, moment_column, number_column, text_column
+from ancf.data.raw_table import RawTable, encode_ids, encode_texts, parse_numbers, parse_times
 from ancf.data.text_file import open_text
 from ancf.data.text_scan import scan_text
 from ancf.errors import AncfError, InvalidDataError, MissingExtraError
@@ -20,13 +20,13 @@ from ancf.errors import AncfError, InvalidDataError, MissingExtraError
 def read_interactions(
     source: Any,
     *,
-    user: Choice = None,
-    item: Choice = None,
-    weight: Choice = None,
-    time: Choice = None,
-    name: Choice = None,
-    category: Choice = None,
-    basket: Choice = None,
+    user: ColumnChoice = None,
+    item: ColumnChoice = None,
+    weight: ColumnChoice = None,
+    time: ColumnChoice = None,
+    name: ColumnChoice = None,
+    category: ColumnChoice = None,
+    basket: ColumnChoice = None,
     anonymous: Anonymous = "exclude",
     returns: Returns = "net",
     normalize: str = "none",
@@ -103,7 +103,7 @@ def read_interactions(
 
 def read_table(
     source: Any,
-    chosen: Mapping[str, Choice],
+    chosen: Mapping[str, ColumnChoice],
     *,
     header: bool | None = None,
     delimiter: str | None = None,
@@ -111,75 +111,75 @@ def read_table(
     num_threads: int | None = None,
     keep_minus_one: bool = False,
 ) -> RawTable:
-    """The columns of a table by role, before any row is judged."""
+    """The columns of a table by role, before any row is judged; ``chosen`` are the columns that the caller named."""
     if isinstance(source, Interactions):
         raise InvalidDataError("these are interactions already; there is nothing to read.")
-    reader = _Reader(chosen, keep_minus_one)
+    reader = _FrameReader(chosen, keep_minus_one)
     if isinstance(source, pd.DataFrame):
-        return reader.frame(source, "DataFrame")
+        return reader.read_frame(source, "DataFrame")
     if isinstance(source, (str, Path)) or hasattr(source, "read"):
         if isinstance(source, (str, Path)) and _is_parquet(source):
-            return reader.parquet(source)
+            return reader.read_parquet(source)
         with ExitStack() as stack:
             text = open_text(source, stack, header=header, delimiter=delimiter, encoding=encoding)
             return scan_text(text, chosen, keep_minus_one, num_threads)
     if hasattr(source, "tocoo"):
-        return reader.matrix(source)
+        return reader.read_matrix(source)
     if hasattr(source, "__arrow_c_stream__"):
-        return reader.arrow(source)
+        return reader.read_arrow(source)
     if isinstance(source, Mapping):
         try:
             frame = pd.DataFrame(dict(source))
         except ValueError as error:
             raise InvalidDataError(f"dict: {error}. Give one array for each column, of the same length.") from None
-        return reader.frame(frame, "dict")
+        return reader.read_frame(frame, "dict")
     if isinstance(source, np.ndarray) or (isinstance(source, Sequence) and not isinstance(source, (bytes, bytearray))):
-        return reader.array(source)
+        return reader.read_array(source)
     raise InvalidDataError(
         f"{type(source).__name__} is no purchase table. Give a path, a file object, a DataFrame, an Arrow table, "
         "a SciPy sparse matrix or arrays."
     )
 
 
-class _Reader:
-    """Tables in memory, and Parquet: everything that becomes a data frame of the columns needed."""
+class _FrameReader:
+    """Tables in memory, and Parquet: whatever becomes a data frame with a column for each role."""
 
-    def __init__(self, chosen: Mapping[str, Choice], keep_minus_one: bool) -> None:
+    def __init__(self, chosen: Mapping[str, ColumnChoice], keep_minus_one: bool) -> None:
         self.chosen, self.keep_minus_one = chosen, keep_minus_one
 
-    def frame(self, frame: pd.DataFrame, source: str) -> RawTable:
+    def read_frame(self, frame: pd.DataFrame, source: str) -> RawTable:
         """A data frame; rows are numbered from 0, whatever its index."""
         if not len(frame):
-            raise InvalidDataError(f"{source}: there are no rows (columns: {_listed(frame.columns)}).")
-        return self._columns(frame, recognise(list(frame.columns), self.chosen, source), source)
+            raise InvalidDataError(f"{source}: there are no rows (columns: {format_headings(list(frame.columns))}).")
+        return self._raw_table(frame, recognize_columns(list(frame.columns), self.chosen, source), source)
 
-    def _columns(self, frame: pd.DataFrame, places: Mapping[str, int], source: str) -> RawTable:
+    def _raw_table(self, frame: pd.DataFrame, places: Mapping[str, int], source: str) -> RawTable:
         headings = {role: str(frame.columns[at]) for role, at in places.items()}
         table = RawTable(source, len(frame), headings, keep_minus_one=self.keep_minus_one)
         for role, at in places.items():
             column = frame.iloc[:, at]
             if role == "weight":
-                table.weight = number_column(column)
+                table.weight = parse_numbers(column)
             elif role == "time":
-                table.time = moment_column(column, table)
+                table.time = parse_times(column, table)
             elif role in ("name", "category"):
-                table.ids[role] = text_column(column)
+                table.ids[role] = encode_texts(column)
             else:
-                table.ids[role] = id_column(column, role, table)
+                table.ids[role] = encode_ids(column, role, table)
         return table
 
-    def matrix(self, matrix: Any) -> RawTable:
+    def read_matrix(self, matrix: Any) -> RawTable:
         """A SciPy sparse matrix: rows are users, columns items, ids are their numbers."""
         entries = matrix.tocoo()
         if not entries.nnz:
             raise InvalidDataError(f"sparse matrix: there are no entries (shape {entries.shape}).")
         frame = pd.DataFrame({"user": entries.row, "item": entries.col, "weight": entries.data})
-        return self._columns(frame, {"user": 0, "item": 1, "weight": 2}, "sparse matrix")
+        return self._raw_table(frame, {"user": 0, "item": 1, "weight": 2}, "sparse matrix")
 
-    def array(self, array: Any) -> RawTable:
+    def read_array(self, array: Any) -> RawTable:
         """Rows of (user, item[, weight[, time]]), or a structured array with names."""
         if isinstance(array, np.ndarray) and array.dtype.names:
-            return self.frame(pd.DataFrame(array), "array")
+            return self.read_frame(pd.DataFrame(array), "array")
         if not len(array):
             raise InvalidDataError("array: there are no rows. Give rows of (user, item), (…, weight) or (…, time).")
         frame = pd.DataFrame(array)
@@ -190,41 +190,37 @@ class _Reader:
         roles = [role for role in ("user", "item", "weight", "time") if self.chosen.get(role) is not False]
         frame = frame.iloc[:, : len(roles)]
         frame.columns = pd.Index(roles[: frame.shape[1]])
-        return self._columns(frame, {role: at for at, role in enumerate(frame.columns)}, "array")
+        return self._raw_table(frame, {role: at for at, role in enumerate(frame.columns)}, "array")
 
-    def arrow(self, source: Any) -> RawTable:
+    def read_arrow(self, source: Any) -> RawTable:
         """Anything that hands out an Arrow stream: pyarrow, polars, DuckDB and others."""
-        arrow = _pyarrow(f"an Arrow stream ({type(source).__name__})").table(source)
+        arrow = _import_pyarrow(f"an Arrow stream ({type(source).__name__})").table(source)
         name = f"{type(source).__module__.partition('.')[0]} {type(source).__name__}"
-        return self._arrow(arrow, recognise(arrow.column_names, self.chosen, name), name)
+        return self._from_arrow(arrow, recognize_columns(arrow.column_names, self.chosen, name), name)
 
-    def parquet(self, path: str | Path) -> RawTable:
+    def read_parquet(self, path: str | Path) -> RawTable:
         """A Parquet file; only the columns needed are read."""
-        parquet = _pyarrow(f"{path} is a Parquet file, and reading it").parquet
+        parquet = _import_pyarrow(f"{path} is a Parquet file, and reading it").parquet
         try:
             headings = list(parquet.read_schema(path).names)
-            places = recognise(headings, self.chosen, str(path))
+            places = recognize_columns(headings, self.chosen, str(path))
             arrow = parquet.read_table(path, columns=[headings[at] for at in places.values()])
         except (OSError, ValueError) as error:
             if isinstance(error, AncfError):
                 raise
             raise InvalidDataError(f"{path}: the Parquet file is damaged ({error}). Get another copy.") from error
-        return self._arrow(
+        return self._from_arrow(
             arrow, {role: arrow.column_names.index(headings[at]) for role, at in places.items()}, str(path)
         )
 
-    def _arrow(self, arrow: Any, places: Mapping[str, int], source: str) -> RawTable:
+    def _from_arrow(self, arrow: Any, places: Mapping[str, int], source: str) -> RawTable:
         if not arrow.num_rows:
-            raise InvalidDataError(f"{source}: there are no rows (columns: {_listed(arrow.column_names)}).")
+            raise InvalidDataError(f"{source}: there are no rows (columns: {format_headings(arrow.column_names)}).")
         frame = arrow.select(list(places.values())).to_pandas(strings_to_categorical=True)
-        return self._columns(frame, {role: at for at, role in enumerate(places)}, source)
+        return self._raw_table(frame, {role: at for at, role in enumerate(places)}, source)
 
 
-def _listed(headings: Any) -> str:
-    return ", ".join(repr(str(heading)) for heading in headings)
-
-
-def _pyarrow(what: str) -> Any:
+def _import_pyarrow(what: str) -> Any:
     try:
         import pyarrow
         import pyarrow.parquet

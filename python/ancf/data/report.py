@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-FIRST_ROWS = 5
-_SINGULAR = {"have": "has", "are": "is", "repeat": "repeats"}
+N_FIRST_ROWS = 5
+"""Row numbers kept for each reason."""
+_SINGULAR_VERBS = {"have": "has", "are": "is", "repeat": "repeats"}
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,10 @@ class Reason:
     """Short and fixed, for programs: ``"anonymous"``, ``"zero_quantity"``, …"""
     rows: int
     text: str
-    """For people, without the number: ``"have no customer"``."""
+    """For people, without the number: ``"have no user id (anonymous)"``."""
     first_rows: tuple[int, ...] = ()
     values: tuple[str, ...] = ()
-    """What stood in the first rows, where that says something."""
+    """The texts of the first rows that could not be parsed; empty for other reasons."""
 
     def __str__(self) -> str:
         rows = f"{self.rows:,} row{'s' if self.rows != 1 else ''} " if self.rows else ""
@@ -41,13 +42,13 @@ class Reason:
         text = self.text
         if self.rows == 1:
             verb, _, rest = text.partition(" ")
-            text = f"{_SINGULAR.get(verb, verb)} {rest}"
+            text = f"{_SINGULAR_VERBS.get(verb, verb)} {rest}"
         return f"{rows}{text}" + (f" ({shown})" if shown else "")
 
 
 @dataclass
 class Report:
-    """The account of one reading.
+    """How many rows of a table were used, and what happened to the others.
 
     Attributes
     ----------
@@ -62,6 +63,8 @@ class Report:
         Decisions that lost no row.
     row_base : int
         Number of the first data row: 2 for a file with a header (as a spreadsheet counts), 0 for tables in memory.
+    summary : dict
+        What came out: the numbers of users, items and events, and the first and last time.
     """
 
     source: str = "arrays"
@@ -91,7 +94,9 @@ class Report:
 
     def _reason(self, name: str, text: str, rows: NDArray[Any], values: Iterable[str]) -> Reason:
         smallest = (
-            np.sort(rows)[:FIRST_ROWS] if len(rows) < 100_000 else np.sort(np.partition(rows, FIRST_ROWS)[:FIRST_ROWS])
+            np.sort(rows)[:N_FIRST_ROWS]
+            if len(rows) < 100_000
+            else np.sort(np.partition(rows, N_FIRST_ROWS)[:N_FIRST_ROWS])
         )
         return Reason(name, len(rows), text, tuple(int(row) + self.row_base for row in smallest), tuple(values))
 
@@ -107,7 +112,7 @@ class Report:
             lines.append(
                 "  "
                 + ", ".join(
-                    _counted(value, name) if isinstance(value, int) else f"{name} {value}"
+                    _pluralize(value, name) if isinstance(value, int) else f"{name} {value}"
                     for name, value in self.summary.items()
                 )
             )
@@ -120,5 +125,6 @@ class Report:
         return "\n".join(lines)
 
 
-def _counted(number: int, things: str) -> str:
+def _pluralize(number: int, things: str) -> str:
+    """The number and what is counted, without its plural s for one."""
     return f"{number:,} {things.removesuffix('s') if number == 1 else things}"

@@ -19,7 +19,9 @@ from ancf.errors import InvalidDataError, InvalidParameterError
 
 OnLeak = Literal["warn", "ignore", "raise"]
 Parts = tuple[Interactions, ...]
-_TINY = 1e-9
+"""One part per fraction, in the order of the fractions."""
+
+_SUM_TOLERANCE = 1e-9
 
 
 class LeakageWarning(UserWarning):
@@ -33,7 +35,7 @@ def random_split(
     random_state: int = 42,
     on_leak: OnLeak = "warn",
 ) -> Parts:
-    """Events dealt at random.
+    """Events assigned to the parts at random.
 
     The same rows as scikit-learn's ``train_test_split`` applied from the left: the first part against the rest, then
     the second against what is left.
@@ -53,29 +55,29 @@ def random_split(
     >>> [len(part) for part in random_split(data)]
     [3, 1, 1]
     """
-    _checked(data, "random_split")
-    shares = _fractions(fractions)
-    parts = [data.subset(rows) for rows in random_parts(len(data), shares, random_state)]
-    return _with_leakage(parts, _random_leaks(data, parts, "a random split"), on_leak)
+    _check_interactions(data, "random_split")
+    shares = _check_fractions(fractions)
+    parts = [data.subset(rows) for rows in split_rows(len(data), shares, random_state)]
+    return _record_leakage(parts, _find_leaks(data, parts, "a random split"), on_leak)
 
 
-def random_parts(n: int, fractions: Sequence[float], random_state: int) -> list[NDArray[np.intp]]:
+def split_rows(n: int, fractions: Sequence[float], random_state: int) -> list[NDArray[np.intp]]:
     """Row numbers of each part, in the order in which ``train_test_split`` would give them."""
-    left: NDArray[np.intp] = np.arange(n)
+    rows: NDArray[np.intp] = np.arange(n)
     parts = []
     for at, share in enumerate(fractions[:-1]):
         rest = sum(fractions[at + 1 :])
         test_size = rest / (share + rest)
-        held_out = int(np.ceil(round(test_size * len(left), 6)))
-        if not 0 < held_out < len(left):
+        n_held_out = int(np.ceil(round(test_size * len(rows), 6)))
+        if not 0 < n_held_out < len(rows):
             raise InvalidDataError(
                 f"{n} events cannot be split into {len(fractions)} parts of {tuple(fractions)}: one would be empty. "
                 "Use more events or fewer parts."
             )
-        shuffled = left[np.random.RandomState(random_state).permutation(len(left))]
-        left, taken = shuffled[:held_out], shuffled[held_out:]
-        parts.append(taken)
-    return [*parts, left]
+        shuffled = rows[np.random.RandomState(random_state).permutation(len(rows))]
+        rows, part = shuffled[:n_held_out], shuffled[n_held_out:]
+        parts.append(part)
+    return [*parts, rows]
 
 
 def time_split(
@@ -103,15 +105,15 @@ def time_split(
     >>> [part.times.tolist() for part in time_split(data)]
     [[10, 20, 30], [40], [50]]
     """
-    _checked(data, "time_split")
-    times = _times(data, "time_split")
+    _check_interactions(data, "time_split")
+    times = _require_times(data, "time_split")
     if at is not None:
         try:
             cuts = np.asarray(pd.DatetimeIndex(pd.to_datetime(list(at), utc=True)).as_unit("s").asi8)
         except (TypeError, ValueError) as error:
             raise InvalidParameterError(f"at={at!r}: {error}. Give dates such as '2011-11-10'.") from None
     else:
-        shares = _fractions(fractions)
+        shares = _check_fractions(fractions)
         ordered = np.sort(times)
         places = np.round(np.cumsum(shares)[:-1] * len(ordered)).astype(np.int64)
         cuts = ordered[np.clip(places, 0, max(len(ordered) - 1, 0))]
@@ -148,37 +150,37 @@ def leave_last_out(
     >>> test.item_ids.take(test.items).tolist()
     [6]
     """
-    _checked(data, "leave_last_out")
+    _check_interactions(data, "leave_last_out")
     if n < 1:
         raise InvalidParameterError(f"n={n}: leave at least 1 event out.")
     if data.times is None:
-        moment: NDArray[Any] = np.random.default_rng(random_state).permutation(len(data))
+        recency: NDArray[Any] = np.random.default_rng(random_state).permutation(len(data))
         leaks = ["there are no times: the events left out are drawn at random, not the last ones"]
     else:
-        moment = data.times
+        recency = data.times
         leaks = [
             "leave_last_out cuts each user at another moment: training sees events later than other users' test events"
         ]
-    order = np.lexsort((np.arange(len(data)), moment, data.users))
+    order = np.lexsort((np.arange(len(data)), recency, data.users))
     counts = np.bincount(data.users, minlength=data.n_users)
     from_end = np.empty(len(data), np.int64)
     ends = np.cumsum(counts)
     from_end[order] = ends[data.users[order]] - 1 - np.arange(len(data))
-    held = n * (2 if validation else 1)
-    enough = counts[data.users] > held
+    n_held_out = n * (2 if validation else 1)
+    enough = counts[data.users] > n_held_out
     if not enough.any():
         raise InvalidDataError(
-            f"leave_last_out: no user has more than {held} events. Leave fewer out, or use random_split."
+            f"leave_last_out: no user has more than {n_held_out} events. Leave fewer out, or use random_split."
         )
     masks = [enough & (from_end < n)]
     if validation:
-        masks.insert(0, enough & (from_end >= n) & (from_end < held))
+        masks.insert(0, enough & (from_end >= n) & (from_end < n_held_out))
     train = ~np.logical_or.reduce(masks)
-    return _with_leakage([data.subset(mask) for mask in (train, *masks)], leaks, on_leak)
+    return _record_leakage([data.subset(mask) for mask in (train, *masks)], leaks, on_leak)
 
 
 def user_split(data: Interactions, fractions: Sequence[float] = (0.6, 0.2, 0.2), *, random_state: int = 42) -> Parts:
-    """Users dealt at random, each with all events: measures how well a model serves people it has never seen.
+    """Users assigned to the parts at random, each with all events: measures how well a model serves unknown users.
 
     Examples
     --------
@@ -187,13 +189,13 @@ def user_split(data: Interactions, fractions: Sequence[float] = (0.6, 0.2, 0.2),
     >>> [sorted(set(part.users.tolist())) for part in user_split(data)]
     [[0, 2, 3], [1], [4]]
     """
-    _checked(data, "user_split")
+    _check_interactions(data, "user_split")
     active = np.flatnonzero(np.bincount(data.users, minlength=data.n_users))
-    shares = _fractions(fractions)
+    shares = _check_fractions(fractions)
     part_of = np.empty(data.n_users, np.int64)
     if len(active) < len(shares):
         raise InvalidDataError(f"user_split: {len(active)} users cannot make {len(shares)} parts. Use random_split.")
-    for number, rows in enumerate(random_parts(len(active), shares, random_state)):
+    for number, rows in enumerate(split_rows(len(active), shares, random_state)):
         part_of[active[rows]] = number
     return tuple(data.subset(part_of[data.users] == number) for number in range(len(shares)))
 
@@ -201,7 +203,7 @@ def user_split(data: Interactions, fractions: Sequence[float] = (0.6, 0.2, 0.2),
 def kfold(
     data: Interactions, n_splits: int = 5, *, random_state: int = 42, on_leak: OnLeak = "warn"
 ) -> Iterator[tuple[Interactions, Interactions]]:
-    """Every event once in a test part: ``n_splits`` pairs ``(train, test)``, events dealt at random.
+    """Every event once in a test part: ``n_splits`` pairs ``(train, test)``, events assigned at random.
 
     Examples
     --------
@@ -210,41 +212,40 @@ def kfold(
     >>> [len(test) for train, test in kfold(data, 2)]
     [3, 2]
     """
-    _checked(data, "kfold")
+    _check_interactions(data, "kfold")
     if not 2 <= n_splits <= len(data):
         raise InvalidParameterError(f"n_splits={n_splits}: give between 2 and {len(data)}, the number of events.")
     shuffled = np.random.RandomState(random_state).permutation(len(data))
     folds = [np.sort(fold) for fold in np.array_split(shuffled, n_splits)]
 
-    def pairs() -> Iterator[tuple[Interactions, Interactions]]:
+    def folds_in_turn() -> Iterator[tuple[Interactions, Interactions]]:
         for number, fold in enumerate(folds):
             test = np.zeros(len(data), bool)
             test[fold] = True
             parts = [data.subset(~test), data.subset(test)]
-            leaks = _random_leaks(data, parts, "a random fold")
-            yield _with_leakage(parts, leaks, on_leak if number == 0 else "ignore")  # type: ignore[misc]
+            leaks = _find_leaks(data, parts, "a random fold")
+            yield _record_leakage(parts, leaks, on_leak if number == 0 else "ignore")  # type: ignore[misc]
 
-    return pairs()
+    return folds_in_turn()
 
 
-def _checked(data: Interactions, what: str) -> Interactions:
+def _check_interactions(data: Interactions, what: str) -> None:
     if not isinstance(data, Interactions):
         raise InvalidDataError(
             f"{what} takes ancf.Interactions, not {type(data).__name__}. Use ancf.read_interactions(table) first."
         )
-    return data
 
 
-def _fractions(fractions: Sequence[float]) -> tuple[float, ...]:
+def _check_fractions(fractions: Sequence[float]) -> tuple[float, ...]:
     shares = tuple(float(share) for share in fractions)
-    if len(shares) < 2 or min(shares) <= 0 or abs(sum(shares) - 1) > _TINY:
+    if len(shares) < 2 or min(shares) <= 0 or abs(sum(shares) - 1) > _SUM_TOLERANCE:
         raise InvalidParameterError(
             f"fractions={tuple(fractions)}: give two or more positive shares that add up to 1, such as (0.6, 0.2, 0.2)."
         )
     return shares
 
 
-def _times(data: Interactions, what: str) -> NDArray[np.int64]:
+def _require_times(data: Interactions, what: str) -> NDArray[np.int64]:
     if data.times is None:
         raise InvalidDataError(
             f"{what} needs times, and these interactions have none. Use random_split, or name time=."
@@ -252,22 +253,22 @@ def _times(data: Interactions, what: str) -> NDArray[np.int64]:
     return data.times
 
 
-def _random_leaks(data: Interactions, parts: Sequence[Interactions], what: str) -> list[str]:
+def _find_leaks(data: Interactions, parts: Sequence[Interactions], what: str) -> list[str]:
     leaks = []
     if data.times is not None and len(data) and data.times.min() != data.times.max():
         leaks.append(f"{what} of timed events trains on the future of the test part: time_split does not")
-    if len(data) and len(data._pair_starts()) < len(data):
+    if len(data.pair_counts()) < len(data):
         train, test = (part.users.astype(np.int64) * data.n_items + part.items for part in (parts[0], parts[-1]))
-        both = int(np.isin(test, train).sum())
-        if both:
+        n_repeated = int(np.isin(test, train).sum())
+        if n_repeated:
             leaks.append(
-                f"{both:,} of {len(test):,} test events repeat a (user, item) pair of the training part: "
+                f"{n_repeated:,} of {len(test):,} test events repeat a (user, item) pair of the training part: "
                 "measure new items only, or split by time"
             )
     return leaks
 
 
-def _with_leakage(parts: Sequence[Interactions], leaks: Sequence[str], on_leak: OnLeak) -> Parts:
+def _record_leakage(parts: Sequence[Interactions], leaks: Sequence[str], on_leak: OnLeak) -> Parts:
     if on_leak not in ("warn", "ignore", "raise"):
         raise InvalidParameterError(f"on_leak={on_leak!r}: give 'warn', 'ignore' or 'raise'.")
     if leaks and on_leak == "raise":

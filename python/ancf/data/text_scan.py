@@ -1,11 +1,12 @@
-"""Text tables to columns: blocks go through the core's scanner, odd fields are judged once per distinct text.
+"""Text tables to columns: blocks go through the core's scanner, what it cannot parse is parsed here, once per text.
 
 The next block is read (and unpacked) while the scanner works on the one before. Only what was scanned is kept: four
-bytes per row for an id, eight for a number or a moment, and the distinct texts.
+bytes per row for an id, eight for a number or a timestamp, and the distinct texts.
 """
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -14,16 +15,61 @@ from numpy.typing import NDArray
 
 from ancf._native import TableScanner
 from ancf.data import timestamps
-from ancf.data.columns import Choice, recognise
-from ancf.data.raw_table import Moments, Numbers, Odd, RawTable, merged, number, text_ids, usable
+from ancf.data.arrays import fits_float32
+from ancf.data.columns import ColumnChoice, recognize_columns
+from ancf.data.raw_table import (
+    NumberColumn,
+    RawTable,
+    TimeColumn,
+    encode_text_ids,
+    merge_codes,
+    parse_distinct_times,
+    parse_encoded_times,
+    parse_number,
+    unparsed_texts,
+)
 from ancf.data.text_file import TextFile
 from ancf.errors import InvalidDataError
 
-_KINDS = {"weight": "number", "time": "moment"}
+# The kinds of columns, in the scanner's own words.
+_TEXT, _NUMBER, _TIMESTAMP = "text", "number", "moment"
+
+
+@dataclass
+class _ScannedColumn:
+    """What the scanner returns for a column: values, and the distinct texts of what it could not parse.
+
+    Of a text column all rows are ``codes`` into the texts. Of the others ``unparsed_rows`` are, by ``unparsed_codes``.
+    """
+
+    kind: str
+    values: NDArray[Any]
+    """Codes (int32), numbers (float64) or seconds (int64), by kind."""
+    unparsed_rows: NDArray[np.int64]
+    unparsed_codes: NDArray[np.int32]
+    texts: list[str]
+    ascending: bool
+    """Whether the texts are distinct and in ascending order."""
+
+    @classmethod
+    def of(
+        cls, scanned: Mapping[str, NDArray[Any]], role: str, kind: str, n_rows: int, table: RawTable
+    ) -> "_ScannedColumn":
+        """The first ``n_rows`` of what the scanner returned, with its texts decoded."""
+        values = scanned[{_TEXT: "codes", _NUMBER: "numbers", _TIMESTAMP: "seconds"}[kind]][:n_rows]
+        rows, codes = scanned["odd_rows"], scanned["odd_codes"]
+        within = rows < n_rows
+        rows, codes = rows[within], codes[within]
+        texts, not_utf8 = _decode_texts(scanned["texts"].tobytes(), scanned["offsets"])
+        if not_utf8:
+            text_rows, text_codes = (np.arange(n_rows), values) if kind == _TEXT else (rows, codes)
+            affected = text_rows[np.isin(text_codes, not_utf8)]
+            table.notes.append(("encoding", f"are not UTF-8 ({role}), read as Windows-1252", affected))
+        return cls(kind, values, rows, codes, texts, ascending=not not_utf8)
 
 
 def scan_text(
-    text: TextFile, chosen: Mapping[str, Choice], keep_minus_one: bool = False, num_threads: int | None = None
+    text: TextFile, chosen: Mapping[str, ColumnChoice], keep_minus_one: bool = False, num_threads: int | None = None
 ) -> RawTable:
     """The columns of an open text table by role.
 
@@ -32,40 +78,38 @@ def scan_text(
     InvalidDataError
         If there is no row, a quote is never closed, or no column is recognised.
     """
-    places = recognise(text.headings, chosen, text.source)
-    kinds = {role: _KINDS.get(role, "text") for role in places}
-    if "time" in places:
-        kinds["time"] = _time_kind(text, places["time"])
+    places = recognize_columns(text.headings, chosen, text.source)
+    kinds = {role: _kind_of(role, text, at) for role, at in places.items()}
     wanted = [(at, kinds[role]) for role, at in places.items()]
     scanner = TableScanner(ord(text.delimiter), len(text.headings), wanted, text.size)
-    done = 0
+    rows_scanned = 0
     try:
-        for block in _ahead(text.blocks):
+        for block in _prefetch(text.blocks):
             scanner.feed(block, num_threads)
-        done = scanner.rows
-        n_rows, columns, long_rows, blank_rows = scanner.finish(num_threads)
+        rows_scanned = scanner.rows
+        n_lines, columns, long_rows, blank_rows = scanner.finish(num_threads)
     except InvalidDataError as error:
         if "never closed" not in str(error):
             raise
         raise InvalidDataError(
-            f"{text.source}: in row {max(done, scanner.rows) + text.row_base}, {error} "
+            f"{text.source}: in row {max(rows_scanned, scanner.rows) + text.row_base}, {error} "
             "Close it, or double the quotes inside the field."
         ) from None
     # Blank lines at the end are no rows.
-    end = n_rows - int((blank_rows == np.arange(n_rows - len(blank_rows), n_rows))[::-1].cumprod().sum())
-    if not end:
+    n_rows = n_lines - int((blank_rows == np.arange(n_lines - len(blank_rows), n_lines))[::-1].cumprod().sum())
+    if not n_rows:
         raise InvalidDataError(f"{text.source}: there is a header line and no row below it. Give a table with rows.")
     headings = {role: text.headings[at] for role, at in places.items()}
-    table = RawTable(text.source, end, headings, row_base=text.row_base, keep_minus_one=keep_minus_one)
-    table.long_rows, table.blank_rows = long_rows[long_rows < end], blank_rows[blank_rows < end]
+    table = RawTable(text.source, n_rows, headings, row_base=text.row_base, keep_minus_one=keep_minus_one)
+    table.long_rows, table.blank_rows = long_rows[long_rows < n_rows], blank_rows[blank_rows < n_rows]
     if text.note:
         table.notes.append(("encoding", text.note, None))
-    for role, column in zip(places, columns, strict=True):
-        _take(table, role, kinds[role], column, end, text.delimiter)
+    for role, scanned in zip(places, columns, strict=True):
+        _add_column(table, role, _ScannedColumn.of(scanned, role, kinds[role], n_rows, table), text.delimiter)
     return table
 
 
-def _ahead(blocks: Iterator[bytes]) -> Iterator[bytes]:
+def _prefetch(blocks: Iterator[bytes]) -> Iterator[bytes]:
     """The same blocks, each fetched while the one before is worked on."""
     with ThreadPoolExecutor(1, "ancf-read") as executor:
         coming = executor.submit(next, blocks, None)
@@ -74,88 +118,67 @@ def _ahead(blocks: Iterator[bytes]) -> Iterator[bytes]:
             yield block
 
 
-def _time_kind(text: TextFile, at: int) -> str:
-    """How a column of times is scanned: by what stands in its first row."""
+def _kind_of(role: str, text: TextFile, at: int) -> str:
+    """How the scanner takes the column of a role; times by what the first row has."""
+    if role != "time":
+        return _NUMBER if role == "weight" else _TEXT
     first = text.first_row[at].strip() if at < len(text.first_row) else ""
     if len(first) >= 10 and first[4:5] == "-" and first[7:8] == "-":
-        return "moment"
-    return "number" if first.replace(".", "", 1).isdigit() and len(first) > 8 else "text"
+        return _TIMESTAMP
+    return _NUMBER if first.replace(".", "", 1).isdigit() and len(first) > 8 else _TEXT
 
 
-def _take(table: RawTable, role: str, kind: str, column: dict[str, NDArray[Any]], end: int, delimiter: str) -> None:
-    rows = column["odd_rows"]
-    within = rows < end
-    odd_rows, odd_codes = rows[within], column["odd_codes"][within]
-    texts, ascending = _decoded(table, role, column, odd_codes if kind != "text" else column["codes"][:end])
+def _add_column(table: RawTable, role: str, column: _ScannedColumn, delimiter: str) -> None:
     if role == "weight":
-        values = column["numbers"][:end]
-        known = np.array([number(text, delimiter) for text in texts], np.float64)
-        if len(odd_rows):
-            values[odd_rows] = known[odd_codes]
-            left = ~usable(known[odd_codes])
-            odd_rows, odd_codes = odd_rows[left], odd_codes[left]
-        table.weight = Numbers(values, Odd(odd_rows, [texts[code] for code in odd_codes[:20]]))
+        table.weight = _number_column(column, delimiter)
     elif role == "time":
-        table.time = _moments(table, kind, column, texts, odd_rows, odd_codes, end)
+        table.time = _time_column(column, table)
     elif role in ("name", "category"):
-        table.ids[role] = merged(column["codes"][:end], [text.strip() for text in texts])
+        table.ids[role] = merge_codes(column.values, [text.strip() for text in column.texts])
     else:
-        table.ids[role] = text_ids(column["codes"][:end], texts, role, table, ascending)
+        table.ids[role] = encode_text_ids(column.values, column.texts, role, table, column.ascending)
 
 
-def _moments(
-    table: RawTable,
-    kind: str,
-    column: dict[str, NDArray[Any]],
-    texts: list[str],
-    odd_rows: NDArray[np.int64],
-    odd_codes: NDArray[np.int32],
-    end: int,
-) -> Moments:
-    if kind == "text":
-        odd_rows, odd_codes = np.arange(end), column["codes"][:end]
-        seconds = np.full(end, timestamps.UNKNOWN)
-    elif kind == "number":
-        seconds = timestamps.from_numbers(column["numbers"][:end])
-    else:
-        seconds = column["seconds"][:end]
-    if len(odd_rows):
-        distinct = np.empty(len(texts), object)
-        distinct[:] = texts
-        known, note = timestamps.from_texts(distinct)
-        if note:
-            table.notes.append(("date_order", f'{note}; for day first give dates as "2010-12-25"', None))
-        seconds[odd_rows] = known[odd_codes]
-        left = seconds[odd_rows] == timestamps.UNKNOWN
-        odd_rows, odd_codes = odd_rows[left], odd_codes[left]
-    return Moments(seconds, Odd(odd_rows, [texts[code] for code in odd_codes[:20]]))
+def _number_column(column: _ScannedColumn, delimiter: str) -> NumberColumn:
+    numbers, rows, codes = column.values, column.unparsed_rows, column.unparsed_codes
+    if len(rows):
+        parsed = np.array([parse_number(text, delimiter) for text in column.texts], np.float64)[codes]
+        numbers[rows] = parsed
+        still_unparsed = ~fits_float32(parsed)
+        rows, codes = rows[still_unparsed], codes[still_unparsed]
+    return NumberColumn(numbers, unparsed_texts(rows, codes, column.texts))
 
 
-def _decoded(
-    table: RawTable, role: str, column: dict[str, NDArray[Any]], codes: NDArray[np.int32]
-) -> tuple[list[str], bool]:
-    """The texts of a column, and whether they are distinct and ascending as they were in bytes.
+def _time_column(column: _ScannedColumn, table: RawTable) -> TimeColumn:
+    if column.kind == _TEXT:
+        return parse_encoded_times(column.values, column.texts, table)
+    seconds = timestamps.from_numbers(column.values) if column.kind == _NUMBER else column.values
+    rows, codes = column.unparsed_rows, column.unparsed_codes
+    if len(rows):
+        parsed = parse_distinct_times(column.texts, table)[codes]
+        seconds[rows] = parsed
+        still_unparsed = parsed == timestamps.UNKNOWN
+        rows, codes = rows[still_unparsed], codes[still_unparsed]
+    return TimeColumn(seconds, unparsed_texts(rows, codes, column.texts))
 
-    What is not UTF-8 is read as Windows-1252, with the rows in the report."""
-    raw = column["texts"].tobytes()
-    if raw.count(b"\n") == len(column["offsets"]) - 1:  # no text has a line end in it
+
+def _decode_texts(raw: bytes, offsets: NDArray[Any]) -> tuple[list[str], list[int]]:
+    """The texts, which the scanner ends with a line end each, and the positions of those read as Windows-1252."""
+    if raw.count(b"\n") == len(offsets) - 1:  # no text has a line end in it
         try:
-            return raw.decode("utf-8").split("\n")[:-1], True
+            return raw.decode("utf-8").split("\n")[:-1], []
         except UnicodeDecodeError:
             pass
-    ends = column["offsets"].tolist()
-    texts, foreign = [], []
-    for start, end in pairwise(ends):
+    texts: list[str] = []
+    not_utf8: list[int] = []
+    for start, end in pairwise(offsets.tolist()):
         part = raw[start : end - 1]
         try:
             texts.append(part.decode("utf-8"))
         except UnicodeDecodeError:
-            foreign.append(len(texts))
+            not_utf8.append(len(texts))
             try:
                 texts.append(part.decode("cp1252"))
             except UnicodeDecodeError:
                 texts.append(part.decode("latin-1"))
-    if foreign:
-        rows = column["odd_rows"] if role in _KINDS else np.flatnonzero(np.isin(codes, foreign))
-        table.notes.append(("encoding", f"are not UTF-8 ({role}), read as Windows-1252", rows))
-    return texts, not foreign
+    return texts, not_utf8

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ancf import _text
 from ancf.data.csr import ItemSets
-from ancf.data.ids import IdMap, plain
+from ancf.data.ids import IdMap, as_id_array
 from ancf.errors import InvalidDataError
 from ancf.scoring.requests import as_sequence, is_one
 
@@ -102,7 +102,7 @@ def _is_nested(items: Any) -> bool:
 def _known(values: Any, ids: IdMap, name: str, all_may_be_unknown: bool = False) -> NDArray[np.int64]:
     """The positions of the known among these ids, ascending; an item new to the model cannot be listed anyway."""
     sequence = [values] if is_one(values) else as_sequence(values)
-    array = plain(sequence)
+    array = as_id_array(sequence)
     if array.dtype.kind not in "iu" and any(each is None or each != each for each in array.tolist()):
         raise InvalidDataError(f"{name}: an id is missing (None or NaN). Leave it out.")
     positions = ids.positions(array)

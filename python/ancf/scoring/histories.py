@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ancf.data.ids import IdMap
-from ancf.data.interactions import _seconds
+from ancf.data.timestamps import to_seconds
 from ancf.errors import InvalidDataError
 from ancf.scoring.requests import as_objects, as_sequence, is_one, unknown_items
 
@@ -141,6 +141,6 @@ def read_histories(lists: list[Any], weights: Any, times: Any, ids: IdMap, on_un
         rows, positions, values = rows[~unknown], positions[~unknown], values[~unknown]
     stamps = None
     if times is not None:
-        parts = [_seconds(each, len(part)) for each, part in zip(times, raw, strict=True)]
+        parts = [to_seconds(each, len(part)) for each, part in zip(times, raw, strict=True)]
         stamps = (np.concatenate(parts) if parts else np.empty(0, np.int64))[~unknown]
     return pack_histories(rows, positions, values, stamps, len(lists), len(ids))
