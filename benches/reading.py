@@ -2,7 +2,7 @@
 """Reading and preparing a purchase table against ``pandas.read_csv`` alone on the same file, in turn, in one run.
 
 Prints seconds (median) and the ratio of ``ancf.read_interactions`` to pandas; the target is at most 1.5. The tables:
-the demo shop, made-up shops of 1 and 5 million lines (ids in a long tail, in the order of time), and the raw Online
+the demo shop, synthetic shops of 1 and 5 million lines (ids in a long tail, in the order of time), and the raw Online
 Retail file where the shared data sets are. ``--rows`` and ``--rounds`` change the sizes.
 """
 
@@ -23,8 +23,8 @@ import ancf
 from ancf.demo_shop import write_csv
 
 
-def made_up(path: Path, rows: int) -> None:
-    """A table of so many lines: tenth as many customers, a fortieth as many products, moments of two years."""
+def write_synthetic(path: Path, rows: int) -> None:
+    """A table of ``rows`` lines: a tenth as many customers, a fortieth as many products, times within two years."""
     rng = np.random.default_rng(0)
     stamps = 1.5e9 + np.sort(rng.integers(0, 60_000_000, rows))
     pd.DataFrame(
@@ -37,7 +37,7 @@ def made_up(path: Path, rows: int) -> None:
     ).to_csv(path, index=False)
 
 
-def seconds(work: Callable[[], Any]) -> tuple[float, float]:
+def time_call(work: Callable[[], Any]) -> tuple[float, float]:
     """Wall and processor seconds of one call."""
     wall, cpu = time.perf_counter(), time.process_time()
     work()
@@ -45,13 +45,14 @@ def seconds(work: Callable[[], Any]) -> tuple[float, float]:
 
 
 def race(name: str, path: Path, rounds: int) -> None:
-    theirs, ours = [], []
+    """Print the medians of both, and of the ratio of each pair of runs."""
+    pandas_runs, ancf_runs = [], []
     for _ in range(rounds):
-        theirs.append(seconds(lambda: pd.read_csv(path)))
-        ours.append(seconds(lambda: ancf.read_interactions(path)))
-    wall = [statistics.median(each[0] for each in runs) for runs in (theirs, ours)]
-    cpu = [statistics.median(each[1] for each in runs) for runs in (theirs, ours)]
-    ratio = statistics.median(own[0] / other[0] for own, other in zip(ours, theirs, strict=True))
+        pandas_runs.append(time_call(lambda: pd.read_csv(path)))
+        ancf_runs.append(time_call(lambda: ancf.read_interactions(path)))
+    wall = [statistics.median(run[0] for run in runs) for runs in (pandas_runs, ancf_runs)]
+    cpu = [statistics.median(run[1] for run in runs) for runs in (pandas_runs, ancf_runs)]
+    ratio = statistics.median(own[0] / other[0] for own, other in zip(ancf_runs, pandas_runs, strict=True))
     print(
         f"  {name:24} pandas.read_csv {wall[0]:6.3f} s   ancf.read_interactions {wall[1]:6.3f} s   ratio {ratio:5.2f}"
         f"   (processor seconds {cpu[0]:.2f} and {cpu[1]:.2f})"
@@ -76,7 +77,7 @@ def main() -> None:
             print(f"  Online Retail: left out, {retail} is not there (ANCF_DATASETS names the folder)")
         for rows in options.rows:
             table = Path(folder) / f"{rows}.csv"
-            made_up(table, rows)
+            write_synthetic(table, rows)
             race(f"{rows:,} lines", table, options.rounds)
             table.unlink()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -1,12 +1,12 @@
-"""A believable shop of a fixed seed: what ``ancf demo``, the examples and the tests learn from.
+"""A realistic shop drawn from a seed: what ``ancf demo``, the examples and the tests learn from.
 
 Three thousand customers, a thousand products in twelve categories, a year and a quarter of baskets. Customers have
 tastes (a few categories, a style) that persist, products have a long-tailed popularity, a season and a launch day,
 things of one design are bought together, favourites are bought again, some things come back. As in real tables there
 are anonymous baskets, remarks in the name column, lines typed twice, zero quantities and lines without a product.
 
-Drawn line by line in bulk: for each (category, style, circle, month) there is one table of product chances, and a
-line is one uniform number looked up in it. About 48,000 lines in a tenth of a second.
+Drawn line by line in bulk: for each (category, style, segment, month) there is one table of cumulative
+probabilities of products, and a line is one uniform number looked up in it. About 48,000 lines in a tenth of a second.
 """
 
 from os import PathLike
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 FIRST_DAY = np.datetime64("2024-01-01")
 DAYS = 456
-CIRCLES = 6
-"""Kinds of customers: what one buys, others of the circle buy, for reasons that no column tells."""
+N_SEGMENTS = 6
+"""Groups of customers who like the same products; no column of the table names them."""
 STYLES = ("Vintage", "Modern", "Country", "Festive", "Kids", "Botanical")
 
 # Category: things in it, and the month in which it sells best (0: all year).
@@ -37,7 +37,7 @@ _CATEGORIES: dict[str, tuple[tuple[str, ...], int]] = {
     "Party": (("Bunting", "Paper Plate", "Balloon", "Napkin", "Party Hat"), 6),
     "Jewellery": (("Necklace", "Bracelet", "Brooch", "Ring Box", "Hair Clip"), 2),
 }
-_COLOURS = ("Red", "Blue", "Green", "Ivory", "Pink", "Black")
+_COLORS = ("Red", "Blue", "Green", "Ivory", "Pink", "Black")
 _FINISHES = ("Enamel", "Linen", "Wooden", "Striped", "Spotty", "Floral", "Retro", "Zinc", "Glass", "Felt")
 _REMARKS = ("damaged", "?", "found in stock", "sample", "wrong label")
 
@@ -65,9 +65,9 @@ def demo_shop(seed: int = 20240101, *, customers: int = 3000, products: int = 10
     (['order_id', 'product_id', 'product_name'], True)
     """
     rng = np.random.Generator(np.random.PCG64(seed))
-    shelf = _shelf(rng, max(products, 2 * len(_CATEGORIES)))
-    lines = _lines(rng, shelf, max(customers, 10))
-    return _with_dirt(rng, lines, shelf)
+    catalog = _draw_catalog(rng, max(products, 2 * len(_CATEGORIES)))
+    lines = _draw_lines(rng, catalog, max(customers, 10))
+    return _add_faults(rng, lines, catalog)
 
 
 def write_csv(target: str | PathLike[str] | IO[str], seed: int = 20240101, **sizes: int) -> None:
@@ -75,7 +75,7 @@ def write_csv(target: str | PathLike[str] | IO[str], seed: int = 20240101, **siz
     demo_shop(seed, **sizes).to_csv(target, index=False, lineterminator="\n")
 
 
-class _Shelf:
+class _Catalog:
     """Products as arrays of one entry each, ordered by category."""
 
     code: NDArray[np.object_]
@@ -85,92 +85,94 @@ class _Shelf:
     partner: NDArray[np.int64]
     """A product of the same design, bought along with it."""
     price: NDArray[np.float64]
-    first: NDArray[np.int64]
-    """Where each category begins; one more than there are categories."""
+    category_start: NDArray[np.int64]
+    """Where each category begins, and where the last one ends."""
     tables: NDArray[np.float64]
-    """Rising chances of all (category, style, circle, month) tables in a row; table t lies between t and t + 1."""
+    """Cumulative probabilities of a category's products, one table after the other for each (category, style, segment,
+    month); those of table t lie between t and t + 1."""
     table_start: NDArray[np.int64]
+    """Where each table begins in ``tables``."""
 
 
-def _shelf(rng: np.random.Generator, n: int) -> _Shelf:
-    shelf = _Shelf()
+def _draw_catalog(rng: np.random.Generator, n: int) -> _Catalog:
+    catalog = _Catalog()
     names = list(_CATEGORIES)
     share = 0.4 + rng.random(len(names))
     counts = np.maximum(2, np.floor(share / share.sum() * n).astype(np.int64))
     counts[0] += n - counts.sum()
-    shelf.first = np.append(0, np.cumsum(counts))
-    shelf.category = np.repeat(np.arange(len(names)), counts)
-    within = np.arange(n) - shelf.first[shelf.category]
-    # Six colours of one design stand side by side.
-    design = within // len(_COLOURS)
-    shelf.partner = shelf.first[shelf.category] + np.minimum(
-        design * len(_COLOURS) + (within + 1) % len(_COLOURS), counts[shelf.category] - 1
+    catalog.category_start = np.append(0, np.cumsum(counts))
+    catalog.category = np.repeat(np.arange(len(names)), counts)
+    within = np.arange(n) - catalog.category_start[catalog.category]
+    # The six colors of a design are neighbors.
+    design = within // len(_COLORS)
+    catalog.partner = catalog.category_start[catalog.category] + np.minimum(
+        design * len(_COLORS) + (within + 1) % len(_COLORS), counts[catalog.category] - 1
     )
-    key = shelf.category * 1000 + design
+    key = catalog.category * 1000 + design
     _, design_of = np.unique(key, return_inverse=True)
     n_designs = design_of.max() + 1
-    shelf.style = _pick(rng, np.array([0.25, 0.22, 0.18, 0.08, 0.12, 0.15]), n_designs)[design_of]
+    catalog.style = _draw_indices(rng, np.array([0.25, 0.22, 0.18, 0.08, 0.12, 0.15]), n_designs)[design_of]
     finish = np.floor(rng.random(n_designs) * len(_FINISHES)).astype(np.int64)[design_of]
-    shelf.name = np.array(
+    catalog.name = np.array(
         [
-            f"{STYLES[style]} {_COLOURS[w % len(_COLOURS)]} {_FINISHES[f]} {things[d % len(things)]}"
+            f"{STYLES[style]} {_COLORS[w % len(_COLORS)]} {_FINISHES[f]} {things[d % len(things)]}"
             + (f" No. {d // len(things) + 1}" if d >= len(things) else "")
             for style, w, f, d, things in zip(
-                shelf.style,
+                catalog.style,
                 within,
                 finish,
                 design,
-                (_CATEGORIES[names[c]][0] for c in shelf.category),
+                (_CATEGORIES[names[c]][0] for c in catalog.category),
                 strict=True,
             )
         ],
         object,
     )
-    # Codes as shops have them: leading zeros, a letter for the colour.
-    shelf.code = np.array(
+    # Codes as shops have them: leading zeros, a letter for the color.
+    catalog.code = np.array(
         [f"{210 + 37 * int(k):05d}{'ABCDEF'[w % 6] if w % 6 else ''}" for k, w in zip(design_of, within, strict=True)],
         object,
     )
-    shelf.price = np.round(np.exp(rng.normal(1.4, 0.7, n_designs))[design_of] + 0.05, 2)
+    catalog.price = np.round(np.exp(rng.normal(1.4, 0.7, n_designs))[design_of] + 0.05, 2)
 
     popularity = (1.0 + np.floor(rng.random(n) * n)) ** -0.6 * np.exp(0.6 * rng.normal(size=n_designs))[design_of]
     launch = np.where(rng.random(n) < 0.2, rng.random(n) * 12, 0.0)
     months = np.arange(DAYS // 30 + 1)
-    peak = np.array([_CATEGORIES[name][1] for name in names])[shelf.category]
+    peak = np.array([_CATEGORIES[name][1] for name in names])[catalog.category]
     distance = np.abs((months[None, :] % 12 + 1 - peak[:, None] + 6) % 12 - 6)
     season = np.where(peak[:, None] > 0, 0.15 + np.exp(-0.5 * (distance / 1.5) ** 2), 0.6)
     available = np.where(months[None, :] >= launch[:, None], 1.0, 1e-6)
-    fancy = np.exp(1.3 * rng.normal(size=(CIRCLES, n_designs)))[:, design_of] * np.exp(
-        0.5 * rng.normal(size=(CIRCLES, n))
+    segment_taste = np.exp(1.3 * rng.normal(size=(N_SEGMENTS, n_designs)))[:, design_of] * np.exp(
+        0.5 * rng.normal(size=(N_SEGMENTS, n))
     )
     tables: list[NDArray[np.float64]] = []
     starts: list[int] = []
     position = 0
     for category in range(len(names)):
-        members = slice(shelf.first[category], shelf.first[category + 1])
+        members = slice(catalog.category_start[category], catalog.category_start[category + 1])
         for style in range(len(STYLES)):
-            liking = np.where(shelf.style[members] == style, 1.0, 0.06) * popularity[members]
-            chances = (liking * fancy[:, members])[:, None, :] * (season[members] * available[members]).T[None]
-            rising = np.cumsum(chances, axis=2).reshape(CIRCLES * len(months), -1)
-            rising /= rising[:, -1:]
-            tables.append((np.arange(len(rising))[:, None] + len(starts) + rising).ravel())
-            starts += range(position, position + rising.size, rising.shape[1])
-            position += rising.size
-    shelf.tables, shelf.table_start = np.concatenate(tables), np.array(starts)
-    return shelf
+            liking = np.where(catalog.style[members] == style, 1.0, 0.06) * popularity[members]
+            chances = (liking * segment_taste[:, members])[:, None, :] * (season[members] * available[members]).T[None]
+            cumulative = np.cumsum(chances, axis=2).reshape(N_SEGMENTS * len(months), -1)
+            cumulative /= cumulative[:, -1:]
+            tables.append((np.arange(len(cumulative))[:, None] + len(starts) + cumulative).ravel())
+            starts += range(position, position + cumulative.size, cumulative.shape[1])
+            position += cumulative.size
+    catalog.tables, catalog.table_start = np.concatenate(tables), np.array(starts)
+    return catalog
 
 
-def _pick(rng: np.random.Generator, chances: NDArray[np.float64], n: int) -> NDArray[np.int64]:
+def _draw_indices(rng: np.random.Generator, chances: NDArray[np.float64], n: int) -> NDArray[np.int64]:
     return np.minimum(np.searchsorted(np.cumsum(chances / chances.sum()), rng.random(n)), len(chances) - 1)
 
 
-def _rows_of(counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """For groups of these sizes laid side by side: the group of each row, and its place within the group."""
-    owner = np.repeat(np.arange(len(counts)), counts)
-    return owner, np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
+def _expand(counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """For groups of these sizes one after the other: the group of each row, and its position within the group."""
+    group = np.repeat(np.arange(len(counts)), counts)
+    return group, np.arange(len(group)) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
-def _lines(rng: np.random.Generator, shelf: _Shelf, n_customers: int) -> pd.DataFrame:
+def _draw_lines(rng: np.random.Generator, catalog: _Catalog, n_customers: int) -> pd.DataFrame:
     """Clean lines: basket, day and minute, customer, product, quantity."""
     n_categories = len(_CATEGORIES)
     months = DAYS // 30 + 1
@@ -179,67 +181,72 @@ def _lines(rng: np.random.Generator, shelf: _Shelf, n_customers: int) -> pd.Data
     taste /= taste[:, -1:]
     style = np.cumsum(rng.standard_gamma(0.2, (n_customers, len(STYLES))) + 1e-3, axis=1)
     style /= style[:, -1:]
-    circle = np.floor(rng.random(n_customers) * CIRCLES).astype(np.int64)
-    trade = rng.random(n_customers) < 0.04
+    segment = np.floor(rng.random(n_customers) * N_SEGMENTS).astype(np.int64)
+    is_trade = rng.random(n_customers) < 0.04
     joined = np.floor(DAYS * 0.85 * rng.random(n_customers) ** 1.6)
-    wish = np.exp(rng.normal(0.9, 0.75, n_customers)) * np.where(trade, 4.0, 1.0) * (1.2 - joined / DAYS)
-    n_baskets = np.minimum(1 + np.floor(wish).astype(np.int64), 80)
+    activity = np.exp(rng.normal(0.9, 0.75, n_customers)) * np.where(is_trade, 4.0, 1.0) * (1.2 - joined / DAYS)
+    n_baskets = np.minimum(1 + np.floor(activity).astype(np.int64), 80)
 
-    customer, _ = _rows_of(n_baskets)
+    customer, _ = _expand(n_baskets)
     day = np.floor(joined[customer] + rng.random(len(customer)) * (DAYS - joined[customer])).astype(np.int64)
-    rush = rng.random(len(customer)) < 0.15  # some visits move to before Christmas
+    before_christmas = rng.random(len(customer)) < 0.15  # some visits move there
     day = np.where(
-        rush & (joined[customer] < 300), 305 + np.floor(50 * rng.random(len(customer))).astype(np.int64), day
+        before_christmas & (joined[customer] < 300),
+        305 + np.floor(50 * rng.random(len(customer))).astype(np.int64),
+        day,
     )
     minute = np.floor(8 * 60 + 12 * 60 * rng.random(len(customer))).astype(np.int64)
     # A customer's baskets in the order of time, so that "bought before" means what it says.
     order = np.lexsort((minute, day, customer))
     day, minute = day[order], minute[order]
-    theme = (rng.random(len(customer))[:, None] > taste[customer]).sum(1)
-    size = 1 + np.floor(rng.standard_exponential(len(customer)) * np.where(trade[customer], 9.0, 3.6)).astype(np.int64)
+    basket_theme = (rng.random(len(customer))[:, None] > taste[customer]).sum(1)
+    mean_size = np.where(is_trade[customer], 9.0, 3.6)
+    size = 1 + np.floor(rng.standard_exponential(len(customer)) * mean_size).astype(np.int64)
 
-    basket, place = _rows_of(np.minimum(size, 60))
+    basket, line_of_basket = _expand(np.minimum(size, 60))
     buyer = customer[basket]
     n = len(basket)
-    own = (rng.random(n)[:, None] > taste[buyer]).sum(1)
-    category = np.minimum(np.where(rng.random(n) < 0.6, theme[basket], own), n_categories - 1)
-    liked = np.minimum((rng.random(n)[:, None] > style[buyer]).sum(1), len(STYLES) - 1)
-    table = ((category * len(STYLES) + liked) * CIRCLES + circle[buyer]) * months + day[basket] // 30
-    found = np.searchsorted(shelf.tables, table + rng.random(n), side="right")
-    size_of = np.diff(shelf.first)[category]
-    product = shelf.first[category] + np.minimum(found - shelf.table_start[table], size_of - 1)
+    own_category = (rng.random(n)[:, None] > taste[buyer]).sum(1)
+    category = np.minimum(np.where(rng.random(n) < 0.6, basket_theme[basket], own_category), n_categories - 1)
+    liked_style = np.minimum((rng.random(n)[:, None] > style[buyer]).sum(1), len(STYLES) - 1)
+    table = ((category * len(STYLES) + liked_style) * N_SEGMENTS + segment[buyer]) * months + day[basket] // 30
+    found = np.searchsorted(catalog.tables, table + rng.random(n), side="right")
+    size_of = np.diff(catalog.category_start)[category]
+    product = catalog.category_start[category] + np.minimum(found - catalog.table_start[table], size_of - 1)
 
-    along = (rng.random(n) < 0.14) & (place > 0)
-    product[along] = shelf.partner[product[np.flatnonzero(along) - 1]]
-    since = np.arange(n) - np.searchsorted(buyer, buyer)
-    again = (rng.random(n) < 0.16) & (since > 3)
-    earlier = np.arange(n) - since + np.floor(rng.random(n) * since).astype(np.int64)
-    product[again] = product[earlier[again]]
+    is_partner = (rng.random(n) < 0.14) & (line_of_basket > 0)
+    product[is_partner] = catalog.partner[product[np.flatnonzero(is_partner) - 1]]
+    n_earlier = np.arange(n) - np.searchsorted(buyer, buyer)
+    is_repeat = (rng.random(n) < 0.16) & (n_earlier > 3)
+    earlier = np.arange(n) - n_earlier + np.floor(rng.random(n) * n_earlier).astype(np.int64)
+    product[is_repeat] = product[earlier[is_repeat]]
 
     quantity = 1 + np.floor(rng.standard_exponential(n) * 0.8).astype(np.int64)
-    quantity = np.where(trade[buyer], quantity * np.where(rng.random(n) < 0.6, 12, 6), quantity)
+    quantity = np.where(is_trade[buyer], quantity * np.where(rng.random(n) < 0.6, 12, 6), quantity)
     lines = pd.DataFrame(
         {
             "basket": basket,
             "minute": day[basket] * 1440 + minute[basket],
             "buyer": buyer,
             "product": product,
-            "n": quantity,
+            "quantity": quantity,
         }
     )
-    # Tills put most of what is bought twice in a basket on one line.
+    # Most of what is bought twice in a basket is one line of the receipt.
     return lines[~lines.duplicated(["basket", "product"]) | (rng.random(n) < 0.1)]
 
 
-def _with_dirt(rng: np.random.Generator, lines: pd.DataFrame, shelf: _Shelf) -> pd.DataFrame:
-    """The lines as the shop's till wrote them down: with returns, anonymous baskets and what else goes wrong."""
+def _add_faults(rng: np.random.Generator, lines: pd.DataFrame, catalog: _Catalog) -> pd.DataFrame:
+    """The lines as a real table has them: with returns, anonymous baskets, and mistakes of those who typed them."""
     n = len(lines)
     returned = lines[rng.random(n) < 0.018].copy()
     returned["minute"] += 1440 * np.floor(2 + 20 * rng.random(len(returned))).astype(np.int64)
-    returned["n"] = -np.ceil(returned["n"] * np.where(rng.random(len(returned)) < 0.6, 1.0, 0.5)).astype(np.int64)
+    returned["quantity"] = -np.ceil(returned["quantity"] * np.where(rng.random(len(returned)) < 0.6, 1.0, 0.5)).astype(
+        np.int64
+    )
     returned["basket"] += int(lines["basket"].max()) + 1
-    twice = lines[rng.random(n) < 0.003]
-    lines = pd.concat([lines, returned, twice]).sort_values(["minute", "basket"], kind="stable", ignore_index=True)
+    duplicated = lines[rng.random(n) < 0.003]
+    lines = pd.concat([lines, returned, duplicated]).sort_values(["minute", "basket"], kind="stable", ignore_index=True)
     n = len(lines)
 
     baskets, order = np.unique(lines["basket"].to_numpy(), return_inverse=True)
@@ -248,32 +255,32 @@ def _with_dirt(rng: np.random.Generator, lines: pd.DataFrame, shelf: _Shelf) -> 
     number = np.empty(len(baskets), np.int64)
     number[np.argsort(first_seen, kind="stable")] = np.arange(len(baskets))
     invoice = 500001 + number[order]
-    back = lines["n"].to_numpy() < 0
-    nameless = (rng.random(len(baskets)) < 0.12)[order] & ~back
+    is_return = lines["quantity"].to_numpy() < 0
+    is_anonymous = (rng.random(len(baskets)) < 0.12)[order] & ~is_return
 
     product = lines["product"].to_numpy()
-    name = shelf.name[product].copy()
-    remark = rng.random(n) < 0.002
-    name[remark] = np.array(_REMARKS, object)[np.floor(rng.random(remark.sum()) * len(_REMARKS)).astype(np.int64)]
-    spaced = rng.random(n) < 0.01
-    name[spaced] = name[spaced] + "  "
-    code = shelf.code[product].copy()
+    name = catalog.name[product].copy()
+    is_remark = rng.random(n) < 0.002
+    name[is_remark] = np.array(_REMARKS, object)[np.floor(rng.random(is_remark.sum()) * len(_REMARKS)).astype(np.int64)]
+    has_spaces = rng.random(n) < 0.01
+    name[has_spaces] = name[has_spaces] + "  "
+    code = catalog.code[product].copy()
     code[rng.random(n) < 0.0005] = ""
-    quantity = lines["n"].to_numpy().copy()
-    quantity[(rng.random(n) < 0.0008) & ~back] = 0
-    who = np.array([f"{7 * int(buyer) + 10007:06d}" for buyer in range(int(lines["buyer"].max()) + 1)], object)
-    customer = who[lines["buyer"].to_numpy()]
-    customer[nameless] = np.where(rng.random(nameless.sum()) < 0.1, "-1", "")
-    moment = FIRST_DAY.astype("M8[m]") + lines["minute"].to_numpy().astype("m8[m]")
+    quantity = lines["quantity"].to_numpy().copy()
+    quantity[(rng.random(n) < 0.0008) & ~is_return] = 0
+    customer_id = np.array([f"{7 * int(buyer) + 10007:06d}" for buyer in range(int(lines["buyer"].max()) + 1)], object)
+    customer = customer_id[lines["buyer"].to_numpy()]
+    customer[is_anonymous] = np.where(rng.random(is_anonymous.sum()) < 0.1, "-1", "")
+    time = FIRST_DAY.astype("M8[m]") + lines["minute"].to_numpy().astype("m8[m]")
     return pd.DataFrame(
         {
-            "order_id": np.where(back, "R", "") + invoice.astype(str).astype(object),
+            "order_id": np.where(is_return, "R", "") + invoice.astype(str).astype(object),
             "product_id": code,
             "product_name": name,
-            "category": np.array(list(_CATEGORIES), object)[shelf.category[product]],
+            "category": np.array(list(_CATEGORIES), object)[catalog.category[product]],
             "quantity": quantity,
-            "order_date": np.char.replace(np.datetime_as_string(moment, unit="m"), "T", " ").astype(object),
-            "price": shelf.price[product],
+            "order_date": np.char.replace(np.datetime_as_string(time, unit="m"), "T", " ").astype(object),
+            "price": catalog.price[product],
             "customer_id": customer,
         }
     )

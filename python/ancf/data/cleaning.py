@@ -111,7 +111,7 @@ def clean(table: RawTable, policies: Policies, num_threads: int | None = None) -
     for name, text, noted in table.notes:
         report.note(name, text, noted)
     if not len(users):
-        raise InvalidDataError(_no_rows_left(report, policies))
+        raise _no_rows_error(report, policies)
 
     user_ids, users = _sort_ids(user, users, whole=rows is None)
     item_ids, items = _sort_ids(item, items, whole=rows is None)
@@ -225,11 +225,11 @@ def _net_returns(
     times: NDArray[np.int64] | None,
     n_items: int,
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Quantities after each return took back what its customer had bought of the item before, latest purchase first;
-    and which events are left with any.
+    """Quantities after each return took back what its customer had bought of the item before, latest purchase first.
 
+    The mask says which events have any left.
     With S_k the sum of the quantities up to event k, what is left of purchase k is min_{t≥k} S_t - S_{k-1}, at least 0
-    and at most what was bought: later returns eat into it only once they have eaten what came after it, and a return of
+    and at most what was bought: later returns reduce it only after what was bought later is used up, and a return of
     something bought before the table begins takes nothing back. Only pairs with a return are touched. Without times,
     returns come after all purchases of the pair.
     """
@@ -241,20 +241,20 @@ def _net_returns(
     pair = users[involved].astype(np.int64) * n_items + items[involved]
     involved = involved[np.isin(pair, np.unique(users[returned].astype(np.int64) * n_items + items[returned]))]
     pair = users[involved].astype(np.int64) * n_items + items[involved]
-    moment = np.zeros(len(involved), np.int64) if times is None else times[involved]
-    order = np.lexsort((involved, returned[involved], moment, pair))
+    time = np.zeros(len(involved), np.int64) if times is None else times[involved]
+    order = np.lexsort((involved, returned[involved], time, pair))
     involved, pair = involved[order], pair[order]
 
-    bought = pd.Series(weights[involved])
-    total = bought.groupby(pair).cumsum()
-    least = total[::-1].groupby(pair[::-1]).cummin()[::-1]
-    before = np.append(0.0, total.to_numpy()[:-1])
+    quantity = pd.Series(weights[involved])
+    running = quantity.groupby(pair).cumsum()
+    lowest_from_here = running[::-1].groupby(pair[::-1]).cummin()[::-1]
+    before = np.append(0.0, running.to_numpy()[:-1])
     before[1:][pair[1:] != pair[:-1]] = 0.0
-    left = least.to_numpy() - before
-    given = bought.to_numpy()
-    # Cumulative sums leave crumbs of about 1e-16 of what was bought.
-    left = np.where(left >= given * (1 - 1e-9), given, left)
-    left[left <= 1e-9 * np.abs(given)] = 0.0
+    left = lowest_from_here.to_numpy() - before
+    quantities = quantity.to_numpy()
+    # Cumulative sums have rounding errors of about 1e-16 of what was bought.
+    left = np.where(left >= quantities * (1 - 1e-9), quantities, left)
+    left[left <= 1e-9 * np.abs(quantities)] = 0.0
 
     net = weights.copy()
     net[involved] = left
@@ -311,7 +311,7 @@ def _most_common_texts(
     return result
 
 
-def _no_rows_left(report: Report, policies: Policies) -> str:
+def _no_rows_error(report: Report, policies: Policies) -> InvalidDataError:
     reasons = "; ".join(str(reason) for reason in report.reasons)
     remedies = []
     if report.count("anonymous") and policies.anonymous == "exclude":
@@ -319,6 +319,6 @@ def _no_rows_left(report: Report, policies: Policies) -> str:
     if report.count("returns") or report.count("cancelled"):
         remedies.append('returns="keep" keeps returns')
     remedy = f" ({'; '.join(remedies)})" if remedies else ""
-    return (
+    return InvalidDataError(
         f"{report.source}: none of {report.rows_read:,} rows can be used: {reasons}. Check the columns chosen{remedy}."
     )
