@@ -1,24 +1,24 @@
-"""Small tables as plain text: how results print themselves."""
+"""Numbers, lists and small tables as plain text: how results and errors print themselves."""
 
 from collections.abc import Sequence
 from typing import Any
 
 
-def number(value: float) -> str:
+def format_number(value: float) -> str:
     """Four significant digits, without an exponent for the sizes that scores have."""
     return f"{value:.4g}" if value == 0 or 1e-4 <= abs(value) < 1e6 else f"{value:.3e}"
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], more: int = 0) -> str:
-    """Aligned columns; floats to the right with four significant digits, ``more`` rows announced at the end.
+def format_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], more: int = 0) -> str:
+    """Aligned columns; floats to the right with four significant digits, and a last line where ``more`` rows exist.
 
-    >>> print(table(["item", "score"], [["lamp", 0.25], ["cup", 10.0]], more=3))
+    >>> print(format_table(["item", "score"], [["lamp", 0.25], ["cup", 10.0]], more=3))
     item  score
     lamp   0.25
     cup      10
     ... 3 more
     """
-    cells = [[number(cell) if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
+    cells = [[format_number(cell) if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
     right = [bool(rows) and all(isinstance(row[at], (int, float)) for row in rows) for at in range(len(columns))]
     widths = [max(len(line[at]) for line in [list(columns), *cells]) for at in range(len(columns))]
 
@@ -35,11 +35,11 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], more: int = 0) 
     return "\n".join(lines)
 
 
-def listed(values: Any, most: int = 5) -> str:
-    """The first few values as they would be typed, and how many more there are.
+def format_list(values: Any, max_shown: int = 5) -> str:
+    """The first values as they would be typed, and how many more there are.
 
-    >>> listed(["a", 7, 8], most=2)
+    >>> format_list(["a", 7, 8], max_shown=2)
     "'a', 7 and 1 more"
     """
-    shown = ", ".join(repr(value.item() if hasattr(value, "item") else value) for value in values[:most])
-    return shown if len(values) <= most else f"{shown} and {len(values) - most:,} more"
+    shown = ", ".join(repr(value.item() if hasattr(value, "item") else value) for value in values[:max_shown])
+    return shown if len(values) <= max_shown else f"{shown} and {len(values) - max_shown:,} more"

@@ -12,7 +12,7 @@ from ancf.errors import InvalidParameterError
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
     """One of these words."""
     if value not in choices:
-        raise InvalidParameterError(f"{name} is {value!r}; it must be {_text.listed(choices)}.")
+        raise InvalidParameterError(f"{name} is {value!r}; it must be {_text.format_list(choices)}.")
 
 
 def check_integer(name: str, value: Any, low: int, high: int, *, words: str = "") -> None:

@@ -73,7 +73,7 @@ class Comparison(Mapping[str, Evaluation]):
         rows: list[list[Any]] = [
             [name, *(f"{each[metric]:.4f}" for metric in metrics), *self._times(name)] for name, each in self.items()
         ]
-        return _text.table(["model", *metrics, "fit s", "evaluate s"], rows)
+        return _text.format_table(["model", *metrics, "fit s", "evaluate s"], rows)
 
     def _times(self, name: str) -> list[str]:
         fit = self.fit_seconds[name]

@@ -121,7 +121,7 @@ class Evaluation(Mapping[str, float]):
         if self.n_known_pairs:
             notes.append(f"{self.n_known_pairs:,} test pairs known from training do not count")
         head = f"{self.model}: " if self.model else ""
-        return f"{head}{'; '.join(notes)}\n{_text.table(['metric', 'value', '±'], rows)}"
+        return f"{head}{'; '.join(notes)}\n{_text.format_table(['metric', 'value', '±'], rows)}"
 
     def _spread(self, name: str) -> str:
         return f"{1.96 * self.stderr(name):.4f}" if name in self.per_user and self.n_users > 1 else ""

@@ -195,7 +195,7 @@ def cell_text(cell: Any) -> str:
         return "–"
     if isinstance(cell, bool):
         return "yes" if cell else "no"
-    return clean(_text.number(cell) if isinstance(cell, float) else str(cell))
+    return clean(_text.format_number(cell) if isinstance(cell, float) else str(cell))
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], to_stdout: bool = True) -> str:

@@ -336,7 +336,7 @@ def _positions(values: ArrayLike, ids: IdMap | None, n: int, what: str) -> NDArr
         found = ids.positions(values)
         if (found < 0).any():
             unknown = np.asarray(values, object).ravel()[found < 0]
-            raise error(f"{what} {_text.listed(unknown)}: not among the {len(ids)} {what}_ids of this model.")
+            raise error(f"{what} {_text.format_list(unknown)}: not among the {len(ids)} {what}_ids of this model.")
         return found
     array = np.asarray(values)
     whole = array.dtype.kind in "iu" or (array.dtype.kind == "f" and bool((array == np.floor(array)).all()))

@@ -52,7 +52,7 @@ class Filters:
             if missing:
                 raise InvalidDataError(
                     f"items: {len(missing)} of {len(users)} users have no list of allowed items "
-                    f"({_text.listed(missing)}). Give each user one, or ask for fewer users."
+                    f"({_text.format_list(missing)}). Give each user one, or ask for fewer users."
                 )
             allow_each = _lists([items[user] for user in users.tolist()], ids)
         elif items is not None and _is_mask(items):
@@ -112,8 +112,8 @@ def _known(values: Any, ids: IdMap, name: str, all_may_be_unknown: bool = False)
     if len(positions) and not len(known) and not all_may_be_unknown:
         hint = ids.hint(sequence[0] if not hasattr(sequence, "iloc") else sequence.iloc[0])
         raise InvalidDataError(
-            f"{name}: none of the {len(positions)} ids is known to the model ({_text.listed(list(sequence))})"
-            + (f"; {hint}." if hint else f"; its items are like {_text.listed(ids.values, 3)}.")
+            f"{name}: none of the {len(positions)} ids is known to the model ({_text.format_list(list(sequence))})"
+            + (f"; {hint}." if hint else f"; its items are like {_text.format_list(ids.values, 3)}.")
         )
     return known[first]
 

@@ -48,9 +48,9 @@ def unknown_items(unknown: NDArray[Any], ids: IdMap) -> UnknownItemError:
     """The error that names these ids."""
     hint = ids.hint(unknown[0])
     what = (
-        f"item {_text.listed(unknown)} was"
+        f"item {_text.format_list(unknown)} was"
         if len(unknown) == 1
-        else f"{len(unknown)} items ({_text.listed(unknown)}) were"
+        else f"{len(unknown)} items ({_text.format_list(unknown)}) were"
     )
     return UnknownItemError(f"{what} not in training{f' ({hint})' if hint else ''}. Leave such items out.")
 
@@ -59,9 +59,9 @@ def unknown_users(unknown: NDArray[Any], ids: IdMap, n_requested: int, scoring: 
     """The error that names these ids."""
     hint = ids.hint(unknown[0])
     what = (
-        f"user {_text.listed(unknown)} was"
+        f"user {_text.format_list(unknown)} was"
         if len(unknown) == 1
-        else f"{len(unknown)} of {n_requested} users ({_text.listed(unknown)}) were"
+        else f"{len(unknown)} of {n_requested} users ({_text.format_list(unknown)}) were"
     )
     way = "" if scoring else ' or choose on_unknown="popular" or "skip"'
     return UnknownUserError(

@@ -235,7 +235,7 @@ class Recommendations:
     def __repr__(self) -> str:
         total = self.n_rows
         if not total:
-            return f"no recommendations for {_text.listed(self.user_ids)}"
+            return f"no recommendations for {_text.format_list(self.user_ids)}"
         shown = self._head(_SHOWN_ROWS)
         users, items, scores, rank, sources = shown._flat()
         columns = [*self._columns, "score", "rank", "source"]
@@ -244,7 +244,7 @@ class Recommendations:
             columns.insert(2, "name")
             parts.insert(2, [name or "" for name in self._names[self._answers.positions(items)]])
         rows = [list(row) for row in zip(*parts, strict=True)][:_SHOWN_ROWS]
-        return _text.table(columns, rows, more=total - len(rows))
+        return _text.format_table(columns, rows, more=total - len(rows))
 
     def _repr_html_(self) -> str:
         return self.to_pandas().to_html(max_rows=_SHOWN_ROWS, index=False)
@@ -344,7 +344,7 @@ class Explanation:
     def __repr__(self) -> str:
         what = f"{self.item_id} ({self.name})" if self.name else f"{self.item_id}"
         whom = "this history" if self.user_id is None else str(self.user_id)
-        head = f"{what} for {whom}: score {_text.number(self.score)}"
+        head = f"{what} for {whom}: score {_text.format_number(self.score)}"
         lines: list[list[Any]] = [
             [str(each.item_id), each.name or "", each.contribution] for each in self.reasons[:_SHOWN_ROWS]
         ]
@@ -354,4 +354,4 @@ class Explanation:
         named = any(line[1] for line in lines)
         columns = ["because of", "name", "adds"] if named else ["because of", "adds"]
         rows = lines if named else [[line[0], line[2]] for line in lines]
-        return f"{head}\n{_text.table(columns, rows, more=max(0, len(self.reasons) - _SHOWN_ROWS))}"
+        return f"{head}\n{_text.format_table(columns, rows, more=max(0, len(self.reasons) - _SHOWN_ROWS))}"
