@@ -1,5 +1,7 @@
 """The founding functions: the split of scikit-learn, row by row, and batches in order."""
 
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,26 +9,69 @@ from sklearn.model_selection import train_test_split
 
 import ancf
 from ancf.data.normalize import NORMALIZERS, Normalizer
+from ancf.demo_shop import demo_shop
 from ancf.errors import InvalidDataError, InvalidParameterError, NotFittedError
 
 
-@pytest.fixture
-def table():
-    rng = np.random.default_rng(0)
-    n = 503
+def shop_of(n):
+    """A clean table of n rows; the users -1 are one class of their own."""
+    rng = np.random.default_rng(n)
     frame = pd.DataFrame({"user_id": rng.integers(-1, 40, n), "product_id": rng.integers(0, 30, n).astype(str)})
     frame["quantity"] = rng.integers(-3, 50, n)
     return frame
 
 
-def test_the_parts_are_those_of_train_test_split(table):
-    parts = ancf.preprocess_data(table, normalize="none")
+@pytest.fixture
+def table():
+    return shop_of(503)
+
+
+def sklearn_parts(X, y, random_state):
+    """X_train, X_val, X_test, y_train, y_val, y_test as scikit-learn splits them: 60 %, and half of the rest each."""
+    X_train, X_rest, y_train, y_rest = train_test_split(X, y, test_size=0.4, random_state=random_state)
+    X_val, X_test, y_val, y_test = train_test_split(X_rest, y_rest, test_size=0.5, random_state=random_state)
+    return X_train, X_val, X_test, y_train, y_val, y_test
+
+
+def assert_same_rows_in_order(parts, expected):
+    assert len(parts) == len(expected) == 6
+    for part, wanted in zip(parts, expected, strict=True):
+        assert part.index.tolist() == wanted.index.tolist()
+        assert part.to_numpy().tolist() == wanted.to_numpy().tolist()
+
+
+@pytest.mark.parametrize("n", [5, 6, 7, 8, 9, 10, 11, 12, 13, 99, 100, 503, 1000, 1001, 12_347])
+@pytest.mark.parametrize("random_state", [0, 1, 42, 20_240_101, 2**32 - 1])
+def test_the_six_parts_are_those_of_train_test_split(n, random_state):
+    table = shop_of(n)
+    parts = ancf.preprocess_data(table, normalize="none", random_state=random_state)
     X, y = table[["user_id", "product_id"]], table["quantity"].astype(float)
-    X_train, X_rest, y_train, y_rest = train_test_split(X, y, test_size=0.4, random_state=42)
-    X_val, X_test, y_val, y_test = train_test_split(X_rest, y_rest, test_size=0.5, random_state=42)
-    for got, wanted in zip(parts, (X_train, X_val, X_test, y_train, y_val, y_test), strict=True):
-        assert got.index.tolist() == wanted.index.tolist()
-        assert got.to_numpy().tolist() == wanted.to_numpy().tolist()
+    assert_same_rows_in_order(parts, sklearn_parts(X, y, random_state))
+    assert sum(map(len, parts[:3])) == n
+
+
+@pytest.mark.parametrize("random_state", [None, 7])
+def test_the_six_parts_of_the_demo_shop_are_those_of_train_test_split(random_state):
+    shop = demo_shop()
+    given = {} if random_state is None else {"random_state": random_state}
+    parts = ancf.preprocess_data(shop, user="customer_id", item="product_id", **given)
+    rows = shop[(shop["customer_id"] != "") & (shop["product_id"] != "")]
+    assert 0.8 * len(shop) < len(rows) < len(shop)
+    X = rows[["customer_id", "product_id"]].rename(columns={"customer_id": "user_id"})
+    expected = sklearn_parts(X, rows["quantity"].astype(float), 42 if random_state is None else random_state)
+    low, high = expected[3].min(), expected[3].max()
+    assert_same_rows_in_order(parts, (*expected[:3], *((y - low) / (high - low) for y in expected[3:])))
+
+
+def test_the_default_random_state_is_42(table):
+    assert_same_rows_in_order(ancf.preprocess_data(table), ancf.preprocess_data(table, random_state=42))
+
+
+def test_the_split_does_without_scikit_learn(table, monkeypatch):
+    expected = ancf.preprocess_data(table)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "sklearn"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    assert_same_rows_in_order(ancf.preprocess_data(table), expected)
 
 
 def test_minus_one_is_a_class_of_its_own_or_excluded(table):

@@ -41,10 +41,10 @@ def preprocess_data(
 ) -> PreparedData:
     """A purchase table as 60 % training, 20 % validation and 20 % test rows, line by line.
 
-    The split needs NumPy alone, and gives the same rows in the same order as scikit-learn's
-    ``train_test_split(X, y, test_size=0.4, random_state=random_state)``, with the held-out part halved by
-    ``train_test_split(..., test_size=0.5, random_state=random_state)``. One row stays one row: nothing is summed and
-    returns stay negative (``ancf.read_interactions`` has policies for both).
+    The split is our own and needs NumPy alone. Its parts are the same rows in the same order as scikit-learn's
+    ``train_test_split(X, y, test_size=0.4, random_state=random_state)``, with the held-out part halved the same way
+    (``test_size=0.5``, the same ``random_state``). One row stays one row: nothing is summed and returns stay negative
+    (``ancf.read_interactions`` has policies for both).
 
     Parameters
     ----------
@@ -56,6 +56,10 @@ def preprocess_data(
         id is missing altogether, and rows without an item id, are always discarded.
     normalize : "none", "log", "minmax" or "standard"
         Fitted on the training part only.
+    on_bad_rows : "raise" or "drop"
+        Rows whose quantity is no finite number.
+    random_state : int
+        Of both steps of the split.
 
     Returns
     -------
