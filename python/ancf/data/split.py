@@ -83,7 +83,7 @@ def split_rows(n: int, fractions: Sequence[float], random_state: int) -> list[ND
 def time_split(
     data: Interactions, fractions: Sequence[float] = (0.6, 0.2, 0.2), *, at: Sequence[Any] | None = None
 ) -> Parts:
-    """Events before a moment, and after it: the split that measures what a shop will see.
+    """Events before a point in time, and after it: the split that measures what a shop will see.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def time_split(
         Shares of the events, oldest first. Events of the same second stay together, so shares are met as nearly as
         that allows.
     at : sequence of dates, optional
-        The moments at which the later parts begin, instead of shares; ``at=["2011-11-10"]`` gives two parts.
+        The times at which the later parts begin, instead of shares; ``at=["2011-11-10"]`` gives two parts.
 
     Raises
     ------
@@ -121,10 +121,10 @@ def time_split(
     parts = [data.subset(part_of == part) for part in range(len(cuts) + 1)]
     for number, part in enumerate(parts):
         if not len(part):
-            moments = ", ".join(str(pd.Timestamp(int(cut), unit="s")) for cut in cuts)
+            cut_times = ", ".join(str(pd.Timestamp(int(cut), unit="s")) for cut in cuts)
             raise InvalidDataError(
-                f"time_split: part {number + 1} of {len(parts)} would be empty (cuts at {moments}). "
-                "Choose other shares, or give moments with at=."
+                f"time_split: part {number + 1} of {len(parts)} would be empty (cuts at {cut_times}). "
+                "Choose other shares, or give dates with at=."
             )
     return tuple(parts)
 
@@ -159,7 +159,7 @@ def leave_last_out(
     else:
         recency = data.times
         leaks = [
-            "leave_last_out cuts each user at another moment: training sees events later than other users' test events"
+            "leave_last_out cuts each user at another time: training sees events later than other users' test events"
         ]
     order = np.lexsort((np.arange(len(data)), recency, data.users))
     counts = np.bincount(data.users, minlength=data.n_users)
