@@ -32,7 +32,7 @@ from ancf.data.text_file import TextFile
 from ancf.errors import InvalidDataError
 
 # The kinds of columns, in the scanner's own words.
-_TEXT, _NUMBER, _TIMESTAMP = "text", "number", "moment"
+_TEXT, _NUMBER, _TIMESTAMP = "text", "number", "timestamp"
 
 
 @dataclass
@@ -57,7 +57,7 @@ class _ScannedColumn:
     ) -> "_ScannedColumn":
         """The first ``n_rows`` of what the scanner returned, with its texts decoded."""
         values = scanned[{_TEXT: "codes", _NUMBER: "numbers", _TIMESTAMP: "seconds"}[kind]][:n_rows]
-        rows, codes = scanned["odd_rows"], scanned["odd_codes"]
+        rows, codes = scanned["unparsed_rows"], scanned["unparsed_codes"]
         within = rows < n_rows
         rows, codes = rows[within], codes[within]
         texts, not_utf8 = _decode_texts(scanned["texts"].tobytes(), scanned["offsets"])

@@ -5,6 +5,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ancf.data.arrays import offsets_from_lengths
 from ancf.data.csr import ItemSets
 from ancf.data.ids import IdMap
 from ancf.data.interactions import Interactions
@@ -172,6 +173,5 @@ def _seen(interactions: Interactions, users: IdMap, items: IdMap) -> ItemSets:
     targets = column_of[columns]
     held = (rows >= 0) & (targets >= 0)
     key = np.unique(rows[held] * len(items) + targets[held])
-    new_indptr = np.zeros(len(users) + 1, np.int64)
-    np.cumsum(np.bincount(key // len(items), minlength=len(users)), out=new_indptr[1:])
+    new_indptr = offsets_from_lengths(np.bincount(key // len(items), minlength=len(users)))
     return ItemSets(new_indptr, (key % len(items)).astype(np.int32))

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ancf.data.arrays import FLOAT32_MAX, fits_float32, group_starts, offsets_from_lengths, sum_groups
 from ancf.data.ids import IdMap
 from ancf.data.timestamps import to_seconds
 from ancf.errors import InvalidDataError
@@ -24,9 +25,6 @@ def _shared(array: NDArray[Any]) -> NDArray[Any]:
 # What all short histories of a length have in common: their ends, and weights of 1.
 _ENDS = [_shared(np.array([0, n], np.int64)) for n in range(_SHORT + 1)]
 _ONES = [_shared(np.ones(n, np.float32)) for n in range(_SHORT + 1)]
-
-# Weights are float32 once they count.
-_LARGEST = float(np.finfo(np.float32).max)
 
 
 class Histories(NamedTuple):
@@ -71,18 +69,13 @@ def pack_histories(
     """Entries in any order as histories: repeated items once, weights summed, the last time kept."""
     key = rows * max(n_items, 1) + positions
     order = np.argsort(key, kind="stable")
-    key = key[order]
-    new = np.ones(len(key), bool)
-    np.not_equal(key[1:], key[:-1], out=new[1:])
-    starts = np.flatnonzero(new)
-    group = np.cumsum(new) - 1
-    summed = np.bincount(group, weights=weights[order], minlength=len(starts))
-    indptr = np.zeros(n_rows + 1, np.int64)
-    np.cumsum(np.bincount(rows[order][starts], minlength=n_rows), out=indptr[1:])
+    starts = group_starts(key[order])
+    summed = sum_groups(weights[order], starts)
+    indptr = offsets_from_lengths(np.bincount(rows[order][starts], minlength=n_rows))
     last = None
     if times is not None:
         last = np.maximum.reduceat(times[order], starts) if len(starts) else np.empty(0, np.int64)
-    if len(summed) and np.abs(summed).max() > _LARGEST:
+    if len(summed) and np.abs(summed).max() > FLOAT32_MAX:
         raise InvalidDataError("the weights of one item of a history add up to more than a float32 holds. Divide them.")
     return Histories(indptr, positions[order][starts].astype(np.int32), summed.astype(np.float32), last)
 
@@ -128,7 +121,7 @@ def read_histories(lists: list[Any], weights: Any, times: Any, ids: IdMap, on_un
     positions = ids.positions(joined)
     rows = np.repeat(np.arange(len(lists)), lengths)
     values = np.concatenate(given) if given else np.empty(0)
-    bad = np.flatnonzero(~(np.abs(values) <= _LARGEST))
+    bad = np.flatnonzero(~fits_float32(values))
     if len(bad):
         raise InvalidDataError(
             f"history {rows[bad[0]]}: the weight of {joined[bad[0]]!r} is {values[bad[0]]}; "

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ancf import _text
+from ancf.data.arrays import object_array
 from ancf.data.ids import IdMap
 from ancf.errors import UnknownItemError, UnknownUserError
 
@@ -28,9 +29,7 @@ def as_sequence(values: Any) -> Any:
 def as_objects(values: Any) -> NDArray[Any]:
     """Any ids as a 1-D object array, however they look (tuples and strings stay whole)."""
     listed = values.tolist() if hasattr(values, "tolist") else list(values)
-    array = np.empty(len(listed), object)
-    array[:] = listed
-    return array
+    return object_array(listed)
 
 
 def as_ids(values: Any) -> NDArray[Any]:

@@ -27,6 +27,7 @@ from ancf import _native
 from ancf.data.csr import Csr, ItemSets
 from ancf.data.ids import IdMap
 from ancf.data.normalize import Normalizer
+from ancf.data.packed_text import pack_optional_texts, unpack_optional_texts
 from ancf.errors import InvalidDataError, ModelFileError
 from ancf.scoring.filters import Filters
 from ancf.scoring.histories import Histories, one_history
@@ -238,7 +239,7 @@ class Scorer:
             parts, meta[side] = ids.state()
             arrays.update({f"{side}.{name}": part for name, part in parts.items()})
         if self.item_names is not None:
-            arrays["item_names.offsets"], arrays["item_names.bytes"] = _packed(self.item_names)
+            arrays["item_names.offsets"], arrays["item_names.bytes"] = pack_optional_texts(self.item_names)
         for name, part in (
             ("sharpness", self.sharpness),
             ("item_bias", self.item_bias),
@@ -295,7 +296,7 @@ class Scorer:
             seen = ItemSets(arrays["seen.indptr"], arrays["seen.items"])
             names = history = neighbors = target = None
             if "item_names.offsets" in arrays:
-                names = _unpacked(arrays["item_names.offsets"], arrays["item_names.bytes"])
+                names = unpack_optional_texts(arrays["item_names.offsets"], arrays["item_names.bytes"], "names")
             if "history.weights" in arrays:
                 history = Csr(
                     arrays.get("history.indptr", seen.indptr),
@@ -349,30 +350,3 @@ class Fitted(Protocol):
 def _same_pattern(history: ItemSets, seen: ItemSets) -> bool:
     pairs = ((history.indptr, seen.indptr), (history.items, seen.items))
     return all(mine is other or np.array_equal(mine, other) for mine, other in pairs)
-
-
-def _packed(names: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """Names as UTF-8 bytes, each with a leading byte 1; an absent name is no byte at all."""
-    parts = [b"" if name is None else b"\x01" + str(name).encode("utf-8", "surrogatepass") for name in names]
-    offsets = np.zeros(len(parts) + 1, np.int64)
-    np.cumsum([len(part) for part in parts], out=offsets[1:])
-    return offsets, np.frombuffer(b"".join(parts), np.uint8).copy()
-
-
-def _unpacked(offsets: NDArray[Any], joined: NDArray[Any]) -> NDArray[Any]:
-    if (
-        offsets.dtype != np.int64
-        or joined.dtype != np.uint8
-        or offsets.ndim != 1
-        or joined.ndim != 1
-        or not len(offsets)
-    ):
-        raise ValueError("names need int64 offsets and uint8 bytes")
-    if offsets[0] != 0 or offsets[-1] != len(joined) or (np.diff(offsets) < 0).any():
-        raise ValueError("the offsets of the names do not fit their bytes")
-    raw, ends = joined.tobytes(), offsets.tolist()
-    names = np.empty(len(ends) - 1, object)
-    for at in range(len(names)):
-        part = raw[ends[at] : ends[at + 1]]
-        names[at] = part[1:].decode("utf-8", "surrogatepass") if part else None
-    return names

@@ -90,7 +90,8 @@ fn with_targets<T>(
     work(&mut targets)
 }
 
-/// Scans delimited text, block after block. `wanted` names fields by position and what they hold: text, number, moment.
+/// Scans delimited text, block after block. `wanted` names fields by position and what they hold: text, number,
+/// timestamp.
 ///
 /// `size`: bytes of the whole text where they are known, else 0; so that arrays need not grow.
 #[pyclass(module = "ancf._core")]
@@ -124,8 +125,10 @@ impl TableScanner {
         let kinds = wanted.into_iter().map(|(field, kind)| match kind.as_str() {
             "text" => Ok((field, Kind::Text)),
             "number" => Ok((field, Kind::Number)),
-            "moment" => Ok((field, Kind::Timestamp)),
-            other => Err(Error::InvalidParameter(format!("{other:?} is no kind of column: text, number or moment."))),
+            "timestamp" => Ok((field, Kind::Timestamp)),
+            other => {
+                Err(Error::InvalidParameter(format!("{other:?} is no kind of column: text, number or timestamp.")))
+            }
         });
         let kinds = kinds.collect::<ancf_core::Result<Vec<_>>>().map_err(|e| to_python(py, &e))?;
         let columns = kinds.iter().map(|&(_, kind)| Values::new(py, kind, 0)).collect::<PyResult<_>>()?;
@@ -206,8 +209,8 @@ fn to_dict<'py>(py: Python<'py>, values: &Values, rows: usize, column: Column) -
         Values::Numbers(array) => result.set_item("numbers", first(array.bind(py), rows)?)?,
         Values::Seconds(array) => result.set_item("seconds", first(array.bind(py), rows)?)?,
     }
-    result.set_item("odd_rows", column.unparsed_rows.into_pyarray(py))?;
-    result.set_item("odd_codes", column.unparsed_codes.into_pyarray(py))?;
+    result.set_item("unparsed_rows", column.unparsed_rows.into_pyarray(py))?;
+    result.set_item("unparsed_codes", column.unparsed_codes.into_pyarray(py))?;
     result.set_item("texts", column.texts.into_pyarray(py))?;
     result.set_item("offsets", column.offsets.into_pyarray(py))?;
     Ok(result)

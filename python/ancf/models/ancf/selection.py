@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ancf import _native
+from ancf.data.arrays import offsets_from_lengths
 from ancf.data.csr import ItemSets
 from ancf.data.interactions import Interactions
 from ancf.models.ancf.temporal import PurchaseTimes
@@ -88,8 +89,7 @@ def hold_out(pairs: ItemSets, times: NDArray[np.int64] | None, seed: int) -> Hel
         held_out_mask[row.start + np.argsort(-order[row], kind="stable")[:n]] = True
     running = np.concatenate(([0], np.cumsum(held_out_mask)))
     taken = running[indptr[eligible_users + 1]] - running[indptr[eligible_users]]
-    truth = np.zeros(len(eligible_users) + 1, np.int64)
-    np.cumsum(taken, out=truth[1:])
+    truth = offsets_from_lengths(taken)
     return HeldOut(
         kept=ItemSets(indptr - running[indptr], items[~held_out_mask]),
         places=np.flatnonzero(~held_out_mask),
@@ -147,8 +147,7 @@ def hold_out_last(data: Interactions, pairs: ItemSets, seed: int) -> HeldOut | N
         draws = np.random.Generator(np.random.PCG64(seed))
         eligible_users = np.sort(draws.permutation(eligible_users)[:MAX_USERS])
     new &= np.isin(rows, eligible_users)
-    truth = np.zeros(len(eligible_users) + 1, np.int64)
-    np.cumsum(np.bincount(rows[new], minlength=data.n_users)[eligible_users], out=truth[1:])
+    truth = offsets_from_lengths(np.bincount(rows[new], minlength=data.n_users)[eligible_users])
     return HeldOut(
         kept=kept,
         places=np.flatnonzero(is_kept),

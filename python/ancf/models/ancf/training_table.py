@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ancf import _native
+from ancf.data.arrays import offsets_from_lengths
 from ancf.data.csr import Csr
 from ancf.data.interactions import Interactions
 from ancf.data.normalize import Normalizer
@@ -78,8 +79,7 @@ class TrainingTable:
             keys, values = keys[new], values[new]
         order = np.argsort(keys, kind="stable")
         keys = keys[order]
-        ends = np.zeros(data.n_users + 1, np.int64)
-        np.cumsum(np.bincount(keys // data.n_items, minlength=data.n_users), out=ends[1:])
+        ends = offsets_from_lengths(np.bincount(keys // data.n_items, minlength=data.n_users))
         return Csr(ends, (keys % data.n_items).astype(np.int32), values[order].astype(np.float32))
 
     def _normalize(self) -> None:
