@@ -144,7 +144,7 @@ def evaluate(
     test : Interactions
         What the users did afterwards. Items the model does not know count as wanted and cannot be found.
     metrics : names, such as ``"ndcg@10"``, ``"recall"``, ``"mse"``
-        A ranking metric without ``@`` is measured at every cut-off of ``k``. See the head of ``ancf.evaluate``.
+        A ranking metric without ``@`` is measured at every cut-off of ``k``. See the head of ``ancf.evaluation``.
     k : int or several, for the names without ``@``
     filter_already_liked_items : bool
         Leave out of the lists what the user had in training, and out of the test what can therefore not be found.

@@ -4,6 +4,7 @@ python tests/golden/make.py tests/golden
 """
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def models(data):
 
 def file_name(model_name):
     """ItemKNN stands in ancf-1.item_knn.ancf."""
-    return f"{FORMAT}.{MODELS[model_name].module.rpartition('.')[2]}.ancf"
+    return f"{FORMAT}.{re.sub('(?<=[a-z])(?=[A-Z])', '_', model_name).lower()}.ancf"
 
 
 def answers(model):

@@ -79,8 +79,9 @@ class _Chunks:
     def fingerprint(self, suffix: str) -> str:
         """A hash of what decides the rows: the model's arrays, the request, the chunks."""
         digest = hashlib.blake2b(digest_size=16)
-        digest.update(json.dumps([self.scorer.model, self.N, self.size, self.filter_seen, suffix]).encode())
-        arrays, _ = self.scorer.to_arrays()
+        arrays, meta = self.scorer.to_arrays()
+        request = [self.scorer.model, self.N, self.size, self.filter_seen, suffix]
+        digest.update(json.dumps([request, meta], sort_keys=True).encode())
         each = () if self.filters.allow_each is None else self.filters.allow_each
         named = {
             **arrays,

@@ -3,8 +3,8 @@
     from ancf.testing import ModelContract
 
     class TestMyModel(ModelContract):
-        def make(self):
-            return MyModel()
+        def make(self, **options):
+            return MyModel(**options)
 
 needs pytest and hypothesis, which ``ancf[test]`` brings.
 """

@@ -1,0 +1,31 @@
+"""What the documents show runs, as it stands there."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def blocks(name):
+    return re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / name).read_text(), re.MULTILINE | re.DOTALL)
+
+
+def run(code, *arguments):
+    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60)
+
+
+def test_the_example_of_a_new_model_runs():
+    (example,) = blocks("adding-a-model.md")
+    done = run(example)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests/golden").glob("*.ancf")), ids=lambda path: path.stem)
+def test_the_reader_in_the_file_format_reads_every_golden_file(path):
+    (reader,) = blocks("file-format.md")
+    done = run(reader, str(path))
+    assert done.returncode == 0, done.stderr
