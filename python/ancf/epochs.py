@@ -45,7 +45,7 @@ class TrainingResult(NamedTuple, Generic[State]):
 
 
 def print_settings(label: str, settings: dict[str, Any], verbose: int) -> None:
-    """One line that tells settings by name, where anything is told and there is something to tell."""
+    """One line with settings by name; nothing where ``verbose`` is 0 or there are none."""
     if verbose and settings:
         print(f"{label}: " + ", ".join(f"{name}={value}" for name, value in sorted(settings.items())), flush=True)
 
@@ -140,7 +140,7 @@ def _overfits(history: dict[str, list[float]]) -> bool:
 
 @contextmanager
 def progress_bar(title: str, epochs: int, verbose: int, show_progress: bool | None) -> Any:
-    """A progress bar on stderr, or nothing; yields a function that is told how many epochs are done."""
+    """A progress bar on stderr, or nothing; yields a function that takes how many epochs are done."""
     shown = bool(verbose) and sys.stderr.isatty() if show_progress is None else show_progress
     if not shown:
         yield lambda done: None

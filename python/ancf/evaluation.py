@@ -228,7 +228,7 @@ def evaluate_scorer(
 
 
 def parse_metrics(metrics: str | Sequence[str], k: int | Sequence[int]) -> dict[str, tuple[str, int]]:
-    """Label → (metric, cut-off or 0), in the order asked."""
+    """Label → (metric, cut-off or 0), in the order requested."""
     cuts = [k] if isinstance(k, (int, np.integer)) else list(k)
     wanted: dict[str, tuple[str, int]] = {}
     for label in [metrics] if isinstance(metrics, str) else metrics:

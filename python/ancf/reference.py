@@ -17,7 +17,7 @@ and X (items × d).
               batch attention    f = softmax_b(⟨g, x_b⟩) x, the softmax running over the pairs of the batch
     score     s = Σ_k f_k + [c_u + c_i + c],   or with output="sigmoid"  s = ⟨h, f⟩ + h₀ + […] and ŷ = 1 / (1 + e^−s)
 
-The prior −½ log n_j with β = ½ is the symmetric normalisation of graph models (He et al.: LightGCN, SIGIR 2020);
+The prior −½ log n_j with β = ½ is the symmetric normalization of graph models (He et al.: LightGCN, SIGIR 2020);
 history attention without a user table is that of FISM and NAIS (He et al., TKDE 2018), item attention is its mirror.
 Target attention is that of DIN (Zhou et al., KDD 2018). A starts at zero and B at the identity: with both at zero
 neither would ever have a gradient.
@@ -37,7 +37,7 @@ Parameters = dict[str, Array]
 TINY = 1e-12
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 
-#: Parameters with a row for each user or item. An optimiser leaves rows without a gradient alone, moments and all, so
+#: Parameters with a row for each user or item. An optimizer leaves rows without a gradient alone, moments and all, so
 #: that a step costs what its batch touches (lazy updates).
 BY_ROW = ("user_factors", "item_factors", "salience", "user_bias", "item_bias")
 
@@ -222,7 +222,7 @@ def forward(
     # 1. Users' own vectors; zero without a table.
     t["kept"] = np.ones(o.num_users) if kept is None else np.asarray(kept, np.float64)
     t["z"] = t["kept"][:, None] * P["user_factors"] if o.user_factors else np.zeros((o.num_users, d))
-    # 2. Items take in their users.
+    # 2. Items aggregate their users.
     t["a0"], t["b"] = prior_attention(o, history.mask)
     t["v"] = X + t["b"] @ (t["z"] + t["a0"] @ X) if o.item_attention else X
     # 3. Attention of each pair over its user's history.
@@ -235,9 +235,9 @@ def forward(
         if o.half_life is not None:
             logits = logits - np.exp(P["log_decay"]) * history.ages[users]
         if "query" in P:
-            t["asker"] = X[items] if o.attention == "target" else t["z"][users]
-            t["asked"] = t["asker"] @ P["query"].T
-            t["y"] = t["asked"] @ P["key"] / np.sqrt(d)
+            t["query_row"] = X[items] if o.attention == "target" else t["z"][users]
+            t["queries"] = t["query_row"] @ P["query"].T
+            t["y"] = t["queries"] @ P["key"] / np.sqrt(d)
             logits = logits + t["y"] @ X.T
         mask = history.mask[users]
         logits = np.where(mask, logits, -np.inf)
@@ -385,13 +385,15 @@ def backward(
         if "query" in P:
             dX += dl.T @ t["y"]
             dy = dl @ X / np.sqrt(d)
-            G["key"] = t["asked"].T @ dy
-            d_asked = dy @ P["key"].T
-            G["query"] = d_asked.T @ t["asker"]
+            G["key"] = t["queries"].T @ dy
+            d_queries = dy @ P["key"].T
+            G["query"] = d_queries.T @ t["query_row"]
             np.add.at(
-                dX if o.attention == "target" else dz, items if o.attention == "target" else users, d_asked @ P["query"]
+                dX if o.attention == "target" else dz,
+                items if o.attention == "target" else users,
+                d_queries @ P["query"],
             )
-    # 2. Items take in their users.
+    # 2. Items aggregate their users.
     dX += dv
     if o.item_attention:
         d_p0 = t["b"].T @ dv
@@ -404,7 +406,7 @@ def backward(
     return loss, G
 
 
-# ---- optimisers
+# ---- optimizers
 
 
 class Optimizer:

@@ -47,13 +47,13 @@ class ANCFModel:
     attention_exponent : float
         β, between 0 and 2.
     item_attention : bool
-        Whether an item's vector takes in its users: v_j = x_j + Σ_u b_ju p⁰_u.
+        Whether an item's vector aggregates its users: v_j = x_j + Σ_u b_ju p⁰_u.
     user_factors : bool
         Whether users have a vector z_u of their own.
     use_weights : bool
         log w_uj in the logits ("learned" and "target").
     half_life : float, optional
-        Days after which a purchase speaks half as loud; where the learning starts ("learned" and "target").
+        Days after which a purchase counts half; where the learning starts ("learned" and "target").
     factor_attention : bool, optional
         f = softmax_k(g ⊙ p ⊙ q) ⊙ p ⊙ q. None: on where the model would have no attention at all.
     similarity : "product" or "cosine"
@@ -273,7 +273,7 @@ class ANCFModel:
         negatives: ArrayLike | None = None,
         log_weights: ArrayLike | None = None,
     ) -> float:
-        """One step of the optimiser on a batch as ``backward`` takes it; the mean loss before the step.
+        """One step of the optimizer on a batch as ``backward`` takes it; the mean loss before the step.
 
         Raises
         ------

@@ -38,7 +38,7 @@ class Filters:
         items : None, ids, boolean mask (n_items,), mapping user → ids, or one sequence of ids for each user
         filter_items : None, an id or ids
         ids : the items the model knows
-        users : the users asked for, in order
+        users : the users requested, in order
 
         Raises
         ------
@@ -76,7 +76,7 @@ class Filters:
         return cls(allow, allow_each, deny)
 
     def rows(self, which: NDArray[np.intp]) -> "Filters":
-        """The same filters for some of the users asked for."""
+        """The same filters for some of the users requested."""
         if self.allow_each is None:
             return self
         return Filters(self.allow, ItemSets.from_rows([self.allow_each.row(row) for row in which]), self.deny)

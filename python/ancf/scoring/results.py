@@ -77,7 +77,7 @@ class Recommendations:
         1-D for one user. For several: (n_users, n), or, where the lists differ in length, a 1-D object array with
         one array of ids for each user. Never padded.
     scores : float32 array, shaped like ``ids``
-    user_ids : array of the users asked for, in the order asked
+    user_ids : array of the users requested, in their order
     counts : int array, the length of each user's list
 
     Examples
@@ -131,7 +131,7 @@ class Recommendations:
 
     @property
     def user_ids(self) -> NDArray[Any]:
-        """The users asked for, one for each list."""
+        """The users requested, one for each list."""
         if not self.single:
             return np.asarray(self._users)
         if isinstance(self._users, (int, np.integer)):
@@ -350,7 +350,7 @@ class Explanation:
         ]
         lines += [["", f"({label})", value] for label, value in self.base.items()]
         if not lines:
-            return f"{head}\nnothing in the history speaks for or against it"
+            return f"{head}\nnothing in the history contributes to it"
         named = any(line[1] for line in lines)
         columns = ["because of", "name", "adds"] if named else ["because of", "adds"]
         rows = lines if named else [[line[0], line[2]] for line in lines]

@@ -69,7 +69,7 @@ class ANCF(Recommender):
     loss : "softmax", "mse", "bce" or "bpr"
         What is made small. "softmax": a purchase against all items, or a draw of them. "bpr": a purchase's score above
         that of items the user does not have. "bce": the score as the logit of having it. "mse": the squared error of
-        the normalised quantity. See ``ancf.reference.loss_and_slope``.
+        the normalized quantity. See ``ancf.reference.loss_and_slope``.
     optimizer : "adam", "adagrad" or "sgd"
     attention : "degree", "mean", "learned", "target" or "none"
         Which purchases of a history count how much: popular items less (``n_j^-½``); all the same; with a learned
@@ -91,7 +91,7 @@ class ANCF(Recommender):
         vectors' scores. It matters where ``filter_already_liked_items=False``; the default puts what was bought most
         and last first.
     item_attention : bool
-        Whether an item's vector takes in its users.
+        Whether an item's vector aggregates its users.
     user_factors : bool
         Whether users have a vector of their own beside their history. A user unknown in training has none.
     user_dropout : float
@@ -108,7 +108,7 @@ class ANCF(Recommender):
         Whether p and q are divided by their lengths in training; auto: for the plain softmax.
     normalize : "auto", "none", "log", "minmax" or "standard"
         The quantities that "mse" learns, fitted on the training table and kept in ``normalizer_``; ``predict`` gives
-        them, and ``ancf.evaluate`` normalises the test the same way. auto: as the table says.
+        them, and ``ancf.evaluate`` normalizes the test the same way. auto: as the table says.
     temperature : float or "auto"
         τ of the softmax; auto: 0.2 · (4000 / n_items)^0.3 for cosines, 1 for products.
     negatives : int or "auto"
@@ -270,7 +270,7 @@ class ANCF(Recommender):
         """The founding set-up, ``ANCF.CLASSIC``, with what you change of it.
 
         Vectors of users and items with 50 numbers, attention over the factors of their product, squared error of the
-        normalised quantity, batches of 64, 10 epochs of Adam; no histories, no item-item part.
+        normalized quantity, batches of 64, 10 epochs of Adam; no histories, no item-item part.
 
         Examples
         --------

@@ -197,7 +197,7 @@ def _mix(tables: ServingTables, pairs: Csr, neighbors: Csr | None, settings: Set
 
 
 def _batch_size(table: TrainingTable, settings: Settings) -> int:
-    """Without a number: a step takes in the whole graph with item attention, so few, large steps."""
+    """Without a number: a step propagates over the whole graph with item attention, so few, large steps."""
     if settings.batch_size is not None:
         return settings.batch_size
     if settings.loss == "softmax":

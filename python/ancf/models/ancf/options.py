@@ -330,7 +330,7 @@ def _check_belonging(estimator: Any) -> None:
 def _check_combinations(estimator: Any) -> None:
     concat = estimator.output == "sigmoid" and estimator.layer == "concat"
     plain = estimator.output == "linear" and not estimator.factor_attention
-    asked = estimator.neighbors not in ("auto", 0)
+    has_neighbors = estimator.neighbors not in ("auto", 0)
     target = estimator.attention == "target"
     for wrong, message in (
         (
@@ -357,7 +357,7 @@ def _check_combinations(estimator: Any) -> None:
             'to divide. Take similarity="product".',
         ),
         (
-            asked and (target or not plain),
+            has_neighbors and (target or not plain),
             f"neighbors={estimator.neighbors} adds item-item weights to an inner product; with factor attention, "
             "target attention or a sigmoid output there is none. Take neighbors=0.",
         ),

@@ -90,7 +90,7 @@ class TrainingTable:
         low, high = float(self._targets.min()), float(self._targets.max())
         if settings.output == "sigmoid" and (low < 0 or high > 1):
             raise InvalidParameterError(
-                f'output="sigmoid" predicts numbers from 0 to 1; the normalised quantities run from {low:.4g} to '
+                f'output="sigmoid" predicts numbers from 0 to 1; the normalized quantities run from {low:.4g} to '
                 f'{high:.4g} (normalize={kind!r}). Take normalize="minmax", or output="linear".'
             )
 
