@@ -300,25 +300,32 @@ class ANCF(Recommender):
         DivergedError
             If the loss leaves the finite numbers; the object is as it was before.
         """
+        # 1, 2. Options and tables, checked; only the ids that occur.
         options.check(self)
         data = self._training_data(interactions, validation)
+        # 3. Every option gets its value.
         settings = options.resolve(self, data.n_items, timed=data.times is not None)
-        trainer_class: Any = NetworkTrainer if settings.needs_network else SoftmaxTrainer
+        # 4. The table as trainers want it, and which of the two learns.
         table = TrainingTable(data, settings)
+        trainer_class: Any = NetworkTrainer if settings.needs_network else SoftmaxTrainer
+        # 5. Purchases are held out where a part of the mixture is open. A small table learns without them first,
+        #    chooses, and then learns from everything.
         held_out = trainer_class.hold_out(table, settings) if settings.open_choices else None
         if held_out is not None and not held_out.negligible:
-            # A small table: learn without the held-out purchases first, choose, and then learn from everything.
             settings = self._choose_on_a_first_training(trainer_class, table, held_out, settings)
             held_out = None
+        # 6. Vectors, by epochs.
         trainer: Trainer[Any] = trainer_class(table, settings, held_out)
         settings = replace(settings, batch_size=trainer.batch_size)
         print_settings("Settings", settings.record(), self.verbose)
         result = self._train(trainer, table, settings, validation)
+        # 7. Item-item weights; a large table chooses now, on what it could do without.
         neighbors = ridge_neighbors(trainer.pairs, data.n_items, settings)
         if held_out is not None:
             chosen = _choose(trainer, result.state, neighbors, held_out, settings)
             settings = replace(settings, **chosen)
             print_settings("Chosen", chosen, self.verbose)
+        # 8. One assignment makes this the model that answers.
         record = {**result.history, "best_epoch": result.best_epoch, "settings": settings.record()}
         self._scorer = trainer.build_scorer(result.state, neighbors, settings, **self._about(), training=record)
         return self
