@@ -4,64 +4,103 @@
 >>> sorted(name for name in ("read_interactions", "ANCF", "evaluate") if name in ancf.__all__)
 ['ANCF', 'evaluate', 'read_interactions']
 
-Names are loaded when they are first used, so that ``import ancf`` stays light.
+Names are loaded when they are first used, so that ``import ancf`` stays light. Type checkers and editors read the
+imports that stand here for them.
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING
 
-from ancf._native import __version__
+from ancf import models as _models
+from ancf._native import __version__ as __version__
 
-# Where each public name lives.
+if TYPE_CHECKING:
+    # "X as X" says that the name is public; a type checker takes a plain import in a package for private.
+    from ancf.comparison import compare as compare
+    from ancf.data.ids import IdMap as IdMap
+    from ancf.data.interactions import Interactions as Interactions
+    from ancf.data.preprocess import batch_data as batch_data
+    from ancf.data.preprocess import preprocess_data as preprocess_data
+    from ancf.data.reading import read_interactions as read_interactions
+    from ancf.data.split import LeakageWarning as LeakageWarning
+    from ancf.data.split import kfold as kfold
+    from ancf.data.split import leave_last_out as leave_last_out
+    from ancf.data.split import random_split as random_split
+    from ancf.data.split import time_split as time_split
+    from ancf.data.split import user_split as user_split
+    from ancf.errors import AncfError as AncfError
+    from ancf.errors import DivergedError as DivergedError
+    from ancf.errors import InternalError as InternalError
+    from ancf.errors import InvalidDataError as InvalidDataError
+    from ancf.errors import InvalidParameterError as InvalidParameterError
+    from ancf.errors import MissingExtraError as MissingExtraError
+    from ancf.errors import ModelFileError as ModelFileError
+    from ancf.errors import NotFittedError as NotFittedError
+    from ancf.errors import TrainingWarning as TrainingWarning
+    from ancf.errors import UnknownItemError as UnknownItemError
+    from ancf.errors import UnknownUserError as UnknownUserError
+    from ancf.evaluation import Evaluation as Evaluation
+    from ancf.evaluation import calculate_ndcg as calculate_ndcg
+    from ancf.evaluation import dcg_score as dcg_score
+    from ancf.evaluation import evaluate as evaluate
+    from ancf.evaluation import evaluate_metrics as evaluate_metrics
+    from ancf.models import ANCF as ANCF
+    from ancf.models import ANCFModel as ANCFModel
+    from ancf.models import Factors as Factors
+    from ancf.models import ItemKNN as ItemKNN
+    from ancf.models import Popular as Popular
+    from ancf.models import Recommender as Recommender
+    from ancf.models import from_factors as from_factors
+    from ancf.models.loading import load as load
+    from ancf.scoring.results import Recommendations as Recommendations
+
+# Where each public name lives; the models are those of their registry.
 _HOME = {
-    "AncfError": "errors",
-    "DivergedError": "errors",
-    "InternalError": "errors",
-    "InvalidDataError": "errors",
-    "InvalidParameterError": "errors",
-    "MissingExtraError": "errors",
-    "ModelFileError": "errors",
-    "NotFittedError": "errors",
-    "TrainingWarning": "errors",
-    "UnknownItemError": "errors",
-    "UnknownUserError": "errors",
-    "IdMap": "data.ids",
-    "Interactions": "data.interactions",
-    "read_interactions": "data.reading",
-    "preprocess_data": "data.preprocess",
-    "kfold": "data.split",
-    "LeakageWarning": "data.split",
-    "leave_last_out": "data.split",
-    "random_split": "data.split",
-    "time_split": "data.split",
-    "user_split": "data.split",
-    "batch_data": "data.preprocess",
-    "ANCF": "models",
-    "ANCFModel": "models",
-    "ItemKNN": "models",
-    "Popular": "models",
-    "Recommender": "models",
-    "from_factors": "models",
-    "Recommendations": "scoring.results",
-    "Evaluation": "evaluation",
-    "calculate_ndcg": "evaluation",
-    "dcg_score": "evaluation",
-    "evaluate": "evaluation",
-    "evaluate_metrics": "evaluation",
-    "compare": "comparison",
-    "load": "models.loading",
+    "AncfError": "ancf.errors",
+    "DivergedError": "ancf.errors",
+    "InternalError": "ancf.errors",
+    "InvalidDataError": "ancf.errors",
+    "InvalidParameterError": "ancf.errors",
+    "MissingExtraError": "ancf.errors",
+    "ModelFileError": "ancf.errors",
+    "NotFittedError": "ancf.errors",
+    "TrainingWarning": "ancf.errors",
+    "UnknownItemError": "ancf.errors",
+    "UnknownUserError": "ancf.errors",
+    "IdMap": "ancf.data.ids",
+    "Interactions": "ancf.data.interactions",
+    "read_interactions": "ancf.data.reading",
+    "preprocess_data": "ancf.data.preprocess",
+    "kfold": "ancf.data.split",
+    "LeakageWarning": "ancf.data.split",
+    "leave_last_out": "ancf.data.split",
+    "random_split": "ancf.data.split",
+    "time_split": "ancf.data.split",
+    "user_split": "ancf.data.split",
+    "batch_data": "ancf.data.preprocess",
+    **_models._HOME,
+    "Recommendations": "ancf.scoring.results",
+    "Evaluation": "ancf.evaluation",
+    "calculate_ndcg": "ancf.evaluation",
+    "dcg_score": "ancf.evaluation",
+    "evaluate": "ancf.evaluation",
+    "evaluate_metrics": "ancf.evaluation",
+    "compare": "ancf.comparison",
+    "load": "ancf.models.loading",
 }
 
-__all__ = ["__version__", *_HOME]
+# A type checker must see neither: a list that it cannot read would hide the imports above from "from ancf import *",
+# and a module's __getattr__ would make every misspelt name a known one.
+if not TYPE_CHECKING:
+    __all__ = ["__version__", *_HOME]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        value = getattr(importlib.import_module(f"ancf.{_HOME[name]}"), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module 'ancf' has no attribute {name!r}")
+    def __getattr__(name):
+        if name in _HOME:
+            value = getattr(importlib.import_module(_HOME[name]), name)
+            globals()[name] = value
+            return value
+        raise AttributeError(f"module 'ancf' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *_HOME})

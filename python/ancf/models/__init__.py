@@ -68,12 +68,15 @@ __all__ = [
 _REGISTERED: dict[str, tuple[type["Recommender"], ModelEntry]] = {}
 
 
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        value = getattr(importlib.import_module(_HOME[name]), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module 'ancf.models' has no attribute {name!r}")
+# To a type checker that saw it, every misspelt name would be a known one.
+if not TYPE_CHECKING:
+
+    def __getattr__(name):
+        if name in _HOME:
+            value = getattr(importlib.import_module(_HOME[name]), name)
+            globals()[name] = value
+            return value
+        raise AttributeError(f"module 'ancf.models' has no attribute {name!r}")
 
 
 def register(
