@@ -23,7 +23,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 RANKING = ("ndcg", "recall", "precision", "map", "mrr", "hit", "coverage")
 ERRORS = ("mse", "rmse", "mae")
+OnUnknown = Literal["skip", "raise"]
 DEFAULT_METRICS = ("ndcg", "recall", "precision", "map", "mrr", "hit", "coverage")
 
 # Users ranked at a time: the lists of one chunk are all that is held, whatever the number of test users.
@@ -134,7 +135,7 @@ def evaluate(
     *,
     k: int | Sequence[int] = 10,
     filter_already_liked_items: bool = True,
-    on_unknown: str = "skip",
+    on_unknown: OnUnknown = "skip",
 ) -> Evaluation:
     """Measure a model on held-out interactions.
 
@@ -181,12 +182,12 @@ def evaluate_scorer(
     *,
     k: int | Sequence[int] = 10,
     filter_already_liked_items: bool = True,
-    on_unknown: str = "skip",
+    on_unknown: OnUnknown = "skip",
     num_threads: int | None = None,
 ) -> Evaluation:
     """``evaluate`` for what a model answers with; the parameters are the same."""
     wanted = parse_metrics(metrics, k)
-    if on_unknown not in ("skip", "raise"):
+    if on_unknown not in get_args(OnUnknown):
         raise InvalidParameterError(f"on_unknown is {on_unknown!r}; it must be 'skip' or 'raise'.")
     began = time.perf_counter()
     cut_offs = sorted({cut for _, cut in wanted.values() if cut})

@@ -51,7 +51,7 @@ def test_a_broken_table_is_bad_data(ancf, tmp_path, kind):
         ("train {table} -o m.ancf --epoch 3", 2, "Did you mean '--epochs'?"),
         ("train {table} -o m.ancf --epochs many", 2, "'many' is not 'auto' or a whole number"),
         ("train {table} -o m.ancf --epochs 0", 2, "epochs is 0"),
-        ("train {table} -o m.ancf --attention hard", 2, "attention is 'hard'"),
+        ("train {table} -o m.ancf --attention hard", 2, "'hard' is not one of 'degree', 'mean'"),
         ("train {table} -o m.ancf --holdout 1.5", 2, "must be between 0 and 1"),
         ("train {table} -o m.ancf --model popular --factors 3", 2, "--factors is an option of the model ancf"),
         ("train {table} -o m.ancf --learning-rate 1e30 -q", 1, "try a smaller learning_rate"),

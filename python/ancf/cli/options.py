@@ -115,7 +115,8 @@ def _option(word: str, name: str, parameter: inspect.Parameter, kind: str, said:
         return option(f"--{word}/--no-{word}", name, **settings)
     words = re.findall(r'"([^"]+)"', kind)
     if get_origin(parameter.annotation) is Literal:
-        return option(f"--{word}", name, type=click.Choice(list(kinds)), **settings)
+        # In the docstring's order, in which it describes them.
+        return option(f"--{word}", name, type=click.Choice(words if set(words) == set(kinds) else kinds), **settings)
     numbers = [each for each in ("INTEGER" if int in kinds else "", "NUMBER" if float in kinds else "") if each]
     none = ["none"] if type(None) in kinds and numbers else []
     metavar = "|".join([*words, *numbers, *none]) or "TEXT"
@@ -142,7 +143,9 @@ def _kinds(annotation: Any) -> tuple[Any, ...]:
     if get_origin(annotation) is Literal:
         return get_args(annotation)
     if get_origin(annotation) in (Union, UnionType):
-        return get_args(annotation)
+        # The words beside a number are those of the docstring.
+        parts = get_args(annotation)
+        return tuple(dict.fromkeys(str if get_origin(each) is Literal else each for each in parts))
     return (annotation,)
 
 

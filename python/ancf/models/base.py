@@ -20,9 +20,12 @@ from ancf.data.interactions import Interactions
 from ancf.errors import AncfError, InvalidDataError, InvalidParameterError, ModelFileError, NotFittedError
 from ancf.params import Params
 from ancf.scoring import bulk, explain, export, lists, similar
+from ancf.scoring.export import Format
 from ancf.scoring.limits import check_n
+from ancf.scoring.lists import OnUnknown
 from ancf.scoring.results import Explanation, Recommendations
 from ancf.scoring.scorer import Arrays, Encoder, Scorer
+from ancf.scoring.similar import Metric
 
 
 class Recommender(Params, ABC):
@@ -123,7 +126,7 @@ class Recommender(Params, ABC):
         filter_already_liked_items: bool = True,
         items: Any = None,
         filter_items: Any = None,
-        on_unknown: str = "raise",
+        on_unknown: OnUnknown = "raise",
     ) -> Recommendations:
         """The N best items for one or several users.
 
@@ -191,7 +194,7 @@ class Recommender(Params, ABC):
         filter_already_liked_items: bool = True,
         items: Any = None,
         filter_items: Any = None,
-        on_unknown: str = "raise",
+        on_unknown: OnUnknown = "raise",
     ) -> Recommendations:
         """The N best items for somebody of whom only the purchases are known.
 
@@ -312,7 +315,7 @@ class Recommender(Params, ABC):
         """
         return explain.explain(self._fitted(), user, item, history, self.num_threads)
 
-    def similar_items(self, items: Any, N: int = 10, *, metric: str = "cosine") -> Recommendations:
+    def similar_items(self, items: Any, N: int = 10, *, metric: Metric = "cosine") -> Recommendations:
         """The N items most like each given item, itself left out.
 
         Models with vectors compare these; a model without (item-kNN) gives an item's row of its similarity matrix.
@@ -338,7 +341,7 @@ class Recommender(Params, ABC):
         """
         return similar.similar_items(self._fitted(), items, N, metric, self.num_threads)
 
-    def similar_users(self, users: Any, N: int = 10, *, metric: str = "cosine") -> Recommendations:
+    def similar_users(self, users: Any, N: int = 10, *, metric: Metric = "cosine") -> Recommendations:
         """The N users most like each given user, themselves left out.
 
         Models with vectors compare these; a model without (item-kNN) compares users by the purchases they share.
@@ -378,7 +381,7 @@ class Recommender(Params, ABC):
         scorer = self._fitted()
         model_file.save(path, scorer.model, *scorer.to_arrays())
 
-    def export(self, path: str | Path, format: str | None = None, *, dense_only: bool = False) -> list[Path]:  # noqa: A002
+    def export(self, path: str | Path, format: Format | None = None, *, dense_only: bool = False) -> list[Path]:  # noqa: A002
         """Write the served vectors for other programs into a folder.
 
         Parameters

@@ -5,7 +5,7 @@ same bits for every number of threads. ``ancf.ANCF`` trains and serves the same 
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, Never, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,6 +19,15 @@ from ancf.errors import InvalidDataError, InvalidParameterError, UnknownItemErro
 from ancf.params import refuse_unknown
 
 DAY = 86400.0
+
+Attention = Literal["none", "mean", "degree", "learned", "target"]
+PairAttention = Literal[Attention, "batch"]
+"""With the founding variant, which scores pairs and ranks nothing."""
+Loss = Literal["softmax", "mse", "bce", "bpr"]
+Optimizer = Literal["adam", "adagrad", "sgd"]
+Output = Literal["linear", "sigmoid"]
+Layer = Literal["product", "concat"]
+Similarity = Literal["product", "cosine"]
 
 
 class Gradients(NamedTuple):
@@ -100,20 +109,20 @@ class ANCFModel:
         embedding_dim: int = 50,
         *,
         history: "Interactions | tuple[ArrayLike, ArrayLike, ArrayLike] | None" = None,
-        attention: str = "none",
+        attention: PairAttention = "none",
         attention_exponent: float = 0.5,
         item_attention: bool = False,
         user_factors: bool = True,
         use_weights: bool = False,
         half_life: float | None = None,
         factor_attention: bool | None = None,
-        similarity: str = "product",
-        output: str = "linear",
-        layer: str = "product",
+        similarity: Similarity = "product",
+        output: Output = "linear",
+        layer: Layer = "product",
         biases: bool = False,
-        loss: str = "mse",
+        loss: Loss = "mse",
         temperature: float = 1.0,
-        optimizer: str = "adam",
+        optimizer: Optimizer = "adam",
         learning_rate: float = 0.001,
         regularization: float = 0.0,
         init_scale: float = 0.1,
@@ -121,14 +130,14 @@ class ANCFModel:
         item_ids: Any = None,
         random_state: int = 0,
         num_threads: int | None = None,
-        **unknown: Any,
+        **unknown: Never,
     ) -> None:
         refuse_unknown(type(self).__name__, unknown, tuple(ANCFModel.__init__.__kwdefaults__ or ()))
         for name, value in (("num_users", num_users), ("num_items", num_items)):
             check_integer(name, value, 1, 2**31 - 2)
         check_integer("embedding_dim", embedding_dim, 1, 4096)
         check_integer("random_state", random_state, 0, 2**64 - 1)
-        check_choice("attention", attention, ("none", "mean", "degree", "learned", "target", "batch"))
+        check_choice("attention", attention, get_args(PairAttention))
         for name, flag in (
             ("item_attention", item_attention),
             ("user_factors", user_factors),

@@ -1,6 +1,6 @@
 """The most popular items for everybody: the list that every model must beat."""
 
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from ancf.models.base import Recommender
 from ancf.scoring.histories import Histories
 from ancf.scoring.scorer import Arrays, EncodedUsers, Encoder, Scorer
 
-_COUNTS = ("users", "events", "weight")
+Count = Literal["users", "events", "weight"]
 
 
 class Popular(Recommender):
@@ -31,7 +31,7 @@ class Popular(Recommender):
     ['cup']
     """
 
-    def __init__(self, *, count: str = "users", num_threads: int | None = None) -> None:
+    def __init__(self, *, count: Count = "users", num_threads: int | None = None) -> None:
         self.count = count
         self.num_threads = num_threads
 
@@ -43,7 +43,7 @@ class Popular(Recommender):
         InvalidDataError
             If the table holds no interactions.
         """
-        check_choice("count", self.count, _COUNTS)
+        check_choice("count", self.count, get_args(Count))
         data = self._training_data(interactions)
         seen = data.to_csr().sets
         if self.count == "users":

@@ -5,7 +5,7 @@ sparse item-item part or another head says so instead of exporting half of itsel
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,14 +14,14 @@ from ancf.errors import InvalidParameterError, MissingExtraError
 from ancf.scoring.results import arrow_column
 from ancf.scoring.scorer import Scorer
 
-_FORMATS = ("npy", "arrow", "usearch")
+Format = Literal["npy", "arrow", "usearch"]
 
 
 def export(scorer: Scorer, path: Path, format: str | None = None, *, dense_only: bool = False) -> list[Path]:  # noqa: A002
     """See ``Recommender.export``."""
     kind = format or "npy"
-    if kind not in _FORMATS:
-        raise InvalidParameterError(f"format is {format!r}; it must be one of {', '.join(_FORMATS)}.")
+    if kind not in get_args(Format):
+        raise InvalidParameterError(f"format is {format!r}; it must be one of {', '.join(get_args(Format))}.")
     parts = {
         "a sparse item-item part": scorer.neighbors is not None,
         f"the head {scorer.head!r}": scorer.head != "inner",

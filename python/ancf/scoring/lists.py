@@ -3,7 +3,7 @@
 The public methods of ``Recommender`` hold the documentation; the parameters here are theirs.
 """
 
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,8 @@ from ancf.scoring.requests import as_ids, as_objects, as_sequence, is_one, unkno
 from ancf.scoring.results import Recommendations, TopN, merge_lists
 from ancf.scoring.scorer import Scorer
 
-ON_UNKNOWN = ("raise", "popular", "skip")
+OnUnknown = Literal["raise", "popular", "skip"]
+ON_UNKNOWN: tuple[str, ...] = get_args(OnUnknown)
 
 
 def recommend(

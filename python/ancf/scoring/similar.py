@@ -5,7 +5,7 @@ through what they have: an item's neighbors are its row of the similarity matrix
 cosine of their purchases.
 """
 
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,14 +21,14 @@ from ancf.scoring.requests import is_one
 from ancf.scoring.results import Recommendations, TopN
 from ancf.scoring.scorer import Scorer
 
-_METRICS = ("cosine", "inner")
+Metric = Literal["cosine", "inner"]
 _COLUMNS = {"items": ("query_item_id", "item_id"), "users": ("query_user_id", "user_id")}
 
 
 def similar_items(scorer: Scorer, items: Any, N: int, metric: str, num_threads: int | None) -> Recommendations:
     """See ``Recommender.similar_items``."""
     N = check_n(N)
-    check_choice("metric", metric, _METRICS)
+    check_choice("metric", metric, get_args(Metric))
     positions = find_known_items(scorer, items)
     check_memory(len(positions), min(N, len(scorer.item_ids)))
     if not compares_items(scorer):
@@ -45,7 +45,7 @@ def similar_items(scorer: Scorer, items: Any, N: int, metric: str, num_threads: 
 def similar_users(scorer: Scorer, users: Any, N: int, metric: str, num_threads: int | None) -> Recommendations:
     """See ``Recommender.similar_users``."""
     N = check_n(N)
-    check_choice("metric", metric, _METRICS)
+    check_choice("metric", metric, get_args(Metric))
     positions = find_known_users(scorer, users)
     check_memory(len(positions), min(N, len(scorer.user_ids)))
     if _compares_vectors(scorer):

@@ -29,11 +29,12 @@ from ancf.evaluation import evaluate_scorer, parse_metrics
 from ancf.models.ancf import options
 from ancf.models.ancf.network_encoder import NetworkEncoder
 from ancf.models.ancf.network_training import NetworkTrainer
-from ancf.models.ancf.options import Settings
+from ancf.models.ancf.options import Auto, AutoNormalize, AutoSimilarity, Init, Settings
 from ancf.models.ancf.selection import HeldOut, ndcg, select_mixture
 from ancf.models.ancf.softmax import HistoryEncoder, SoftmaxTrainer
 from ancf.models.ancf.training_table import TrainingTable, ridge_neighbors
 from ancf.models.base import Recommender
+from ancf.models.network import Attention, Layer, Loss, Optimizer, Output
 from ancf.scoring.scorer import Arrays, Encoder, Scorer
 
 State = TypeVar("State")
@@ -188,37 +189,37 @@ class ANCF(Recommender):
         self,
         *,
         factors: int = 64,
-        epochs: int | str = "auto",
-        loss: str = "softmax",
-        optimizer: str = "adam",
-        attention: str = "degree",
+        epochs: int | Auto = "auto",
+        loss: Loss = "softmax",
+        optimizer: Optimizer = "adam",
+        attention: Attention = "degree",
         attention_exponent: float = 0.5,
         use_weights: bool = False,
-        half_life: float | str | None = "auto",
-        trend: float | str = "auto",
-        trend_half_life: float | str = "auto",
+        half_life: float | Auto | None = "auto",
+        trend: float | Auto = "auto",
+        trend_half_life: float | Auto = "auto",
         repeat_weight: float = 20.0,
         item_attention: bool = True,
         user_factors: bool = False,
         user_dropout: float = 0.0,
         factor_attention: bool = False,
-        output: str = "linear",
-        layer: str = "product",
+        output: Output = "linear",
+        layer: Layer = "product",
         biases: bool = False,
-        similarity: str = "auto",
-        normalize: str = "auto",
-        temperature: float | str = "auto",
-        negatives: int | str = "auto",
+        similarity: AutoSimilarity = "auto",
+        normalize: AutoNormalize = "auto",
+        temperature: float | Auto = "auto",
+        negatives: int | Auto = "auto",
         negative_exponent: float = 0.5,
-        batch_size: int | str = "auto",
-        learning_rate: float | str = "auto",
+        batch_size: int | Auto = "auto",
+        learning_rate: float | Auto = "auto",
         regularization: float = 0.0,
-        init: str = "auto",
-        serving_exponent: float | str = "auto",
-        neighbors: int | str = "auto",
-        neighbor_candidates: int | str = "auto",
-        neighbor_shrinkage: float | str = "auto",
-        neighbor_weight: float | str = "auto",
+        init: Init = "auto",
+        serving_exponent: float | Auto = "auto",
+        neighbors: int | Auto = "auto",
+        neighbor_candidates: int | Auto = "auto",
+        neighbor_shrinkage: float | Auto = "auto",
+        neighbor_weight: float | Auto = "auto",
         patience: int | None = 3,
         validation_metric: str = "auto",
         random_state: int | None = 0,

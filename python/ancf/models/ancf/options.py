@@ -8,17 +8,20 @@ import inspect
 import math
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from ancf.checks import check_choice, check_flag, check_integer, check_number
-from ancf.data.normalize import NORMALIZERS
+from ancf.data.normalize import NormalizerKind
 from ancf.errors import InvalidParameterError
 from ancf.evaluation import parse_metrics
+from ancf.models.network import Attention, Layer, Loss, Optimizer, Output, Similarity
 
-LOSSES = ("softmax", "mse", "bce", "bpr")
-ATTENTION = ("none", "mean", "degree", "learned", "target")
+Auto = Literal["auto"]
+AutoSimilarity = Literal[Auto, Similarity]
+AutoNormalize = Literal[Auto, NormalizerKind]
+Init = Literal[Auto, "svd", "random"]
 
 # τ = 0.2 suits some four thousand items (Last.fm); it falls with the catalogue to this power, as more items need a
 # sharper softmax. Chosen on validation parts of Last.fm, Amazon Electronics and Gowalla (docs/measurements/choices.md).
@@ -233,7 +236,7 @@ def _serving_exponent(options: Any, plain_cosine: bool) -> float:
 
 def check(estimator: Any) -> None:
     """Refuse values and combinations that make no sense, by name and with the way out."""
-    check_choice("init", estimator.init, ("auto", "svd", "random"))
+    check_choice("init", estimator.init, get_args(Init))
     check_integer("factors", estimator.factors, 1, 4096)
     for name, low, high in (
         ("epochs", 1, 100_000),
@@ -265,13 +268,13 @@ def check(estimator: Any) -> None:
         check_integer("random_state", estimator.random_state, 0, 2**64 - 1, words="None or ")
     check_flag("item_attention", estimator.item_attention)
     for name, choices in (
-        ("loss", LOSSES),
-        ("optimizer", ("adam", "adagrad", "sgd")),
-        ("attention", ATTENTION),
-        ("output", ("linear", "sigmoid")),
-        ("layer", ("product", "concat")),
-        ("similarity", ("auto", "product", "cosine")),
-        ("normalize", ("auto", *NORMALIZERS)),
+        ("loss", get_args(Loss)),
+        ("optimizer", get_args(Optimizer)),
+        ("attention", get_args(Attention)),
+        ("output", get_args(Output)),
+        ("layer", get_args(Layer)),
+        ("similarity", get_args(AutoSimilarity)),
+        ("normalize", get_args(AutoNormalize)),
     ):
         if name == "attention" and estimator.attention == "batch":
             raise InvalidParameterError(
