@@ -1,7 +1,7 @@
 """Several models on the same split: the same users, the same lists' length, times beside the figures."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,7 +37,7 @@ class Comparison(Mapping[str, Evaluation]):
     def __getitem__(self, name: str) -> Evaluation:
         return self._evaluations[name]
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[str]:
         return iter(self._evaluations)
 
     def __len__(self) -> int:

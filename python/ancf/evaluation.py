@@ -23,7 +23,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -399,7 +399,17 @@ def _dcg(gains: NDArray[np.float64]) -> float:
     return float(np.sum(gains / np.log2(np.arange(len(gains)) + 2)))
 
 
-def evaluate_metrics(model: Any, batches: Iterable[tuple[Any, Any]], k: int = 10) -> dict[str, float]:
+class _Forward(Protocol):
+    def forward(self, users: Any, items: Any, /) -> Any: ...
+
+
+class _Predict(Protocol):
+    def predict(self, users: Any, items: Any, /) -> Any: ...
+
+
+def evaluate_metrics(
+    model: _Forward | _Predict, batches: Iterable[tuple[Any, ArrayLike]], k: int = 10
+) -> dict[str, float]:
     """Errors and NDCG of predictions over batches of (X, y), as ``batch_data`` gives them.
 
     Parameters

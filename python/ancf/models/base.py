@@ -7,10 +7,11 @@ while others ask it answers each of them wholly from one state or the other. ``d
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, overload
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ancf import model_file
@@ -20,9 +21,11 @@ from ancf.data.interactions import Interactions
 from ancf.errors import AncfError, InvalidDataError, InvalidParameterError, ModelFileError, NotFittedError
 from ancf.params import Params
 from ancf.scoring import bulk, explain, export, lists, similar
+from ancf.scoring.bulk import StreamResult
 from ancf.scoring.export import Format
 from ancf.scoring.limits import check_n
 from ancf.scoring.lists import OnUnknown
+from ancf.scoring.requests import Id, Ids, SeveralIds
 from ancf.scoring.results import Explanation, Recommendations
 from ancf.scoring.scorer import Arrays, Encoder, Scorer
 from ancf.scoring.similar import Metric
@@ -120,12 +123,12 @@ class Recommender(Params, ABC):
 
     def recommend(
         self,
-        users: Any,
+        users: Ids,
         N: int = 10,
         *,
         filter_already_liked_items: bool = True,
-        items: Any = None,
-        filter_items: Any = None,
+        items: SeveralIds | Iterator[Any] | None = None,
+        filter_items: Ids | None = None,
         on_unknown: OnUnknown = "raise",
     ) -> Recommendations:
         """The N best items for one or several users.
@@ -186,14 +189,14 @@ class Recommender(Params, ABC):
 
     def recommend_for_history(
         self,
-        history: Any,
+        history: SeveralIds,
         N: int = 10,
         *,
-        weights: Any = None,
-        times: Any = None,
+        weights: SeveralIds | None = None,
+        times: SeveralIds | None = None,
         filter_already_liked_items: bool = True,
-        items: Any = None,
-        filter_items: Any = None,
+        items: SeveralIds | Iterator[Any] | None = None,
+        filter_items: Ids | None = None,
         on_unknown: OnUnknown = "raise",
     ) -> Recommendations:
         """The N best items for somebody of whom only the purchases are known.
@@ -227,17 +230,56 @@ class Recommender(Params, ABC):
             num_threads=self.num_threads,
         )
 
+    @overload
+    def recommend_all(
+        self,
+        N: int = 10,
+        *,
+        out: None = None,
+        filter_already_liked_items: bool = True,
+        items: SeveralIds | Iterator[Any] | None = None,
+        filter_items: Ids | None = None,
+        resume: bool = False,
+        show_progress: bool | None = None,
+    ) -> Recommendations: ...
+
+    @overload
+    def recommend_all(
+        self,
+        N: int = 10,
+        *,
+        out: str | Path,
+        filter_already_liked_items: bool = True,
+        items: SeveralIds | Iterator[Any] | None = None,
+        filter_items: Ids | None = None,
+        resume: bool = False,
+        show_progress: bool | None = None,
+    ) -> StreamResult: ...
+
+    @overload
+    def recommend_all(
+        self,
+        N: int = 10,
+        *,
+        out: str | Path | None,
+        filter_already_liked_items: bool = True,
+        items: SeveralIds | Iterator[Any] | None = None,
+        filter_items: Ids | None = None,
+        resume: bool = False,
+        show_progress: bool | None = None,
+    ) -> Recommendations | StreamResult: ...
+
     def recommend_all(
         self,
         N: int = 10,
         *,
         out: str | Path | None = None,
         filter_already_liked_items: bool = True,
-        items: Any = None,
-        filter_items: Any = None,
+        items: SeveralIds | Iterator[Any] | None = None,
+        filter_items: Ids | None = None,
         resume: bool = False,
         show_progress: bool | None = None,
-    ) -> Any:
+    ) -> Recommendations | StreamResult:
         """The N best items for every user of the training table, in memory or, with ``out=``, streamed into a file.
 
         Parameters
@@ -277,7 +319,14 @@ class Recommender(Params, ABC):
             raise InvalidParameterError("resume=True needs out=, the file whose parts are to be taken up.")
         return lists.recommend_all(scorer, N, **request)
 
-    def predict(self, users: Any, items: Any) -> Any:
+    # Of an id without a type (an element of an object array) no checker can tell that it is one: the answer is Any.
+    @overload
+    def predict(self, users: Id, items: Id) -> float: ...
+    @overload
+    def predict(self, users: SeveralIds | Iterator[Any], items: Ids) -> NDArray[np.float32]: ...
+    @overload
+    def predict(self, users: Ids, items: SeveralIds | Iterator[Any]) -> NDArray[np.float32]: ...
+    def predict(self, users: Ids, items: Ids) -> float | NDArray[np.float32]:
         """The scores of pairs, the same bits that ``recommend`` gives them.
 
         Parameters
@@ -295,7 +344,9 @@ class Recommender(Params, ABC):
         """
         return lists.predict(self._fitted(), users, items)
 
-    def explain(self, user: Any = None, item: Any = None, *, history: Any = None) -> Explanation:
+    def explain(
+        self, user: Id | None = None, item: Id | None = None, *, history: SeveralIds | None = None
+    ) -> Explanation:
         """What each purchase adds to the score of an item.
 
         Parameters
@@ -315,7 +366,7 @@ class Recommender(Params, ABC):
         """
         return explain.explain(self._fitted(), user, item, history, self.num_threads)
 
-    def similar_items(self, items: Any, N: int = 10, *, metric: Metric = "cosine") -> Recommendations:
+    def similar_items(self, items: Ids, N: int = 10, *, metric: Metric = "cosine") -> Recommendations:
         """The N items most like each given item, itself left out.
 
         Models with vectors compare these; a model without (item-kNN) gives an item's row of its similarity matrix.
@@ -341,7 +392,7 @@ class Recommender(Params, ABC):
         """
         return similar.similar_items(self._fitted(), items, N, metric, self.num_threads)
 
-    def similar_users(self, users: Any, N: int = 10, *, metric: Metric = "cosine") -> Recommendations:
+    def similar_users(self, users: Ids, N: int = 10, *, metric: Metric = "cosine") -> Recommendations:
         """The N users most like each given user, themselves left out.
 
         Models with vectors compare these; a model without (item-kNN) compares users by the purchases they share.

@@ -1,5 +1,6 @@
 """Vectors trained elsewhere, served like any model of ancf: ``from_factors``."""
 
+from collections.abc import Iterable
 from typing import Any, Self
 
 import numpy as np
@@ -19,8 +20,8 @@ def from_factors(
     user_factors: ArrayLike,
     item_factors: ArrayLike,
     interactions: Interactions | None = None,
-    user_ids: Any = None,
-    item_ids: Any = None,
+    user_ids: IdMap | Iterable[Any] | None = None,
+    item_ids: IdMap | Iterable[Any] | None = None,
     *,
     num_threads: int | None = None,
 ) -> "Factors":

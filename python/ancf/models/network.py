@@ -4,7 +4,7 @@
 same bits for every number of threads. ``ancf.ANCF`` trains and serves the same model by itself.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple, Never, get_args
 
 import numpy as np
@@ -126,8 +126,8 @@ class ANCFModel:
         learning_rate: float = 0.001,
         regularization: float = 0.0,
         init_scale: float = 0.1,
-        user_ids: Any = None,
-        item_ids: Any = None,
+        user_ids: IdMap | Iterable[Any] | None = None,
+        item_ids: IdMap | Iterable[Any] | None = None,
         random_state: int = 0,
         num_threads: int | None = None,
         **unknown: Never,

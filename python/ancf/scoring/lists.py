@@ -139,7 +139,7 @@ def recommend_all(
     return scorer.recommendations(users, top, "model", False)
 
 
-def predict(scorer: Scorer, users: Any, items: Any) -> Any:
+def predict(scorer: Scorer, users: Any, items: Any) -> float | NDArray[np.float32]:
     """See ``Recommender.predict``."""
     one_user, one_item = is_one(users), is_one(items)
     user_positions = find_known_users(scorer, users)

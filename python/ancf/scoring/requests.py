@@ -1,7 +1,9 @@
 """Ids as somebody asks for them: one or several, of whatever type, and the errors that name the unknown ones."""
 
 import contextlib
-from typing import Any
+import uuid
+from collections.abc import Iterator
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +12,19 @@ from ancf import _text
 from ancf.data.arrays import object_array
 from ancf.data.ids import IdMap
 from ancf.errors import UnknownItemError, UnknownUserError
+
+Id: TypeAlias = int | str | bytes | uuid.UUID | np.integer[Any]
+
+
+class SeveralIds(Protocol):
+    """More than one id, in an array, a Series, a list, a set; text and bytes, which hold no object, are one id."""
+
+    def __iter__(self) -> Iterator[Any]: ...
+    def __contains__(self, value: object, /) -> bool: ...
+
+
+Ids: TypeAlias = Id | SeveralIds | Iterator[Any]
+"""One id or several."""
 
 
 def is_one(value: Any) -> bool:

@@ -5,7 +5,7 @@ can be written or measured without a million Python objects.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,10 @@ from ancf.errors import MissingExtraError
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
+
+Source = Literal["model", "history", "popular", "similar"]
+"""What a recommendation comes from."""
 
 _SHOWN_ROWS = 20
 
@@ -59,11 +63,12 @@ def merge_lists(n_users: int, known: NDArray[np.intp], top: TopN, others: NDArra
 class Row(NamedTuple):
     """One recommendation, as ``Recommendations.rows`` gives it."""
 
+    # Any: numbers, text, bytes or UUIDs, as the table had them, which no type can tell before it is read.
     user_id: Any
     item_id: Any
     score: float
     rank: int
-    source: str
+    source: Source
 
 
 class Recommendations:
@@ -118,6 +123,8 @@ class Recommendations:
         self._names = names
         self.single = single
         self._columns = columns
+
+    # Arrays of Any: what the ids are is known when a table is read, and lists of different lengths are objects.
 
     @property
     def ids(self) -> NDArray[Any]:
@@ -223,7 +230,7 @@ class Recommendations:
 
         return pd.DataFrame(self.to_dict())
 
-    def to_arrow(self) -> Any:
+    def to_arrow(self) -> "pa.Table":
         """The same table for Arrow (``pyarrow.Table``); needs the extra ``ancf[arrow]``."""
         try:
             import pyarrow as pa

@@ -266,6 +266,7 @@ class ANCF(Recommender):
         self.verbose = verbose
         self.show_progress = show_progress
 
+    # Any: the constructor's options once more would be a second list of them.
     @classmethod
     def classic(cls, **overrides: Any) -> Self:
         """The founding set-up, ``ANCF.CLASSIC``, with what you change of it.
