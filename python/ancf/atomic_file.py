@@ -18,13 +18,13 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     folder = path.absolute().parent
     for stale in folder.glob(f".{glob.escape(path.name)}.*.tmp"):
         with contextlib.suppress(OSError), stale.open("rb") as file:
-            if _lock(file.fileno()):
+            if _try_lock(file.fileno()):
                 stale.unlink()
     while True:
         handle, name = tempfile.mkstemp(dir=folder, prefix=f".{path.name}.", suffix=".tmp")
         temporary = Path(name)
         # Between its creation and its lock, somebody else may have taken it for one left behind.
-        locked = _lock(handle)
+        locked = _try_lock(handle)
         if not locked or temporary.exists():
             break
         os.close(handle)
@@ -44,7 +44,7 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
         raise
 
 
-def _lock(handle: int) -> bool:
+def _try_lock(handle: int) -> bool:
     """Whether nobody else held the file's lock, which is ours from now on; False where there are no locks."""
     try:
         import fcntl

@@ -125,7 +125,7 @@ def compare(
     """
     if isinstance(models, Recommender):  # one model is a short list
         models = [models]
-    named = dict(models) if isinstance(models, Mapping) else _named(models)
+    named = dict(models) if isinstance(models, Mapping) else _unique_names(models)
     if not named:
         raise InvalidDataError("compare: give at least one model.")
     evaluations: dict[str, Evaluation] = {}
@@ -148,7 +148,7 @@ def compare(
     return Comparison(evaluations, fitted, seconds)
 
 
-def _named(models: Sequence[Recommender]) -> dict[str, Recommender]:
+def _unique_names(models: Sequence[Recommender]) -> dict[str, Recommender]:
     """Class names; models of the same class by their options as well."""
     kinds = [type(each).__name__ for each in models]
     named: dict[str, Recommender] = {}

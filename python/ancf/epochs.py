@@ -13,19 +13,19 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from ancf.errors import TrainingWarning
 
 State = TypeVar("State")
-Given = TypeVar("Given", covariant=True)
+State_co = TypeVar("State_co", covariant=True)
 
 # Epochs in a row with a rising validation loss and a falling training loss before a warning is worth it.
 _RISES_BEFORE_WARNING = 2
 
 
-class Trainer(Protocol[Given]):
+class Trainer(Protocol[State_co]):
     """What learns: one epoch at a time, and a state worth keeping after each."""
 
     def epoch(self, epoch: int) -> float:
         """Learn for one epoch; the mean training loss."""
 
-    def state(self) -> Given:
+    def state(self) -> State_co:
         """What serving needs of the model as it stands."""
 
 

@@ -37,13 +37,13 @@ from ancf.scoring.scorer import Fitted, Scorer
 if TYPE_CHECKING:
     import pandas as pd
 
-RANKING = ("ndcg", "recall", "precision", "map", "mrr", "hit", "coverage")
-ERRORS = ("mse", "rmse", "mae")
+RANKING_METRICS = ("ndcg", "recall", "precision", "map", "mrr", "hit", "coverage")
+ERROR_METRICS = ("mse", "rmse", "mae")
 OnUnknown = Literal["skip", "raise"]
 DEFAULT_METRICS = ("ndcg", "recall", "precision", "map", "mrr", "hit", "coverage")
 
 # Users ranked at a time: the lists of one chunk are all that is held, whatever the number of test users.
-_CHUNK = 16_384
+_CHUNK_USERS = 16_384
 
 
 class Evaluation(Mapping[str, float]):
@@ -191,7 +191,7 @@ def evaluate_scorer(
         raise InvalidParameterError(f"on_unknown is {on_unknown!r}; it must be 'skip' or 'raise'.")
     began = time.perf_counter()
     cut_offs = sorted({cut for _, cut in wanted.values() if cut})
-    truth = _Truth(scorer, test, filter_already_liked_items and bool(cut_offs))
+    truth = _GroundTruth(scorer, test, filter_already_liked_items and bool(cut_offs))
     if truth.unknown_users and on_unknown == "raise":
         raise UnknownUserError(
             f"{truth.unknown_users} users of the test table were not in training. "
@@ -205,7 +205,7 @@ def evaluate_scorer(
                 "evaluate: no test pair is left to rank; its users are unknown, or had all of it in training. "
                 "Split the table so that test users are in training, or choose filter_already_liked_items=False."
             )
-        ranked, coverage = _rank(scorer, truth, cut_offs, filter_already_liked_items, num_threads)
+        ranked, coverage = _ranking_metrics(scorer, truth, cut_offs, filter_already_liked_items, num_threads)
         for label, (name, cut) in wanted.items():
             if name == "coverage":
                 values[label] = coverage[cut]
@@ -213,7 +213,7 @@ def evaluate_scorer(
                 per_user[label] = ranked[f"{name}@{cut}"]
                 values[label] = float(per_user[label].mean())
     if any(not cut for _, cut in wanted.values()):
-        errors, each = _errors(scorer, test, truth.users)
+        errors, each = _error_metrics(scorer, test, truth.users)
         for label, (name, cut) in wanted.items():
             if not cut:
                 values[label], per_user[label] = errors[name], each[name]
@@ -235,13 +235,13 @@ def parse_metrics(metrics: str | Sequence[str], k: int | Sequence[int]) -> dict[
     for label in [metrics] if isinstance(metrics, str) else metrics:
         match = re.fullmatch(r"([a-z]+)(?:@(\d+))?", str(label).lower())
         name = match[1] if match else ""
-        if match is None or name not in RANKING + ERRORS or (name in ERRORS and match[2]):
+        if match is None or name not in RANKING_METRICS + ERROR_METRICS or (name in ERROR_METRICS and match[2]):
             raise InvalidParameterError(
                 f"metric {label!r} is unknown. "
-                f"There are {', '.join(f'{name}@k' for name in RANKING)}, {', '.join(ERRORS)}."
+                f"There are {', '.join(f'{name}@k' for name in RANKING_METRICS)}, {', '.join(ERROR_METRICS)}."
             )
-        for cut in [0] if name in ERRORS else [int(match[2])] if match[2] else cuts:
-            if name in RANKING and (isinstance(cut, bool) or not isinstance(cut, (int, np.integer)) or cut < 1):
+        for cut in [0] if name in ERROR_METRICS else [int(match[2])] if match[2] else cuts:
+            if name in RANKING_METRICS and (isinstance(cut, bool) or not isinstance(cut, (int, np.integer)) or cut < 1):
                 raise InvalidParameterError(
                     f"metric {label!r}: the cut-off is {cut!r}; it must be a whole number of at least 1."
                 )
@@ -251,7 +251,7 @@ def parse_metrics(metrics: str | Sequence[str], k: int | Sequence[int]) -> dict[
     return wanted
 
 
-class _Truth:
+class _GroundTruth:
     """The test table in the model's positions: for each known user what is wanted, ascending, and how much in all."""
 
     def __init__(self, scorer: Scorer, test: Interactions, new_only: bool) -> None:
@@ -287,14 +287,14 @@ class _Truth:
         np.cumsum(np.bincount(row[known], minlength=len(self.users)), out=self.indptr[1:])
 
 
-def _rank(
-    scorer: Scorer, truth: _Truth, cut_offs: list[int], filter_seen: bool, num_threads: int | None
+def _ranking_metrics(
+    scorer: Scorer, truth: _GroundTruth, cut_offs: list[int], filter_seen: bool, num_threads: int | None
 ) -> tuple[dict[str, NDArray[np.float64]], dict[int, float]]:
     n_items = len(scorer.item_ids)
     parts: list[dict[str, Any]] = []
     listed = {cut: np.zeros(n_items, bool) for cut in cut_offs}
-    for start in range(0, len(truth.users), _CHUNK):
-        end = min(start + _CHUNK, len(truth.users))
+    for start in range(0, len(truth.users), _CHUNK_USERS):
+        end = min(start + _CHUNK_USERS, len(truth.users))
         top = TopN(
             *scorer.ranker.top_n(truth.users[start:end], cut_offs[-1], filter_seen=filter_seen, num_threads=num_threads)
         )
@@ -311,7 +311,7 @@ def _rank(
                 num_threads=num_threads,
             )
         )
-        if len(truth.users) > _CHUNK:
+        if len(truth.users) > _CHUNK_USERS:
             for cut in cut_offs:
                 held = np.arange(top.items.shape[1])[None, :] < np.minimum(top.counts, cut)[:, None]
                 listed[cut][top.items[held]] = True
@@ -323,7 +323,7 @@ def _rank(
     return {name: np.concatenate([part[name] for part in parts]) for name in names}, coverage
 
 
-def _errors(
+def _error_metrics(
     scorer: Scorer, test: Interactions, measured: NDArray[np.int64]
 ) -> tuple[dict[str, float], dict[str, NDArray[np.float64]]]:
     """Errors over all test pairs that the model can score; per user for the users measured."""
@@ -364,7 +364,7 @@ def dcg_score(y_true: ArrayLike, y_score: ArrayLike, k: int = 10) -> float:
     >>> dcg_score([3, 0, 1], [0.9, 0.5, 0.1], k=3)
     7.5
     """
-    gains, scores = _pair(y_true, y_score, k)
+    gains, scores = _gains_and_scores(y_true, y_score, k)
     return _dcg(gains[np.argsort(-scores, kind="stable")[:k]])
 
 
@@ -376,12 +376,12 @@ def calculate_ndcg(y_true: ArrayLike, y_score: ArrayLike, k: int = 10) -> float:
     >>> calculate_ndcg([3, 2, 0], [1.0, 2.0, 3.0], k=3) < calculate_ndcg([3, 2, 0], [3.0, 2.0, 1.0], k=3) == 1.0
     True
     """
-    gains, scores = _pair(y_true, y_score, k)
+    gains, scores = _gains_and_scores(y_true, y_score, k)
     ideal = _dcg(np.sort(gains)[::-1][:k])
     return _dcg(gains[np.argsort(-scores, kind="stable")[:k]]) / ideal if ideal > 0 else 0.0
 
 
-def _pair(y_true: ArrayLike, y_score: ArrayLike, k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _gains_and_scores(y_true: ArrayLike, y_score: ArrayLike, k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
         raise InvalidParameterError(f"k is {k!r}; it must be a whole number of at least 1.")
     # The gains are computed once: NumPy's vectorised exp2 may differ in the last bit by a number's place in the array.

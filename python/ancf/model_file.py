@@ -25,11 +25,11 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "U8": np.dtype("u1"),
     "BOOL": np.dtype("?"),
 }
-_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+_DTYPE_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 # A description longer than this (the history of many thousand epochs) does not stand in the header, which is bounded,
 # but in a tensor of this name.
-_LONG = 64 << 10
+_MAX_HEADER_BYTES = 64 << 10
 _DESCRIPTION = "description"
 
 
@@ -57,11 +57,11 @@ def save(path: str | Path, class_name: str, arrays: Mapping[str, NDArray[Any]], 
         array = np.ascontiguousarray(array)
         dtype = array.dtype.newbyteorder("<") if array.dtype.byteorder == ">" else array.dtype
         array = array.astype(dtype, copy=False)
-        tensors.append((name, _NAMES[dtype], list(array.shape), array.reshape(-1).view(np.uint8)))
+        tensors.append((name, _DTYPE_NAMES[dtype], list(array.shape), array.reshape(-1).view(np.uint8)))
     about = {"class": class_name, "version": _native.__version__, **meta}
     text = json.dumps(about, ensure_ascii=False, sort_keys=True, allow_nan=False)
     raw = np.frombuffer(text.encode(), np.uint8)
-    if len(raw) > _LONG:
+    if len(raw) > _MAX_HEADER_BYTES:
         tensors.append((_DESCRIPTION, "U8", [len(raw)], raw))
         text = json.dumps({_DESCRIPTION: len(raw)})
     _native.save_model(path, tensors, text)

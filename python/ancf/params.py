@@ -15,11 +15,11 @@ class Params:
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
         if "__init__" in cls.__dict__:
-            cls.__init__ = _checked(cls.__init__, cls)  # type: ignore[method-assign]
+            cls.__init__ = _with_keyword_checks(cls.__init__, cls)  # type: ignore[method-assign]
 
     @classmethod
     def _option_names(cls) -> tuple[str, ...]:
-        return _names(cls.__init__)
+        return _keyword_names(cls.__init__)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The options by name, as they were given."""
@@ -39,25 +39,27 @@ class Params:
     def __repr__(self) -> str:
         defaults = inspect.signature(type(self).__init__).parameters
         changed = [
-            f"{name}={value!r}" for name, value in self.get_params().items() if not _same(value, defaults[name].default)
+            f"{name}={value!r}"
+            for name, value in self.get_params().items()
+            if not _equals_default(value, defaults[name].default)
         ]
         return f"{type(self).__name__}({', '.join(changed)})"
 
 
 @functools.cache
-def _names(constructor: Callable[..., None]) -> tuple[str, ...]:
+def _keyword_names(constructor: Callable[..., None]) -> tuple[str, ...]:
     parameters = list(inspect.signature(constructor).parameters.values())[1:]
     return tuple(each.name for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY)
 
 
-def _same(value: Any, default: Any) -> bool:
+def _equals_default(value: Any, default: Any) -> bool:
     return value is default or (type(value) is type(default) and bool(value == default))
 
 
-def _checked(constructor: Callable[..., None], owner: type) -> Callable[..., None]:
+def _with_keyword_checks(constructor: Callable[..., None], owner: type) -> Callable[..., None]:
     @functools.wraps(constructor)
     def checked(self: Any, *positional: Any, **options: Any) -> None:
-        names = _names(constructor)
+        names = _keyword_names(constructor)
         if positional:
             raise InvalidParameterError(
                 f"{owner.__name__} takes its options by name; {positional[0]!r} was given without one. "

@@ -119,10 +119,10 @@ def test_what_sells_better_lately_scores_higher_and_only_where_it_is_asked_for()
     item = ["old", "old", "new", "new", "both", "both"] + ["base"] * 6
     time = [0, 0, 300 * DAY, 300 * DAY, 0, 300 * DAY] + [150 * DAY] * 6
     data = ancf.Interactions.from_ids(user=[*user, 7], item=[*item, "base"], time=[*time, 150 * DAY])
-    trend = trend_factors(PurchaseTimes.of(data.compact()), 4, 1.0, 15.0)
+    trend = trend_factors(PurchaseTimes.from_interactions(data.compact()), 4, 1.0, 15.0)
     place = {name: at for at, name in enumerate(data.compact().item_ids.values.tolist())}
     assert trend[place["new"]] > trend[place["both"]] > trend[place["old"]]
-    assert trend_factors(PurchaseTimes.of(data.compact()), 4, 0.0, 15.0) is None
+    assert trend_factors(PurchaseTimes.from_interactions(data.compact()), 4, 0.0, 15.0) is None
     options = {"half_life": None, "neighbor_weight": 1.0, "serving_exponent": 1.0}
     with_trend = fitted(data, trend=1.0, trend_half_life=15.0, **options)
     without = fitted(data, trend=0.0, **options)

@@ -291,8 +291,8 @@ def test_similar_items_and_users_equal_the_dense_cosine():
     users, items = rng.standard_normal((12, 4)), rng.standard_normal((15, 4))
     model = ancf.from_factors(users, items)
     for table, ask, column in ((items, model.similar_items, "item_id"), (users, model.similar_users, "user_id")):
-        unit = table / np.linalg.norm(table, axis=1, keepdims=True)
-        for metric, scores in (("cosine", unit @ unit.T), ("inner", table @ table.T)):
+        units = table / np.linalg.norm(table, axis=1, keepdims=True)
+        for metric, scores in (("cosine", units @ units.T), ("inner", table @ table.T)):
             every = ask(list(range(len(table))), N=5, metric=metric)
             for at in range(len(table)):
                 order = np.argsort(-scores[at])

@@ -9,7 +9,7 @@ import ancf
 from ancf import _native
 from ancf.data.csr import Csr
 from ancf.errors import InvalidDataError, InvalidParameterError
-from ancf.scoring.scorer import Target
+from ancf.scoring.scorer import TargetAttention
 
 
 def factors(n_users=40, n_items=300, d=8, seed=1):
@@ -35,7 +35,7 @@ def heads():
     for exponent in (0.5, 1.0, 0.3):
         yield {
             "head": "target_attention",
-            "target": Target(*rng.standard_normal((2, len(items), 4), np.float32), 3 * bias, exponent),
+            "target": TargetAttention(*rng.standard_normal((2, len(items), 4), np.float32), 3 * bias, exponent),
             "history": histories(rng),
             "item_bias": None if exponent == 0.5 else bias,
         }

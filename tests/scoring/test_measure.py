@@ -142,7 +142,7 @@ def test_chunks_of_users_do_not_change_the_metrics(split, monkeypatch):
     train, test = split
     model = ancf.Popular().fit(train)
     whole = ancf.evaluate(model, test)
-    monkeypatch.setattr(evaluation, "_CHUNK", 7)
+    monkeypatch.setattr(evaluation, "_CHUNK_USERS", 7)
     parts = ancf.evaluate(model, test)
     assert dict(whole) == dict(parts)
 

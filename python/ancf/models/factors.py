@@ -52,7 +52,7 @@ def from_factors(
     >>> ids.tolist(), scores.tolist()
     (['a', 'c'], [1.0, 0.5])
     """
-    users, items = _table(user_factors, "user_factors"), _table(item_factors, "item_factors")
+    users, items = _as_factors(user_factors, "user_factors"), _as_factors(item_factors, "item_factors")
     if users.shape[1] != items.shape[1]:
         raise InvalidDataError(
             f"user_factors have {users.shape[1]} columns and item_factors {items.shape[1]}; "
@@ -60,12 +60,12 @@ def from_factors(
         )
     known_users = None if interactions is None else interactions.user_ids
     known_items = None if interactions is None else interactions.item_ids
-    user_map = _ids(user_ids, known_users, len(users), "user")
-    item_map = _ids(item_ids, known_items, len(items), "item")
+    user_map = _id_map(user_ids, known_users, len(users), "user")
+    item_map = _id_map(item_ids, known_items, len(items), "item")
     seen = ItemSets(np.zeros(len(users) + 1, np.int64), np.empty(0, np.int32))
     names = None
     if interactions is not None:
-        seen = _seen(interactions, user_map, item_map)
+        seen = _known_pairs(interactions, user_map, item_map)
         if interactions.item_names is not None:
             at = interactions.item_ids.positions(item_map.values)
             names = np.where(at >= 0, interactions.item_names[at], np.array(None, object))
@@ -79,7 +79,7 @@ def from_factors(
         seen=seen,
         item_vectors=items,
         user_vectors=users,
-        encoder=_LeastSquares(),
+        encoder=_LeastSquaresEncoder(),
     )
     return model
 
@@ -102,10 +102,10 @@ class Factors(Recommender):
         )
 
     def _load_encoder(self, arrays: Arrays, meta: dict[str, Any]) -> Encoder:
-        return _LeastSquares()
+        return _LeastSquaresEncoder()
 
 
-class _LeastSquares(Encoder):
+class _LeastSquaresEncoder(Encoder):
     """The user vector of a bare history as in implicit alternating least squares (Hu, Koren, Volinsky 2008).
 
     p solves (G/n + H + λI) p = Σ_j w_j q_j with G = Σ_i q_i q_iᵀ over all n items, H = Σ_j w_j q_j q_jᵀ over the
@@ -116,8 +116,8 @@ class _LeastSquares(Encoder):
         items = scorer.item_vectors.astype(np.float64)
         d = items.shape[1]
         gram = items.T @ items / max(len(items), 1)
-        vectors = np.zeros((histories.n, d), np.float32)
-        for row in range(histories.n):
+        vectors = np.zeros((histories.n_rows, d), np.float32)
+        for row in range(histories.n_rows):
             part = slice(int(histories.indptr[row]), int(histories.indptr[row + 1]))
             had, weights = items[histories.items[part]], histories.weights[part].astype(np.float64)
             matrix = gram + had.T @ (np.abs(weights)[:, None] * had)
@@ -127,7 +127,7 @@ class _LeastSquares(Encoder):
         return EncodedUsers(vectors)
 
 
-def _table(values: ArrayLike, name: str) -> NDArray[np.float32]:
+def _as_factors(values: ArrayLike, name: str) -> NDArray[np.float32]:
     try:
         # What is too large for float32 becomes infinite and is refused below.
         with np.errstate(over="ignore"):
@@ -147,7 +147,7 @@ def _table(values: ArrayLike, name: str) -> NDArray[np.float32]:
     return table
 
 
-def _ids(given: Any, known: IdMap | None, n: int, side: str) -> IdMap:
+def _id_map(given: Any, known: IdMap | None, n: int, side: str) -> IdMap:
     if given is not None:
         ids = given if isinstance(given, IdMap) else IdMap(given)
         if len(ids) != n:
@@ -165,7 +165,7 @@ def _ids(given: Any, known: IdMap | None, n: int, side: str) -> IdMap:
     return IdMap(np.arange(n))
 
 
-def _seen(interactions: Interactions, users: IdMap, items: IdMap) -> ItemSets:
+def _known_pairs(interactions: Interactions, users: IdMap, items: IdMap) -> ItemSets:
     """The pairs of the table among the rows that have vectors, in the order of the rows."""
     indptr, columns = interactions.to_csr().sets
     row_of = users.positions(interactions.user_ids.values)

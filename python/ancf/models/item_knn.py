@@ -91,15 +91,15 @@ class ItemKNN(Recommender):
             user_vectors=np.zeros((data.n_users, 0), np.float32),
             neighbors=Csr(*neighbors),
             history=history,
-            encoder=_WeightedHistory(bool(self.use_weights)),
+            encoder=_WeightedHistoryEncoder(bool(self.use_weights)),
         )
         return self
 
     def _load_encoder(self, arrays: Arrays, meta: dict[str, Any]) -> Encoder:
-        return _WeightedHistory(bool(self.use_weights))
+        return _WeightedHistoryEncoder(bool(self.use_weights))
 
 
-class _WeightedHistory(Encoder):
+class _WeightedHistoryEncoder(Encoder):
     """The user is the history; there are no vectors."""
 
     def __init__(self, use_weights: bool) -> None:
@@ -107,7 +107,9 @@ class _WeightedHistory(Encoder):
 
     def fold_in(self, scorer: Scorer, histories: Histories, num_threads: int | None) -> EncodedUsers:
         weights = histories.weights if self.use_weights else ones(len(histories.items))
-        return EncodedUsers(np.empty((histories.n, 0), np.float32), Csr(histories.indptr, histories.items, weights))
+        return EncodedUsers(
+            np.empty((histories.n_rows, 0), np.float32), Csr(histories.indptr, histories.items, weights)
+        )
 
     def top_n_for_items(
         self, scorer: Scorer, positions: list[int], N: int, filter_seen: bool, num_threads: int | None

@@ -166,9 +166,9 @@ class ANCFModel:
         if isinstance(history, Interactions):
             user_ids = history.user_ids if user_ids is None else user_ids
             item_ids = history.item_ids if item_ids is None else item_ids
-        self._user_ids = _ids(user_ids, self.num_users, "user")
-        self._item_ids = _ids(item_ids, self.num_items, "item")
-        csr, ages = _history(history, self.num_users, self.num_items, half_life is not None)
+        self._user_ids = _id_map(user_ids, self.num_users, "user")
+        self._item_ids = _id_map(item_ids, self.num_items, "item")
+        csr, ages = _history_and_ages(history, self.num_users, self.num_items, half_life is not None)
         self._native = _native.Network(
             csr,
             self.num_items,
@@ -315,10 +315,10 @@ class ANCFModel:
                     f"negatives have the shape {given.shape}; with loss={self.loss!r} give {expected}."
                 )
             rows = _positions(given.ravel(), self._item_ids, self.num_items, "item")
-        return *pairs, _numbers(targets, "targets"), rows, _numbers(log_weights, "log_weights"), self.num_threads
+        return *pairs, _as_float32(targets, "targets"), rows, _as_float32(log_weights, "log_weights"), self.num_threads
 
 
-def _numbers(values: Any, what: str) -> NDArray[np.float32] | None:
+def _as_float32(values: Any, what: str) -> NDArray[np.float32] | None:
     if values is None:
         return None
     try:
@@ -330,7 +330,7 @@ def _numbers(values: Any, what: str) -> NDArray[np.float32] | None:
     return array.reshape(-1)
 
 
-def _ids(ids: Any, n: int, what: str) -> IdMap | None:
+def _id_map(ids: Any, n: int, what: str) -> IdMap | None:
     if ids is None:
         return None
     known = ids if isinstance(ids, IdMap) else IdMap(ids)
@@ -369,7 +369,7 @@ def pair_ages(indptr: NDArray[np.int64], times: NDArray[np.int64]) -> NDArray[np
     return ages
 
 
-def _history(history: Any, n_users: int, n_items: int, timed: bool) -> tuple[Csr, NDArray[np.float32] | None]:
+def _history_and_ages(history: Any, n_users: int, n_items: int, timed: bool) -> tuple[Csr, NDArray[np.float32] | None]:
     if history is None:
         return Csr.empty(n_users), np.empty(0, np.float32) if timed else None
     if isinstance(history, Interactions):

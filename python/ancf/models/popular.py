@@ -56,21 +56,21 @@ class Popular(Recommender):
             seen=seen,
             item_vectors=popularity.astype(np.float32)[:, None],
             user_vectors=np.ones((data.n_users, 1), np.float32),
-            encoder=_EverybodyAlike(),
+            encoder=_PopularityEncoder(),
         )
         return self
 
     def _load_encoder(self, arrays: Arrays, meta: dict[str, Any]) -> Encoder:
-        return _EverybodyAlike()
+        return _PopularityEncoder()
 
 
-class _EverybodyAlike(Encoder):
+class _PopularityEncoder(Encoder):
     """Whoever it is, the items count by their popularity alone, which is their vector."""
 
     vectors_compare = False
 
     def fold_in(self, scorer: Scorer, histories: Histories, num_threads: int | None) -> EncodedUsers:
-        return EncodedUsers(np.ones((histories.n, 1), np.float32))
+        return EncodedUsers(np.ones((histories.n_rows, 1), np.float32))
 
     def base_terms(
         self, scorer: Scorer, vector: NDArray[np.float32], item: int, explained: float | None

@@ -27,7 +27,7 @@ from ancf.scoring.filters import Filters
 from ancf.scoring.limits import check_memory, check_n
 from ancf.scoring.results import Recommendations, TopN
 from ancf.scoring.scorer import Scorer
-from ancf.scoring.sinks import SINKS, STREAM_SINKS, Sink, count_rows, need_pyarrow
+from ancf.scoring.sinks import SINKS, STREAM_SINKS, Sink, count_rows, require_pyarrow
 
 # Rows and users of one chunk at most: some tens of megabytes with their raw ids, and long enough for the ranker.
 _CHUNK_ROWS = 1 << 18
@@ -114,7 +114,7 @@ def write_lists(
     if not out.absolute().parent.is_dir():
         raise InvalidParameterError(f"out is {str(out)!r}; the folder {out.absolute().parent} does not exist.")
     if out.suffix == ".parquet":
-        need_pyarrow()
+        require_pyarrow()
     chunks = _Chunks(scorer, N, filter_already_liked_items, items, filter_items, num_threads)
     write = _write_resumable if resume else _write_direct
     with _progress(chunks.n_users, show_progress) as advance:
@@ -146,7 +146,7 @@ def write_lists_to(
     if form not in STREAM_SINKS:
         raise InvalidParameterError(f"form is {form!r}; it must be one of {', '.join(STREAM_SINKS)}.")
     if form == "parquet":
-        need_pyarrow()
+        require_pyarrow()
     chunks = _Chunks(scorer, N, filter_already_liked_items, items, filter_items, num_threads)
     return _write_chunks(STREAM_SINKS[form](file, scorer, True), chunks, lambda users: None)
 

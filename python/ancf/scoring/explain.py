@@ -15,7 +15,7 @@ from ancf.errors import InvalidParameterError
 from ancf.scoring.histories import read_histories
 from ancf.scoring.lists import find_known_items, find_known_users
 from ancf.scoring.results import Explanation, Reason
-from ancf.scoring.scorer import Scorer, Target
+from ancf.scoring.scorer import Scorer, TargetAttention
 
 
 def explain(scorer: Scorer, user: Any, item: Any, history: Any, num_threads: int | None) -> Explanation:
@@ -70,7 +70,7 @@ def explain(scorer: Scorer, user: Any, item: Any, history: Any, num_threads: int
 
 
 def _target_contributions(
-    target_attention: Target,
+    target_attention: TargetAttention,
     item_vectors: NDArray[np.float32],
     items: NDArray[np.int32],
     logit_offsets: NDArray[np.float32],

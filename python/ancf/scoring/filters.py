@@ -54,7 +54,7 @@ class Filters:
                     f"items: {len(missing)} of {len(users)} users have no list of allowed items "
                     f"({_text.format_list(missing)}). Give each user one, or ask for fewer users."
                 )
-            allow_each = _lists([items[user] for user in users.tolist()], ids)
+            allow_each = _item_sets([items[user] for user in users.tolist()], ids)
         elif items is not None and _is_mask(items):
             allow = np.ascontiguousarray(items, dtype=np.uint8)
             if allow.shape != (len(ids),):
@@ -68,11 +68,15 @@ class Filters:
                     f"items: {len(rows)} lists of allowed items for {len(users)} users; give one list for each user, "
                     "or one flat list for all."
                 )
-            allow_each = _lists(rows, ids)
+            allow_each = _item_sets(rows, ids)
         elif items is not None:
             allow = np.zeros(len(ids), np.uint8)
-            allow[_known(items, ids, "items")] = 1
-        deny = None if filter_items is None else _known(filter_items, ids, "filter_items", all_may_be_unknown=True)
+            allow[_known_positions(items, ids, "items")] = 1
+        deny = (
+            None
+            if filter_items is None
+            else _known_positions(filter_items, ids, "filter_items", all_may_be_unknown=True)
+        )
         return cls(allow, allow_each, deny)
 
     def rows(self, which: NDArray[np.intp]) -> "Filters":
@@ -99,7 +103,7 @@ def _is_nested(items: Any) -> bool:
     return isinstance(items, (list, tuple)) and len(items) > 0 and not is_one(items[0])
 
 
-def _known(values: Any, ids: IdMap, name: str, all_may_be_unknown: bool = False) -> NDArray[np.int64]:
+def _known_positions(values: Any, ids: IdMap, name: str, all_may_be_unknown: bool = False) -> NDArray[np.int64]:
     """The positions of the known among these ids, ascending; an item new to the model cannot be listed anyway."""
     sequence = [values] if is_one(values) else as_sequence(values)
     array = as_id_array(sequence)
@@ -118,5 +122,7 @@ def _known(values: Any, ids: IdMap, name: str, all_may_be_unknown: bool = False)
     return known[first]
 
 
-def _lists(rows: list[Any], ids: IdMap) -> ItemSets:
-    return ItemSets.from_rows([_known(row, ids, "items", all_may_be_unknown=True).astype(np.int32) for row in rows])
+def _item_sets(rows: list[Any], ids: IdMap) -> ItemSets:
+    return ItemSets.from_rows(
+        [_known_positions(row, ids, "items", all_may_be_unknown=True).astype(np.int32) for row in rows]
+    )

@@ -13,18 +13,18 @@ from ancf.errors import InvalidDataError
 from ancf.scoring.requests import as_objects, as_sequence, is_one, unknown_items
 
 # Histories up to this length are looked up id by id, which takes less time than setting up a vectorised look-up.
-_SHORT = 100
-_SCALARS = (str, int)
+_MAX_SHORT = 100
+_PLAIN_ID_TYPES = (str, int)
 
 
-def _shared(array: NDArray[Any]) -> NDArray[Any]:
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
     array.flags.writeable = False
     return array
 
 
 # What all short histories of a length have in common: their ends, and weights of 1.
-_ENDS = [_shared(np.array([0, n], np.int64)) for n in range(_SHORT + 1)]
-_ONES = [_shared(np.ones(n, np.float32)) for n in range(_SHORT + 1)]
+_INDPTRS = [_read_only(np.array([0, n], np.int64)) for n in range(_MAX_SHORT + 1)]
+_ONES = [_read_only(np.ones(n, np.float32)) for n in range(_MAX_SHORT + 1)]
 
 
 class Histories(NamedTuple):
@@ -36,14 +36,14 @@ class Histories(NamedTuple):
     times: NDArray[np.int64] | None = None
 
     @property
-    def n(self) -> int:
+    def n_rows(self) -> int:
         """The number of histories."""
         return len(self.indptr) - 1
 
 
 def ones(n: int) -> NDArray[np.float32]:
     """Weights of 1, not to be written to."""
-    return _ONES[n] if n <= _SHORT else np.ones(n, np.float32)
+    return _ONES[n] if n <= _MAX_SHORT else np.ones(n, np.float32)
 
 
 def is_history(history: Any) -> bool:
@@ -82,9 +82,9 @@ def pack_histories(
 
 def short_history(history: list[Any], ids: IdMap) -> list[int] | None:
     """The rising positions of a list of distinct known ids; None where the general way must look at it."""
-    if len(history) > _SHORT:
+    if len(history) > _MAX_SHORT:
         return None
-    found = [ids.position(each) if type(each) in _SCALARS else -1 for each in history]
+    found = [ids.position(each) if type(each) in _PLAIN_ID_TYPES else -1 for each in history]
     distinct = sorted(set(found))
     n = len(found)
     if len(distinct) != n or not n or distinct[0] < 0:
@@ -95,7 +95,7 @@ def short_history(history: list[Any], ids: IdMap) -> list[int] | None:
 def one_history(positions: list[int]) -> Histories:
     """One short history of rising positions, all with a weight of 1."""
     n = len(positions)
-    return Histories(_ENDS[n], np.array(positions, np.int32), _ONES[n])
+    return Histories(_INDPTRS[n], np.array(positions, np.int32), _ONES[n])
 
 
 def read_histories(lists: list[Any], weights: Any, times: Any, ids: IdMap, on_unknown: str) -> Histories:

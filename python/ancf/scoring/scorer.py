@@ -36,7 +36,7 @@ from ancf.scoring.results import Recommendations, TopN, TopNOne
 Arrays = dict[str, NDArray[Any]]
 
 
-class Target(NamedTuple):
+class TargetAttention(NamedTuple):
     """What target attention knows of the items beside their vectors."""
 
     keys: NDArray[np.float32]  # (n_items, d_keys), already divided by √d_keys
@@ -146,7 +146,7 @@ class Scorer:
     head: str = "inner"
     sharpness: NDArray[np.float32] | None = None
     item_bias: NDArray[np.float32] | None = None
-    target: Target | None = None
+    target: TargetAttention | None = None
     user_shift: NDArray[np.float32] | None = None
     link: str = "identity"
     training: dict[str, Any] | None = None
@@ -306,7 +306,7 @@ class Scorer:
             if "neighbours.indptr" in arrays:
                 neighbors = Csr(*(arrays[f"neighbours.{name}"] for name in ("indptr", "items", "values")))
             if "target.keys" in arrays:
-                target = Target(
+                target = TargetAttention(
                     arrays["target.keys"],
                     arrays["target.queries"],
                     arrays["target.item_logits"],

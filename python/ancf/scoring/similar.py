@@ -79,7 +79,7 @@ def _answer(
     return Recommendations(requested, ids, top.items, top.scores, top.counts, "similar", names, columns=_COLUMNS[side])
 
 
-def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+def unit_rows(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Each row divided by its length; a row of zeros stays one."""
     wide = vectors.astype(np.float64)
     length = np.sqrt((wide * wide).sum(axis=1, keepdims=True))
@@ -93,7 +93,7 @@ def _by_vectors(
     vectors = scorer.item_vectors if side == "items" else scorer.user_vectors
     cache, key = scorer.similarity_rankers, f"{side} {metric}"
     if key not in cache:
-        table = unit(vectors) if metric == "cosine" else vectors
+        table = unit_rows(vectors) if metric == "cosine" else vectors
         cache[key] = (_native.Ranker(table), table)
     ranker, table = cache[key]
     itself = (np.arange(len(positions) + 1, dtype=np.int64), positions.astype(np.int32))
@@ -102,7 +102,7 @@ def _by_vectors(
 
 def _by_neighbors(neighbors: Csr, positions: NDArray[np.int64], N: int) -> TopN:
     """Rows of the similarity matrix, strongest first; an item has as many as it has neighbors."""
-    return _best_of_rows([neighbors.row(at) for at in positions.tolist()], positions, N)
+    return _top_n_of_rows([neighbors.row(at) for at in positions.tolist()], positions, N)
 
 
 def _by_purchases(scorer: Scorer, positions: NDArray[np.int64], N: int, metric: str) -> TopN:
@@ -120,10 +120,12 @@ def _by_purchases(scorer: Scorer, positions: NDArray[np.int64], N: int, metric: 
         who = np.flatnonzero(shared)
         values = shared[who] if metric == "inner" else shared[who] / np.sqrt(size[user] * size[who])
         rows.append((who.astype(np.int32), values.astype(np.float32)))
-    return _best_of_rows(rows, positions, N)
+    return _top_n_of_rows(rows, positions, N)
 
 
-def _best_of_rows(rows: list[tuple[NDArray[np.int32], NDArray[np.float32]]], itself: NDArray[np.int64], N: int) -> TopN:
+def _top_n_of_rows(
+    rows: list[tuple[NDArray[np.int32], NDArray[np.float32]]], itself: NDArray[np.int64], N: int
+) -> TopN:
     best = []
     for (who, values), me in zip(rows, itself.tolist(), strict=True):
         other = who != me

@@ -117,7 +117,7 @@ class _Json(_Text):
         self.file.write(b"\n]\n")
 
 
-class _Table(_Text):
+class _TextTable(_Text):
     """Columns as wide as the widest id."""
 
     def __init__(self, file: IO[bytes], scorer: Scorer, first: bool) -> None:
@@ -180,12 +180,12 @@ SINKS: dict[str, type[Sink]] = {".parquet": _Parquet, ".csv": _Csv, ".jsonl": _J
 STREAM_SINKS: dict[str, type[Sink]] = {
     **{suffix.lstrip("."): sink for suffix, sink in SINKS.items()},
     "json": _Json,
-    "table": _Table,
+    "table": _TextTable,
 }
 """Those of open files, by name: one JSON list and columns for people as well."""
 
 
-def need_pyarrow() -> None:
+def require_pyarrow() -> None:
     """Say how to install what Parquet needs, before anything is computed for it.
 
     Raises

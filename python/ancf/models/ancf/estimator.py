@@ -52,7 +52,7 @@ class Trainer(Protocol[State]):
     def state(self) -> State: ...
     def validation_loss(self, targets: Csr) -> float: ...
     def grids(self, held_out: HeldOut, settings: Settings) -> dict[str, tuple[Any, ...]]: ...
-    def ranker_of(
+    def ranker_builder(
         self, state: State, neighbors: Csr | None, held_out: HeldOut, settings: Settings
     ) -> Callable[[dict[str, Any]], "_native.Ranker"]: ...
     def build_scorer(self, state: State, neighbors: Csr | None, settings: Settings, **about: Any) -> Scorer: ...
@@ -418,10 +418,10 @@ def _choose(
     trainer: Trainer[State], state: State, neighbors: Csr | None, held_out: HeldOut, settings: Settings
 ) -> dict[str, Any]:
     """The mixture of the parts of the score that ranks the held-out purchases best."""
-    ranker_of = trainer.ranker_of(state, neighbors, held_out, settings)
+    ranker_builder = trainer.ranker_builder(state, neighbors, held_out, settings)
     return select_mixture(
         held_out,
-        lambda choice: ndcg(ranker_of(choice), held_out, settings.num_threads),
+        lambda choice: ndcg(ranker_builder(choice), held_out, settings.num_threads),
         trainer.grids(held_out, settings),
         settings.record(),
     )

@@ -20,12 +20,12 @@ from ancf.models.ancf.options import Settings
 from ancf.models.ancf.temporal import sparse_history
 from ancf.models.network import pair_ages
 from ancf.scoring.histories import Histories
-from ancf.scoring.scorer import Arrays, EncodedUsers, Encoder, Scorer, Target
+from ancf.scoring.scorer import Arrays, EncodedUsers, Encoder, Scorer, TargetAttention
 
 Floats = NDArray[np.float32]
 
 # Below this a layer's weight is taken for it: g / h has to stay finite, and the feature is nothing either way.
-_LEAST_WEIGHT = 1e-12
+_MIN_ABS_WEIGHT = 1e-12
 
 
 class NetworkState(NamedTuple):
@@ -52,7 +52,7 @@ class ServingTables(NamedTuple):
     user_shift: Floats | None
     item_bias: Floats | None
     sharpness: Floats | None
-    target: Target | None
+    target: TargetAttention | None
 
 
 def to_serving_tables(state: NetworkState, settings: Settings) -> ServingTables:
@@ -71,28 +71,30 @@ def to_serving_tables(state: NetworkState, settings: Settings) -> ServingTables:
         d_root = np.float32(np.sqrt(d))
         x = P["item_factors"]
         keys, queries = x @ (P["key"].T / d_root), x @ P["query"].T
-        target = Target(_array(keys), _array(queries), _array(state.item_logits), settings.attention_exponent)
+        target = TargetAttention(
+            _float32(keys), _float32(queries), _float32(state.item_logits), settings.attention_exponent
+        )
         return ServingTables(v, state.user_vectors, shift, bias, None, target)
     if layer is not None and settings.layer == "concat":
         own = (v.astype(np.float64) @ layer[d:] + (0.0 if bias is None else bias)).astype(np.float32)
         users = np.zeros((len(state.user_vectors), d + 1), np.float32)
         users[:, d] = 1.0
         of_users = state.user_vectors.astype(np.float64) @ layer[:d] + (0.0 if shift is None else shift)
-        return ServingTables(_array(np.column_stack([v, own])), users, _array(of_users), None, None, None)
+        return ServingTables(_float32(np.column_stack([v, own])), users, _float32(of_users), None, None, None)
     if layer is not None:
-        layer = np.where(np.abs(layer) < _LEAST_WEIGHT, np.float32(_LEAST_WEIGHT), layer)
+        layer = np.where(np.abs(layer) < _MIN_ABS_WEIGHT, np.float32(_MIN_ABS_WEIGHT), layer)
         v = v * layer
     if settings.factor_attention:
         sharpness = P["sharpness"] if layer is None else P["sharpness"] / layer
-        return ServingTables(_array(v), state.user_vectors, shift, bias, _array(sharpness), None)
+        return ServingTables(_float32(v), state.user_vectors, shift, bias, _float32(sharpness), None)
     users = state.user_vectors
     if bias is not None:
         v = np.column_stack([v, bias])
         users = np.column_stack([users, np.ones(len(users), np.float32)])
-    return ServingTables(_array(v), _array(users), shift, None, None, None)
+    return ServingTables(_float32(v), _float32(users), shift, None, None, None)
 
 
-def _array(values: Any) -> Floats:
+def _float32(values: Any) -> Floats:
     return np.ascontiguousarray(values, np.float32)
 
 
@@ -108,7 +110,7 @@ def logit_offsets(settings: Settings, decay: float, weights: Floats, ages: Float
         logits += np.log(weights.astype(np.float64))
     if ages is not None:
         logits -= decay * ages.astype(np.float64)
-    return _array(logits)
+    return _float32(logits)
 
 
 def attend(settings: Settings, histories: Csr, state: NetworkState) -> tuple[Floats, Floats]:
@@ -122,7 +124,7 @@ def normalized(settings: Settings, sums: Floats) -> Floats:
     if settings.similarity != "cosine":
         return sums
     lengths = np.sqrt(np.square(sums.astype(np.float64)).sum(axis=1, keepdims=True))
-    return _array(np.divide(sums, lengths, out=np.zeros_like(sums, np.float64), where=lengths > _LEAST_WEIGHT))
+    return _float32(np.divide(sums, lengths, out=np.zeros_like(sums, np.float64), where=lengths > _MIN_ABS_WEIGHT))
 
 
 class NetworkEncoder(Encoder):
@@ -136,8 +138,8 @@ class NetworkEncoder(Encoder):
     def fold_in(self, scorer: Scorer, histories: Histories, num_threads: int | None) -> EncodedUsers:
         settings = self.settings
         d, width = self.state.item_vectors.shape[1], scorer.item_vectors.shape[1]
-        vectors = np.zeros((histories.n, width), np.float32)
-        from_history = np.zeros((histories.n, d), np.float32)
+        vectors = np.zeros((histories.n_rows, width), np.float32)
+        from_history = np.zeros((histories.n_rows, d), np.float32)
         if settings.attention not in ("target", "none"):
             from_history = normalized(settings, attend(settings, self._with_offsets(histories), self.state)[1])
         shift = self._shift(scorer, from_history)
@@ -159,7 +161,7 @@ class NetworkEncoder(Encoder):
         constant = sum(float(parameters[name][0]) for name in ("layer_bias", "bias") if name in parameters)
         if self.settings.concatenates:
             vectors = from_history.astype(np.float64)
-            return _array(vectors @ parameters["layer"][: vectors.shape[1]] + constant)
+            return _float32(vectors @ parameters["layer"][: vectors.shape[1]] + constant)
         return np.full(len(from_history), constant, np.float32) if scorer.user_shift is not None else None
 
     def _with_offsets(self, histories: Histories) -> Csr:
@@ -190,7 +192,7 @@ class NetworkEncoder(Encoder):
             if user is not None and "user_factors" in state.parameters:
                 total = total + state.parameters["user_factors"][user]
             length = float(np.linalg.norm(total))
-            each = each / (length if length > _LEAST_WEIGHT else 1.0)
+            each = each / (length if length > _MIN_ABS_WEIGHT else 1.0)
         return np.asarray(each @ scorer.item_vectors[item, :d].astype(np.float64))
 
     def base_terms(self, scorer: Scorer, vector: Floats, item: int, explained: float | None) -> dict[str, float]:

@@ -22,7 +22,7 @@ from ancf.models.ancf.network_encoder import (
     to_serving_tables,
 )
 from ancf.models.ancf.options import Settings
-from ancf.models.ancf.selection import EXPONENTS, WEIGHTS, HeldOut, hold_out
+from ancf.models.ancf.selection import NEIGHBOR_WEIGHTS, SERVING_EXPONENTS, HeldOut, hold_out
 from ancf.models.ancf.softmax import scale_item_weights
 from ancf.models.ancf.temporal import sparse_history
 from ancf.models.ancf.training_table import TrainingTable
@@ -115,10 +115,10 @@ class NetworkTrainer:
         """What is tried of each part of the mixture; where it is not open, what it is."""
         return {
             name: grid if name in settings.open_choices else (getattr(settings, name),)
-            for name, grid in (("neighbor_weight", WEIGHTS), ("serving_exponent", EXPONENTS))
+            for name, grid in (("neighbor_weight", NEIGHBOR_WEIGHTS), ("serving_exponent", SERVING_EXPONENTS))
         }
 
-    def ranker_of(
+    def ranker_builder(
         self, state: NetworkState, neighbors: Csr | None, held_out: HeldOut, settings: Settings
     ) -> Callable[[dict[str, Any]], "_native.Ranker"]:
         """For a choice of the mixture, the ranker that it makes of what was not held out."""

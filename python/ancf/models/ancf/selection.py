@@ -25,19 +25,19 @@ from ancf.scoring.results import TopN
 T = TypeVar("T")
 
 MAX_USERS = 2800
-_SHARE = 0.2
-_NEGLIGIBLE = 0.02
-_TIE = 1e-6
-_CUT = 20
+_HELD_OUT_SHARE = 0.2
+_NEGLIGIBLE_SHARE = 0.02
+_TIE_BREAK = 1e-6
+_CUT_OFF = 20
 
-WEIGHTS = (0.0, 0.125, 0.25, 0.35, 0.5, 0.7, 1.0, 2.0)
+NEIGHBOR_WEIGHTS = (0.0, 0.125, 0.25, 0.35, 0.5, 0.7, 1.0, 2.0)
 HALF_LIVES = (None, 240.0, 120.0, 60.0)
 """Days."""
 TRENDS = (0.0, 0.25, 0.5, 0.75, 1.0)
 TREND_HALF_LIVES = (15.0, 60.0, 240.0)
 """Days."""
-_LAST = 0.1
-EXPONENTS = (0.0, 0.3, 0.5, 0.7, 1.0)
+_LAST_SHARE = 0.1
+SERVING_EXPONENTS = (0.0, 0.3, 0.5, 0.7, 1.0)
 
 
 class HeldOut(NamedTuple):
@@ -61,7 +61,7 @@ class HeldOut(NamedTuple):
     @property
     def negligible(self) -> bool:
         """Whether training can do without what was set aside: a larger part is learned from in a second run."""
-        return self.share <= _NEGLIGIBLE
+        return self.share <= _NEGLIGIBLE_SHARE
 
 
 def hold_out(pairs: ItemSets, times: NDArray[np.int64] | None, seed: int) -> HeldOut | None:
@@ -82,10 +82,10 @@ def hold_out(pairs: ItemSets, times: NDArray[np.int64] | None, seed: int) -> Hel
     buyers = _Buyers(pairs) if times is None else None
     for turn, user in enumerate(eligible_users.tolist()):
         row = slice(int(indptr[user]), int(indptr[user + 1]))
-        n = max(1, round(_SHARE * (row.stop - row.start)))
+        n = max(1, round(_HELD_OUT_SHARE * (row.stop - row.start)))
         if buyers is not None and turn % 2:
             cosine = buyers.buyer_cosine(items[row], int(np.argmax(order[row])))
-            order[row] = cosine + _TIE * order[row]
+            order[row] = cosine + _TIE_BREAK * order[row]
         held_out_mask[row.start + np.argsort(-order[row], kind="stable")[:n]] = True
     running = np.concatenate(([0], np.cumsum(held_out_mask)))
     taken = running[indptr[eligible_users + 1]] - running[indptr[eligible_users]]
@@ -132,7 +132,7 @@ def hold_out_last(data: Interactions, pairs: ItemSets, seed: int) -> HeldOut | N
     Asked for is what up to 2,800 users, who had something before, bought for the first time.
     """
     assert data.times is not None
-    cut = np.sort(data.times)[int((1 - _LAST) * (len(data.times) - 1))]
+    cut = np.sort(data.times)[int((1 - _LAST_SHARE) * (len(data.times) - 1))]
     before = data.subset(data.times < cut)
     kept = before.to_csr().sets
     lengths = np.diff(kept.indptr)
@@ -151,7 +151,7 @@ def hold_out_last(data: Interactions, pairs: ItemSets, seed: int) -> HeldOut | N
     return HeldOut(
         kept=kept,
         places=np.flatnonzero(is_kept),
-        purchases=PurchaseTimes.of(before),
+        purchases=PurchaseTimes.from_interactions(before),
         users=eligible_users.astype(np.int64),
         truth=ItemSets(truth, pairs.items[new]),
         share=1 - len(kept.items) / len(pairs.items),
@@ -161,14 +161,14 @@ def hold_out_last(data: Interactions, pairs: ItemSets, seed: int) -> HeldOut | N
 
 def ndcg(ranker: "_native.Ranker", held_out: HeldOut, num_threads: int | None) -> NDArray[np.float64]:
     """NDCG@20 of the held-out purchases of each user."""
-    top = TopN(*ranker.top_n(held_out.users, _CUT, num_threads=num_threads))
+    top = TopN(*ranker.top_n(held_out.users, _CUT_OFF, num_threads=num_threads))
     found = _native.ranking_metrics(
-        top.items, top.counts, held_out.truth, None, [_CUT], ranker.n_items, num_threads=num_threads
+        top.items, top.counts, held_out.truth, None, [_CUT_OFF], ranker.n_items, num_threads=num_threads
     )
-    return np.asarray(found[f"ndcg@{_CUT}"])
+    return np.asarray(found[f"ndcg@{_CUT_OFF}"])
 
 
-def _once(measure: Callable[[dict[str, Any]], T]) -> Callable[[dict[str, Any]], T]:
+def _memoized(measure: Callable[[dict[str, Any]], T]) -> Callable[[dict[str, Any]], T]:
     """The same, each choice measured once."""
     seen: dict[tuple[Any, ...], T] = {}
 
@@ -188,7 +188,7 @@ def select_mixture(
     start: dict[str, Any],
 ) -> dict[str, Any]:
     """The mixture that ranks what was held out best; ``measure`` gives the NDCG of each user."""
-    measured = _once(measure)
+    measured = _memoized(measure)
     if not held_out.alternates_strategies:
         return coordinate_search(lambda choice: float(measured(choice).mean()), grids, start)
     choice = coordinate_search(lambda choice: float(measured(choice)[::2].mean()), grids, start)
@@ -203,7 +203,7 @@ def coordinate_search(
 ) -> dict[str, Any]:
     """The choice with the highest measure: one option after the other in the order of ``grids``, the others where they
     stand (at first as in ``start``), then the first once more. Ties go to the first."""
-    measured = _once(measure)
+    measured = _memoized(measure)
     choice = {name: start[name] if start[name] in grid else grid[0] for name, grid in grids.items()}
 
     def value(name: str, each: Any) -> float:

@@ -18,11 +18,11 @@ from ancf.data.csr import Csr
 from ancf.errors import ModelFileError
 from ancf.models.ancf.options import Settings
 from ancf.models.ancf.selection import (
-    EXPONENTS,
     HALF_LIVES,
+    NEIGHBOR_WEIGHTS,
+    SERVING_EXPONENTS,
     TREND_HALF_LIVES,
     TRENDS,
-    WEIGHTS,
     HeldOut,
     hold_out,
     hold_out_last,
@@ -118,15 +118,15 @@ class SoftmaxTrainer:
         return {
             name: grid if there and name in settings.open_choices else (getattr(settings, name),)
             for name, grid, there in (
-                ("neighbor_weight", WEIGHTS, True),
-                ("serving_exponent", EXPONENTS, True),
+                ("neighbor_weight", NEIGHBOR_WEIGHTS, True),
+                ("serving_exponent", SERVING_EXPONENTS, True),
                 ("trend", TRENDS, held_out.purchases.events is not None),
                 ("trend_half_life", TREND_HALF_LIVES, held_out.purchases.events is not None),
                 ("half_life", HALF_LIVES, held_out.purchases.times is not None),
             )
         }
 
-    def ranker_of(
+    def ranker_builder(
         self, state: Floats, neighbors: Csr | None, held_out: HeldOut, settings: Settings
     ) -> Callable[[dict[str, Any]], "_native.Ranker"]:
         """For a choice of the mixture, the ranker that it makes of what was not held out."""

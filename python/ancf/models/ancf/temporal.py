@@ -36,7 +36,7 @@ class PurchaseTimes(NamedTuple):
     events: tuple[NDArray[np.int32], NDArray[np.int64]] | None
 
     @classmethod
-    def of(cls, data: Interactions) -> Self:
+    def from_interactions(cls, data: Interactions) -> Self:
         """Those of a table. Without times it has one row for each pair, and only its amount tells how often."""
         if data.times is None:
             return cls(None, data.to_csr().data, None)

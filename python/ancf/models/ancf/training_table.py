@@ -54,7 +54,7 @@ class TrainingTable:
     @cached_property
     def purchase_times(self) -> PurchaseTimes:
         """When and how often each pair was bought."""
-        return PurchaseTimes.of(self.data)
+        return PurchaseTimes.from_interactions(self.data)
 
     @cached_property
     def ages(self) -> NDArray[np.float32] | None:
