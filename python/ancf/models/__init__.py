@@ -136,10 +136,32 @@ def class_of(name: str) -> type["Recommender"]:
     ------
     KeyError
         If there is no such model.
+    MissingExtraError
+        If the package that has it cannot be imported, or what it has is no model of that name.
     """
     if name in _REGISTERED:
         return _REGISTERED[name][0]
+    found: type[Recommender]
+    if name in MODELS:
+        found = getattr(importlib.import_module(MODELS[name].module), name)
+        return found
     # What others have installed is looked at where nothing else has the name.
-    entry = MODELS[name] if name in MODELS else _installed()[name]
-    found: type[Recommender] = getattr(importlib.import_module(entry.module), name)
+    return _import_installed(name, _installed()[name])
+
+
+def _import_installed(name: str, entry: ModelEntry) -> type["Recommender"]:
+    from ancf.errors import MissingExtraError
+    from ancf.models.base import Recommender
+
+    where = f'the model {name} (entry point {entry.cli_name} = "{entry.module}:{name}" of an installed package)'
+    try:
+        found = getattr(importlib.import_module(entry.module), name)
+    except Exception as error:  # whatever somebody else's module raises
+        raise MissingExtraError(
+            f"{where} cannot be imported: {type(error).__name__}: {error}. Install that package again, or remove it."
+        ) from error
+    if not (isinstance(found, type) and issubclass(found, Recommender) and found.__name__ == name):
+        raise MissingExtraError(
+            f"{where} is {found!r}, not a subclass of ancf.Recommender of that name. Ask whoever maintains the package."
+        )
     return found
