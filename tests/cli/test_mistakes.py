@@ -107,7 +107,7 @@ def test_the_encoding_is_believed_or_found_out(ancf, tmp_path):
 
 
 @pytest.mark.parametrize(("rows", "what"), [("ann,1\nann,2\n", "1 user and 2 items"), ("ann,1\nbob,1\n", "1 item")])
-def test_a_single_user_or_item_is_remarked_upon(ancf, tmp_path, rows, what):
+def test_a_single_user_or_item_is_noted(ancf, tmp_path, rows, what):
     path = tmp_path / "table.csv"
     path.write_text(f"customer,sku\n{rows}")
     code, _, err = ancf("train", path, "-o", tmp_path / "m.ancf", "-q")

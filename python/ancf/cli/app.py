@@ -1,4 +1,4 @@
-"""The frame of the command line: finds the command, and turns whatever goes wrong into one line and an exit code."""
+"""The command ``ancf``: finds the subcommand, and turns whatever goes wrong into one line and an exit code."""
 
 import importlib
 import os
@@ -15,19 +15,19 @@ from typing import Any, NoReturn
 import click
 
 from ancf._native import __version__
-from ancf.cli.command import CONFIG, HELP_NAMES, Failure
+from ancf.cli.command import CONFIG, HELP_NAMES, Command, Failure
 
-# Command: the module of this package that holds it, and its line in the overview. A module is loaded when its command
+# Command: the module of this package that holds it, and its line in the overview. A module is imported when its command
 # is used, so that the overview comes at once.
 COMMANDS = {
     "demo": ("demo", "A made-up shop, from its raw purchases to lists with reasons."),
     "describe": ("describe", "What a purchase table holds, and what reading it leaves out."),
-    "train": ("train", "Learn from a purchase table and write a model file."),
-    "evaluate": ("evaluate", "How good the lists are, beside popularity and item-kNN."),
-    "recommend": ("recommend", "Lists for some customers, with reasons if asked for."),
+    "train": ("train", "Train a model on a purchase table and write it to a file."),
+    "evaluate": ("evaluate", "How good the lists are, compared with popularity and item-kNN."),
+    "recommend": ("recommend", "Lists for some customers, with reasons on request."),
     "recommend-all": ("recommend", "Lists for every customer, streamed."),
-    "similar": ("similar", "What is like an item, or who is like a customer."),
-    "explain": ("similar", "Which purchases carry a recommendation, in numbers."),
+    "similar": ("similar", "The items most like an item, or customers like a customer."),
+    "explain": ("similar", "What each purchase contributes to a recommendation."),
     "inspect": ("inspect", "What a model file holds, without trusting it."),
     "doctor": ("doctor", "The machine, the extras, and how a model would rank here."),
 }
@@ -43,8 +43,8 @@ Exit codes: 0 done, 2 usage, 3 data, 4 unknown user or item, 5 model file,
 130 interrupted, 1 anything else."""
 
 
-class Interface(click.Group):
-    """The commands by name, loaded when they are used; a misspelt name is answered with the nearest one."""
+class LazyGroup(click.Group):
+    """The commands by name, imported when they are used; a misspelt name gets the nearest one as a hint."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -75,7 +75,7 @@ class Interface(click.Group):
 
 
 @click.group(
-    cls=Interface,
+    cls=LazyGroup,
     context_settings={"help_option_names": HELP_NAMES, "max_content_width": 80},
     epilog=_EXAMPLES,
     invoke_without_command=True,
@@ -83,7 +83,7 @@ class Interface(click.Group):
 @click.version_option(__version__, "-V", "--version", prog_name="ancf", message="%(prog)s %(version)s")
 @click.option("--config", metavar="FILE", envvar="ANCF_CONFIG", help="Options from a TOML file; see docs/cli.md.")
 @click.pass_context
-def interface(ctx: click.Context, config: str | None) -> None:
+def main_group(ctx: click.Context, config: str | None) -> None:
     """Product recommendations from a table of purchases, with reasons."""
     ctx.meta[CONFIG] = config
     if ctx.invoked_subcommand is None:
@@ -98,36 +98,36 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns its exit code."""
     if "_ANCF_COMPLETE" in os.environ:
-        interface.main(list(arguments), prog_name="ancf")
+        main_group.main(list(arguments), prog_name="ancf")
     try:
-        with _remarks():
+        with _show_warnings():
             try:
-                with interface.make_context("ancf", list(arguments)) as ctx:
-                    interface.invoke(ctx)
+                with main_group.make_context("ancf", list(arguments)) as ctx:
+                    main_group.invoke(ctx)
             finally:
                 sys.stdout.flush()
     except click.exceptions.Exit as leaving:
         return leaving.exit_code
     except (KeyboardInterrupt, click.Abort, EOFError) as error:
-        _say(_interrupted(error))
+        _print_error(_interrupted(error))
         return 130
     except BrokenPipeError:
-        # Whoever read our output has had enough of it, which is no failure (``ancf recommend-all … | head``).
-        _silence_stdout()
+        # The reader of the pipe needs no more (``ancf recommend-all … | head``), which is no failure.
+        _discard_output()
         return 0
     except click.UsageError as error:
-        return _usage(error)
+        return _usage_error(error)
     except Exception as error:
         if os.environ.get("ANCF_TRACEBACK"):
             raise
-        message, code = _failure(error)
-        _say(message)
+        message, code = _message_and_code(error)
+        _print_error(message)
         return code
     return 0
 
 
-def _failure(error: Exception) -> tuple[str, int]:
-    """What to say, and the exit code."""
+def _message_and_code(error: Exception) -> tuple[str, int]:
+    """What to tell the person, and the exit code."""
     if isinstance(error, Failure):
         return str(error), error.code
     if isinstance(error, click.ClickException):
@@ -149,41 +149,43 @@ def _interrupted(error: BaseException) -> str:
     return " ".join(["interrupted.", *notes])
 
 
-def _usage(error: click.UsageError) -> int:
+def _usage_error(error: click.UsageError) -> int:
     help_line = ""
     if error.ctx is not None:
-        help_line = f"\n'{error.ctx.command_path} --help' shows what there is."
+        path, command = error.ctx.command_path, error.ctx.command
+        help_command = command.help_command(error.ctx) if isinstance(command, Command) else f"{path} --help"
+        help_line = f"\n'{help_command}' shows what there is."
     message = error.format_message()
-    _say(message[:1].lower() + message[1:] + help_line)
+    _print_error(message[:1].lower() + message[1:] + help_line)
     return 2
 
 
-def _say(message: str) -> None:
+def _print_error(message: str) -> None:
     if sys.stderr.isatty():
-        # The first line stands behind the program's name.
+        # The first line comes after the program's name.
         width = shutil.get_terminal_size((80, 24)).columns - len("ancf: ")
         message = "\n".join(textwrap.fill(line, width, break_on_hyphens=False) for line in message.split("\n"))
     try:
         click.echo(click.style("ancf: ", fg="red", bold=True) + message, err=True)
     except OSError:
-        _silence_stdout()
+        _discard_output()
 
 
-def _silence_stdout() -> None:
-    """Let what is still buffered go nowhere, so that leaving the program does not stumble over it."""
-    with Path(os.devnull).open("wb") as nowhere:
+def _discard_output() -> None:
+    """Discard what is still buffered, which would raise once more when Python exits."""
+    with Path(os.devnull).open("wb") as devnull:
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()
             except (OSError, ValueError):
                 try:
-                    os.dup2(nowhere.fileno(), stream.fileno())
+                    os.dup2(devnull.fileno(), stream.fileno())
                 except (OSError, ValueError):
                     continue
 
 
 @contextmanager
-def _remarks() -> Iterator[None]:
+def _show_warnings() -> Iterator[None]:
     """Warnings that are meant for people as one line on stderr; those for programmers not at all."""
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:

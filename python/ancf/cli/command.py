@@ -1,10 +1,10 @@
-"""What every command shares: a help page in sections, values from the environment and a file, the nearest name."""
+"""What every command has: a help page in sections, values from the environment and a file, errors in its own words."""
 
 import os
 import re
 import shlex
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 import click
 
 CONFIG = "ancf.cli.config"
+"""Where a context keeps the file of ``ancf --config FILE COMMAND``."""
 HELP_NAMES = ["-h", "--help"]
-_OTHER = "Options"
+_LAST_SECTION = "Options"
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -32,17 +33,19 @@ class Failure(click.ClickException):
 class Option(click.Option):
     """An option under a heading of the help page.
 
-    Unless it is about single ids, it is also read from ``ANCF_<COMMAND>_<NAME>``, ``ANCF_<NAME>`` and the file.
+    Unless ``from_environment`` is False, it is also read from ``ANCF_<COMMAND>_<NAME>``, ``ANCF_<NAME>`` and the file.
     """
 
-    def __init__(self, *names: Any, section: str = _OTHER, from_environment: bool = True, **settings: Any) -> None:
+    def __init__(
+        self, *names: Any, section: str = _LAST_SECTION, from_environment: bool = True, **settings: Any
+    ) -> None:
         super().__init__(*names, **settings)
         self.section = section
         self.from_environment = from_environment and self.name not in ("help", "config")
 
     @property
-    def word(self) -> str:
-        """The longest spelling without dashes in front: the key in a file."""
+    def key(self) -> str:
+        """What it is called in a file: the longest spelling without its dashes."""
         return max(self.opts, key=len).lstrip("-")
 
 
@@ -60,44 +63,66 @@ class Command(click.Command):
                 help="Options from a TOML file.",
                 is_eager=True,
                 expose_value=False,
-                callback=_configure,
+                callback=lambda ctx, _, path: configure(ctx, path),
             )
         )
-        for option in self.taken_from_outside():
-            word = option.word.replace("-", "_").upper()
-            option.envvar = [f"ANCF_{name.replace('-', '_').upper()}_{word}", f"ANCF_{word}"]
+        self.set_variables(self.params)
 
-    def taken_from_outside(self) -> list[Option]:
-        """The options that a file or the environment may set."""
-        return [each for each in self.params if isinstance(each, Option) and each.from_environment]
+    def set_variables(self, params: Iterable[click.Parameter]) -> None:
+        """Name the environment variables of those options that have any."""
+        for option in configurable(params):
+            word = option.key.replace("-", "_").upper()
+            option.envvar = [f"ANCF_{str(self.name).replace('-', '_').upper()}_{word}", f"ANCF_{word}"]
+
+    def config_keys(self, *, every_model: bool = False) -> dict[str, str]:
+        """What a file may say to this command: key → the parameter's name.
+
+        ``every_model`` asks for the options of models in other packages too, which have to be imported for that.
+        """
+        return {option.key: str(option.name) for option in configurable(self.params)}
+
+    def help_command(self, ctx: click.Context) -> str:
+        """What to type for the help page."""
+        return f"{ctx.command_path} --help"
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            nearest = get_close_matches(error.option_name, error.possibilities or (), 1)
+            raise click.NoSuchOption(error.option_name, possibilities=nearest, ctx=error.ctx) from None
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an error of the API becomes one line in the words of the command line."""
-        from ancf import errors
+        from ancf.errors import AncfError, InternalError
 
         try:
             return super().invoke(ctx)
-        except errors.InternalError:
+        except InternalError:
             raise
-        except errors.AncfError as error:
-            code = next((code for kind, code in _codes() if isinstance(error, kind)), 1)
-            text = "\n".join([self.in_words_of_options(str(error)), *getattr(error, "__notes__", ())])
-            raise Failure(text, code) from error
+        except AncfError as error:
+            raise self.failure(error, ctx) from error
 
-    def in_words_of_options(self, message: str) -> str:
-        """What an error says about keywords, said about this command's options: ``header=False`` is --no-header."""
-        options = {str(each.name): each for each in self.params if isinstance(each, click.Option)}
+    def failure(self, error: Exception, ctx: click.Context) -> Failure:
+        """What an error of the API is to whoever typed the command."""
+        code = next((code for kind, code in _exit_codes() if isinstance(error, kind)), 1)
+        text = self.translate_keywords(str(error), ctx)
+        return Failure("\n".join([text, *getattr(error, "__notes__", ())]), code)
 
-        def spelt(match: re.Match[str]) -> str:
-            word, value = match[1], match[2]
-            option = options.get(f"{word}_column") or options.get(word)
+    def translate_keywords(self, message: str, ctx: click.Context) -> str:
+        """Keywords in an error as this command's options: ``header=False`` is --no-header."""
+        options = {str(each.name): each for each in self.get_params(ctx) if isinstance(each, click.Option)}
+
+        def as_option(match: re.Match[str]) -> str:
+            keyword, value = match[1], match[2]
+            option = options.get(f"{keyword}_column") or options.get(keyword)
             if option is None:
                 return match[0]
             if value in ("True", "False") and option.secondary_opts:
                 return option.opts[0] if value == "True" else option.secondary_opts[0]
-            return f"{max(option.opts, key=len)} {'none' if value in ('None', 'False') else _shell(value)}"
+            return f"{max(option.opts, key=len)} {'none' if value in ('None', 'False') else _shell_quoted(value)}"
 
-        message = re.sub(r"\b([a-z_]+)=(\"[^\"]*\"|'[^']*'|[\w.]+)", spelt, message)
+        message = re.sub(r"\b([a-z_]+)=(\"[^\"]*\"|'[^']*'|[\w.]+)", as_option, message)
         message = re.sub(r"(--[a-z-]+ \w+) or \"(\w+)\"", r"\1 or \2", message)
         if "history" in options:
             message = message.replace("recommend_for_history with", "--history with")
@@ -108,9 +133,9 @@ class Command(click.Command):
         for parameter in self.get_params(ctx):
             record = None if isinstance(parameter, click.Argument) else parameter.get_help_record(ctx)
             if record is not None:
-                sections.setdefault(getattr(parameter, "section", _OTHER), []).append(record)
-        last = sections.pop(_OTHER, [])
-        for title, records in [*sections.items(), (_OTHER, last)]:
+                sections.setdefault(getattr(parameter, "section", _LAST_SECTION), []).append(record)
+        last = sections.pop(_LAST_SECTION, [])
+        for title, records in [*sections.items(), (_LAST_SECTION, last)]:
             with formatter.section(title):
                 formatter.write_dl(records, col_max=26)
 
@@ -121,24 +146,39 @@ class Command(click.Command):
             formatter.write("".join(f"  {line}\n" for line in self.examples).rstrip("\n"))
 
 
-def command(name: str, *, examples: Sequence[str]) -> Callable[[Callable[..., None]], Command]:
-    """Make a function a command; its docstring is the page's head."""
+def command(
+    name: str, *, examples: Sequence[str], cls: type[Command] = Command
+) -> Callable[[Callable[..., None]], Command]:
+    """Make a function a command; its docstring is the head of the help page."""
 
     def decorate(function: Callable[..., None]) -> Command:
-        options = getattr(function, "__click_params__", [])[::-1]
-        return Command(name, examples, callback=function, params=options, help=function.__doc__)
+        params = getattr(function, "__click_params__", [])[::-1]
+        return cls(name, examples, callback=function, params=params, help=function.__doc__)
 
     return decorate
 
 
 def option(
-    *names: str, section: str = _OTHER, from_environment: bool = True, **settings: Any
+    *names: str, section: str = _LAST_SECTION, from_environment: bool = True, **settings: Any
 ) -> Callable[[Function], Function]:
     """``click.option`` with a section."""
     return click.option(*names, cls=Option, section=section, from_environment=from_environment, **settings)
 
 
-def _codes() -> tuple[tuple[type[Exception], int], ...]:
+def with_options(function: Function, options: Sequence[Option]) -> Function:
+    """Give a function these options, in the order of the help page."""
+    if not hasattr(function, "__click_params__"):
+        function.__click_params__ = []  # type: ignore[attr-defined]
+    function.__click_params__.extend(reversed(options))  # type: ignore[attr-defined]
+    return function
+
+
+def configurable(params: Iterable[click.Parameter]) -> list[Option]:
+    """The options that a file or the environment may set."""
+    return [each for each in params if isinstance(each, Option) and each.from_environment]
+
+
+def _exit_codes() -> tuple[tuple[type[Exception], int], ...]:
     """The exit code of each kind of error, the particular before the general."""
     from ancf import errors
 
@@ -152,16 +192,15 @@ def _codes() -> tuple[tuple[type[Exception], int], ...]:
     )
 
 
-def _shell(value: str) -> str:
-    text = value[1:-1] if value[:1] in "\"'" else value
-    return shlex.quote(text)
+def _shell_quoted(value: str) -> str:
+    return shlex.quote(value[1:-1] if value[:1] in "\"'" else value)
 
 
 # ---- the configuration file
 
 
-def _configure(ctx: click.Context, parameter: click.Parameter, path: str | None) -> None:
-    """Before the other options are read: what the file says becomes the defaults of this command."""
+def configure(ctx: click.Context, path: str | None) -> None:
+    """Make what the file says the defaults of this command; to be called before the other options are read."""
     path = path or ctx.meta.get(CONFIG) or os.environ.get("ANCF_CONFIG")
     if path and isinstance(ctx.command, Command):
         ctx.default_map = {**(ctx.default_map or {}), **read_config(path, ctx)}
@@ -186,41 +225,49 @@ def read_config(path: str, ctx: click.Context) -> dict[str, Any]:
         raise Failure(f"{path}: {getattr(error, 'strerror', None) or error}. Check the path of --config.", 2) from None
     root, own_name = ctx.find_root(), str(ctx.command.name)
     group = root.command
-    commands = (
+    found = (
         {name: group.get_command(root, name) for name in group.list_commands(root)}
         if isinstance(group, click.Group)
         else {own_name: ctx.command}
     )
-    known = {name: _words(each) for name, each in commands.items() if isinstance(each, Command)}
-    anywhere = {word for words in known.values() for word in words}
+    commands = {name: each for name, each in found.items() if isinstance(each, Command)}
     values: dict[str, Any] = {}
     own: dict[str, Any] = {}
     for key, value in content.items():
         if isinstance(value, dict):
-            if key not in known:
-                raise _unknown(f"{path}: there is no command for the table [{key}]", key, known)
-            for word, inner in value.items():
-                named = _plain(word)
-                if named not in known[key]:
-                    raise _unknown(f"{path}: [{key}] has no option {word!r}", named, known[key])
+            if key not in commands:
+                raise _unknown_key(f"{path}: there is no command for the table [{key}]", key, commands)
+            for inner_key, inner in value.items():
+                name = _find_parameter(inner_key, [commands[key]])
+                if name is None:
+                    raise _unknown_key(f"{path}: [{key}] has no option {inner_key!r}", inner_key, _keys(commands[key]))
                 if key == own_name:
-                    own[known[key][named]] = _as_typed(f"{path}: [{key}] {word}", inner)
+                    own[name] = _as_typed(f"{path}: [{key}] {inner_key}", inner)
         else:
-            named = _plain(key)
-            if named not in anywhere:
-                raise _unknown(f"{path}: no command has an option {key!r}", named, anywhere)
-            if named in known[own_name]:
-                values[known[own_name][named]] = _as_typed(f"{path}: {key}", value)
+            if _find_parameter(key, commands.values()) is None:
+                raise _unknown_key(f"{path}: no command has an option {key!r}", key, _keys(*commands.values()))
+            name = _find_parameter(key, [commands[own_name]])
+            if name is not None:
+                values[name] = _as_typed(f"{path}: {key}", value)
     return values | own
 
 
-def _words(each: Command) -> dict[str, str]:
-    """What may stand in a file → the parameter's name."""
-    return {option.word: str(option.name) for option in each.taken_from_outside()}
+def _find_parameter(key: str, commands: Collection[Command]) -> str | None:
+    """The parameter that a key of the file sets, in the first of these commands that has it."""
+    for every_model in (False, True):
+        for each in commands:
+            name = each.config_keys(every_model=every_model).get(_as_key(key))
+            if name is not None:
+                return name
+    return None
 
 
-def _plain(word: str) -> str:
-    return word.strip().lower().replace("_", "-")
+def _keys(*commands: Command) -> set[str]:
+    return {key for each in commands for key in each.config_keys(every_model=True)}
+
+
+def _as_key(key: str) -> str:
+    return key.strip().lower().replace("_", "-")
 
 
 def _as_typed(where: str, value: Any) -> Any:
@@ -234,6 +281,7 @@ def _as_typed(where: str, value: Any) -> Any:
     raise Failure(f"{where} is {value!r}; give text, a number, true or false.", 2)
 
 
-def _unknown(what: str, word: str, known: Any) -> Failure:
-    near = get_close_matches(word, list(known), 1, 0.4)
-    return Failure(what + (f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(sorted(known))}."), 2)
+def _unknown_key(complaint: str, key: str, known: Iterable[str]) -> Failure:
+    near = get_close_matches(_as_key(key), list(known), 1, 0.4)
+    remedy = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known))}."
+    return Failure(f"{complaint}; {remedy}", 2)

@@ -1,7 +1,7 @@
-"""``ancf demo``: the whole path on a made-up shop, in words, with figures that were measured while you watched.
+"""``ancf demo``: the whole path on a made-up shop, in words, with figures that are measured in this very run.
 
 The figures are those of all customers. The one customer who is shown is the first with a middling number of purchases
-for whom the list finds something, which the text says, along with how many that is true of.
+of whose list something was bought later; the text says so, and of how many customers that is true.
 """
 
 import sys
@@ -13,7 +13,9 @@ import click
 import numpy as np
 
 from ancf.cli.command import command, option
-from ancf.cli.output import table
+from ancf.cli.ids import item_name
+from ancf.cli.options import check_writable
+from ancf.cli.output import reasons_text, text_table
 
 if TYPE_CHECKING:
     from ancf.comparison import Comparison
@@ -22,63 +24,63 @@ if TYPE_CHECKING:
 
 _WIDTH = 78
 _METRICS = ("hit@10", "recall@20", "ndcg@10")
-_HISTORY = (10, 15)
-_SHOWN = 5
+_HISTORY_LENGTHS = (10, 15)
+_LIST_LENGTH = 5
 
 
 @command("demo", examples=["ancf demo", "ancf demo --customers 500 --epochs 5"])
 @option("--customers", type=click.IntRange(100), default=3000, metavar="N", help="Of the made-up shop. [3000]")
-@option("--epochs", type=click.IntRange(1), default=10, metavar="N", help="Rounds of learning. [10]")
+@option("--epochs", type=click.IntRange(1), default=10, metavar="N", help="Rounds of training. [10]")
 @option("--seed", type=click.IntRange(0), default=20240101, metavar="N", help="Another seed, another shop. [20240101]")
-@option("--save", metavar="FOLDER", help="Keep the shop's table and the model here, to go on with.")
+@option("--save", metavar="FOLDER", help="Keep the shop's table and the model in this folder.")
 def demo(customers: int, epochs: int, seed: int, save: str | None) -> None:
     """A made-up shop, from its raw purchases to lists with reasons.
 
-    The purchases are cleaned, an attention model learns from the older part of them, its lists are held against
-    popularity and item-kNN on the newer part, and one customer is shown what it recommends and why.
+    The purchases are cleaned, an attention model is trained on the older part of them, its lists are compared with
+    popularity and item-kNN on the newer part, and for one customer you see what it recommends and why.
     """
     import ancf
     from ancf.comparison import compare
     from ancf.demo_shop import demo_shop
 
     began = time.perf_counter()
-    _headline("A made-up shop")
+    _heading("A made-up shop")
     _paragraph(
         f"{customers:,} customers, a thousand products, fifteen months of purchases, made by a generator with a fixed "
-        "seed: tastes, seasons, favourites, and the dirt of a real till."
+        "seed: tastes, seasons, favorites, and the errors of a real till."
     )
     purchases = demo_shop(seed, customers=customers)
 
-    _headline("1  Its purchases, cleaned")
+    _heading("1  Its purchases, cleaned")
     data = ancf.read_interactions(purchases)
-    _account(data)
-    _paragraph("Every row is used or stands under one reason; none is lost silently.")
+    _print_reading(data)
+    _paragraph("Every row is used or counted under one reason; none is lost silently.")
 
-    _headline("2  An attention model learns")
+    _heading("2  An attention model is trained")
     train, validation, test = ancf.time_split(data, (0.7, 0.1, 0.2))
     _paragraph(
-        f"The table is cut by time, as a shop would meet it. The model learns from {len(train):,} purchases up to "
-        f"{_day(train, -1)}; {len(validation):,} later ones choose the epoch, and the {len(test):,} from "
-        f"{_day(test, 0)} on are kept for the examination."
+        f"The table is split by time, as in a real shop. The model is trained on {len(train):,} purchases up to "
+        f"{_date_text(train, -1)}; {len(validation):,} later ones choose the epoch, and the {len(test):,} from "
+        f"{_date_text(test, 0)} on are kept for the evaluation."
     )
     started = time.perf_counter()
-    with redirect_stdout(_Epochs(sys.stdout)):
+    with redirect_stdout(_EpochLines(sys.stdout)):
         model = ancf.ANCF(epochs=epochs, verbose=1).fit(train, validation=validation)
     seconds = time.perf_counter() - started
     click.echo()
-    _paragraph(f"Learned in {seconds:.1f} seconds. Epoch {model.history_['best_epoch']} was the best and is kept.")
+    _paragraph(f"Trained in {seconds:.1f} seconds. Epoch {model.history_['best_epoch']} was the best and is kept.")
 
-    _headline("3  Held against popularity and item-kNN")
+    _heading("3  Compared with popularity and item-kNN")
     result = compare(
         {"popularity": ancf.Popular(), "item-kNN": ancf.ItemKNN(), "attention": model}, train, test, _METRICS
     )
-    _examination(result)
+    _evaluation(result)
 
-    _headline("4  A customer is recommended something, with reasons")
-    _customer(model, train, test)
+    _heading("4  Recommendations for a customer, with reasons")
+    _known_customer(model, train, test)
 
-    _headline("5  Somebody nobody knows")
-    _stranger(model, train)
+    _heading("5  Recommendations for an unknown customer")
+    _unknown_customer(model, train)
 
     if save is not None:
         _save(purchases, model, save)
@@ -92,7 +94,7 @@ def demo(customers: int, epochs: int, seed: int, save: str | None) -> None:
 # ---- the parts
 
 
-def _account(data: "Interactions") -> None:
+def _print_reading(data: "Interactions") -> None:
     report = data.report
     click.echo(f"  {report.rows_read:>7,}  rows read")
     for reason in report.reasons:
@@ -101,15 +103,15 @@ def _account(data: "Interactions") -> None:
     click.echo(f"  {report.rows_used:>7,}  rows used: {data.n_users:,} customers, {data.n_items:,} products\n")
 
 
-def _examination(result: "Comparison") -> None:
+def _evaluation(result: "Comparison") -> None:
     first = next(iter(result.values()))
     _paragraph(
-        f"What {first.n_users:,} customers bought for the first time after the cut, looked for in lists over all "
-        f"products. hit@10: found at least one in ten; recall@20: the part found in twenty; ndcg@10: the higher in the "
+        f"What {first.n_users:,} customers bought for the first time after the split, looked for in lists over all "
+        f"products. hit@10: one or more found in ten; recall@20: the part found in twenty; ndcg@10: the higher in the "
         "list, the better."
     )
     rows = [[name, *(f"{each[metric]:.4f}" for metric in _METRICS)] for name, each in result.items()]
-    click.echo(_indented(table(["model", *_METRICS], rows)) + "\n")
+    click.echo(_indented(text_table(["model", *_METRICS], rows)) + "\n")
     best = result.best("ndcg@10")
     others = [name for name in result if name != "attention"]
     rival = max(others, key=lambda name: result[name]["ndcg@10"])
@@ -126,87 +128,83 @@ def _examination(result: "Comparison") -> None:
         )
 
 
-def _customer(model: "Recommender", train: "Interactions", test: "Interactions") -> None:
-    user, found, of = _served(model, train, test)
+def _known_customer(model: "Recommender", train: "Interactions", test: "Interactions") -> None:
+    user, found, of = _find_customer(model, train, test)
     if user is None:
-        _paragraph("No customer of this shop came back after the cut with a middling number of purchases.")
+        _paragraph("No customer with a middling number of purchases bought something new after the split.")
         return
     mine = train.subset(train.users == train.user_ids.position(user))
-    names = [_name(model, item) for item in _latest(mine)]
+    names = [_name(model, item) for item in _latest_items(mine)]
     _paragraph(f"Customer {user} has bought {len(names)} products; the latest are")
     for name in names[:5]:
         click.echo(f"    {name}")
     click.echo()
-    bought = _bought(test, user)
+    bought = _bought_items(test, user)
     _paragraph("and these are recommended:")
-    for row in model.recommend([user], N=_SHOWN).rows():
-        _reasoned(model, row, model.explain(user, row.item_id), "  ✓" if row.item_id in bought else "")
+    for row in model.recommend([user], N=_LIST_LENGTH).rows():
+        _print_with_reasons(model, row, model.explain(user, row.item_id), "  ✓" if row.item_id in bought else "")
     click.echo()
     _paragraph(
-        f"✓ is what the customer did buy after the cut, which the model had not seen. This is the first customer for "
-        f"whom one of the five comes true; it does for {found} of {of} with {_HISTORY[0]} to {_HISTORY[1]} products "
+        f"✓ is what the customer did buy after the split, which the model had not seen. This is the first customer who "
+        f"bought one of the five; so did {found} of {of} with {_HISTORY_LENGTHS[0]} to {_HISTORY_LENGTHS[1]} products "
         "who bought something new."
     )
 
 
-def _bought(test: "Interactions", user: Any) -> set[Any]:
+def _bought_items(test: "Interactions", user: Any) -> set[Any]:
     return set(test.item_ids.take(test.items[test.users == test.user_ids.position(user)]).tolist())
 
 
-def _served(model: "Recommender", train: "Interactions", test: "Interactions") -> tuple[Any, int, int]:
-    """The first middling customer whose list comes true, how many there are, and of how many."""
-    users = np.diff(train.to_csr()[0])
-    fitting = np.flatnonzero((users >= _HISTORY[0]) & (users <= _HISTORY[1]))
-    asked = []
-    for user in train.user_ids.values[fitting].tolist():
+def _find_customer(model: "Recommender", train: "Interactions", test: "Interactions") -> tuple[Any, int, int]:
+    """The first customer with a middling history who bought of the list, how many did, and of how many."""
+    lengths = np.diff(train.to_csr().indptr)
+    rows = np.flatnonzero((lengths >= _HISTORY_LENGTHS[0]) & (lengths <= _HISTORY_LENGTHS[1]))
+    requested = []
+    for user in train.user_ids.values[rows].tolist():
         before = set(train.item_ids.take(train.items[train.users == train.user_ids.position(user)]).tolist())
-        if new := _bought(test, user) - before:
-            asked.append((user, new))
-    if not asked:
+        if new := _bought_items(test, user) - before:
+            requested.append((user, new))
+    if not requested:
         return None, 0, 0
-    ids = model.recommend([user for user, _ in asked], N=_SHOWN).ids
-    hits = [user for (user, new), row in zip(asked, ids.tolist(), strict=True) if new & set(row)]
-    return (hits or [asked[0][0]])[0], len(hits), len(asked)
+    ids = model.recommend([user for user, _ in requested], N=_LIST_LENGTH).ids
+    hits = [user for (user, new), row in zip(requested, ids.tolist(), strict=True) if new & set(row)]
+    return (hits or [requested[0][0]])[0], len(hits), len(requested)
 
 
-def _stranger(model: "Recommender", train: "Interactions") -> None:
+def _unknown_customer(model: "Recommender", train: "Interactions") -> None:
     popularity = np.bincount(train.items, minlength=train.n_items)
     first = train.item_ids.values[int(np.argmax(popularity))]
     second = model.similar_items(first, N=1).ids[0]
     _paragraph(
-        "A visitor without an account has two things in the basket. The user is the history, so nothing has to be "
-        "trained for that:"
+        "A visitor without an account has two things in the basket. A list needs only the history, so nothing has to "
+        "be trained for that:"
     )
     for item in (first, second):
         click.echo(f"    {_name(model, item)}")
     click.echo()
     for row in model.recommend_for_history([[first, second]], N=3).rows():
-        _reasoned(model, row, model.explain(item=row.item_id, history=[first, second]), "")
+        _print_with_reasons(model, row, model.explain(item=row.item_id, history=[first, second]), "")
     click.echo()
 
 
-def _reasoned(model: "Recommender", row: Any, why: Any, mark: str) -> None:
-    from ancf.cli.recommend import because
-
+def _print_with_reasons(model: "Recommender", row: Any, why: Any, mark: str) -> None:
     click.echo(f"  {row.rank}  {click.style(_name(model, row.item_id), bold=True)}{click.style(mark, fg='green')}")
-    for line in because(why, indent=5):
+    for line in reasons_text(why, indent=5):
         click.echo(click.style(line, dim=True))
 
 
-def _latest(mine: "Interactions") -> list[Any]:
-    """Items, the latest purchase first, each once."""
+def _latest_items(mine: "Interactions") -> list[Any]:
+    """Items, each once, the latest purchase first."""
     assert mine.times is not None
     order = np.argsort(-mine.times, kind="stable")
     return list(dict.fromkeys(mine.item_ids.take(mine.items[order]).tolist()))
 
 
 def _name(model: "Recommender", item: Any) -> str:
-    from ancf.cli.models import name_of
-
-    return (name_of(model, item) or str(item)).strip()
+    return (item_name(model, item) or str(item)).strip()
 
 
-def _day(part: "Interactions", at: int) -> str:
+def _date_text(part: "Interactions", at: int) -> str:
     assert part.times is not None
     moment = np.sort(part.times)[at]
     day = np.datetime64(int(moment), "s").astype("datetime64[D]").item()
@@ -216,25 +214,23 @@ def _day(part: "Interactions", at: int) -> str:
 def _save(purchases: Any, model: "Recommender", folder: str) -> None:
     from pathlib import Path
 
-    from ancf.cli.options import writable
-
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
-    writable(str(place / "shop.ancf"))
+    check_writable(str(place / "shop.ancf"))
     purchases.to_csv(place / "purchases.csv", index=False, lineterminator="\n")
     model.save(place / "shop.ancf")
-    _paragraph(f"Kept: {place / 'purchases.csv'} and {place / 'shop.ancf'}")
+    _paragraph(f"Saved: {place / 'purchases.csv'} and {place / 'shop.ancf'}")
 
 
-class _Epochs:
-    """Of what a model prints while it learns, the losses of its epochs."""
+class _EpochLines:
+    """Lets through the lines about epochs of what a model prints while it is trained."""
 
     def __init__(self, stream: Any) -> None:
-        self.stream, self.line = stream, ""
+        self.stream, self.unfinished = stream, ""
 
     def write(self, text: str) -> int:
-        *whole, self.line = (self.line + text).split("\n")
-        for line in whole:
+        *lines, self.unfinished = (self.unfinished + text).split("\n")
+        for line in lines:
             if line.startswith(("Epoch ", "Choosing ")):
                 self.stream.write(f"{line}\n")
         return len(text)
@@ -249,7 +245,7 @@ class _Epochs:
 # ---- words
 
 
-def _headline(text: str) -> None:
+def _heading(text: str) -> None:
     click.echo()
     click.echo(click.style(text, fg="cyan", bold=True))
     click.echo(click.style("─" * len(text), fg="cyan"))

@@ -1,12 +1,12 @@
-"""``ancf describe``: the account of a purchase table, and what it is like."""
+"""``ancf describe``: what reading a purchase table uses and leaves out, and figures about what it holds."""
 
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ancf.cli.command import command
-from ancf.cli.output import chosen_format, output_options, wrapped, write
-from ancf.cli.tables import read, reading_options, table_argument
+from ancf.cli.output import chosen_format, output_options, wrapped, write_table
+from ancf.cli.tables import read_table, reading_options, table_argument
 
 if TYPE_CHECKING:
     from ancf.data.interactions import Interactions
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 @table_argument
 @reading_options
 @output_options
-def describe(table: str, form: str | None, output: str, **options: Any) -> None:
+def describe(table: str, output_format: str | None, output: str, **options: Any) -> None:
     """What a purchase TABLE holds, and what reading it leaves out.
 
-    Every row is either used or stands under one reason, with the numbers of the first rows. Then come the figures that
-    decide how well a model can do: how many purchases a customer has, and how much of all goes to a few items.
+    Every row is either used or counted under one reason, with the first row numbers. Then come the figures that decide
+    how well a model can do: how many purchases a customer has, and how much of all goes to a few items.
     """
-    data = read(table, options)
+    data = read_table(table, options)
     facts = _facts(data)
     report = data.report
-    if chosen_format(form, output) == "table":
+    if chosen_format(output_format, output) == "table":
         rows = [(what, f"{value:,}" if isinstance(value, int) else value) for what, value in facts.items()]
-        write(["what", "value"], rows, form="table", output=output, heading=wrapped(f"{report}\n"))
+        write_table(["what", "value"], rows, output_format="table", output=output, heading=wrapped(f"{report}\n"))
         return
     reasons = [
         {"name": each.name, "rows": each.rows, "text": each.text, "first_rows": list(each.first_rows)}
@@ -52,34 +52,34 @@ def describe(table: str, form: str | None, output: str, **options: Any) -> None:
     rows = [("rows_read", report.rows_read), ("rows_used", report.rows_used)]
     rows += [(f"left_out:{each.name}", each.rows) for each in report.reasons]
     rows += [(what.replace(" ", "_"), value) for what, value in facts.items()]
-    if chosen_format(form, output) == "parquet":
+    if chosen_format(output_format, output) == "parquet":
         rows = [(what, str(value)) for what, value in rows]
-    write(["what", "value"], rows, form=form, output=output, document=document)
+    write_table(["what", "value"], rows, output_format=output_format, output=output, document=document)
 
 
 def _facts(data: "Interactions") -> dict[str, Any]:
-    indptr, items, _ = data.to_csr()
-    pairs = len(items)
-    per_user = np.diff(indptr)
-    per_item = np.sort(np.bincount(items, minlength=data.n_items))[::-1]
-    held = np.cumsum(per_item) / max(pairs, 1)
+    pairs = data.to_csr()
+    n_pairs = len(pairs.indices)
+    per_user = np.diff(pairs.indptr)
+    per_item = np.sort(np.bincount(pairs.indices, minlength=data.n_items))[::-1]
+    part = np.cumsum(per_item) / max(n_pairs, 1)
 
-    def share(of: float) -> str:
-        top = max(1, round(of * data.n_items))
-        return f"{100 * held[top - 1]:.1f} % of the pairs ({top:,} items)"
+    def part_of_top(share: float) -> str:
+        top = max(1, round(share * data.n_items))
+        return f"{100 * part[top - 1]:.1f} % of the pairs ({top:,} items)"
 
     facts: dict[str, Any] = {
         "users": data.n_users,
         "items": data.n_items,
         "events": len(data),
-        "pairs of user and item": pairs,
-        "density": f"{100 * pairs / (data.n_users * data.n_items):.3g} %",
+        "pairs of user and item": n_pairs,
+        "density": f"{100 * n_pairs / (data.n_users * data.n_items):.3g} %",
         "items per user": _spread(per_user),
         "users per item": _spread(per_item),
         "users of one item only": int((per_user == 1).sum()),
         "items of one user only": int((per_item == 1).sum()),
-        "the top 1 % of the items": share(0.01),
-        "the top 20 % of the items": share(0.2),
+        "the top 1 % of the items": part_of_top(0.01),
+        "the top 20 % of the items": part_of_top(0.2),
     }
     if data.times is not None and len(data):
         import pandas as pd

@@ -11,30 +11,31 @@ import click
 
 from ancf import _native
 from ancf.cli.command import command
-from ancf.cli.output import output_options, write
+from ancf.cli.output import output_options, write_table
 
 if TYPE_CHECKING:
     from ancf.models.base import Recommender
 
-# What may be installed beside ancf, and what for.
+# Optional packages, and the extra that installs each.
 _EXTRAS = {"pyarrow": "ancf[arrow]", "usearch": "ancf[usearch]"}
-_NEEDED = ("numpy", "pandas", "click", "rich")
+_REQUIRED = ("numpy", "pandas", "click", "rich")
+_LIST_LENGTH = 10
 
 
 @command("doctor", examples=["ancf doctor", "ancf doctor shop.ancf"])
 @click.argument("model_file", metavar="[MODEL]", required=False)
 @output_options
-def doctor(model_file: str | None, form: str | None, output: str) -> None:
+def doctor(model_file: str | None, output_format: str | None, output: str) -> None:
     """The machine, the extras, and how a model would rank here.
 
-    Put its output into a bug report. With a MODEL file it also says which way of ranking would be taken, and why.
+    Put its output into a bug report. With a MODEL file it also says which way of ranking would be used, and why.
     """
     facts = machine()
     if model_file:
         from ancf.cli.models import load
 
         facts |= ranking_plan(load(model_file))
-    write(["what", "value"], list(facts.items()), form=form, output=output, document=facts)
+    write_table(["what", "value"], list(facts.items()), output_format=output_format, output=output, document=facts)
 
 
 def machine() -> dict[str, str]:
@@ -49,7 +50,7 @@ def machine() -> dict[str, str]:
         "threads": _threads(),
         "memory": _memory(),
     }
-    facts |= {name: _version(name) or "not installed" for name in _NEEDED}
+    facts |= {name: _version(name) or "not installed" for name in _REQUIRED}
     for name, extra in _EXTRAS.items():
         facts[name] = _version(name) or f"not installed (pip install '{extra}')"
     for name in sorted(os.environ):
@@ -63,14 +64,14 @@ def ranking_plan(model: "Recommender") -> dict[str, str]:
     scorer = model._fitted()
     vectors = scorer.item_vectors
     facts = {
-        "model": f"{type(model).__name__}, {len(model.user_ids_):,} users × {len(model.item_ids_):,} items",
+        "model": f"{scorer.model}, {len(scorer.user_ids):,} users × {len(scorer.item_ids):,} items",
         "vectors": f"{vectors.shape[1]} factors, {vectors.nbytes / 1e6:.1f} MB of items"
         if vectors.shape[1]
         else "none",
     }
     if scorer.neighbors is not None:
         facts["item-item weights"] = f"{len(scorer.neighbors.indices):,}"
-    plan = model._plan()
+    plan = scorer.ranker.plan(_LIST_LENGTH)
     facts["ranking"] = f"exact, over all items: {plan['path']} ({plan['simd']}), since {plan['why']}"
     return facts
 

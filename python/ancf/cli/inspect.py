@@ -1,34 +1,34 @@
-"""``ancf inspect``: what stands in a model file. The file is checked to its last bit and never executed."""
+"""``ancf inspect``: what a model file holds. Every byte of it is checked, and nothing in it is executed."""
 
 from typing import Any
 
 import click
 
 from ancf.cli.command import command
-from ancf.cli.models import model_file as opened
-from ancf.cli.output import chosen_format, output_options, write
+from ancf.cli.models import model_path
+from ancf.cli.output import chosen_format, output_options, write_table
 
 
 @command("inspect", examples=["ancf inspect shop.ancf", "ancf inspect shop.ancf --format json | jq .options"])
 @click.argument("model_file", metavar="MODEL")
 @output_options
-def inspect(model_file: str, form: str | None, output: str) -> None:
+def inspect(model_file: str, output_format: str | None, output: str) -> None:
     """What a model file holds, without trusting it.
 
-    Every hash and number is checked; nothing in the file is executed, and nothing in it reaches the terminal
-    unwashed.
+    Every hash and number is checked, nothing in the file is executed, and control characters in it do not reach the
+    terminal.
     """
-    from ancf.model_file import inspect as look
+    from ancf.model_file import inspect as inspect_file
 
-    with opened(model_file) as path:
-        found = look(path)
+    with model_path(model_file) as path:
+        found = inspect_file(path)
     arrays = [
         [name, each["dtype"], "×".join(map(str, each["shape"])), each["bytes"]]
         for name, each in found["arrays"].items()
     ]
     columns = ["array", "type", "shape", "bytes"]
-    if chosen_format(form, output) != "table":
-        write(columns, arrays, form=form, output=output, document=found)
+    if chosen_format(output_format, output) != "table":
+        write_table(columns, arrays, output_format=output_format, output=output, document=found)
         return
     heading = [
         f"{model_file}: {found.get('class')} of ancf {found.get('version')}, {found['bytes']:,} bytes, all hashes right"
@@ -36,15 +36,15 @@ def inspect(model_file: str, form: str | None, output: str) -> None:
     for title, part in (("Options", found.get("options")), ("Settings", (found.get("history") or {}).get("settings"))):
         if part:
             heading += ["", f"{title}: " + ", ".join(f"{name}={value}" for name, value in sorted(part.items()))]
-    heading += _learning(found.get("history") or {})
-    write(columns, arrays, form="table", output=output, heading="\n".join([*map(_wrapped, heading), ""]))
+    heading += _training_summary(found.get("history") or {})
+    write_table(columns, arrays, output_format="table", output=output, heading="\n".join([*map(_wrapped, heading), ""]))
 
 
-def _learning(history: dict[str, Any]) -> list[str]:
+def _training_summary(history: dict[str, Any]) -> list[str]:
     losses = history.get("training_loss") or []
     if not losses:
         return []
-    text = f"Learning: {len(losses)} epochs, training loss {losses[0]:.4f} to {losses[-1]:.4f}"
+    text = f"Training: {len(losses)} epochs, training loss {losses[0]:.4f} to {losses[-1]:.4f}"
     if history.get("validation_loss"):
         text += f", validation loss {history['validation_loss'][0]:.4f} to {history['validation_loss'][-1]:.4f}"
     return ["", f"{text}; the best epoch is {history.get('best_epoch')}"]

@@ -1,139 +1,259 @@
-"""Models on the command line: their constructors' options, and what was typed made into one of their ids."""
+"""Models on the command line: ``--model`` with the options of the one that is chosen, and model files."""
 
+import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from typing import TYPE_CHECKING, Any
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from ancf.cli.command import Failure, Function, option
-from ancf.cli.options import apply, given, options_of
-from ancf.models import ANCF, ItemKNN, Popular
+from ancf import models
+from ancf.cli.command import HELP_NAMES, Command, Failure, Function, Option, configure, with_options
+from ancf.cli.options import given, parameter_options
+from ancf.errors import AncfError
 
 if TYPE_CHECKING:
-    from ancf.data.ids import IdMap
+    from click.shell_completion import CompletionItem
+
     from ancf.models.base import Recommender
 
-MODELS: dict[str, type["Recommender"]] = {"ancf": ANCF, "item-knn": ItemKNN, "popular": Popular}
-# What the table is told by its own --normalize, the model follows.
+_DEFAULT = "ancf"
+# What commands have options of their own for. A model takes over what --normalize says of the table.
 _SKIPPED = ("verbose", "show_progress", "num_threads", "normalize")
-# Where the command has an option of the same name.
-_CALLED = {"output": "output_layer"}
+# By class and keyword: options that are not called --KEYWORD, or --model-KEYWORD where the command has that one.
+_NAMES = {"ANCF": {"output": "output_layer"}}
+_CHOSEN = "ancf.cli.chosen"
 
 
-def _of_models() -> dict[str, Any]:
-    made: dict[str, Any] = {}
-    for name, kind in reversed(MODELS.items()):
-        section = "The model" if name == "ancf" else f"The model {name}"
-        made = {
-            **options_of(kind.__init__, docs=kind, section=section, skip=("self", *_SKIPPED), names=_CALLED),
-            **made,
+class _Chosen(NamedTuple):
+    """The model of one call. Options are by the keyword of its constructor."""
+
+    cli_name: str
+    model: "type[Recommender]"
+    options: dict[str, Option]
+    others: list[Option]
+    """Options of other models, which are not shown and lead to an error."""
+
+
+class ModelName(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    """The name of a model that can be trained."""
+
+    name = "model"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return f"[{'|'.join(class_names())}]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        known = class_names()
+        if value in known:
+            return value
+        near = get_close_matches(str(value).lower(), known, 1, 0.4)
+        hint = f"Did you mean {near[0]!r}? " if near else ""
+        raise Failure(f"--model {value}: there is no such model. {hint}There are {', '.join(known)}.", 2)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(name) for name in class_names() if name.startswith(incomplete)]
+
+
+class ModelCommand(Command):
+    """A command with ``--model``: it has the options of the chosen model, and refuses those of others by name."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        chosen = self._choose(ctx, args)
+        try:
+            return super().parse_args(ctx, list(args))
+        except click.NoSuchOption:
+            # It may be an option of a model in another package, which is imported for nothing less.
+            ctx.meta[_CHOSEN] = chosen._replace(others=self._options_of_others(chosen, every_model=True))
+            return super().parse_args(ctx, args)
+
+    def help_command(self, ctx: click.Context) -> str:
+        name = ctx.meta[_CHOSEN].cli_name if _CHOSEN in ctx.meta else _DEFAULT
+        return super().help_command(ctx) if name == _DEFAULT else f"{ctx.command_path} --model {name} --help"
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        params = super().get_params(ctx)
+        chosen = ctx.meta.get(_CHOSEN)
+        if chosen is None:
+            return params
+        at = params.index(self._model_option) + 1
+        return [*params[:at], *chosen.options.values(), *chosen.others, *params[at:]]
+
+    def config_keys(self, *, every_model: bool = False) -> dict[str, str]:
+        keys = super().config_keys()
+        for _, options in self._options_by_model(every_model):
+            keys = {option.key: str(option.name) for option in options.values()} | keys
+        return keys
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        if _CHOSEN in ctx.meta:
+            others = [name for name in class_names() if name != ctx.meta[_CHOSEN].cli_name]
+            formatter.write_paragraph()
+            formatter.write_text(
+                f"Other models: {', '.join(others)}. '{ctx.command_path} --model {others[0]} --help' shows the "
+                f"options of {others[0]}."
+            )
+        super().format_epilog(ctx, formatter)
+
+    @property
+    def _model_option(self) -> Option:
+        return next(each for each in self.params if isinstance(each, Option) and each.name == "model")
+
+    def _choose(self, ctx: click.Context, args: Sequence[str]) -> _Chosen:
+        """Find out which model is meant before the other options are read, as it says which there are."""
+        option, lenient = self._model_option, ctx.resilient_parsing
+        before = args[: args.index("--")] if "--" in args else args
+        try:
+            configure(ctx, _typed_value(before, "--config"))
+        except Failure:
+            # Whoever asks for help may look for what is wrong in the file.
+            if not (lenient or set(HELP_NAMES) & set(before)):
+                raise
+        typed = _typed_value(before, "--model")
+        parsed: dict[str, Any] = {} if typed is None else {"model": typed}
+        name, _ = option.consume_value(ctx, parsed)
+        try:
+            name = option.type.convert(name, option, ctx)
+            model = models.class_of(class_names()[name])
+        except (Failure, AncfError) as error:
+            if not lenient:
+                raise (error if isinstance(error, Failure) else self.failure(error, ctx)) from error
+            name, model = _DEFAULT, models.class_of(class_names()[_DEFAULT])
+        chosen = _Chosen(name, model, self._options_of(name, model), [])
+        ctx.meta[_CHOSEN] = chosen
+        known = {*self.config_keys().values(), *(option.name for option in chosen.options.values())}
+        every_model = not known.issuperset(ctx.default_map or {})
+        chosen = chosen._replace(others=self._options_of_others(chosen, every_model=every_model))
+        ctx.meta[_CHOSEN] = chosen
+        return chosen
+
+    def _options_of(self, cli_name: str, model: "type[Recommender]") -> dict[str, Option]:
+        """The options of a model's constructor, by keyword."""
+        own = [each for each in self.params if isinstance(each, Option)]
+        taken = {each.name for each in own} | {spelt.lstrip("-") for each in own for spelt in each.opts}
+        names = {
+            keyword: f"model_{keyword}"
+            for keyword in inspect.signature(model).parameters
+            if keyword in {*taken, "help", "config", "version"}
         }
-        if name == "ancf":
-            made |= options_of(kind.__init__, docs=kind, section=section, skip=("self", *_SKIPPED), names=_CALLED)
-    return made
+        section = f"Options of {cli_name}"
+        made = parameter_options(
+            model.__init__,
+            docs=model,
+            section=section,
+            skip=_SKIPPED,
+            names=names | _NAMES.get(model.__name__, {}),
+        )
+        if cli_name == _DEFAULT:
+            classic = Option(["--classic"], is_flag=True, section=section, help="The founding set-up, ANCF.classic().")
+            made = {"classic": classic, **made}
+        self.set_variables(made.values())
+        return made
+
+    def _options_by_model(self, every_model: bool) -> Iterator[tuple[str, dict[str, Option]]]:
+        """The options of each model; if ``every_model``, also of those in other packages that can be imported."""
+        entries = models.all_models()
+        for cli_name, class_name in class_names().items():
+            if every_model or class_name in models.MODELS or entries[class_name].module in sys.modules:
+                try:
+                    yield cli_name, self._options_of(cli_name, models.class_of(class_name))
+                except AncfError:
+                    continue
+
+    def _options_of_others(self, chosen: _Chosen, *, every_model: bool) -> list[Option]:
+        """Options that only other models have, each of which says so when somebody sets it."""
+        spelt = {each.key for each in chosen.options.values()}
+        owners: dict[str, list[str]] = {}
+        found: dict[str, Option] = {}
+        for cli_name, options in self._options_by_model(every_model):
+            for option in options.values():
+                if option.key not in spelt:
+                    owners.setdefault(option.key, []).append(cli_name)
+                    found.setdefault(option.key, option)
+        for key, option in found.items():
+            _make_refusing(
+                option, f"--{key} is an option of the model {', '.join(owners[key])}, not of {chosen.cli_name}."
+            )
+        return list(found.values())
 
 
-_OPTIONS = _of_models()
-OPTIONS = tuple(_OPTIONS)
+def class_names() -> dict[str, str]:
+    """The models that can be trained: name on the command line → name of the class."""
+    found: dict[str, str] = {}
+    for class_name, entry in models.all_models().items():
+        if entry.cli_name is not None:
+            found.setdefault(entry.cli_name, class_name)
+    return found
 
 
-def model_options(function: Function) -> Function:
-    """``--model``, ``--classic`` and the options of the constructors."""
-    kind = option(
-        "--model",
-        type=click.Choice(list(MODELS)),
-        default="ancf",
-        section="The model",
-        help="Which model learns. [ancf]",
+def _typed_value(args: Sequence[str], option: str) -> str | None:
+    """What stands behind an option, found without knowing the others; the last one counts."""
+    value = None
+    for at, each in enumerate(args):
+        if each == option and at + 1 < len(args):
+            value = args[at + 1]
+        elif each.startswith(f"{option}="):
+            value = each.partition("=")[2]
+    return value
+
+
+def _make_refusing(option: Option, complaint: str) -> None:
+    """Hide an option, and make it an error to set it."""
+
+    def refuse(ctx: click.Context, option: click.Parameter, _: Any) -> None:
+        source = ctx.get_parameter_source(str(option.name))
+        if source is not click.core.ParameterSource.DEFAULT:
+            raise Failure(f"{complaint} Leave it out, or choose another --model.", 2)
+
+    option.hidden, option.expose_value, option.callback = True, False, refuse
+    if not option.is_flag:
+        option.type = click.UNPROCESSED
+
+
+def model_option(function: Function) -> Function:
+    """``--model``; the command has to be a ``ModelCommand``."""
+    option = Option(
+        ["--model"], type=ModelName(), default=_DEFAULT, section="Model", help=f"Which model is trained. [{_DEFAULT}]"
     )
-    classic = option("--classic", is_flag=True, section="The model", help="The founding set-up, ANCF.classic().")
-    own = [each for name, each in _OPTIONS.items() if _keyword(name) in _names(ANCF)]
-    others = [each for name, each in _OPTIONS.items() if _keyword(name) not in _names(ANCF)]
-    return apply([kind, classic, *own, *others], function)
+    return with_options(function, [option])
 
 
-def customers_option(section: str) -> Callable[[Function], Function]:
-    """``--user``, several of them, under a heading of the help page."""
-    return option(
-        *("--user", "-u"),
-        multiple=True,
-        metavar="ID",
-        section=section,
-        from_environment=False,
-        help="A customer; again for more.",
-    )
-
-
-def history_option(section: str) -> Callable[[Function], Function]:
-    """``--history``, the purchases of somebody the model does not know."""
-    return option(
-        "--history",
-        multiple=True,
-        metavar="ITEM",
-        section=section,
-        from_environment=False,
-        help="Purchases of somebody unknown; again for more.",
-    )
-
-
-def number_option(section: str) -> Callable[[Function], Function]:
-    """``-n``, the length of each list."""
-    return option(
-        *("-n", "-N", "--number", "number"),
-        type=click.INT,
-        default=10,
-        metavar="N",
-        section=section,
-        help="The length of each list. [10]",
-    )
-
-
-def threads_option(function: Function) -> Function:
-    """``--num-threads``."""
-    return option("--num-threads", type=click.INT, metavar="N", help="Threads. [as many as there are processors]")(
-        function
-    )
-
-
-def _keyword(called: str) -> str:
-    """The constructor's name for an option."""
-    return next((name for name, other in _CALLED.items() if other == called), called)
-
-
-def _names(kind: type["Recommender"]) -> tuple[str, ...]:
-    return kind._option_names()
-
-
-def built(ctx: click.Context, *, verbose: int = 0, show_progress: bool | None = None) -> "Recommender":
+def build_model(ctx: click.Context, *, verbose: int) -> "Recommender":
     """The unfitted model that the options describe.
 
     Raises
     ------
     InvalidParameterError
-        If an option is another model's.
+        If an option has a value that the model refuses already here.
     """
-    kind = MODELS[ctx.params["model"]]
-    chosen = given(ctx, OPTIONS)
-    for name in chosen:
-        if _keyword(name) not in _names(kind):
-            owners = ", ".join(other for other, each in MODELS.items() if _keyword(name) in _names(each))
-            raise Failure(
-                f"--{name.replace('_', '-')} is an option of the model {owners}, not of {ctx.params['model']}. "
-                "Leave it out, or choose another --model.",
-                2,
-            )
-    chosen = {_keyword(name): value for name, value in chosen.items()}
-    if ctx.params.get("num_threads") is not None:
-        chosen["num_threads"] = ctx.params["num_threads"]
-    if "verbose" in _names(kind):
-        chosen |= {"verbose": verbose, "show_progress": show_progress}
-    if ctx.params.get("classic"):
-        if kind is not ANCF:
-            raise Failure(f"--classic is the founding set-up of ancf, not of {ctx.params['model']}.", 2)
-        return ANCF.classic(**chosen)  # type: ignore[attr-defined, no-any-return, unused-ignore]
-    return kind(**chosen)
+    chosen: _Chosen = ctx.meta[_CHOSEN]
+    values = given(ctx, [str(option.name) for option in chosen.options.values()])
+    keywords = {
+        keyword: values[str(option.name)] for keyword, option in chosen.options.items() if option.name in values
+    }
+    from_command = {"verbose": verbose, "num_threads": ctx.params.get("num_threads")}
+    for keyword in inspect.signature(chosen.model).parameters:
+        if from_command.get(keyword) is not None:
+            keywords[keyword] = from_command[keyword]
+    make: Any = chosen.model
+    if chosen.cli_name == _DEFAULT and keywords.pop("classic", False):
+        make = make.classic
+    model: Recommender = make(**keywords)
+    return model
+
+
+def baselines(num_threads: int | None) -> "dict[str, Recommender]":
+    """The models that every other is compared with, unfitted, by the name of the class."""
+    made: dict[str, Recommender] = {}
+    for name, entry in models.all_models().items():
+        if entry.baseline:
+            made[name] = models.class_of(name)()
+            made[name].num_threads = num_threads
+    return made
 
 
 class _ToStderr:
@@ -169,7 +289,7 @@ def load(path: str, num_threads: int | None = None) -> "Recommender":
     """
     import ancf
 
-    with model_file(path) as place:
+    with model_path(path) as place:
         model: Recommender = ancf.load(place)
     if num_threads is not None:
         model.num_threads = num_threads
@@ -177,8 +297,8 @@ def load(path: str, num_threads: int | None = None) -> "Recommender":
 
 
 @contextmanager
-def model_file(path: str) -> Iterator[str]:
-    """The path of a model file; stdin is put into a file for as long as it is read."""
+def model_path(path: str) -> Iterator[str]:
+    """The path of a model file; what comes from stdin is a temporary file until it has been read."""
     import tempfile
     from pathlib import Path
 
@@ -201,44 +321,3 @@ def model_file(path: str) -> Iterator[str]:
         raise Failure(f"{path}: there is no such model file. 'ancf train TABLE -o {path}' makes one.", 5) from None
     except PermissionError:
         raise Failure(f"{path}: you have no right to read this file.", 5) from None
-
-
-def as_id(typed: str, ids: "IdMap") -> Any:
-    """What was typed as an id of the model's kind; as it stands where it cannot be one."""
-    if ids.position(typed) >= 0 or ids.kind == "str":
-        return typed
-    if ids.kind == "int":
-        digits = typed.strip().removeprefix("-")
-        return int(typed) if digits.isascii() and digits.isdigit() else typed
-    if ids.kind == "uuid":
-        from uuid import UUID
-
-        try:
-            return UUID(typed)
-        except ValueError:
-            return typed
-    return typed.encode("utf-8", "surrogateescape") if ids.kind == "bytes" else typed
-
-
-def as_ids(typed: list[str], ids: "IdMap") -> list[Any]:
-    """Several of them."""
-    return [as_id(each, ids) for each in typed]
-
-
-def listed_ids(path: str) -> list[str]:
-    """Ids from a file or stdin, one to a line."""
-    try:
-        with click.open_file(path, encoding="utf-8-sig") as file:
-            return [line for line in (raw.rstrip("\r\n") for raw in file) if line]
-    except (OSError, UnicodeDecodeError) as error:
-        what = getattr(error, "strerror", None) or error
-        raise Failure(f"{path}: {what}. Give a UTF-8 text file with one id to a line.", 3) from None
-
-
-def name_of(model: "Recommender", item: Any) -> str | None:
-    """An item's name where the training table had one."""
-    if model.item_names_ is None:
-        return None
-    at = model.item_ids_.position(item)
-    name = model.item_names_[at] if at >= 0 else None
-    return None if name is None else str(name)

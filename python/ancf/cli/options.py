@@ -2,29 +2,32 @@
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
-from types import UnionType
+from collections.abc import Callable, Collection, Mapping
+from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 import click
 
-from ancf.cli.command import Failure, Function, option
+from ancf.cli.command import Failure, Function, Option, option
+
+_FLAGS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+_TYPABLE = (int, float, bool, str, NoneType)
 
 
 class Value(click.ParamType):  # type: ignore[type-arg, unused-ignore]
-    """Text as one of the kinds that an argument of the API takes: a number, one of some words, true or false."""
+    """Text as what an argument of the API takes: one of some words, a number, true or false, nothing, or any text."""
 
-    def __init__(self, kinds: tuple[Any, ...], metavar: str) -> None:
-        self.kinds, self.name = kinds, metavar
+    def __init__(self, kinds: Collection[type], words: Collection[str], metavar: str) -> None:
+        self.kinds, self.words, self.name = kinds, words, metavar
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
         return self.name
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, str):
+        if not isinstance(value, str) or value in self.words:
             return value
         for kind in self.kinds:
-            if kind is type(None) and value.lower() == "none":
+            if kind is NoneType and value.lower() == "none":
                 return None
             if kind in (int, float):
                 try:
@@ -35,22 +38,19 @@ class Value(click.ParamType):  # type: ignore[type-arg, unused-ignore]
                 return _FLAGS[value.lower()]
             if kind is str:
                 return value
-        return self.fail(f"{value!r} is not {self._in_words()}.", param, ctx)
+        return self.fail(f"{value!r} is not {self._expected()}.", param, ctx)
 
-    def _in_words(self) -> str:
+    def _expected(self) -> str:
         words = {"INTEGER": "a whole number", "NUMBER": "a number", "TEXT": "text"}
         return " or ".join(words.get(each, f"'{each}'") for each in self.name.split("|"))
 
 
-_FLAGS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
-
-
-def documented(function: Callable[..., Any]) -> dict[str, tuple[str, str]]:
-    """For each parameter in a NumPy docstring: its type in words, and what is said about it.
+def parameter_docs(function: Callable[..., Any]) -> dict[str, tuple[str, str]]:
+    """For each parameter in a NumPy docstring: its type in words, and its description.
 
     Examples
     --------
-    >>> documented(documented)["function"]
+    >>> parameter_docs(parameter_docs)["function"]
     ('callable', 'Whose docstring has a section "Parameters".')
 
     Parameters
@@ -62,113 +62,139 @@ def documented(function: Callable[..., Any]) -> dict[str, tuple[str, str]]:
     match = re.search(r"^Parameters\n-+\n(.*?)(?=^\S[^\n]*\n-{3,}$|\Z)", lines, re.MULTILINE | re.DOTALL)
     found: dict[str, tuple[str, str]] = {}
     names: list[str] = []
-    kind, said = "", ""
+    kind, description = "", ""
     for line in (match[1] if match else "").splitlines():
         if line and not line.startswith(" "):
             head, _, kind = line.partition(" : ")
-            names, said = [name.strip() for name in head.split(",")], ""
+            names, description = [name.strip() for name in head.split(",")], ""
         else:
-            said = f"{said} {line.strip()}".strip()
+            description = f"{description} {line.strip()}".strip()
         for name in names:
-            found[name] = (kind.strip(), said)
+            found[name] = (kind.strip(), description)
     return found
 
 
-def options_of(
+def parameter_options(
     function: Callable[..., Any],
     *,
     docs: Callable[..., Any] | None = None,
     section: str,
-    skip: tuple[str, ...] = (),
+    skip: Collection[str] = (),
     names: Mapping[str, str] | None = None,
-) -> dict[str, Any]:
-    """A decorator for each keyword of a function, by the keyword's name.
+) -> dict[str, Option]:
+    """An option for each keyword of a function that can be typed, by the keyword's name.
 
     Parameters
     ----------
     docs : callable, optional
         Whose docstring describes the keywords; the function itself if left out.
-    names : mapping keyword → option's name, optional
-        The option's value is found under that name, too.
+    names : mapping keyword → name of its option, optional
+        For keywords whose option is called otherwise.
     """
-    told = documented(docs or function)
-    made: dict[str, Any] = {}
-    for name, parameter in inspect.signature(function).parameters.items():
-        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY or name in skip:
+    described = parameter_docs(docs or function)
+    made: dict[str, Option] = {}
+    for keyword, parameter in _signature(function).parameters.items():
+        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY or keyword in skip:
             continue
-        called = (names or {}).get(name, name)
-        kind, said = told.get(name, ("", ""))
-        made[called] = _option(called.replace("_", "-"), called, parameter, kind, said, section)
+        kinds, words = _kinds(parameter)
+        if kinds or words:
+            name = (names or {}).get(keyword, keyword)
+            made[keyword] = _make_option(
+                name, parameter.default, kinds, words, *described.get(keyword, ("", "")), section
+            )
     return made
 
 
-def _option(word: str, name: str, parameter: inspect.Parameter, kind: str, said: str, section: str) -> Any:
-    kinds = _kinds(parameter.annotation)
-    shown = _plain(said)
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    """With annotations as objects, where a module has them as text and they can be looked up."""
+    try:
+        return inspect.signature(function, eval_str=True)
+    except Exception:
+        return inspect.signature(function)
+
+
+def _kinds(parameter: inspect.Parameter) -> tuple[tuple[type, ...], tuple[str, ...]]:
+    """The types of a parameter that can be typed, and the words that its ``Literal`` lists."""
+    annotation = parameter.annotation
+    if annotation is inspect.Parameter.empty or isinstance(annotation, str):
+        annotation = str if parameter.default in (None, inspect.Parameter.empty) else type(parameter.default)
+    kinds: dict[type, None] = {}
+    words: list[str] = []
+    union = get_origin(annotation) in (Union, UnionType)
+    for part in get_args(annotation) if union else (annotation,):
+        if get_origin(part) is Literal:
+            words += [each for each in get_args(part) if isinstance(each, str)]
+            kinds |= {type(each): None for each in get_args(part) if not isinstance(each, str)}
+        else:
+            kinds[part] = None
+    return tuple(each for each in kinds if each in _TYPABLE), tuple(words)
+
+
+def _make_option(
+    name: str, default: Any, kinds: tuple[type, ...], words: tuple[str, ...], doc_kind: str, doc: str, section: str
+) -> Option:
+    spelling = name.replace("_", "-")
+    shown = _plain_text(doc)
     if shown[:2].isascii() and shown[:2].isalpha():  # a symbol keeps its case
         shown = shown[0].upper() + shown[1:]
-    default = parameter.default
     if default is not None and default is not inspect.Parameter.empty:
         shown = f"{shown} [{str(default).lower() if isinstance(default, bool) else default}]".strip()
     settings: dict[str, Any] = {"default": None, "help": shown, "section": section}
-    if bool in kinds:
-        return option(f"--{word}/--no-{word}", name, **settings)
-    words = re.findall(r'"([^"]+)"', kind)
-    if get_origin(parameter.annotation) is Literal:
-        # In the docstring's order, in which it describes them.
-        return option(f"--{word}", name, type=click.Choice(words if set(words) == set(kinds) else kinds), **settings)
-    numbers = [each for each in ("INTEGER" if int in kinds else "", "NUMBER" if float in kinds else "") if each]
-    none = ["none"] if type(None) in kinds and numbers else []
-    metavar = "|".join([*words, *numbers, *none]) or "TEXT"
-    # A word that stands for a number ("auto") is no free text.
-    accepted = tuple(each for each in kinds if each is not str) or (str,)
-    if numbers and str in kinds:
-        accepted = (*accepted, str) if not words else accepted
-        return option(f"--{word}", name, type=_NumberOrWord(accepted, metavar, tuple(words)), **settings)
-    return option(f"--{word}", name, type=Value(kinds if not numbers else accepted, metavar), **settings)
+    if bool in kinds and not words:
+        return Option([f"--{spelling}/--no-{spelling}", name], **settings)
+    in_docs = tuple(re.findall(r'"([^"]+)"', doc_kind))
+    if words and set(in_docs) == set(words):
+        words = in_docs  # the order in which they are described
+    if words and not kinds:
+        return Option([f"--{spelling}", name], type=click.Choice(words), **settings)
+    numbers = [word for kind, word in ((int, "INTEGER"), (float, "NUMBER")) if kind in kinds]
+    none = ["none"] if NoneType in kinds and (numbers or words) else []
+    metavar = "|".join([*(words or in_docs), *numbers, *none]) or "TEXT"
+    free_text = str in kinds
+    if numbers and free_text and in_docs:
+        # A word that stands for a number ("auto") is no free text.
+        words, free_text = in_docs, False
+    # Free text comes last: it would take every number. Beside nothing but None it takes the word none, too.
+    kinds = tuple(each for each in kinds if each is not str and (none or each is not NoneType))
+    kinds = (*kinds, str) if free_text else kinds
+    return Option([f"--{spelling}", name], type=Value(kinds, words, metavar), **settings)
 
 
-class _NumberOrWord(Value):
-    """A number, or one of a few words such as "auto"."""
-
-    def __init__(self, kinds: tuple[Any, ...], metavar: str, words: tuple[str, ...]) -> None:
-        super().__init__(kinds, metavar)
-        self.words = words
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return value if value in self.words else super().convert(value, param, ctx)
+def _plain_text(doc: str) -> str:
+    """A docstring's text without its mark-up, in the words of the command line."""
+    doc = re.sub(r" \([\w/]+\.(py|md)\)", "", doc.replace("``", "").replace("\n", " "))
+    doc = doc.replace("filter_already_liked_items=False", "recommend --with-bought")
+    return re.sub(r"\buser=(\d)", r"--user-column \1", doc)
 
 
-def _kinds(annotation: Any) -> tuple[Any, ...]:
-    if get_origin(annotation) is Literal:
-        return get_args(annotation)
-    if get_origin(annotation) in (Union, UnionType):
-        # The words beside a number are those of the docstring.
-        parts = get_args(annotation)
-        return tuple(dict.fromkeys(str if get_origin(each) is Literal else each for each in parts))
-    return (annotation,)
-
-
-def _plain(text: str) -> str:
-    """Docstring text without its mark-up."""
-    text = re.sub(r" \([\w/]+\.(py|md)\)", "", text.replace("``", "").replace("\n", " "))
-    return re.sub(r"\buser=(\d)", r"--user-column \1", text)
-
-
-def given(ctx: click.Context, names: tuple[str, ...]) -> dict[str, Any]:
+def given(ctx: click.Context, names: Collection[str]) -> dict[str, Any]:
     """Those of these parameters that somebody set: on the command line, in the environment or in the file."""
     default = click.core.ParameterSource.DEFAULT
-    return {name: ctx.params[name] for name in names if ctx.get_parameter_source(name) is not default}
+    return {
+        name: ctx.params[name] for name in names if name in ctx.params and ctx.get_parameter_source(name) is not default
+    }
 
 
-def apply(decorators: list[Any], function: Function) -> Function:
-    """Decorate so that the options stand in this order."""
-    for each in reversed(decorators):
-        function = each(function)
-    return function
+def threads_option(function: Function) -> Function:
+    """``--num-threads``."""
+    return option("--num-threads", type=click.INT, metavar="N", help="Threads. [as many as there are processors]")(
+        function
+    )
 
 
-def writable(path: str) -> None:
+def number_option(section: str) -> Callable[[Function], Function]:
+    """``-n``, the length of each list."""
+    return option(
+        *("-n", "-N", "--number", "number"),
+        type=click.INT,
+        default=10,
+        metavar="N",
+        section=section,
+        help="The length of each list. [10]",
+    )
+
+
+def check_writable(path: str) -> None:
     """Refuse a place for a result before hours are spent on it.
 
     Raises

@@ -9,38 +9,42 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from ancf.cli.command import Failure, Function, option
-from ancf.cli.options import apply, writable
+from ancf.cli.command import Failure, Function, Option, with_options
+from ancf.cli.options import check_writable
+
+if TYPE_CHECKING:
+    from ancf.scoring.results import Explanation
 
 FORMATS = ("table", "json", "jsonl", "csv", "parquet")
 _SECTION = "Output"
+_MAX_REASONS = 3
 _SUFFIXES = {".json": "json", ".jsonl": "jsonl", ".csv": "csv", ".parquet": "parquet", ".txt": "table"}
 
 
 def output_options(function: Function) -> Function:
     """``--format`` and ``--output``."""
-    form = option(
-        *("--format", "-f", "form"),
+    format_option = Option(
+        ["--format", "-f", "output_format"],
         type=click.Choice(FORMATS),
         section=_SECTION,
         help="How the result is written. [table, or by the ending of --output]",
     )
-    target = option(
-        *("--output", "-o"),
+    output = Option(
+        ["--output", "-o"],
         metavar="FILE",
         default="-",
         section=_SECTION,
         help="Where the result goes; - is stdout. [-]",
         from_environment=False,
     )
-    return apply([form, target], function)
+    return with_options(function, [format_option, output])
 
 
-def chosen_format(form: str | None, output: str) -> str:
+def chosen_format(output_format: str | None, output: str) -> str:
     """The format asked for, else the one that the file's name ends in, else a table.
 
     Raises
@@ -49,15 +53,15 @@ def chosen_format(form: str | None, output: str) -> str:
         If the name ends in something else.
     """
     suffix = "" if output == "-" else Path(output).suffix.lower()
-    if form is None and suffix and suffix not in _SUFFIXES:
+    if output_format is None and suffix and suffix not in _SUFFIXES:
         raise Failure(
             f"{output}: the ending {suffix} names no format. Use {', '.join(_SUFFIXES)}, or give --format.", 2
         )
-    return form or _SUFFIXES.get(suffix, "table")
+    return output_format or _SUFFIXES.get(suffix, "table")
 
 
 @contextmanager
-def binary_target(output: str, form: str) -> Iterator[IO[bytes]]:
+def open_output(output: str, output_format: str) -> Iterator[IO[bytes]]:
     """Where the bytes of a result go; a file is the old one or the new one.
 
     Raises
@@ -66,7 +70,7 @@ def binary_target(output: str, form: str) -> Iterator[IO[bytes]]:
         If the place cannot be written to, or Parquet would go to a terminal.
     """
     if output == "-":
-        if form == "parquet" and sys.stdout.isatty():
+        if output_format == "parquet" and sys.stdout.isatty():
             raise Failure("a Parquet file cannot be shown in a terminal. Add -o recs.parquet.", 2)
         sys.stdout.flush()
         yield sys.stdout.buffer
@@ -74,16 +78,16 @@ def binary_target(output: str, form: str) -> Iterator[IO[bytes]]:
         return
     from ancf.atomic_file import atomic_write
 
-    writable(output)
+    check_writable(output)
     with atomic_write(Path(output)) as file:
         yield file
 
 
-def write(
+def write_table(
     columns: Sequence[str],
     rows: Sequence[Sequence[Any]],
     *,
-    form: str | None,
+    output_format: str | None,
     output: str,
     heading: str = "",
     document: Any = None,
@@ -100,13 +104,13 @@ def write(
         What ``--format json`` writes instead of a list of rows.
     shown : positions of the columns that a table for people has; all if left out
     """
-    kind = chosen_format(form, output)
+    kind = chosen_format(output_format, output)
     if kind == "table":
         places = range(len(columns)) if shown is None else shown
-        text = table([columns[at] for at in places], [[row[at] for at in places] for row in rows], output == "-")
-        write_text("\n".join(part for part in (clean(heading, "\n"), text) if part) + "\n", output)
+        text = text_table([columns[at] for at in places], [[row[at] for at in places] for row in rows], output == "-")
+        write_text("\n".join(part for part in (printable(heading, "\n"), text) if part) + "\n", output)
         return
-    with binary_target(output, kind) as file:
+    with open_output(output, kind) as file:
         if kind == "json":
             content = document if document is not None else [dict(zip(columns, row, strict=True)) for row in rows]
             file.write((json_text(content, indent=2) + "\n").encode("utf-8", "surrogatepass"))
@@ -124,14 +128,14 @@ def write(
             _parquet(columns, rows, file)
 
 
-def say(text: str = "") -> None:
-    """A line to stderr: what happens, not what comes out; wrapped where that is a terminal."""
+def print_note(text: str = "") -> None:
+    """A line on stderr: what happens, not what comes out; wrapped where that is a terminal."""
     if sys.stderr.isatty():
         text = textwrap.fill(text, terminal_width() - 1, subsequent_indent="  ", break_on_hyphens=False)
     click.echo(text, err=True)
 
 
-def plain_rows(rows: Iterable[Any]) -> list[list[Any]]:
+def with_decimal_scores(rows: Iterable[Any]) -> list[list[Any]]:
     """Rows of recommendations with each score as the shortest decimal that is the same float32, as in files."""
     import numpy as np
 
@@ -139,7 +143,7 @@ def plain_rows(rows: Iterable[Any]) -> list[list[Any]]:
 
 
 def json_text(value: Any, indent: int | None = None) -> str:
-    """JSON in which numbers that are none are null, and ids of any kind are text or numbers."""
+    """JSON in which NaN and infinities are null, and ids of any kind are text or numbers."""
     return json.dumps(_jsonable(value), ensure_ascii=False, allow_nan=False, indent=indent)
 
 
@@ -182,8 +186,8 @@ def _parquet(columns: Sequence[str], rows: Sequence[Sequence[Any]], file: IO[byt
 # ---- tables for people
 
 
-def clean(text: str, kept: str = "") -> str:
-    """Text from outside without anything that a terminal would obey."""
+def printable(text: str, kept: str = "") -> str:
+    """Text from outside without the characters that control a terminal."""
     return "".join(letter if letter.isprintable() or letter in kept else "�" for letter in text)
 
 
@@ -195,10 +199,10 @@ def cell_text(cell: Any) -> str:
         return "–"
     if isinstance(cell, bool):
         return "yes" if cell else "no"
-    return clean(_text.format_number(cell) if isinstance(cell, float) else str(cell))
+    return printable(_text.format_number(cell) if isinstance(cell, float) else str(cell))
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], to_stdout: bool = True) -> str:
+def text_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], to_stdout: bool = True) -> str:
     """Aligned columns; in a terminal no wider than it, the longest texts cut."""
     from rich.cells import cell_len, set_cell_size
 
@@ -229,6 +233,25 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], to_stdout: bool
     return "\n".join([head, *map(line, cells)])
 
 
+def reasons_text(why: "Explanation", indent: int = 4) -> list[str]:
+    """The purchases that contribute to a recommendation, with their part of what does, wrapped for 80 columns."""
+    contributing = [each for each in why.reasons if each.contribution > 0]
+    whole = sum(each.contribution for each in contributing) + sum(value for value in why.base.values() if value > 0)
+    if whole <= 0:
+        return [" " * indent + "nothing in the history contributes to it"]
+    parts = [
+        f"{printable(str(each.name or each.item_id).strip())} ({each.contribution / whole:.0%})"
+        for each in contributing[:_MAX_REASONS]
+    ]
+    parts += [f"{label} ({value / whole:.0%})" for label, value in why.base.items() if value > 0]
+    more = len(contributing) - _MAX_REASONS
+    if more > 0:
+        rest = sum(each.contribution for each in contributing[_MAX_REASONS:]) / whole
+        parts.append(f"{more} more ({rest:.0%})")
+    text = "because of " + ", ".join(parts)
+    return textwrap.wrap(text, 78, initial_indent=" " * indent, subsequent_indent=" " * (indent + 2))
+
+
 def terminal_width() -> int:
     """The columns of the terminal."""
     import shutil
@@ -236,9 +259,9 @@ def terminal_width() -> int:
     return shutil.get_terminal_size((80, 24)).columns
 
 
-def _narrow(widths: list[int], right: list[bool], most: int) -> None:
+def _narrow(widths: list[int], right: list[bool], max_width: int) -> None:
     """Take from the widest texts until the line fits."""
-    while sum(widths) + 2 * (len(widths) - 1) > most:
+    while sum(widths) + 2 * (len(widths) - 1) > max_width:
         at = max(range(len(widths)), key=lambda each: 0 if right[each] else widths[each])
         if right[at] or widths[at] <= 8:
             return
@@ -257,9 +280,9 @@ def wrapped(text: str) -> str:
 
 
 def write_text(text: str, output: str) -> None:
-    """Clean text for people, to stdout or a file."""
+    """Text for people, to stdout or a file."""
     if output == "-":
         click.echo(text, nl=False)
         return
-    with binary_target(output, "table") as file:
+    with open_output(output, "table") as file:
         file.write(text.encode("utf-8", "surrogatepass"))

@@ -4,64 +4,60 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ancf.cli.command import Failure, Function, command, option
-from ancf.cli.models import (
-    as_ids,
-    customers_option,
-    history_option,
-    listed_ids,
-    load,
-    name_of,
-    number_option,
-    threads_option,
+from ancf.cli.command import Failure, Function, Option, command, option, with_options
+from ancf.cli.ids import as_ids, history_option, item_name, read_ids, users_option
+from ancf.cli.models import load
+from ancf.cli.options import check_writable, number_option, threads_option
+from ancf.cli.output import (
+    cell_text,
+    chosen_format,
+    open_output,
+    output_options,
+    print_note,
+    reasons_text,
+    text_table,
+    with_decimal_scores,
+    write_table,
+    write_text,
 )
-from ancf.cli.output import chosen_format, clean, output_options, plain_rows, say, write, write_text
 
 if TYPE_CHECKING:
     from ancf.models.base import Recommender
     from ancf.scoring.results import Explanation, Recommendations
 
-_ASKED = "Who and what"
-_MOST_REASONS = 3
+_SECTION = "Request"
 _COLUMNS = ("user_id", "item_id", "score", "rank", "source")
 
 
-def _filters(function: Function) -> Function:
-    """What may be recommended, for one customer or all."""
-    for each in (
-        option(
-            *("--with-bought", "with_bought"),
-            is_flag=True,
-            section=_ASKED,
-            help="Also what the customer has already.",
-        ),
-        option(
-            *("--without", "without"),
-            multiple=True,
-            metavar="ITEM",
-            section=_ASKED,
-            from_environment=False,
-            help="An item that may not be recommended; again for more.",
-        ),
-        option(
-            *("--only-from", "only_from"),
-            metavar="FILE",
-            section=_ASKED,
-            help="A file of the items that alone may be, one to a line.",
-        ),
-        number_option(_ASKED),
-    ):
-        function = each(function)
-    return function
+def _filter_options(function: Function) -> Function:
+    """What may be recommended, for one customer or all; and how much."""
+    with_bought = Option(
+        ["--with-bought"], is_flag=True, section=_SECTION, help="Also items that the customer has bought before."
+    )
+    without = Option(
+        ["--without"],
+        multiple=True,
+        metavar="ITEM",
+        section=_SECTION,
+        from_environment=False,
+        help="An item that may not be recommended; again for more.",
+    )
+    only_from = Option(
+        ["--only-from"],
+        metavar="FILE",
+        section=_SECTION,
+        help="Recommend only the items in this file, one to a line.",
+    )
+    return with_options(number_option(_SECTION)(function), [with_bought, without, only_from])
 
 
-def _asked_filters(model: "Recommender", options: dict[str, Any]) -> dict[str, Any]:
-    asked: dict[str, Any] = {"filter_already_liked_items": not options["with_bought"]}
+def _requested_filters(model: "Recommender", options: dict[str, Any]) -> dict[str, Any]:
+    filters: dict[str, Any] = {"filter_already_liked_items": not options["with_bought"]}
     if options["without"]:
-        asked["filter_items"] = _known_items(model, list(options["without"]))
+        filters["filter_items"] = _known_items(model, list(options["without"]))
     if options["only_from"]:
-        asked["items"] = as_ids(listed_ids(options["only_from"]), model.item_ids_)
-    return asked
+        filters["items"] = as_ids(read_ids(options["only_from"]), model.item_ids_)
+    return filters
 
 
 def _known_items(model: "Recommender", typed: list[str]) -> list[Any]:
@@ -84,28 +80,28 @@ def _known_items(model: "Recommender", typed: list[str]) -> list[Any]:
     ],
 )
 @click.argument("model_file", metavar="MODEL")
-@customers_option(_ASKED)
+@users_option(_SECTION)
 @option(
     "--users-from",
     metavar="FILE",
-    section=_ASKED,
+    section=_SECTION,
     from_environment=False,
     help="A file of customers, one to a line; - is stdin.",
 )
-@history_option(_ASKED)
-@_filters
+@history_option(_SECTION)
+@_filter_options
 @option(
     "--on-unknown",
     type=click.Choice(("raise", "popular", "skip")),
     default="raise",
-    section=_ASKED,
-    help="What becomes of unknown customers: an error, the most popular items, or nothing. [raise]",
+    section=_SECTION,
+    help="What unknown customers get: an error, the most popular items, or nothing. [raise]",
 )
-@option("--explain", is_flag=True, section=_ASKED, help="Which purchases carry each recommendation.")
-@option("--names", is_flag=True, section=_ASKED, help="A column with the items' names in every format.")
+@option("--explain", is_flag=True, section=_SECTION, help="Add the purchases that contribute most to each.")
+@option("--names", is_flag=True, section=_SECTION, help="Add the items' names in every format.")
 @threads_option
 @output_options
-def recommend(model_file: str, form: str | None, output: str, **options: Any) -> None:
+def recommend(model_file: str, output_format: str | None, output: str, **options: Any) -> None:
     """Lists for some customers, or for a history of purchases.
 
     MODEL is a file from 'ancf train'; - is stdin. Customers and items are named as they stood in the table.
@@ -114,12 +110,12 @@ def recommend(model_file: str, form: str | None, output: str, **options: Any) ->
     if options["users_from"]:
         if options["users_from"] == model_file == "-":
             raise Failure("stdin cannot be both the model and the customers. Name a file for one of them.", 2)
-        users += listed_ids(options["users_from"])
+        users += read_ids(options["users_from"])
     if bool(users) == bool(history):
-        what = "both customers and a history were given" if users else "nobody was named"
+        what = "both customers and a history were given" if users else "no customer was named"
         raise Failure(f"{what}. Give --user ID (or --users-from FILE), or --history ITEM for somebody unknown.", 2)
     model = load(model_file, options["num_threads"])
-    filters = _asked_filters(model, options)
+    filters = _requested_filters(model, options)
     if history:
         items = as_ids(history, model.item_ids_)
         answer = model.recommend_for_history([items], options["number"], on_unknown=options["on_unknown"], **filters)
@@ -128,7 +124,7 @@ def recommend(model_file: str, form: str | None, output: str, **options: Any) ->
             as_ids(users, model.user_ids_), options["number"], on_unknown=options["on_unknown"], **filters
         )
         items = []
-    _write(model, answer, items, options, form, output)
+    _write(model, answer, items, options, output_format, output)
 
 
 def _write(
@@ -136,12 +132,12 @@ def _write(
     answer: "Recommendations",
     history: list[Any],
     options: dict[str, Any],
-    form: str | None,
+    output_format: str | None,
     output: str,
 ) -> None:
     found = list(answer.rows())
     named = model.item_names_ is not None
-    people = chosen_format(form, output) == "table"
+    for_people = chosen_format(output_format, output) == "table"
     reasons: list[Explanation | None] = [None] * len(found)
     if options["explain"]:
         reasons = [
@@ -152,19 +148,19 @@ def _write(
             else model.explain(row.user_id, row.item_id)
             for row in found
         ]
-    if people:
-        text = _for_people(model, answer, found, reasons, bool(history))
+    if for_people:
+        text = _lists_text(model, answer, found, reasons, bool(history))
         write_text(f"{text}\n", output)
         return
     columns = [*_COLUMNS]
-    rows = plain_rows(found)
+    rows = with_decimal_scores(found)
     if options["names"] and named:
         columns.append("name")
-        rows = [[*row, name_of(model, row[1])] for row in rows]
+        rows = [[*row, item_name(model, row[1])] for row in rows]
     if options["explain"]:
         columns.append("reasons")
         rows = [[*row, _reasons_as_data(why)] for row, why in zip(rows, reasons, strict=True)]
-    write(columns, rows, form=form, output=output)
+    write_table(columns, rows, output_format=output_format, output=output)
 
 
 def _reasons_as_data(why: "Explanation | None") -> list[dict[str, Any]]:
@@ -174,7 +170,7 @@ def _reasons_as_data(why: "Explanation | None") -> list[dict[str, Any]]:
     return [*listed, *({"item_id": None, "name": label, "adds": value} for label, value in why.base.items())]
 
 
-def _for_people(
+def _lists_text(
     model: "Recommender",
     answer: "Recommendations",
     found: list[Any],
@@ -182,21 +178,19 @@ def _for_people(
     is_history: bool,
 ) -> str:
     """A table for each customer; with reasons, a line or two under each item."""
-    from ancf.cli.output import cell_text, table
-
     parts: list[str] = []
-    at = 0
+    start = 0
     for user, count in zip(answer.user_ids.tolist(), answer.counts.tolist(), strict=True):
-        rows = found[at : at + count]
-        why = reasons[at : at + count]
-        at += count
+        rows = found[start : start + count]
+        why = reasons[start : start + count]
+        start += count
         source = rows[0].source if rows else ""
         head = "For this history" if is_history else f"For {cell_text(user)}"
         head += {"popular": " (unknown: the most popular items)"}.get(source, "")
         if not rows:
-            parts.append(f"{head}: nothing is left to recommend (--with-bought also lists what is there already)")
+            parts.append(f"{head}: nothing is left to recommend (--with-bought also lists what was bought before)")
             continue
-        names = [name_of(model, row.item_id) for row in rows]
+        names = [item_name(model, row.item_id) for row in rows]
         columns = ["", "item", *(["name"] if any(names) else []), "score"]
         cells = [
             [row.rank, row.item_id, *([name or ""] if any(names) else []), row.score]
@@ -204,35 +198,14 @@ def _for_people(
         ]
         # Ids are text to the left, whatever their type.
         cells = [[row[0], str(row[1]), *row[2:]] for row in cells]
-        lines = table(columns, cells).split("\n")
-        told = [lines[0]]
+        lines = text_table(columns, cells).split("\n")
+        text = [f"{head}:", lines[0]]
         for line, each in zip(lines[1:], why, strict=True):
-            told.append(line)
+            text.append(line)
             if each is not None:
-                told += because(each, indent=len(str(len(rows))) + 2)
-        parts.append("\n".join([f"{head}:", *told]))
+                text += reasons_text(each, indent=len(str(len(rows))) + 2)
+        parts.append("\n".join(text))
     return "\n\n".join(parts)
-
-
-def because(why: "Explanation", indent: int = 4) -> list[str]:
-    """The purchases that carry a recommendation, with their part of what speaks for it, wrapped for 80 columns."""
-    import textwrap
-
-    speaking = [each for each in why.reasons if each.contribution > 0]
-    whole = sum(each.contribution for each in speaking) + sum(value for value in why.base.values() if value > 0)
-    if whole <= 0:
-        return [" " * indent + "nothing in the history speaks for it"]
-    told = [
-        f"{clean(str(each.name or each.item_id).strip())} ({each.contribution / whole:.0%})"
-        for each in speaking[:_MOST_REASONS]
-    ]
-    told += [f"{label} ({value / whole:.0%})" for label, value in why.base.items() if value > 0]
-    more = len(speaking) - _MOST_REASONS
-    if more > 0:
-        rest = sum(each.contribution for each in speaking[_MOST_REASONS:]) / whole
-        told.append(f"{more} more ({rest:.0%})")
-    text = "because of " + ", ".join(told)
-    return textwrap.wrap(text, 78, initial_indent=" " * indent, subsequent_indent=" " * (indent + 2))
 
 
 @command(
@@ -243,29 +216,28 @@ def because(why: "Explanation", indent: int = 4) -> list[str]:
     ],
 )
 @click.argument("model_file", metavar="MODEL")
-@_filters
-@option("--resume", is_flag=True, section=_ASKED, help="Keep finished parts when interrupted, and go on from them.")
+@_filter_options
+@option("--resume", is_flag=True, section=_SECTION, help="Keep what is finished when interrupted, and go on from it.")
 @threads_option
 @output_options
-def recommend_all(model_file: str, form: str | None, output: str, **options: Any) -> None:
+def recommend_all(model_file: str, output_format: str | None, output: str, **options: Any) -> None:
     """Lists for every customer, streamed: memory does not grow with their number.
 
     A file appears when it is complete. Without --format and --output the rows are CSV on stdout.
     """
     from ancf.scoring.bulk import write_lists_to
 
-    kind = form or (chosen_format(None, output) if output != "-" else "csv")
+    output_format = output_format or (chosen_format(None, output) if output != "-" else "csv")
     model = load(model_file, options["num_threads"])
-    filters = _asked_filters(model, options)
-    if options["resume"] and (output == "-" or kind not in ("csv", "jsonl", "parquet") or not output.endswith(kind)):
+    filters = _requested_filters(model, options)
+    is_streamed = output_format in ("csv", "jsonl", "parquet") and output.endswith(f".{output_format}")
+    if options["resume"] and not is_streamed:
         raise Failure("--resume needs --output with a name that ends in .csv, .jsonl or .parquet.", 2)
-    if output != "-" and output.endswith((".csv", ".jsonl", ".parquet")) and output.endswith(f".{kind}"):
-        from ancf.cli.options import writable
-
-        writable(output)
-        say(repr(model.recommend_all(options["number"], out=output, resume=options["resume"], **filters)))
+    if is_streamed:
+        check_writable(output)
+        print_note(repr(model.recommend_all(options["number"], out=output, resume=options["resume"], **filters)))
         return
-    from ancf.cli.output import binary_target
-
-    with binary_target(output, kind) as file:
-        write_lists_to(model._fitted(), file, kind, options["number"], num_threads=model.num_threads, **filters)
+    with open_output(output, output_format) as file:
+        write_lists_to(
+            model._fitted(), file, output_format, options["number"], num_threads=model.num_threads, **filters
+        )

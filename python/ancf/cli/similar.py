@@ -1,23 +1,16 @@
-"""``ancf similar`` and ``ancf explain``: what is like what, and why something stands where it stands."""
+"""``ancf similar`` and ``ancf explain``: which items or customers are alike, and what a score is made of."""
 
 from typing import Any
 
 import click
 
 from ancf.cli.command import Failure, command, option
-from ancf.cli.models import (
-    as_id,
-    as_ids,
-    customers_option,
-    history_option,
-    load,
-    name_of,
-    number_option,
-    threads_option,
-)
-from ancf.cli.output import output_options, plain_rows, write
+from ancf.cli.ids import as_id, as_ids, history_option, item_name, users_option
+from ancf.cli.models import load
+from ancf.cli.options import number_option, threads_option
+from ancf.cli.output import chosen_format, output_options, with_decimal_scores, write_table
 
-_ASKED = "What is asked"
+_SECTION = "Request"
 
 
 @command(
@@ -26,21 +19,27 @@ _ASKED = "What is asked"
 )
 @click.argument("model_file", metavar="MODEL")
 @option(
-    "--item", "-i", multiple=True, metavar="ID", section=_ASKED, from_environment=False, help="An item; again for more."
+    "--item",
+    "-i",
+    multiple=True,
+    metavar="ID",
+    section=_SECTION,
+    from_environment=False,
+    help="An item; again for more.",
 )
-@customers_option(_ASKED)
-@number_option(_ASKED)
+@users_option(_SECTION)
+@number_option(_SECTION)
 @option(
     "--metric",
     type=click.Choice(("cosine", "inner")),
     default="cosine",
-    section=_ASKED,
+    section=_SECTION,
     help="The cosine of two vectors, or their inner product. [cosine]",
 )
 @threads_option
 @output_options
-def similar(model_file: str, form: str | None, output: str, **options: Any) -> None:
-    """What is most like an item, or who is most like a customer."""
+def similar(model_file: str, output_format: str | None, output: str, **options: Any) -> None:
+    """The items most like an item, or the customers most like a customer."""
     items, users = list(options["item"]), list(options["user"])
     if bool(items) == bool(users):
         raise Failure("give --item ID or --user ID, one or more of one kind.", 2)
@@ -50,14 +49,14 @@ def similar(model_file: str, form: str | None, output: str, **options: Any) -> N
     else:
         answer = model.similar_users(as_ids(users, model.user_ids_), options["number"], metric=options["metric"])
     columns = list(answer.to_dict())
-    rows = plain_rows(answer.rows())
+    rows = with_decimal_scores(answer.rows())
     if items and model.item_names_ is not None:
         columns.append("name")
-        rows = [[*row, name_of(model, row[1])] for row in rows]
+        rows = [[*row, item_name(model, row[1])] for row in rows]
         shown: tuple[int, ...] = (0, 1, 5, 2)
     else:
         shown = (0, 1, 2)
-    write(columns, rows, form=form, output=output, shown=shown)
+    write_table(columns, rows, output_format=output_format, output=output, shown=shown)
 
 
 @command(
@@ -68,23 +67,23 @@ def similar(model_file: str, form: str | None, output: str, **options: Any) -> N
     ],
 )
 @click.argument("model_file", metavar="MODEL")
-@option("--user", "-u", metavar="ID", section=_ASKED, from_environment=False, help="A customer of the table.")
-@history_option(_ASKED)
+@option("--user", "-u", metavar="ID", section=_SECTION, from_environment=False, help="A customer of the table.")
+@history_option(_SECTION)
 @option(
     "--item",
     "-i",
     required=True,
     metavar="ID",
-    section=_ASKED,
+    section=_SECTION,
     from_environment=False,
-    help="The item to be explained.",
+    help="The item whose score is explained.",
 )
 @threads_option
 @output_options
-def explain(model_file: str, form: str | None, output: str, **options: Any) -> None:
-    """Which purchases carry a recommendation.
+def explain(model_file: str, output_format: str | None, output: str, **options: Any) -> None:
+    """What each purchase contributes to a recommendation.
 
-    What each purchase adds to the item's score; the numbers add up to it.
+    The contributions add up to the item's score.
     """
     history = list(options["history"])
     if (options["user"] is None) == (not history):
@@ -104,11 +103,19 @@ def explain(model_file: str, form: str | None, output: str, **options: Any) -> N
         "score": why.score,
         "reasons": [dict(zip(frame.columns, row, strict=True)) for row in rows],
     }
-    whom = "this history" if history else str(why.user_id)
+    user = "this history" if history else str(why.user_id)
     what = f"{why.item_id} ({why.name.strip()})" if why.name else str(why.item_id)
-    heading = f"{what} for {whom}: score {why.score:.4g}\n"
+    heading = f"{what} for {user}: score {why.score:.4g}\n"
     named = any(row[1] for row in rows)
     shown = (0, 1, 2, 3) if named else (0, 2, 3)
-    for row in rows if form in (None, "table") else ():
-        row[3] = f"{row[3]:.1%}"
-    write(list(frame.columns), rows, form=form, output=output, heading=heading, document=document, shown=shown)
+    if chosen_format(output_format, output) == "table":
+        rows = [[*row[:3], f"{row[3]:.1%}"] for row in rows]
+    write_table(
+        list(frame.columns),
+        rows,
+        output_format=output_format,
+        output=output,
+        heading=heading,
+        document=document,
+        shown=shown,
+    )

@@ -4,17 +4,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ancf.cli.command import Failure, Function, option
-from ancf.cli.options import apply, options_of
-from ancf.cli.output import say
+from ancf.cli.command import Failure, Function, Option, with_options
+from ancf.cli.options import given, parameter_options
+from ancf.cli.output import print_note
 from ancf.data.reading import read_interactions
 
 if TYPE_CHECKING:
     from ancf.data.interactions import Interactions
 
 _COLUMNS = ("user", "item", "weight", "time", "name", "category", "basket")
-_SECTION = "The table"
-_TIME = "time: the last part of the events"
+_SECTION = "Table"
+_SPLIT_SEED = 42
 SPLITS = ("auto", "time", "random", "leave-last-out", "user")
 
 
@@ -23,11 +23,10 @@ def table_argument(function: Function) -> Function:
     return click.argument("table", metavar="TABLE")(function)
 
 
-def _reading() -> dict[str, Any]:
+def _reading_options() -> dict[str, Option]:
     columns = {
-        f"{name}_column": option(
-            f"--{name}-column",
-            f"{name}_column",
+        f"{name}_column": Option(
+            [f"--{name}-column", f"{name}_column"],
             metavar="NAME",
             section=_SECTION,
             help=f"Heading or number (from 0) of the {'product name' if name == 'name' else name} column"
@@ -35,27 +34,26 @@ def _reading() -> dict[str, Any]:
         )
         for name in _COLUMNS
     }
-    return columns | options_of(read_interactions, section=_SECTION, skip=(*_COLUMNS, "num_threads"))
+    return columns | parameter_options(read_interactions, section=_SECTION, skip=(*_COLUMNS, "num_threads"))
 
 
-_READING = _reading()
-READING = tuple(_READING)
+_READING = tuple(_reading_options())
 
 
 def reading_options(function: Function) -> Function:
     """The options of ``read_interactions``."""
-    return apply(list(_READING.values()), function)
+    return with_options(function, list(_reading_options().values()))
 
 
-def read(source: str, options: dict[str, Any], num_threads: int | None = None) -> "Interactions":
+def read_table(source: str, options: dict[str, Any], num_threads: int | None = None) -> "Interactions":
     """Read a table with those of its options that somebody set."""
-    chosen: dict[str, Any] = {}
-    for name in READING:
+    keywords: dict[str, Any] = {}
+    for name in _READING:
         value = options.get(name)
         if value is None:
             continue
-        chosen[name.removesuffix("_column")] = _column(value) if name.endswith("_column") else value
-    return read_interactions(source, num_threads=num_threads, **chosen)
+        keywords[name.removesuffix("_column")] = _column(value) if name.endswith("_column") else value
+    return read_interactions(source, num_threads=num_threads, **keywords)
 
 
 def _column(value: str) -> str | int | bool:
@@ -64,68 +62,71 @@ def _column(value: str) -> str | int | bool:
     return int(value) if value.isascii() and value.isdigit() else value
 
 
-def told(data: "Interactions") -> str:
+def describe_reading(data: "Interactions") -> str:
     """One line about a table that was read."""
     report = data.report
-    left = f" ({report.rows_left_out:,} of {report.rows_read:,} rows left out)" if report.rows_left_out else ""
+    left_out = f" ({report.rows_left_out:,} of {report.rows_read:,} rows left out)" if report.rows_left_out else ""
     counts = ", ".join(
-        counted(number, thing)
+        count_text(number, thing)
         for number, thing in ((data.n_users, "user"), (data.n_items, "item"), (len(data), "event"))
     )
     guessed = "".join(f"; {note}" for note in report.notes if note.name in ("encoding", "date_order"))
-    return f"{report.source}: {counts}{left}{guessed}"
+    return f"{report.source}: {counts}{left_out}{guessed}"
 
 
-def counted(number: int, thing: str) -> str:
-    """A number of things."""
+def count_text(number: int, thing: str) -> str:
+    """A number of things in words: 1 user, 2 users."""
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
-def has_times(data: "Interactions") -> bool:
-    """Whether a split by time has something to go by."""
-    return data.times is not None and len(data) > 1 and bool(data.times.min() != data.times.max())
+def split_seed(ctx: click.Context) -> int:
+    """The seed of a random split: --random-state where it was given as a number, else 42."""
+    seed = given(ctx, ["random_state"]).get("random_state")
+    return seed if isinstance(seed, int) else _SPLIT_SEED
 
 
-def split(data: "Interactions", kind: str, share: float, random_state: int) -> "tuple[Interactions, Interactions]":
-    """A part to learn from and a part held out; says on stderr how it was cut.
+def split_table(data: "Interactions", kind: str, share: float, seed: int) -> "tuple[Interactions, Interactions]":
+    """A part to train on and a part held out; says on stderr how it was cut.
 
     Raises
     ------
     Failure
-        If the share is none.
+        If the share is not between 0 and 1, or the seed is none that NumPy takes.
     """
     import ancf
 
     if not 0 < share < 1:
         raise Failure(f"the part held out is {share}; it must be between 0 and 1, such as 0.2.", 2)
+    timeless = not _has_times(data)
     if kind == "auto":
-        kind = "time" if has_times(data) else "random"
+        kind = "random" if timeless else "time"
+    if kind != "time" and not 0 <= seed < 2**32:
+        raise Failure(f"--random-state {seed}: a random split takes a whole number from 0 to {2**32 - 1}.", 2)
     shares = (1 - share, share)
     if kind == "time":
         parts = ancf.time_split(data, shares)
         at = parts[1].times.min() if parts[1].times is not None else 0
-        how = f"by time: held out is what came from {_moment(at)} on"
+        how = f"by time: held out is what came from {_time_text(at)} on"
     elif kind == "leave-last-out":
-        parts = ancf.leave_last_out(data, random_state=random_state)
+        parts = ancf.leave_last_out(data, random_state=seed)
         how = "each customer's last event is held out"
     elif kind == "user":
-        parts = ancf.user_split(data, shares, random_state=random_state)
+        parts = ancf.user_split(data, shares, random_state=seed)
         how = "by customer: held out are customers with all of theirs"
     else:
-        parts = ancf.random_split(
-            data, shares, random_state=random_state, on_leak="ignore" if _timeless(data) else "warn"
-        )
-        how = "at random" + (", as the table has no times" if _timeless(data) else "")
-    train, held = parts[0], parts[-1]
-    say(f"Split {how} ({counted(len(train), 'event')} to learn from, {len(held):,} held out)")
-    return train, held
+        parts = ancf.random_split(data, shares, random_state=seed, on_leak="ignore" if timeless else "warn")
+        how = "at random" + (", as the table has no times" if timeless else "")
+    train, held_out = parts[0], parts[-1]
+    print_note(f"Split {how} ({count_text(len(train), 'event')} to train on, {len(held_out):,} held out)")
+    return train, held_out
 
 
-def _timeless(data: "Interactions") -> bool:
-    return not has_times(data)
+def _has_times(data: "Interactions") -> bool:
+    """Whether a split by time has something to go by."""
+    return data.times is not None and len(data) > 1 and bool(data.times.min() != data.times.max())
 
 
-def _moment(seconds: Any) -> str:
+def _time_text(seconds: Any) -> str:
     import pandas as pd
 
     return pd.Timestamp(int(seconds), unit="s").strftime("%Y-%m-%d %H:%M")

@@ -1,0 +1,77 @@
+"""Customers and items on the command line: the options that name them, and what was typed as ids of the model."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ancf.cli.command import Failure, Function, option
+
+if TYPE_CHECKING:
+    from ancf.data.ids import IdMap
+    from ancf.models.base import Recommender
+
+
+def users_option(section: str) -> Callable[[Function], Function]:
+    """``--user``, several of them, under a heading of the help page."""
+    return option(
+        *("--user", "-u"),
+        multiple=True,
+        metavar="ID",
+        section=section,
+        from_environment=False,
+        help="A customer; again for more.",
+    )
+
+
+def history_option(section: str) -> Callable[[Function], Function]:
+    """``--history``, the purchases of somebody the model does not know."""
+    return option(
+        "--history",
+        multiple=True,
+        metavar="ITEM",
+        section=section,
+        from_environment=False,
+        help="A purchase of an unknown customer; again for more.",
+    )
+
+
+def as_id(typed: str, ids: "IdMap") -> Any:
+    """What was typed as an id of the model's kind; as it stands where it cannot be one."""
+    if ids.position(typed) >= 0 or ids.kind == "str":
+        return typed
+    if ids.kind == "int":
+        digits = typed.strip().removeprefix("-")
+        return int(typed) if digits.isascii() and digits.isdigit() else typed
+    if ids.kind == "uuid":
+        from uuid import UUID
+
+        try:
+            return UUID(typed)
+        except ValueError:
+            return typed
+    return typed.encode("utf-8", "surrogateescape") if ids.kind == "bytes" else typed
+
+
+def as_ids(typed: list[str], ids: "IdMap") -> list[Any]:
+    """Ids that were typed, each as ``as_id`` takes it."""
+    return [as_id(each, ids) for each in typed]
+
+
+def read_ids(path: str) -> list[str]:
+    """Ids from a file or stdin, one to a line."""
+    try:
+        with click.open_file(path, encoding="utf-8-sig") as file:
+            return [line for line in (raw.rstrip("\r\n") for raw in file) if line]
+    except (OSError, UnicodeDecodeError) as error:
+        what = getattr(error, "strerror", None) or error
+        raise Failure(f"{path}: {what}. Give a UTF-8 text file with one id to a line.", 3) from None
+
+
+def item_name(model: "Recommender", item: Any) -> str | None:
+    """An item's name where the training table had one."""
+    if model.item_names_ is None:
+        return None
+    at = model.item_ids_.position(item)
+    name = model.item_names_[at] if at >= 0 else None
+    return None if name is None else str(name)
