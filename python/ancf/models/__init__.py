@@ -125,7 +125,7 @@ def all_models() -> dict[str, ModelEntry]:
 def _installed() -> dict[str, ModelEntry]:
     from importlib.metadata import entry_points
 
-    found = entry_points(group="ancf.models")
+    found = sorted(entry_points(group="ancf.models"), key=lambda each: each.name)
     return {each.attr: ModelEntry(each.module, each.name) for each in found if each.attr not in MODELS}
 
 
