@@ -15,7 +15,7 @@ import pytest
 
 import ancf
 from ancf import models
-from ancf.cli.options import documented
+from ancf.cli.options import parameter_docs
 
 # A program that must pass.
 RIGHT = """
@@ -229,7 +229,7 @@ def test_importing_ancf_loads_neither_numpy_nor_pandas():
 @pytest.mark.parametrize("name", [*models.MODELS, "ANCFModel"])
 def test_a_choice_has_the_words_that_its_docstring_names(name):
     model = getattr(ancf, name)
-    told = documented(model)
+    docs = parameter_docs(model)
     for option, parameter in inspect.signature(model.__init__).parameters.items():
         if get_origin(parameter.annotation) is Literal:
-            assert set(re.findall(r'"([^"]+)"', told[option][0])) == set(get_args(parameter.annotation)), option
+            assert set(re.findall(r'"([^"]+)"', docs[option][0])) == set(get_args(parameter.annotation)), option

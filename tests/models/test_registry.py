@@ -71,7 +71,7 @@ class SameForEverybody(Encoder):
     vectors_compare = False
 
     def fold_in(self, scorer: Scorer, histories: Histories, num_threads: int | None) -> EncodedUsers:
-        return EncodedUsers(np.ones((histories.n, 1), np.float32))
+        return EncodedUsers(np.ones((histories.n_rows, 1), np.float32))
 
 
 TABLE = "customer,sku,qty\n" + "".join(
