@@ -200,7 +200,7 @@ def _typed_imports(module):
 @pytest.mark.parametrize("module", [ancf, models], ids=lambda module: module.__name__)
 def test_the_names_for_type_checkers_are_those_that_are_loaded(module):
     typed = _typed_imports(module)
-    assert sorted(typed) == sorted(module._HOME)
+    assert sorted(typed) == sorted(module._MODULE_OF)
     assert set(typed) <= set(module.__all__)
     for name, home in typed.items():
         assert getattr(module, name) is getattr(importlib.import_module(home), name)

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from ancf.scoring.results import Recommendations as Recommendations
 
 # Where each public name lives; the models are those of their registry.
-_HOME = {
+_MODULE_OF = {
     "AncfError": "ancf.errors",
     "DivergedError": "ancf.errors",
     "InternalError": "ancf.errors",
@@ -78,7 +78,7 @@ _HOME = {
     "time_split": "ancf.data.split",
     "user_split": "ancf.data.split",
     "batch_data": "ancf.data.preprocess",
-    **_models._HOME,
+    **_models._MODULE_OF,
     "Recommendations": "ancf.scoring.results",
     "Evaluation": "ancf.evaluation",
     "calculate_ndcg": "ancf.evaluation",
@@ -92,15 +92,15 @@ _HOME = {
 # A type checker must see neither: a list that it cannot read would hide the imports above from "from ancf import *",
 # and a module's __getattr__ would make every misspelt name a known one.
 if not TYPE_CHECKING:
-    __all__ = ["__version__", *_HOME]
+    __all__ = ["__version__", *_MODULE_OF]
 
     def __getattr__(name):
-        if name in _HOME:
-            value = getattr(importlib.import_module(_HOME[name]), name)
+        if name in _MODULE_OF:
+            value = getattr(importlib.import_module(_MODULE_OF[name]), name)
             globals()[name] = value
             return value
         raise AttributeError(f"module 'ancf' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME})
+    return sorted({*globals(), *_MODULE_OF})

@@ -43,7 +43,7 @@ MODELS: dict[str, ModelEntry] = {
 }
 """By the name of the class."""
 
-_HOME = {name: entry.module for name, entry in MODELS.items()} | {
+_MODULE_OF = {name: entry.module for name, entry in MODELS.items()} | {
     "ANCFModel": "ancf.models.network",
     "Recommender": "ancf.models.base",
     "from_factors": "ancf.models.factors",
@@ -72,8 +72,8 @@ _REGISTERED: dict[str, tuple[type["Recommender"], ModelEntry]] = {}
 if not TYPE_CHECKING:
 
     def __getattr__(name):
-        if name in _HOME:
-            value = getattr(importlib.import_module(_HOME[name]), name)
+        if name in _MODULE_OF:
+            value = getattr(importlib.import_module(_MODULE_OF[name]), name)
             globals()[name] = value
             return value
         raise AttributeError(f"module 'ancf.models' has no attribute {name!r}")
