@@ -46,12 +46,12 @@ class ModelName(click.ParamType):  # type: ignore[type-arg, unused-ignore]
         return f"[{'|'.join(class_names())}]"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        known = class_names()
-        if value in known:
-            return value
-        near = get_close_matches(str(value).lower(), known, 1, 0.4)
+        known, name = class_names(), str(value)
+        if name in known:
+            return name
+        near = get_close_matches(name.lower(), known, 1, 0.4)
         hint = f"Did you mean {near[0]!r}? " if near else ""
-        raise Failure(f"--model {value}: there is no such model. {hint}There are {', '.join(known)}.", 2)
+        raise Failure(f"--model {name}: there is no such model. {hint}There are {', '.join(known)}.", 2)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
         from click.shell_completion import CompletionItem
@@ -67,7 +67,7 @@ class ModelCommand(Command):
         try:
             return super().parse_args(ctx, list(args))
         except click.NoSuchOption:
-            # It may be an option of a model in another package, which is imported for nothing less.
+            # It may be an option of a model in another package, which is only imported now.
             ctx.meta[_CHOSEN] = chosen._replace(others=self._options_of_others(chosen, every_model=True))
             return super().parse_args(ctx, args)
 
@@ -124,22 +124,15 @@ class ModelCommand(Command):
                 raise (error if isinstance(error, Failure) else self.failure(error, ctx)) from error
             name, model = _DEFAULT, models.class_of(class_names()[_DEFAULT])
         chosen = _Chosen(name, model, self._options_of(name, model), [])
-        ctx.meta[_CHOSEN] = chosen
-        known = {*self.config_keys().values(), *(option.name for option in chosen.options.values())}
-        every_model = not known.issuperset(ctx.default_map or {})
-        chosen = chosen._replace(others=self._options_of_others(chosen, every_model=every_model))
+        chosen = chosen._replace(others=self._options_of_others(chosen))
         ctx.meta[_CHOSEN] = chosen
         return chosen
 
     def _options_of(self, cli_name: str, model: "type[Recommender]") -> dict[str, Option]:
         """The options of a model's constructor, by keyword."""
-        own = [each for each in self.params if isinstance(each, Option)]
-        taken = {each.name for each in own} | {spelt.lstrip("-") for each in own for spelt in each.opts}
-        names = {
-            keyword: f"model_{keyword}"
-            for keyword in inspect.signature(model).parameters
-            if keyword in {*taken, "help", "config", "version"}
-        }
+        taken = {"help", *(each.name for each in self.params)}
+        taken |= {spelling.lstrip("-") for each in self.params for spelling in each.opts}
+        names = {keyword: f"model_{keyword}" for keyword in inspect.signature(model).parameters if keyword in taken}
         section = f"Options of {cli_name}"
         made = parameter_options(
             model.__init__,
@@ -155,7 +148,7 @@ class ModelCommand(Command):
         return made
 
     def _options_by_model(self, every_model: bool) -> Iterator[tuple[str, dict[str, Option]]]:
-        """The options of each model; if ``every_model``, also of those in other packages that can be imported."""
+        """The options of each model; of those in other packages if they are imported, or can be for ``every_model``."""
         entries = models.all_models()
         for cli_name, class_name in class_names().items():
             if every_model or class_name in models.MODELS or entries[class_name].module in sys.modules:
@@ -164,14 +157,14 @@ class ModelCommand(Command):
                 except AncfError:
                     continue
 
-    def _options_of_others(self, chosen: _Chosen, *, every_model: bool) -> list[Option]:
+    def _options_of_others(self, chosen: _Chosen, *, every_model: bool = False) -> list[Option]:
         """Options that only other models have, each of which says so when somebody sets it."""
-        spelt = {each.key for each in chosen.options.values()}
+        own_keys = {each.key for each in chosen.options.values()}
         owners: dict[str, list[str]] = {}
         found: dict[str, Option] = {}
         for cli_name, options in self._options_by_model(every_model):
             for option in options.values():
-                if option.key not in spelt:
+                if option.key not in own_keys:
                     owners.setdefault(option.key, []).append(cli_name)
                     found.setdefault(option.key, option)
         for key, option in found.items():
