@@ -89,8 +89,11 @@ class Command(click.Command):
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
+            # Click lists several, by the alphabet.
             nearest = get_close_matches(error.option_name, error.possibilities or (), 1)
-            raise click.NoSuchOption(error.option_name, possibilities=nearest, ctx=error.ctx) from None
+            hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+            message = f"no such option {error.option_name!r}.{hint}"
+            raise click.NoSuchOption(error.option_name, message, ctx=error.ctx) from None
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an error of the API becomes one line in the words of the command line."""
