@@ -4,6 +4,7 @@ It comes into the registry in two ways: ``ancf.models.register`` in a script, an
 point, which a child process finds.
 """
 
+import importlib.metadata
 import inspect
 import json
 import math
@@ -349,6 +350,22 @@ def test_an_entry_point_that_cannot_be_imported_is_an_error_of_ancf(monkeypatch)
     monkeypatch.setattr(models, "_installed", lambda: {"Lost": models.ModelEntry("lost_package", "lost")})
     with pytest.raises(MissingExtraError, match=r"the model Lost \(entry point lost"):
         models.class_of("Lost")
+
+
+@pytest.mark.parametrize("entry", [("ancf", "thief_package:Thief"), ("thief", "thief_package:ANCF")])
+def test_nobody_takes_the_place_of_a_model_of_ancf(monkeypatch, entry):
+    thief = importlib.metadata.EntryPoint(*entry, "ancf.models")
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [thief])
+    models._installed.cache_clear()
+    try:
+        with pytest.warns(
+            UserWarning, match=r"the entry point \w+ = thief_package:\w+ has the name of a model of ancf"
+        ):
+            known = models.all_models()
+        assert models.MODELS.items() <= known.items()
+        assert "thief_package" not in {entry.module for entry in known.values()}
+    finally:
+        models._installed.cache_clear()
 
 
 def test_a_file_of_an_unknown_class_is_refused_without_an_import(trained, tmp_path):

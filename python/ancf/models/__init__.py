@@ -10,6 +10,7 @@ which gives the class its name on the command line; or, in a script, ``ancf.mode
 """
 
 import importlib
+import warnings
 from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -125,8 +126,21 @@ def all_models() -> dict[str, ModelEntry]:
 def _installed() -> dict[str, ModelEntry]:
     from importlib.metadata import entry_points
 
+    ours = {entry.cli_name for entry in MODELS.values()}
     found = sorted(entry_points(group="ancf.models"), key=lambda each: each.name)
-    return {each.attr: ModelEntry(each.module, each.name) for each in found if each.attr not in MODELS}
+    # Nobody takes the place of a model of this package, neither by its class nor by its name on the command line.
+    for each in found:
+        if each.attr in MODELS or each.name in ours:
+            warnings.warn(
+                f"the entry point {each.name} = {each.value} has the name of a model of ancf and is ignored. "
+                "Give its class and the entry point other names.",
+                stacklevel=2,
+            )
+    return {
+        each.attr: ModelEntry(each.module, each.name)
+        for each in found
+        if each.attr not in MODELS and each.name not in ours
+    }
 
 
 def class_of(name: str) -> type["Recommender"]:
