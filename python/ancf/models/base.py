@@ -217,8 +217,14 @@ class Recommender(Params, ABC):
         UnknownItemError
             If an item was not in training and ``on_unknown="raise"``; names the ids.
         """
+        scorer = self._fitted()
+        plain = weights is None and times is None and items is None and filter_items is None
+        if plain and on_unknown in lists.ON_UNKNOWN:
+            short = scorer.top_n_for_short_history(history, N, filter_already_liked_items, self.num_threads)
+            if short is not None:
+                return short
         return lists.recommend_for_history(
-            self._fitted(),
+            scorer,
             history,
             N,
             weights=weights,

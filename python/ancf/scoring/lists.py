@@ -12,7 +12,7 @@ from ancf.checks import check_choice
 from ancf.data.csr import ItemSets
 from ancf.errors import InvalidDataError
 from ancf.scoring.filters import Filters
-from ancf.scoring.histories import is_history, read_histories, short_history
+from ancf.scoring.histories import is_history, read_histories
 from ancf.scoring.limits import check_memory, check_n
 from ancf.scoring.requests import as_ids, as_objects, as_sequence, is_one, unknown_items, unknown_users
 from ancf.scoring.results import Recommendations, TopN, merge_lists
@@ -37,7 +37,7 @@ def recommend(
     N = check_n(N)
     check_choice("on_unknown", on_unknown, ON_UNKNOWN)
     single = is_one(users)
-    requested, positions = find_users(scorer, users)
+    requested, positions = find_users(scorer, users, single)
     unknown = positions < 0
     if unknown.any() and on_unknown == "raise":
         raise unknown_users(requested[unknown], scorer.user_ids, len(requested))
@@ -76,11 +76,6 @@ def recommend_for_history(
     """See ``Recommender.recommend_for_history``."""
     N = check_n(N)
     check_choice("on_unknown", on_unknown, ON_UNKNOWN)
-    if type(history) is list and weights is None and times is None and items is None and filter_items is None:
-        short = short_history(history, scorer.item_ids)
-        if short is not None:
-            best = scorer.encoder.top_n_for_items(scorer, short, N, bool(filter_already_liked_items), num_threads)
-            return Recommendations(0, scorer.item_ids, best[0], best[1], None, "history", scorer.item_names, True)
     single = is_history(history)
     rows = [history] if single else list(history)
     as_rows = (lambda values: None if values is None else [values]) if single else (lambda values: values)
@@ -174,9 +169,9 @@ def _with_others(
 # ---- ids of a request
 
 
-def find_users(scorer: Scorer, users: Any) -> tuple[NDArray[Any], NDArray[np.int64]]:
+def find_users(scorer: Scorer, users: Any, single: bool) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """The users requested, as an array of their ids, and the position of each; -1 for an unknown one."""
-    if is_one(users):
+    if single:
         requested = np.empty(1, object)
         requested[0] = users.item() if isinstance(users, (np.generic, np.ndarray)) else users
         return requested, np.array([scorer.user_ids.position(requested[0])], np.int64)
@@ -193,7 +188,7 @@ def find_known_users(scorer: Scorer, users: Any) -> NDArray[np.int64]:
     UnknownUserError
         If one was not in training; names the ids.
     """
-    requested, positions = find_users(scorer, users)
+    requested, positions = find_users(scorer, users, is_one(users))
     if (positions < 0).any():
         raise unknown_users(requested[positions < 0], scorer.user_ids, len(requested), scoring=True)
     return positions

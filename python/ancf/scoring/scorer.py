@@ -30,7 +30,7 @@ from ancf.data.normalize import Normalizer
 from ancf.data.packed_text import pack_optional_texts, unpack_optional_texts
 from ancf.errors import InvalidDataError, ModelFileError
 from ancf.scoring.filters import Filters
-from ancf.scoring.histories import Histories, one_history
+from ancf.scoring.histories import Histories, one_history, short_history
 from ancf.scoring.results import Recommendations, TopN, TopNOne
 
 Arrays = dict[str, NDArray[Any]]
@@ -187,6 +187,17 @@ class Scorer:
             if position >= 0:
                 items, scores = self.ranker.top_n_one(position, N, filter_seen)
                 return Recommendations(user, self.item_ids, items, scores, None, "model", self.item_names, True)
+        return None
+
+    def top_n_for_short_history(
+        self, history: Any, N: Any, filter_seen: bool, num_threads: int | None
+    ) -> Recommendations | None:
+        """The list for a short, plain history of known items, by a short path. None where it does not lead."""
+        if type(history) is list and type(N) is int and N > 0:
+            positions = short_history(history, self.item_ids)
+            if positions is not None:
+                items, scores = self.encoder.top_n_for_items(self, positions, N, bool(filter_seen), num_threads)
+                return Recommendations(0, self.item_ids, items, scores, None, "history", self.item_names, True)
         return None
 
     def top_n_popular(self, n_users: int, N: int, filters: Filters, num_threads: int | None) -> TopN:
