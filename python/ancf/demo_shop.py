@@ -2,7 +2,7 @@
 
 Three thousand customers, a thousand products in twelve categories, a year and a quarter of baskets. Customers have
 tastes (a few categories, a style) that persist, products have a long-tailed popularity, a season and a launch day,
-things of one design are bought together, favourites are bought again, some things come back. As in real tables there
+things of one design are bought together, favorites are bought again, some things come back. As in real tables there
 are anonymous baskets, remarks in the name column, lines typed twice, zero quantities and lines without a product.
 
 Drawn line by line in bulk: for each (category, style, segment, month) there is one table of cumulative

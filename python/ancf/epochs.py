@@ -36,6 +36,12 @@ class Validation(NamedTuple):
     metric: float
 
 
+class _Best(NamedTuple, Generic[State]):
+    value: float
+    epoch: int
+    state: State
+
+
 class TrainingResult(NamedTuple, Generic[State]):
     """What training ends with."""
 
@@ -89,7 +95,7 @@ def run_epochs(
         From the trainer, when the loss is no longer finite.
     """
     history: dict[str, list[float]] = {"training_loss": []}
-    best: tuple[float, int, State] | None = None
+    best: _Best[State] | None = None
     rises = 0
     warned = False
     with progress_bar("Training", epochs, verbose, show_progress) as advance:
@@ -117,15 +123,15 @@ def run_epochs(
                         stacklevel=4,
                     )
                 value = -seen.loss if metric == "loss" else seen.metric
-                if best is None or value > best[0]:
-                    best = (value, epoch, state)
-                elif patience is not None and epoch - best[1] >= patience:
+                if best is None or value > best.value:
+                    best = _Best(value, epoch, state)
+                elif patience is not None and epoch - best.epoch >= patience:
                     advance(epochs)
                     break
             advance(epoch + 1)
     if best is None:
         return TrainingResult(trainer.state(), len(history["training_loss"]), history)
-    return TrainingResult(best[2], best[1] + 1, history)
+    return TrainingResult(best.state, best.epoch + 1, history)
 
 
 def _overfits(history: dict[str, list[float]]) -> bool:

@@ -32,14 +32,14 @@ from ancf import _native, _text
 from ancf.data.interactions import Interactions
 from ancf.errors import InvalidDataError, InvalidParameterError, UnknownUserError
 from ancf.scoring.results import TopN
-from ancf.scoring.scorer import Fitted, Scorer
+from ancf.scoring.scorer import HasScorer, Scorer
 
 if TYPE_CHECKING:
     import pandas as pd
 
 RANKING_METRICS = ("ndcg", "recall", "precision", "map", "mrr", "hit", "coverage")
 ERROR_METRICS = ("mse", "rmse", "mae")
-OnUnknown = Literal["skip", "raise"]
+OnUnknownUser = Literal["skip", "raise"]
 DEFAULT_METRICS = ("ndcg", "recall", "precision", "map", "mrr", "hit", "coverage")
 
 # Users ranked at a time: the lists of one chunk are all that is held, whatever the number of test users.
@@ -129,13 +129,13 @@ class Evaluation(Mapping[str, float]):
 
 
 def evaluate(
-    model: Fitted,
+    model: HasScorer,
     test: Interactions,
     metrics: str | Sequence[str] = DEFAULT_METRICS,
     *,
     k: int | Sequence[int] = 10,
     filter_already_liked_items: bool = True,
-    on_unknown: OnUnknown = "skip",
+    on_unknown: OnUnknownUser = "skip",
 ) -> Evaluation:
     """Measure a model on held-out interactions.
 
@@ -182,12 +182,12 @@ def evaluate_scorer(
     *,
     k: int | Sequence[int] = 10,
     filter_already_liked_items: bool = True,
-    on_unknown: OnUnknown = "skip",
+    on_unknown: OnUnknownUser = "skip",
     num_threads: int | None = None,
 ) -> Evaluation:
     """``evaluate`` for what a model answers with; the parameters are the same."""
     wanted = parse_metrics(metrics, k)
-    if on_unknown not in get_args(OnUnknown):
+    if on_unknown not in get_args(OnUnknownUser):
         raise InvalidParameterError(f"on_unknown is {on_unknown!r}; it must be 'skip' or 'raise'.")
     began = time.perf_counter()
     cut_offs = sorted({cut for _, cut in wanted.values() if cut})
@@ -384,7 +384,7 @@ def calculate_ndcg(y_true: ArrayLike, y_score: ArrayLike, k: int = 10) -> float:
 def _gains_and_scores(y_true: ArrayLike, y_score: ArrayLike, k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
         raise InvalidParameterError(f"k is {k!r}; it must be a whole number of at least 1.")
-    # The gains are computed once: NumPy's vectorised exp2 may differ in the last bit by a number's place in the array.
+    # The gains are computed once: NumPy's vectorized exp2 may differ in the last bit by a number's place in the array.
     relevance, scores = np.asarray(y_true, np.float64).ravel(), np.asarray(y_score, np.float64).ravel()
     if len(relevance) != len(scores):
         raise InvalidDataError(f"got {len(relevance)} relevances and {len(scores)} scores; give one score for each.")

@@ -12,7 +12,7 @@ PURCHASES = "customer,sku,qty\nann,1,1\nann,2,1\nbob,2,3\n"
 BROKEN_TABLES = {
     "empty": (b"", "the file is empty"),
     "header only": (b"customer,sku,qty\n", "there is a header line and no row below it"),
-    "no columns": (b"a,b\n1,2\n", "no column is recognised as the user or the item. Found: 'a', 'b'"),
+    "no columns": (b"a,b\n1,2\n", "no column is recognized as the user or the item. Found: 'a', 'b'"),
     "text in quantity": (PURCHASES.replace("3", "many").encode(), 'not a finite number (row 4: "many")'),
     "picture": (b"\x89PNG\r\n\x1a\n" + bytes(50), "is a PNG image, not a text table"),
     "cut gzip": (gzip.compress(PURCHASES.encode() * 50)[:-20], "the gzip data is damaged"),

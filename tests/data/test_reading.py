@@ -119,7 +119,7 @@ def test_explicit_zeros_of_a_matrix_are_reported():
         (["user", "user_id", "item"], {"user": 1, "item": 2}),
     ],
 )
-def test_columns_are_recognised_in_many_spellings(headings, roles):
+def test_columns_are_recognized_in_many_spellings(headings, roles):
     from ancf.data.columns import recognize_columns
 
     found = recognize_columns(headings, {"basket": False}, "table")
@@ -282,7 +282,7 @@ WRONG = [
     ("user,item\n", {}, "no row below"),
     ("user,item\n\n\n", {}, "no row below"),
     ("alpha,beta\n1,2\n", {}, "Found: 'alpha', 'beta'. Name them, for example user='alpha', item='beta'"),
-    ("user,price\n1,2\n", {}, "recognised as the item"),
+    ("user,price\n1,2\n", {}, "recognized as the item"),
     ("196,242,3\n186,302,3\n", {}, "header=False"),
     (
         "user,item,qty\na,x,1\nb,y,n/a\nc,z,\n",

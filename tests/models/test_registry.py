@@ -342,7 +342,7 @@ def test_a_file_of_a_model_that_cannot_be_imported_names_the_package(trained, py
     arrays, meta = model_file.read(trained)
     model_file.save(folder / "lost.ancf", "Lost", arrays, {**meta, "class": "Lost"})
     done = python("-m", "ancf", "recommend", "lost.ancf", "--user", "c3")
-    assert done.returncode == 2
+    assert done.returncode == 5
     assert 'the model Lost (entry point lost = "lost_package:Lost" of an installed package)' in done.stderr
 
 
@@ -352,15 +352,22 @@ def test_an_entry_point_that_cannot_be_imported_is_an_error_of_ancf(monkeypatch)
         models.class_of("Lost")
 
 
-@pytest.mark.parametrize("entry", [("ancf", "thief_package:Thief"), ("thief", "thief_package:ANCF")])
-def test_nobody_takes_the_place_of_a_model_of_ancf(monkeypatch, entry):
+@pytest.mark.parametrize(
+    "entry",
+    [
+        ("ancf", "thief_package:Thief"),
+        ("thief", "thief_package:ANCF"),
+        ("there", "thief_package:Thief"),
+        ("zzz", "thief_package:There"),
+    ],
+)
+def test_nobody_takes_the_place_of_another_model(monkeypatch, entry):
+    there = importlib.metadata.EntryPoint("there", "honest_package:There", "ancf.models")
     thief = importlib.metadata.EntryPoint(*entry, "ancf.models")
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [thief])
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [thief, there])
     models._installed.cache_clear()
     try:
-        with pytest.warns(
-            UserWarning, match=r"the entry point \w+ = thief_package:\w+ has the name of a model of ancf"
-        ):
+        with pytest.warns(UserWarning, match=r"the entry point \w+ = thief_package:\w+ has the name of another model"):
             known = models.all_models()
         assert models.MODELS.items() <= known.items()
         assert "thief_package" not in {entry.module for entry in known.values()}

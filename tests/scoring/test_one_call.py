@@ -116,3 +116,24 @@ def test_a_state_without_one_of_its_parts_is_refused(lost):
     del arrays[lost]
     with pytest.raises((ancf.ModelFileError, ancf.InvalidDataError)):
         ancf.ItemKNN._from_arrays(arrays, meta)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [{"item": ["i1", "i2"]}, {"item": []}, {"user": ["u1"]}, {"user": ["u1", "u2"]}],
+    ids=["two items", "no item", "a list of one user", "two users"],
+)
+def test_an_explanation_is_of_one_item_for_one_user(question):
+    model = ancf.ItemKNN().fit(table("str"))
+    one = {"user": model.user_ids_.values[0], "item": model.item_ids_.values[0]}
+    with pytest.raises(ancf.InvalidDataError, match=r"explain: (item|user) is .*; give one id\."):
+        model.explain(**{**one, **question})
+
+
+@pytest.mark.parametrize("options", [{}, {"loss": "bce"}], ids=["softmax", "network"])
+@pytest.mark.parametrize("lost", ["item_vectors", "user_vectors", "seen.items", "seen.indptr"])
+def test_a_file_without_one_of_its_arrays_says_which(options, lost):
+    arrays, meta = ancf.ANCF(factors=4, epochs=1, **options).fit(table("int"))._scorer.to_arrays()
+    del arrays[lost]
+    with pytest.raises(ancf.ModelFileError, match=f"'{lost}' is missing. The file is damaged"):
+        ancf.ANCF._from_arrays(arrays, meta)

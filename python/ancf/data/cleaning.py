@@ -202,7 +202,7 @@ def _resolve_anonymous(row_filter: _RowFilter, table: RawTable, policies: Polici
     basket = table.ids.get("basket")
     if basket is None:
         raise InvalidParameterError(
-            f'anonymous="baskets": {table.source} has no column that is recognised as the basket. '
+            f'anonymous="baskets": {table.source} has no column that is recognized as the basket. '
             "Name it, for example basket='InvoiceNo'."
         )
     row_filter.leave_out("anonymous", "have neither user id nor basket", anonymous & (basket.codes < 0))

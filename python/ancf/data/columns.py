@@ -1,7 +1,7 @@
-"""Which column of a purchase table is which: recognised by name, in the languages and spellings that shops use.
+"""Which column of a purchase table is which: recognized by name, in the languages and spellings that shops use.
 
 A heading is compared without case, spaces and punctuation (``Customer ID`` = ``customer_id`` = ``CustomerID``).
-A column has at most one role. What is not recognised can be named.
+A column has at most one role. What is not recognized can be named.
 """
 
 from collections.abc import Mapping, Sequence
@@ -51,7 +51,7 @@ KNOWN_HEADINGS: dict[str, tuple[str, ...]] = {
 """Normalized headings for each role, most preferred first."""
 
 ColumnChoice = str | int | bool | None
-"""How a caller names a column: its heading, its position from 0, False for none, None to have it recognised."""
+"""How a caller names a column: its heading, its position from 0, False for none, None to have it recognized."""
 
 
 def normalize_heading(heading: Any) -> str:
@@ -121,7 +121,7 @@ def recognize_columns(headings: Sequence[Any], chosen: Mapping[str, ColumnChoice
     if absent:
         example = ", ".join(f"{role}={str(heading)!r}" for role, heading in zip(absent, headings, strict=False))
         raise InvalidDataError(
-            f"{source}: no column is recognised as the {' or the '.join(absent)}. Found: {format_headings(headings)}. "
+            f"{source}: no column is recognized as the {' or the '.join(absent)}. Found: {format_headings(headings)}. "
             f"Name {'them' if len(absent) > 1 else 'it'}, for example {example}; "
             "a file without a header line needs header=False and positions such as user=0, item=1."
         )

@@ -50,7 +50,7 @@ def preprocess_data(
     ----------
     data : path, DataFrame or anything that ``ancf.read_interactions`` reads
     user, item, weight : column names, optional
-        Recognised if left out; without a quantity every row counts 1.
+        Recognized if left out; without a quantity every row counts 1.
     anonymous : "group" or "exclude"
         Users -1: one class of their own, with the id -1 (``"-1"`` where ids are text), or left out. Rows whose user
         id is missing altogether, and rows without an item id, are always discarded.

@@ -46,7 +46,7 @@ def read_interactions(
         has ``__arrow_c_stream__`` (``ancf[arrow]``). A sparse matrix or an array without names has users, items,
         weights and times in this order. ``"-"`` is standard input.
     user, item, weight, time, name, category, basket : heading, position, False or None
-        The column for each role; recognised by its heading if left out, none if False.
+        The column for each role; recognized by its heading if left out, none if False.
     anonymous : "exclude", "group" or "baskets"
         Rows without a user (empty, -1): left out; one class of their own; or each basket a visitor.
     returns : "net", "drop" or "keep"
@@ -72,7 +72,7 @@ def read_interactions(
     Raises
     ------
     InvalidDataError
-        If there is no table, no column is recognised, rows are bad, or none is left; says where and what to do.
+        If there is no table, no column is recognized, rows are bad, or none is left; says where and what to do.
     InvalidParameterError
         If an option has no meaning, or names a column that is not there.
     MissingExtraError

@@ -76,7 +76,7 @@ def scan_text(
     Raises
     ------
     InvalidDataError
-        If there is no row, a quote is never closed, or no column is recognised.
+        If there is no row, a quote is never closed, or no column is recognized.
     """
     places = recognize_columns(text.headings, chosen, text.source)
     kinds = {role: _kind_of(role, text, at) for role, at in places.items()}

@@ -100,7 +100,8 @@ def register(
     Raises
     ------
     InvalidParameterError
-        If it is no model, or its name is taken by another.
+        If it is no model, or its name is taken by another. A class that was registered under the same name before is
+        replaced, as a notebook does that runs a cell again.
     """
     from ancf.errors import InvalidParameterError
     from ancf.models.base import Recommender
@@ -126,21 +127,20 @@ def all_models() -> dict[str, ModelEntry]:
 def _installed() -> dict[str, ModelEntry]:
     from importlib.metadata import entry_points
 
-    ours = {entry.cli_name for entry in MODELS.values()}
-    found = sorted(entry_points(group="ancf.models"), key=lambda each: each.name)
-    # Nobody takes the place of a model of this package, neither by its class nor by its name on the command line.
-    for each in found:
-        if each.attr in MODELS or each.name in ours:
+    taken = {entry.cli_name for entry in MODELS.values()}
+    known: dict[str, ModelEntry] = {}
+    for each in sorted(entry_points(group="ancf.models"), key=lambda each: (each.name, each.value)):
+        # Nobody takes the place of another model, neither by its class nor by its name on the command line.
+        if each.attr in MODELS or each.attr in known or each.name in taken:
             warnings.warn(
-                f"the entry point {each.name} = {each.value} has the name of a model of ancf and is ignored. "
+                f"the entry point {each.name} = {each.value} has the name of another model and is ignored. "
                 "Give its class and the entry point other names.",
                 stacklevel=2,
             )
-    return {
-        each.attr: ModelEntry(each.module, each.name)
-        for each in found
-        if each.attr not in MODELS and each.name not in ours
-    }
+            continue
+        known[each.attr] = ModelEntry(each.module, each.name)
+        taken.add(each.name)
+    return known
 
 
 def class_of(name: str) -> type["Recommender"]:

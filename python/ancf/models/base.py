@@ -429,6 +429,8 @@ class Recommender(Params, ABC):
     def save(self, path: str | Path) -> None:
         """Write the model into one ``.ancf`` file: the old one or the new one, never half of it.
 
+        The options in the file are those that the model was fitted with.
+
         Raises
         ------
         NotFittedError
@@ -478,10 +480,12 @@ class Recommender(Params, ABC):
             model = cls(**meta["options"])
         except (AncfError, KeyError, TypeError) as error:
             raise ModelFileError(f"model file: options that {cls.__name__} cannot take ({error}).") from error
-        encoder = model._load_encoder(arrays, dict(meta))
+        try:
+            encoder = model._load_encoder(arrays, dict(meta))
+        except ModelFileError:
+            raise
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            what = f"{error} is missing" if isinstance(error, KeyError) else str(error).rstrip(".")
+            raise ModelFileError(f"model file: {what}. The file is damaged; load another copy.") from error
         model._scorer = Scorer.from_arrays(cls.__name__, model.get_params(), encoder, arrays, dict(meta))
         return model
-
-    def _plan(self, N: int = 10) -> dict[str, Any]:
-        """Which way lists of N items for everyone would take on this machine, and why: {n, simd, path, why}."""
-        return self._fitted().ranker.plan(check_n(N))

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from ancf import model_file, models
-from ancf.errors import ModelFileError
+from ancf.errors import MissingExtraError, ModelFileError
 from ancf.models.base import Recommender
 
 # Options of files from before they had American spelling; such files open for ever.
@@ -49,8 +49,10 @@ def load(path: str | Path) -> "Recommender":
     except KeyError:
         raise ModelFileError(
             f"{path}: it holds a {name!r}, which this version of ancf does not know, nor any package that is installed "
-            "beside it."
+            "beside it. Install the package that has this model, or a later ancf."
         ) from None
+    except MissingExtraError as error:
+        raise ModelFileError(f"{path}: {error}") from error
     try:
         loaded: Recommender = model._from_arrays(arrays, _with_present_names(meta))
     except ModelFileError as error:

@@ -67,7 +67,7 @@ class Popular(Recommender):
 class _PopularityEncoder(Encoder):
     """Whoever it is, the items count by their popularity alone, which is their vector."""
 
-    vectors_compare = False
+    vectors_are_comparable = False
 
     def fold_in(self, scorer: Scorer, histories: Histories, num_threads: int | None) -> EncodedUsers:
         return EncodedUsers(np.ones((histories.n_rows, 1), np.float32))

@@ -27,7 +27,7 @@ from ancf.scoring.filters import Filters
 from ancf.scoring.limits import check_memory, check_n
 from ancf.scoring.results import Recommendations, TopN
 from ancf.scoring.scorer import Scorer
-from ancf.scoring.sinks import SINKS, STREAM_SINKS, Sink, count_rows, require_pyarrow
+from ancf.scoring.sinks import OPEN_FILE_SINKS, SINKS, Sink, count_rows, require_pyarrow
 
 # Rows and users of one chunk at most: some tens of megabytes with their raw ids, and long enough for the ranker.
 _CHUNK_ROWS = 1 << 18
@@ -124,7 +124,7 @@ def write_lists(
 def write_lists_to(
     scorer: Scorer,
     file: IO[bytes],
-    form: str,
+    output_format: str,
     N: int = 10,
     *,
     filter_already_liked_items: bool = True,
@@ -136,19 +136,21 @@ def write_lists_to(
 
     Parameters
     ----------
-    form : "csv", "jsonl", "parquet", "json" or "table"
+    output_format : "csv", "jsonl", "parquet", "json" or "table"
         The last two are one JSON list, and columns for people.
 
     Returns
     -------
     int, the number of rows
     """
-    if form not in STREAM_SINKS:
-        raise InvalidParameterError(f"form is {form!r}; it must be one of {', '.join(STREAM_SINKS)}.")
-    if form == "parquet":
+    if output_format not in OPEN_FILE_SINKS:
+        raise InvalidParameterError(
+            f"output_format is {output_format!r}; it must be one of {', '.join(OPEN_FILE_SINKS)}."
+        )
+    if output_format == "parquet":
         require_pyarrow()
     chunks = _Chunks(scorer, N, filter_already_liked_items, items, filter_items, num_threads)
-    return _write_chunks(STREAM_SINKS[form](file, scorer, True), chunks, lambda users: None)
+    return _write_chunks(OPEN_FILE_SINKS[output_format](file, scorer, True), chunks, lambda users: None)
 
 
 def _write_chunks(rows: Sink, chunks: _Chunks, advance: Callable[[int], None]) -> int:

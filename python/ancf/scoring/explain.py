@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ancf.data.csr import Csr
-from ancf.errors import InvalidParameterError
+from ancf.errors import InvalidDataError, InvalidParameterError
 from ancf.scoring.histories import read_histories
 from ancf.scoring.lists import find_known_items, find_known_users
+from ancf.scoring.requests import is_one
 from ancf.scoring.results import Explanation, Reason
 from ancf.scoring.scorer import Scorer, TargetAttention
 
@@ -22,6 +23,9 @@ def explain(scorer: Scorer, user: Any, item: Any, history: Any, num_threads: int
     """See ``Recommender.explain``."""
     if (user is None) == (history is None):
         raise InvalidParameterError("explain takes a user and an item, or history= and item=.")
+    for name, requested in (("item", item), ("user", user)):
+        if not (is_one(requested) or (name == "user" and history is not None)):
+            raise InvalidDataError(f"explain: {name} is {requested!r}; give one id.")
     n_items = len(scorer.item_ids)
     target = int(find_known_items(scorer, item)[0])
     row: int | None = None
@@ -48,7 +52,8 @@ def explain(scorer: Scorer, user: Any, item: Any, history: Any, num_threads: int
     added = np.zeros(n_items)
     involved = np.zeros(0, np.int32)
     if weighted is not None and scorer.target is not None:
-        added[weighted[0]] += _target_contributions(scorer.target, scorer.item_vectors, *weighted, target)
+        items, offsets = weighted
+        added[items] += _target_contributions(scorer.target, scorer.item_vectors, items, offsets, target)
     if contributions is not None:
         added[histories.items] += contributions
         involved = histories.items

@@ -12,7 +12,7 @@ from ancf.data.timestamps import to_seconds
 from ancf.errors import InvalidDataError
 from ancf.scoring.requests import as_objects, as_sequence, is_one, unknown_items
 
-# Histories up to this length are looked up id by id, which takes less time than setting up a vectorised look-up.
+# Histories up to this length are looked up id by id, which takes less time than setting up a vectorized look-up.
 _MAX_SHORT = 100
 _PLAIN_ID_TYPES = (str, int)
 

@@ -55,7 +55,7 @@ def recommend(
     )
     sources: Any = "model"
     if len(known) < len(requested):
-        top = _with_others(scorer, top, unknown, N, filters, on_unknown, num_threads)
+        top = _fill_unknown(scorer, top, unknown, N, filters, on_unknown, num_threads)
         sources = np.where(unknown, "popular", "model").astype(object)
     return scorer.recommendations(requested, top, sources, single)
 
@@ -103,7 +103,7 @@ def recommend_for_history(
     )
     sources: Any = "history"
     if empty.any():
-        top = _with_others(scorer, top.rows(np.flatnonzero(~empty)), empty, N, filters, on_unknown, num_threads)
+        top = _fill_unknown(scorer, top.rows(np.flatnonzero(~empty)), empty, N, filters, on_unknown, num_threads)
         sources = np.where(empty, "popular", "history").astype(object)
     return scorer.recommendations(requested, top, sources, single)
 
@@ -149,7 +149,7 @@ def predict(scorer: Scorer, users: Any, items: Any) -> float | NDArray[np.float3
     return float(scores[0]) if one_user and one_item else scores
 
 
-def _with_others(
+def _fill_unknown(
     scorer: Scorer,
     top: TopN,
     unknown: NDArray[np.bool_],
@@ -160,10 +160,10 @@ def _with_others(
 ) -> TopN:
     """The lists of the known, and popular or empty ones for those of whom nothing is known."""
     others, known = np.flatnonzero(unknown), np.flatnonzero(~unknown)
-    rest = None
+    unknown_top = None
     if on_unknown == "popular":
-        rest = scorer.top_n_popular(len(others), N, filters.rows(others), num_threads)
-    return merge_lists(len(unknown), known, top, others, rest)
+        unknown_top = scorer.top_n_popular(len(others), N, filters.rows(others), num_threads)
+    return merge_lists(len(unknown), known, top, others, unknown_top)
 
 
 # ---- ids of a request

@@ -15,9 +15,8 @@ offsets into UTF-8 bytes, and those of the encoder.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 import numpy as np
@@ -63,7 +62,7 @@ class Encoder(ABC):
     """
 
     #: Whether the vectors say what is like what; a model of mere popularity has vectors too.
-    vectors_compare: ClassVar[bool] = True
+    vectors_are_comparable: ClassVar[bool] = True
     #: What the model did to the quantities that it predicts.
     normalizer: Normalizer | None = None
 
@@ -86,7 +85,7 @@ class Encoder(ABC):
     def history_contributions(
         self, scorer: "Scorer", histories: Histories, user: int | None, item: int
     ) -> NDArray[np.float64] | None:
-        """What each item of one history adds to the dense part of a score; None where it cannot be told.
+        """What each item of one history adds to the dense part of a score; None where that is not known.
 
         ``user`` is the position of a user of the training table, None for a bare history.
         """
@@ -97,7 +96,7 @@ class Encoder(ABC):
     ) -> dict[str, float]:
         """What the dense part of a score has beside the history's contributions: text → number.
 
-        ``explained`` is what those add up to; None where they cannot be told, so that all of the dense part is asked.
+        ``explained`` is what those add up to; None where they are not known, so that all of the dense part is wanted.
         """
         if explained is not None:
             return {}
@@ -152,8 +151,7 @@ class Scorer:
     training: dict[str, Any] | None = None
     """What training recorded: losses, metrics, settings."""
     ranker: "_native.Ranker" = field(init=False)
-    #: Rankers over likenesses, made when they are first asked for.
-    similarity_rankers: "dict[str, tuple[_native.Ranker, NDArray[np.float32]]]" = field(init=False)
+    _lazy_rankers: "dict[str, tuple[_native.Ranker, NDArray[np.float32]]]" = field(init=False)
 
     def __post_init__(self) -> None:
         for what, found, expected in (
@@ -163,7 +161,7 @@ class Scorer:
             ("names", len(self.item_ids) if self.item_names is None else len(self.item_names), len(self.item_ids)),
         ):
             if found != expected:
-                raise ValueError(f"{found} {what} for {expected} ids")
+                raise InvalidDataError(f"{self.model}: {found} {what} for {expected} ids. Give one for each id.")
         ranker = _native.Ranker(
             self.item_vectors,
             neighbors=self.neighbors,
@@ -175,7 +173,7 @@ class Scorer:
         )
         ranker.set_users(self.user_vectors, self.history, self.seen, self.user_shift)
         object.__setattr__(self, "ranker", ranker)
-        object.__setattr__(self, "similarity_rankers", {})
+        object.__setattr__(self, "_lazy_rankers", {})
 
     # ---- what the lists are made of
 
@@ -213,12 +211,20 @@ class Scorer:
                 'on_unknown="popular": this model holds no interactions to count. Give interactions= when building it.'
             )
         one = np.ones((n_users, 1), np.float32)
-        ranker = self._popularity_ranker
+        ranker, _ = self.lazy_ranker("popularity", lambda: np.ascontiguousarray(self.encoder.popularity(self)[:, None]))
         return TopN(*ranker.top_n_for(one, None, None, N, num_threads=num_threads, **filters.keywords()))
 
-    @cached_property
-    def _popularity_ranker(self) -> "_native.Ranker":
-        return _native.Ranker(np.ascontiguousarray(self.encoder.popularity(self)[:, None]))
+    def lazy_ranker(
+        self, key: str, table: Callable[[], NDArray[np.float32]]
+    ) -> "tuple[_native.Ranker, NDArray[np.float32]]":
+        """A ranker over another table of vectors, and that table; made when it is first asked for, and kept.
+
+        Two threads that ask at once may both make it; no lock is held that a fork could leave behind.
+        """
+        if key not in self._lazy_rankers:
+            vectors = table()
+            self._lazy_rankers[key] = (_native.Ranker(vectors), vectors)
+        return self._lazy_rankers[key]
 
     def recommendations(self, users: Any, top: TopN, sources: Any, single: bool) -> Recommendations:
         """Lists by positions as they are handed out."""
@@ -346,11 +352,11 @@ class Scorer:
         except ModelFileError:
             raise
         except (KeyError, ValueError, TypeError, IndexError) as error:
-            what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+            what = f"{error} is missing" if isinstance(error, KeyError) else str(error).rstrip(".")
             raise ModelFileError(f"model file: {what}. The file is damaged; load another copy.") from error
 
 
-class Fitted(Protocol):
+class HasScorer(Protocol):
     """A model, for those who only ask it: it hands out its scorer, or says that it has none yet."""
 
     num_threads: int | None

@@ -10,7 +10,6 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ancf import _native
 from ancf.checks import check_choice
 from ancf.data.csr import Csr
 from ancf.data.ids import IdMap
@@ -31,7 +30,7 @@ def similar_items(scorer: Scorer, items: Any, N: int, metric: str, num_threads: 
     check_choice("metric", metric, get_args(Metric))
     positions = find_known_items(scorer, items)
     check_memory(len(positions), min(N, len(scorer.item_ids)))
-    if not compares_items(scorer):
+    if not has_item_similarity(scorer):
         raise InvalidParameterError(
             f"{scorer.model} knows no likeness between items. Use one that learns it: ItemKNN, ANCF."
         )
@@ -59,13 +58,13 @@ def similar_users(scorer: Scorer, users: Any, N: int, metric: str, num_threads: 
     return _answer(scorer.user_ids, positions, top, is_one(users), "users", None)
 
 
-def compares_items(scorer: Scorer) -> bool:
+def has_item_similarity(scorer: Scorer) -> bool:
     """Whether there is anything to compare items by."""
     return _compares_vectors(scorer) or scorer.neighbors is not None
 
 
 def _compares_vectors(scorer: Scorer) -> bool:
-    return scorer.encoder.vectors_compare and scorer.item_vectors.shape[1] > 0
+    return scorer.encoder.vectors_are_comparable and scorer.item_vectors.shape[1] > 0
 
 
 def _answer(
@@ -91,11 +90,9 @@ def _by_vectors(
     scorer: Scorer, side: str, positions: NDArray[np.int64], N: int, metric: str, num_threads: int | None
 ) -> TopN:
     vectors = scorer.item_vectors if side == "items" else scorer.user_vectors
-    cache, key = scorer.similarity_rankers, f"{side} {metric}"
-    if key not in cache:
-        table = unit_rows(vectors) if metric == "cosine" else vectors
-        cache[key] = (_native.Ranker(table), table)
-    ranker, table = cache[key]
+    ranker, table = scorer.lazy_ranker(
+        f"{side} {metric}", lambda: unit_rows(vectors) if metric == "cosine" else vectors
+    )
     itself = (np.arange(len(positions) + 1, dtype=np.int64), positions.astype(np.int32))
     return TopN(*ranker.top_n_for(np.ascontiguousarray(table[positions]), None, itself, N, num_threads=num_threads))
 

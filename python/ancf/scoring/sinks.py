@@ -177,7 +177,7 @@ class _Parquet(Sink):
 SINKS: dict[str, type[Sink]] = {".parquet": _Parquet, ".csv": _Csv, ".jsonl": _Jsonl}
 """The formats of files, by the end of their names."""
 
-STREAM_SINKS: dict[str, type[Sink]] = {
+OPEN_FILE_SINKS: dict[str, type[Sink]] = {
     **{suffix.lstrip("."): sink for suffix, sink in SINKS.items()},
     "json": _Json,
     "table": _TextTable,

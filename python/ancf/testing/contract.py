@@ -12,7 +12,7 @@ import ancf
 from ancf.data.interactions import Interactions
 from ancf.errors import InvalidParameterError, NotFittedError, UnknownItemError, UnknownUserError
 from ancf.models.base import Recommender
-from ancf.scoring.similar import compares_items
+from ancf.scoring.similar import has_item_similarity
 
 _THREADS = (1, 2, 3, 8)
 
@@ -195,7 +195,7 @@ class ModelContract:
                 assert str(item) in repr(why)
 
     def test_similar_items_leave_the_item_itself_out(self, model: Recommender) -> None:
-        if not (compares_items(model._fitted()) if self.compares_items is None else self.compares_items):
+        if not (has_item_similarity(model._fitted()) if self.compares_items is None else self.compares_items):
             with pytest.raises(InvalidParameterError, match="likeness"):
                 model.similar_items("P01")
             return

@@ -60,7 +60,7 @@ def to_serving_tables(state: NetworkState, settings: Settings) -> ServingTables:
     P, v = state.parameters, state.item_vectors
     d = v.shape[1]
     if settings.similarity == "cosine":
-        v = _native.serving_vectors(v, settings.serving_exponent if settings.plain_cosine else 0.0)[0]
+        v, _ = _native.serving_vectors(v, settings.serving_exponent if settings.plain_cosine else 0.0)
     layer = P.get("layer")
     constant = sum(float(P[name][0]) for name in ("layer_bias", "bias") if name in P)
     shift = P["user_bias"] + np.float32(constant) if "user_bias" in P else None
@@ -113,10 +113,19 @@ def logit_offsets(settings: Settings, decay: float, weights: Floats, ages: Float
     return _float32(logits)
 
 
-def attend(settings: Settings, histories: Csr, state: NetworkState) -> tuple[Floats, Floats]:
-    """Attention weights of bare histories with what they add to the logits, and Σ_j a_j v_j."""
+class AttendedHistories(NamedTuple):
+    """What attention makes of histories."""
+
+    weights: Floats
+    """a_j of each entry."""
+    sums: Floats
+    """Σ_j a_j v_j of each history (n, d)."""
+
+
+def attend(settings: Settings, histories: Csr, state: NetworkState) -> AttendedHistories:
+    """Attention over bare histories, given with what they add to the logits."""
     weights = _native.history_weights(histories, state.item_logits, settings.attention_exponent)
-    return weights, _native.weighted_sums(histories.with_data(weights), state.item_vectors)
+    return AttendedHistories(weights, _native.weighted_sums(histories.with_data(weights), state.item_vectors))
 
 
 def normalized(settings: Settings, sums: Floats) -> Floats:
@@ -131,8 +140,11 @@ class NetworkEncoder(Encoder):
     """Somebody unknown is a user whose own vector and bias are zero."""
 
     def __init__(self, settings: Settings, state: NetworkState, normalizer: Normalizer | None) -> None:
-        # The users' vectors are the scorer's.
-        self.settings, self.state = settings, state._replace(user_vectors=np.empty((0, 0), np.float32))
+        # Of the parameters what folding in and explaining need; the users' vectors are the scorer's.
+        names = ("layer", "layer_bias", "bias", *(("user_factors",) if settings.similarity == "cosine" else ()))
+        parameters = {name: value for name, value in state.parameters.items() if name in names}
+        no_users = np.empty((0, 0), np.float32)
+        self.settings, self.state = settings, state._replace(user_vectors=no_users, parameters=parameters)
         self.normalizer = normalizer
 
     def fold_in(self, scorer: Scorer, histories: Histories, num_threads: int | None) -> EncodedUsers:
@@ -141,7 +153,7 @@ class NetworkEncoder(Encoder):
         vectors = np.zeros((histories.n_rows, width), np.float32)
         from_history = np.zeros((histories.n_rows, d), np.float32)
         if settings.attention not in ("target", "none"):
-            from_history = normalized(settings, attend(settings, self._with_offsets(histories), self.state)[1])
+            from_history = normalized(settings, attend(settings, self._with_offsets(histories), self.state).sums)
         shift = self._shift(scorer, from_history)
         if settings.attention == "target":
             return EncodedUsers(vectors, self._with_offsets(histories), shift)
@@ -180,7 +192,7 @@ class NetworkEncoder(Encoder):
         if scorer.head != "inner" or settings.concatenates or settings.attention == "none":
             return None
         if user is None:
-            weights = attend(settings, self._with_offsets(histories), state)[0]
+            weights = attend(settings, self._with_offsets(histories), state).weights
         else:
             weights = state.weights[scorer.seen.indptr[user] : scorer.seen.indptr[user + 1]]
             if len(weights) != len(histories.items):
@@ -217,15 +229,11 @@ class NetworkEncoder(Encoder):
             "pairs.weights": state.weights,
             "pairs.item_logits": state.item_logits,
         }
-        kept = {
-            name: value
-            for name, value in state.parameters.items()
-            if name in ("layer", "layer_bias", "bias")
-            or (name == "user_factors" and self.settings.similarity == "cosine")
-        }
-        arrays |= {f"pairs.{name}": value for name, value in kept.items()}
+        arrays |= {f"pairs.{name}": value for name, value in state.parameters.items()}
         normalizer = None if self.normalizer is None else self.normalizer.state()
-        return arrays, {"pairs": {"decay": state.decay, "parameters": sorted(kept), "normalizer": normalizer}}
+        return arrays, {
+            "pairs": {"decay": state.decay, "parameters": sorted(state.parameters), "normalizer": normalizer}
+        }
 
     @classmethod
     def from_arrays(cls, settings: Settings, arrays: Arrays, meta: dict[str, Any]) -> Self:

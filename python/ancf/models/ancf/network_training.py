@@ -113,10 +113,11 @@ class NetworkTrainer:
 
     def grids(self, held_out: HeldOut, settings: Settings) -> dict[str, tuple[Any, ...]]:
         """What is tried of each part of the mixture; where it is not open, what it is."""
-        return {
+        grids: dict[str, tuple[Any, ...]] = {
             name: grid if name in settings.open_choices else (getattr(settings, name),)
             for name, grid in (("neighbor_weight", NEIGHBOR_WEIGHTS), ("serving_exponent", SERVING_EXPONENTS))
         }
+        return grids if settings.neighbors else {**grids, "neighbor_weight": (0.0,)}
 
     def ranker_builder(
         self, state: NetworkState, neighbors: Csr | None, held_out: HeldOut, settings: Settings

@@ -86,12 +86,12 @@ class Settings:
     @property
     def concatenates(self) -> bool:
         """Whether a layer reads [p; q] rather than p ⊙ q."""
-        return self.output == "sigmoid" and self.layer == "concat"
+        return _concatenates(self)
 
     @property
     def plain_cosine(self) -> bool:
         """Whether the score is learned as a cosine, and served with another power of the items' lengths."""
-        return self.similarity == "cosine" and self.output == "linear" and not self.factor_attention
+        return _plain_cosine(self)
 
     def record(self) -> dict[str, Any]:
         """What ``auto`` and ``None`` became, by name, for ``history_``."""
@@ -121,7 +121,7 @@ def resolve(estimator: Any, n_items: int, timed: bool) -> Settings:
     """The settings for a table with so many items; ``estimator`` has the options as attributes."""
     o = estimator
     similarity, neighbors, negatives = _similarity(o), _neighbors(o), _negatives(o)
-    plain_cosine = similarity == "cosine" and o.output == "linear" and not o.factor_attention
+    plain_cosine = _plain_cosine(o)
     needs_network = _needs_network(o)
     # More and longer steps where the plain softmax sees a part of the catalogue only (docs/measurements/choices.md).
     drawn = n_items > negatives and not needs_network
@@ -177,6 +177,14 @@ def _needs_network(options: Any) -> bool:
         and options.similarity in ("auto", "cosine")
         and not (options.user_factors or options.factor_attention or options.biases)
     )
+
+
+def _plain_cosine(options: Any) -> bool:
+    return bool(_similarity(options) == "cosine" and options.output == "linear" and not options.factor_attention)
+
+
+def _concatenates(options: Any) -> bool:
+    return bool(options.output == "sigmoid" and options.layer == "concat")
 
 
 def _similarity(options: Any) -> str:
@@ -301,9 +309,7 @@ def check(estimator: Any) -> None:
 def _check_belonging(estimator: Any) -> None:
     """An option that the others leave without effect is refused rather than ignored."""
     defaults = inspect.signature(type(estimator).__init__).parameters
-    plain_cosine = (
-        _similarity(estimator) == "cosine" and estimator.output == "linear" and not estimator.factor_attention
-    )
+    plain_cosine = _plain_cosine(estimator)
     learns = estimator.attention in ("learned", "target")
     for name, applies, where in (
         ("temperature", estimator.loss == "softmax", 'loss="softmax"'),
@@ -331,7 +337,7 @@ def _check_belonging(estimator: Any) -> None:
 
 
 def _check_combinations(estimator: Any) -> None:
-    concat = estimator.output == "sigmoid" and estimator.layer == "concat"
+    concat = _concatenates(estimator)
     plain = estimator.output == "linear" and not estimator.factor_attention
     has_neighbors = estimator.neighbors not in ("auto", 0)
     target = estimator.attention == "target"

@@ -37,7 +37,7 @@ class PurchaseTimes(NamedTuple):
 
     @classmethod
     def from_interactions(cls, data: Interactions) -> Self:
-        """Those of a table. Without times it has one row for each pair, and only its amount tells how often."""
+        """Those of a table. Without times it has one row for each pair, and only its weight says how often."""
         if data.times is None:
             return cls(None, data.to_csr().data, None)
         return cls(data.pair_times(), data.pair_counts().astype(np.float32), (data.items, data.times))

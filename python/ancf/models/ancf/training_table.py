@@ -1,7 +1,5 @@
 """The training table as the trainers want it, whole or without what was held out."""
 
-from functools import cached_property
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,6 +37,13 @@ class TrainingTable:
         if settings.use_weights:
             self._check_quantities()
         self._check_times()
+        self.purchase_times = PurchaseTimes.from_interactions(data)
+        """When and how often each pair was bought."""
+        self.ages: NDArray[np.float32] | None = None
+        """Days from each pair to the newest one of its user, where attention needs them."""
+        times = self.purchase_times.times
+        if settings.needs_network and settings.half_life is not None and times is not None:
+            self.ages = pair_ages(self.matrix.indptr, times)
 
     @property
     def n_items(self) -> int:
@@ -50,19 +55,6 @@ class TrainingTable:
         if held_out is None:
             return self.matrix.with_data(self._targets)
         return Csr(*held_out.kept, self._targets[held_out.places])
-
-    @cached_property
-    def purchase_times(self) -> PurchaseTimes:
-        """When and how often each pair was bought."""
-        return PurchaseTimes.from_interactions(self.data)
-
-    @cached_property
-    def ages(self) -> NDArray[np.float32] | None:
-        """Days from each pair to the newest one of its user; None where attention does not ask."""
-        times = self.data.pair_times()
-        if not self._settings.needs_network or self._settings.half_life is None or times is None:
-            return None
-        return pair_ages(self.matrix.indptr, times)
 
     def validation_targets(self, validation: Interactions) -> Csr:
         """Validation pairs by the positions of training: all of them for quantities, the new ones for lists."""
