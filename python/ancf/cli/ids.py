@@ -36,7 +36,7 @@ def history_option(section: str) -> Callable[[Function], Function]:
     )
 
 
-def as_id(typed: str, ids: "IdMap") -> Any:
+def parse_id(typed: str, ids: "IdMap") -> Any:
     """What was typed as an id of the model's kind; as it stands where it cannot be one."""
     if ids.position(typed) >= 0 or ids.kind == "str":
         return typed
@@ -53,9 +53,9 @@ def as_id(typed: str, ids: "IdMap") -> Any:
     return typed.encode("utf-8", "surrogateescape") if ids.kind == "bytes" else typed
 
 
-def as_ids(typed: list[str], ids: "IdMap") -> list[Any]:
-    """Ids that were typed, each as ``as_id`` takes it."""
-    return [as_id(each, ids) for each in typed]
+def parse_ids(typed: list[str], ids: "IdMap") -> list[Any]:
+    """Ids that were typed, each as ``parse_id`` takes it."""
+    return [parse_id(each, ids) for each in typed]
 
 
 def read_ids(path: str) -> list[str]:

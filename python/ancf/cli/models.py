@@ -11,7 +11,7 @@ import click
 
 from ancf import models
 from ancf.cli.command import HELP_NAMES, Command, Failure, Function, Option, configure, with_options
-from ancf.cli.options import given, parameter_options
+from ancf.cli.options import explicit_options, parameter_options
 from ancf.errors import AncfError
 
 if TYPE_CHECKING:
@@ -224,7 +224,7 @@ def build_model(ctx: click.Context, *, verbose: int) -> "Recommender":
         If an option has a value that the model refuses already here.
     """
     chosen: _Chosen = ctx.meta[_CHOSEN]
-    values = given(ctx, [str(option.name) for option in chosen.options.values()])
+    values = explicit_options(ctx, [str(option.name) for option in chosen.options.values()])
     keywords = {
         keyword: values[str(option.name)] for keyword, option in chosen.options.items() if option.name in values
     }

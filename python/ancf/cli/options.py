@@ -14,7 +14,7 @@ _FLAGS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no"
 _TYPABLE = (int, float, bool, str, NoneType)
 
 
-class Value(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+class ApiValue(click.ParamType):  # type: ignore[type-arg, unused-ignore]
     """Text as what an argument of the API takes: one of some words, a number, true or false, nothing, or any text."""
 
     def __init__(self, kinds: Collection[type], words: Collection[str], metavar: str) -> None:
@@ -157,7 +157,7 @@ def _make_option(
     # Free text comes last: it would take every number. Beside nothing but None it takes the word none, too.
     kinds = tuple(each for each in kinds if each is not str and (none or each is not NoneType))
     kinds = (*kinds, str) if free_text else kinds
-    return Option([f"--{spelling}", name], type=Value(kinds, words, metavar), **settings)
+    return Option([f"--{spelling}", name], type=ApiValue(kinds, words, metavar), **settings)
 
 
 def _plain_text(doc: str) -> str:
@@ -167,7 +167,7 @@ def _plain_text(doc: str) -> str:
     return re.sub(r"\buser=(\d)", r"--user-column \1", doc)
 
 
-def given(ctx: click.Context, names: Collection[str]) -> dict[str, Any]:
+def explicit_options(ctx: click.Context, names: Collection[str]) -> dict[str, Any]:
     """Those of these parameters that somebody set: on the command line, in the environment or in the file."""
     default = click.core.ParameterSource.DEFAULT
     return {

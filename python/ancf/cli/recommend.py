@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ancf.cli.command import Failure, Function, Option, command, option, with_options
-from ancf.cli.ids import as_ids, history_option, item_name, read_ids, users_option
+from ancf.cli.ids import history_option, item_name, parse_ids, read_ids, users_option
 from ancf.cli.models import load
 from ancf.cli.options import check_writable, number_option, threads_option
 from ancf.cli.output import (
@@ -56,7 +56,7 @@ def _requested_filters(model: "Recommender", options: dict[str, Any]) -> dict[st
     if options["without"]:
         filters["filter_items"] = _known_items(model, list(options["without"]))
     if options["only_from"]:
-        filters["items"] = as_ids(read_ids(options["only_from"]), model.item_ids_)
+        filters["items"] = parse_ids(read_ids(options["only_from"]), model.item_ids_)
     return filters
 
 
@@ -64,7 +64,7 @@ def _known_items(model: "Recommender", typed: list[str]) -> list[Any]:
     """Items by their ids; a misspelt one would otherwise be recommended all the same."""
     from ancf.scoring.requests import as_objects, unknown_items
 
-    found = as_ids(typed, model.item_ids_)
+    found = parse_ids(typed, model.item_ids_)
     unknown = [each for each in found if model.item_ids_.position(each) < 0]
     if unknown:
         raise unknown_items(as_objects(unknown), model.item_ids_)
@@ -117,11 +117,11 @@ def recommend(model_file: str, output_format: str | None, output: str, **options
     model = load(model_file, options["num_threads"])
     filters = _requested_filters(model, options)
     if history:
-        items = as_ids(history, model.item_ids_)
+        items = parse_ids(history, model.item_ids_)
         answer = model.recommend_for_history([items], options["number"], on_unknown=options["on_unknown"], **filters)
     else:
         answer = model.recommend(
-            as_ids(users, model.user_ids_), options["number"], on_unknown=options["on_unknown"], **filters
+            parse_ids(users, model.user_ids_), options["number"], on_unknown=options["on_unknown"], **filters
         )
         items = []
     _write(model, answer, items, options, output_format, output)

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from ancf.cli.command import Failure, command, option
-from ancf.cli.ids import as_id, as_ids, history_option, item_name, users_option
+from ancf.cli.ids import history_option, item_name, parse_id, parse_ids, users_option
 from ancf.cli.models import load
 from ancf.cli.options import number_option, threads_option
 from ancf.cli.output import chosen_format, output_options, with_decimal_scores, write_table
@@ -45,9 +45,9 @@ def similar(model_file: str, output_format: str | None, output: str, **options: 
         raise Failure("give --item ID or --user ID, one or more of one kind.", 2)
     model = load(model_file, options["num_threads"])
     if items:
-        answer = model.similar_items(as_ids(items, model.item_ids_), options["number"], metric=options["metric"])
+        answer = model.similar_items(parse_ids(items, model.item_ids_), options["number"], metric=options["metric"])
     else:
-        answer = model.similar_users(as_ids(users, model.user_ids_), options["number"], metric=options["metric"])
+        answer = model.similar_users(parse_ids(users, model.user_ids_), options["number"], metric=options["metric"])
     columns = list(answer.to_dict())
     rows = with_decimal_scores(answer.rows())
     if items and model.item_names_ is not None:
@@ -89,11 +89,11 @@ def explain(model_file: str, output_format: str | None, output: str, **options: 
     if (options["user"] is None) == (not history):
         raise Failure("give --user ID, or --history ITEM for somebody unknown.", 2)
     model = load(model_file, options["num_threads"])
-    item = as_id(options["item"], model.item_ids_)
+    item = parse_id(options["item"], model.item_ids_)
     if history:
-        why = model.explain(item=item, history=as_ids(history, model.item_ids_))
+        why = model.explain(item=item, history=parse_ids(history, model.item_ids_))
     else:
-        why = model.explain(as_id(options["user"], model.user_ids_), item)
+        why = model.explain(parse_id(options["user"], model.user_ids_), item)
     frame = why.to_pandas()
     rows = [list(row) for row in frame.astype(object).where(frame.notna(), None).itertuples(index=False)]
     document = {

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ancf.cli.command import Failure, Function, Option, with_options
-from ancf.cli.options import given, parameter_options
+from ancf.cli.options import explicit_options, parameter_options
 from ancf.cli.output import print_note
 from ancf.data.reading import read_interactions
 
@@ -81,7 +81,7 @@ def count_text(number: int, thing: str) -> str:
 
 def split_seed(ctx: click.Context) -> int:
     """The seed of a random split: --random-state where it was given as a number, else 42."""
-    seed = given(ctx, ["random_state"]).get("random_state")
+    seed = explicit_options(ctx, ["random_state"]).get("random_state")
     return seed if isinstance(seed, int) else _SPLIT_SEED
 
 

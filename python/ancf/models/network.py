@@ -18,7 +18,7 @@ from ancf.data.interactions import Interactions
 from ancf.errors import InvalidDataError, InvalidParameterError, UnknownItemError, UnknownUserError
 from ancf.params import refuse_unknown
 
-DAY = 86400.0
+SECONDS_PER_DAY = 86_400.0
 
 Attention = Literal["none", "mean", "degree", "learned", "target"]
 PairAttention = Literal[Attention, "batch"]
@@ -365,7 +365,7 @@ def pair_ages(indptr: NDArray[np.int64], times: NDArray[np.int64]) -> NDArray[np
     held = np.flatnonzero(np.diff(indptr))
     if len(held):
         newest = np.maximum.reduceat(times, indptr[held])
-        ages[:] = (np.repeat(newest, np.diff(indptr)[held]) - times) / DAY
+        ages[:] = (np.repeat(newest, np.diff(indptr)[held]) - times) / SECONDS_PER_DAY
     return ages
 
 

@@ -24,7 +24,7 @@ from ancf import _native
 from ancf.data.csr import Csr
 from ancf.data.interactions import Interactions
 from ancf.data.normalize import Normalizer
-from ancf.epochs import TrainingResult, Validation, print_settings, progress_bar, run_epochs
+from ancf.epochs import Trainer, TrainingResult, Validation, print_settings, progress_bar, run_epochs
 from ancf.evaluation import evaluate_scorer, parse_metrics
 from ancf.models.ancf import options
 from ancf.models.ancf.network_encoder import NetworkEncoder
@@ -38,18 +38,17 @@ from ancf.models.network import Attention, Layer, Loss, Optimizer, Output
 from ancf.scoring.scorer import Arrays, Encoder, Scorer
 
 State = TypeVar("State")
+TrainerClass = type[SoftmaxTrainer] | type[NetworkTrainer]
 
 
-class Trainer(Protocol[State]):
-    """What the two trainers have in common: they learn a state, and say what is served of it."""
+class ScorerTrainer(Trainer[State], Protocol[State]):
+    """What the two trainers have in common: they learn a state by epochs, and say what is served of it."""
 
     pairs: Csr
     """What is learned from."""
 
     @property
     def batch_size(self) -> int: ...
-    def epoch(self, epoch: int) -> float: ...
-    def state(self) -> State: ...
     def validation_loss(self, targets: Csr) -> float: ...
     def grids(self, held_out: HeldOut, settings: Settings) -> dict[str, tuple[Any, ...]]: ...
     def ranker_builder(
@@ -309,7 +308,7 @@ class ANCF(Recommender):
         settings = options.resolve(self, data.n_items, timed=data.times is not None)
         # 4. The table as trainers want it, and which of the two learns.
         table = TrainingTable(data, settings)
-        trainer_class: Any = NetworkTrainer if settings.needs_network else SoftmaxTrainer
+        trainer_class: TrainerClass = NetworkTrainer if settings.needs_network else SoftmaxTrainer
         # 5. Purchases are held out where a part of the mixture is open. A small table learns without them first,
         #    chooses, and then learns from everything.
         held_out = trainer_class.hold_out(table, settings) if settings.open_choices else None
@@ -317,7 +316,7 @@ class ANCF(Recommender):
             settings = self._choose_on_a_first_training(trainer_class, table, held_out, settings)
             held_out = None
         # 6. Vectors, by epochs.
-        trainer: Trainer[Any] = trainer_class(table, settings, held_out)
+        trainer: ScorerTrainer[Any] = trainer_class(table, settings, held_out)
         settings = replace(settings, batch_size=trainer.batch_size)
         print_settings("Settings", settings.record(), self.verbose)
         result = self._train(trainer, table, settings, validation)
@@ -333,13 +332,13 @@ class ANCF(Recommender):
         return self
 
     def _choose_on_a_first_training(
-        self, trainer_class: Any, table: TrainingTable, held_out: HeldOut, settings: Settings
+        self, trainer_class: TrainerClass, table: TrainingTable, held_out: HeldOut, settings: Settings
     ) -> Settings:
         """The settings with their open choices made."""
         # Half the epochs are enough for that, for either trainer: the lists are level with those of all of them
         # (docs/measurements/choices.md).
         epochs = -(-settings.epochs // 2)
-        trainer: Trainer[Any] = trainer_class(table, replace(settings, epochs=epochs), held_out)
+        trainer: ScorerTrainer[Any] = trainer_class(table, replace(settings, epochs=epochs), held_out)
         if self.verbose:
             print("Choosing what the options leave open, on purchases held out for that", flush=True)
         with progress_bar("Choosing", epochs, self.verbose, self.show_progress) as advance:
@@ -350,7 +349,7 @@ class ANCF(Recommender):
         return replace(settings, **_choose(trainer, trainer.state(), neighbors, held_out, settings))
 
     def _train(
-        self, trainer: Trainer[State], table: TrainingTable, settings: Settings, validation: Interactions | None
+        self, trainer: ScorerTrainer[State], table: TrainingTable, settings: Settings, validation: Interactions | None
     ) -> TrainingResult[State]:
         """All epochs, watched on the validation table where there is one."""
         metric = self.validation_metric
@@ -373,7 +372,7 @@ class ANCF(Recommender):
 
     def _validator(
         self,
-        trainer: Trainer[State],
+        trainer: ScorerTrainer[State],
         table: TrainingTable,
         settings: Settings,
         validation: Interactions,
@@ -417,7 +416,7 @@ class ANCF(Recommender):
 
 
 def _choose(
-    trainer: Trainer[State], state: State, neighbors: Csr | None, held_out: HeldOut, settings: Settings
+    trainer: ScorerTrainer[State], state: State, neighbors: Csr | None, held_out: HeldOut, settings: Settings
 ) -> dict[str, Any]:
     """The mixture of the parts of the score that ranks the held-out purchases best."""
     ranker_builder = trainer.ranker_builder(state, neighbors, held_out, settings)

@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 from ancf import _native
 from ancf.data.csr import Csr
 from ancf.data.interactions import Interactions
+from ancf.models.network import SECONDS_PER_DAY
 from ancf.scoring.histories import ones
-
-_DAY_S = 86_400.0
 
 # Purchases that an item is thought to have had beside its own, spread as those of the whole shop.
 _SMOOTHING = 5.0
@@ -54,7 +53,7 @@ def recency_weights(
     newest = np.zeros(len(lengths), np.int64)
     filled = lengths > 0
     newest[filled] = np.maximum.reduceat(times, indptr[:-1][filled])
-    age_days = (np.repeat(newest, lengths) - times) / _DAY_S
+    age_days = (np.repeat(newest, lengths) - times) / SECONDS_PER_DAY
     return _halve(age_days / half_life).astype(np.float32)
 
 
@@ -74,7 +73,7 @@ def trend_factors(purchases: PurchaseTimes, n_items: int, power: float, half_lif
     if purchases.events is None or not power:
         return None
     items, times = purchases.events
-    recency = _halve((times.max() - times) / _DAY_S / half_life)
+    recency = _halve((times.max() - times) / SECONDS_PER_DAY / half_life)
     share = recency.mean()
     lately = np.bincount(items, weights=recency, minlength=n_items)
     ever = np.bincount(items, minlength=n_items)
