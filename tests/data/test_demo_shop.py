@@ -37,7 +37,7 @@ def test_ids_keep_their_zeros_and_names_win_over_remarks(read):
     assert not any(name != name.strip() for name in read.item_names)
 
 
-def test_popularity_has_a_long_tail_and_favourites_are_bought_again(read):
+def test_popularity_has_a_long_tail_and_favorites_are_bought_again(read):
     popularity = np.sort(np.bincount(read.items))[::-1]
     assert popularity[: len(popularity) // 5].sum() > 0.4 * popularity.sum()
     assert (read.pair_counts() > 1).mean() > 0.05

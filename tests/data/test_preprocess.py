@@ -96,7 +96,7 @@ def test_rows_without_ids_are_discarded(table):
 
 
 @pytest.mark.parametrize("kind", NORMALIZERS)
-def test_the_normaliser_sees_the_training_part_alone(table, kind):
+def test_the_normalizer_sees_the_training_part_alone(table, kind):
     parts = ancf.preprocess_data(table, normalize=kind)
     alone = Normalizer(kind).fit(table["quantity"].to_numpy()[parts.X_train.index])
     assert parts.normalizer.state() == alone.state()
@@ -110,7 +110,7 @@ def test_the_normaliser_sees_the_training_part_alone(table, kind):
         assert (parts.y_train.mean(), parts.y_train.std(ddof=0)) == pytest.approx((0, 1), abs=1e-12)
 
 
-def test_a_normaliser_comes_back_from_its_state():
+def test_a_normalizer_comes_back_from_its_state():
     for kind in NORMALIZERS:
         fitted = Normalizer(kind).fit([1, 2, 9])
         assert Normalizer.from_state(fitted.state()).transform([3]).tolist() == fitted.transform([3]).tolist()
@@ -153,7 +153,7 @@ def test_bad_quantities_and_tiny_tables_are_refused(table):
         ancf.preprocess_data(bad)
 
 
-def test_batches_are_neighbouring_rows_in_order(table):
+def test_batches_are_neighboring_rows_in_order(table):
     X, y = table[["user_id", "product_id"]], table["quantity"]
     batches = list(ancf.batch_data(X, y))
     assert [len(part) for part, _ in batches] == [64] * 7 + [55]

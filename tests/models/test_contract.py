@@ -49,7 +49,7 @@ class TestANCF(ModelContract):
         return ancf.ANCF(factors=8, epochs=3, **options)
 
 
-class TestANCFWithoutNeighbours(ModelContract):
+class TestANCFWithoutNeighbors(ModelContract):
     def make(self, **options):
         return ancf.ANCF(factors=8, epochs=2, neighbors=0, attention="mean", **options)
 

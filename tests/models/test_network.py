@@ -153,8 +153,9 @@ print(digest.hexdigest())
 def test_threads_and_instruction_sets_do_not_change_a_bit():
     from ancf import _native
 
+    _, available = _native.simd_levels()
     found = {}
-    for level in _native.simd_levels()[1]:
+    for level in available:
         for threads in (1, 2, 3, 8):
             run = subprocess.run(
                 [sys.executable, "-c", CHILD, str(threads)],

@@ -65,7 +65,7 @@ def test_an_absurd_rate_diverges_with_epoch_and_rate_and_leaves_the_model_as_it_
     assert model.history_ is settings
 
 
-def test_classic_learns_the_normalised_quantity_and_is_measured_in_it():
+def test_classic_learns_the_normalized_quantity_and_is_measured_in_it():
     data = weighted()
     train, _, test = ancf.random_split(data, random_state=1, on_leak="ignore")
     model = ancf.ANCF.classic(epochs=60, learning_rate=0.01).fit(train)

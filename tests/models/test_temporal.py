@@ -47,10 +47,11 @@ def test_a_purchase_one_half_life_before_the_newest_counts_half():
 
 def test_repeats_are_sources_of_their_own():
     indptr, items = np.array([0, 2, 3]), np.array([0, 2, 1], np.int32)
-    rows = sparse_history(indptr, items, np.array([1, 0.5, 1], np.float32), np.array([3, 2, 1], np.float32), 4)
-    assert rows[0].tolist() == [0, 4, 6]
-    assert rows[1].tolist() == [0, 2, 4, 6, 1, 5]
-    assert np.allclose(rows[2], [2**-0.5, 0.5 * 2**-0.5, 3, 1, 1, 1])
+    recency, counts = np.array([1, 0.5, 1], np.float32), np.array([3, 2, 1], np.float32)
+    offsets, sources, values = sparse_history(indptr, items, recency, counts, 4)
+    assert offsets.tolist() == [0, 4, 6]
+    assert sources.tolist() == [0, 2, 4, 6, 1, 5]
+    assert np.allclose(values, [2**-0.5, 0.5 * 2**-0.5, 3, 1, 1, 1])
     indptr, items, values = add_repeat_sources(Csr.empty(4), 4, 7.0)
     assert indptr.tolist() == [0, 0, 0, 0, 0, 1, 2, 3, 4]
     assert items.tolist() == [0, 1, 2, 3]
@@ -222,7 +223,7 @@ def test_the_best_choice_is_found_one_option_after_the_other():
 @pytest.mark.parametrize(
     "options", [{"half_life": 0}, {"half_life": "long"}, {"repeat_weight": -1}, {"trend": "up"}, {"trend_half_life": 0}]
 )
-def test_habits_that_make_no_sense_are_refused_by_name(timed, options):
+def test_time_and_repeat_options_that_make_no_sense_are_refused_by_name(timed, options):
     with pytest.raises(ancf.InvalidParameterError, match=next(iter(options))):
         fitted(timed, **options)
 
@@ -234,15 +235,15 @@ def test_what_one_history_says_is_what_it_says_among_others(counted):
     rng = np.random.default_rng(3)
     items = np.concatenate([np.sort(rng.choice(20, n, replace=False)) for n in lengths]).astype(np.int32)
     recency, counts = rng.random((2, len(items)), np.float32)
-    offsets, named, values = sparse_history(indptr, items, recency, counts if counted else None, 20)
+    offsets, sources, values = sparse_history(indptr, items, recency, counts if counted else None, 20)
     for row in range(len(lengths)):
         part = slice(indptr[row], indptr[row + 1])
-        one = sparse_history(
+        one_offsets, one_sources, one_values = sparse_history(
             np.array([0, lengths[row]]), items[part], recency[part], counts[part] if counted else None, 20
         )
         among = slice(offsets[row], offsets[row + 1])
-        assert one[0].tolist() == [0, offsets[row + 1] - offsets[row]]
-        assert one[1].dtype == named.dtype
-        assert one[1].tolist() == named[among].tolist()
-        assert one[2].dtype == values.dtype
-        assert one[2].tobytes() == values[among].tobytes()
+        assert one_offsets.tolist() == [0, offsets[row + 1] - offsets[row]]
+        assert one_sources.dtype == sources.dtype
+        assert one_sources.tolist() == sources[among].tolist()
+        assert one_values.dtype == values.dtype
+        assert one_values.tobytes() == values[among].tobytes()

@@ -14,7 +14,8 @@ import pytest
 
 from ancf._native import simd_levels
 
-LEVELS = ["", *simd_levels()[1]]
+_, AVAILABLE = simd_levels()
+LEVELS = ["", *AVAILABLE]
 
 _CHILD = """
     import hashlib, io, sys, tempfile
@@ -43,14 +44,14 @@ _CHILD = """
         "ancf mean": lambda n: ancf.ANCF(
             factors=7, epochs=2, attention="mean", item_attention=False, init="random", num_threads=n
         ),
-        "ancf without neighbours": lambda n: ancf.ANCF(
+        "ancf without neighbors": lambda n: ancf.ANCF(
             factors=16, epochs=2, neighbors=0, negatives=50, batch_size=32, num_threads=n
         ),
         "knn": lambda n: ancf.ItemKNN(neighbors=20, shrinkage=2.0, use_weights=True, num_threads=n),
         "popular": lambda n: ancf.Popular(count="weight", num_threads=n),
     }
 
-    # Losses, attentions and optimisers beyond the default path.
+    # Losses, attentions and optimizers beyond the default path.
     GENERAL = {
         "learned": {"attention": "learned", "user_factors": True, "loss": "bce", "output": "sigmoid"},
         "target": {"attention": "target"},

@@ -120,10 +120,10 @@ def hybrids(draw, least_items=1, most_items=50):
     some = lambda n: sorted(rng.choice(n_items, rng.integers(0, min(n, n_items) + 1), replace=False).tolist())  # noqa: E731
     values = np.array([-2.0, -1.0, 0.0, 0.25, 1.0, 3.0], np.float32)
     items, users = rng.choice(values, (n_items, d)), rng.choice(values, (n_users, d))
-    neighbours = csr([some(6) for _ in range(n_items)], n_items, rng.choice(values, 97))
+    neighbors = csr([some(6) for _ in range(n_items)], n_items, rng.choice(values, 97))
     history = csr([some(9) for _ in range(n_users)], n_items, rng.choice(values, 31))
     seen = csr([some(12) for _ in range(n_users)], n_items, [1])[:2]
-    ranker = _native.Ranker(items, neighbors=neighbours)
+    ranker = _native.Ranker(items, neighbors=neighbors)
     ranker.set_users(users, history, seen)
     return ranker, seen, draw(st.sampled_from([1, 3, 10, n_items, 2 * n_items])), draw(st.booleans())
 

@@ -1,4 +1,4 @@
-"""What models answer with: lists, tables, explanations, filters, given factors, neighbours, exports."""
+"""What models answer with: lists, tables, explanations, filters, given factors, neighbors, exports."""
 
 import sys
 import uuid
@@ -248,7 +248,7 @@ def test_factors_and_ids_must_agree_in_number():
 
 @given(interactions(weighted=True), st.sampled_from([0.0, 2.5]), st.booleans(), st.sampled_from([1, 3, 100]))
 @QUICK
-def test_neighbours_equal_the_dense_cosine(data, shrinkage, use_weights, k):
+def test_neighbors_equal_the_dense_cosine(data, shrinkage, use_weights, k):
     model = ancf.ItemKNN(neighbors=k, shrinkage=shrinkage, use_weights=use_weights).fit(data)
     dense = np.zeros((len(model.user_ids_), len(model.item_ids_)))
     indptr, items, weights = data.compact().to_csr()
@@ -272,14 +272,14 @@ def test_options_that_make_no_sense_are_refused(data, options):
 
 def test_similarity_can_weigh_users_and_keep_the_item_itself(data):
     indptr, items, weights = data.to_csr()
-    rows = _native.item_neighbors(
+    offsets, neighbors, values = _native.item_neighbors(
         indptr, items, weights, data.n_items, 10, user_power=1.0, source_power=0.0, target_power=0.0, keep_diagonal=True
     )
     dense = np.zeros((3, 4))
     dense[np.repeat(np.arange(3), np.diff(indptr)), items] = 1
     expected = dense.T @ (dense / dense.sum(axis=1, keepdims=True))
     found = np.zeros((4, 4))
-    found[np.repeat(np.arange(4), np.diff(rows[0])), rows[1]] = rows[2]
+    found[np.repeat(np.arange(4), np.diff(offsets)), neighbors] = values
     assert np.allclose(found, expected)
 
 

@@ -75,9 +75,9 @@ def test_target_attention_is_its_formula(head):
     wanted = target_scores(users, items, head)
     ids, scores = model.recommend_all(N=300, filter_already_liked_items=False)
     np.testing.assert_allclose(scores, np.take_along_axis(wanted, ids, 1), rtol=1e-4, atol=1e-4)  # float32
-    one = model._scorer.ranker.top_n_for(users[:3], tuple_rows(head["history"], 3), None, 300)
-    np.testing.assert_array_equal(one[0], ids[:3])
-    np.testing.assert_array_equal(one[1], scores[:3])
+    first_ids, first_scores, _ = model._scorer.ranker.top_n_for(users[:3], tuple_rows(head["history"], 3), None, 300)
+    np.testing.assert_array_equal(first_ids, ids[:3])
+    np.testing.assert_array_equal(first_scores, scores[:3])
 
 
 def tuple_rows(history, n):
@@ -89,10 +89,11 @@ def tuple_rows(history, n):
 def test_a_shift_and_a_link_change_scores_and_never_the_order(head):
     shift = np.linspace(-3, 3, 40, dtype=np.float32)
     plain, shown = served(**head), served(**head, user_shift=shift, link="sigmoid")
-    before, after = plain.recommend_all(N=20), shown.recommend_all(N=20)
-    np.testing.assert_array_equal(before[0], after[0])
-    wanted = 1 / (1 + np.exp(-(before[1].astype(np.float64) + shift[:, None])))
-    np.testing.assert_allclose(after[1], wanted, rtol=1e-6)  # float32 against float64
+    ids, scores = plain.recommend_all(N=20)
+    shown_ids, shown_scores = shown.recommend_all(N=20)
+    np.testing.assert_array_equal(ids, shown_ids)
+    wanted = 1 / (1 + np.exp(-(scores.astype(np.float64) + shift[:, None])))
+    np.testing.assert_allclose(shown_scores, wanted, rtol=1e-6)  # float32 against float64
 
 
 @pytest.mark.parametrize("head", list(heads()), ids=NAMES)
@@ -100,18 +101,18 @@ def test_every_way_to_a_score_gives_the_same_bits(head, tmp_path):
     model = served(**head, user_shift=np.linspace(-3, 3, 40, dtype=np.float32), link="sigmoid")
     ids, scores = model.recommend_all(N=20)
     for user in range(0, 40, 7):
-        one = model.recommend(user, N=20)
-        np.testing.assert_array_equal(one[0], ids[user])
-        np.testing.assert_array_equal(one[1], scores[user])
-        np.testing.assert_array_equal(model.predict(user, one[0]), one[1])
+        one_ids, one_scores = model.recommend(user, N=20)
+        np.testing.assert_array_equal(one_ids, ids[user])
+        np.testing.assert_array_equal(one_scores, scores[user])
+        np.testing.assert_array_equal(model.predict(user, one_ids), one_scores)
     model.recommend_all(N=20, out=tmp_path / "recs.parquet")
     import pyarrow.parquet as pq
 
     np.testing.assert_array_equal(pq.read_table(tmp_path / "recs.parquet")["score"].to_numpy(), scores.ravel())
     model.save(tmp_path / "model.ancf")
-    again = ancf.load(tmp_path / "model.ancf").recommend_all(N=20)
-    np.testing.assert_array_equal(again[0], ids)
-    np.testing.assert_array_equal(again[1], scores)
+    again_ids, again_scores = ancf.load(tmp_path / "model.ancf").recommend_all(N=20)
+    np.testing.assert_array_equal(again_ids, ids)
+    np.testing.assert_array_equal(again_scores, scores)
 
 
 def test_a_bias_moves_items_as_one_more_factor_would():
