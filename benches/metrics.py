@@ -33,16 +33,17 @@ def make(n_users: int, n_items: int, seed: int = 0) -> dict[str, Any]:
         return indptr.astype(np.int64), (key % n_items).astype(np.int32)
 
     wanted, history = rows(7), rows(27)
+    wanted_indptr, wanted_items = wanted
     lists = np.empty((n_users, K), np.int32)
     for user in range(n_users):
-        mine = wanted[1][wanted[0][user] : wanted[0][user + 1]]
+        mine = wanted_items[wanted_indptr[user] : wanted_indptr[user + 1]]
         row = np.unique(np.concatenate([mine[: rng.integers(0, 3)], popular(3 * K)]))
         lists[user] = rng.permutation(row)[:K] if len(row) >= K else rng.permutation(n_items)[:K]
     return {"lists": lists, "wanted": wanted, "history": history, "n_items": n_items, "n_users": n_users}
 
 
 def numpy_metrics(case: dict[str, Any]) -> dict[str, float]:
-    """The same metrics, vectorised over users."""
+    """The same metrics, vectorized over users."""
     lists, (indptr, items), n_items = case["lists"], case["wanted"], case["n_items"]
     users = np.repeat(np.arange(len(lists)), np.diff(indptr))
     keys = users * n_items + items
@@ -81,7 +82,8 @@ def metric_runs(case: dict[str, Any], threads: int) -> Iterator[tuple[str, Calla
     shape = (case["n_users"], case["n_items"])
 
     def matrix(rows: tuple[Any, Any]) -> Any:
-        return sp.csr_matrix((np.ones(len(rows[1]), np.float32), rows[1], rows[0]), shape=shape)
+        indptr, items = rows
+        return sp.csr_matrix((np.ones(len(items), np.float32), items, indptr), shape=shape)
 
     train, test = matrix(case["history"]), matrix(case["wanted"])
 
@@ -95,7 +97,7 @@ def metric_runs(case: dict[str, Any], threads: int) -> Iterator[tuple[str, Calla
     )
 
 
-def neighbour_runs(case: dict[str, Any], threads: int) -> Iterator[tuple[str, Callable[[], Any]]]:
+def neighbor_runs(case: dict[str, Any], threads: int) -> Iterator[tuple[str, Callable[[], Any]]]:
     indptr, items = case["history"]
     ones = np.ones(len(items), np.float32)
     n_items = case["n_items"]
@@ -142,7 +144,7 @@ def main() -> None:
         list(metric_runs(case, options.threads)),
         options.rounds,
     )
-    race(f"item-kNN, 100 neighbours: {size}", list(neighbour_runs(case, options.threads)), min(options.rounds, 3))
+    race(f"item-kNN, 100 neighbors: {size}", list(neighbor_runs(case, options.threads)), min(options.rounds, 3))
 
 
 if __name__ == "__main__":

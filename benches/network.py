@@ -21,7 +21,7 @@ BETA1, BETA2 = np.float32(0.9), np.float32(0.999)
 
 
 def summed(rows: Any, values: Any) -> tuple[Any, Any]:
-    """Distinct rows, and the sum of the values of each: sorted once, added up by neighbours."""
+    """Distinct rows, and the sum of the values of each: sorted once, added up over runs of equal rows."""
     order = np.argsort(rows, kind="stable")
     ordered = rows[order]
     starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))

@@ -6,8 +6,9 @@
     python benches/quality.py repeats               purchases that may repeat, against the customer's own list
 
 All items are ranked that a user does not have in training; for Online Retail new products only, by time. The tables are
-read from ``../shared/datasets``; without them there is nothing to measure. Nothing here chooses an option: what the
-defaults leave open is chosen by ``fit`` on its own held-out purchases.
+read from the folder that ANCF_DATASETS names, ``../shared/datasets`` if it names none; without them there is nothing to
+measure. Nothing here chooses an option: what the defaults leave open is chosen by ``fit`` on its own held-out
+purchases.
 """
 
 import contextlib
@@ -26,7 +27,7 @@ import scipy.sparse
 
 import ancf
 
-FOLDER = Path(__file__).resolve().parents[2] / "shared" / "datasets"
+FOLDER = Path(os.environ.get("ANCF_DATASETS", Path(__file__).resolve().parents[2] / "shared" / "datasets"))
 TABLES = ("gowalla_lightgcn", "lastfm_lightgcn", "amazon_electronics_m1", "online_retail")
 SEEDS = (0, 1, 2)
 METRICS = ["recall@20", "ndcg@20"]
@@ -53,18 +54,19 @@ def events(z, part):
 def load(name, timed=False, repeats=False):
     """Training and test tables; the test holds known users, and unless ``repeats`` only items new to them."""
     with np.load(FOLDER / f"{name}.npz") as z:
-        train, test = events(z, "train"), events(z, "test")
+        user, item, times = events(z, "train")
+        test_user, test_item, _ = events(z, "test")
         n_items = int(z["n_items"])
     if not timed:
-        pairs = np.unique(train[0] * n_items + train[1])
-        train = (pairs // n_items, pairs % n_items, None)
-    keys = np.unique(test[0] * n_items + test[1])
-    keep = np.isin(keys // n_items, train[0])
+        pairs = np.unique(user * n_items + item)
+        user, item, times = pairs // n_items, pairs % n_items, None
+    keys = np.unique(test_user * n_items + test_item)
+    keep = np.isin(keys // n_items, user)
     if not repeats:
-        keep &= ~np.isin(keys, train[0] * n_items + train[1])
+        keep &= ~np.isin(keys, user * n_items + item)
     keys = keys[keep]
     return (
-        ancf.Interactions.from_ids(user=train[0], item=train[1], time=train[2]),
+        ancf.Interactions.from_ids(user=user, item=item, time=times),
         ancf.Interactions.from_ids(user=keys // n_items, item=keys % n_items),
     )
 
@@ -89,9 +91,10 @@ def parts(tables):
                 model = ancf.ANCF(random_state=seed, **options).fit(train)
                 seconds.append(time.perf_counter() - start)
                 found.append(measured(model, test))
-            mean, spread = np.mean(found, 0), np.ptp(found, 0)
+            recall, ndcg = np.mean(found, 0)
+            recall_spread, ndcg_spread = np.ptp(found, 0)
             print(
-                f"  {label:30} {mean[0]:.4f} / {mean[1]:.4f}  ({spread[0]:.4f} / {spread[1]:.4f})"
+                f"  {label:30} {recall:.4f} / {ndcg:.4f}  ({recall_spread:.4f} / {ndcg_spread:.4f})"
                 f"  {np.median(seconds):6.1f} s",
                 flush=True,
             )
@@ -205,7 +208,7 @@ def repeats():
 def main(arguments=()):
     what, *tables = arguments or ("seconds", "lastfm_lightgcn", "amazon_electronics_m1")
     if not FOLDER.is_dir():
-        print("the benchmark tables are not here; nothing to measure")
+        print(f"{FOLDER} is not there; nothing to measure (ANCF_DATASETS names the folder of the benchmark tables)")
     elif what in ("parts", "seconds"):
         {"parts": parts, "seconds": seconds}[what](tables or TABLES)
     elif what == "tiled":

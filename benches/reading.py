@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -37,11 +37,18 @@ def write_synthetic(path: Path, rows: int) -> None:
     ).to_csv(path, index=False)
 
 
-def time_call(work: Callable[[], Any]) -> tuple[float, float]:
+class Spent(NamedTuple):
+    """Seconds of one call."""
+
+    wall: float
+    cpu: float
+
+
+def time_call(work: Callable[[], Any]) -> Spent:
     """Wall and processor seconds of one call."""
     wall, cpu = time.perf_counter(), time.process_time()
     work()
-    return time.perf_counter() - wall, time.process_time() - cpu
+    return Spent(time.perf_counter() - wall, time.process_time() - cpu)
 
 
 def race(name: str, path: Path, rounds: int) -> None:
@@ -50,12 +57,11 @@ def race(name: str, path: Path, rounds: int) -> None:
     for _ in range(rounds):
         pandas_runs.append(time_call(lambda: pd.read_csv(path)))
         ancf_runs.append(time_call(lambda: ancf.read_interactions(path)))
-    wall = [statistics.median(run[0] for run in runs) for runs in (pandas_runs, ancf_runs)]
-    cpu = [statistics.median(run[1] for run in runs) for runs in (pandas_runs, ancf_runs)]
-    ratio = statistics.median(own[0] / other[0] for own, other in zip(ancf_runs, pandas_runs, strict=True))
+    pandas, ours = (Spent(*map(statistics.median, zip(*runs, strict=True))) for runs in (pandas_runs, ancf_runs))
+    ratio = statistics.median(own.wall / other.wall for own, other in zip(ancf_runs, pandas_runs, strict=True))
     print(
-        f"  {name:24} pandas.read_csv {wall[0]:6.3f} s   ancf.read_interactions {wall[1]:6.3f} s   ratio {ratio:5.2f}"
-        f"   (processor seconds {cpu[0]:.2f} and {cpu[1]:.2f})"
+        f"  {name:24} pandas.read_csv {pandas.wall:6.3f} s   ancf.read_interactions {ours.wall:6.3f} s"
+        f"   ratio {ratio:5.2f}   (processor seconds {pandas.cpu:.2f} and {ours.cpu:.2f})"
     )
 
 

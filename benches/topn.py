@@ -76,7 +76,7 @@ def peers(users: Any, items: Any, n: int) -> Iterator[Run]:
         faiss.omp_set_num_threads(THREADS)
         index = faiss.IndexFlatIP(items.shape[1])
         index.add(items)
-        yield "faiss IndexFlatIP", lambda: index.search(users, n)[1], lambda u: index.search(users[u : u + 1], n)[1]
+        yield "faiss IndexFlatIP", lambda: index.search(users, n), lambda u: index.search(users[u : u + 1], n)
     except ImportError:
         pass
     try:
@@ -84,9 +84,9 @@ def peers(users: Any, items: Any, n: int) -> Iterator[Run]:
 
         def everyone() -> Any:
             parts = (users[at : at + 1000] for at in range(0, len(users), 1000))
-            return np.concatenate([topk(items, part, n, num_threads=THREADS)[0] for part in parts])
+            return np.concatenate([ids for ids, _ in (topk(items, part, n, num_threads=THREADS) for part in parts)])
 
-        yield "implicit", everyone, lambda u: topk(items, users[u : u + 1], n, num_threads=1)[0]
+        yield "implicit", everyone, lambda u: topk(items, users[u : u + 1], n, num_threads=1)
     except ImportError:
         pass
 
@@ -106,7 +106,8 @@ def forced(level: str, work: Callable[[], Any]) -> Callable[[], Any]:
 
 def ours(users: Any, items: Any, n: int) -> Iterator[Run]:
     """Every instruction set, fastest first, pruned and plain."""
-    for level in reversed(_native.simd_levels()[1]):
+    _, available = _native.simd_levels()
+    for level in reversed(available):
 
         def build() -> Any:
             ranker = _native.Ranker(items)
@@ -116,7 +117,8 @@ def ours(users: Any, items: Any, n: int) -> Iterator[Run]:
         ranker = forced(level, build)()
 
         def lists(ranker: Any = ranker, plan: str | None = None) -> Any:
-            return ranker.top_n(None, n, num_threads=THREADS, plan=plan)[0]
+            ids, _, _ = ranker.top_n(None, n, num_threads=THREADS, plan=plan)
+            return ids
 
         yield f"ancf {level}", forced(level, lists), lambda u, ranker=ranker: ranker.top_n_one(u, n, True)
         yield f"ancf {level}, float32 only", forced(level, lambda lists=lists: lists(plan="plain")), None
@@ -160,11 +162,14 @@ def measure(case: dict[str, Any], rounds: int, clock: Callable[[], float], slow:
                 assert one is not None
                 one(user)
                 single[name].append(time.perf_counter() - start)
-    peaks = {level: forced(level, lambda: _native.measure_roofline(THREADS))() for level in _native.simd_levels()[1]}
-    best = runs[0][0]
+    used, available = _native.simd_levels()
+    peaks = {}
+    for level in available:
+        peaks[level], _ = forced(level, lambda: _native.measure_roofline(THREADS))()
+    best, *_ = runs[0]
     base, base_one = statistics.median(every[best]), statistics.median(single[best])
     operations = 2e-9 * case["users"] * case["items"] * case["factors"]
-    reading = forced(_native.simd_levels()[0], lambda: _native.measure_roofline(1))()[1]
+    _, reading = forced(used, lambda: _native.measure_roofline(1))()
     print(
         f"\n{case['users']:,} users x {case['items']:,} items, d = {case['factors']}, N = {n}, {case['kind']} vectors"
     )
@@ -174,9 +179,9 @@ def measure(case: dict[str, Any], rounds: int, clock: Callable[[], float], slow:
     )
     for name, *_ in runs:
         taken = statistics.median(every[name])
-        level = next((level for level in peaks if f" {level}" in name), _native.simd_levels()[0])
+        level = next((level for level in peaks if f" {level}" in name), used)
         rate = operations / taken
-        line = f"  {name:28} {taken:8.3f} s {taken / base:6.2f}x {rate:8.0f} {rate / peaks[level][0]:8.0%}"
+        line = f"  {name:28} {taken:8.3f} s {taken / base:6.2f}x {rate:8.0f} {rate / peaks[level]:8.0%}"
         if single[name]:
             one_user = statistics.median(single[name])
             share = 1e-9 * items.nbytes / one_user / reading
@@ -225,11 +230,10 @@ def main() -> None:
     ]
     cases = [standard | variant for variant in variants] if not given else [standard | given]
     clock = time.process_time if arguments.cpu else time.perf_counter
-    chosen, available = _native.simd_levels()
-    limits = _native.measure_roofline(THREADS)
+    used, available = _native.simd_levels()
+    peak, reading = _native.measure_roofline(THREADS)
     print(
-        f"{THREADS} threads, {', '.join(available)} (used: {chosen}); "
-        f"peak {limits[0]:.0f} GFLOP/s, reading {limits[1]:.1f} GB/s"
+        f"{THREADS} threads, {', '.join(available)} (used: {used}); peak {peak:.0f} GFLOP/s, reading {reading:.1f} GB/s"
     )
     for case in cases:
         if not arguments.full and "users" not in given:

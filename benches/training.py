@@ -1,6 +1,10 @@
 """Where a training step of the default goes, by part, and the rate of its matrix products beside NumPy's and beside the
-machine's measured peak of fused multiply-adds with as many threads."""
+machine's measured peak of fused multiply-adds with as many threads.
 
+The Gowalla table is read from the folder that ANCF_DATASETS names, ``../shared/datasets`` if it names none.
+"""
+
+import os
 import time
 from pathlib import Path
 
@@ -8,7 +12,8 @@ import numpy as np
 
 from ancf import _native
 
-TABLE = Path(__file__).resolve().parents[2] / "shared" / "datasets" / "gowalla_lightgcn.npz"
+FOLDER = Path(os.environ.get("ANCF_DATASETS", Path(__file__).resolve().parents[2] / "shared" / "datasets"))
+TABLE = FOLDER / "gowalla_lightgcn.npz"
 NEGATIVES, FACTORS, THREADS = 4096, 64, 2
 
 
@@ -38,7 +43,7 @@ def numpy_rate():
 
 def main():
     if not TABLE.exists():
-        print("the Gowalla table is not here; nothing to measure")
+        print(f"{TABLE} is not there; nothing to measure (ANCF_DATASETS names the folder)")
         return
     pairs, n_users, n_items = gowalla()
     trainer = _native.SoftmaxTrainer(
@@ -60,12 +65,12 @@ def main():
         num_threads=THREADS,
     )
     # What the machine gives depends on what else it does: measured before and after.
-    peaks = [_native.measure_roofline(THREADS)[0]]
+    peak_before, _ = _native.measure_roofline(THREADS)
     start = time.perf_counter()
     for epoch in range(2):
         trainer.epoch(epoch, THREADS)
     wall = (time.perf_counter() - start) / 2
-    peaks.append(_native.measure_roofline(THREADS)[0])
+    peak_after, _ = _native.measure_roofline(THREADS)
     spent = dict(trainer.phase_times())
     total = sum(spent.values())
     steps = -(-n_users // trainer.batch_size)
@@ -74,10 +79,10 @@ def main():
         print(f"  {name:12} {seconds / total:6.1%}")
     # Three products for each user and negative, in two epochs.
     rate = 2 * 3 * 2 * n_users * NEGATIVES * FACTORS / spent["products"] / 1e9 * THREADS
-    shares = " and ".join(f"{rate / peak:.0%}" for peak in peaks)
+    shares = " and ".join(f"{rate / peak:.0%}" for peak in (peak_before, peak_after))
     print(
         f"  products: {rate:.0f} GFLOP/s with {THREADS} threads, {shares} of the measured peak "
-        f"({peaks[0]:.0f} before, {peaks[1]:.0f} after; wanted at least half); NumPy's sgemm {numpy_rate():.0f}"
+        f"({peak_before:.0f} before, {peak_after:.0f} after; wanted at least half); NumPy's sgemm {numpy_rate():.0f}"
     )
 
 
