@@ -1,11 +1,12 @@
-"""What may use what, in the Python package and in the Rust core: only downwards, and never in a circle.
+"""What may import what, in the Python package and in the Rust core: only downwards, and never in a cycle.
 
-FLOORS says which room (a module or folder) stands on which floor. An arrow, an import in Python or a path in Rust, goes
-to a lower floor or stays inside its room. No rooms of the package or of a folder form a circle. Imports count wherever
-they stand: inside functions, under TYPE_CHECKING, by `import_module`. Rust's tests do not count.
+FLOORS says on which floor each child of a folder is: a module or a subfolder. An import (in Rust: a path or a `use`)
+goes to a lower floor or stays inside its child. There is no cycle among the children of a folder, nor one of a folder's
+own file and its modules. Imports count wherever they are: inside functions, under TYPE_CHECKING, by `import_module`.
+Rust's tests do not count.
 
-The sources are read, never imported or built. `python tests/test_architecture.py` prints how many rooms, arrows and
-circles there are.
+The sources are read, never imported or built. `python tests/test_architecture.py` prints how many modules, imports and
+cycles there are.
 """
 
 import ast
@@ -25,7 +26,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE, CORE = "python/ancf", "rust/core/src"
 
-# The floors of a folder's rooms, from the highest to the lowest. Its door (`__init__.py`, `mod.rs`) is above them all.
+# The floors of a folder's children, from the highest to the lowest. Its `__init__.py` or `mod.rs` is above them all.
 FLOORS = {
     "ancf": [
         "__main__",
@@ -51,20 +52,20 @@ FLOORS = {
     ],
 }
 
-# Rooms that use the package as its users do, by `import ancf`.
+# Modules and folders that use the package as its users do, by `import ancf`.
 USERS = {"cli", "testing", "comparison"}
 
 REMEDY = "move what both need down, or pass it in"
 
-# Arrows that should not be there but are, (from, to): why. One that is no longer needed is an error.
+# Imports that should not be there but are, (from, to): why. One that is no longer needed is an error.
 KNOWN: dict[tuple[str, str], str] = {}
 
-# ("models", "base"). A folder's door is ("models", "__init__") or ("rank", "mod").
+# ("models", "base"). A folder's own file is ("models", "__init__") or ("rank", "mod").
 Module = tuple[str, ...]
 
 
-class Arrow(NamedTuple):
-    """One module uses another: where that is first said, and how."""
+class Import(NamedTuple):
+    """One module uses another: where it first does, and how."""
 
     source: Module
     target: Module
@@ -73,89 +74,89 @@ class Arrow(NamedTuple):
 
 
 class Tree(NamedTuple):
-    """The modules of one language and what they use, one arrow a pair."""
+    """The modules of one language and what they import, one import a pair."""
 
     top: str
-    joint: str
-    door: str
+    separator: str
+    own_file: str  # `__init__` or `mod`
     modules: dict[Module, Path]
-    arrows: list[Arrow]
+    imports: list[Import]
 
     def name(self, module: Module) -> str:
-        return self.joint.join((self.top, *module)).removesuffix(self.joint + self.door)
+        return self.separator.join((self.top, *module)).removesuffix(self.separator + self.own_file)
 
     def folders(self) -> dict[str, Module]:
         folders = {module[:depth] for module in self.modules for depth in range(len(module))}
         return {self.name(folder): folder for folder in sorted(folders)}
 
-    def rooms(self, folder: Module) -> set[str]:
+    def children(self, folder: Module) -> set[str]:
         inside = [module for module in self.modules if module[: len(folder)] == folder]
-        return {module[len(folder)] for module in inside} - {self.door}
+        return {module[len(folder)] for module in inside} - {self.own_file}
 
-    def between_rooms(self, folder: Module) -> dict[tuple[Module, Module], Arrow]:
-        """The first arrow from each room of the folder to each other one."""
+    def between_children(self, folder: Module) -> dict[tuple[Module, Module], Import]:
+        """The first import of each child of the folder by each other one."""
         inside, depth = {}, len(folder) + 1
-        for arrow in self.arrows:
-            source, target = arrow.source[:depth], arrow.target[:depth]
+        for each in self.imports:
+            source, target = each.source[:depth], each.target[:depth]
             if source[:-1] == target[:-1] == folder and source != target:
-                inside.setdefault((source, target), arrow)
+                inside.setdefault((source, target), each)
         return inside
 
     def without(self, known: Iterable[tuple[str, str]]) -> "Tree":
         known = set(known)
-        rest = [each for each in self.arrows if (self.name(each.source), self.name(each.target)) not in known]
-        return self._replace(arrows=rest)
+        rest = [each for each in self.imports if (self.name(each.source), self.name(each.target)) not in known]
+        return self._replace(imports=rest)
 
 
 # ---- What is wrong with a tree
 
 
 def upward(tree: Tree) -> list[str]:
-    """Arrows that do not go down, and rooms without a floor."""
+    """Imports that do not go down, and modules and folders without a floor."""
     wrong = []
     for name, folder in tree.folders().items():
         if name not in FLOORS:
             continue
-        height = {room: at for at, floor in enumerate(reversed(FLOORS[name])) for room in floor.split()}
-        rooms = tree.rooms(folder)
-        for room in sorted(rooms - {*height}):
-            wrong.append(f"new room {tree.name((*folder, room))}: give it a floor in FLOORS")
-        for room in sorted({*height} - rooms):
-            wrong.append(f"FLOORS[{name!r}] names {room}, which is not there: strike it")
+        height = {child: at for at, floor in enumerate(reversed(FLOORS[name])) for child in floor.split()}
+        children = tree.children(folder)
+        for child in sorted(children - {*height}):
+            wrong.append(f"new module {tree.name((*folder, child))}: give it a floor in FLOORS")
+        for child in sorted({*height} - children):
+            wrong.append(f"FLOORS[{name!r}] names {child}, which is not there: remove it")
         if folder:
-            height.setdefault(tree.door, len(height))
-        for arrow in tree.arrows:
-            if arrow.source[: len(folder)] == arrow.target[: len(folder)] == folder:
-                source, target = arrow.source[len(folder)], arrow.target[len(folder)]
+            height.setdefault(tree.own_file, len(height))
+        for each in tree.imports:
+            if each.source[: len(folder)] == each.target[: len(folder)] == folder:
+                source, target = each.source[len(folder)], each.target[len(folder)]
                 if source != target and {source, target} <= {*height} and height[source] <= height[target]:
                     how = "on a lower floor than" if height[source] < height[target] else "on the same floor as"
                     wrong.append(
-                        f"{arrow.place}: {arrow.text}: {tree.name((*folder, source))} is {how} "
+                        f"{each.place}: {each.text}: {tree.name((*folder, source))} is {how} "
                         f"{tree.name((*folder, target))}; {REMEDY}"
                     )
     return wrong
 
 
-def circles(tree: Tree) -> list[str]:
-    """Rooms of a folder that use each other, and modules that do so with their folder's door: one way around each."""
-    modules = {(arrow.source, arrow.target): arrow for arrow in tree.arrows}
-    groups, wrong = tangles(modules), []
+def cycles(tree: Tree) -> list[str]:
+    """Children of a folder that import each other, and modules that do so with their folder's own file: a path each."""
+    modules = {(each.source, each.target): each for each in tree.imports}
+    groups, wrong = cyclic_groups(modules), []
     for folder in tree.folders().values():
-        door = (*folder, tree.door)
-        rooms = {pair: arrow for pair, arrow in tree.between_rooms(folder).items() if door not in pair}
-        ways = [min((way_around(room, rooms) for room in group), key=len) for group in tangles(rooms)]
+        own_file = (*folder, tree.own_file)
+        children = {pair: each for pair, each in tree.between_children(folder).items() if own_file not in pair}
+        paths = [min((path_back(child, children) for child in group), key=len) for group in cyclic_groups(children)]
         inside = [group for group in groups if all(module[: len(folder)] == folder for module in group)]
-        ways += [way_around(door, modules) for group in inside if door in group]
-        for way in ways:
-            steps = [rooms.get(step) or modules[step] for step in pairwise(way)]
-            names = " -> ".join(map(tree.name, way))
-            said = ", ".join(f"{arrow.place}: {arrow.text}" for arrow in steps)
-            wrong.append(f"circle {names} ({said}); {REMEDY}")
+        paths += [path_back(own_file, modules) for group in inside if own_file in group]
+        for path in paths:
+            steps = [children.get(step) or modules[step] for step in pairwise(path)]
+            names = " -> ".join(map(tree.name, path))
+            imports = ", ".join(f"{each.place}: {each.text}" for each in steps)
+            wrong.append(f"cycle {names} ({imports}); {REMEDY}")
     return wrong
 
 
-def tangles(pairs: Iterable[tuple[Module, Module]]) -> list[list[Module]]:
-    """The groups in which everybody reaches everybody."""
+def cyclic_groups(pairs: Iterable[tuple[Module, Module]]) -> list[list[Module]]:
+    """The strongly connected components that hold a cycle."""
     onward: dict[Module, list[Module]] = {}
     for source, target in pairs:
         onward.setdefault(source, []).append(target)
@@ -170,30 +171,30 @@ def tangles(pairs: Iterable[tuple[Module, Module]]) -> list[list[Module]]:
     return [group for at, group in enumerate(groups) if group and group not in groups[:at]]
 
 
-def way_around(start: Module, pairs: Iterable[tuple[Module, Module]]) -> list[Module]:
-    """The shortest way from a module of a circle back to it."""
-    ways, met = [[start]], {start}
-    for way in ways:
+def path_back(start: Module, pairs: Iterable[tuple[Module, Module]]) -> list[Module]:
+    """The shortest path from a module of a cycle back to it."""
+    paths, visited = [[start]], {start}
+    for path in paths:
         for source, target in sorted(pairs):
-            if source == way[-1] and target == start:
-                return [*way, start]
-            if source == way[-1] and target not in met:
-                met.add(target)
-                ways.append([*way, target])
-    raise ValueError(f"{start} is in no circle")
+            if source == path[-1] and target == start:
+                return [*path, start]
+            if source == path[-1] and target not in visited:
+                visited.add(target)
+                paths.append([*path, target])
+    raise ValueError(f"{start} is in no cycle")
 
 
-def wrong_ways_in(tree: Tree) -> list[str]:
-    """The package's public names used by a part of it, names of no module, and `_core` by another than `_native`."""
+def forbidden_imports(tree: Tree) -> list[str]:
+    """The package's public names used inside it, modules that do not exist, and `_core` outside `_native`."""
     wrong = []
-    for arrow in tree.arrows:
-        if arrow.target == ("_core",) and arrow.source != ("_native",):
-            wrong.append(f"{arrow.place}: {arrow.text}: take it from ancf._native")
-        if arrow.target == ("__init__",):
-            if not re.match(r"import ancf\b|from (ancf|\.+) import ", arrow.text):
-                wrong.append(f"{arrow.place}: {arrow.text}: there is no such module")
-            elif arrow.text != "import ancf" or arrow.source[0] not in USERS:
-                wrong.append(f"{arrow.place}: {arrow.text}: import from the module that holds the name, not from ancf")
+    for each in tree.imports:
+        if each.target == ("_core",) and each.source != ("_native",):
+            wrong.append(f"{each.place}: {each.text}: take it from ancf._native")
+        if each.target == ("__init__",):
+            if not re.match(r"import ancf\b|from (ancf|\.+) import ", each.text):
+                wrong.append(f"{each.place}: {each.text}: there is no such module")
+            elif each.text != "import ancf" or each.source[0] not in USERS:
+                wrong.append(f"{each.place}: {each.text}: import from the module that holds the name, not from ancf")
     return wrong
 
 
@@ -201,10 +202,10 @@ def unneeded(trees: list[Tree], known: dict[tuple[str, str], str]) -> list[str]:
     """Entries of KNOWN without which everything would be as right as with them."""
 
     def wrongs(known):
-        return [wrong for tree in trees for wrong in upward(tree.without(known)) + circles(tree.without(known))]
+        return [wrong for tree in trees for wrong in upward(tree.without(known)) + cycles(tree.without(known))]
 
     return [
-        f"KNOWN names {source} -> {target}, which is not needed: strike it"
+        f"KNOWN names {source} -> {target}, which is not needed: remove it"
         for source, target in known
         if wrongs(known) == wrongs(known.keys() - {(source, target)})
     ]
@@ -214,7 +215,7 @@ def unneeded(trees: list[Tree], known: dict[tuple[str, str], str]) -> list[str]:
 
 
 class PythonSource(NamedTuple):
-    """What one file says, before it is known which modules there are."""
+    """What one file imports and uses, before it is known which modules there are."""
 
     imports: list[tuple[int, str, str | None, str | None]]  # line, module, name, as what
     calls: list[tuple[int, str]]  # line, module given to import_module
@@ -286,15 +287,15 @@ class Names:
         return tuple(parts) if first == "ancf" else None
 
     def home(self, parts: Module, depth: int = 0) -> Module:
-        """A submodule where there is one, or the module that a folder's door gives a name from, or the door."""
+        """A submodule where there is one, or the module from which `__init__` takes a name, or that `__init__`."""
         at = next(at for at in range(len(parts), -1, -1) if parts[:at] in self.folders)
-        folder, name, door = parts[:at], parts[at : at + 1], (*parts[:at], "__init__")
+        folder, name, init = parts[:at], parts[at : at + 1], (*parts[:at], "__init__")
         if name and ((*folder, *name) in self.sources or parts[:1] == ("_core",)):
             return (*folder, *name)
-        source = self.sources.get(door)
+        source = self.sources.get(init)
         if name and source and depth < 9:
             for _, module, imported, alias in source.imports:
-                origin = self.absolute(door, module)
+                origin = self.absolute(init, module)
                 if imported and (alias or imported,) == name and origin is not None:
                     return self.home((*origin, imported), depth + 1)
             for public, strings in source.lazy_names:
@@ -302,15 +303,15 @@ class Names:
                     for origin in ((*folder, *module.split(".")), tuple(module.removeprefix("ancf.").split("."))):
                         if self.known(origin):
                             return self.home((*origin, public), depth + 1)
-        return door
+        return init
 
 
 def python_tree(root: Path) -> Tree:
-    """The package under `root`. `ancf/__init__.py` may name everything and has no arrows; `_core` is where they end."""
+    """The package under `root`. `ancf/__init__.py` may name everything and is left out; `_core` imports nothing."""
     paths = sorted((root / PACKAGE).rglob("*.py"))
     files = {path.relative_to(root / PACKAGE).with_suffix("").parts: path.relative_to(root) for path in paths}
     sources = {module: read_python((root / path).read_text()) for module, path in files.items()}
-    names, arrows = Names(sources), {}
+    names, imports = Names(sources), {}
     for module, source in sources.items():
         if module == ("__init__",):
             continue
@@ -328,7 +329,7 @@ def python_tree(root: Path) -> Tree:
                 found.append((line, ("__init__",), text))
             if value in names.folders:
                 bound[local or ""] = value
-            # What is used of a folder is where the arrow goes.
+            # Of a folder, what is used of it counts.
             if whole and names.known(parts) and not (whole == value and whole in names.folders and local in used):
                 found.append((line, names.home(whole), text))
         for line, name in source.calls:
@@ -342,8 +343,8 @@ def python_tree(root: Path) -> Tree:
         for line, target, text in sorted(found):
             if target != module:
                 pair = (module, target, text if target == ("__init__",) else "")
-                arrows.setdefault(pair, Arrow(module, target, f"{files[module]}:{line}", text))
-    return Tree("ancf", ".", "__init__", files, list(arrows.values()))
+                imports.setdefault(pair, Import(module, target, f"{files[module]}:{line}", text))
+    return Tree("ancf", ".", "__init__", files, list(imports.values()))
 
 
 # ---- Reading Rust
@@ -359,7 +360,7 @@ TOKEN = re.compile(
 
 
 class RustSource(NamedTuple):
-    """What one file says outside its tests, before it is known which modules there are."""
+    """What one file uses outside its tests, before it is known which modules there are."""
 
     code: str  # without comments, strings and `use`
     test_files: list[str]  # `#[cfg(test)] mod name;`
@@ -458,7 +459,7 @@ class Paths:
 
 
 def rust_tree(root: Path) -> Tree:
-    """The core under `root`. A `mod.rs` has arrows where its own code uses a child, none where it re-exports one."""
+    """The core under `root`. A `mod.rs` imports a child where its own code uses it, not where it re-exports it."""
     files = {}
     for path in sorted((root / CORE).rglob("*.rs")):
         *folder, stem = path.relative_to(root / CORE).with_suffix("").parts
@@ -466,7 +467,7 @@ def rust_tree(root: Path) -> Tree:
     sources = {module: read_rust((root / path).read_text()) for module, path in files.items()}
     tests = {(*module, name) for module, source in sources.items() for name in source.test_files}
     sources = {m: source for m, source in sources.items() if not any(m[:depth] in tests for depth in range(len(m) + 1))}
-    paths, arrows = Paths(sources), {}
+    paths, imports = Paths(sources), {}
     folders = {module[:-1] for module in sources if module}
 
     def node(module: Module) -> Module:
@@ -492,22 +493,22 @@ def rust_tree(root: Path) -> Tree:
                 found.append((line, node(paths.files[led[0]]), "::".join(path)))
         for line, target, text in sorted(found):
             if target != node(module):
-                arrow = Arrow(node(module), target, f"{files[module]}:{line}", text)
-                arrows.setdefault((arrow.source, target), arrow)
-    return Tree("crate", "::", "mod", {node(module): files[module] for module in sources}, list(arrows.values()))
+                found_import = Import(node(module), target, f"{files[module]}:{line}", text)
+                imports.setdefault((found_import.source, target), found_import)
+    return Tree("crate", "::", "mod", {node(module): files[module] for module in sources}, list(imports.values()))
 
 
 # ---- The tests
 
 
 def counted(tree: Tree) -> str:
-    """Rooms, arrows between them and circles, then the same of single modules."""
-    outside = ((tree.door,), ("_core",))
-    rooms = [pair for pair in tree.between_rooms(()) if pair[1] not in outside]
-    modules = [(arrow.source, arrow.target) for arrow in tree.arrows if arrow.target not in outside]
+    """Single modules, the imports between them and their cycles, then the same of the top-level modules and folders."""
+    outside = ((tree.own_file,), ("_core",))
+    modules = [(each.source, each.target) for each in tree.imports if each.target not in outside]
+    top = [pair for pair in tree.between_children(()) if pair[1] not in outside]
     return (
-        f"rooms {len(tree.rooms(()))}, arrows {len(rooms)}, circles {len(tangles(rooms))}; "
-        f"modules {len(tree.modules)}, arrows {len(modules)}, circles {len(tangles(modules))}"
+        f"modules {len(tree.modules)}, imports {len(modules)}, cycles {len(cyclic_groups(modules))}; "
+        f"top-level modules {len(tree.children(()))}, imports {len(top)}, cycles {len(cyclic_groups(top))}"
     )
 
 
@@ -542,19 +543,19 @@ def new(check, before, after):
 
 
 @pytest.mark.parametrize("language", READ)
-def test_arrows_go_only_downwards(trees, language):
+def test_imports_go_only_downwards(trees, language):
     wrong = upward(trees[language].without(KNOWN))
     assert not wrong, "\n".join(["", *wrong])
 
 
 @pytest.mark.parametrize("language", READ)
-def test_no_rooms_and_no_modules_go_in_a_circle(trees, language):
-    wrong = circles(trees[language].without(KNOWN))
+def test_no_folders_and_no_modules_import_each_other_in_a_cycle(trees, language):
+    wrong = cycles(trees[language].without(KNOWN))
     assert not wrong, "\n".join(["", *wrong])
 
 
-def test_the_package_has_one_way_to_the_core_and_does_not_use_its_own_public_names(trees):
-    wrong = wrong_ways_in(trees["python"])
+def test_only_native_imports_the_core_and_the_package_does_not_use_its_own_public_names(trees):
+    wrong = forbidden_imports(trees["python"])
     assert not wrong, "\n".join(["", *wrong])
 
 
@@ -598,23 +599,23 @@ UPWARD = {
 
 
 @pytest.mark.parametrize("language", READ)
-def test_every_upward_arrow_is_reported_with_its_place_and_remedy(trees, copied, language):
+def test_every_upward_import_is_reported_with_its_place_and_remedy(trees, copied, language):
     copy = copied(PACKAGE if language == "python" else CORE)
-    top, joint = trees[language].top, trees[language].joint
+    top, separator = trees[language].top, trees[language].separator
     expected = set()
     for module, target, code in UPWARD[language]:
         file = f"{PACKAGE}/{module}.py" if language == "python" else f"{CORE}/{module}.rs"
-        file = file.replace(module, module.replace(joint, "/"))
+        file = file.replace(module, module.replace(separator, "/"))
         line = plant(copy / file, code) + 1
-        source = joint.join(module.split(joint)[: len(target.split(joint))])
-        rooms = f"{top}{joint}{source} is on a lower floor than {top}{joint}{target}"
-        expected.add((f"{file}:{line}", f"{rooms}; {REMEDY}"))
+        source = separator.join(module.split(separator)[: len(target.split(separator))])
+        fault = f"{top}{separator}{source} is on a lower floor than {top}{separator}{target}"
+        expected.add((f"{file}:{line}", f"{fault}; {REMEDY}"))
     found = [wrong.split(": ") for wrong in new(upward, trees[language], READ[language](copy))]
     assert {(parts[0], parts[-1]) for parts in found} == expected
     assert len(found) == len(expected)
 
 
-def test_rooms_of_one_floor_do_not_use_each_other(trees, copied):
+def test_modules_of_one_floor_do_not_import_each_other(trees, copied):
     copy = copied(PACKAGE)
     line = plant(copy / PACKAGE / "errors.py", "from ancf import _text\n")
     assert new(upward, trees["python"], python_tree(copy)) == [
@@ -622,58 +623,58 @@ def test_rooms_of_one_floor_do_not_use_each_other(trees, copied):
     ]
 
 
-def test_a_name_of_the_door_leads_to_the_module_that_holds_it(trees, copied):
+def test_a_name_of_init_leads_to_the_module_that_defines_it(trees, copied):
     copy = copied(PACKAGE)
     file = f"{PACKAGE}/params.py"
     line = plant(copy / file, "import ancf\nfrom ancf.models import ANCF as planted\nancf.evaluate\n")
     tree = python_tree(copy)
-    found = {(arrow.target[:2], arrow.place) for arrow in tree.arrows if arrow.source == ("params",)}
+    found = {(each.target[:2], each.place) for each in tree.imports if each.source == ("params",)}
     assert {(("models", "ancf"), f"{file}:{line + 1}"), (("evaluation",), f"{file}:{line + 2}")} <= found
-    assert new(wrong_ways_in, trees["python"], tree) == [
+    assert new(forbidden_imports, trees["python"], tree) == [
         f"{file}:{line}: import ancf: import from the module that holds the name, not from ancf"
     ]
 
 
-def test_another_way_to_the_core_is_reported(trees, copied):
+def test_an_import_of_the_core_outside_native_is_reported(trees, copied):
     copy = copied(PACKAGE)
     line = plant(copy / PACKAGE / "data/ids.py", "from ancf._core import canonical_events\n")
-    [wrong] = new(wrong_ways_in, trees["python"], python_tree(copy))
+    [wrong] = new(forbidden_imports, trees["python"], python_tree(copy))
     assert wrong == f"{PACKAGE}/data/ids.py:{line}: from ancf._core import canonical_events: take it from ancf._native"
 
 
-def test_a_circle_of_python_modules_is_reported(trees, copied):
+def test_a_cycle_of_python_modules_is_reported(trees, copied):
     copy = copied(PACKAGE)
     line = plant(
         copy / PACKAGE / "data/ids.py", "def planted():\n    from ancf.data.interactions import Interactions\n"
     )
-    [wrong] = new(circles, trees["python"], python_tree(copy))
-    assert wrong.startswith("circle ancf.data.ids -> ancf.data.interactions -> ancf.data.ids (")
+    [wrong] = new(cycles, trees["python"], python_tree(copy))
+    assert wrong.startswith("cycle ancf.data.ids -> ancf.data.interactions -> ancf.data.ids (")
     assert f"({PACKAGE}/data/ids.py:{line + 1}: from ancf.data.interactions import Interactions, {PACKAGE}/" in wrong
     assert wrong.endswith(f"); {REMEDY}")
 
 
-def test_a_circle_of_rust_modules_is_reported(trees, copied):
+def test_a_cycle_of_rust_modules_is_reported(trees, copied):
     copy = copied(CORE)
     line = plant(copy / CORE / "model/attention.rs", "use super::spectral::planted;\n")
-    [wrong] = new(circles, trees["rust"], rust_tree(copy))
-    assert wrong.startswith("circle crate::model::attention -> crate::model::spectral -> crate::model::attention (")
+    [wrong] = new(cycles, trees["rust"], rust_tree(copy))
+    assert wrong.startswith("cycle crate::model::attention -> crate::model::spectral -> crate::model::attention (")
     assert f"({CORE}/model/attention.rs:{line}: use super::spectral::planted, {CORE}/model/spectral.rs:" in wrong
 
 
-def test_a_folder_and_its_own_file_in_a_circle_are_reported(trees, copied):
+def test_a_cycle_of_a_folder_and_its_own_file_is_reported(trees, copied):
     copy = copied(CORE)
     plant(copy / CORE / "model/mod.rs", "pub use attention::propagate;\npub struct Planted;\n")
     line = plant(copy / CORE / "model/attention.rs", "fn planted() -> super::Planted {}\n")
-    assert not new(circles, trees["rust"], rust_tree(copy))
+    assert not new(cycles, trees["rust"], rust_tree(copy))
     used = plant(copy / CORE / "model/mod.rs", "fn planted() {\n    propagate();\n}\n") + 1
-    [wrong] = new(circles, trees["rust"], rust_tree(copy))
+    [wrong] = new(cycles, trees["rust"], rust_tree(copy))
     assert wrong == (
-        f"circle crate::model -> crate::model::attention -> crate::model ({CORE}/model/mod.rs:{used}: propagate, "
+        f"cycle crate::model -> crate::model::attention -> crate::model ({CORE}/model/mod.rs:{used}: propagate, "
         f"{CORE}/model/attention.rs:{line}: super::Planted); {REMEDY}"
     )
 
 
-def test_comments_strings_and_tests_are_no_arrows(trees, copied):
+def test_comments_strings_and_tests_are_no_imports(trees, copied):
     copy = copied(PACKAGE, CORE)
     plant(
         copy / CORE / "error.rs",
@@ -692,12 +693,12 @@ def test_comments_strings_and_tests_are_no_arrows(trees, copied):
     }
 
 
-def test_a_room_without_a_floor_is_reported(trees, copied):
+def test_a_module_without_a_floor_is_reported(trees, copied):
     copy = copied(PACKAGE)
     plant(copy / PACKAGE / "planted.py", "import ancf.errors\n")
-    assert new(upward, trees["python"], python_tree(copy)) == ["new room ancf.planted: give it a floor in FLOORS"]
+    assert new(upward, trees["python"], python_tree(copy)) == ["new module ancf.planted: give it a floor in FLOORS"]
     (copy / PACKAGE / "reference.py").unlink()
-    assert "FLOORS['ancf'] names reference, which is not there: strike it" in upward(python_tree(copy))
+    assert "FLOORS['ancf'] names reference, which is not there: remove it" in upward(python_tree(copy))
 
 
 def test_a_known_exception_is_excused_while_it_is_needed(trees, copied):
@@ -707,7 +708,7 @@ def test_a_known_exception_is_excused_while_it_is_needed(trees, copied):
     tree = python_tree(copy)
     assert new(upward, trees["python"], tree)
     assert not new(upward, trees["python"], tree.without(known))
-    assert unneeded([tree], known) == ["KNOWN names ancf.models.base -> ancf.errors, which is not needed: strike it"]
+    assert unneeded([tree], known) == ["KNOWN names ancf.models.base -> ancf.errors, which is not needed: remove it"]
 
 
 if __name__ == "__main__":
