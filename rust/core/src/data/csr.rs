@@ -97,11 +97,6 @@ impl Csr {
         &self.values[self.offsets[row]..self.offsets[row + 1]]
     }
 
-    /// The same pattern with other values.
-    pub fn with_values(&self, values: Vec<f32>) -> Result<Self> {
-        Self::new(self.offsets.clone(), self.columns.clone(), values, self.n_columns)
-    }
-
     /// Columns become rows; entries of a new row come in the order of the old rows.
     #[must_use]
     pub fn transpose(&self) -> Self {

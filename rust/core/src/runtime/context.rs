@@ -41,6 +41,7 @@ impl Context {
     }
 
     /// The same with a forced instruction set, for tests that compare them.
+    #[cfg(test)]
     #[must_use]
     pub fn with_level(mut self, level: Level) -> Self {
         self.level = level;
