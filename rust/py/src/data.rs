@@ -17,7 +17,7 @@ fn empty<T: Element>(py: Python<'_>, n: usize) -> PyResult<Bound<'_, PyArray1<T>
 }
 
 /// The first `n` values: a copy where most of the array would be kept for nothing.
-fn first<'py, T: Element>(array: &Bound<'py, PyArray1<T>>, n: usize) -> PyResult<Bound<'py, PyArray1<T>>> {
+fn truncated<'py, T: Element>(array: &Bound<'py, PyArray1<T>>, n: usize) -> PyResult<Bound<'py, PyArray1<T>>> {
     let part = array.get_item(PySlice::new(array.py(), 0, n as isize, 1))?;
     let part = if n < array.len()? / 2 { part.call_method0("copy")? } else { part };
     Ok(part.cast_into()?)
@@ -55,7 +55,7 @@ impl Values {
     }
 
     /// With room for `n`, the first `kept` values as they were.
-    fn grown(&self, py: Python<'_>, n: usize, kept: usize) -> PyResult<Self> {
+    fn resized(&self, py: Python<'_>, n: usize, kept: usize) -> PyResult<Self> {
         fn copied<T: Element + Copy>(old: &Bound<'_, PyArray1<T>>, n: usize, kept: usize) -> PyResult<Py<PyArray1<T>>> {
             let new = empty(old.py(), n)?;
             new.readwrite().as_slice_mut()?[..kept].copy_from_slice(&old.readonly().as_slice()?[..kept]);
@@ -105,7 +105,7 @@ struct TableScanner {
 }
 
 /// Bytes that tell how many rows there will be.
-const ENOUGH_SEEN: usize = 1 << 20;
+const ROW_ESTIMATE_BYTES: usize = 1 << 20;
 
 fn finished(py: Python<'_>) -> PyErr {
     to_python(py, &Error::InvalidParameter("this scanner is finished; begin another.".into()))
@@ -146,7 +146,7 @@ impl TableScanner {
     #[pyo3(signature = (block, num_threads=None))]
     fn feed(&mut self, py: Python<'_>, block: &[u8], num_threads: Option<usize>) -> PyResult<()> {
         self.seen += block.len();
-        let may_wait = self.room == 0 && self.seen < ENOUGH_SEEN;
+        let may_wait = self.room == 0 && self.seen < ROW_ESTIMATE_BYTES;
         self.scan(py, num_threads, may_wait, |scanner, context| scanner.feed(block, &context.cancel))
     }
 
@@ -189,8 +189,8 @@ impl TableScanner {
         // A little more than the share of the text that was seen lets expect, but no less than twice as much.
         let share = if self.seen > 0 { self.size as f64 / self.seen as f64 } else { 0.0 };
         self.room = ((scanner.rows() as f64 * share * 1.02) as usize).max(2 * scanner.rows()).min(i32::MAX as usize);
-        let grown = self.columns.iter().map(|values| values.grown(py, self.room, scanner.stored()));
-        self.columns = grown.collect::<PyResult<_>>()?;
+        let resized = self.columns.iter().map(|values| values.resized(py, self.room, scanner.stored()));
+        self.columns = resized.collect::<PyResult<_>>()?;
         with_targets(py, &self.columns, |targets| {
             enter(py, Size::Large, num_threads, |_| {
                 scanner.store(targets);
@@ -205,9 +205,9 @@ type Scanned<'py> = (usize, Vec<Bound<'py, PyDict>>, Bound<'py, PyArray1<i64>>, 
 fn to_dict<'py>(py: Python<'py>, values: &Values, rows: usize, column: Column) -> PyResult<Bound<'py, PyDict>> {
     let result = PyDict::new(py);
     match values {
-        Values::Codes(array) => result.set_item("codes", first(array.bind(py), rows)?)?,
-        Values::Numbers(array) => result.set_item("numbers", first(array.bind(py), rows)?)?,
-        Values::Seconds(array) => result.set_item("seconds", first(array.bind(py), rows)?)?,
+        Values::Codes(array) => result.set_item("codes", truncated(array.bind(py), rows)?)?,
+        Values::Numbers(array) => result.set_item("numbers", truncated(array.bind(py), rows)?)?,
+        Values::Seconds(array) => result.set_item("seconds", truncated(array.bind(py), rows)?)?,
     }
     result.set_item("unparsed_rows", column.unparsed_rows.into_pyarray(py))?;
     result.set_item("unparsed_codes", column.unparsed_codes.into_pyarray(py))?;
@@ -260,10 +260,10 @@ fn canonical_events<'py>(
         enter(py, size, num_threads, |context| plan.events(weights, times, work, out, &context.cancel))?
     };
     Ok((
-        first(&own_users, sorted.events)?,
-        first(&own_items, sorted.events)?,
-        first(&sums, sorted.events)?,
-        times.map(|_| first(&stamps, sorted.events)).transpose()?,
+        truncated(&own_users, sorted.events)?,
+        truncated(&own_items, sorted.events)?,
+        truncated(&sums, sorted.events)?,
+        times.map(|_| truncated(&stamps, sorted.events)).transpose()?,
         sorted.repeated.into_pyarray(py),
     ))
 }

@@ -38,15 +38,15 @@ where
         if size == Size::Small { Level::detect().map(Context::single_threaded) } else { Context::new(num_threads) };
     let context = context.map_err(|e| to_python(py, &e))?;
     let outcome = match size {
-        Size::Small | Size::Short => py.detach(|| guarded(|| work(&context))),
-        Size::Large => watched(py, &context, work)?,
+        Size::Small | Size::Short => py.detach(|| catch_panics(|| work(&context))),
+        Size::Large => run_with_signals(py, &context, work)?,
     };
     outcome.map_err(|error| to_python(py, &error))
 }
 
 /// Runs work of microseconds on the calling thread, with the GIL held: building a scorer, one person's list.
 pub fn enter_inline<T>(py: Python<'_>, work: impl FnOnce() -> Result<T>) -> PyResult<T> {
-    guarded(work).map_err(|error| to_python(py, &error))
+    catch_panics(work).map_err(|error| to_python(py, &error))
 }
 
 /// Numbers from which a table is copied and checked in the pool, where Ctrl-C is heard.
@@ -76,7 +76,7 @@ where
 }
 
 /// Runs `work` in the pool; this thread waits, and every 10 ms lets Python look at its signals.
-fn watched<T, F>(py: Python<'_>, context: &Context, work: F) -> PyResult<Result<T>>
+fn run_with_signals<T, F>(py: Python<'_>, context: &Context, work: F) -> PyResult<Result<T>>
 where
     T: Send,
     F: FnOnce(&Context) -> Result<T> + Send,
@@ -87,7 +87,7 @@ where
             let (sender, receiver) = mpsc::channel();
             scope.spawn(move |_| {
                 // The receiver lives until this message has arrived.
-                let _ = sender.send(guarded(|| work(context)));
+                let _ = sender.send(catch_panics(|| work(context)));
             });
             loop {
                 match receiver.recv_timeout(SIGNAL_INTERVAL) {
@@ -116,7 +116,7 @@ where
     }
 }
 
-fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+fn catch_panics<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
         let reason = payload
             .downcast_ref::<&str>()

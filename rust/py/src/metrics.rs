@@ -9,7 +9,7 @@ use pyo3::types::PyDict;
 use crate::enter::{Size, enter, to_python};
 
 /// Below so many list places a hand-off to the pool costs more than the work.
-const SMALL: usize = 20_000;
+const MAX_INLINE_COST: usize = 20_000;
 
 /// Metrics of the lists `items` (m, n), of which row u holds `counts[u]` positions, against `truth` (indptr, items rising
 /// within a row), at every cut-off of `ks`: per user "ndcg@k", "recall@k", "precision@k", "map@k", "mrr@k", "hit@k" (float64, (m,)),
@@ -40,7 +40,7 @@ fn ranking_metrics<'py>(
         gains: gains.as_ref().map(|g| g.as_slice()).transpose().map_err(|_| contiguous("gains"))?,
         totals: n_truth.as_ref().map(|t| t.as_slice()).transpose().map_err(|_| contiguous("n_truth"))?,
     };
-    let size = if lists.items.len() < SMALL { Size::Small } else { Size::Large };
+    let size = if lists.items.len() < MAX_INLINE_COST { Size::Small } else { Size::Large };
     let metrics =
         enter(py, size, num_threads, |context| metrics::ranking_metrics(lists, relevant, &ks, n_items, context))?;
     let result = PyDict::new(py);

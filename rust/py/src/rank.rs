@@ -22,12 +22,12 @@ type ListsResult<'py> = (Bound<'py, PyArray2<i32>>, Bound<'py, PyArray2<f32>>, B
 type ListResult<'py> = (Bound<'py, PyArray1<i32>>, Bound<'py, PyArray1<f32>>);
 
 /// Below so many multiplications a hand-off to the pool costs more than the work.
-const SMALL: usize = 4_000_000;
+const MAX_INLINE_COST: usize = 4_000_000;
 
 /// Lists and multiplications up to which a call need not watch for Ctrl-C: milliseconds, and 15 where all is scored without
 /// vector instructions.
 const FEW_ROWS: usize = 64;
-const SHORT: usize = 1 << 28;
+const MAX_UNWATCHED_COST: usize = 1 << 28;
 
 /// Scores and exact top-N over item vectors (n_items, d), float32.
 ///
@@ -282,9 +282,9 @@ impl Ranker {
 impl Ranker {
     fn size(&self, n_rows: usize) -> Size {
         let work = n_rows.saturating_mul(self.ranker.n_items()).saturating_mul(self.ranker.factors().max(8));
-        if work < SMALL {
+        if work < MAX_INLINE_COST {
             Size::Small
-        } else if n_rows <= FEW_ROWS && work < SHORT && self.ranker.is_quick() {
+        } else if n_rows <= FEW_ROWS && work < MAX_UNWATCHED_COST && self.ranker.serves_few_fast() {
             Size::Short
         } else {
             Size::Large

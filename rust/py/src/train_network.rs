@@ -138,7 +138,7 @@ fn positions_in_range(array: &Bound<'_, PyAny>, n: usize) -> Option<Vec<u32>> {
 }
 
 /// Multiply-adds up to which a call need not watch for Ctrl-C: 10 to 20 ms without vector instructions.
-const SHORT: usize = 1 << 24;
+const MAX_UNWATCHED_COST: usize = 1 << 24;
 
 fn size_of_batch(n: usize) -> Size {
     if n > 256 { Size::Large } else { Size::Small }
@@ -195,7 +195,7 @@ impl Network {
             })?,
             free => {
                 drop(free);
-                let size = if self.work.total(users.len()) < SHORT { Size::Short } else { Size::Large };
+                let size = if self.work.total(users.len()) < MAX_UNWATCHED_COST { Size::Short } else { Size::Large };
                 enter(py, size, num_threads, |context| self.lock().predictions(users, items, context))?
             }
         };

@@ -543,8 +543,8 @@ mod tests {
         let draws = crate::runtime::rng::Stream::new(9, 1);
         let n = 2 * MIN_PART_ROWS as u64 + 777;
         // Spread evenly; one with two thirds of all rows; one with all.
-        for (favourite, share) in [(0, 0), (40_001, 2), (17, 3)] {
-            let user = |row| if draws.below(row, 3) < share { favourite } else { draws.below(row + n, 60_000) };
+        for (favorite, share) in [(0, 0), (40_001, 2), (17, 3)] {
+            let user = |row| if draws.below(row, 3) < share { favorite } else { draws.below(row + n, 60_000) };
             let users: Vec<i32> = (0..n).map(|row| user(row) as i32).collect();
             let items: Vec<i32> = (0..n).map(|row| draws.below(row + 2 * n, 5000) as i32).collect();
             let weights: Vec<f64> = (0..n).map(|row| 1.0 + draws.below(row + 3 * n, 8) as f64).collect();
@@ -561,7 +561,7 @@ mod tests {
                 let flat: Vec<_> = (0..got.users.len())
                     .map(|at| (got.users[at], got.items[at], got.times[at], got.weights[at].to_bits()))
                     .collect();
-                assert!(flat == expected, "{threads} threads, favourite {favourite}");
+                assert!(flat == expected, "{threads} threads, favorite {favorite}");
                 assert_eq!(got.repeated.len() + flat.len(), rows.len());
                 assert!(got.repeated.is_sorted());
             }

@@ -28,7 +28,7 @@ pub struct Interner {
 const MIX: [u64; 3] = [0x9E37_79B9_7F4A_7C15, 0xD6E8_FEB8_6659_FD93, 0xA076_1D64_78BD_642F];
 
 /// The top byte of the key of a text that is longer than seven bytes; shorter ones have their length + 1 there.
-const LONG: u64 = 0xFF << 56;
+const LONG_TEXT_TAG: u64 = 0xFF << 56;
 
 #[inline]
 fn fold(a: u64, b: u64) -> u64 {
@@ -52,7 +52,7 @@ fn hash(text: &[u8]) -> u64 {
     if let Some(chunk) = text.last_chunk::<8>() {
         state = fold(state ^ u64::from_le_bytes(*chunk), MIX[1]);
     }
-    state | LONG
+    state | LONG_TEXT_TAG
 }
 
 /// The value of a plain number, loaded as a word: below [`N_PLAIN`], without leading zeros.
@@ -109,7 +109,7 @@ impl Interner {
     fn number(&mut self, word: u64, text: &[u8]) -> u32 {
         let key = key(word, text);
         // Rows of one basket follow each other: the same customer and the same minute as in the row before.
-        if key == self.last_key && (key < LONG || self.get(self.last) == Some(text)) {
+        if key == self.last_key && (key < LONG_TEXT_TAG || self.get(self.last) == Some(text)) {
             return self.last;
         }
         self.find(key, text)
@@ -129,7 +129,7 @@ impl Interner {
                 self.slots[at] = (key, self.ends.len() as u32);
                 break self.ends.len() as u32 - 1;
             }
-            if found == key && (key < LONG || self.get(number - 1) == Some(text)) {
+            if found == key && (key < LONG_TEXT_TAG || self.get(number - 1) == Some(text)) {
                 break number - 1;
             }
             at = (at + 1) & mask;

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use crate::data::Csr;
 use crate::runtime::Context;
-use crate::runtime::simd::sparse::{self, Onto, Rows};
+use crate::runtime::simd::sparse::{self, Accumulate, Rows};
 use crate::runtime::simd::vector::{count_power, power};
 use crate::{Error, Result};
 
@@ -79,8 +79,8 @@ impl Attention {
     /// Passes 2 and 3: item vectors from bare ones. `p` (users × d) is scratch, `v` (items × d) the result.
     pub fn items_from(&self, context: &Context, d: usize, x: &[f32], p: &mut [f32], v: &mut [f32]) {
         if self.smooth_items {
-            propagate_onto(context, d, &self.users, &self.a_by_user, x, Onto::Zero, p);
-            propagate_onto(context, d, &self.items, &self.b_by_item, p, Onto::Table(x), v);
+            propagate_onto(context, d, &self.users, &self.a_by_user, x, Accumulate::Zero, p);
+            propagate_onto(context, d, &self.items, &self.b_by_item, p, Accumulate::Table(x), v);
         } else {
             v.copy_from_slice(x);
         }
@@ -89,8 +89,8 @@ impl Attention {
     /// The transpose of [`Attention::items_from`]: dv + Aᵀ Bᵀ dv into `dx`. `p` is scratch.
     pub fn items_backward(&self, context: &Context, d: usize, p: &mut [f32], dv: &[f32], dx: &mut [f32]) {
         if self.smooth_items {
-            propagate_onto(context, d, &self.users, &self.b_by_user, dv, Onto::Zero, p);
-            propagate_onto(context, d, &self.items, &self.a_by_item, p, Onto::Table(dv), dx);
+            propagate_onto(context, d, &self.users, &self.b_by_user, dv, Accumulate::Zero, p);
+            propagate_onto(context, d, &self.items, &self.a_by_item, p, Accumulate::Table(dv), dx);
         } else {
             dx.copy_from_slice(dv);
         }
@@ -118,7 +118,7 @@ fn normalize(weights: &mut [f32], exponent: f32) {
 
 /// out += M · table for a sparse M given by pattern and values; rows of `table` and `out` have `d` numbers.
 pub fn propagate(context: &Context, d: usize, pattern: &Csr, values: &[f32], table: &[f32], out: &mut [f32]) {
-    propagate_onto(context, d, pattern, values, table, Onto::Itself, out);
+    propagate_onto(context, d, pattern, values, table, Accumulate::Itself, out);
 }
 
 /// The same, added to `onto` instead of what `out` holds.
@@ -128,7 +128,7 @@ fn propagate_onto(
     pattern: &Csr,
     values: &[f32],
     table: &[f32],
-    onto: Onto<'_>,
+    onto: Accumulate<'_>,
     out: &mut [f32],
 ) {
     context.install(|| {
@@ -136,7 +136,7 @@ fn propagate_onto(
             let first = task * ROWS_PER_TASK;
             let offsets = &pattern.offsets()[first..=first + out.len() / d];
             let onto = match onto {
-                Onto::Table(base) => Onto::Table(&base[first * d..]),
+                Accumulate::Table(base) => Accumulate::Table(&base[first * d..]),
                 other => other,
             };
             sparse::multiply(context.level, d, Rows { offsets, columns: pattern.columns(), values }, table, onto, out);

@@ -81,7 +81,7 @@ impl Ridge {
             (0..n_items)
                 .into_par_iter()
                 .map_init(
-                    || Companions::new(n_items),
+                    || CoPurchaseRow::new(n_items),
                     |scratch, item| {
                         context.cancel.check()?;
                         Ok(scratch.row(item, interactions, &users_of, &user_weights, &candidate_weights))
@@ -129,12 +129,12 @@ struct Row {
 }
 
 /// A dense row of G while it is summed.
-struct Companions {
+struct CoPurchaseRow {
     sums: Vec<f32>,
     companions: Vec<u32>,
 }
 
-impl Companions {
+impl CoPurchaseRow {
     fn new(n_items: usize) -> Self {
         Self { sums: vec![0.0; n_items], companions: Vec::new() }
     }

@@ -198,7 +198,7 @@ impl BatchSearch<'_> {
         let mut done = 0;
         if let Some((index, seed)) = self.compact {
             // The first users of a call show whether the table pays; for the others it is known.
-            while done < count && (self.force_pruning || self.pays()) {
+            while done < count && (self.force_pruning || self.pruning_pays_off()) {
                 let known = self.force_pruning || self.cost.users.load(Ordering::Relaxed) >= PROBE_USERS as u64;
                 let next = if known { count } else { count.min(done + PROBE_USERS) };
                 self.seed_thresholds(seed, rows.start, done..next, context, scratch)?;
@@ -392,16 +392,16 @@ impl BatchSearch<'_> {
             let members = start..count.min(start + USERS_PER_SCAN);
             scratch.group.cut = [f64::INFINITY; 8];
             let mut bounds = [Bounds::default(); USERS_PER_SCAN];
-            let mut stops = [f64::INFINITY; USERS_PER_SCAN];
+            let mut min_norms = [f64::INFINITY; USERS_PER_SCAN];
             for (user, member) in members.clone().enumerate() {
                 let at = scratch.order[member].1 as usize;
                 bounds[user] =
                     Bounds::new(index, self.query.vector(first + at), context.level, &mut scratch.group, user);
                 let threshold = scratch.lists[at].threshold();
                 bounds[user].set_threshold(&mut scratch.group, user, threshold);
-                stops[user] = bounds[user].min_norm(threshold);
+                min_norms[user] = bounds[user].min_norm(threshold);
             }
-            scratch.group.stop = stops.iter().copied().fold(f64::INFINITY, f64::min);
+            scratch.group.stop = min_norms.iter().copied().fold(f64::INFINITY, f64::min);
             let (mut block, mut rescored) = (from, 0);
             loop {
                 let (found, masks) = index.scan(vectors, context.level, &scratch.group, block);
@@ -428,8 +428,8 @@ impl BatchSearch<'_> {
                         pending.clear();
                         let threshold = list.threshold();
                         bounds[user].set_threshold(&mut scratch.group, user, threshold);
-                        stops[user] = bounds[user].min_norm(threshold);
-                        scratch.group.stop = stops.iter().copied().fold(f64::INFINITY, f64::min);
+                        min_norms[user] = bounds[user].min_norm(threshold);
+                        scratch.group.stop = min_norms.iter().copied().fold(f64::INFINITY, f64::min);
                     }
                 }
                 if last {
@@ -464,7 +464,7 @@ impl BatchSearch<'_> {
     }
 
     /// Whether the compact table has paid in the blocks done so far.
-    fn pays(&self) -> bool {
+    fn pruning_pays_off(&self) -> bool {
         let users = self.cost.users.load(Ordering::Relaxed);
         users == 0 || self.cost.spent.load(Ordering::Relaxed) < self.plain_cost(users)
     }

@@ -34,7 +34,7 @@ pub fn check_finite(values: &[f32], d: usize, what: &str) -> Result<()> {
 /// Users requested by position exist.
 pub fn check_users(users: &[u32], n_users: usize) -> Result<()> {
     match users.iter().find(|&&user| user as usize >= n_users) {
-        Some(user) => Err(Error::InvalidData(format!("user {user} is asked for; there are {n_users} users."))),
+        Some(user) => Err(Error::InvalidData(format!("user {user} is requested; there are {n_users} users."))),
         None => Ok(()),
     }
 }
@@ -42,7 +42,7 @@ pub fn check_users(users: &[u32], n_users: usize) -> Result<()> {
 /// Items requested by position exist.
 pub fn check_items(items: &[u32], n_items: usize) -> Result<()> {
     match items.iter().find(|&&item| item as usize >= n_items) {
-        Some(item) => Err(Error::InvalidData(format!("item {item} is asked for; there are {n_items} items."))),
+        Some(item) => Err(Error::InvalidData(format!("item {item} is requested; there are {n_items} items."))),
         None => Ok(()),
     }
 }

@@ -236,7 +236,7 @@ impl TargetAttention {
         };
         for (score, &item) in scores.iter_mut().zip(items) {
             if !history.is_empty() {
-                *score = attend::one(level, tables, history, &weights, factor, item, *score);
+                *score = attend::score_one(level, tables, history, &weights, factor, item, *score);
             }
             if let Some(bias) = self.bias.get(item as usize) {
                 *score += bias;

@@ -222,14 +222,14 @@ pub struct ThresholdSeed {
 }
 
 impl ThresholdSeed {
-    /// How many items lists of `n` out of `n_items` want.
-    fn wanted(n_items: usize, n: usize) -> usize {
+    /// How many items of `n_items` seed the thresholds of lists of `n`.
+    fn n_seed_items(n_items: usize, n: usize) -> usize {
         (n_items / 8).min(MAX_SEED_ITEMS).max(8 * n).next_multiple_of(BLOCK).min(n_items)
     }
 
     /// Those of an index over some of `vectors`, the table of all `n_items`, for lists of `n`.
     pub fn new(index: &Index, vectors: &[f32], n_items: usize, n: usize) -> Self {
-        let items = index.items[..Self::wanted(index.items.len(), n)].to_vec();
+        let items = index.items[..Self::n_seed_items(index.items.len(), n)].to_vec();
         let mut bits = vec![0; n_items.div_ceil(64)];
         for &item in &items {
             bits[item as usize / 64] |= 1 << (item % 64);
@@ -240,9 +240,9 @@ impl ThresholdSeed {
         Self { vectors, items, rows, bits }
     }
 
-    /// Whether lists of `n` want just these.
-    pub fn suits(&self, index: &Index, n: usize) -> bool {
-        self.items.len() == Self::wanted(index.items.len(), n)
+    /// Whether these are as many items as lists of `n` need.
+    pub fn fits(&self, index: &Index, n: usize) -> bool {
+        self.items.len() == Self::n_seed_items(index.items.len(), n)
     }
 
     /// The vectors, row by row.

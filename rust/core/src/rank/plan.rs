@@ -44,7 +44,7 @@ pub enum Path {
     /// A compact table first, f32 for what it cannot discard.
     Pruned,
     /// Tiles of candidates against all histories.
-    Sweep,
+    TargetSearch,
 }
 
 impl Path {
@@ -54,7 +54,7 @@ impl Path {
             Self::Pairs => "pairs",
             Self::Plain => "plain",
             Self::Pruned => "pruned",
-            Self::Sweep => "sweep",
+            Self::TargetSearch => "sweep",
         }
     }
 }
@@ -87,7 +87,7 @@ pub fn choose(
     }
     if scorer.head().target().is_some() {
         let reason = "candidates weigh the histories themselves, in tiles that all users share";
-        return Choice { path: Path::Sweep, reason };
+        return Choice { path: Path::TargetSearch, reason };
     }
     if !scorer.head().is_inner() {
         return plain("attention over factors has no bound that would pay");
@@ -96,8 +96,8 @@ pub fn choose(
         return plain("there are no factors to compare, or too many");
     }
     match plan {
-        Plan::Plain => return plain("it was asked for"),
-        Plan::Pruned => return Choice { path: Path::Pruned, reason: "it was asked for" },
+        Plan::Plain => return plain("it was requested"),
+        Plan::Pruned => return Choice { path: Path::Pruned, reason: "it was requested" },
         Plan::Auto => {}
     }
     if !has_kernel(level) {

@@ -40,7 +40,7 @@ pub struct Users {
 
 impl Users {
     /// Nobody, with vectors of `d` numbers.
-    pub(super) fn none(d: usize) -> Self {
+    pub(super) fn no_users(d: usize) -> Self {
         Self {
             vectors: Vec::new(),
             n: 0,

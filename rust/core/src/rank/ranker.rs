@@ -50,7 +50,7 @@ pub struct Ranker {
 impl Ranker {
     /// Checks item `vectors` (`n_items` × `d`), `neighbors` (row j: what history item j adds to others) and the head.
     pub fn new(vectors: Vec<f32>, n_items: usize, d: usize, neighbors: Option<Csr>, head: Head) -> Result<Self> {
-        Ok(Self { scorer: Scorer::new(vectors, n_items, d, neighbors, head)?, users: Users::none(d) })
+        Ok(Self { scorer: Scorer::new(vectors, n_items, d, neighbors, head)?, users: Users::no_users(d) })
     }
 
     /// The same with this last step of every score that comes out.
@@ -138,7 +138,7 @@ impl Ranker {
     ) -> Result<T> {
         check_n(n)?;
         if user >= self.users.n {
-            return Err(Error::InvalidData(format!("user {user} is asked for; there are {} users.", self.users.n)));
+            return Err(Error::InvalidData(format!("user {user} is requested; there are {} users.", self.users.n)));
         }
         let users = [user as u32];
         Ok(self.top_n_inline(&self.users.query(Some(&users), filter_seen), n, level, take))
@@ -196,14 +196,14 @@ impl Ranker {
     /// The scores of some items for one user outside the training table.
     pub fn scores_for(&self, user: &Users, items: &[u32], context: &Context) -> Result<Vec<f32>> {
         if user.n != 1 {
-            return Err(Error::InvalidData(format!("scores are asked for {} people; give one vector.", user.n)));
+            return Err(Error::InvalidData(format!("got {} users; give one vector.", user.n)));
         }
         let users = vec![0; items.len()];
         self.scorer.scores(&user.query(Some(&users), false), items, context)
     }
 
     /// Whether the lists of a few users take microseconds each: nothing has to be made for them first.
-    pub fn is_quick(&self) -> bool {
+    pub fn serves_few_fast(&self) -> bool {
         self.scorer.head().is_inner() && self.scorer.has_index()
     }
 
@@ -241,7 +241,7 @@ impl Ranker {
             let mut best = Best::default();
             best.reset(n);
             let items = eligible.positions();
-            TargetSearch { scorer, target, query: *query, items: &items }.one(0, level, &mut best);
+            TargetSearch { scorer, target, query: *query, items: &items }.top_n_one(0, level, &mut best);
             return take(best.sorted());
         }
         let mut scratch = single::Scratch::default();
@@ -362,7 +362,7 @@ impl Ranker {
         let own = all.filter(|_| own_index).map(|index| index.restricted_to(eligible));
         let index = own.as_ref().or(all);
         let seed = |index| ThresholdSeed::new(index, scorer.vectors(), scorer.n_items(), n);
-        let own_seed = index.filter(|index| own.is_some() || !scorer.threshold_seed(index).suits(index, n)).map(seed);
+        let own_seed = index.filter(|index| own.is_some() || !scorer.threshold_seed(index).fits(index, n)).map(seed);
         let compact = index.map(|index| (index, own_seed.as_ref().unwrap_or_else(|| scorer.threshold_seed(index))));
         let search = BatchSearch {
             scorer,

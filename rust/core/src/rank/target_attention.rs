@@ -11,15 +11,15 @@
 //! in a history, 40,981 items) that is 1.7 · 10⁹ exponentials in place of 33 · 10⁹.
 //!
 //! h is taken relative to the highest of the user, with exp((1 − β) highest) put back at the end, so no user's weights
-//! vanish; l_j + ⟨k_j, c_i⟩ is cut off at ±60, beyond which no other item's weight would count. `attend::one` is the same
-//! for one pair.
+//! vanish; l_j + ⟨k_j, c_i⟩ is cut off at ±60, beyond which no other item's weight would count. `attend::score_one` is the
+//! same for one pair.
 
 use rayon::prelude::*;
 
 use crate::Result;
 use crate::runtime::Context;
 use crate::runtime::simd::Level;
-use crate::runtime::simd::attend::{self, LANES, across};
+use crate::runtime::simd::attend::{self, LANES, dot_lanes};
 use crate::runtime::simd::gemm::{View, multiply_add};
 
 use super::head::TargetAttention;
@@ -130,7 +130,7 @@ impl TargetSearch<'_> {
     }
 
     /// The list of one row, on this thread.
-    pub fn one(&self, row: usize, level: Level, best: &mut Best) {
+    pub fn top_n_one(&self, row: usize, level: Level, best: &mut Best) {
         let (users, history_items) = self.gather(row..row + 1, level);
         let mut tile = Tile::default();
         for items in self.items.chunks(LANES) {
@@ -211,14 +211,14 @@ impl TargetSearch<'_> {
         let (d, d_keys) = (self.scorer.factors(), self.target.d_keys);
         multiply_add(level, e, LANES, View::rows(&history_items.keys, d_keys), first, queries, d_keys);
         multiply_add(level, p, LANES, View::rows(&history_items.vectors, d), first, vectors, d);
-        attend::weigh(level, e, p);
+        attend::exp_weighted(level, e, p);
     }
 
     /// The candidates of a tile for one user.
     fn score_tile(&self, row: usize, users: &QueryUsers, user: usize, tile: &Tile, level: Level, best: &mut Best) {
         let mut scores = [0f32; LANES];
         if self.query.max_abs.iter().any(|&largest| largest > 0.0) {
-            across(level, self.query.vector(row), &tile.vectors, &mut scores);
+            dot_lanes(level, self.query.vector(row), &tile.vectors, &mut scores);
         }
         let history = users.offsets[user]..users.offsets[user + 1];
         if !history.is_empty() {

@@ -24,13 +24,13 @@ const SUFFIX: &str = ".ancf-tmp";
 const LONGEST: usize = 160;
 
 /// Names tried for the temporary file.
-const TRIES: usize = 16;
+const MAX_NAME_ATTEMPTS: usize = 16;
 
 /// Bytes that may wait for a sync.
-const UNSYNCED: usize = 8 << 20;
+const MAX_UNSYNCED_BYTES: usize = 8 << 20;
 
 /// Bytes handed to the system at a time.
-const PIECE: usize = 4 << 20;
+const WRITE_CHUNK_BYTES: usize = 4 << 20;
 
 /// Writes a model file; on an error `path` is what it was before.
 pub fn save<S: Storage>(
@@ -88,7 +88,7 @@ fn shortened(name: &str) -> &str {
 /// A new temporary file beside the target, with its name.
 fn create<S: Storage>(storage: &S, target: &Path, prefix: &str) -> io::Result<(PathBuf, S::File)> {
     let mut taken = io::ErrorKind::AlreadyExists.into();
-    for _ in 0..TRIES {
+    for _ in 0..MAX_NAME_ATTEMPTS {
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let path = target.with_file_name(format!("{prefix}{}-{number}{SUFFIX}", std::process::id()));
         match storage.create(&path, target) {
@@ -108,17 +108,17 @@ fn create<S: Storage>(storage: &S, target: &Path, prefix: &str) -> io::Result<(P
 
 fn write<S: Storage>(storage: &S, path: &Path, file: &mut S::File, parts: &[&[u8]], cancel: &Cancel) -> io::Result<()> {
     let mut waiting = 0;
-    for piece in parts.iter().flat_map(|part| part.chunks(PIECE)) {
+    for chunk in parts.iter().flat_map(|part| part.chunks(WRITE_CHUNK_BYTES)) {
         if cancel.is_cancelled() {
             return Err(io::ErrorKind::Interrupted.into());
         }
         // Synced as it goes: one long sync at the end could not be interrupted.
-        waiting += piece.len();
-        if waiting > UNSYNCED {
+        waiting += chunk.len();
+        if waiting > MAX_UNSYNCED_BYTES {
             storage.sync(file)?;
-            waiting = piece.len();
+            waiting = chunk.len();
         }
-        let mut left = piece;
+        let mut left = chunk;
         while !left.is_empty() {
             match storage.write(file, left) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -132,12 +132,12 @@ fn write<S: Storage>(storage: &S, path: &Path, file: &mut S::File, parts: &[&[u8
     let back = storage.read(path, cancel)?;
     let mut left = &back[..];
     let mut same = back.len() == parts.iter().map(|part| part.len()).sum::<usize>();
-    for piece in parts.iter().flat_map(|part| part.chunks(PIECE)) {
+    for chunk in parts.iter().flat_map(|part| part.chunks(WRITE_CHUNK_BYTES)) {
         if cancel.is_cancelled() {
             return Err(io::ErrorKind::Interrupted.into());
         }
-        let (first, rest) = left.split_at(piece.len().min(left.len()));
-        same &= first == piece;
+        let (first, rest) = left.split_at(chunk.len().min(left.len()));
+        same &= first == chunk;
         left = rest;
     }
     if same { Ok(()) } else { Err(io::Error::other("the disk gave back other bytes than were written")) }

@@ -141,7 +141,7 @@ impl Storage for Disk {
         let old = if cfg!(unix) { File::open(to).ok() } else { None };
         fs::rename(from, to)?;
         if let Some(old) = old {
-            close_aside(old);
+            close_in_background(old);
         }
         Ok(())
     }
@@ -156,12 +156,12 @@ impl Storage for Disk {
     }
 
     fn close(&self, file: File) {
-        close_aside(file);
+        close_in_background(file);
     }
 }
 
 /// With the last handle of a file without a name the system takes its space back: 85 ms for 300 MB on ext4, for which nobody
 /// should wait. Where no thread can be started, or the process ends, it closes all the same.
-fn close_aside(file: File) {
+fn close_in_background(file: File) {
     let _ = std::thread::Builder::new().name("ancf-close".into()).spawn(|| drop(file));
 }

@@ -1,8 +1,8 @@
 //! Target attention: 32 candidates attend to histories, each with weights of its own.
 //!
 //! Lanes are candidates, so each score owns a lane and its sums run over the history in order. A candidate's logit for a
-//! history item does not depend on the user: exponentials and products are computed once for all users (`weigh`), and a
-//! user costs two fused multiply-adds for each item of the history and each lane (`attend`).
+//! history item does not depend on the user: exponentials and products are computed once for all users (`exp_weighted`),
+//! and a user costs two fused multiply-adds for each item of the history and each lane (`attend`).
 
 use super::exp::{exp_body, ln_body};
 use super::level::Level;
@@ -14,12 +14,12 @@ pub const LANES: usize = 32;
 const MAX_ABS_LOGIT: f32 = 60.0;
 
 /// logits ← e = exp(logit), products ← e · product.
-pub fn weigh(level: Level, logits: &mut [f32], products: &mut [f32]) {
-    dispatch!(level, weigh_body(logits: &mut [f32], products: &mut [f32]));
+pub fn exp_weighted(level: Level, logits: &mut [f32], products: &mut [f32]) {
+    dispatch!(level, exp_weighted_body(logits: &mut [f32], products: &mut [f32]));
 }
 
 #[inline(always)]
-fn weigh_body(logits: &mut [f32], products: &mut [f32]) {
+fn exp_weighted_body(logits: &mut [f32], products: &mut [f32]) {
     for (logit, product) in logits.iter_mut().zip(products) {
         let e = exp_body(logit.clamp(-MAX_ABS_LOGIT, MAX_ABS_LOGIT));
         *logit = e;
@@ -80,12 +80,12 @@ fn power_body(x: f32, exponent: f32) -> f32 {
 }
 
 /// scores ← Σ_k `vector[k]` · `pack[k][lane]`, a fused chain from 0.
-pub fn across(level: Level, vector: &[f32], pack: &[f32], scores: &mut [f32; LANES]) {
-    dispatch!(level, across_body(vector: &[f32], pack: &[f32], scores: &mut [f32; LANES]));
+pub fn dot_lanes(level: Level, vector: &[f32], pack: &[f32], scores: &mut [f32; LANES]) {
+    dispatch!(level, dot_lanes_body(vector: &[f32], pack: &[f32], scores: &mut [f32; LANES]));
 }
 
 #[inline(always)]
-fn across_body(vector: &[f32], pack: &[f32], scores: &mut [f32; LANES]) {
+fn dot_lanes_body(vector: &[f32], pack: &[f32], scores: &mut [f32; LANES]) {
     let mut sums = [0f32; LANES];
     let pack = pack.as_chunks::<LANES>().0;
     for k in 0..vector.len() {
@@ -137,7 +137,7 @@ pub struct Tables<'a> {
 }
 
 /// [`attend`] for a single pair, in the same order of operations: `score` plus what its history adds.
-pub fn one(
+pub fn score_one(
     level: Level,
     tables: Tables<'_>,
     history: &[u32],
@@ -146,7 +146,7 @@ pub fn one(
     item: u32,
     score: f32,
 ) -> f32 {
-    dispatch!(level, one_body(
+    dispatch!(level, score_one_body(
         tables: Tables<'_>, history: &[u32], weights: &[f32], factor: f32, item: u32, score: f32) -> f32)
 }
 
@@ -161,7 +161,7 @@ fn chain(a: &[f32], b: &[f32], start: f32) -> f32 {
 }
 
 #[inline(always)]
-fn one_body(tables: Tables<'_>, history: &[u32], weights: &[f32], factor: f32, item: u32, score: f32) -> f32 {
+fn score_one_body(tables: Tables<'_>, history: &[u32], weights: &[f32], factor: f32, item: u32, score: f32) -> f32 {
     let (query, vector) = (row(tables.queries, tables.d_keys, item), row(tables.vectors, tables.d, item));
     let (mut upper, mut lower) = (0f32, 0f32);
     for (&source, &weight) in history.iter().zip(weights) {

@@ -9,7 +9,7 @@ use super::vector::LANES;
 
 /// What a product is added to.
 #[derive(Clone, Copy)]
-pub enum Onto<'a> {
+pub enum Accumulate<'a> {
     /// Nothing: the result is the product.
     Zero,
     /// What the result holds.
@@ -107,12 +107,12 @@ pub fn gather(level: Level, columns: &[u32], weights: &[f32], table: &[f32], out
 }
 
 #[inline(always)]
-fn multiply_body(d: usize, rows: Rows<'_>, table: &[f32], onto: Onto<'_>, out: &mut [f32]) {
+fn multiply_body(d: usize, rows: Rows<'_>, table: &[f32], onto: Accumulate<'_>, out: &mut [f32]) {
     for (out, (row, bounds)) in out.chunks_exact_mut(d).zip(rows.offsets.windows(2).enumerate()) {
         match onto {
-            Onto::Zero => out.fill(0.0),
-            Onto::Itself => {}
-            Onto::Table(base) => out.copy_from_slice(&base[row * d..][..d]),
+            Accumulate::Zero => out.fill(0.0),
+            Accumulate::Itself => {}
+            Accumulate::Table(base) => out.copy_from_slice(&base[row * d..][..d]),
         }
         let (columns, next) = rows.columns[bounds[0]..].split_at(bounds[1] - bounds[0]);
         gather_body(columns, &rows.values[bounds[0]..bounds[1]], next, table, out);
@@ -120,8 +120,8 @@ fn multiply_body(d: usize, rows: Rows<'_>, table: &[f32], onto: Onto<'_>, out: &
 }
 
 /// out ← `onto` + rows · table, entries in order; rows of `table`, `out` and of the table in `onto` have `d` numbers.
-pub fn multiply(level: Level, d: usize, rows: Rows<'_>, table: &[f32], onto: Onto<'_>, out: &mut [f32]) {
-    dispatch!(level, multiply_body(d: usize, rows: Rows<'_>, table: &[f32], onto: Onto<'_>, out: &mut [f32]));
+pub fn multiply(level: Level, d: usize, rows: Rows<'_>, table: &[f32], onto: Accumulate<'_>, out: &mut [f32]) {
+    dispatch!(level, multiply_body(d: usize, rows: Rows<'_>, table: &[f32], onto: Accumulate<'_>, out: &mut [f32]));
 }
 
 #[cfg(test)]
@@ -145,7 +145,9 @@ mod tests {
             let values = numbers(columns.len(), 1);
             let (table, base, held) = (numbers(n_columns * d, 2), numbers(n_rows * d, 3), numbers(n_rows * d, 4));
             let nothing = vec![0.0; n_rows * d];
-            for (onto, start) in [(Onto::Zero, &nothing), (Onto::Itself, &held), (Onto::Table(&base), &base)] {
+            for (onto, start) in
+                [(Accumulate::Zero, &nothing), (Accumulate::Itself, &held), (Accumulate::Table(&base), &base)]
+            {
                 let mut truth = start.clone();
                 for row in 0..n_rows {
                     for entry in offsets[row]..offsets[row + 1] {

@@ -36,7 +36,7 @@ pub struct Histories {
 
 /// The learned terms of the logits.
 #[derive(Clone, Copy)]
-pub struct Learned<'a> {
+pub struct LearnedLogitTerms<'a> {
     /// s, or nothing.
     pub salience: &'a [f32],
     /// ρ.
@@ -84,10 +84,15 @@ pub fn task_ends(n: usize, per_task: usize, end_of: impl Fn(usize) -> usize) -> 
     (0..n.div_ceil(per_task)).map(move |task| end_of(((task + 1) * per_task).min(n)))
 }
 
-/// The smoothed softmax (β = 1: the softmax) of `logits` + `fixed`: exp(logit) / (Σ exp)^β, in place of `logits`. Returns
-/// the factor from these weights to those of the softmax.
-pub fn smoothed_softmax(level: crate::runtime::simd::Level, exponent: f32, logits: &mut [f32], fixed: &[f32]) -> f32 {
-    let (highest, sum) = softmax(level, logits, fixed, 1.0);
+/// The smoothed softmax (β = 1: the softmax) of `logits` + `log_weights`: exp(logit) / (Σ exp)^β, in place of `logits`.
+/// Returns the factor from these weights to those of the softmax.
+pub fn smoothed_softmax(
+    level: crate::runtime::simd::Level,
+    exponent: f32,
+    logits: &mut [f32],
+    log_weights: &[f32],
+) -> f32 {
+    let (highest, sum) = softmax(level, logits, log_weights, 1.0);
     let (highest, beta) = (f64::from(highest), f64::from(exponent));
     let factor = exp_f64((highest * (1.0 - beta) - beta * ln(f64::from(sum))).clamp(-80.0, 80.0)) as f32;
     scale(level, factor, logits);
@@ -95,17 +100,23 @@ pub fn smoothed_softmax(level: crate::runtime::simd::Level, exponent: f32, logit
 }
 
 impl Histories {
-    /// Whether histories are used at all.
-    pub fn are_used(&self) -> bool {
+    /// Whether users attend to their histories at all.
+    pub fn attends(&self) -> bool {
         self.attention_kind != AttentionKind::None
     }
 
     fn history(&self, user: u32) -> &[u32] {
-        if self.are_used() { self.attention.users.row(user as usize) } else { &[] }
+        if self.attends() { self.attention.users.row(user as usize) } else { &[] }
     }
 
     /// The logits of entries `from..` apart from the queries' part.
-    fn fixed(&self, from: usize, history: &[u32], learned: Learned<'_>, into: &mut Vec<f32>) {
+    fn query_independent_logits(
+        &self,
+        from: usize,
+        history: &[u32],
+        learned: LearnedLogitTerms<'_>,
+        into: &mut Vec<f32>,
+    ) {
         into.clear();
         into.extend(
             history.iter().enumerate().map(|(at, &item)| self.base[from + at] + learned.salience[item as usize]),
@@ -123,7 +134,7 @@ impl Histories {
         context: &Context,
         d: usize,
         layout: &Layout,
-        learned: Learned<'_>,
+        learned: LearnedLogitTerms<'_>,
         v: &[f32],
         z: &[f32],
         cosine: bool,
@@ -140,7 +151,7 @@ impl Histories {
         let shares = split_at_ends(&mut rows.shares, tasks());
         let a = split_at_ends(&mut rows.a, task_ends(n_slots, SLOTS_PER_TASK, |slot| layout.weights_from[slot]));
         let one_task =
-            |fixed: &mut Vec<f32>, task: usize, p: &mut [f32], norms: &mut [f32], shares: &mut [f32], a: &mut [f32]| {
+            |terms: &mut Vec<f32>, task: usize, p: &mut [f32], norms: &mut [f32], shares: &mut [f32], a: &mut [f32]| {
                 let first = task * SLOTS_PER_TASK;
                 let (first_row, first_weight) = (layout.row_from(first), layout.weights_from[first]);
                 for slot in first..(first + SLOTS_PER_TASK).min(n_slots) {
@@ -148,7 +159,7 @@ impl Histories {
                     let history = self.history(user);
                     let from = self.attention.users.offsets()[user as usize];
                     if self.attention_kind.is_learned() {
-                        self.fixed(from, history, learned, fixed);
+                        self.query_independent_logits(from, history, learned, terms);
                     }
                     for (at, row) in (layout.row_from(slot)..layout.row_from(slot + 1)).enumerate() {
                         let weights =
@@ -166,7 +177,7 @@ impl Histories {
                                     let query = self.query_row(layout, row);
                                     dots(level, &learned.queries[query * d..][..d], learned.x, history, weights);
                                 }
-                                shares[row - first_row] = smoothed_softmax(level, self.exponent, weights, fixed);
+                                shares[row - first_row] = smoothed_softmax(level, self.exponent, weights, terms);
                             } else {
                                 weights.copy_from_slice(&self.attention.a_by_user[from..][..history.len()]);
                             }
@@ -179,8 +190,8 @@ impl Histories {
                 }
             };
         let tasks = p.into_iter().zip(norms).zip(shares).zip(a).enumerate();
-        context.for_each_task(tasks, Vec::new, |fixed, (task, (((p, norms), shares), a))| {
-            one_task(fixed, task, p, norms, shares, a);
+        context.for_each_task(tasks, Vec::new, |terms, (task, (((p, norms), shares), a))| {
+            one_task(terms, task, p, norms, shares, a);
         });
     }
 
@@ -196,7 +207,7 @@ impl Histories {
         context: &Context,
         d: usize,
         layout: &Layout,
-        learned: Learned<'_>,
+        learned: LearnedLogitTerms<'_>,
         v: &[f32],
         cosine: bool,
         rows: &mut AttentionRows,
@@ -273,7 +284,7 @@ impl Histories {
         context: &Context,
         d: usize,
         layout: &Layout,
-        learned: Learned<'_>,
+        learned: LearnedLogitTerms<'_>,
         rows: &AttentionRows,
         dv: &mut [f32],
         dx: &mut [f32],
@@ -327,14 +338,14 @@ impl Histories {
 /// `histories`.
 pub fn history_weights(context: &Context, histories: &Csr, item_logits: &[f32], exponent: f32) -> Vec<f32> {
     let mut weights = vec![0.0; histories.len()];
-    let mut fixed = Vec::new();
+    let mut log_weights = Vec::new();
     for row in 0..histories.n_rows() {
         let (from, to) = (histories.offsets()[row], histories.offsets()[row + 1]);
         if from < to {
-            fixed.clear();
+            log_weights.clear();
             let each = histories.row(row).iter().zip(histories.row_values(row));
-            fixed.extend(each.map(|(&item, logit)| item_logits[item as usize] + logit));
-            smoothed_softmax(context.level, exponent, &mut weights[from..to], &fixed);
+            log_weights.extend(each.map(|(&item, logit)| item_logits[item as usize] + logit));
+            smoothed_softmax(context.level, exponent, &mut weights[from..to], &log_weights);
         }
     }
     weights

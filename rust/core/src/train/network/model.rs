@@ -72,7 +72,7 @@ pub(super) struct UserDropout {
 impl UserDropout {
     pub const NONE: Self = Self { draws: Stream::new(0, 0), rate: 0.0 };
 
-    pub fn keeps(self, user: u32) -> bool {
+    pub fn keeps_user_vector(self, user: u32) -> bool {
         self.rate == 0.0 || self.draws.f32(u64::from(user)) >= self.rate
     }
 }
@@ -181,14 +181,14 @@ impl Network {
         if self.options.user_factors {
             b.users.copy_from_slice(&parameters.user_factors.values);
             for (user, z) in b.users.chunks_exact_mut(d).enumerate() {
-                if !dropout.keeps(user as u32) {
+                if !dropout.keeps_user_vector(user as u32) {
                     z.fill(0.0);
                 }
             }
         }
         let attention = &histories.attention;
         let x = &parameters.item_factors.values;
-        if histories.are_used() {
+        if histories.attends() {
             propagate(context, d, &attention.users, &attention.a_by_user, x, &mut b.users);
         }
         b.v.copy_from_slice(x);

@@ -2,7 +2,7 @@
 
 use super::batch::{Batch, LayoutOptions};
 use super::head::{Features, Output};
-use super::history::Learned;
+use super::history::LearnedLogitTerms;
 use super::loss;
 use super::model::{Network, UserDropout};
 use super::options::{AttentionKind, Head, Loss, Options};
@@ -15,7 +15,7 @@ use crate::runtime::simd::vector::axpy;
 use crate::{Error, Result};
 
 /// The parameters of the output.
-pub(super) fn output_of<'a>(options: &Options, parameters: &'a Parameters, ones: &'a [f32]) -> Output<'a> {
+pub(super) fn output_parameters<'a>(options: &Options, parameters: &'a Parameters, ones: &'a [f32]) -> Output<'a> {
     let first = |table: &Table| table.values.first().copied().unwrap_or_default();
     let d = options.factors;
     Output {
@@ -31,9 +31,9 @@ pub(super) fn output_of<'a>(options: &Options, parameters: &'a Parameters, ones:
 }
 
 /// The learned terms of the logits.
-fn learned_of<'a>(level: Level, parameters: &'a Parameters, queries: &'a [f32]) -> Learned<'a> {
+fn learned_logit_terms<'a>(level: Level, parameters: &'a Parameters, queries: &'a [f32]) -> LearnedLogitTerms<'a> {
     let decay = parameters.log_decay.values.first().map_or(0.0, |&x| exp(level, x));
-    Learned { salience: &parameters.salience.values, decay, queries, x: &parameters.item_factors.values }
+    LearnedLogitTerms { salience: &parameters.salience.values, decay, queries, x: &parameters.item_factors.values }
 }
 
 impl Network {
@@ -106,7 +106,7 @@ impl Network {
         let d = self.options.factors;
         let Self { options, histories, parameters, buffers: b, .. } = self;
         let layout_options = LayoutOptions {
-            histories: histories.are_used(),
+            histories: histories.attends(),
             row_per_pair: options.attention_kind == AttentionKind::Target,
             all_items: options.item_attention,
             backward,
@@ -117,7 +117,7 @@ impl Network {
         b.z.clear();
         if options.user_factors {
             for &user in &layout.slots {
-                if dropout.keeps(user) {
+                if dropout.keeps_user_vector(user) {
                     b.z.extend_from_slice(&parameters.user_factors.values[user as usize * d..][..d]);
                 } else {
                     b.z.resize(b.z.len() + d, 0.0);
@@ -138,10 +138,10 @@ impl Network {
         }
         // 3. Attention.
         let v = if options.item_attention { &b.v } else { x };
-        let learned = learned_of(context.level, parameters, &b.queries.y);
+        let learned = learned_logit_terms(context.level, parameters, &b.queries.y);
         histories.forward(context, d, layout, learned, v, &b.z, options.cosine, &mut b.rows);
         // 4. Features and scores.
-        let output = output_of(options, parameters, &b.ones);
+        let output = output_parameters(options, parameters, &b.ones);
         b.features.candidates(context, d, layout, v, options.cosine);
         b.features.forward(context, layout, output, &b.rows.p);
     }
@@ -154,7 +154,7 @@ impl Network {
         let layout = &b.layout;
         let n = batch.users.len() / batch.group.max(1);
         let inverse = 1.0 / n as f32;
-        let output = output_of(options, parameters, &b.ones);
+        let output = output_parameters(options, parameters, &b.ones);
         if backward {
             for (buffer, length) in [
                 (&mut b.rows.dp, b.rows.p.len()),
@@ -248,7 +248,7 @@ impl Network {
             gradient.rows.clone_from(&layout.candidates);
             gradient.values.clone_from(&b.candidate_slopes);
         }
-        let output = output_of(options, parameters, &b.ones);
+        let output = output_parameters(options, parameters, &b.ones);
         b.features.backward_rows(context, layout, output, &b.rows.p, &mut b.rows.dp, &mut b.totals);
         b.features.backward_candidates(context, layout, output, &b.rows.p);
         if options.cosine {
@@ -284,10 +284,10 @@ impl Network {
             b.dv[row as usize * d..][..d].copy_from_slice(dq);
         }
         let v = if options.item_attention { &*b.v } else { &*parameters.item_factors.values };
-        let learned = learned_of(level, parameters, &b.queries.y);
+        let learned = learned_logit_terms(level, parameters, &b.queries.y);
         let d_decay =
             histories.backward(context, d, layout, learned, v, options.cosine, &mut b.rows, &mut b.dz, &mut b.dy);
-        if histories.are_used() {
+        if histories.attends() {
             histories.backward_items(context, d, layout, learned, &b.rows, &mut b.dv, &mut b.dx, &mut b.ds);
         }
         let decay = learned.decay;
@@ -340,7 +340,7 @@ impl Network {
         let users = &mut parameters.user_factors.gradient;
         if options.user_factors {
             for (&user, dz) in layout.slots.iter().zip(b.dz.chunks_exact_mut(d)) {
-                if !dropout.keeps(user) {
+                if !dropout.keeps_user_vector(user) {
                     dz.fill(0.0);
                 }
             }
@@ -360,7 +360,7 @@ impl Network {
         b.users.clear();
         b.users.resize(*n_users * d, 0.0);
         propagate(context, d, &attention.users, &attention.b_by_user, &b.dv, &mut b.users);
-        if histories.are_used() {
+        if histories.attends() {
             propagate(context, d, &attention.items, &attention.a_by_item, &b.users, &mut items.values);
         }
         if options.user_factors {
@@ -368,7 +368,7 @@ impl Network {
             users.rows.extend(0..*n_users as u32);
             users.values.clone_from(&b.users);
             for (user, dz) in users.values.chunks_exact_mut(d).enumerate() {
-                if !dropout.keeps(user as u32) {
+                if !dropout.keeps_user_vector(user as u32) {
                     dz.fill(0.0);
                 }
             }

@@ -9,7 +9,7 @@ use super::head::{Features, Output};
 use super::loss;
 use super::model::{Network, UserDropout};
 use super::options::{AttentionKind, Head};
-use super::passes::output_of;
+use super::passes::output_parameters;
 use crate::Result;
 use crate::runtime::Context;
 use crate::runtime::simd::scores::{Scratch, Tables, scores};
@@ -53,7 +53,7 @@ impl Network {
         let Self { options, .. } = self;
         let queries = if options.has_queries() { 2 * options.factors } else { 0 };
         let features = if options.head == Head::Factor { EXPONENTIAL_COST } else { 1 };
-        options.factors * (features + queries + if self.histories.are_used() { 1 + entries } else { 0 })
+        options.factors * (features + queries + if self.histories.attends() { 1 + entries } else { 0 })
     }
 
     /// Item vectors v of the current parameters, `n_items` × d.
@@ -113,7 +113,7 @@ impl Network {
 
     /// Pairs are grouped by user where that saves summing the same history several times.
     fn scores_from_tables(&mut self, users: &[u32], items: &[u32], out: &mut [f32], context: &Context) {
-        if self.histories.are_used()
+        if self.histories.attends()
             && let Some(order) = self.buffers.layout.order_by_user(users).map(<[u32]>::to_vec)
         {
             let ordered = |all: &[u32]| -> Vec<u32> { order.iter().map(|&at| all[at as usize]).collect() };
@@ -143,7 +143,7 @@ impl Network {
             tables.columns = attention.users.columns();
             tables.weights = &attention.a_by_user;
         }
-        let output = output_of(options, parameters, &buffers.ones);
+        let output = output_parameters(options, parameters, &buffers.ones);
         let (level, features) = (context.level, output.features());
         let plain = output.constant == 0.0 && !options.biases && !options.sigmoid;
         let per_pair = self.cost_of_a_pair(attention.users.len() / n_users);
@@ -159,7 +159,7 @@ impl Network {
                 scores(level, tables, features, users, items, scratch, out);
                 if !plain {
                     for ((score, &user), &item) in out.iter_mut().zip(users).zip(items) {
-                        *score = biased(output, *score, user, item);
+                        *score = add_biases(output, *score, user, item);
                         if options.sigmoid {
                             *score = loss::sigmoid(level, *score);
                         }
@@ -170,7 +170,7 @@ impl Network {
     }
 }
 
-fn biased(output: Output<'_>, score: f32, user: u32, item: u32) -> f32 {
+fn add_biases(output: Output<'_>, score: f32, user: u32, item: u32) -> f32 {
     let mut score = score + output.constant;
     if !output.item_bias.is_empty() {
         score += output.item_bias[item as usize];
