@@ -41,3 +41,16 @@ def test_a_later_format_is_refused_by_its_name(tmp_path):
     (tmp_path / "later.ancf").write_bytes(raw.replace(make.FORMAT.encode(), later.encode(), 1))
     with pytest.raises(ancf.ModelFileError, match=f"{later}.*Install a later ancf"):
         ancf.load(tmp_path / "later.ancf")
+
+
+def test_a_file_with_the_old_names_of_options_has_the_present_ones_once_loaded(tmp_path):
+    path = next(path for path in FILES if path.name.endswith(".ancf.ancf"))
+    _, old = model_file.read(path)
+    assert "neighbours" in old["options"]
+    model = ancf.load(path)
+    assert model.get_params()["neighbors"] == old["options"]["neighbours"] == 3
+    assert model.history_["settings"]["neighbor_weight"] == old["history"]["settings"]["neighbour_weight"]
+    model.save(tmp_path / "again.ancf")
+    _, new = model_file.read(tmp_path / "again.ancf")
+    assert not [name for name in {**new["options"], **new["history"]["settings"]} if "neighbour" in name]
+    assert make.answers(ancf.load(tmp_path / "again.ancf")) == make.answers(model)

@@ -168,7 +168,8 @@ def _find_customer(model: "Recommender", train: "Interactions", test: "Interacti
         return None, 0, 0
     ids = model.recommend([user for user, _ in requested], N=_LIST_LENGTH).ids
     hits = [user for (user, new), row in zip(requested, ids.tolist(), strict=True) if new & set(row)]
-    return (hits or [requested[0][0]])[0], len(hits), len(requested)
+    first, *_ = hits or [user for user, _ in requested]
+    return first, len(hits), len(requested)
 
 
 def _unknown_customer(model: "Recommender", train: "Interactions") -> None:

@@ -295,27 +295,32 @@ class ANCFModel:
         return f"ANCFModel({self.num_users:,} users × {self.num_items:,} items, {self.embedding_dim} numbers each)"
 
     def _pairs(self, users: ArrayLike, items: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        found = (
-            _positions(users, self._user_ids, self.num_users, "user"),
-            _positions(items, self._item_ids, self.num_items, "item"),
-        )
-        if len(found[0]) != len(found[1]):
-            raise InvalidDataError(f"got {len(found[0])} users and {len(found[1])} items; give pairs.")
-        return found
+        user_positions = _positions(users, self._user_ids, self.num_users, "user")
+        item_positions = _positions(items, self._item_ids, self.num_items, "item")
+        if len(user_positions) != len(item_positions):
+            raise InvalidDataError(f"got {len(user_positions)} users and {len(item_positions)} items; give pairs.")
+        return user_positions, item_positions
 
     def _batch(self, users: Any, items: Any, targets: Any, negatives: Any, log_weights: Any) -> tuple[Any, ...]:
-        pairs = self._pairs(users, items)
-        rows = None
+        user_positions, item_positions = self._pairs(users, items)
+        n_pairs, rows = len(user_positions), None
         if negatives is not None:
             given = np.asarray(negatives)
             expected = "(m,)" if self.loss == "softmax" else "(n,) or (n, m), a row for each positive"
-            fits = given.ndim == 1 if self.loss == "softmax" else given.ndim in (1, 2) and len(given) == len(pairs[0])
+            fits = given.ndim == 1 if self.loss == "softmax" else given.ndim in (1, 2) and len(given) == n_pairs
             if not fits:
                 raise InvalidDataError(
                     f"negatives have the shape {given.shape}; with loss={self.loss!r} give {expected}."
                 )
             rows = _positions(given.ravel(), self._item_ids, self.num_items, "item")
-        return *pairs, _as_float32(targets, "targets"), rows, _as_float32(log_weights, "log_weights"), self.num_threads
+        return (
+            user_positions,
+            item_positions,
+            _as_float32(targets, "targets"),
+            rows,
+            _as_float32(log_weights, "log_weights"),
+            self.num_threads,
+        )
 
 
 def _as_float32(values: Any, what: str) -> NDArray[np.float32] | None:
