@@ -2,14 +2,16 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ancf import _text
 from ancf.data.interactions import Interactions
-from ancf.errors import InvalidDataError
+from ancf.errors import InvalidDataError, InvalidParameterError
 from ancf.evaluation import DEFAULT_METRICS, Evaluation, evaluate
+from ancf.models import all_models, class_of
 from ancf.models.base import Recommender
 
 if TYPE_CHECKING:
@@ -84,7 +86,7 @@ class Comparison(Mapping[str, Evaluation]):
 
 
 def compare(
-    models: Recommender | Sequence[Recommender] | Mapping[str, Recommender],
+    models: Recommender | str | Sequence[Recommender | str] | Mapping[str, Recommender | str],
     train: Interactions,
     test: Interactions,
     metrics: str | Sequence[str] = DEFAULT_METRICS,
@@ -97,8 +99,9 @@ def compare(
 
     Parameters
     ----------
-    models : models, one model, or a mapping name → model
-        A model that is fitted already is measured as it is; the others are cloned, so that yours stay unfitted.
+    models : models, one model, or a mapping label → model
+        A model that is fitted already is measured as it is; the others are cloned, so that yours stay unfitted. A name
+        of the registry ("ItemKNN", or "item-knn" as on the command line) is that model with its defaults.
     train, test : Interactions
     metrics, k, filter_already_liked_items
         As in ``ancf.evaluate``.
@@ -113,19 +116,24 @@ def compare(
     ------
     InvalidDataError
         If there is no model, or the fitted models know other users, so that they would be measured on other people.
+    InvalidParameterError
+        If the registry has no model of a name; names the nearest.
 
     Examples
     --------
     >>> import ancf
     >>> data = ancf.Interactions.from_ids(user=[1, 1, 2, 2, 3, 3], item=["a", "b", "b", "c", "c", "a"])
     >>> test = ancf.Interactions.from_ids(user=[1, 3], item=["c", "b"])
-    >>> result = ancf.compare([ancf.Popular(), ancf.ItemKNN()], data, test, metrics="recall@1")
+    >>> result = ancf.compare(["popular", ancf.ItemKNN()], data, test, metrics="recall@1")
     >>> list(result), result["ItemKNN"]["recall@1"]
     (['Popular', 'ItemKNN'], 1.0)
     """
-    if isinstance(models, Recommender):  # one model is a short list
+    if isinstance(models, (Recommender, str)):  # one model is a short list
         models = [models]
-    named = dict(models) if isinstance(models, Mapping) else _unique_names(models)
+    if isinstance(models, Mapping):
+        named = {label: _find_model(each) for label, each in models.items()}
+    else:
+        named = _unique_names([_find_model(each) for each in models])
     if not named:
         raise InvalidDataError("compare: give at least one model.")
     evaluations: dict[str, Evaluation] = {}
@@ -146,6 +154,19 @@ def compare(
                 f"{evaluations[first].n_users} (or others); they were fitted on different tables. Use refit=True."
             )
     return Comparison(evaluations, fitted, seconds)
+
+
+def _find_model(model: Recommender | str) -> Recommender:
+    """The model itself, or that of the registry with this name, as its defaults make it."""
+    if not isinstance(model, str):
+        return model
+    by_name = {name: name for name, entry in all_models().items() if entry.cli_name}
+    by_name |= {entry.cli_name: name for name, entry in all_models().items() if entry.cli_name}
+    if model not in by_name:
+        near = get_close_matches(model, by_name, 1, 0.4)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(by_name)}."
+        raise InvalidParameterError(f"compare: there is no model {model!r}; {hint}")
+    return class_of(by_name[model])()
 
 
 def _unique_names(models: Sequence[Recommender]) -> dict[str, Recommender]:

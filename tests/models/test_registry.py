@@ -117,6 +117,11 @@ def test_a_registered_model_is_saved_loaded_evaluated_and_compared(toy, table, t
     assert loaded.recommend_all(N=3).to_pandas().equals(fitted.recommend_all(N=3).to_pandas())
     result = ancf.compare([toy(prior=2.0), ancf.Popular()], train, test, "ndcg@5")
     assert result["Toy"]["ndcg@5"] == ancf.evaluate(loaded, test, "ndcg@5")["ndcg@5"]
+    by_name = ancf.compare({"mine": "toy", "theirs": "Popular"}, train, test, "ndcg@5")
+    assert by_name["mine"]["ndcg@5"] == ancf.evaluate(toy().fit(train), test, "ndcg@5")["ndcg@5"]
+    assert by_name["theirs"]["ndcg@5"] == result["Popular"]["ndcg@5"]
+    with pytest.raises(InvalidParameterError, match="no model 'toys'; did you mean 'toy'"):
+        ancf.compare(["toys"], train, test)
 
 
 def test_a_registered_model_is_trained_by_the_command_line_of_its_process(toy, table, tmp_path, capsys):

@@ -4,7 +4,10 @@ Everything an answer is made of (ids, vectors, weights, what a user has had, how
 object that never changes, and a model becomes another by one assignment of it.
 """
 
+import hashlib
+import tempfile
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,6 +30,17 @@ def shop(seed, first_item):
     )
 
 
+def saved(model):
+    """The bytes of the model's file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "shop.ancf"
+        model.save(path)
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+LATER = ancf.Interactions.from_ids(
+    user=np.repeat(["c03", "c07", "c31"], 30), item=[f"p{item:03d}" for item in range(30)] * 3
+)
 QUESTIONS = {
     "recommend": lambda m: repr(m.recommend("c07", N=5)),
     "recommend many": lambda m: repr(m.recommend(["c03", "c31", "nobody"], N=4, on_unknown="popular")),
@@ -36,6 +50,8 @@ QUESTIONS = {
     "predict": lambda m: repr(m.predict("c07", [f"p{item:03d}" for item in range(30)]).tolist()),
     "explain": lambda m: repr(m.explain("c07", "p004")),
     "explain a history": lambda m: repr(m.explain(item="p004", history=["p002", "p011"])),
+    "evaluate": lambda m: repr(sorted(ancf.evaluate(m, LATER, ["ndcg@5", "coverage@5"]).items())),
+    "save": lambda m: saved(m),
     "similar_items": lambda m: repr(m.similar_items("p004", N=5)),
     "similar_users": lambda m: repr(m.similar_users("c07", N=5)),
 }
