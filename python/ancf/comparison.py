@@ -11,7 +11,7 @@ from ancf import _text
 from ancf.data.interactions import Interactions
 from ancf.errors import InvalidDataError, InvalidParameterError
 from ancf.evaluation import DEFAULT_METRICS, Evaluation, evaluate
-from ancf.models import all_models, class_of
+from ancf.models import class_names, class_of
 from ancf.models.base import Recommender
 
 if TYPE_CHECKING:
@@ -160,8 +160,8 @@ def _find_model(model: Recommender | str) -> Recommender:
     """The model itself, or that of the registry with this name, as its defaults make it."""
     if not isinstance(model, str):
         return model
-    by_name = {name: name for name, entry in all_models().items() if entry.cli_name}
-    by_name |= {entry.cli_name: name for name, entry in all_models().items() if entry.cli_name}
+    by_cli_name = class_names()
+    by_name = {name: name for name in by_cli_name.values()} | by_cli_name
     if model not in by_name:
         near = get_close_matches(model, by_name, 1, 0.4)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(by_name)}."

@@ -43,10 +43,10 @@ class ModelName(click.ParamType):  # type: ignore[type-arg, unused-ignore]
     name = "model"
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
-        return f"[{'|'.join(class_names())}]"
+        return f"[{'|'.join(models.class_names())}]"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        known, name = class_names(), str(value)
+        known, name = models.class_names(), str(value)
         if name in known:
             return name
         near = get_close_matches(name.lower(), known, 1, 0.4)
@@ -56,7 +56,7 @@ class ModelName(click.ParamType):  # type: ignore[type-arg, unused-ignore]
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
         from click.shell_completion import CompletionItem
 
-        return [CompletionItem(name) for name in class_names() if name.startswith(incomplete)]
+        return [CompletionItem(name) for name in models.class_names() if name.startswith(incomplete)]
 
 
 class ModelCommand(Command):
@@ -91,7 +91,7 @@ class ModelCommand(Command):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         if _CHOSEN in ctx.meta:
-            others = [name for name in class_names() if name != ctx.meta[_CHOSEN].cli_name]
+            others = [name for name in models.class_names() if name != ctx.meta[_CHOSEN].cli_name]
             formatter.write_paragraph()
             formatter.write_text(
                 f"Other models: {', '.join(others)}. '{ctx.command_path} --model {others[0]} --help' shows the "
@@ -118,11 +118,11 @@ class ModelCommand(Command):
         name, _ = option.consume_value(ctx, parsed)
         try:
             name = option.type.convert(name, option, ctx)
-            model = models.class_of(class_names()[name])
+            model = models.class_of(models.class_names()[name])
         except (Failure, AncfError) as error:
             if not lenient:
                 raise (error if isinstance(error, Failure) else self.failure(error, ctx)) from error
-            name, model = _DEFAULT, models.class_of(class_names()[_DEFAULT])
+            name, model = _DEFAULT, models.class_of(models.class_names()[_DEFAULT])
         chosen = _Chosen(name, model, self._options_of(name, model), [])
         chosen = chosen._replace(others=self._options_of_others(chosen))
         ctx.meta[_CHOSEN] = chosen
@@ -150,7 +150,7 @@ class ModelCommand(Command):
     def _options_by_model(self, every_model: bool) -> Iterator[tuple[str, dict[str, Option]]]:
         """The options of each model; of those in other packages if they are imported, or can be for ``every_model``."""
         entries = models.all_models()
-        for cli_name, class_name in class_names().items():
+        for cli_name, class_name in models.class_names().items():
             if every_model or class_name in models.MODELS or entries[class_name].module in sys.modules:
                 try:
                     yield cli_name, self._options_of(cli_name, models.class_of(class_name))
@@ -172,15 +172,6 @@ class ModelCommand(Command):
                 option, f"--{key} is an option of the model {', '.join(owners[key])}, not of {chosen.cli_name}."
             )
         return list(found.values())
-
-
-def class_names() -> dict[str, str]:
-    """The models that can be trained: name on the command line → name of the class."""
-    found: dict[str, str] = {}
-    for class_name, entry in models.all_models().items():
-        if entry.cli_name is not None:
-            found.setdefault(entry.cli_name, class_name)
-    return found
 
 
 def _typed_value(args: Sequence[str], option: str) -> str | None:

@@ -60,6 +60,7 @@ __all__ = [
     "Popular",
     "Recommender",
     "all_models",
+    "class_names",
     "class_of",
     "from_factors",
     "register",
@@ -141,6 +142,15 @@ def _installed() -> dict[str, ModelEntry]:
         known[each.attr] = ModelEntry(each.module, each.name)
         taken.add(each.name)
     return known
+
+
+def class_names() -> dict[str, str]:
+    """The models that can be trained: name on the command line → name of the class."""
+    found: dict[str, str] = {}
+    for class_name, entry in all_models().items():
+        if entry.cli_name is not None:
+            found.setdefault(entry.cli_name, class_name)
+    return found
 
 
 def class_of(name: str) -> type["Recommender"]:

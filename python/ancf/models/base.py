@@ -482,10 +482,10 @@ class Recommender(Params, ABC):
             raise ModelFileError(f"model file: options that {cls.__name__} cannot take ({error}).") from error
         try:
             encoder = model._load_encoder(arrays, dict(meta))
+            model._scorer = Scorer.from_arrays(cls.__name__, model.get_params(), encoder, arrays, dict(meta))
         except ModelFileError:
             raise
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:
             what = f"{error} is missing" if isinstance(error, KeyError) else str(error).rstrip(".")
             raise ModelFileError(f"model file: {what}. The file is damaged; load another copy.") from error
-        model._scorer = Scorer.from_arrays(cls.__name__, model.get_params(), encoder, arrays, dict(meta))
         return model

@@ -95,8 +95,8 @@ def _neighbor_values(neighbors: Csr, sources: NDArray[np.int32], target: int) ->
     """What each of these history items adds to the target through the sparse part, before its weight."""
     out = np.zeros(len(sources))
     for at, source in enumerate(sources.tolist()):
-        items, values = neighbors.row(source)
-        found = np.flatnonzero(items == target)
+        start, end = neighbors.indptr[source], neighbors.indptr[source + 1]
+        found = np.flatnonzero(neighbors.indices[start:end] == target)
         if len(found):
-            out[at] = values[found[0]]
+            out[at] = neighbors.data[start + found[0]]
     return out

@@ -27,7 +27,7 @@ from ancf.data.csr import Csr, ItemSets
 from ancf.data.ids import IdMap
 from ancf.data.normalize import Normalizer
 from ancf.data.packed_text import pack_optional_texts, unpack_optional_texts
-from ancf.errors import InvalidDataError, ModelFileError
+from ancf.errors import InvalidDataError
 from ancf.scoring.filters import Filters
 from ancf.scoring.histories import Histories, one_history, short_history
 from ancf.scoring.results import Recommendations, TopN, TopNOne
@@ -292,68 +292,60 @@ class Scorer:
 
         Raises
         ------
-        ModelFileError
-            If a part is missing or does not fit the others.
+        KeyError
+            If a part is missing.
+        ModelFileError, ValueError, TypeError, IndexError
+            If a part does not fit the others. ``Recommender._from_arrays`` says of all these that the file is damaged.
         """
-        try:
-            lost = [name for name in meta["parts"] if name not in arrays]
-            if lost:
-                raise KeyError(lost[0])
-            user_ids, item_ids = (
-                IdMap.from_state(
-                    {
-                        name.removeprefix(f"{side}."): part
-                        for name, part in arrays.items()
-                        if name.startswith(f"{side}.")
-                    },
-                    meta[side],
-                )
-                for side in ("user_ids", "item_ids")
+        lost = [name for name in meta["parts"] if name not in arrays]
+        if lost:
+            raise KeyError(lost[0])
+        user_ids, item_ids = (
+            IdMap.from_state(
+                {name.removeprefix(f"{side}."): part for name, part in arrays.items() if name.startswith(f"{side}.")},
+                meta[side],
             )
-            seen = ItemSets(arrays["seen.indptr"], arrays["seen.items"])
-            names = history = neighbors = target = None
-            if "item_names.offsets" in arrays:
-                names = unpack_optional_texts(arrays["item_names.offsets"], arrays["item_names.bytes"], "names")
-            if "history.weights" in arrays:
-                history = Csr(
-                    arrays.get("history.indptr", seen.indptr),
-                    arrays.get("history.items", seen.items),
-                    arrays["history.weights"],
-                )
-            if "neighbours.indptr" in arrays:
-                neighbors = Csr(*(arrays[f"neighbours.{name}"] for name in ("indptr", "items", "values")))
-            if "target.keys" in arrays:
-                target = TargetAttention(
-                    arrays["target.keys"],
-                    arrays["target.queries"],
-                    arrays["target.item_logits"],
-                    float(meta["attention_exponent"]),
-                )
-            return cls(
-                model=model,
-                options=options,
-                user_ids=user_ids,
-                item_ids=item_ids,
-                item_names=names,
-                seen=seen,
-                item_vectors=arrays["item_vectors"],
-                user_vectors=arrays["user_vectors"],
-                encoder=encoder,
-                neighbors=neighbors,
-                history=history,
-                head=str(meta["head"]),
-                sharpness=arrays.get("sharpness"),
-                item_bias=arrays.get("item_bias"),
-                target=target,
-                user_shift=arrays.get("user_shift"),
-                link=str(meta.get("link", "identity")),
-                training=None if meta.get("history") is None else dict(meta["history"]),
+            for side in ("user_ids", "item_ids")
+        )
+        seen = ItemSets(arrays["seen.indptr"], arrays["seen.items"])
+        names = history = neighbors = target = None
+        if "item_names.offsets" in arrays:
+            names = unpack_optional_texts(arrays["item_names.offsets"], arrays["item_names.bytes"], "names")
+        if "history.weights" in arrays:
+            history = Csr(
+                arrays.get("history.indptr", seen.indptr),
+                arrays.get("history.items", seen.items),
+                arrays["history.weights"],
             )
-        except ModelFileError:
-            raise
-        except (KeyError, ValueError, TypeError, IndexError) as error:
-            what = f"{error} is missing" if isinstance(error, KeyError) else str(error).rstrip(".")
-            raise ModelFileError(f"model file: {what}. The file is damaged; load another copy.") from error
+        if "neighbours.indptr" in arrays:
+            neighbors = Csr(*(arrays[f"neighbours.{name}"] for name in ("indptr", "items", "values")))
+        if "target.keys" in arrays:
+            target = TargetAttention(
+                arrays["target.keys"],
+                arrays["target.queries"],
+                arrays["target.item_logits"],
+                float(meta["attention_exponent"]),
+            )
+        return cls(
+            model=model,
+            options=options,
+            user_ids=user_ids,
+            item_ids=item_ids,
+            item_names=names,
+            seen=seen,
+            item_vectors=arrays["item_vectors"],
+            user_vectors=arrays["user_vectors"],
+            encoder=encoder,
+            neighbors=neighbors,
+            history=history,
+            head=str(meta["head"]),
+            sharpness=arrays.get("sharpness"),
+            item_bias=arrays.get("item_bias"),
+            target=target,
+            user_shift=arrays.get("user_shift"),
+            link=str(meta.get("link", "identity")),
+            training=None if meta.get("history") is None else dict(meta["history"]),
+        )
 
 
 class HasScorer(Protocol):

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -55,17 +55,21 @@ class _Text(Sink):
         """An id as it stands in the file."""
         raise NotImplementedError
 
-    def write(self, lists: Recommendations) -> None:
+    def _by_user(self, lists: Recommendations) -> Iterator[tuple[str, list[int], list[str], int]]:
+        """For each user the id as it is written, the positions of the items, their scores, and how many count."""
         users, positions, scores, counts = lists.parts()
-        line, items = self.line, self.items
-        lines: list[str] = []
-        for user, row, texts, count in zip(
+        return zip(
             map(self.format_id, users.tolist()),
             positions.tolist(),
             scores.astype(np.str_).tolist(),
             counts.tolist(),
             strict=True,
-        ):
+        )
+
+    def write(self, lists: Recommendations) -> None:
+        line, items = self.line, self.items
+        lines: list[str] = []
+        for user, row, texts, count in self._by_user(lists):
             for rank in range(count):
                 lines.append(line % (user, items[row[rank]], texts[rank], rank + 1))
         self.file.write("".join(lines).encode("utf-8", "surrogatepass"))
@@ -99,14 +103,7 @@ class _Json(_Text):
     format_id = staticmethod(_Jsonl.format_id)
 
     def write(self, lists: Recommendations) -> None:
-        users, positions, scores, counts = lists.parts()
-        for user, row, texts, count in zip(
-            map(self.format_id, users.tolist()),
-            positions.tolist(),
-            scores.astype(np.str_).tolist(),
-            counts.tolist(),
-            strict=True,
-        ):
+        for user, row, texts, count in self._by_user(lists):
             for rank in range(count):
                 before = "\n" if self.first else ",\n"
                 self.first = False
