@@ -19,6 +19,7 @@ from ancf.data.interactions import Interactions
 from ancf.data.normalize import NORMALIZERS
 from ancf.data.raw_table import EncodedColumn, RawTable, Unparsed
 from ancf.data.report import N_FIRST_ROWS, Report
+from ancf.data.time_range import note_strays
 from ancf.errors import InvalidDataError, InvalidParameterError
 
 Anonymous = Literal["exclude", "group", "baskets"]
@@ -124,6 +125,8 @@ def clean(table: RawTable, policies: Policies, num_threads: int | None = None) -
     event = "user, item and time" if times is not None else "user and item"
     repeated = repeated if rows is None else rows[repeated]
     report.note("duplicates", f"repeat an earlier row's {event}; quantities summed", repeated)
+    if times is not None:
+        note_strays(report, times, rows)
     if policies.strict and (report.reasons or report.notes):
         decisions = "; ".join(str(each) for each in (*report.reasons, *report.notes))
         raise InvalidDataError(f"{table.source}: strict=True, and not every row is clean: {decisions}.")

@@ -11,7 +11,7 @@ only the ids that occur, which is what ``fit`` does first, so that a model knows
 import copy
 import hashlib
 from collections.abc import Iterable, Mapping
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -28,6 +28,7 @@ from ancf.errors import InvalidDataError
 
 ItemTexts = NDArray[Any]
 """One text or None per item, in the order of ``item_ids``: a name or a category."""
+SplitBy = Literal["time", "random", "last", "user"]
 
 
 class Interactions:
@@ -50,6 +51,9 @@ class Interactions:
         How a model is to normalize the weights; it fits the normalizer on its own training part.
     leakage : tuple of str
         Why a measurement on these parts may flatter; filled by the splits.
+    split_by : "time", "random", "last", "user" or None
+        How this part was split off, set by the splits: it tells a model what it will be asked (``ANCF(choose_for=)``).
+        None: it is no part. Set it yourself after a split of your own.
     """
 
     user_ids: IdMap
@@ -63,6 +67,7 @@ class Interactions:
     report: Report
     normalize: str
     leakage: tuple[str, ...]
+    split_by: SplitBy | None
 
     def __init__(
         self,
@@ -88,7 +93,7 @@ class Interactions:
         self.user_ids, self.item_ids = user_ids, item_ids
         self.item_names, self.item_categories = item_names, item_categories
         self.report = Report(rows_read=n, rows_used=n) if report is None else report
-        self.normalize, self.leakage = normalize, ()
+        self.normalize, self.leakage, self.split_by = normalize, (), None
         self.users, self.items, self.weights, self.times, _ = canonical_events(
             np.ascontiguousarray(users, np.int32),
             np.ascontiguousarray(items, np.int32),
@@ -183,7 +188,7 @@ class Interactions:
         new.user_ids, new.item_ids = user_ids, item_ids
         new.users, new.items, new.weights, new.times = users, items, weights, times
         new.item_names, new.item_categories, new.report = item_names, item_categories, report
-        new.normalize, new.leakage = normalize, ()
+        new.normalize, new.leakage, new.split_by = normalize, (), None
         new._freeze()
         return new
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 N_FIRST_ROWS = 5
 """Row numbers kept for each reason."""
-_SINGULAR_VERBS = {"have": "has", "are": "is", "repeat": "repeats"}
+_SINGULAR_VERBS = {"have": "has", "are": "is", "lie": "lies", "repeat": "repeats"}
 
 
 @dataclass(frozen=True)

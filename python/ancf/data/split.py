@@ -1,20 +1,20 @@
 """Splits of interactions into training, validation and test parts.
 
 All parts share the id maps of the whole. A split that lets the future or the test events into training says so: once
-as a ``LeakageWarning``, and for good in the ``leakage`` of each part, where reports can show it. Splits are pure
-functions of the data and ``random_state``; the random ones draw as scikit-learn's ``train_test_split`` does, so that
-both give the same rows.
+as a ``LeakageWarning``, and for good in the ``leakage`` of each part, where reports can show it. ``split_by`` of each
+part says how it came about, which tells a model what it will be asked. Splits are pure functions of the data and
+``random_state``; the random ones draw as scikit-learn's ``train_test_split`` does, so that both give the same rows.
 """
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ancf.data.interactions import Interactions
+from ancf.data.interactions import Interactions, SplitBy
 from ancf.errors import InvalidDataError, InvalidParameterError
 
 OnLeak = Literal["warn", "ignore", "raise"]
@@ -57,7 +57,7 @@ def random_split(
     """
     _check_interactions(data, "random_split")
     shares = _check_fractions(fractions)
-    parts = [data.subset(rows) for rows in split_rows(len(data), shares, random_state)]
+    parts = _parts(data, split_rows(len(data), shares, random_state), "random")
     return _record_leakage(parts, _find_leaks(data, parts, "a random split"), on_leak)
 
 
@@ -118,7 +118,7 @@ def time_split(
         places = np.round(np.cumsum(shares)[:-1] * len(ordered)).astype(np.int64)
         cuts = ordered[np.clip(places, 0, max(len(ordered) - 1, 0))]
     part_of = np.searchsorted(np.sort(cuts), times, side="right")
-    parts = [data.subset(part_of == part) for part in range(len(cuts) + 1)]
+    parts = _parts(data, (part_of == part for part in range(len(cuts) + 1)), "time")
     for number, part in enumerate(parts):
         if not len(part):
             cut_times = ", ".join(str(pd.Timestamp(int(cut), unit="s")) for cut in cuts)
@@ -176,7 +176,8 @@ def leave_last_out(
     if validation:
         masks.insert(0, enough & (from_end >= n) & (from_end < n_held_out))
     train = ~np.logical_or.reduce(masks)
-    return _record_leakage([data.subset(mask) for mask in (train, *masks)], leaks, on_leak)
+    split_by: SplitBy = "random" if data.times is None else "last"
+    return _record_leakage(_parts(data, (train, *masks), split_by), leaks, on_leak)
 
 
 def user_split(data: Interactions, fractions: Sequence[float] = (0.6, 0.2, 0.2), *, random_state: int = 42) -> Parts:
@@ -197,7 +198,7 @@ def user_split(data: Interactions, fractions: Sequence[float] = (0.6, 0.2, 0.2),
         raise InvalidDataError(f"user_split: {len(active)} users cannot make {len(shares)} parts. Use random_split.")
     for number, rows in enumerate(split_rows(len(active), shares, random_state)):
         part_of[active[rows]] = number
-    return tuple(data.subset(part_of[data.users] == number) for number in range(len(shares)))
+    return tuple(_parts(data, (part_of[data.users] == number for number in range(len(shares))), "user"))
 
 
 def kfold(
@@ -222,11 +223,19 @@ def kfold(
         for number, fold in enumerate(folds):
             test = np.zeros(len(data), bool)
             test[fold] = True
-            parts = [data.subset(~test), data.subset(test)]
+            parts = _parts(data, (~test, test), "random")
             leaks = _find_leaks(data, parts, "a random fold")
             yield _record_leakage(parts, leaks, on_leak if number == 0 else "ignore")  # type: ignore[misc]
 
     return folds_in_turn()
+
+
+def _parts(data: Interactions, chosen: Iterable[NDArray[Any]], split_by: SplitBy) -> list[Interactions]:
+    """The parts of these events, each of which knows how it came about."""
+    parts = [data.subset(which) for which in chosen]
+    for part in parts:
+        part.split_by = split_by
+    return parts
 
 
 def _check_interactions(data: Interactions, what: str) -> None:

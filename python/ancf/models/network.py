@@ -15,10 +15,9 @@ from ancf.checks import check_choice, check_flag, check_integer, check_number
 from ancf.data.csr import Csr
 from ancf.data.ids import IdMap
 from ancf.data.interactions import Interactions
+from ancf.data.time_range import SECONDS_PER_DAY
 from ancf.errors import InvalidDataError, InvalidParameterError, UnknownItemError, UnknownUserError
 from ancf.params import refuse_unknown
-
-SECONDS_PER_DAY = 86_400.0
 
 Attention = Literal["none", "mean", "degree", "learned", "target"]
 PairAttention = Literal[Attention, "batch"]

@@ -29,7 +29,7 @@ from ancf.evaluation import evaluate_scorer, parse_metrics
 from ancf.models.ancf import options
 from ancf.models.ancf.network_encoder import NetworkEncoder
 from ancf.models.ancf.network_training import NetworkTrainer
-from ancf.models.ancf.options import Auto, AutoNormalize, AutoSimilarity, Init, Settings
+from ancf.models.ancf.options import Auto, AutoChooseFor, AutoNormalize, AutoSimilarity, Init, Settings
 from ancf.models.ancf.selection import HeldOut, ndcg, select_mixture
 from ancf.models.ancf.softmax import HistoryEncoder, SoftmaxTrainer
 from ancf.models.ancf.training_table import TrainingTable, ridge_neighbors
@@ -138,6 +138,12 @@ class ANCF(Recommender):
         for smaller catalogues.
     neighbor_weight : float or "auto"
         The weight of the item-item part against the vectors; 1 means both the same. auto: chosen in the same way.
+    choose_for : "auto", "future", "next" or "random"
+        Which purchases of the table are held out to choose what is "auto": its last tenth, each user's last, or any.
+        They should lie as those do that will be asked for. auto: "future", or as the table was split
+        (``Interactions.split_by``): "random" after ``random_split`` and ``kfold``, "next" after ``leave_last_out`` and
+        ``user_split``. A trend is chosen for the future alone, and half-lives not for random purchases, which have no
+        later ones.
     patience : int or None
         With a validation table: stop after this many epochs without a better one. The best epoch is kept in any case.
     validation_metric : str
@@ -219,6 +225,7 @@ class ANCF(Recommender):
         neighbor_candidates: int | Auto = "auto",
         neighbor_shrinkage: float | Auto = "auto",
         neighbor_weight: float | Auto = "auto",
+        choose_for: AutoChooseFor = "auto",
         patience: int | None = 3,
         validation_metric: str = "auto",
         random_state: int | None = 0,
@@ -258,6 +265,7 @@ class ANCF(Recommender):
         self.neighbor_candidates = neighbor_candidates
         self.neighbor_shrinkage = neighbor_shrinkage
         self.neighbor_weight = neighbor_weight
+        self.choose_for = choose_for
         self.patience = patience
         self.validation_metric = validation_metric
         self.random_state = random_state
@@ -305,7 +313,7 @@ class ANCF(Recommender):
         options.check(self)
         data = self._training_data(interactions, validation)
         # 3. Every option gets its value.
-        settings = options.resolve(self, data.n_items, timed=data.times is not None)
+        settings = options.resolve(self, data.n_items, timed=data.times is not None, split_by=data.split_by)
         # 4. The table as trainers want it, and which of the two learns.
         table = TrainingTable(data, settings)
         trainer_class: TrainerClass = NetworkTrainer if settings.needs_network else SoftmaxTrainer

@@ -80,7 +80,8 @@ class NetworkTrainer:
     @staticmethod
     def hold_out(table: TrainingTable, settings: Settings) -> HeldOut | None:
         """The purchases on which the open choices are made."""
-        return hold_out(table.matrix.sets, table.data.pair_times(), settings.random_state)
+        times = None if settings.choose_for == "random" else table.purchase_times.times
+        return hold_out(table.matrix.sets, times, settings.random_state)
 
     # ---- learning
 

@@ -13,8 +13,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from ancf.checks import check_choice, check_flag, check_integer, check_number
+from ancf.data.interactions import SplitBy
 from ancf.data.normalize import NormalizerKind
-from ancf.errors import InvalidParameterError
+from ancf.errors import InvalidDataError, InvalidParameterError
 from ancf.evaluation import parse_metrics
 from ancf.models.network import Attention, Layer, Loss, Optimizer, Output, Similarity
 
@@ -22,6 +23,8 @@ Auto = Literal["auto"]
 AutoSimilarity = Literal[Auto, Similarity]
 AutoNormalize = Literal[Auto, NormalizerKind]
 Init = Literal[Auto, "svd", "random"]
+ChooseFor = Literal["future", "next", "random"]
+AutoChooseFor = Literal[Auto, ChooseFor]
 
 # τ = 0.2 suits some four thousand items (Last.fm); it falls with the catalogue to this power, as more items need a
 # sharper softmax. Chosen on validation parts of Last.fm, Amazon Electronics and Gowalla (docs/measurements/choices.md).
@@ -76,6 +79,8 @@ class Settings:
     repeat_weight: float
     open_choices: frozenset[str]
     """What is chosen on purchases held out of the training table."""
+    choose_for: ChooseFor
+    """Which purchases these are."""
     num_threads: int | None
 
     @property
@@ -101,6 +106,7 @@ class Settings:
 
 _RECORDED = (
     "batch_size",
+    "choose_for",
     "epochs",
     "half_life",
     "learning_rate",
@@ -117,8 +123,8 @@ _RECORDED = (
 )
 
 
-def resolve(estimator: Any, n_items: int, timed: bool) -> Settings:
-    """The settings for a table with so many items; ``estimator`` has the options as attributes."""
+def resolve(estimator: Any, n_items: int, timed: bool, split_by: SplitBy | None = None) -> Settings:
+    """The settings for a table with so many items, split so; ``estimator`` has the options as attributes."""
     o = estimator
     similarity, neighbors, negatives = _similarity(o), _neighbors(o), _negatives(o)
     plain_cosine = _plain_cosine(o)
@@ -128,7 +134,15 @@ def resolve(estimator: Any, n_items: int, timed: bool) -> Settings:
     epochs, rate = (24, 0.03) if drawn else (16, {"adam": 0.02, "adagrad": 0.1, "sgd": 1.0}[o.optimizer])
     seed = o.random_state if o.random_state is not None else int.from_bytes(os.urandom(8), "little")
     may_open = [("neighbor_weight", neighbors > 0), ("serving_exponent", plain_cosine)]
-    may_open += [(name, timed and not needs_network) for name in ("half_life", "trend", "trend_half_life")]
+    choose_for = _choose_for(o, timed, split_by)
+    may_open += [
+        (name, not needs_network and choose_for in purposes)
+        for name, purposes in (
+            ("half_life", ("future", "next")),
+            ("trend", ("future",)),
+            ("trend_half_life", ("future",)),
+        )
+    ]
     return Settings(
         factors=int(o.factors),
         loss=o.loss,
@@ -164,8 +178,24 @@ def resolve(estimator: Any, n_items: int, timed: bool) -> Settings:
         trend_half_life=15.0 if o.trend_half_life == "auto" else float(o.trend_half_life),
         repeat_weight=float(o.repeat_weight),
         open_choices=frozenset(name for name, may in may_open if may and getattr(o, name) == "auto"),
+        choose_for=choose_for,
         num_threads=o.num_threads,
     )
+
+
+def _choose_for(options: Any, timed: bool, split_by: SplitBy | None) -> ChooseFor:
+    """auto: what lies ahead, or what the part of a split will be asked; any purchase where there are no times."""
+    if options.choose_for != "auto":
+        chosen: ChooseFor = options.choose_for
+        if chosen != "random" and not timed:
+            raise InvalidDataError(
+                f"choose_for={chosen!r} needs times, which this table does not have. Leave it out, or give a column of "
+                "times."
+            )
+        return chosen
+    if not timed or split_by == "random":
+        return "random"
+    return "next" if split_by in ("last", "user") else "future"
 
 
 def _needs_network(options: Any) -> bool:
@@ -283,6 +313,7 @@ def check(estimator: Any) -> None:
         ("layer", get_args(Layer)),
         ("similarity", get_args(AutoSimilarity)),
         ("normalize", get_args(AutoNormalize)),
+        ("choose_for", get_args(AutoChooseFor)),
     ):
         if name == "attention" and estimator.attention == "batch":
             raise InvalidParameterError(

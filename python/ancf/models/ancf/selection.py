@@ -1,8 +1,9 @@
 """Choosing how the parts of a score are mixed, on purchases held out of the training table itself.
 
-Where recency and trend are open, all of the last tenth is set aside, since a shop recommends for the days to come and
-only so can tell what they are worth. Otherwise a fifth of the purchases of up to 2,800 users: the latest where there
-are times, else for half of them any fifth, for the others one purchase and those that are most often bought with it.
+What is held out lies as the purchases do that will be asked for. For the future all of the last tenth is set aside,
+since only so a shop can tell what recency and trend are worth. Otherwise a fifth of the purchases of up to 2,800 users:
+the latest for what each takes next; and where any purchase will be asked for, which is all that a table without times
+can tell, for half of the users any fifth, for the others one purchase and those that are most often bought with it.
 What is bought next comes in visits too, and an item-item weight looks better than it is where the rest of a visit is
 left in the history: the second half may give it a lower weight than the first half would, never a higher one. The model
 learns from what remains, and the mixture that ranks the held-out purchases best (NDCG@20) is taken. The test part of
@@ -67,7 +68,7 @@ class HeldOut(NamedTuple):
 def hold_out(pairs: ItemSets, times: NDArray[np.int64] | None, seed: int) -> HeldOut | None:
     """Set purchases of some users aside; None where no user has three of them.
 
-    Their latest where there are times, else by turns any of them and what belongs together.
+    Their latest where times are given, else by turns any of them and what belongs together.
     """
     indptr, items = pairs
     counts = np.diff(indptr)

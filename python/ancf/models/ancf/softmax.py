@@ -89,8 +89,9 @@ class SoftmaxTrainer:
     def hold_out(table: TrainingTable, settings: Settings) -> HeldOut | None:
         """The purchases on which the open choices are made."""
         data, pairs = table.data, table.matrix.sets
-        last = None if data.times is None else hold_out_last(data, pairs, settings.random_state)
-        return last or hold_out(pairs, data.pair_times(), settings.random_state)
+        last = hold_out_last(data, pairs, settings.random_state) if settings.choose_for == "future" else None
+        times = None if settings.choose_for == "random" else table.purchase_times.times
+        return last or hold_out(pairs, times, settings.random_state)
 
     # ---- learning
 

@@ -4,7 +4,11 @@
     w_uj = n_u^-½ τ_uj                        what purchase j adds to its neighbors
     m_uj = n_uj τ_uj                          what it adds to itself; n_uj: how often it was bought
     g_i  = ((n_i' + 5 s) / (s n_i + 5 s))^γ   the trend of item i: n_i' its purchases, halved every ``trend_half_life``
-                                              days of age, n_i all of them, s the shop's n' / n
+                                              days of age, n_i all of them, s the shop's n' / n; the ratio is held
+                                              between 1/16 and 16
+
+"Today" is the end of the range in which nearly all events lie (``data/time_range.py``), and later ones happened today;
+events far outside do not count for the trend, so that one wrong date changes one purchase and not the shop.
 
 The trend multiplies the served vector of an item and the weights that point to it, so that both parts of the score feel
 it. Repetitions are rows of their own below the item-item weights, row n_items + j with the one entry j, so that they
@@ -19,27 +23,33 @@ from numpy.typing import NDArray
 from ancf import _native
 from ancf.data.csr import Csr
 from ancf.data.interactions import Interactions
-from ancf.models.network import SECONDS_PER_DAY
+from ancf.data.time_range import SECONDS_PER_DAY, TimeRange
 from ancf.scoring.histories import ones
 
 # Purchases that an item is thought to have had beside its own, spread as those of the whole shop.
 _SMOOTHING = 5.0
+_MAX_RATIO = 16.0
 
 
 class PurchaseTimes(NamedTuple):
-    """When each pair was last bought (seconds since 1970), how often, and the items and times of all purchases; None
-    where that is not known or not asked."""
+    """When each pair was last bought (seconds since 1970, none after today), how often, and the items and days of age
+    of all purchases that are not stray; None where that is not known or not asked."""
 
     times: NDArray[np.int64] | None
     counts: NDArray[np.float32] | None
-    events: tuple[NDArray[np.int32], NDArray[np.int64]] | None
+    events: tuple[NDArray[np.int32], NDArray[np.float64]] | None
 
     @classmethod
     def from_interactions(cls, data: Interactions) -> Self:
         """Those of a table. Without times it has one row for each pair, and only its weight says how often."""
         if data.times is None:
             return cls(None, data.to_csr().data, None)
-        return cls(data.pair_times(), data.pair_counts().astype(np.float32), (data.items, data.times))
+        usual = TimeRange.from_times(data.times)
+        pair_times = data.pair_times()
+        assert pair_times is not None
+        counted = ~usual.strays(data.times)
+        ages = (usual.end - usual.clip(data.times[counted])) / SECONDS_PER_DAY
+        return cls(usual.clip(pair_times), data.pair_counts().astype(np.float32), (data.items[counted], ages))
 
 
 def recency_weights(
@@ -72,12 +82,13 @@ def trend_factors(purchases: PurchaseTimes, n_items: int, power: float, half_lif
     """What an item's scores are multiplied with, float32 (n_items,); None where there are no times or no power."""
     if purchases.events is None or not power:
         return None
-    items, times = purchases.events
-    recency = _halve((times.max() - times) / SECONDS_PER_DAY / half_life)
+    items, ages = purchases.events
+    recency = _halve(ages / half_life)
     share = recency.mean()
     lately = np.bincount(items, weights=recency, minlength=n_items)
     ever = np.bincount(items, minlength=n_items)
-    ratio = ((lately + _SMOOTHING * share) / (share * (ever + _SMOOTHING))).astype(np.float32)
+    ratio = (lately + _SMOOTHING * share) / (share * (ever + _SMOOTHING))
+    ratio = np.clip(ratio, 1 / _MAX_RATIO, _MAX_RATIO).astype(np.float32)
     # serving_vectors gives x · |x|^(p − 1), which is x^p for these.
     powers, _ = _native.serving_vectors(np.ascontiguousarray(ratio[:, None]), power)
     return np.ascontiguousarray(powers[:, 0])
