@@ -21,6 +21,8 @@ __all__ = [
     "item_priors",
     "load_model",
     "measure_roofline",
+    "model_to_bytes",
+    "parse_model",
     "ranking_metrics",
     "resolve_num_threads",
     "ridge_neighbors",
@@ -284,6 +286,10 @@ def user_vectors(
 def load_model(
     path: os.PathLike[str] | str,
 ) -> tuple[npt.NDArray[np.uint8], str, list[tuple[str, str, list[int], int, int]]]: ...
+def model_to_bytes(
+    tensors: list[tuple[str, str, list[int], npt.NDArray[np.uint8]]], metadata: str
+) -> bytes: ...
+def parse_model(bytes: npt.NDArray[np.uint8]) -> tuple[str, list[tuple[str, str, list[int], int, int]]]: ...
 def save_model(
     path: os.PathLike[str] | str, tensors: list[tuple[str, str, list[int], npt.NDArray[np.uint8]]], metadata: str
 ) -> None: ...
