@@ -17,6 +17,7 @@ from ancf._native import __version__ as __version__
 if TYPE_CHECKING:
     # "X as X" says that the name is public; a type checker takes a plain import in a package for private.
     from ancf.comparison import compare as compare
+    from ancf.data.concat import concat as concat
     from ancf.data.ids import IdMap as IdMap
     from ancf.data.interactions import Interactions as Interactions
     from ancf.data.preprocess import batch_data as batch_data
@@ -69,6 +70,7 @@ _MODULE_OF = {
     "UnknownUserError": "ancf.errors",
     "IdMap": "ancf.data.ids",
     "Interactions": "ancf.data.interactions",
+    "concat": "ancf.data.concat",
     "read_interactions": "ancf.data.reading",
     "preprocess_data": "ancf.data.preprocess",
     "kfold": "ancf.data.split",

@@ -32,6 +32,14 @@ class InvalidParameterError(AncfError, ValueError):
     """An option that is unknown, or has a value that makes no sense."""
 
 
+class _PositionError(InvalidParameterError, IndexError):
+    """A position outside a sequence: an ``IndexError`` as Python's sequences raise it."""
+
+
+class _NoSuchPartError(InvalidParameterError, AttributeError):
+    """A part that a model does not have: an ``AttributeError``, so that ``hasattr`` says no."""
+
+
 class DivergedError(AncfError, ArithmeticError):
     """Training left the finite numbers; the last good state is kept."""
 

@@ -5,15 +5,19 @@ A model file is data: nothing in it is executed, and what it holds is checked ag
 """
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ancf import _native
-from ancf.errors import InvalidParameterError, ModelFileError
+from ancf.errors import InvalidDataError, InvalidParameterError, ModelFileError
+
+Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
+"""Where a model file is: a path, its bytes, or a file opened for reading bytes."""
 
 _DTYPES: dict[str, np.dtype[Any]] = {
     "F64": np.dtype("<f8"),
@@ -31,6 +35,14 @@ _DTYPE_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 # but in a tensor of this name.
 _MAX_HEADER_BYTES = 64 << 10
 _DESCRIPTION = "description"
+
+# A file begins with the length of its header in eight bytes and the header's first brace. Of a stream no more is read
+# before these are right; the limit is that of the core (``MAX_HEADER`` in ``format.rs``).
+_BEGINNING = 9
+_LONGEST_HEADER = 256 << 10
+
+# How a pickle begins since its protocol 2: PROTO and the protocol's number.
+_PICKLE = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6))
 
 
 def save(path: str | Path, class_name: str, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> None:
@@ -51,7 +63,18 @@ def save(path: str | Path, class_name: str, arrays: Mapping[str, NDArray[Any]], 
     OSError
         If the folder is missing, full or not writable; ``path`` is what it was.
     """
-    path = as_path(path)
+    _native.save_model(as_path(path), *_tensors(class_name, arrays, meta))
+
+
+def to_bytes(class_name: str, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> bytes:
+    """The bytes of the file that ``save`` writes; the parameters are the same."""
+    return _native.model_to_bytes(*_tensors(class_name, arrays, meta))
+
+
+def _tensors(
+    class_name: str, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]
+) -> tuple[list[tuple[str, str, list[int], NDArray[np.uint8]]], str]:
+    """What the core writes: the arrays as tensors, and the description as text."""
     tensors = []
     for name, array in arrays.items():
         array = np.ascontiguousarray(array)
@@ -59,17 +82,54 @@ def save(path: str | Path, class_name: str, arrays: Mapping[str, NDArray[Any]], 
         array = array.astype(dtype, copy=False)
         tensors.append((name, _DTYPE_NAMES[dtype], list(array.shape), array.reshape(-1).view(np.uint8)))
     about = {"class": class_name, "version": _native.__version__, **meta}
-    text = json.dumps(about, ensure_ascii=False, sort_keys=True, allow_nan=False)
+    try:
+        text = json.dumps(about, ensure_ascii=False, sort_keys=True, allow_nan=False, default=_plain)
+    except (TypeError, ValueError) as error:
+        raise InvalidDataError(
+            f"the description of this {class_name} cannot be written as JSON: {error}. Options and what training "
+            "recorded must be plain, finite values."
+        ) from None
     raw = np.frombuffer(text.encode(), np.uint8)
     if len(raw) > _MAX_HEADER_BYTES:
         tensors.append((_DESCRIPTION, "U8", [len(raw)], raw))
         text = json.dumps({_DESCRIPTION: len(raw)})
-    _native.save_model(path, tensors, text)
+    return tensors, text
 
 
-def read(path: str | Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """The arrays of a model file by name (views into its bytes), and its description."""
-    data, text, places = _native.load_model(as_path(path))
+def _plain(value: Any) -> Any:
+    """A NumPy number as the Python number it is."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{value!r} is a {type(value).__name__}")
+
+
+def read(source: Source) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """The arrays of a model file by name (views into its bytes), and its description.
+
+    Parameters
+    ----------
+    source : path, bytes, or a file opened for reading bytes
+
+    Raises
+    ------
+    ModelFileError
+        If it is damaged or no model file.
+    InvalidParameterError
+        If ``source`` is none of the three.
+    """
+    arrays, meta, _ = _read(source)
+    return arrays, meta
+
+
+def _read(source: Source) -> tuple[dict[str, NDArray[Any]], dict[str, Any], int]:
+    """What ``read`` gives, and the number of bytes."""
+    path = name_of(source)
+    try:
+        data, text, places = _load(source)
+    except ModelFileError as error:
+        # The core names the path itself; of bytes it knows no name.
+        said = str(error)
+        raise ModelFileError(said if said.startswith(f"{path}: ") else f"{path}: {said}") from None
     arrays = {
         name: data[start : start + n_bytes].view(_DTYPES[dtype]).reshape(shape)
         for name, dtype, shape, start, n_bytes in places
@@ -77,10 +137,64 @@ def read(path: str | Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     meta = _description(path, text)
     if _DESCRIPTION in arrays:
         meta = _description(path, arrays.pop(_DESCRIPTION).tobytes())
-    return arrays, meta
+    return arrays, meta, len(data)
 
 
-def _description(path: str | Path, text: str | bytes) -> dict[str, Any]:
+def name_of(source: Source) -> str:
+    """What messages call the place that a model is loaded from."""
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return "these bytes"
+    if hasattr(source, "read"):
+        name = getattr(source, "name", None)
+        return name if isinstance(name, str) else "this file object"
+    return str(as_path(source))
+
+
+def _load(source: Source) -> tuple[NDArray[np.uint8], str, list[tuple[str, str, list[int], int, int]]]:
+    held: bytes | bytearray | memoryview
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        held = source
+    elif hasattr(source, "read"):
+        held = _read_all(cast(BinaryIO, source))
+    else:
+        path = as_path(source)
+        try:
+            return _native.load_model(path)
+        except ModelFileError:
+            with path.open("rb") as file:
+                _refuse_pickle(file.read(2))
+            raise
+        except ValueError as error:
+            raise InvalidParameterError(f"path is {str(path)!r}: {error}. Give the path of a model file.") from None
+    # What somebody else may change is copied before it is believed.
+    raw = np.frombuffer(held if isinstance(held, bytes) else bytes(held), np.uint8)
+    _refuse_pickle(raw[:2].tobytes())
+    return (raw, *_native.parse_model(raw))
+
+
+def _read_all(file: BinaryIO) -> bytes:
+    """What a file object has left; of something that does not begin like a model file, no more than its beginning."""
+    begins = file.read(_BEGINNING)
+    if not isinstance(begins, bytes):
+        raise InvalidParameterError(
+            f"the file object gives {type(begins).__name__}, not bytes. Open the file with mode 'rb'."
+        )
+    _refuse_pickle(begins[:2])
+    length = int.from_bytes(begins[:8], "little")
+    if not begins.endswith(b"{") or length > _LONGEST_HEADER:
+        raise ModelFileError("it does not begin like a model file. Load another copy.")
+    return begins + file.read()
+
+
+def _refuse_pickle(begins: bytes) -> None:
+    if begins in _PICKLE:
+        raise ModelFileError(
+            "it is a pickle, not a model file, and nothing is ever unpickled here. "
+            "Write the model with model.save(path) or model.to_bytes(), or load another copy."
+        )
+
+
+def _description(path: str, text: str | bytes) -> dict[str, Any]:
     try:
         meta = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -90,12 +204,40 @@ def _description(path: str | Path, text: str | bytes) -> dict[str, Any]:
     return meta
 
 
-def inspect(path: str | Path) -> dict[str, Any]:
-    """What a model file holds: its class, version, options, history, and each array's type, shape and bytes."""
-    arrays, meta = read(path)
+def inspect(source: Source) -> dict[str, Any]:
+    """What a model file holds. Every byte of it is checked; no model is made.
+
+    Parameters
+    ----------
+    source : path, bytes, or a file opened for reading bytes
+
+    Returns
+    -------
+    dict
+        ``class``, ``version``, ``options``, ``history`` (where the model keeps one), what else its description has,
+        ``bytes`` (their number), and ``arrays``: name → dict of ``dtype``, ``shape`` and ``bytes``.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is damaged or no model file.
+    OSError
+        If it cannot be read.
+    InvalidParameterError
+        If ``source`` is none of the three.
+
+    Examples
+    --------
+    >>> import ancf
+    >>> data = ancf.Interactions.from_ids(user=[1, 1, 2], item=["tea", "cup", "tea"])
+    >>> about = inspect(ancf.Popular().fit(data).to_bytes())
+    >>> about["class"], about["arrays"]["item_vectors"]["shape"]
+    ('Popular', [2, 1])
+    """
+    arrays, meta, n_bytes = _read(source)
     return {
         **meta,
-        "bytes": Path(path).stat().st_size,
+        "bytes": n_bytes,
         "arrays": {
             name: {"dtype": str(array.dtype), "shape": list(array.shape), "bytes": array.nbytes}
             for name, array in sorted(arrays.items())
@@ -103,9 +245,11 @@ def inspect(path: str | Path) -> dict[str, Any]:
     }
 
 
-def as_path(path: str | Path) -> Path:
+def as_path(path: Any) -> Path:
     """A path, or an error that says what was given instead."""
     try:
         return Path(path)
     except TypeError:
-        raise InvalidParameterError(f"path is {path!r}; it must be a path.") from None
+        raise InvalidParameterError(
+            f"path is {path!r}; it must be a path (of a model to load also its bytes, or a file opened with 'rb')."
+        ) from None

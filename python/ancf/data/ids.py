@@ -10,10 +10,10 @@ An id is what it is: the text ``"7"`` and the number ``7`` are two ids, ``"007"`
 """
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Self, overload
 
 import numpy as np
 import pandas as pd
@@ -21,14 +21,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from ancf.data.arrays import object_array
 from ancf.data.packed_text import pack_bytes, pack_texts, unpack_bytes, unpack_texts
-from ancf.errors import InvalidDataError, ModelFileError
+from ancf.errors import InvalidDataError, InvalidParameterError, ModelFileError, _PositionError
 
 # A Python object per kind of id; NumPy holds all but the integers as objects.
 _TYPES: dict[str, type] = {"int": int, "str": str, "uuid": uuid.UUID, "bytes": bytes}
 
 
-class IdMap:
+class IdMap(Sequence[Any]):
     """Ids in a fixed order, and the way from each to its position.
+
+    It is a sequence of ids: ``len(ids)``, ``ids[0]``, ``ids[-1]``, ``ids[2:5]`` (an ``IdMap``), iteration,
+    ``reversed``, ``in``, ``ids.index(id)`` and ``np.asarray(ids)`` (``values``, read-only) do what they do for a tuple.
+    Two of them are equal where they hold the same ids, of the same kind, in the same order; no list equals one.
 
     Parameters
     ----------
@@ -47,6 +51,8 @@ class IdMap:
     (1, -1)
     >>> items.positions(["85123A", "22423", "?"])
     array([ 1,  0, -1])
+    >>> list(items), items[-1], "22423" in items, items.index("85123A")
+    (['22423', '85123A'], '85123A', True, 1)
     """
 
     __slots__ = ("__dict__", "kind", "values")
@@ -111,7 +117,67 @@ class IdMap:
         return hash((self.kind, len(self)))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return IdMap, (np.array(self.values),)
+        return type(self)._unchecked, (np.array(self.values), self.kind)
+
+    @overload
+    def __getitem__(self, at: int) -> Any: ...
+    @overload
+    def __getitem__(self, at: slice) -> Self: ...
+    def __getitem__(self, at: int | slice) -> Any:
+        """The id at a position (negative: from the end), as a Python value; of a slice, those ids in an ``IdMap``."""
+        if isinstance(at, slice):
+            try:
+                return self._unchecked(self.values[at], self.kind)
+            except (TypeError, ValueError) as error:
+                raise InvalidParameterError(f"IdMap[{at!r}]: {error}. Give whole numbers.") from None
+        if isinstance(at, (bool, np.bool_)) or not isinstance(at, (int, np.integer)):
+            raise InvalidParameterError(
+                f"IdMap[{at!r}]: give a position (a whole number) or a slice. "
+                "index(id) has the position of an id, take(positions) the ids at several."
+            )
+        n = len(self)
+        if not -n <= at < n:
+            raise _PositionError(f"IdMap[{at}]: there are {n} ids; give a position from {-n} to {n - 1}.")
+        found = self.values[at]
+        return found.item() if isinstance(found, np.generic) else found
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.values.tolist())
+
+    def __reversed__(self) -> Iterator[Any]:
+        return iter(self.values[::-1].tolist())
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        if dtype is not None and self.values.dtype != dtype:
+            return np.array(self.values, dtype)
+        return np.array(self.values) if copy else self.values
+
+    def index(self, raw: Any, start: int = 0, stop: int | None = None) -> int:
+        """The position of an id.
+
+        Parameters
+        ----------
+        raw : id
+        start, stop : int, optional
+            The part of the sequence to look in, as ``list.index`` has them.
+
+        Raises
+        ------
+        InvalidDataError
+            If the id is not there; also a ``ValueError``, as of a list. ``position`` gives -1 instead.
+        """
+        at = self.position(raw)
+        if at < 0 or at not in range(*slice(start, stop).indices(len(self))):
+            hint = self.hint(raw) if at < 0 else f"it stands at position {at}, outside what was asked for"
+            raise InvalidDataError(
+                f"{raw!r} is none of these {len(self):,} ids ({hint or _first(self.values)}). "
+                "position(id) gives -1 for an unknown one."
+            )
+        return at
+
+    def count(self, raw: Any) -> int:
+        """1 for an id that is there, 0 for any other."""
+        return int(raw in self)
 
     @cached_property
     def _index(self) -> "pd.Index[Any]":

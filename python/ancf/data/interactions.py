@@ -24,7 +24,7 @@ from ancf.data.csr import Csr
 from ancf.data.ids import IdMap
 from ancf.data.normalize import Normalizer
 from ancf.data.report import Report
-from ancf.errors import InvalidDataError
+from ancf.errors import InvalidDataError, InvalidParameterError
 
 ItemTexts = NDArray[Any]
 """One text or None per item, in the order of ``item_ids``: a name or a category."""
@@ -205,12 +205,60 @@ class Interactions:
     def n_items(self) -> int:
         return len(self.item_ids)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # An array that was pickled or copied may be written to.
+        self.__dict__.update(state)
+        self._freeze()
+
     def __len__(self) -> int:
         return len(self.users)
 
+    def __getitem__(self, which: "ArrayLike | slice") -> Self:
+        """The events chosen by a mask or a slice, over the same ids.
+
+        Parameters
+        ----------
+        which : mask (bool, n), or slice
+            Over the events in their order (by user, item and time), which ``users``, ``items``, ``weights``, ``times``
+            and ``to_pandas()`` share.
+
+        Raises
+        ------
+        InvalidDataError
+            If the mask is not as long as there are events, or a Series of flags has another index.
+        InvalidParameterError
+            If it is neither a mask nor a slice.
+
+        Examples
+        --------
+        >>> data = Interactions.from_ids(user=["ann", "bob", "ann"], item=[7, 7, 9], weight=[1, 2, 3])
+        >>> data[data.weights > 1]
+        Interactions(2 users × 2 items, 2 events)
+        """
+        if isinstance(which, slice):
+            try:
+                return self.subset(np.arange(len(self))[which])
+            except (TypeError, ValueError) as error:
+                raise InvalidParameterError(f"Interactions[{which!r}]: {error}. Give whole numbers.") from None
+        if isinstance(which, pd.Series) and not which.index.equals(pd.RangeIndex(len(which))):
+            raise InvalidDataError(
+                "the mask is a Series whose index is not 0, 1, 2, …, as that of data.to_pandas() is. "
+                "Give mask.to_numpy() if it is in the order of the events."
+            )
+        mask = _flags(which)
+        if mask is None:
+            raise InvalidParameterError(
+                f"Interactions[{_short(which)}]: give a mask of True and False over the events, such as "
+                "data[data.weights > 1], or a slice. subset(indices) takes positions; "
+                "np.isin(data.items, data.item_ids.positions(ids)) is the mask for some items."
+            )
+        return self.subset(mask)
+
     def __repr__(self) -> str:
         timed = ", timed" if self.times is not None and len(self) else ""
-        return f"Interactions({self.n_users:,} users × {self.n_items:,} items, {len(self):,} events{timed})"
+        out = self.report.rows_left_out
+        left_out = f"; {out:,} of {self.report.rows_read:,} rows read were left out, see report" if out else ""
+        return f"Interactions({self.n_users:,} users × {self.n_items:,} items, {len(self):,} events{timed}{left_out})"
 
     def _pair_starts(self) -> NDArray[np.intp]:
         """Where a new (user, item) pair begins among the sorted entries."""
@@ -252,11 +300,47 @@ class Interactions:
         return np.diff(np.append(self._pair_starts(), len(self))).astype(np.int32)
 
     def subset(self, which: ArrayLike) -> Self:
-        """The events chosen by a mask (bool, n) or by indices, over the same ids."""
-        chosen = np.asarray(which)
+        """The events chosen by a mask or by positions, over the same ids and with the same report.
+
+        Parameters
+        ----------
+        which : mask (bool, n) or positions (int)
+            Positions may stand in any order and more than once; each event comes once, in the order of the table.
+
+        Raises
+        ------
+        InvalidDataError
+            If the mask has another length, or a position is outside the table.
+        InvalidParameterError
+            If it is neither.
+
+        Examples
+        --------
+        >>> data = Interactions.from_ids(user=["ann", "bob", "ann"], item=[7, 7, 9], weight=[1, 2, 3])
+        >>> data.subset([2]).to_pandas()["user_id"].tolist()
+        ['bob']
+        """
+        try:
+            chosen = np.asarray(which)
+        except (TypeError, ValueError):
+            chosen = np.asarray(None)
+        if not chosen.size and chosen.ndim == 1:
+            chosen = chosen.astype(bool if chosen.dtype == bool else np.int64)
+        if chosen.ndim != 1 or chosen.dtype.kind not in "biu":
+            raise InvalidParameterError(
+                f"subset: which is {_short(which)}; give a mask of True and False, or whole numbers, one-dimensional."
+            )
         if chosen.dtype == bool and len(chosen) != len(self):
-            raise InvalidDataError(f"the mask has {len(chosen)} values where there are {len(self)} events.")
+            raise InvalidDataError(
+                f"the mask has {len(chosen)} values where there are {len(self)} events. Give one for each event."
+            )
         if chosen.dtype != bool:
+            outside = np.flatnonzero((chosen < 0) | (chosen >= len(self)))
+            if len(outside):
+                raise InvalidDataError(
+                    f"subset: {chosen[outside[0]]} at position {outside[0]} is outside the table; "
+                    f"give numbers from 0 to {len(self) - 1}."
+                )
             chosen = np.unique(chosen.astype(np.int64))
         new = copy.copy(self)
         new.users, new.items, new.weights = self.users[chosen], self.items[chosen], self.weights[chosen]
@@ -306,6 +390,21 @@ class Interactions:
         if self.times is not None:
             columns["time"] = pd.to_datetime(self.times, unit="s", utc=True)
         return pd.DataFrame(columns)
+
+
+def _flags(which: Any) -> NDArray[np.bool_] | None:
+    """A one-dimensional mask; None for anything else."""
+    try:
+        mask = np.asarray(which)
+    except (TypeError, ValueError):
+        return None
+    return mask if mask.ndim == 1 and mask.dtype == bool else None
+
+
+def _short(value: Any) -> str:
+    """A value as a message shows it."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _restrict(ids: IdMap, kept: NDArray[np.bool_], codes: NDArray[np.int32]) -> tuple[IdMap, NDArray[np.int32]]:

@@ -18,7 +18,14 @@ from ancf import model_file
 from ancf.checks import check_threads
 from ancf.data.ids import IdMap
 from ancf.data.interactions import Interactions
-from ancf.errors import AncfError, InvalidDataError, InvalidParameterError, ModelFileError, NotFittedError
+from ancf.errors import (
+    AncfError,
+    InvalidDataError,
+    InvalidParameterError,
+    ModelFileError,
+    NotFittedError,
+    _NoSuchPartError,
+)
 from ancf.params import Params
 from ancf.scoring import bulk, explain, export, lists, similar
 from ancf.scoring.bulk import StreamResult
@@ -38,6 +45,7 @@ class Recommender(Params, ABC):
     ----------
     user_ids_, item_ids_ : IdMap, the users and items of the training table
     item_names_ : array of text aligned with ``item_ids_``, or None
+    item_vectors_, user_vectors_ : float32 arrays (n_items, d) and (n_users, d), for models that have vectors
     """
 
     _scorer: Scorer | None = None
@@ -118,6 +126,42 @@ class Recommender(Params, ABC):
     def item_names_(self) -> NDArray[Any] | None:
         """The items' names in the order of ``item_ids_``; None where the table had none."""
         return self._fitted().item_names
+
+    @property
+    def item_vectors_(self) -> NDArray[np.float32]:
+        """The items' vectors q as they are served (n_items, d), float32, in the order of ``item_ids_``; read-only.
+
+        ``user_vectors_ @ item_vectors_.T`` is the part of the score that comes from the vectors. It is all of the score
+        for ``Factors``, ``Popular`` (d is 1: the item's count) and an ``ANCF`` with ``neighbors=0`` and the plain
+        inner product; other options add item-item weights, weigh the factors or squash the sum (``docs/scores.md``).
+
+        Raises
+        ------
+        NotFittedError
+        InvalidParameterError
+            If the model has no vectors (``ItemKNN``); also an ``AttributeError``.
+        """
+        return self._vectors("item_vectors")
+
+    @property
+    def user_vectors_(self) -> NDArray[np.float32]:
+        """The users' vectors p as they are served (n_users, d), float32, in the order of ``user_ids_``; read-only.
+
+        See ``item_vectors_`` for what ⟨p, q⟩ is of the score, and for the errors. Where ``ANCF`` has
+        ``attention="target"``, a user looks different to every item, and these are not used alone.
+        """
+        return self._vectors("user_vectors")
+
+    def _vectors(self, which: str) -> NDArray[np.float32]:
+        scorer = self._fitted()
+        vectors: NDArray[np.float32] = getattr(scorer, which).view()
+        if not vectors.shape[1]:
+            raise _NoSuchPartError(
+                f"{which}_: {scorer.model} has no vectors; its scores are sums of item-item weights. "
+                "Ask predict or similar_items, or use a model that learns vectors: ANCF."
+            )
+        vectors.flags.writeable = False
+        return vectors
 
     # ---- recommending
 
@@ -429,16 +473,80 @@ class Recommender(Params, ABC):
     def save(self, path: str | Path) -> None:
         """Write the model into one ``.ancf`` file: the old one or the new one, never half of it.
 
-        The options in the file are those that the model was fitted with.
+        The options in the file are those that the model was fitted with, without ``num_threads``.
+
+        Parameters
+        ----------
+        path : path of the file, by custom ending in ``.ancf``
+            A link is followed; a folder, a device or a pipe is refused. The file keeps the rights of the one that it
+            replaces.
 
         Raises
         ------
         NotFittedError
+        InvalidParameterError
+            If ``path`` is no path.
         OSError
             If the folder is missing, full or not writable; ``path`` is what it was.
+
+        Examples
+        --------
+        >>> import ancf, tempfile, pathlib
+        >>> data = ancf.Interactions.from_ids(user=[1, 1, 2], item=["tea", "cup", "tea"])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = pathlib.Path(folder) / "shop.ancf"
+        ...     ancf.Popular().fit(data).save(file)
+        ...     ancf.load(file)
+        Popular()
         """
         scorer = self._fitted()
         model_file.save(path, scorer.model, *scorer.to_arrays())
+
+    def to_bytes(self) -> bytes:
+        """The bytes of the file that ``save`` writes, for a database, a cache or a message.
+
+        Returns
+        -------
+        bytes
+            ``ancf.load`` takes them. The same model gives the same bytes.
+
+        Raises
+        ------
+        NotFittedError
+
+        Examples
+        --------
+        >>> import ancf
+        >>> data = ancf.Interactions.from_ids(user=[1, 1, 2], item=["tea", "cup", "tea"])
+        >>> model = ancf.Popular().fit(data)
+        >>> ancf.load(model.to_bytes()).predict(2, "cup") == model.predict(2, "cup")
+        True
+        """
+        scorer = self._fitted()
+        return model_file.to_bytes(scorer.model, *scorer.to_arrays())
+
+    # Pickles, deep copies, joblib and multiprocessing: what was learned goes through the bytes of the model file, with
+    # all checks of loading one; what else stands on the object goes as it is.
+
+    def __getstate__(self) -> dict[str, Any]:
+        scorer = self._scorer
+        learned = None if scorer is None else model_file.to_bytes(scorer.model, *scorer.to_arrays())
+        return {**self.__dict__, "_scorer": learned}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        learned = state["_scorer"]
+        scorer = None if learned is None else type(self)._from_arrays(*model_file.read(learned))._scorer
+        self.__dict__.update({**state, "_scorer": scorer})
+
+    # scikit-learn asks these of whatever it is given; it is not imported before it asks.
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return self._scorer is not None
+
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.utils import Tags, TargetTags  # type: ignore[import-not-found, import-untyped, unused-ignore]
+
+        return Tags(estimator_type=None, target_tags=TargetTags(required=False))
 
     def export(self, path: str | Path, format: Format | None = None, *, dense_only: bool = False) -> list[Path]:  # noqa: A002
         """Write the served vectors for other programs into a folder.
@@ -477,6 +585,7 @@ class Recommender(Params, ABC):
             If parts are missing or do not fit each other.
         """
         try:
+            meta = _with_present_names(meta)
             model = cls(**meta["options"])
         except (AncfError, KeyError, TypeError) as error:
             raise ModelFileError(f"model file: options that {cls.__name__} cannot take ({error}).") from error
@@ -489,3 +598,28 @@ class Recommender(Params, ABC):
             what = f"{error} is missing" if isinstance(error, KeyError) else str(error).rstrip(".")
             raise ModelFileError(f"model file: {what}. The file is damaged; load another copy.") from error
         return model
+
+
+# Options of files from before they had American spelling; such files open for ever.
+_RENAMED = {
+    "neighbours": "neighbors",
+    "neighbour_weight": "neighbor_weight",
+    "neighbour_candidates": "neighbor_candidates",
+    "neighbour_shrinkage": "neighbor_shrinkage",
+}
+
+
+def _with_present_names(meta: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A description with the options' names of today, where they are its options and the settings of its history."""
+
+    def renamed(options: Any) -> Any:
+        return (
+            {_RENAMED.get(name, name): value for name, value in options.items()}
+            if isinstance(options, dict)
+            else options
+        )
+
+    history = meta.get("history")
+    if isinstance(history, dict) and "settings" in history:
+        meta = {**meta, "history": {**history, "settings": renamed(history["settings"])}}
+    return {**meta, "options": renamed(meta.get("options"))} if "options" in meta else meta

@@ -1,35 +1,32 @@
 """``ancf.load``: a model file becomes the model that was saved."""
 
-from pathlib import Path
-from typing import Any
-
 from ancf import model_file, models
 from ancf.errors import MissingExtraError, ModelFileError
 from ancf.models.base import Recommender
 
-# Options of files from before they had American spelling; such files open for ever.
-_RENAMED = {
-    "neighbours": "neighbors",
-    "neighbour_weight": "neighbor_weight",
-    "neighbour_candidates": "neighbor_candidates",
-    "neighbour_shrinkage": "neighbor_shrinkage",
-}
 
+def load(file: model_file.Source) -> "Recommender":
+    """Read a model file. Nothing in it is executed, and nothing is ever unpickled.
 
-def load(path: str | Path) -> "Recommender":
-    """Read a model file.
+    Parameters
+    ----------
+    file : path, bytes, or a file opened for reading bytes
+        What ``model.save(path)`` wrote, or what ``model.to_bytes()`` gave. A file object is read from where it stands
+        to its end, and stays open.
 
     Returns
     -------
     Recommender, fitted
-        Answers with the same bits as the model that was saved.
+        Of the class that was saved. Answers with the same bits as the model that was saved.
 
     Raises
     ------
     ModelFileError
-        If the file is damaged, foreign, or from a later version of ancf.
+        If the file is damaged, foreign (a pickle, say), or from a later version of ancf.
     OSError
         If it cannot be read.
+    InvalidParameterError
+        If ``file`` is none of the three.
 
     Examples
     --------
@@ -40,9 +37,11 @@ def load(path: str | Path) -> "Recommender":
     ...     ancf.Popular().fit(data).save(file)
     ...     ancf.load(file).recommend(2, N=1).ids.tolist()
     ['cup']
+    >>> ancf.load(ancf.Popular().fit(data).to_bytes()).recommend(2, N=1).ids.tolist()
+    ['cup']
     """
-    path = model_file.as_path(path)
-    arrays, meta = model_file.read(path)
+    path = model_file.name_of(file)
+    arrays, meta = model_file.read(file)
     name = meta.get("class")
     try:
         model = models.class_of(str(name))
@@ -54,26 +53,10 @@ def load(path: str | Path) -> "Recommender":
     except MissingExtraError as error:
         raise ModelFileError(f"{path}: {error}") from error
     try:
-        loaded: Recommender = model._from_arrays(arrays, _with_present_names(meta))
+        loaded: Recommender = model._from_arrays(arrays, meta)
     except ModelFileError as error:
         raise ModelFileError(f"{path}: {error}") from error
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         # Every hash was right, so somebody wrote it on purpose, or a version of ancf that had other parts.
         raise ModelFileError(f"{path}: its parts are not those of a {name} ({error}). Load another copy.") from error
     return loaded
-
-
-def _with_present_names(meta: dict[str, Any]) -> dict[str, Any]:
-    """A description with the options' names of today, where they are its options and the settings of its history."""
-
-    def renamed(options: Any) -> Any:
-        return (
-            {_RENAMED.get(name, name): value for name, value in options.items()}
-            if isinstance(options, dict)
-            else options
-        )
-
-    history = meta.get("history")
-    if isinstance(history, dict) and "settings" in history:
-        meta = {**meta, "history": {**history, "settings": renamed(history["settings"])}}
-    return {**meta, "options": renamed(meta.get("options"))} if "options" in meta else meta

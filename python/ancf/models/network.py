@@ -290,6 +290,12 @@ class ANCFModel:
         """
         return self._native.step(*self._batch(user_ids, item_ids, targets, negatives, log_weights))
 
+    def __reduce_ex__(self, protocol: Any) -> Never:
+        raise InvalidParameterError(
+            "an ANCFModel cannot be pickled or copied: the state of its optimizer stays in the core. Keep "
+            "model.parameters and give them to a new ANCFModel, or train with ancf.ANCF, which can be saved and pickled."
+        )
+
     def __repr__(self) -> str:
         return f"ANCFModel({self.num_users:,} users × {self.num_items:,} items, {self.embedding_dim} numbers each)"
 

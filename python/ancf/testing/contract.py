@@ -1,6 +1,8 @@
 """The battery that every recommender of ancf passes: one scorer, raw ids, honest lengths, the same bits everywhere."""
 
+import copy
 import math
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -264,6 +266,48 @@ class ModelContract:
         assert type(again) is type(model)
         assert again.get_params() == model.get_params()
         assert again.recommend_all(N=6).to_pandas().equals(model.recommend_all(N=6).to_pandas())
+
+    def test_the_bytes_of_a_model_are_those_of_its_file(self, model: Recommender, tmp_path: Path) -> None:
+        model.save(tmp_path / "model.ancf")
+        assert model.to_bytes() == (tmp_path / "model.ancf").read_bytes()
+        assert ancf.load(model.to_bytes()).to_bytes() == model.to_bytes()
+
+    def test_a_pickled_or_copied_model_gives_the_same_bits(self, model: Recommender) -> None:
+        for again in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model), copy.copy(model)):
+            assert type(again) is type(model)
+            assert again.get_params() == model.get_params()
+            assert again.to_bytes() == model.to_bytes()
+            assert again.recommend_all(N=6).to_pandas().equals(model.recommend_all(N=6).to_pandas())
+            assert again.recommend("001", N=3).scores.tobytes() == model.recommend("001", N=3).scores.tobytes()
+
+    def test_an_unfitted_model_is_pickled_by_its_options(self) -> None:
+        if not self.fits:
+            pytest.skip("this model is not constructed by its user")
+        model = self.make(num_threads=2)
+        again = pickle.loads(pickle.dumps(model))
+        assert again.get_params() == model.get_params()
+        with pytest.raises(NotFittedError):
+            again.to_bytes()
+
+    def test_vectors_are_read_only_and_in_the_order_of_the_ids(self, model: Recommender) -> None:
+        if not model._fitted().item_vectors.shape[1]:
+            assert not hasattr(model, "item_vectors_")
+            with pytest.raises(InvalidParameterError, match="has no vectors"):
+                _ = model.user_vectors_
+            return
+        users, items = model.user_vectors_, model.item_vectors_
+        assert users.shape == (len(model.user_ids_), items.shape[1])
+        assert len(items) == len(model.item_ids_)
+        assert items.dtype == users.dtype == np.float32
+        assert not users.flags.writeable
+        assert not items.flags.writeable
+        scorer = model._fitted()
+        if scorer.neighbors is None and scorer.head == "inner" and scorer.link == "identity":
+            expected = users[:3].astype(np.float64) @ items.astype(np.float64).T
+            shift = 0.0 if scorer.user_shift is None else scorer.user_shift[:3, None]
+            bias = 0.0 if scorer.item_bias is None else scorer.item_bias
+            found = [model.predict(user, model.item_ids_.values) for user in model.user_ids_[:3]]
+            assert np.allclose(found, expected + shift + bias, rtol=1e-4, atol=1e-5)
 
     def test_a_streamed_file_holds_what_memory_would(self, model: Recommender, tmp_path: Path) -> None:
         import pandas as pd

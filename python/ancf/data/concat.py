@@ -1,0 +1,146 @@
+"""``ancf.concat``: several tables of interactions as one."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ancf.data.ids import IdMap
+from ancf.data.interactions import Interactions, ItemTexts
+from ancf.data.report import Reason, Report
+from ancf.errors import InvalidDataError
+
+
+def concat(tables: Iterable[Interactions]) -> Interactions:
+    """Several tables as one: the months of a year, the shops of a chain.
+
+    Parameters
+    ----------
+    tables : several Interactions
+        With ids of the same kind on each side, times in all or in none, and the same ``normalize``. Tables without
+        events have no say in kinds and times.
+
+    Returns
+    -------
+    Interactions
+        Over the ids of all, ascending. Events that agree in user, item and time become one with their weights summed,
+        as in one table. An item has the first name (and category) that a table gives it. ``report`` adds up the
+        rows of all reports; its reasons and notes name the table that they come from. ``leakage`` is that of all.
+
+    Raises
+    ------
+    InvalidDataError
+        If there is no table, or tables differ in kind; names them by their number, from 0.
+
+    Examples
+    --------
+    >>> import ancf
+    >>> may = ancf.Interactions.from_ids(user=["ann", "bob"], item=["tea", "cup"])
+    >>> june = ancf.Interactions.from_ids(user=["ann", "cleo"], item=["tea", "pot"])
+    >>> both = ancf.concat([may, june])
+    >>> both
+    Interactions(3 users × 3 items, 3 events)
+    >>> both.weights.tolist()
+    [2.0, 1.0, 1.0]
+    """
+    parts = _check_tables(tables)
+    speaking = [(at, part) for at, part in enumerate(parts) if len(part)] or list(enumerate(parts))
+    for what, remedy, values in (
+        ("user ids", "Read all with ids of one kind.", [part.user_ids.kind for _, part in speaking]),
+        ("item ids", "Read all with ids of one kind.", [part.item_ids.kind for _, part in speaking]),
+        (
+            "times",
+            "Read all with a column of times, or with time=False.",
+            ["no" if part.times is None else "some" for _, part in speaking],
+        ),
+        ("normalize", "Read all with the same normalize=.", [part.normalize for _, part in speaking]),
+    ):
+        other = next((at for at, value in enumerate(values) if value != values[0]), None)
+        if other is not None:
+            raise InvalidDataError(
+                f"concat: table {speaking[0][0]} has {what} of kind {values[0]!r} and table {speaking[other][0]} of "
+                f"kind {values[other]!r}. {remedy}"
+            )
+    tables_used = [part for _, part in speaking]
+    user_ids, users = _unite([(part.user_ids, part.users) for part in tables_used])
+    item_ids, items = _unite([(part.item_ids, part.items) for part in tables_used])
+    timed = tables_used[0].times is not None
+    joined = Interactions(
+        user_ids,
+        item_ids,
+        np.concatenate(users),
+        np.concatenate(items),
+        np.concatenate([part.weights for part in tables_used]).astype(np.float64),
+        np.concatenate([part.times for part in tables_used if part.times is not None]) if timed else None,
+        item_names=_texts(item_ids, [(part.item_ids, part.item_names) for part in tables_used]),
+        item_categories=_texts(item_ids, [(part.item_ids, part.item_categories) for part in tables_used]),
+        normalize=tables_used[0].normalize,
+    )
+    joined.report = _report(parts, joined)
+    joined.leakage = tuple(dict.fromkeys(leak for part in parts for leak in part.leakage))
+    return joined
+
+
+def _check_tables(tables: Any) -> list[Interactions]:
+    if isinstance(tables, (Interactions, str)) or not isinstance(tables, Iterable):
+        raise InvalidDataError(
+            f"concat takes several tables, not one {type(tables).__name__}. Give a list: ancf.concat([a, b])."
+        )
+    parts = list(tables)
+    if not parts:
+        raise InvalidDataError("concat: there is no table. Give one or more ancf.Interactions.")
+    for at, part in enumerate(parts):
+        if not isinstance(part, Interactions):
+            raise InvalidDataError(
+                f"concat: table {at} is a {type(part).__name__}, not ancf.Interactions. "
+                "Use ancf.read_interactions(table) first."
+            )
+    return parts
+
+
+def _unite(sides: Sequence[tuple[IdMap, NDArray[np.int32]]]) -> tuple[IdMap, list[NDArray[np.int32]]]:
+    """The ids of all, ascending, and the positions of each table's events among them."""
+    united, codes = IdMap.factorize(np.concatenate([ids.values for ids, _ in sides]))
+    ends = np.cumsum([len(ids) for ids, _ in sides])
+    places = np.split(codes, ends[:-1])
+    return united, [place[positions] for place, (_, positions) in zip(places, sides, strict=True)]
+
+
+def _texts(united: IdMap, sides: Sequence[tuple[IdMap, ItemTexts | None]]) -> ItemTexts | None:
+    """The first text that a table has for each item; None where no table has any."""
+    if all(texts is None for _, texts in sides):
+        return None
+    result = np.full(len(united), None, object)
+    for ids, texts in reversed(sides):
+        if texts is not None:
+            held = np.array([text is not None for text in texts], bool)
+            result[united.positions(ids.values)[held]] = texts[held]
+    return result
+
+
+def _report(parts: Sequence[Interactions], joined: Interactions) -> Report:
+    """The reports of all as one; rows keep the numbers that they have in their own table."""
+    reports = [part.report for part in parts]
+    columns = reports[0].columns
+
+    def named(kind: str) -> list[Reason]:
+        return [
+            Reason(each.name, each.rows, f"{each.text}, in table {at} ({report.source})", each.first_rows, each.values)
+            for at, report in enumerate(reports)
+            for each in getattr(report, kind)
+        ]
+
+    report = Report(
+        source=" + ".join(dict.fromkeys(report.source for report in reports)),
+        columns=dict(columns) if all(each.columns == columns for each in reports) else {},
+        rows_read=sum(report.rows_read for report in reports),
+        rows_used=sum(report.rows_used for report in reports),
+        reasons=named("reasons"),
+        notes=named("notes"),
+        summary={"users": joined.n_users, "items": joined.n_items, "events": len(joined)},
+    )
+    merged = sum(len(part) for part in parts) - len(joined)
+    if merged:
+        report.note("joined_events", f"{merged:,} events stand in more than one table; weights are summed")
+    return report
