@@ -24,6 +24,11 @@ def test_the_example_of_a_new_model_runs():
     assert done.returncode == 0, done.stderr
 
 
+def test_the_code_of_what_a_score_means_runs():
+    done = run("\n".join(blocks("scores.md")))
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "tests/golden").glob("*.ancf")), ids=lambda path: path.stem)
 def test_the_reader_in_the_file_format_reads_every_golden_file(path):
     (reader,) = blocks("file-format.md")

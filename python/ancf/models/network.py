@@ -292,8 +292,8 @@ class ANCFModel:
 
     def __reduce_ex__(self, protocol: Any) -> Never:
         raise InvalidParameterError(
-            "an ANCFModel cannot be pickled or copied: the state of its optimizer stays in the core. Keep "
-            "model.parameters and give them to a new ANCFModel, or train with ancf.ANCF, which can be saved and pickled."
+            "ANCFModel cannot be pickled or copied: the state of its optimizer stays in the core. Keep "
+            "model.parameters for a new ANCFModel, or train with ancf.ANCF, which can be saved and pickled."
         )
 
     def __repr__(self) -> str:
