@@ -4,14 +4,15 @@ import math
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ancf import _text
-from ancf.errors import InvalidParameterError
+from ancf.errors import InvalidDataError, InvalidParameterError
 
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
     """One of these words."""
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise InvalidParameterError(f"{name} is {value!r}; it must be {_text.format_list(choices)}.")
 
 
@@ -29,6 +30,17 @@ def check_number(name: str, value: Any, low: float, high: float, *, above: bool 
         bounds = f"above {low:g}" if above else f"of at least {low:g}"
         limit = "" if high == math.inf else f" and at most {high:g}"
         raise InvalidParameterError(f"{name} is {value!r}; it must be {words}a finite number {bounds}{limit}.")
+
+
+def as_numbers(name: str, values: Any) -> NDArray[np.float64]:
+    """An array of numbers in the shape that was given, as float64."""
+    try:
+        array = np.asarray(values, np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidDataError(f"{name}: {error}. Give numbers, in an array or a list.") from None
+    if values is None:
+        raise InvalidDataError(f"{name} is None; give numbers, in an array or a list.")
+    return array
 
 
 def check_flag(name: str, value: Any) -> None:

@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ancf import _native, _text
+from ancf.checks import as_numbers
 from ancf.data.interactions import Interactions
 from ancf.errors import InvalidDataError, InvalidParameterError, UnknownUserError
 from ancf.scoring.results import TopN
@@ -385,7 +386,7 @@ def _gains_and_scores(y_true: ArrayLike, y_score: ArrayLike, k: int) -> tuple[ND
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
         raise InvalidParameterError(f"k is {k!r}; it must be a whole number of at least 1.")
     # The gains are computed once: NumPy's vectorized exp2 may differ in the last bit by a number's place in the array.
-    relevance, scores = np.asarray(y_true, np.float64).ravel(), np.asarray(y_score, np.float64).ravel()
+    relevance, scores = as_numbers("y_true", y_true).ravel(), as_numbers("y_score", y_score).ravel()
     if len(relevance) != len(scores):
         raise InvalidDataError(f"got {len(relevance)} relevances and {len(scores)} scores; give one score for each.")
     for name, values in (("y_true", relevance), ("y_score", scores)):

@@ -129,9 +129,9 @@ def test_a_normalizer_comes_back_from_its_state():
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
-        ({"anonymous": "baskets"}, InvalidParameterError, "'group' or 'exclude'"),
+        ({"anonymous": "baskets"}, InvalidParameterError, "'group', 'exclude'"),
         ({"normalize": "max"}, InvalidParameterError, "normalize='max'"),
-        ({"on_bad_rows": "keep"}, InvalidParameterError, "on_bad_rows='keep'"),
+        ({"on_bad_rows": "keep"}, InvalidParameterError, "on_bad_rows is 'keep'"),
         ({"user": "who"}, InvalidParameterError, "user='who'"),
     ],
 )
@@ -166,7 +166,7 @@ def test_batches_are_neighboring_rows_in_order(table):
 
 @pytest.mark.parametrize("size", [0, -1, 2.5, True, "64", None])
 def test_a_batch_size_is_a_whole_number_of_at_least_one(size):
-    with pytest.raises(InvalidParameterError, match="batch_size="):
+    with pytest.raises(InvalidParameterError, match="batch_size is"):
         ancf.batch_data([1], [1], batch_size=size)
 
 

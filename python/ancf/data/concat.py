@@ -83,11 +83,14 @@ def concat(tables: Iterable[Interactions]) -> Interactions:
 
 
 def _check_tables(tables: Any) -> list[Interactions]:
-    if isinstance(tables, (Interactions, str)) or not isinstance(tables, Iterable):
+    if isinstance(tables, (Interactions, str)) or not isinstance(tables, Iterable) or isinstance(tables, type):
         raise InvalidDataError(
             f"concat takes several tables, not one {type(tables).__name__}. Give a list: ancf.concat([a, b])."
         )
-    parts = list(tables)
+    try:
+        parts = list(tables)
+    except TypeError as error:
+        raise InvalidDataError(f"concat: {error}. Give a list of tables: ancf.concat([a, b]).") from None
     if not parts:
         raise InvalidDataError("concat: there is no table. Give one or more ancf.Interactions.")
     for at, part in enumerate(parts):

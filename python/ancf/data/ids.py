@@ -323,7 +323,9 @@ def as_id_array(values: ArrayLike | Iterable[Any]) -> NDArray[Any]:
     elif isinstance(values, np.ndarray):
         array = values
     else:
-        listed = values if isinstance(values, (list, tuple)) else list(values)  # type: ignore[arg-type]
+        if isinstance(values, (str, bytes, type)) or not isinstance(values, Iterable):
+            raise InvalidDataError(f"ids are {values!r}; give a sequence of ids, such as a list of one.")
+        listed = values if isinstance(values, (list, tuple)) else list(values)
         kinds = {type(each) for each in listed}
         if kinds <= {int} or (kinds and all(issubclass(kind, (float, np.integer, np.floating)) for kind in kinds)):
             try:

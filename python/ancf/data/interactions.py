@@ -141,6 +141,7 @@ class Interactions:
         >>> data.to_csr().data
         array([1., 3., 2.], dtype=float32)
         """
+        Normalizer(normalize)  # refuses a kind that it does not know
         user_ids, users = IdMap.factorize(user, "user")
         item_ids, items = IdMap.factorize(item, "item")
         n = len(users)
@@ -444,8 +445,15 @@ def _texts_by_item(
     if isinstance(names, Mapping):
         result[:] = [names.get(each) for each in ids.values.tolist()]
         return result
-    each = np.asarray(names, object)
-    if len(each) != len(codes):
-        raise InvalidDataError(f"{what} has {len(each)} values where there are {len(codes)} events.")
+    try:
+        each = np.asarray(names, object)
+    except (TypeError, ValueError):
+        each = np.asarray(None, object)
+    if each.shape != (len(codes),):
+        raise InvalidDataError(
+            f"{what} has {each.size} values where there are {len(codes)} events ({_short(names)}); "
+            "give a mapping id to text, or one text "
+            "for each event."
+        )
     result[codes[::-1]] = each[::-1]
     return result

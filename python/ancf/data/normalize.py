@@ -9,6 +9,7 @@ from typing import Any, Literal, Self, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ancf.checks import as_numbers
 from ancf.errors import InvalidDataError, InvalidParameterError, NotFittedError
 
 NormalizerKind = Literal["none", "log", "minmax", "standard"]
@@ -35,7 +36,7 @@ class Normalizer:
     """
 
     def __init__(self, kind: str = "none") -> None:
-        if kind not in NORMALIZERS:
+        if not isinstance(kind, str) or kind not in NORMALIZERS:
             raise InvalidParameterError(f"normalize={kind!r}: give one of {', '.join(map(repr, NORMALIZERS))}.")
         self.kind = kind
         self.shift, self.scale = 0.0, 1.0
@@ -43,7 +44,7 @@ class Normalizer:
 
     def fit(self, values: ArrayLike) -> Self:
         """Learn shift and scale from the quantities of the training part; returns self."""
-        array = np.asarray(values, np.float64)
+        array = as_numbers("values", values).ravel()
         if not len(array):
             raise InvalidDataError(f"normalize={self.kind!r}: there are no quantities to fit on.")
         if not np.isfinite(array).all():
@@ -77,7 +78,7 @@ class Normalizer:
             raise NotFittedError(
                 f"Normalizer({self.kind!r}) is not fitted. Call fit with the training quantities first."
             )
-        return np.asarray(values, np.float64)
+        return as_numbers("values", values)
 
     def state(self) -> dict[str, Any]:
         """Plain values from which ``from_state`` builds the same normalizer."""

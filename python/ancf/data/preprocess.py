@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from ancf.checks import check_choice, check_integer
 from ancf.data.normalize import Normalizer, NormalizerKind
 from ancf.data.reading import read_table
 from ancf.data.split import split_rows
@@ -79,10 +80,12 @@ def preprocess_data(
     >>> len(X_train), len(X_val), len(X_test), list(X_train.columns)
     (3, 1, 1, ['user_id', 'product_id'])
     """
-    if anonymous not in ("group", "exclude"):
-        raise InvalidParameterError(f"anonymous={anonymous!r}: give 'group' or 'exclude'.")
-    if on_bad_rows not in ("raise", "drop"):
-        raise InvalidParameterError(f"on_bad_rows={on_bad_rows!r}: give 'raise' or 'drop'.")
+    check_choice("anonymous", anonymous, ("group", "exclude"))
+    check_choice("on_bad_rows", on_bad_rows, ("raise", "drop"))
+    check_integer("random_state", random_state, 0, 2**32 - 1)
+    for name, column in (("user", user), ("item", item), ("weight", weight)):
+        if column is not None and not isinstance(column, (str, int, tuple)):
+            raise InvalidParameterError(f"{name} is {column!r}; it must be the name of a column.")
     Normalizer(normalize)
     chosen: dict[str, Any] = {"user": user, "item": item, "weight": weight}
     chosen |= dict.fromkeys(("time", "name", "category", "basket"), False)
@@ -149,8 +152,14 @@ def batch_data(X: Any, y: ArrayLike, batch_size: int = 64) -> Iterator[tuple[Any
     >>> [len(y_batch) for X_batch, y_batch in batch_data(np.zeros((150, 2)), np.zeros(150))]
     [64, 64, 22]
     """
-    if isinstance(batch_size, bool) or not hasattr(batch_size, "__index__") or batch_size < 1:
-        raise InvalidParameterError(f"batch_size={batch_size!r}: give a whole number of at least 1.")
+    check_integer("batch_size", batch_size, 1, 2**62)
+    for name, rows in (("X", X), ("y", y)):
+        if not hasattr(rows, "__len__") or not hasattr(rows, "__getitem__") or isinstance(rows, (dict, str, bytes)):
+            raise InvalidDataError(f"{name} is {rows!r}; give a table or an array with one row for each example.")
+        if getattr(rows, "ndim", 1) == 0 or isinstance(rows, type):
+            raise InvalidDataError(
+                f"{name} is {rows!r}, which has no rows; give an array with one row for each example."
+            )
     n, m = len(X), len(y)  # type: ignore[arg-type]
     if n != m:
         raise InvalidDataError(f"X has {n} rows and y has {m}; give one value per row.")

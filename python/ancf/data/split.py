@@ -8,12 +8,13 @@ part says how it came about, which tells a model what it will be asked. Splits a
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ancf.checks import check_choice, check_flag, check_integer
 from ancf.data.interactions import Interactions, SplitBy
 from ancf.errors import InvalidDataError, InvalidParameterError
 
@@ -22,6 +23,9 @@ Parts = tuple[Interactions, ...]
 """One part per fraction, in the order of the fractions."""
 
 _SUM_TOLERANCE = 1e-9
+_MAX_SEED = 2**32 - 1
+"""Of NumPy's ``RandomState``."""
+_MAX_EVENTS = 2**31 - 1
 
 
 class LeakageWarning(UserWarning):
@@ -56,6 +60,8 @@ def random_split(
     [3, 1, 1]
     """
     _check_interactions(data, "random_split")
+    check_choice("on_leak", on_leak, get_args(OnLeak))
+    check_integer("random_state", random_state, 0, _MAX_SEED)
     shares = _check_fractions(fractions)
     parts = _parts(data, split_rows(len(data), shares, random_state), "random")
     return _record_leakage(parts, _find_leaks(data, parts, "a random split"), on_leak)
@@ -151,8 +157,10 @@ def leave_last_out(
     [6]
     """
     _check_interactions(data, "leave_last_out")
-    if n < 1:
-        raise InvalidParameterError(f"n={n}: leave at least 1 event out.")
+    check_integer("n", n, 1, _MAX_EVENTS)
+    check_flag("validation", validation)
+    check_choice("on_leak", on_leak, get_args(OnLeak))
+    check_integer("random_state", random_state, 0, _MAX_SEED)
     if data.times is None:
         recency: NDArray[Any] = np.random.default_rng(random_state).permutation(len(data))
         leaks = ["there are no times: the events left out are drawn at random, not the last ones"]
@@ -191,6 +199,7 @@ def user_split(data: Interactions, fractions: Sequence[float] = (0.6, 0.2, 0.2),
     [[0, 2, 3], [1], [4]]
     """
     _check_interactions(data, "user_split")
+    check_integer("random_state", random_state, 0, _MAX_SEED)
     active = np.flatnonzero(np.bincount(data.users, minlength=data.n_users))
     shares = _check_fractions(fractions)
     part_of = np.empty(data.n_users, np.int64)
@@ -214,8 +223,9 @@ def kfold(
     [3, 2]
     """
     _check_interactions(data, "kfold")
-    if not 2 <= n_splits <= len(data):
-        raise InvalidParameterError(f"n_splits={n_splits}: give between 2 and {len(data)}, the number of events.")
+    check_integer("n_splits", n_splits, 2, len(data))
+    check_choice("on_leak", on_leak, get_args(OnLeak))
+    check_integer("random_state", random_state, 0, _MAX_SEED)
     shuffled = np.random.RandomState(random_state).permutation(len(data))
     folds = [np.sort(fold) for fold in np.array_split(shuffled, n_splits)]
 
@@ -246,10 +256,13 @@ def _check_interactions(data: Interactions, what: str) -> None:
 
 
 def _check_fractions(fractions: Sequence[float]) -> tuple[float, ...]:
-    shares = tuple(float(share) for share in fractions)
-    if len(shares) < 2 or min(shares) <= 0 or abs(sum(shares) - 1) > _SUM_TOLERANCE:
+    try:
+        shares = tuple(float(share) for share in fractions)
+    except (TypeError, ValueError, OverflowError):
+        shares = ()
+    if len(shares) < 2 or not min(shares) > 0 or not abs(sum(shares) - 1) <= _SUM_TOLERANCE:
         raise InvalidParameterError(
-            f"fractions={tuple(fractions)}: give two or more positive shares that add up to 1, such as (0.6, 0.2, 0.2)."
+            f"fractions={fractions!r}: give two or more positive shares that add up to 1, such as (0.6, 0.2, 0.2)."
         )
     return shares
 
@@ -278,8 +291,6 @@ def _find_leaks(data: Interactions, parts: Sequence[Interactions], what: str) ->
 
 
 def _record_leakage(parts: Sequence[Interactions], leaks: Sequence[str], on_leak: OnLeak) -> Parts:
-    if on_leak not in ("warn", "ignore", "raise"):
-        raise InvalidParameterError(f"on_leak={on_leak!r}: give 'warn', 'ignore' or 'raise'.")
     if leaks and on_leak == "raise":
         raise InvalidDataError(f"this split leaks: {'; '.join(leaks)}. Choose another split, or on_leak='warn'.")
     if leaks and on_leak == "warn":

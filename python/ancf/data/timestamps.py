@@ -99,7 +99,10 @@ def to_seconds(time: ArrayLike, n: int) -> NDArray[np.int64]:
     InvalidDataError
         If there are not ``n`` values, or one of them is missing or no date.
     """
-    array = np.asarray(time)
+    try:
+        array = np.asarray(time)
+    except (TypeError, ValueError) as error:
+        raise InvalidDataError(f"time: {error}. Give one time per event.") from None
     if array.shape != (n,):
         raise InvalidDataError(f"time has the shape {array.shape} where user has {n} values; give one per event.")
     if array.dtype.kind in "iu":

@@ -260,6 +260,14 @@ class Recommender(Params, ABC):
         ------
         UnknownItemError
             If an item was not in training and ``on_unknown="raise"``; names the ids.
+
+        Examples
+        --------
+        >>> import ancf
+        >>> data = ancf.Interactions.from_ids(user=[1, 1, 2, 2, 3], item=["a", "b", "b", "c", "c"])
+        >>> model = ancf.ItemKNN().fit(data)
+        >>> model.recommend_for_history(["a"], N=1).ids.tolist()
+        ['b']
         """
         scorer = self._fitted()
         plain = weights is None and times is None and items is None and filter_items is None
@@ -353,6 +361,14 @@ class Recommender(Params, ABC):
         ------
         InvalidParameterError
             If the lists would not fit into memory (names ``out=`` as the way out), or the file's kind is unknown.
+
+        Examples
+        --------
+        >>> import ancf
+        >>> data = ancf.Interactions.from_ids(user=[1, 1, 2, 2, 3], item=["a", "b", "b", "c", "c"])
+        >>> model = ancf.ItemKNN().fit(data)
+        >>> [row.tolist() for row in model.recommend_all(N=1).ids]
+        [['c'], ['a'], ['b']]
         """
         scorer = self._fitted()
         request: dict[str, Any] = {
@@ -391,6 +407,16 @@ class Recommender(Params, ABC):
         Raises
         ------
         UnknownUserError, UnknownItemError
+
+        Examples
+        --------
+        >>> import ancf
+        >>> data = ancf.Interactions.from_ids(user=[1, 1, 2, 2, 3], item=["a", "b", "b", "c", "c"])
+        >>> model = ancf.ItemKNN().fit(data)
+        >>> [f"{score:.3f}" for score in model.predict(1, ["b", "c"])]
+        ['0.707', '0.500']
+        >>> type(model.predict(1, "c"))
+        <class 'float'>
         """
         return lists.predict(self._fitted(), users, items)
 
@@ -413,6 +439,15 @@ class Recommender(Params, ABC):
         Raises
         ------
         UnknownUserError, UnknownItemError
+
+        Examples
+        --------
+        >>> import ancf
+        >>> data = ancf.Interactions.from_ids(user=[1, 1, 2, 2, 3], item=["a", "b", "b", "c", "c"])
+        >>> model = ancf.ItemKNN().fit(data)
+        >>> why = model.explain(1, "c")
+        >>> [reason.item_id for reason in why], abs(why.total - why.score) < 1e-6
+        (['b'], True)
         """
         return explain.explain(self._fitted(), user, item, history, self.num_threads)
 
@@ -439,6 +474,14 @@ class Recommender(Params, ABC):
             If an item was not in training; names the ids.
         InvalidParameterError
             If the model has nothing to compare items by.
+
+        Examples
+        --------
+        >>> import ancf
+        >>> data = ancf.Interactions.from_ids(user=[1, 1, 2, 2, 3], item=["a", "b", "b", "c", "c"])
+        >>> model = ancf.ItemKNN().fit(data)
+        >>> model.similar_items("a", N=1).ids.tolist()
+        ['b']
         """
         return similar.similar_items(self._fitted(), items, N, metric, self.num_threads)
 
@@ -465,6 +508,14 @@ class Recommender(Params, ABC):
             If a user was not in training; names the ids.
         InvalidParameterError
             If the model has nothing to compare users by.
+
+        Examples
+        --------
+        >>> import ancf
+        >>> data = ancf.Interactions.from_ids(user=[1, 1, 2, 2, 3], item=["a", "b", "b", "c", "c"])
+        >>> model = ancf.ItemKNN().fit(data)
+        >>> model.similar_users(1, N=1).ids.tolist()
+        [2]
         """
         return similar.similar_users(self._fitted(), users, N, metric, self.num_threads)
 
@@ -572,6 +623,16 @@ class Recommender(Params, ABC):
             If the format is unknown, or the model's score is more than an inner product and ``dense_only`` is False.
         MissingExtraError
             If the format needs a package that is not installed.
+
+        Examples
+        --------
+        >>> import ancf
+        >>> data = ancf.Interactions.from_ids(user=[1, 1, 2, 2, 3], item=["a", "b", "b", "c", "c"])
+        >>> model = ancf.ItemKNN().fit(data)
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     [file.name for file in ancf.Popular().fit(data).export(folder)]
+        ['item_vectors.npy', 'user_vectors.npy', 'item_ids.npy', 'user_ids.npy']
         """
         return export.export(self._fitted(), Path(path), format, dense_only=dense_only)
 

@@ -6,6 +6,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ancf.checks import check_threads
 from ancf.data.arrays import offsets_from_lengths
 from ancf.data.csr import ItemSets
 from ancf.data.ids import IdMap
@@ -52,6 +53,12 @@ def from_factors(
     >>> ids.tolist(), scores.tolist()
     (['a', 'c'], [1.0, 0.5])
     """
+    check_threads(num_threads)
+    if interactions is not None and not isinstance(interactions, Interactions):
+        raise InvalidDataError(
+            f"from_factors: interactions is a {type(interactions).__name__}, not ancf.Interactions. "
+            "Use ancf.read_interactions(table) first."
+        )
     users, items = _as_factors(user_factors, "user_factors"), _as_factors(item_factors, "item_factors")
     if users.shape[1] != items.shape[1]:
         raise InvalidDataError(

@@ -71,7 +71,7 @@ class ItemKNN(Recommender):
         check_integer("neighbors", self.neighbors, 1, 2**31 - 1)
         check_number("shrinkage", self.shrinkage, 0.0, math.inf)
         check_flag("use_weights", self.use_weights)
-        data = self._training_data(interactions)
+        data = self._training_data(interactions, validation)
         history = data.to_csr()
         if not self.use_weights:
             history = history.with_data(np.ones_like(history.data))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ancf import _native, _text
-from ancf.checks import check_choice, check_flag, check_integer, check_number
+from ancf.checks import check_choice, check_flag, check_integer, check_number, check_threads
 from ancf.data.csr import Csr
 from ancf.data.ids import IdMap
 from ancf.data.interactions import Interactions
@@ -137,6 +137,15 @@ class ANCFModel:
         check_integer("embedding_dim", embedding_dim, 1, 4096)
         check_integer("random_state", random_state, 0, 2**64 - 1)
         check_choice("attention", attention, get_args(PairAttention))
+        for name, word, choices in (
+            ("similarity", similarity, get_args(Similarity)),
+            ("output", output, get_args(Output)),
+            ("layer", layer, get_args(Layer)),
+            ("loss", loss, get_args(Loss)),
+            ("optimizer", optimizer, get_args(Optimizer)),
+        ):
+            check_choice(name, word, choices)
+        check_threads(num_threads)
         for name, flag in (
             ("item_attention", item_attention),
             ("user_factors", user_factors),
@@ -310,7 +319,7 @@ class ANCFModel:
         user_positions, item_positions = self._pairs(users, items)
         n_pairs, rows = len(user_positions), None
         if negatives is not None:
-            given = np.asarray(negatives)
+            given = _as_array(negatives, "negatives")
             expected = "(m,)" if self.loss == "softmax" else "(n,) or (n, m), a row for each positive"
             fits = given.ndim == 1 if self.loss == "softmax" else given.ndim in (1, 2) and len(given) == n_pairs
             if not fits:
@@ -349,15 +358,22 @@ def _id_map(ids: Any, n: int, what: str) -> IdMap | None:
     return known
 
 
+def _as_array(values: Any, what: str) -> NDArray[Any]:
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError) as error:
+        raise InvalidDataError(f"{what}: {error}. Give one value for each pair, all of one kind.") from None
+
+
 def _positions(values: ArrayLike, ids: IdMap | None, n: int, what: str) -> NDArray[np.int64]:
     error = UnknownUserError if what == "user" else UnknownItemError
     if ids is not None:
-        found = ids.positions(values)
+        found = ids.positions(_as_array(values, f"{what}_ids") if isinstance(values, np.ndarray) else values)
         if (found < 0).any():
             unknown = np.asarray(values, object).ravel()[found < 0]
             raise error(f"{what} {_text.format_list(unknown)}: not among the {len(ids)} {what}_ids of this model.")
         return found
-    array = np.asarray(values)
+    array = _as_array(values, f"{what}_ids")
     whole = array.dtype.kind in "iu" or (array.dtype.kind == "f" and bool((array == np.floor(array)).all()))
     if array.ndim != 1 or (len(array) and not whole):
         raise InvalidDataError(
@@ -394,8 +410,14 @@ def _history_and_ages(history: Any, n_users: int, n_items: int, timed: bool) -> 
         return csr, pair_ages(csr.indptr, times) if timed and times is not None else None
     if timed:
         raise InvalidParameterError("half_life needs times; give the history as ancf.Interactions.")
-    indptr, items, weights = history
-    indptr = np.ascontiguousarray(indptr, np.int64)
+    try:
+        indptr, items, weights = history
+        indptr, items = np.ascontiguousarray(indptr, np.int64), np.ascontiguousarray(items, np.int32)
+        weights = np.ascontiguousarray(weights, np.float32)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidParameterError(
+            f"history is {history!r} ({error}); give ancf.Interactions, or (indptr, items, weights)."
+        ) from None
     if len(indptr) != n_users + 1:
         raise InvalidParameterError(f"history has {len(indptr) - 1} rows; the model {n_users} users.")
-    return Csr(indptr, np.ascontiguousarray(items, np.int32), np.ascontiguousarray(weights, np.float32)), None
+    return Csr(indptr, items, weights), None

@@ -44,7 +44,7 @@ class Popular(Recommender):
             If the table holds no interactions.
         """
         check_choice("count", self.count, get_args(Count))
-        data = self._training_data(interactions)
+        data = self._training_data(interactions, validation)
         seen = data.to_csr().sets
         if self.count == "users":
             popularity = np.bincount(seen.items, minlength=data.n_items)

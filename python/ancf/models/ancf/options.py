@@ -274,6 +274,14 @@ def _serving_exponent(options: Any, plain_cosine: bool) -> float:
 
 def check(estimator: Any) -> None:
     """Refuse values and combinations that make no sense, by name and with the way out."""
+    for name, value in estimator.get_params().items():
+        if value is not None and not isinstance(value, (bool, int, float, str, np.generic)):
+            raise InvalidParameterError(f"{name} is {value!r}; an option is one number, one word, True, False or None.")
+    if not isinstance(estimator.validation_metric, str):
+        raise InvalidParameterError(f'validation_metric is {estimator.validation_metric!r}; give a name: "ndcg@10".')
+    check_integer("verbose", int(estimator.verbose) if estimator.verbose is True else estimator.verbose, 0, 100)
+    if estimator.show_progress is not None:
+        check_flag("show_progress", estimator.show_progress)
     check_choice("init", estimator.init, get_args(Init))
     check_integer("factors", estimator.factors, 1, 4096)
     for name, low, high in (
