@@ -96,7 +96,7 @@ def test_the_arrays_cannot_be_written():
         ({"user": [1, 2], "item": [1, 2], "weight": [1, np.nan]}, "not finite"),
         ({"user": [1, 2], "item": [1, 2], "weight": ["a", "b"]}, "Give numbers"),
         ({"user": [1, 2], "item": [1, 2], "weight": [1]}, "shape"),
-        ({"user": [1, 2], "item": [1, 2], "time": ["a", "b"]}, "Give seconds"),
+        ({"user": [1, 2], "item": [1, 2], "time": ["a", "b"]}, "Give dates"),
         ({"user": [1, 2], "item": [1, 2], "time": [1.0, np.inf]}, "not finite"),
         ({"user": [1, 2], "item": [1, 2], "item_names": ["a"]}, "item_names has 1 values"),
     ],

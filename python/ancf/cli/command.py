@@ -127,6 +127,8 @@ class Command(click.Command):
 
         message = re.sub(r"\b([a-z_]+)=(\"[^\"]*\"|'[^']*'|[\w.]+)", as_option, message)
         message = re.sub(r"(--[a-z-]+ \w+) or \"(\w+)\"", r"\1 or \2", message)
+        if "time_column" in options:
+            message = re.sub(r"\btime=\[([\"'])([^\"']*)\1, \1([^\"']*)\1\]", r'--time-column "\2,\3"', message)
         if "history" in options:
             message = message.replace("recommend_for_history with", "--history with")
         return message

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 _COLUMNS = ("user", "item", "weight", "time", "name", "category", "basket")
 _SECTION = "Table"
 _SPLIT_SEED = 42
+# Notes that are told beside the counts.
+_TOLD = ("encoding", "date_order", "time_unit", "mixed_units", "early_times", "far_times", "time_zones")
 SPLITS = ("auto", "time", "random", "leave-last-out", "user")
 
 
@@ -30,7 +32,7 @@ def _reading_options() -> dict[str, Option]:
             metavar="NAME",
             section=_SECTION,
             help=f"Heading or number (from 0) of the {'product name' if name == 'name' else name} column"
-            + ("; 'none' for no such column." if name == "user" else "."),
+            + ("; 'none' for no such column." if name == "user" else "; two as DATE,CLOCK." if name == "time" else "."),
         )
         for name in _COLUMNS
     }
@@ -52,7 +54,10 @@ def read_table(source: str, options: dict[str, Any], num_threads: int | None = N
         value = options.get(name)
         if value is None:
             continue
-        keywords[name.removesuffix("_column")] = _column(value) if name.endswith("_column") else value
+        if name == "time_column" and "," in value:
+            keywords["time"] = [_column(each.strip()) for each in value.split(",")]
+        else:
+            keywords[name.removesuffix("_column")] = _column(value) if name.endswith("_column") else value
     return read_interactions(source, num_threads=num_threads, **keywords)
 
 
@@ -70,7 +75,7 @@ def describe_reading(data: "Interactions") -> str:
         count_text(number, thing)
         for number, thing in ((data.n_users, "user"), (data.n_items, "item"), (len(data), "event"))
     )
-    guessed = "".join(f"; {note}" for note in report.notes if note.name in ("encoding", "date_order"))
+    guessed = "".join(f"; {note}" for note in report.notes if note.name in _TOLD)
     return f"{report.source}: {counts}{left_out}{guessed}"
 
 

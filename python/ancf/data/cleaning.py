@@ -17,9 +17,12 @@ from ancf.data.arrays import object_array, positions_among
 from ancf.data.ids import IdMap, sort_order
 from ancf.data.interactions import Interactions
 from ancf.data.normalize import NORMALIZERS
-from ancf.data.raw_table import EncodedColumn, RawTable, Unparsed
+from ancf.data.number_times import unit_by_size
+from ancf.data.raw_table import EncodedColumn, RawTable, TimeColumn, Unparsed
 from ancf.data.report import N_FIRST_ROWS, Report
+from ancf.data.text_times import is_clock
 from ancf.data.time_range import note_strays
+from ancf.data.timestamps import OUT_OF_RANGE, no_date
 from ancf.errors import InvalidDataError, InvalidParameterError
 
 Anonymous = Literal["exclude", "group", "baskets"]
@@ -165,15 +168,28 @@ def _leave_out_unparsed(row_filter: _RowFilter, table: RawTable, policies: Polic
     if table.time is not None and len(table.time.unparsed.rows):
         unparsed = table.time.unparsed
         if len(unparsed.rows) == table.n_rows:
-            heading, text = table.columns["time"], unparsed.texts[0]
-            raise InvalidDataError(
-                f"{table.source}: no value of the time column {heading!r} is a date "
-                f'("{text}" in row {table.row_base}). Name another with time=, or read without: time=False.'
-            )
+            raise _no_times_error(table, table.time)
         if len(row_filter.leave_out("bad_time", "have a date that cannot be read", unparsed.rows, unparsed)):
             found.append("bad_time")
     if found and policies.on_bad_rows == "raise":
         raise _bad_rows_error(row_filter.report, found)
+
+
+def _no_times_error(table: RawTable, time: TimeColumn) -> InvalidDataError:
+    texts = time.unparsed.texts
+    at, text = next(((at, text) for at, text in enumerate(texts) if text.strip()), (0, texts[0]))
+    given = ", ".join(f"{name}={value!r}" for name, value in time.options.given.items())
+    why, remedy = no_date(text), "Name another with time="
+    if is_clock(text.strip()):
+        remedy = 'Name the column of its date, too, as in time=["date", "time"]'
+    elif given:
+        why, remedy = f"no date with {given}", f"Leave {next(iter(time.options.given))}= out"
+    elif why == OUT_OF_RANGE:
+        remedy = f"Say what it counts, as by time_unit={unit_by_size(float(text))!r}"
+    return InvalidDataError(
+        f"{table.source}: no value of the time column {table.columns['time']!r} is a date "
+        f'("{text}" in row {at + table.row_base} is {why}). {remedy}, or read without: time=False.'
+    )
 
 
 def _bad_rows_error(report: Report, names: list[str]) -> InvalidDataError:

@@ -34,6 +34,10 @@ KNOWN_HEADINGS: dict[str, tuple[str, ...]] = {
         *("orderdatetime", "purchasetime", "date", "time", "createdat", "orderedat", "unixreviewtime", "day", "ts"),
         *("unixtime", "eventtimestamp", "tdat", "datum", "zeit", "bestelldatum", "fecha", "zeitpunkt"),
     ),
+    "clock": (
+        *("time", "timeofday", "clock", "clocktime", "ordertime", "purchasetime", "invoicetime", "transactiontime"),
+        *("transtime", "eventtime", "zeit", "uhrzeit", "hora", "heure"),
+    ),
     "name": (
         *("itemname", "productname", "description", "itemtitle", "producttitle", "title", "name", "productdescription"),
         *("itemdescription", "articlename", "bezeichnung", "artikelbezeichnung", "libelle", "descripcion"),
@@ -52,6 +56,27 @@ KNOWN_HEADINGS: dict[str, tuple[str, ...]] = {
 
 ColumnChoice = str | int | bool | None
 """How a caller names a column: its heading, its position from 0, False for none, None to have it recognized."""
+
+TimeChoice = ColumnChoice | Sequence[str | int]
+"""The same for times, which may stand in two columns: ``["date", "time"]``."""
+
+
+def choose_time(chosen: Mapping[str, Any]) -> dict[str, ColumnChoice]:
+    """What the caller chose, with the second of two columns of times as the role ``clock``.
+
+    Raises
+    ------
+    InvalidParameterError
+        If more or less than two columns were named.
+    """
+    time = chosen.get("time")
+    if isinstance(time, Sequence) and not isinstance(time, str):
+        if len(time) != 2:
+            raise InvalidParameterError(
+                f'time={time!r}: give one column, or a date and a clock: time=["date", "time"].'
+            )
+        return {**chosen, "time": time[0], "clock": time[1]}
+    return {**chosen, "clock": None if time is None else False}
 
 
 def normalize_heading(heading: Any) -> str:
@@ -91,6 +116,7 @@ def recognize_columns(headings: Sequence[Any], chosen: Mapping[str, ColumnChoice
     for role, choice in chosen.items():
         if choice is None or choice is False:
             continue
+        keyword = "time" if role == "clock" else role
         if isinstance(choice, int) and not isinstance(choice, bool) and choice not in headings:
             position = choice if 0 <= choice < len(headings) else -1
         else:
@@ -100,12 +126,12 @@ def recognize_columns(headings: Sequence[Any], chosen: Mapping[str, ColumnChoice
                 position = same[0] if len(same) == 1 else -1
         if position < 0:
             raise InvalidParameterError(
-                f"{role}={choice!r}: {source} has no such column. It has {format_headings(headings)}."
+                f"{keyword}={choice!r}: {source} has no such column. It has {format_headings(headings)}."
             )
         if position in found.values():
             other = next(name for name, at in found.items() if at == position)
             raise InvalidParameterError(
-                f"{role}={choice!r}: this column of {source} is named for {other} already. Name another one."
+                f"{keyword}={choice!r}: this column of {source} is named for {other} already. Name another one."
             )
         found[role] = position
     for role, names in KNOWN_HEADINGS.items():

@@ -125,13 +125,15 @@ class Interactions:
         weight : array-like of numbers (n,), optional
             Finite and not zero; 1 for each event if left out.
         time : array-like (n,), optional
-            Seconds since 1970 as integers, or anything that ``pandas.to_datetime`` understands.
+            Seconds since 1970, or whatever else ``ancf.read_interactions`` takes for times (docs/reading.md); what was
+            decided about them is in the report.
         item_names, item_categories : mapping id → text, or one text per event, optional
 
         Raises
         ------
         InvalidDataError
-            If an id is missing or -1, a weight is zero or not finite, or the lengths differ; names the positions.
+            If an id is missing or -1, a weight is zero or not finite, a time is none, or the lengths differ; names the
+            positions.
 
         Examples
         --------
@@ -156,7 +158,8 @@ class Interactions:
                     "Leave those rows out, or use ancf.read_interactions, which has a policy for them."
                 )
         weights = np.ones(n) if weight is None else _check_weights(weight, n)
-        times = None if time is None else timestamps.to_seconds(time, n)
+        report = Report(rows_read=n, rows_used=n)
+        times = None if time is None else _read_times(time, n, report)
         return cls(
             user_ids,
             item_ids,
@@ -166,6 +169,7 @@ class Interactions:
             times,
             item_names=_texts_by_item(item_names, item_ids, items, "item_names"),
             item_categories=_texts_by_item(item_categories, item_ids, items, "item_categories"),
+            report=report,
             normalize=normalize,
         )
 
@@ -433,6 +437,15 @@ def _check_weights(weight: ArrayLike, n: int) -> NDArray[np.float64]:
             "Leave those events out, or use ancf.read_interactions, which reports them."
         )
     return values
+
+
+def _read_times(time: ArrayLike, n: int, report: Report) -> NDArray[np.int64]:
+    times = timestamps.read_argument(time, "time")
+    if len(times.seconds) != n:
+        raise InvalidDataError(f"time has {len(times.seconds)} values where user has {n}; give one per event.")
+    for name, text, rows in times.notes:
+        report.note(name, text, rows)
+    return times.seconds
 
 
 def _texts_by_item(

@@ -7,7 +7,7 @@ rows.
 
 import re
 from bisect import bisect_left
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ancf.data import timestamps
 from ancf.data.arrays import fits_float32, object_array, positions_among
+from ancf.data.timestamps import TimeOptions
 from ancf.errors import InvalidDataError
 
 _PLAIN_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -71,6 +72,8 @@ class TimeColumn:
 
     seconds: NDArray[np.int64]
     unparsed: Unparsed
+    options: TimeOptions
+    """What the caller said of them."""
 
 
 @dataclass
@@ -94,6 +97,11 @@ class RawTable:
     """Rows with more fields than the header."""
     notes: list[tuple[str, str, NDArray[np.int64] | None]] = field(default_factory=list)
     """What was decided while reading, as ``Report.note`` takes it: name, text, rows."""
+
+    @property
+    def time_heading(self) -> str:
+        """The time column for messages."""
+        return f"the time column {self.columns['time']!r} of {self.source}"
 
 
 def merge_codes(codes: NDArray[Any], values: list[str], absent: Collection[str] = ("",)) -> EncodedColumn:
@@ -267,32 +275,28 @@ def parse_number(text: str, delimiter: str = ";") -> float:
     return float("nan")
 
 
-def parse_times(column: "pd.Series[Any]", table: RawTable) -> TimeColumn:
+def parse_times(column: "pd.Series[Any]", table: RawTable, options: TimeOptions) -> TimeColumn:
     """Timestamps of a pandas column."""
-    if pd.api.types.is_datetime64_any_dtype(column.dtype):
-        seconds = timestamps.from_pandas(column)
-    elif pd.api.types.is_numeric_dtype(column.dtype):
-        seconds = timestamps.from_numbers(column.to_numpy(dtype=np.float64, na_value=np.nan))
-    else:
-        codes, distinct = pd.factorize(_as_objects(column))
-        return parse_encoded_times(codes, [str(value) for value in distinct], table)
-    rows = np.flatnonzero(seconds == timestamps.UNKNOWN)
-    return TimeColumn(seconds, Unparsed(rows, [str(value) for value in column.iloc[rows[:MAX_UNPARSED_TEXTS]]]))
+    try:
+        times = timestamps.read_column(column, options, table.time_heading)
+    except InvalidDataError as error:
+        raise InvalidDataError(f"{error} Or read without: time=False.") from None
+
+    def text_of(row: int) -> str:
+        value = column.iloc[row]
+        return "" if pd.isna(value) else str(value)
+
+    return time_column(times, text_of, table, options)
 
 
-def parse_encoded_times(codes: NDArray[Any], texts: Sequence[str], table: RawTable) -> TimeColumn:
-    """Timestamps of a column of texts, each distinct one parsed once."""
-    seconds = np.append(parse_distinct_times(texts, table), timestamps.UNKNOWN)[codes]
-    rows = np.flatnonzero(seconds == timestamps.UNKNOWN)
-    return TimeColumn(seconds, unparsed_texts(rows, codes[rows], texts))
-
-
-def parse_distinct_times(texts: Sequence[str], table: RawTable) -> NDArray[np.int64]:
-    """The seconds of each text; a guess about day and month is noted in the table."""
-    seconds, guess = timestamps.from_texts(texts)
-    if guess:
-        table.notes.append(("date_order", f'{guess}; for day first give dates as "2010-12-25"', None))
-    return seconds
+def time_column(
+    times: timestamps.Times, text_of: Callable[[int], str], table: RawTable, options: TimeOptions
+) -> TimeColumn:
+    """Timestamps that were read, as a column of the table; ``text_of`` gives the text of a row."""
+    table.notes += times.notes
+    rows = times.unknown()
+    unparsed = Unparsed(rows, [text_of(row) for row in rows[:MAX_UNPARSED_TEXTS].tolist()])
+    return TimeColumn(times.seconds, unparsed, options)
 
 
 def unparsed_texts(rows: NDArray[np.int64], codes: NDArray[Any], texts: Sequence[str]) -> Unparsed:

@@ -9,11 +9,13 @@ import numpy as np
 import pandas as pd
 
 from ancf.data.cleaning import Anonymous, OnBadRows, Policies, Returns, clean
-from ancf.data.columns import ColumnChoice, format_headings, recognize_columns
+from ancf.data.clocks import add_clock, clock_of_column
+from ancf.data.columns import ColumnChoice, TimeChoice, choose_time, format_headings, recognize_columns
 from ancf.data.interactions import Interactions
 from ancf.data.raw_table import RawTable, encode_ids, encode_texts, parse_numbers, parse_times
 from ancf.data.text_file import open_text
 from ancf.data.text_scan import scan_text
+from ancf.data.timestamps import NO_TIME_OPTIONS, TimeOptions, TimeUnit
 from ancf.errors import AncfError, InvalidDataError, MissingExtraError
 
 
@@ -23,7 +25,7 @@ def read_interactions(
     user: ColumnChoice = None,
     item: ColumnChoice = None,
     weight: ColumnChoice = None,
-    time: ColumnChoice = None,
+    time: TimeChoice = None,
     name: ColumnChoice = None,
     category: ColumnChoice = None,
     basket: ColumnChoice = None,
@@ -32,6 +34,9 @@ def read_interactions(
     normalize: str = "none",
     on_bad_rows: OnBadRows = "raise",
     strict: bool = False,
+    time_unit: TimeUnit | None = None,
+    day_first: bool | None = None,
+    time_format: str | None = None,
     header: bool | None = None,
     delimiter: str | None = None,
     encoding: str | None = None,
@@ -46,7 +51,8 @@ def read_interactions(
         has ``__arrow_c_stream__`` (``ancf[arrow]``). A sparse matrix or an array without names has users, items,
         weights and times in this order. ``"-"`` is standard input.
     user, item, weight, time, name, category, basket : heading, position, False or None
-        The column for each role; recognized by its heading if left out, none if False.
+        The column for each role; recognized by its heading if left out, none if False. A date and a clock in two
+        columns are one time: ``time=["date", "time"]``.
     anonymous : "exclude", "group" or "baskets"
         Rows without a user (empty, -1): left out; one class of their own; or each basket a visitor.
     returns : "net", "drop" or "keep"
@@ -58,6 +64,13 @@ def read_interactions(
         Rows with a quantity that is no finite number, a date that cannot be read, or too many fields.
     strict : bool
         Raise where anything at all had to be decided, from an anonymous row to a summed duplicate.
+    time_unit : "s", "ms", "us", "ns", "days", "excel" or "excel1904", optional
+        What times that are numbers count since 1970, or the days of a spreadsheet; told by their size if left out.
+    day_first : bool, optional
+        Whether 01/12/2011 is the first of December; decided over the whole column if left out, and reported where
+        nothing decides.
+    time_format : str, optional
+        How times are written, as ``strptime`` has it: "%d.%m.%Y %H:%M".
     header : bool, optional
         Whether a text table has headings; without, name columns by position, ``user=0``.
     delimiter, encoding : str, optional
@@ -93,17 +106,22 @@ def read_interactions(
     """
     policies = Policies(anonymous, returns, on_bad_rows, strict, normalize)
     policies.check()
-    chosen = {"user": user, "item": item, "weight": weight, "time": time}
+    times = TimeOptions(time_unit, day_first, time_format)
+    times.check()
+    chosen: dict[str, Any] = {"user": user, "item": item, "weight": weight, "time": time}
     chosen |= {"name": name, "category": category, "basket": basket}
     if basket is None and anonymous != "baskets":
         chosen["basket"] = False
-    table = read_table(source, chosen, header=header, delimiter=delimiter, encoding=encoding, num_threads=num_threads)
+    table = read_table(
+        source, chosen, times, header=header, delimiter=delimiter, encoding=encoding, num_threads=num_threads
+    )
     return clean(table, policies, num_threads)
 
 
 def read_table(
     source: Any,
-    chosen: Mapping[str, ColumnChoice],
+    chosen: Mapping[str, Any],
+    times: TimeOptions = NO_TIME_OPTIONS,
     *,
     header: bool | None = None,
     delimiter: str | None = None,
@@ -114,7 +132,8 @@ def read_table(
     """The columns of a table by role, before any row is judged; ``chosen`` are the columns that the caller named."""
     if isinstance(source, Interactions):
         raise InvalidDataError("these are interactions already; there is nothing to read.")
-    reader = _FrameReader(chosen, keep_minus_one)
+    chosen = choose_time(chosen)
+    reader = _FrameReader(chosen, times, keep_minus_one)
     if isinstance(source, pd.DataFrame):
         return reader.read_frame(source, "DataFrame")
     if isinstance(source, (str, Path)) or hasattr(source, "read"):
@@ -122,7 +141,7 @@ def read_table(
             return reader.read_parquet(source)
         with ExitStack() as stack:
             text = open_text(source, stack, header=header, delimiter=delimiter, encoding=encoding)
-            return scan_text(text, chosen, keep_minus_one, num_threads)
+            return scan_text(text, chosen, times, keep_minus_one, num_threads)
     if hasattr(source, "tocoo"):
         return reader.read_matrix(source)
     if hasattr(source, "__arrow_c_stream__"):
@@ -144,8 +163,8 @@ def read_table(
 class _FrameReader:
     """Tables in memory, and Parquet: whatever becomes a data frame with a column for each role."""
 
-    def __init__(self, chosen: Mapping[str, ColumnChoice], keep_minus_one: bool) -> None:
-        self.chosen, self.keep_minus_one = chosen, keep_minus_one
+    def __init__(self, chosen: Mapping[str, ColumnChoice], times: TimeOptions, keep_minus_one: bool) -> None:
+        self.chosen, self.times, self.keep_minus_one = chosen, times, keep_minus_one
 
     def read_frame(self, frame: pd.DataFrame, source: str) -> RawTable:
         """A data frame; rows are numbered from 0, whatever its index."""
@@ -161,11 +180,15 @@ class _FrameReader:
             if role == "weight":
                 table.weight = parse_numbers(column)
             elif role == "time":
-                table.time = parse_times(column, table)
+                table.time = parse_times(column, table, self.times)
+            elif role == "clock":
+                add_clock(table, clock_of_column(column), explicit=self.chosen.get("clock") is not None)
             elif role in ("name", "category"):
                 table.ids[role] = encode_texts(column)
             else:
                 table.ids[role] = encode_ids(column, role, table)
+        if table.time is None:
+            self.times.refuse(source, "has no column of times")
         return table
 
     def read_matrix(self, matrix: Any) -> RawTable:

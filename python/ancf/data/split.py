@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ancf.checks import check_choice, check_flag, check_integer
 from ancf.data.interactions import Interactions, SplitBy
+from ancf.data.timestamps import read_moments
 from ancf.errors import InvalidDataError, InvalidParameterError
 
 OnLeak = Literal["warn", "ignore", "raise"]
@@ -86,9 +87,7 @@ def split_rows(n: int, fractions: Sequence[float], random_state: int) -> list[ND
     return [*parts, rows]
 
 
-def time_split(
-    data: Interactions, fractions: Sequence[float] = (0.6, 0.2, 0.2), *, at: Sequence[Any] | None = None
-) -> Parts:
+def time_split(data: Interactions, fractions: Sequence[float] = (0.6, 0.2, 0.2), *, at: Any = None) -> Parts:
     """Events before a point in time, and after it: the split that measures what a shop will see.
 
     Parameters
@@ -96,13 +95,16 @@ def time_split(
     fractions : sequence of float
         Shares of the events, oldest first. Events of the same second stay together, so shares are met as nearly as
         that allows.
-    at : sequence of dates, optional
-        The times at which the later parts begin, instead of shares; ``at=["2011-11-10"]`` gives two parts.
+    at : time or sequence of times, optional
+        The times at which the later parts begin, instead of shares; ``at="2011-11-10"`` gives two parts. Text,
+        datetimes or numbers, as in a table (docs/reading.md).
 
     Raises
     ------
     InvalidDataError
         If there are no times, or a part would be empty.
+    InvalidParameterError
+        If ``at`` is no time, or a number that may be several.
 
     Examples
     --------
@@ -114,10 +116,7 @@ def time_split(
     _check_interactions(data, "time_split")
     times = _require_times(data, "time_split")
     if at is not None:
-        try:
-            cuts = np.asarray(pd.DatetimeIndex(pd.to_datetime(list(at), utc=True)).as_unit("s").asi8)
-        except (TypeError, ValueError) as error:
-            raise InvalidParameterError(f"at={at!r}: {error}. Give dates such as '2011-11-10'.") from None
+        cuts = _read_cuts(at, times)
     else:
         shares = _check_fractions(fractions)
         ordered = np.sort(times)
@@ -133,6 +132,19 @@ def time_split(
                 "Choose other shares, or give dates with at=."
             )
     return tuple(parts)
+
+
+def _read_cuts(at: Any, times: NDArray[np.int64]) -> NDArray[np.int64]:
+    """One moment or several as seconds."""
+    is_one = isinstance(at, (str, bytes)) or not (hasattr(at, "__iter__") or hasattr(at, "__array__"))
+    within = (int(times.min()), int(times.max())) if len(times) else None
+    try:
+        cuts = read_moments([at] if is_one or (hasattr(at, "__array__") and np.ndim(at) == 0) else at, "at", within)
+    except InvalidDataError as error:
+        raise InvalidParameterError(str(error)) from None
+    if not len(cuts):
+        raise InvalidParameterError(f"at={at!r} has no time. Give one or more, such as '2011-11-10'.")
+    return cuts
 
 
 def leave_last_out(

@@ -4,10 +4,12 @@ The next block is read (and unpacked) while the scanner works on the one before.
 bytes per row for an id, eight for a number or a timestamp, and the distinct texts.
 """
 
+import csv
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import pairwise
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from ancf._native import TableScanner
 from ancf.data import timestamps
 from ancf.data.arrays import fits_float32
+from ancf.data.clocks import add_clock, clock_of_texts
 from ancf.data.columns import ColumnChoice, recognize_columns
 from ancf.data.raw_table import (
     NumberColumn,
@@ -23,13 +26,15 @@ from ancf.data.raw_table import (
     TimeColumn,
     encode_text_ids,
     merge_codes,
-    parse_distinct_times,
-    parse_encoded_times,
     parse_number,
+    time_column,
     unparsed_texts,
 )
 from ancf.data.text_file import TextFile
+from ancf.data.timestamps import NO_TIME_OPTIONS, TimeOptions
 from ancf.errors import InvalidDataError
+
+_GUESS_BYTES = 1 << 16
 
 # The kinds of columns, in the scanner's own words.
 _TEXT, _NUMBER, _TIMESTAMP = "text", "number", "timestamp"
@@ -69,7 +74,11 @@ class _ScannedColumn:
 
 
 def scan_text(
-    text: TextFile, chosen: Mapping[str, ColumnChoice], keep_minus_one: bool = False, num_threads: int | None = None
+    text: TextFile,
+    chosen: Mapping[str, ColumnChoice],
+    times: TimeOptions = NO_TIME_OPTIONS,
+    keep_minus_one: bool = False,
+    num_threads: int | None = None,
 ) -> RawTable:
     """The columns of an open text table by role.
 
@@ -79,7 +88,11 @@ def scan_text(
         If there is no row, a quote is never closed, or no column is recognized.
     """
     places = recognize_columns(text.headings, chosen, text.source)
+    if "time" in places:
+        text = _with_telling_row(text, places["time"])
     kinds = {role: _kind_of(role, text, at) for role, at in places.items()}
+    if times.format is not None and "time" in kinds:
+        kinds["time"] = _TEXT
     wanted = [(at, kinds[role]) for role, at in places.items()]
     scanner = TableScanner(ord(text.delimiter), len(text.headings), wanted, text.size)
     rows_scanned = 0
@@ -105,7 +118,16 @@ def scan_text(
     if text.note:
         table.notes.append(("encoding", text.note, None))
     for role, scanned in zip(places, columns, strict=True):
-        _add_column(table, role, _ScannedColumn.of(scanned, role, kinds[role], n_rows, table), text.delimiter)
+        column = _ScannedColumn.of(scanned, role, kinds[role], n_rows, table)
+        if role == "time":
+            table.time = _time_column(column, table, times)
+        elif role == "clock":
+            clock = clock_of_texts(column.values, column.texts)
+            add_clock(table, clock, explicit=chosen.get("clock") is not None)
+        else:
+            _add_column(table, role, column, text.delimiter)
+    if table.time is None:
+        times.refuse(text.source, "has no column of times")
     return table
 
 
@@ -116,6 +138,19 @@ def _prefetch(blocks: Iterator[bytes]) -> Iterator[bytes]:
         while (block := coming.result()) is not None:
             coming = executor.submit(next, blocks, None)
             yield block
+
+
+def _with_telling_row(text: TextFile, at: int) -> TextFile:
+    """The same file; where the first row has no time, one of the next that has some is there to guess from."""
+    if at < len(text.first_row) and text.first_row[at].strip()[:1].isdigit():
+        return text
+    block = next(text.blocks, b"")
+    lines = block[:_GUESS_BYTES].decode("utf-8", "replace").splitlines()
+    rows = csv.reader(lines[:-1], delimiter=text.delimiter)
+    with suppress(csv.Error):
+        first_row = next((row for row in rows if at < len(row) and row[at].strip()[:1].isdigit()), text.first_row)
+        text = replace(text, first_row=first_row)
+    return replace(text, blocks=chain((block,) if block else (), text.blocks))
 
 
 def _kind_of(role: str, text: TextFile, at: int) -> str:
@@ -131,8 +166,6 @@ def _kind_of(role: str, text: TextFile, at: int) -> str:
 def _add_column(table: RawTable, role: str, column: _ScannedColumn, delimiter: str) -> None:
     if role == "weight":
         table.weight = _number_column(column, delimiter)
-    elif role == "time":
-        table.time = _time_column(column, table)
     elif role in ("name", "category"):
         table.ids[role] = merge_codes(column.values, [text.strip() for text in column.texts])
     else:
@@ -149,17 +182,22 @@ def _number_column(column: _ScannedColumn, delimiter: str) -> NumberColumn:
     return NumberColumn(numbers, unparsed_texts(rows, codes, column.texts))
 
 
-def _time_column(column: _ScannedColumn, table: RawTable) -> TimeColumn:
+def _time_column(column: _ScannedColumn, table: RawTable, options: TimeOptions) -> TimeColumn:
+    n, rows, codes = len(column.values), column.unparsed_rows, column.unparsed_codes
     if column.kind == _TEXT:
-        return parse_encoded_times(column.values, column.texts, table)
-    seconds = timestamps.from_numbers(column.values) if column.kind == _NUMBER else column.values
-    rows, codes = column.unparsed_rows, column.unparsed_codes
-    if len(rows):
-        parsed = parse_distinct_times(column.texts, table)[codes]
-        seconds[rows] = parsed
-        still_unparsed = parsed == timestamps.UNKNOWN
-        rows, codes = rows[still_unparsed], codes[still_unparsed]
-    return TimeColumn(seconds, unparsed_texts(rows, codes, column.texts))
+        rows, codes = np.arange(n), column.values
+    kind = {_NUMBER: "numbers", _TIMESTAMP: "seconds"}.get(column.kind)
+    values: dict[str, Any] = {kind: column.values} if kind else {}
+    texts = (rows, codes, column.texts) if len(rows) else None
+    times = timestamps.read_rows(n, options, table.time_heading, texts=texts, **values)
+
+    def text_of(row: int) -> str:
+        at = np.searchsorted(rows, row)
+        if at < len(rows) and rows[at] == row:
+            return column.texts[codes[at]] if codes[at] >= 0 else ""
+        return f"{column.values[row]:.15g}"
+
+    return time_column(times, text_of, table, options)
 
 
 def _decode_texts(raw: bytes, offsets: NDArray[Any]) -> tuple[list[str], list[int]]:

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from ancf.data.arrays import FLOAT32_MAX, fits_float32, group_starts, offsets_from_lengths, sum_groups
 from ancf.data.ids import IdMap
-from ancf.data.timestamps import to_seconds
+from ancf.data.timestamps import as_column, read_moments
 from ancf.errors import InvalidDataError
 from ancf.scoring.requests import as_objects, as_sequence, is_one, unknown_items
 
@@ -98,6 +99,46 @@ def one_history(positions: list[int]) -> Histories:
     return Histories(_INDPTRS[n], np.array(positions, np.int32), _ONES[n])
 
 
+def _plain_numbers(times: Any) -> NDArray[Any] | None:
+    """A list or an array of numbers as one; None for others, which take longer to look at."""
+    if not isinstance(times, (list, np.ndarray)):
+        return None
+    try:
+        array = np.asarray(times)
+    except ValueError:
+        return None
+    return array if array.ndim == 1 and (array.dtype.kind in "iuf" or not len(array)) else None
+
+
+def _read_times(times: Any, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Seconds of the entries of all histories, which are read as one column."""
+    given = list(times)
+    if len(given) != len(lengths):
+        raise InvalidDataError(f"times: {len(given)} for {len(lengths)} histories; give a list of times for each.")
+    arrays = [_plain_numbers(each) for each in given]
+    if all(array is not None for array in arrays):
+        columns: list[Any] = arrays
+    else:
+        columns = [as_column(each, f"times of history {row}") for row, each in enumerate(given)]
+    for row, (column, length) in enumerate(zip(columns, lengths.tolist(), strict=True)):
+        if len(column) != length:
+            raise InvalidDataError(f"times of history {row}: {len(column)} for {length} items; give one time for each.")
+    filled = [column for column in columns if len(column)]
+    if not filled:
+        return np.empty(0, np.int64)
+    if isinstance(filled[0], np.ndarray):
+        one = np.concatenate(filled)
+    else:
+        one = filled[0] if len(filled) == 1 else pd.concat(filled, ignore_index=True)
+    ends = np.cumsum(lengths)
+
+    def place(position: int) -> str:
+        row = int(np.searchsorted(ends, position, side="right"))
+        return f"at position {position - int(ends[row] - lengths[row])} of history {row}"
+
+    return read_moments(one, "times", place=place)
+
+
 def read_histories(lists: list[Any], weights: Any, times: Any, ids: IdMap, on_unknown: str) -> Histories:
     """Raw histories as positions: the items of each ascending, weights of repeated items summed, last time kept."""
     lengths = np.zeros(len(lists), np.int64)
@@ -134,6 +175,5 @@ def read_histories(lists: list[Any], weights: Any, times: Any, ids: IdMap, on_un
         rows, positions, values = rows[~unknown], positions[~unknown], values[~unknown]
     stamps = None
     if times is not None:
-        parts = [to_seconds(each, len(part)) for each, part in zip(times, raw, strict=True)]
-        stamps = (np.concatenate(parts) if parts else np.empty(0, np.int64))[~unknown]
+        stamps = _read_times(times, lengths)[~unknown]
     return pack_histories(rows, positions, values, stamps, len(lists), len(ids))
