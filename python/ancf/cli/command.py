@@ -49,6 +49,12 @@ class Option(click.Option):
         return max(self.opts, key=len).lstrip("-")
 
 
+def in_options(message: str) -> str:
+    """Keywords of the API in a message as options of the command that runs."""
+    ctx = click.get_current_context(silent=True)
+    return ctx.command.translate_keywords(message, ctx) if ctx and isinstance(ctx.command, Command) else message
+
+
 class Command(click.Command):
     """A command with examples, whose options stand in sections."""
 
@@ -125,7 +131,7 @@ class Command(click.Command):
                 return option.opts[0] if value == "True" else option.secondary_opts[0]
             return f"{max(option.opts, key=len)} {'none' if value in ('None', 'False') else _shell_quoted(value)}"
 
-        message = re.sub(r"\b([a-z_]+)=(\"[^\"]*\"|'[^']*'|[\w.]+)", as_option, message)
+        message = re.sub(r"\b([a-z_]+)=(\"[^\"]*\"|'[^']*'|[\w.]*\w)", as_option, message)
         message = re.sub(r"(--[a-z-]+ \w+) or \"(\w+)\"", r"\1 or \2", message)
         if "time_column" in options:
             message = re.sub(r"\btime=\[([\"'])([^\"']*)\1, \1([^\"']*)\1\]", r'--time-column "\2,\3"', message)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ancf.cli.command import command
+from ancf.cli.command import command, in_options
 from ancf.cli.output import chosen_format, output_options, wrapped, write_table
 from ancf.cli.tables import read_table, reading_options, table_argument
 
@@ -30,14 +30,20 @@ def describe(table: str, output_format: str | None, output: str, **options: Any)
     report = data.report
     if chosen_format(output_format, output) == "table":
         rows = [(what, f"{value:,}" if isinstance(value, int) else value) for what, value in facts.items()]
-        write_table(["what", "value"], rows, output_format="table", output=output, heading=wrapped(f"{report}\n"))
+        write_table(
+            ["what", "value"],
+            rows,
+            output_format="table",
+            output=output,
+            heading=wrapped(f"{in_options(str(report))}\n"),
+        )
         return
     reasons = [
         {"name": each.name, "rows": each.rows, "text": each.text, "first_rows": list(each.first_rows)}
         for each in report.reasons
     ]
     notes = [
-        {"name": each.name, "rows": each.rows, "text": each.text, "first_rows": list(each.first_rows)}
+        {"name": each.name, "rows": each.rows, "text": in_options(each.text), "first_rows": list(each.first_rows)}
         for each in report.notes
     ]
     document = {

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ancf.cli.command import Failure, Function, Option, with_options
+from ancf.cli.command import Failure, Function, Option, in_options, with_options
 from ancf.cli.options import explicit_options, parameter_options
 from ancf.cli.output import print_note
 from ancf.data.reading import read_interactions
@@ -76,7 +76,7 @@ def describe_reading(data: "Interactions") -> str:
         for number, thing in ((data.n_users, "user"), (data.n_items, "item"), (len(data), "event"))
     )
     guessed = "".join(f"; {note}" for note in report.notes if note.name in _TOLD)
-    return f"{report.source}: {counts}{left_out}{guessed}"
+    return f"{report.source}: {counts}{left_out}{in_options(guessed)}"
 
 
 def count_text(number: int, thing: str) -> str:

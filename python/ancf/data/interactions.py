@@ -443,8 +443,8 @@ def _read_times(time: ArrayLike, n: int, report: Report) -> NDArray[np.int64]:
     times = timestamps.read_argument(time, "time")
     if len(times.seconds) != n:
         raise InvalidDataError(f"time has {len(times.seconds)} values where user has {n}; give one per event.")
-    for name, text, rows in times.notes:
-        report.note(name, text, rows)
+    for name, text, rows, hint in times.notes:
+        report.note(name, f"{text}; give datetimes if that is wrong" if hint else text, rows)
     return times.seconds
 
 

@@ -55,8 +55,14 @@ _WORDS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nan
 _EPOCHS = {"days": 0, "excel": 25_569, "excel1904": 24_107}
 """The number of 1970-01-01 in each count of days. Excel's 1900 system has a 29th of February 1900."""
 
-Note = tuple[str, str, NDArray[np.bool_] | None]
-"""Name and text of what was decided, and which values it concerns (None: the column)."""
+
+class Note(NamedTuple):
+    """What was decided about times, which of them it concerns (None: all), and what to say if it is wrong."""
+
+    name: str
+    text: str
+    which: NDArray[np.bool_] | None = None
+    hint: str = ""
 
 
 class _Form(NamedTuple):
@@ -180,23 +186,20 @@ def from_numbers(numbers: NDArray[Any], *, beside_dates: bool = False) -> tuple[
             return seconds, []
         at = int(np.argmax(seconds != UNKNOWN))
         example = f"{numbers[at]:.14g} is {format_time(seconds[at])}"
-        return seconds, [("time_unit", f"the times are numbers, read as {form.what}: {example}", None)]
+        return seconds, [Note("time_unit", f"the times are numbers, read as {form.what}: {example}")]
     return _from_epoch(numbers, beside_dates)
 
 
 def form_of(numbers: NDArray[Any]) -> "_Form | None":
     """The form that most numbers have, None where they count seconds or parts of a second."""
-    middle = np.median(numbers)
+    low, high = numbers.min(), numbers.max()
     for form in _FORMS:
-        if form.lowest <= middle <= form.highest:
+        if low <= form.highest and high >= form.lowest:
+            enough = _HALF if form.is_certain else _MOST
             fits = (numbers >= form.lowest) & (numbers <= form.highest)
-            if form.what not in _DAY_COUNTS:
-                fits &= form.to_seconds(numbers) != UNKNOWN
-            return form if fits.mean() >= (_HALF if form.is_certain else _MOST) else None
+            if fits.mean() >= enough and (form.to_seconds(numbers[fits]) != UNKNOWN).sum() >= enough * len(numbers):
+                return form
     return None
-
-
-_DAY_COUNTS = {form.what for form in _FORMS[-2:]}
 
 
 def _from_epoch(numbers: NDArray[Any], beside_dates: bool) -> tuple[NDArray[np.int64], list[Note]]:
@@ -212,18 +215,18 @@ def _from_epoch(numbers: NDArray[Any], beside_dates: bool) -> tuple[NDArray[np.i
         if which.any():
             seconds[which] = from_unit(numbers[which], unit)
             text = f"have a time in {_WORDS[unit]} where most are in {_WORDS[most]}; each is read by its size"
-            notes.append(("mixed_units", text, which & (sizes >= EARLY)))
+            notes.append(Note("mixed_units", text, which & (sizes >= EARLY)))
     seconds = _within(seconds, FIRST_PLAUSIBLE, END_PLAUSIBLE)
     early = sizes < EARLY
     if beside_dates:
         seconds[early] = UNKNOWN
     elif early.all():
         low, high = numbers.min(), numbers.max()
-        text = f"the times are numbers from {low:.14g} to {high:.14g}, read as seconds since 1970: all are before 1973-03-03"
-        notes.append(("time_unit", text + _other_reading(numbers), None))
+        text = f"the times are numbers from {low:.14g} to {high:.14g}, read as seconds since 1970, before 1973-03-03"
+        notes.append(Note("time_unit", text, hint=_other_reading(numbers)))
     elif early.any():
         text = f"have a time before 1973-03-03, such as {numbers[np.argmax(early)]:.14g}; 0 and -1 often mean none"
-        notes.append(("early_times", text, early))
+        notes.append(Note("early_times", text, early))
     return seconds, notes
 
 
@@ -240,16 +243,16 @@ def _other_reading(numbers: NDArray[Any]) -> str:
             ("%m%d%Y", (year, first, second)),
         ):
             if (_calendar(8)(parts[0] * 10_000 + parts[1] * 100 + parts[2]) != UNKNOWN).all():
-                return f". If they are dates, give time_format={form!r}"
-    return ". If they count days, give time_unit='days'" if np.abs(numbers).max() < 719_162 else ""
+                return f"if they are dates, give time_format={form!r}"
+    return "if they count days, give time_unit='days'" if np.abs(numbers).max() < 719_162 else ""
 
 
 def _hours_note(numbers: NDArray[Any], seconds: NDArray[np.int64]) -> list[Note]:
     """A note where all numbers may as well be yyyymmddHH, which as seconds are in the years 2030 to 2036."""
     if numbers.min() < 1900010100 or numbers.max() > 2100123123 or (_calendar(12)(numbers * 100) == UNKNOWN).any():
         return []
-    text = f"the times are read as seconds since 1970: {numbers[0]:.14g} is {format_time(seconds[0])}. If they are "
-    return [("time_unit", text + "yyyymmddHH, give time_format='%Y%m%d%H'", None)]
+    text = f"the times are numbers read as seconds since 1970: {numbers[0]:.14g} is {format_time(seconds[0])}"
+    return [Note("time_unit", text, hint="if they are yyyymmddHH, give time_format='%Y%m%d%H'")]
 
 
 def unit_by_size(number: float) -> TimeUnit:

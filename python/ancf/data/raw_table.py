@@ -293,7 +293,7 @@ def time_column(
     times: timestamps.Times, text_of: Callable[[int], str], table: RawTable, options: TimeOptions
 ) -> TimeColumn:
     """Timestamps that were read, as a column of the table; ``text_of`` gives the text of a row."""
-    table.notes += times.notes
+    table.notes += [(name, "; ".join(filter(None, (text, hint))), rows) for name, text, rows, hint in times.notes]
     rows = times.unknown()
     unparsed = Unparsed(rows, [text_of(row) for row in rows[:MAX_UNPARSED_TEXTS].tolist()])
     return TimeColumn(times.seconds, unparsed, options)

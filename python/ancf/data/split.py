@@ -136,10 +136,12 @@ def time_split(data: Interactions, fractions: Sequence[float] = (0.6, 0.2, 0.2),
 
 def _read_cuts(at: Any, times: NDArray[np.int64]) -> NDArray[np.int64]:
     """One moment or several as seconds."""
-    is_one = isinstance(at, (str, bytes)) or not (hasattr(at, "__iter__") or hasattr(at, "__array__"))
+    if isinstance(at, np.ndarray) and not at.ndim:
+        at = at[()]
+    is_one = isinstance(at, (str, bytes)) or not hasattr(at, "__iter__")
     within = (int(times.min()), int(times.max())) if len(times) else None
     try:
-        cuts = read_moments([at] if is_one or (hasattr(at, "__array__") and np.ndim(at) == 0) else at, "at", within)
+        cuts = read_moments([at] if is_one else at, "at", within)
     except InvalidDataError as error:
         raise InvalidParameterError(str(error)) from None
     if not len(cuts):

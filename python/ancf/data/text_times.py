@@ -60,10 +60,10 @@ def read_dates(texts: list[str], day_first: bool | None = None) -> tuple[NDArray
     if len(unread):
         rest = [texts[at] for at in unread]
         seconds[unread], notes, ordered = _read_others(rest, day_first)
-        notes = [(name, text, spread(which, unread, len(texts))) for name, text, which in notes]
+        notes = [note._replace(which=spread(note.which, unread, len(texts))) for note in notes]
     offsets = np.array([len(text) > 13 and _has_offset(text) for text in texts], bool) & (seconds != UNKNOWN)
     if offsets.any():
-        notes.append(("time_zones", "have a time zone", offsets))
+        notes.append(Note("time_zones", "have a time zone", offsets))
     return seconds, notes, ordered
 
 
@@ -111,11 +111,13 @@ def _read_others(texts: list[str], day_first: bool | None) -> tuple[NDArray[np.i
     ]
     if named:
         seconds[named] = _parse([texts[at] for at in named], "mixed")
-    for number, (name, text, which) in enumerate(notes):
-        if name == "date_order" and which is not None and (which & (seconds != UNKNOWN)).any():
-            at = int(np.argmax(which & (seconds != UNKNOWN)))
-            notes[number] = (name, text.format(text=texts[at], time=format_time(seconds[at])), None)
-    return seconds, notes, bool(orders)
+    told = []
+    for note in notes:
+        read = np.flatnonzero(note.which & (seconds != UNKNOWN))
+        if len(read):
+            example = note.text.format(text=texts[read[0]], time=format_time(seconds[read[0]]))
+            told.append(Note(note.name, example, hint=note.hint))
+    return seconds, told, bool(orders)
 
 
 def _decide_orders(
@@ -133,13 +135,12 @@ def _decide_orders(
         n_day_first = sum(int(match["one"]) > 12 for match in found)
         n_month_first = sum(int(match["two"]) > 12 for match in found)
         orders[sign] = sign == "." if n_day_first == n_month_first else n_day_first > n_month_first
-        if n_day_first == n_month_first and sign != ".":
-            text = "dates such as {text!r} are read month first ({time}); if the day is first, give day_first=True"
-            notes.append(("date_order", text, signs == sign))
-        elif n_day_first and n_month_first:
-            kept, other = ("day", "False") if orders[sign] else ("month", "True")
-            text = f"dates such as {{text!r}} are read {kept} first, as most ({{time}}); if not, give day_first={other}"
-            notes.append(("date_order", text, signs == sign))
+        if (n_day_first == n_month_first and sign != ".") or (n_day_first and n_month_first):
+            first, other = ("day", "month") if orders[sign] else ("month", "day")
+            text = f"dates such as {{text!r}} are read {first} first ({{time}})"
+            text += ", though others are not" if n_day_first else ""
+            hint = f"if the {other} is first, give day_first={not orders[sign]}"
+            notes.append(Note("date_order", text, signs == sign, hint))
     return orders, notes
 
 

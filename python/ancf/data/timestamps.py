@@ -8,7 +8,7 @@ A column in which most values are dates may have some that are none: they are ``
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -69,13 +69,21 @@ class TimeOptions:
 NO_TIME_OPTIONS = TimeOptions()
 
 
+class TimeNote(NamedTuple):
+    """What was decided, as ``Report.note`` takes it, and what a caller who can give options may say instead."""
+
+    name: str
+    text: str
+    rows: NDArray[np.int64] | None = None
+    hint: str = ""
+
+
 @dataclass
 class Times:
     """Times that were read, one for each row."""
 
     seconds: NDArray[np.int64]
-    notes: list[tuple[str, str, NDArray[np.int64] | None]] = field(default_factory=list)
-    """Name, text and rows of what was decided, as ``Report.note`` takes it."""
+    notes: list[TimeNote] = field(default_factory=list)
 
     def unknown(self) -> NDArray[np.intp]:
         """The rows that have no time."""
@@ -128,7 +136,7 @@ def _check_precision(numbers: NDArray[np.float64], times: Times, what: str) -> N
         raise InvalidDataError(
             f"{what} holds float32, which rounds a date such as {numbers[0]:.14g} to another. Give float64, or text."
         )
-    times.notes.append(("float32_times", "the times are float32, which rounds them to a minute or two", None))
+    times.notes.append(TimeNote("float32_times", "the times are float32, which rounds them to a minute or two"))
 
 
 def _nullable(dtype: Any) -> Any:
@@ -181,7 +189,7 @@ def read_rows(
     """
     result = np.full(n, UNKNOWN) if seconds is None else seconds
     has_dates = seconds is not None and bool((seconds != UNKNOWN).any())
-    notes: list[tuple[str, str, NDArray[np.int64] | None]] = []
+    notes: list[TimeNote] = []
     if numbers is not None and known is None and numbers.dtype.kind == "f":
         known = np.isfinite(numbers)
         known = None if known.all() else known
@@ -208,9 +216,9 @@ def read_rows(
         of_text, text_notes, ordered = _read_distinct(stripped, values, options)
         result[rows[~is_number]] = np.append(of_text, UNKNOWN)[codes[~is_number]]
         has_dates |= bool((of_text != UNKNOWN).any())
-        for name, text, which in text_notes:
-            noted = None if which is None else np.sort(rows[np.append(which, False)[codes]])
-            notes.append((name, text, noted))
+        for note in text_notes:
+            noted = None if note.which is None else np.sort(rows[np.append(note.which, False)[codes]])
+            notes.append(TimeNote(note.name, note.text, noted, note.hint))
     n_numbers = 0 if numbers is None else n if numeric_rows is None else len(numeric_rows)
     if options.unit is not None and not n_numbers:
         options.refuse(what, "holds no numbers")
@@ -227,9 +235,10 @@ def read_rows(
             result = of_numbers
         else:
             result[numeric_rows] = of_numbers
-        for name, text, which in number_notes:
-            places = None if which is None else np.flatnonzero(which)
-            notes.append((name, text, places if places is None or numeric_rows is None else numeric_rows[places]))
+        for note in number_notes:
+            noted = None if note.which is None else np.flatnonzero(note.which)
+            noted = noted if noted is None or numeric_rows is None else numeric_rows[noted]
+            notes.append(TimeNote(note.name, note.text, noted, note.hint))
     return _finish(result, notes)
 
 
@@ -256,7 +265,8 @@ def _read_distinct(
     found, notes, ordered = text_times.read_dates([texts[at] for at in others], options.day_first)
     seconds = np.full(len(texts), UNKNOWN)
     seconds[others] = found
-    return seconds, [(name, text, text_times.spread(which, others, len(texts))) for name, text, which in notes], ordered
+    notes = [note._replace(which=text_times.spread(note.which, others, len(texts))) for note in notes]
+    return seconds, notes, ordered
 
 
 def _read_format(
@@ -272,13 +282,14 @@ def _read_format(
     if numbers is not None:
         present = np.arange(n) if numeric_rows is None else numeric_rows
         codes, distinct = pd.factorize(numbers[present])
-        written = [_digits(number, form) for number in distinct.tolist()]
+        written = [_digits(int(each), form) if each == int(each) else repr(each) for each in distinct.tolist()]
         seconds[present] = text_times.read_format(written, form)[codes] if len(present) else UNKNOWN
         first = written[0] if written else ""
     if texts is not None:
         rows, codes, given = texts
         stripped = ["" if "\0" in text else text.strip() for text in given]
-        seconds[rows] = np.append(text_times.read_format(stripped, form), UNKNOWN)[codes]
+        padded = [_digits(int(text), form) if text.isdecimal() else text for text in stripped]
+        seconds[rows] = np.append(text_times.read_format(padded, form), UNKNOWN)[codes]
         first = first or next(filter(None, stripped), "")
     if n and (seconds == UNKNOWN).all():
         raise InvalidParameterError(
@@ -287,34 +298,31 @@ def _read_format(
     return _finish(seconds, [])
 
 
-def _digits(number: float, form: str) -> str:
+def _digits(number: int, form: str) -> str:
     """A number as the text that it was, with the zeros in front that a format of digits alone asks for."""
-    if number != int(number):
-        return repr(number)
     width = 0
     for directive in re.findall("%.|.", form):
         if directive not in _FIXED_WIDTHS:
-            return str(int(number))
+            return str(number)
         width += _FIXED_WIDTHS[directive]
-    return str(int(number)).zfill(width)
+    return str(number).zfill(width)
 
 
-def _finish(seconds: NDArray[np.int64], notes: list[tuple[str, str, NDArray[np.int64] | None]]) -> Times:
+def _finish(seconds: NDArray[np.int64], notes: list[TimeNote]) -> Times:
     """The times with what is told of them as a whole."""
     told = []
-    for name, text, rows in notes:
-        if name != "time_zones":
-            told.append((name, text, rows))
-        elif rows is not None and len(rows) < len(seconds) - np.count_nonzero(seconds == UNKNOWN):
-            text = "have a time zone (converted to UTC) and others none (taken as UTC)"
-            told.append((name, text, rows))
+    for note in notes:
+        if note.name != "time_zones":
+            told.append(note)
+        elif note.rows is not None and len(note.rows) < np.count_nonzero(seconds != UNKNOWN):
+            told.append(note._replace(text="have a time zone (converted to UTC) and others none (taken as UTC)"))
     if len(seconds) and ((low := seconds.min()) < FIRST_PLAUSIBLE or seconds.max() >= END_PLAUSIBLE):
         far = (seconds >= END_PLAUSIBLE) | (seconds < FIRST_PLAUSIBLE)
         if low == UNKNOWN:
             far &= seconds != UNKNOWN
         if far.any():
             text = f"have a date before 1900 or after 2100, such as {format_time(seconds[np.argmax(far)])}"
-            told.append(("far_times", text, np.flatnonzero(far)))
+            told.append(TimeNote("far_times", text, np.flatnonzero(far)))
     return Times(seconds, told)
 
 
@@ -365,7 +373,7 @@ def as_column(values: Any, what: str) -> "pd.Series[Any]":
         if any(isinstance(value, (list, tuple, dict, set, np.ndarray)) for value in values):
             raise InvalidDataError(f"{what}: a value is a {type(values[0]).__name__}; give one time for each.")
         if any(type(value) is not int and type(value) is not float for value in values):
-            return pd.Series(values, dtype=object).infer_objects()
+            return pd.Series(values, dtype=object)
     array = np.asarray(values)
     if array.ndim != 1:
         raise InvalidDataError(f"{what} has the shape {array.shape}; give a sequence of times, one for each.")

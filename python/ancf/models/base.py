@@ -249,7 +249,8 @@ class Recommender(Params, ABC):
         ----------
         history : item ids, mapping item → weight, or a list of either
             One history gives 1-D results, a list of histories one list for each.
-        weights, times : numbers and times (seconds since 1970), shaped like ``history``, optional
+        weights, times : numbers and times, shaped like ``history``, optional
+            Times in any spelling of a table, such as datetimes, text or seconds since 1970 (docs/reading.md).
         on_unknown : "raise", "popular" or "skip"
             What becomes of items that were not in training: an error, or they are ignored. A history of which
             nothing is left is an error, gets the most popular items, or an empty list.

@@ -112,6 +112,8 @@ def _plain_numbers(times: Any) -> NDArray[Any] | None:
 
 def _read_times(times: Any, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     """Seconds of the entries of all histories, which are read as one column."""
+    if isinstance(times, (str, bytes)) or not hasattr(times, "__iter__"):
+        raise InvalidDataError(f"times={times!r}: give a list of times for each history.")
     given = list(times)
     if len(given) != len(lengths):
         raise InvalidDataError(f"times: {len(given)} for {len(lengths)} histories; give a list of times for each.")
