@@ -125,7 +125,7 @@ def test_numbers_of_which_the_unit_cannot_be_told_are_noted_with_an_option_that_
 
 def test_stray_zeros_among_dates_are_noted():
     data = both([1_323_388_800, 0, -1, 1_323_388_801])
-    assert "2 rows have a time before 1973-03-03, such as 0" in noted(data)["early_times"]
+    assert "2 rows have a time before 1973-03-03, such as 0" in noted(data)["early_numbers"]
 
 
 def test_digits_that_are_no_date_are_bad_rows_with_their_value():

@@ -16,7 +16,7 @@ _COLUMNS = ("user", "item", "weight", "time", "name", "category", "basket")
 _SECTION = "Table"
 _SPLIT_SEED = 42
 # Notes that are told beside the counts.
-_TOLD = ("encoding", "date_order", "time_unit", "mixed_units", "early_times", "far_times", "time_zones")
+_TOLD = ("encoding", "date_order", "time_unit", "mixed_units", "early_numbers", "far_times", "time_zones")
 SPLITS = ("auto", "time", "random", "leave-last-out", "user")
 
 

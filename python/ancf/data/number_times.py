@@ -226,7 +226,7 @@ def _from_epoch(numbers: NDArray[Any], beside_dates: bool) -> tuple[NDArray[np.i
         notes.append(Note("time_unit", text, hint=_other_reading(numbers)))
     elif early.any():
         text = f"have a time before 1973-03-03, such as {numbers[np.argmax(early)]:.14g}; 0 and -1 often mean none"
-        notes.append(Note("early_times", text, early))
+        notes.append(Note("early_numbers", text, early))
     return seconds, notes
 
 
