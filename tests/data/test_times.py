@@ -66,6 +66,8 @@ def test_days_of_a_spreadsheet_are_moments_to_the_second_and_noted():
     data = both(serial(MOMENTS))
     assert data.times.tolist() == MOMENTS.as_unit("s").asi8.tolist()
     assert "days of a spreadsheet (Excel)" in noted(data)["time_unit"]
+    commas = frame([str(each).replace(".", ",") for each in serial(MOMENTS)])
+    assert ancf.read_interactions(as_csv(commas)).times.tolist() == data.times.tolist()
     rounded = ancf.read_interactions(frame([f"{each:.5f}" for each in serial(MOMENTS)]))
     assert np.abs(rounded.times - data.times).max() <= 1
 

@@ -243,9 +243,9 @@ def read_rows(
 
 
 def _numbers_in(texts: list[str]) -> NDArray[np.float64]:
-    """The number that each text is, NaN for others and for nan and inf."""
+    """The number that each text is, with a decimal comma or point; NaN for others and for nan and inf."""
     # Few columns have both; looking at the first character is ten times as fast as parsing.
-    maybe = [text if _may_be_number(text) else "" for text in texts]
+    maybe = [text.replace(",", ".") if _may_be_number(text) else "" for text in texts]
     return pd.to_numeric(pd.Series(maybe, dtype=object), errors="coerce").to_numpy(np.float64)
 
 
