@@ -38,23 +38,8 @@ def describe(table: str, output_format: str | None, output: str, **options: Any)
             heading=wrapped(f"{in_options(str(report))}\n"),
         )
         return
-    reasons = [
-        {"name": each.name, "rows": each.rows, "text": each.text, "first_rows": list(each.first_rows)}
-        for each in report.reasons
-    ]
-    notes = [
-        {"name": each.name, "rows": each.rows, "text": in_options(each.text), "first_rows": list(each.first_rows)}
-        for each in report.notes
-    ]
-    document = {
-        "source": report.source,
-        "columns": report.columns,
-        "rows_read": report.rows_read,
-        "rows_used": report.rows_used,
-        "reasons": reasons,
-        "notes": notes,
-        "facts": facts,
-    }
+    document: dict[str, Any] = {**report.to_dict(), "facts": facts}
+    document["notes"] = [{**note, "text": in_options(note["text"])} for note in document["notes"]]
     rows = [("rows_read", report.rows_read), ("rows_used", report.rows_used)]
     rows += [(f"left_out:{each.name}", each.rows) for each in report.reasons]
     rows += [(what.replace(" ", "_"), value) for what, value in facts.items()]

@@ -36,7 +36,24 @@ def _reading_options() -> dict[str, Option]:
         )
         for name in _COLUMNS
     }
-    return columns | parameter_options(read_interactions, section=_SECTION, skip=(*_COLUMNS, "num_threads"))
+    lists = {
+        "missing": Option(
+            ["--missing", "missing"],
+            multiple=True,
+            metavar="WORD",
+            section=_SECTION,
+            help="A word that stands for a missing id, as it is written; again for more, '' for none. [-1, NA, ...]",
+        ),
+        "exclude_items": Option(
+            ["--exclude-items", "exclude_items"],
+            multiple=True,
+            metavar="ID",
+            section=_SECTION,
+            help="An item that is no good, such as postage: an id, or a pattern with * and ?; again for more.",
+        ),
+    }
+    skip = (*_COLUMNS, *lists, "layout", "num_threads")
+    return columns | parameter_options(read_interactions, section=_SECTION, skip=skip) | lists
 
 
 _READING = tuple(_reading_options())
@@ -52,7 +69,7 @@ def read_table(source: str, options: dict[str, Any], num_threads: int | None = N
     keywords: dict[str, Any] = {}
     for name in _READING:
         value = options.get(name)
-        if value is None:
+        if value is None or value == ():
             continue
         if name == "time_column" and "," in value:
             keywords["time"] = [_column(each.strip()) for each in value.split(",")]

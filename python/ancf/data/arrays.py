@@ -15,6 +15,17 @@ def fits_float32(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     return np.asarray(np.abs(values) <= FLOAT32_MAX)
 
 
+def largest_exact(dtype: Any) -> int:
+    """Below this, a float type holds every whole number; from it on, neighbors become one.
+
+    Examples
+    --------
+    >>> largest_exact(np.float32) == 2**24, largest_exact(np.float64) == 2**53
+    (True, True)
+    """
+    return int(2 ** (np.finfo(dtype).nmant + 1))
+
+
 def object_array(values: Collection[Any]) -> NDArray[Any]:
     """A one-dimensional array of Python objects, also where the objects are sequences themselves."""
     array = np.empty(len(values), object)

@@ -1,25 +1,29 @@
 """From a raw table to interactions: every row is used or reported, by policies that the caller chose.
 
 The order of the checks is fixed, and a row is reported under the first that applies: blank, malformed, no item,
-anonymous, unreadable quantity, unreadable time, zero quantity, return, cancelled by a return. Duplicates are summed and
-noted.
+excluded item, anonymous, unreadable quantity, unreadable time, zero quantity, return, cancelled by a return, low
+weight, user or item with too few events. Duplicates are summed and noted.
 """
 
+import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from ancf._native import canonical_events
-from ancf.data.arrays import object_array, positions_among
+from ancf.checks import check_integer, check_number
+from ancf.data.arrays import FLOAT32_MAX, object_array, positions_among
+from ancf.data.columns import RATING_HEADINGS, normalize_heading
 from ancf.data.ids import IdMap, sort_order
 from ancf.data.interactions import Interactions
 from ancf.data.normalize import NORMALIZERS
 from ancf.data.number_times import unit_by_size
 from ancf.data.raw_table import EncodedColumn, RawTable, TimeColumn, Unparsed
 from ancf.data.report import N_FIRST_ROWS, Report
+from ancf.data.restrictions import ItemPatterns, core_rounds, count_ids
 from ancf.data.text_times import is_clock
 from ancf.data.time_range import note_strays
 from ancf.data.timestamps import OUT_OF_RANGE, no_date
@@ -32,6 +36,12 @@ OnBadRows = Literal["raise", "drop"]
 ANONYMOUS_TEXT = "anonymous"
 """The id of the one class of anonymous customers where ids are text; -1 where they are numbers."""
 
+FLOAT32_ZERO = 2.0**-150
+"""The largest weight that a float32 rounds to zero."""
+
+CHOSEN_REASONS = frozenset({"excluded_item", "low_weight", "few_user_events", "few_item_events"})
+"""Reasons that say nothing against a table: its caller left these rows out by an option."""
+
 
 @dataclass(frozen=True)
 class Policies:
@@ -42,6 +52,10 @@ class Policies:
     on_bad_rows: OnBadRows = "raise"
     strict: bool = False
     normalize: str = "none"
+    exclude_items: Any = ()
+    min_weight: float | None = None
+    min_user_events: int = 1
+    min_item_events: int = 1
 
     def check(self) -> None:
         for name, value, allowed in (
@@ -52,6 +66,30 @@ class Policies:
         ):
             if value not in allowed:
                 raise InvalidParameterError(f"{name}={value!r}: give one of {', '.join(map(repr, allowed))}.")
+        ItemPatterns(self.exclude_items)
+        if self.min_weight is not None:
+            check_number("min_weight", self.min_weight, -FLOAT32_MAX, math.inf, words="None or ")
+        check_integer("min_user_events", self.min_user_events, 1, 2**31 - 1)
+        check_integer("min_item_events", self.min_item_events, 1, 2**31 - 1)
+
+
+class _Rows(NamedTuple):
+    """The rows that remain, by the codes of the raw table."""
+
+    numbers: NDArray[np.int64] | None
+    """Of the raw table; None where all rows remain: listing and copying them would cost half of the sorting."""
+    users: NDArray[np.int32]
+    items: NDArray[np.int32]
+    weights: NDArray[np.float64]
+    times: NDArray[np.int64] | None
+
+    def numbered(self) -> NDArray[np.int64]:
+        return np.arange(len(self.users)) if self.numbers is None else self.numbers
+
+    def keep(self, kept: NDArray[Any]) -> "_Rows":
+        """Those of a mask or of indices."""
+        times = None if self.times is None else self.times[kept]
+        return _Rows(self.numbered()[kept], self.users[kept], self.items[kept], self.weights[kept], times)
 
 
 class _RowFilter:
@@ -59,7 +97,11 @@ class _RowFilter:
 
     def __init__(self, table: RawTable) -> None:
         self.report = Report(
-            source=table.source, columns=table.columns, rows_read=table.n_rows, row_base=table.row_base
+            source=table.source,
+            columns=table.columns,
+            ignored=tuple(table.ignored),
+            rows_read=table.n_rows,
+            row_base=table.row_base,
         )
         self.remaining = np.ones(table.n_rows, bool)
 
@@ -86,52 +128,54 @@ def clean(table: RawTable, policies: Policies, num_threads: int | None = None) -
         no row is left.
     """
     row_filter = _RowFilter(table)
-    report, remaining = row_filter.report, row_filter.remaining
+    report = row_filter.report
     _leave_out_malformed(row_filter, table, policies)
     item = table.ids["item"]
     row_filter.leave_out("no_item", "have no item id", item.codes < 0)
+    _leave_out_excluded(row_filter, item, policies)
     user = _resolve_anonymous(row_filter, table, policies)
     _leave_out_unparsed(row_filter, table, policies)
 
     weight = np.ones(table.n_rows) if table.weight is None else table.weight.values
-    row_filter.leave_out("zero_quantity", "have a quantity of zero", weight == 0)
+    row_filter.leave_out("zero_quantity", "have a quantity of zero", np.abs(weight) <= FLOAT32_ZERO)
     if policies.returns == "drop":
         row_filter.leave_out("returns", "are returns (negative quantity), dropped", weight < 0)
 
-    # None where all rows remain: listing and copying them would cost as much as half of the sorting.
-    rows = None if remaining.all() else np.flatnonzero(remaining)
-    users, items, weights = user.codes, item.codes, weight
     times = None if table.time is None else table.time.seconds
-    if rows is not None:
-        users, items, weights = users[rows], items[rows], weights[rows]
-        times = None if times is None else times[rows]
-    if policies.returns == "net" and len(weights) and weights.min() < 0:
-        rows = np.arange(table.n_rows) if rows is None else rows
-        weights, kept = _net_returns(row_filter, rows, users, items, weights, times, len(item.values))
-        rows, users, items, weights = rows[kept], users[kept], items[kept], weights[kept]
-        times = None if times is None else times[kept]
+    rows = _Rows(None, user.codes, item.codes, weight, times)
+    if not row_filter.remaining.all():
+        rows = rows.keep(np.flatnonzero(row_filter.remaining))
+    if policies.returns == "net" and len(rows.weights) and rows.weights.min() < 0:
+        net, kept = _net_returns(
+            row_filter, rows.numbered(), rows.users, rows.items, rows.weights, rows.times, len(item.values)
+        )
+        rows = rows._replace(weights=net).keep(kept)
+    rows = _leave_out_low_weights(row_filter, rows, table, policies)
+    rows = _leave_out_rare(row_filter, rows, len(user.values), len(item.values), policies, num_threads)
 
-    report.rows_used = len(users)
+    report.rows_used = len(rows.users)
     for name, text, noted in table.notes:
         report.note(name, text, noted)
-    if not len(users):
+    if not len(rows.users):
         raise _no_rows_error(report, policies)
 
-    user_ids, users = _sort_ids(user, users, whole=rows is None)
-    item_ids, items = _sort_ids(item, items, whole=rows is None)
-    names = _most_common_texts(table.ids.get("name"), rows, items, len(item_ids))
-    categories = _most_common_texts(table.ids.get("category"), rows, items, len(item_ids))
-    weights = np.ascontiguousarray(weights, np.float64)
+    whole = rows.numbers is None
+    user_ids, users = _sort_ids(user, rows.users, whole=whole)
+    item_ids, items = _sort_ids(item, rows.items, whole=whole)
+    names = _most_common_texts(table.ids.get("name"), rows.numbers, items, len(item_ids))
+    categories = _most_common_texts(table.ids.get("category"), rows.numbers, items, len(item_ids))
+    weights, times = np.ascontiguousarray(rows.weights, np.float64), rows.times
     event_users, event_items, sums, event_times, repeated = canonical_events(
         users, items, weights, times, len(user_ids), len(item_ids), num_threads
     )
     event = "user, item and time" if times is not None else "user and item"
-    repeated = repeated if rows is None else rows[repeated]
+    repeated = repeated if rows.numbers is None else rows.numbers[repeated]
     report.note("duplicates", f"repeat an earlier row's {event}; quantities summed", repeated)
     if times is not None:
-        note_strays(report, times, rows)
-    if policies.strict and (report.reasons or report.notes):
-        decisions = "; ".join(str(each) for each in (*report.reasons, *report.notes))
+        note_strays(report, times, rows.numbers)
+    _note_ratings(report, table, weights, policies)
+    decisions = "; ".join(str(each) for each in (*report.reasons, *report.notes) if each.name not in CHOSEN_REASONS)
+    if policies.strict and decisions:
         raise InvalidDataError(f"{table.source}: strict=True, and not every row is clean: {decisions}.")
     report.summary = {"users": len(user_ids), "items": len(item_ids), "events": len(event_users)}
     if times is not None:
@@ -156,6 +200,81 @@ def _leave_out_malformed(row_filter: _RowFilter, table: RawTable, policies: Poli
     rows = row_filter.leave_out("too_many_fields", "have more fields than the header", table.long_rows)
     if len(rows) and policies.on_bad_rows == "raise":
         raise _bad_rows_error(row_filter.report, ["too_many_fields"])
+
+
+def _leave_out_excluded(row_filter: _RowFilter, item: EncodedColumn, policies: Policies) -> None:
+    patterns = ItemPatterns(policies.exclude_items)
+    if not patterns:
+        return
+    excluded, idle = patterns.matching(item.values)
+    which = np.append(excluded, False)[item.codes] & row_filter.remaining
+    if which.any():
+        named = count_ids(item.codes[which], item.values)
+        row_filter.leave_out("excluded_item", f"are of items that are excluded: {named}", which)
+    if idle:
+        shown = ", ".join(f'"{each}"' for each in idle)
+        row_filter.report.note("exclude_items", f"exclude_items: no item id is or matches {shown}")
+
+
+def _leave_out_low_weights(row_filter: _RowFilter, rows: _Rows, table: RawTable, policies: Policies) -> _Rows:
+    if policies.min_weight is None:
+        return rows
+    if table.weight is None:
+        raise InvalidParameterError(
+            f"min_weight={policies.min_weight!r}: {table.source} has no column that is recognized as the weight. Name "
+            "it, for example weight='stars', or leave min_weight out."
+        )
+    low = rows.weights < policies.min_weight
+    if not low.any():
+        return rows
+    text = f"have a weight below {policies.min_weight:g} (min_weight)"
+    row_filter.leave_out("low_weight", text, rows.numbered()[low])
+    return rows.keep(~low)
+
+
+def _leave_out_rare(
+    row_filter: _RowFilter, rows: _Rows, n_users: int, n_items: int, policies: Policies, num_threads: int | None
+) -> _Rows:
+    """Without users and items of too few events, where repeated rows are one event."""
+    min_user, min_item = policies.min_user_events, policies.min_item_events
+    if max(min_user, min_item) == 1 or not len(rows.users):
+        return rows
+    users, items, *_ = canonical_events(
+        np.ascontiguousarray(rows.users),
+        np.ascontiguousarray(rows.items),
+        np.ones(len(rows.users)),
+        rows.times,
+        n_users,
+        n_items,
+        num_threads,
+    )
+    rounds = core_rounds(users, items, n_users, n_items, min_user, min_item)
+    by_user, by_item = rounds.users[rows.users], rounds.items[rows.items]
+    numbers, last = rows.numbered(), np.iinfo(np.int32).max
+    for name, side, limit, rare in (
+        ("few_user_events", "user", min_user, (by_user < last) & (by_user < by_item)),
+        ("few_item_events", "item", min_item, (by_item < last) & (by_item < by_user)),
+    ):
+        text = f"belong to {side}s with fewer than {limit} events (min_{side}_events)"
+        row_filter.leave_out(name, text, numbers[rare])
+    kept = (by_user == last) & (by_item == last)
+    return rows if kept.all() else rows.keep(kept)
+
+
+def _note_ratings(report: Report, table: RawTable, weights: NDArray[np.float64], policies: Policies) -> None:
+    """Note that a weight is a rating, where nobody said what is to become of low ones."""
+    heading = table.columns.get("weight", "")
+    if policies.min_weight is not None or not {normalize_heading(each) for each in (heading, *heading.split())} & (
+        RATING_HEADINGS
+    ):
+        return
+    low, high = float(weights.min()), float(weights.max())
+    if low < high:
+        report.note(
+            "ratings",
+            f"the weight {heading!r} is a rating, from {low:g} to {high:g}, and a low one counts as a purchase, too; "
+            f"min_weight={0.8 * high:g} leaves out lower ones, weight=False counts each row once",
+        )
 
 
 def _leave_out_unparsed(row_filter: _RowFilter, table: RawTable, policies: Policies) -> None:
@@ -337,6 +456,12 @@ def _no_rows_error(report: Report, policies: Policies) -> InvalidDataError:
         remedies.append('anonymous="group" or "baskets" keeps rows without a user')
     if report.count("returns") or report.count("cancelled"):
         remedies.append('returns="keep" keeps returns')
+    if report.count("excluded_item"):
+        remedies.append("exclude_items= names all items that are left")
+    if report.count("low_weight"):
+        remedies.append(f"min_weight={policies.min_weight!r} is above all weights that are left")
+    if report.count("few_user_events") or report.count("few_item_events"):
+        remedies.append("min_user_events and min_item_events take less")
     remedy = f" ({'; '.join(remedies)})" if remedies else ""
     return InvalidDataError(
         f"{report.source}: none of {report.rows_read:,} rows can be used: {reasons}. Check the columns chosen{remedy}."

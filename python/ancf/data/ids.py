@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from ancf.data.arrays import object_array
+from ancf.data.arrays import largest_exact, object_array
 from ancf.data.packed_text import pack_bytes, pack_texts, unpack_bytes, unpack_texts
 from ancf.errors import InvalidDataError, InvalidParameterError, ModelFileError, _PositionError
 
@@ -338,7 +338,7 @@ def as_id_array(values: ArrayLike | Iterable[Any]) -> NDArray[Any]:
         raise InvalidDataError(f"ids have {array.ndim} dimensions; give a one-dimensional sequence.")
     if array.dtype.kind in "US":
         return array.astype(object)
-    return array
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def _typed(values: ArrayLike | Iterable[Any], what: str = "ids") -> tuple[NDArray[Any], str]:
@@ -348,11 +348,13 @@ def _typed(values: ArrayLike | Iterable[Any], what: str = "ids") -> tuple[NDArra
         return (np.empty(0, np.int64), "int") if array.dtype.kind in "iuf" else (np.empty(0, object), "str")
     if array.dtype.kind == "f":
         finite = np.isfinite(array)
-        whole = finite & (array == np.where(finite, np.floor(array), 0)) & (np.abs(array) < 2**53)
+        exact = np.abs(array) < largest_exact(array.dtype)
+        whole = finite & exact & (array == np.where(finite, np.floor(array), 0))
         if not whole.all():
             at = np.flatnonzero(~whole)
             raise InvalidDataError(
-                f"{what}: {len(at)} are missing or no whole numbers ({_first(array[at])}, first at position {at[0]}). "
+                f"{what}: {len(at)} are missing, no whole numbers or too large for {array.dtype} "
+                f"({_first(array[at])}, first at position {at[0]}). "
                 "Leave those rows out, or give the ids as text."
             )
         return array.astype(np.int64), "int"

@@ -7,9 +7,10 @@ rows.
 
 import re
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from itertools import product
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -17,19 +18,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ancf.data import timestamps
-from ancf.data.arrays import fits_float32, object_array, positions_among
+from ancf.data.arrays import fits_float32, largest_exact, object_array, positions_among
+from ancf.data.id_texts import IdRules, has_unseen, normalize_text
+from ancf.data.restrictions import count_ids
 from ancf.data.timestamps import TimeOptions
 from ancf.errors import InvalidDataError
 
 _PLAIN_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _WITH_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
 _WITH_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
-
-MISSING_IDS = frozenset({"", "-1", "-1.0", "nan", "none", "null", "<na>", "n/a", "#n/a", "na", "nat"})
-"""Texts (without case and surrounding spaces) that stand for "no id" in one table or another."""
-_MISSING_ID_SPELLINGS = sorted(
-    {"".join(spelling) for text in MISSING_IDS for spelling in product(*({c.lower(), c.upper()} for c in text))}
-)
 
 MAX_UNPARSED_TEXTS = 20
 """Texts kept of a column's unparsed rows: more than a report shows, since rows left out for other reasons fall away."""
@@ -86,8 +83,9 @@ class RawTable:
     """Role → heading."""
     row_base: int = 0
     """The number of the first row, as people count rows in this kind of source."""
-    keep_minus_one: bool = False
-    """Whether the user id -1 is an id (a class of its own), not the sign of a missing one."""
+    id_rules: IdRules = field(default_factory=IdRules)
+    ignored: list[str] = field(default_factory=list)
+    """Columns, index levels and levels of the headings that are not read."""
     ids: dict[str, EncodedColumn] = field(default_factory=dict)
     """By role: user, item, basket, name, category."""
     weight: NumberColumn | None = None
@@ -103,6 +101,24 @@ class RawTable:
         """The time column for messages."""
         return f"the time column {self.columns['time']!r} of {self.source}"
 
+    def note_repeated(self, role: str, heading: str, positions: Sequence[int], same: Sequence[bool]) -> None:
+        """Note the columns with one heading, of which the first is that of a role.
+
+        Raises
+        ------
+        InvalidDataError
+            If one holds other values, so that it is not clear which is meant.
+        """
+        shown = ", ".join(map(str, sorted(positions)))
+        if not all(same):
+            raise InvalidDataError(
+                f"{self.source}: the heading {heading!r} stands {len(positions)} times (columns {shown}, counted "
+                f"from 0), with different values, so it is not clear which is the {role}. Name one by its position, "
+                f"such as {role}={positions[0]}."
+            )
+        text = f"the heading {heading!r} stands {len(positions)} times, with the same values (columns {shown})"
+        self.notes.append(("repeated_heading", text, None))
+
 
 def merge_codes(codes: NDArray[Any], values: list[str], absent: Collection[str] = ("",)) -> EncodedColumn:
     """A column whose values are no longer distinct: equal ones become one, those in ``absent`` missing."""
@@ -117,16 +133,6 @@ def _recode(codes: NDArray[Any], new_code: NDArray[np.int32]) -> NDArray[np.int3
     """The new code of each code; missing values stay missing."""
     recoded: NDArray[np.int32] = np.append(new_code, np.int32(-1))[codes]
     return recoded
-
-
-def _find_missing(ascending: list[str]) -> set[str]:
-    """The signs of a missing id among distinct texts in ascending order."""
-    found = set()
-    for spelling in _MISSING_ID_SPELLINGS:
-        at = bisect_left(ascending, spelling)
-        if at < len(ascending) and ascending[at] == spelling:
-            found.add(spelling)
-    return found
 
 
 def _drop_missing(codes: NDArray[Any], ascending: list[str], absent: set[str]) -> EncodedColumn:
@@ -146,8 +152,7 @@ def encode_text_ids(
 
     Ids that went through a column of floats (``17850.0``, because some were missing) lose the ``.0`` when all have it.
     """
-    keep_minus_one = role == "user" and table.keep_minus_one
-    joined = "".join(texts)
+    rules, joined = table.id_rules, "".join(texts)
     if joined.split(None, 1) == [joined]:
         stripped = texts  # no space anywhere, as in nearly all tables
     else:
@@ -157,76 +162,169 @@ def encode_text_ids(
         spaced = [code for code, (text, bare) in enumerate(zip(texts, stripped, strict=True)) if text != bare and bare]
         rows = np.flatnonzero(np.isin(codes, spaced))
         table.notes.append(("spaces", f"have spaces around the {role} id, taken off", rows))
-    absent = _find_missing(stripped) if ascending else set(_MISSING_ID_SPELLINGS).intersection(stripped)
-    absent -= {"-1", "-1.0"} if keep_minus_one else set()
+    if not joined.isascii():
+        seen = _settle_unseen(codes, stripped, role, table)
+        ascending, stripped = ascending and seen is stripped, seen
+    absent = rules.missing_texts(stripped, role, ascending)
+    if role != "basket":
+        _note_missing(codes, stripped, absent - {""}, role, table)
     present = (text for text in stripped if text not in absent)
     are_floats = len(absent) < len(stripped) and all(
         text[-2:] == ".0" and text[:-2].lstrip("-").isdigit() for text in present
     )
     if are_floats:
         table.notes.append(("float_ids", f'{role} ids all end in ".0", which is taken off', None))
-    if not are_floats and not (keep_minus_one and "-1.0" in stripped):
+    if not are_floats and not (role == "user" and rules.keep_minus_one and "-1.0" in stripped):
         return _drop_missing(codes, stripped, absent) if ascending else merge_codes(codes, stripped, absent)
     bare = [text.removesuffix(".0") if are_floats or text == "-1.0" else text for text in stripped]
     return merge_codes(codes, bare, absent | {text.removesuffix(".0") for text in absent})
 
 
+def _note_missing(
+    codes: NDArray[Any], values: Sequence[Any], absent: Collection[Any], role: str, table: RawTable
+) -> None:
+    """Note which words were taken for a missing id, and how often."""
+    if not absent:
+        return
+    which = np.array([code for code, value in enumerate(values) if value in absent])
+    rows = np.flatnonzero(np.isin(codes, which))
+    words = count_ids(codes[rows], object_array(list(values)))
+    table.notes.append(
+        ("missing_words", f"have a word for a missing {role} id ({words}); missing=() takes it as an id", rows)
+    )
+
+
+def _settle_unseen(codes: NDArray[Any], texts: list[str], role: str, table: RawTable) -> list[str]:
+    """The texts, normalized where the caller asks for it; a note about those with characters that people do not see."""
+    odd = [code for code, text in enumerate(texts) if not text.isascii() and has_unseen(text)]
+    if not odd:
+        return texts
+    seen = {code: normalize_text(texts[code]) for code in odd}
+    looks, others = Counter(seen.values()), {text for code, text in enumerate(texts) if code not in seen}
+    n_alike = sum(look in others or looks[look] > 1 for look in seen.values())
+    rows = np.flatnonzero(np.isin(codes, odd))
+    what = f"have invisible or decomposed characters in the {role} id"
+    shown = ", ".join(ascii(texts[code]) for code in odd[:3]) + (", …" if len(odd) > 3 else "")
+    if table.id_rules.normalize:
+        table.notes.append(("unseen_characters", f"{what} ({shown}), which is normalized", rows))
+        return [seen.get(code, text) for code, text in enumerate(texts)]
+    alike = f"; {n_alike} of these ids look{'s' if n_alike == 1 else ''} like another" if n_alike else ""
+    table.notes.append(("unseen_characters", f"{what} ({shown}){alike}; normalize_ids=True makes them one", rows))
+    return texts
+
+
 def encode_ids(column: "pd.Series[Any]", role: str, table: RawTable) -> EncodedColumn:
     """Ids of a pandas column, of whatever type."""
     dtype = column.dtype
+    values_dtype = dtype.categories.dtype if isinstance(dtype, pd.CategoricalDtype) else dtype
+    _refuse_other_types(values_dtype, role, table)
     if isinstance(dtype, pd.CategoricalDtype):
-        categories = encode_ids(pd.Series(dtype.categories), role, table)
-        return EncodedColumn(_recode(np.asarray(column.cat.codes), categories.codes), categories.values)
-    if pd.api.types.is_bool_dtype(dtype):
-        raise InvalidDataError(
-            f"{table.source}: the {role} column holds true and false, which are no ids. Name another."
-        )
-    if pd.api.types.is_numeric_dtype(dtype):
-        return _encode_numeric_ids(column, role, table)
-    if pd.api.types.is_datetime64_any_dtype(dtype):
-        raise InvalidDataError(f"{table.source}: the {role} column holds dates, which are no ids. Name another.")
+        codes, values = np.asarray(column.cat.codes), dtype.categories
+        used = np.bincount(codes[codes >= 0], minlength=len(values)) > 0
+        if not used.all():
+            codes, values = _recode(codes, positions_among(used)), values[used]
+        return _encode_distinct(codes, values, role, table)
+    is_number = pd.api.types.is_numeric_dtype(dtype)
     try:
-        codes, distinct = pd.factorize(_as_objects(column))
+        codes, distinct = pd.factorize(column if is_number else _as_objects(column))
     except TypeError as error:
         raise InvalidDataError(f"{table.source}: the {role} column holds no ids ({error}). Name another.") from None
-    ids: list[Any] = list(distinct)
+    return _encode_distinct(codes, distinct, role, table)
+
+
+def _refuse_other_types(dtype: Any, role: str, table: RawTable) -> None:
+    types = pd.api.types
+    what = next(
+        (
+            words
+            for is_such, words in (
+                (types.is_bool_dtype, "true and false"),
+                (types.is_datetime64_any_dtype, "dates"),
+                (types.is_timedelta64_dtype, "durations"),
+                (types.is_complex_dtype, "complex numbers"),
+                (lambda each: isinstance(each, (pd.PeriodDtype, pd.IntervalDtype)), "periods or intervals"),
+            )
+            if is_such(dtype)
+        ),
+        None,
+    )
+    if what:
+        raise InvalidDataError(f"{table.source}: the {role} column holds {what}, which are no ids. Name another.")
+
+
+def _encode_distinct(codes: NDArray[Any], distinct: Any, role: str, table: RawTable) -> EncodedColumn:
+    """Ids from distinct values of whatever type and each row's code among them, -1 where none is there."""
+    if pd.api.types.is_numeric_dtype(distinct.dtype):
+        return _encode_numbers(codes, np.asarray(distinct), role, table)
+    ids: list[Any] = _as_objects(pd.Series(distinct)).tolist()
     types = {type(value) for value in ids}
-    if types <= {str}:
-        return encode_text_ids(codes, ids, role, table)
-    if types <= {int, float} or (types and all(issubclass(each, np.number) for each in types)):
-        numbers = encode_ids(pd.Series(ids, dtype="float64" if float in types else None), role, table)
-        return EncodedColumn(_recode(codes, numbers.codes), numbers.values)
+    if all(issubclass(each, str) for each in types):
+        return encode_text_ids(codes, ids if types <= {str} else [str(value) for value in ids], role, table)
+    if all(issubclass(each, _NUMBERS) and each is not bool for each in types):
+        return _encode_numbers(codes, object_array(ids), role, table)
     if len(types) == 1 and next(iter(types)).__name__ in ("UUID", "bytes"):
-        return EncodedColumn(codes.astype(np.int32), np.asarray(distinct, object))
+        return EncodedColumn(codes.astype(np.int32), object_array(ids))
     type_names = ", ".join(sorted(each.__name__ for each in types))
-    if not types <= {str, int, float, *(each for each in types if issubclass(each, np.number))}:
+    if not all(issubclass(each, (str, *_NUMBERS)) and each is not bool for each in types):
         raise InvalidDataError(
             f"{table.source}: the {role} column holds {type_names}. Give integers, text, UUIDs or bytes."
         )
     table.notes.append(("mixed_ids", f"{role} ids are of several kinds ({type_names}); all are taken as text", None))
-    texts = [str(int(value)) if isinstance(value, float) and value.is_integer() else str(value) for value in ids]
+    texts = [str(value) if isinstance(value, str) or not _is_whole(value) else str(int(value)) for value in ids]
     return encode_text_ids(codes, texts, role, table)
 
 
-def _encode_numeric_ids(column: "pd.Series[Any]", role: str, table: RawTable) -> EncodedColumn:
-    codes, distinct = pd.factorize(column)
-    numbers = np.asarray(distinct)
-    if numbers.dtype.kind == "f" or numbers.dtype == object:
-        real = numbers.astype(np.float64)
-        not_whole = np.flatnonzero(~np.isfinite(real) | (real != np.floor(real)) | (np.abs(real) >= 2**53))
-        if len(not_whole):
-            row = int(np.flatnonzero(codes == not_whole[0])[0])
-            raise InvalidDataError(
-                f"{table.source}: {role} id {float(real[not_whole[0]])!r} (row {row + table.row_base}) is no whole "
-                "number. Give ids as integers or text."
-            )
-    if numbers.dtype == np.uint64 and len(numbers) and numbers.max() > 2**63 - 1:
-        raise InvalidDataError(f"{table.source}: {role} id {numbers.max()} does not fit 63 bits. Give ids as text.")
-    whole = numbers.astype(np.int64)
-    absent = np.flatnonzero(whole == -1)
-    if not len(absent) or (role == "user" and table.keep_minus_one):
+_NUMBERS = (int, float, Decimal, np.integer, np.floating)
+
+
+def _is_whole(value: Any) -> bool:
+    try:
+        return bool(value == int(value))
+    except (OverflowError, ValueError):  # infinite
+        return False
+
+
+def _is_inexact(value: Any) -> bool:
+    """Whether a float is so large that it may stand for its neighbors, too."""
+    return isinstance(value, (float, np.floating)) and abs(float(value)) >= largest_exact(type(value))
+
+
+def _encode_numbers(codes: NDArray[Any], distinct: NDArray[Any], role: str, table: RawTable) -> EncodedColumn:
+    """Whole numbers as ids, exact: floats and decimals that are whole, too, where their type holds all that small."""
+    listed = distinct.tolist() if distinct.dtype == object else None
+    if listed is not None:
+        not_whole = np.array([not _is_whole(value) for value in listed], bool)
+        inexact = np.array([_is_inexact(value) for value in listed], bool)
+    elif distinct.dtype.kind == "f":
+        not_whole = ~np.isfinite(distinct) | (distinct != np.floor(distinct))
+        inexact = np.abs(distinct) >= largest_exact(distinct.dtype)
+    else:
+        not_whole = inexact = np.zeros(0, bool)
+    for wrong, why in (
+        (not_whole, "is no whole number. Give ids as integers or text"),
+        (inexact, "is too large for a float, where neighboring ids become one number. Read ids as int64 or text"),
+    ):
+        if wrong.any():
+            at = int(np.flatnonzero(wrong)[0])
+            row = int(np.flatnonzero(codes == at)[0]) + table.row_base
+            value = distinct[at].item() if distinct.dtype != object else distinct[at]
+            raise InvalidDataError(f"{table.source}: {role} id {value!r} (row {row}) {why}.")
+    if distinct.dtype == np.uint64 or listed is not None:
+        exact: list[int] = list(map(int, distinct.tolist()))
+        largest = max([*exact, 0], key=lambda value: abs(value))
+        if not -(2**63) <= largest < 2**63:
+            raise InvalidDataError(f"{table.source}: {role} id {largest} does not fit 63 bits. Give ids as text.")
+        distinct = np.array(exact, np.int64)
+    whole = distinct.astype(np.int64)
+    if listed is not None and len(whole):
+        repeated, whole = pd.factorize(whole)  # 7 and Decimal("7.0") are one id
+        codes = _recode(codes, repeated.astype(np.int32))
+    missing = np.isin(whole, table.id_rules.missing_numbers(role))
+    if not missing.any():
         return EncodedColumn(codes.astype(np.int32), whole)
-    return EncodedColumn(_recode(codes, positions_among(whole != -1)), np.delete(whole, absent))
+    if role != "basket":
+        _note_missing(codes, whole.tolist(), whole[missing].tolist(), role, table)
+    return EncodedColumn(_recode(codes, positions_among(~missing)), whole[~missing])
 
 
 def _as_objects(column: "pd.Series[Any]") -> NDArray[Any]:

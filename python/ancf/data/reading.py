@@ -1,29 +1,55 @@
 """``read_interactions``: a purchase table of any make in, clean interactions out."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
+from ancf.checks import check_choice, check_flag
+from ancf.data.array_tables import (
+    check_guessed_weight,
+    entries_of_matrix,
+    frame_of_rows,
+    is_sequence,
+    is_sparse,
+    place_row_columns,
+)
+from ancf.data.arrow_tables import arrow_name, arrow_table, read_parquet_columns, read_parquet_schema, to_series
 from ancf.data.cleaning import Anonymous, OnBadRows, Policies, Returns, clean
 from ancf.data.clocks import add_clock, clock_of_column
-from ancf.data.columns import ColumnChoice, TimeChoice, choose_time, format_headings, recognize_columns
+from ancf.data.columns import (
+    KNOWN_HEADINGS,
+    ColumnChoice,
+    TimeChoice,
+    choose_time,
+    format_headings,
+    ignored_columns,
+    normalize_heading,
+    recognize_columns,
+    repeated_columns,
+)
+from ancf.data.frame_columns import columns_of_frame, frame_of_series, heading_text
+from ancf.data.id_texts import IdRules
 from ancf.data.interactions import Interactions
 from ancf.data.raw_table import RawTable, encode_ids, encode_texts, parse_numbers, parse_times
 from ancf.data.text_file import open_text
 from ancf.data.text_scan import scan_text
 from ancf.data.timestamps import NO_TIME_OPTIONS, TimeOptions, TimeUnit
-from ancf.errors import AncfError, InvalidDataError, MissingExtraError
+from ancf.errors import InvalidDataError, InvalidParameterError
+
+Layout = Literal["rows", "matrix"]
 
 
 def read_interactions(
     source: Any,
     *,
-    user: ColumnChoice = None,
-    item: ColumnChoice = None,
+    user: ColumnChoice | ArrayLike = None,
+    item: ColumnChoice | ArrayLike = None,
     weight: ColumnChoice = None,
     time: TimeChoice = None,
     name: ColumnChoice = None,
@@ -37,6 +63,13 @@ def read_interactions(
     time_unit: TimeUnit | None = None,
     day_first: bool | None = None,
     time_format: str | None = None,
+    layout: Layout | None = None,
+    missing: Collection[str] | None = None,
+    normalize_ids: bool = False,
+    exclude_items: Collection[Any] | str | re.Pattern[str] = (),
+    min_weight: float | None = None,
+    min_user_events: int = 1,
+    min_item_events: int = 1,
     header: bool | None = None,
     delimiter: str | None = None,
     encoding: str | None = None,
@@ -46,13 +79,14 @@ def read_interactions(
 
     Parameters
     ----------
-    source : path, "-", file object, DataFrame, Arrow table, SciPy sparse matrix, array or dict of arrays
+    source : path, "-", file object, DataFrame, Series, Arrow table, SciPy sparse matrix, array or dict of arrays
         Text tables (comma, semicolon, tab or bar between the fields; gzip or not), Parquet (``ancf[arrow]``), whatever
-        has ``__arrow_c_stream__`` (``ancf[arrow]``). A sparse matrix or an array without names has users, items,
-        weights and times in this order. ``"-"`` is standard input.
+        has ``__arrow_c_stream__`` (``ancf[arrow]``). Rows without names have users, items, weights and times in this
+        order. Named levels of a data frame's index are columns, too. ``"-"`` is standard input.
     user, item, weight, time, name, category, basket : heading, position, False or None
-        The column for each role; recognized by its heading if left out, none if False. A date and a clock in two
-        columns are one time: ``time=["date", "time"]``.
+        The column for each role; recognized by its heading if left out, none if False. What is in no role is named in
+        the report. A date and a clock in two columns are one time: ``time=["date", "time"]``. Of a matrix, ``user``
+        and ``item`` may be lists with an id for each row and column.
     anonymous : "exclude", "group" or "baskets"
         Rows without a user (empty, -1): left out; one class of their own; or each basket a visitor.
     returns : "net", "drop" or "keep"
@@ -71,6 +105,24 @@ def read_interactions(
         nothing decides.
     time_format : str, optional
         How times are written, as ``strptime`` has it: "%d.%m.%Y %H:%M".
+    layout : "rows" or "matrix", optional
+        What a table in memory is: a row for each purchase, or a matrix of users × items in which NaN and zero are no
+        entry. A pivot frame's ids are its index and its headings. Left out, only SciPy's sparse matrices are matrices.
+    missing : words, optional
+        Texts that stand for a missing id, as they are written. Left out, they are ``-1``, ``nan``, ``none``, ``null``,
+        ``<na>``, ``n/a``, ``#n/a``, ``na``, ``nat``, ``-nan``, ``#na``, ``#null!``, ``(null)``, ``\\N``, ``-``, ``--``
+        and ``undefined``, in capitals or not. Those that occur are counted in the report; ``()`` takes them as ids, and
+        an empty field alone as missing.
+    normalize_ids : bool
+        Make text ids one that look alike: composed letters (NFC), no zero-width characters, white space as one space.
+    exclude_items : ids, patterns or both
+        Items that are no goods, such as postage and fees: ids, patterns with ``*`` and ``?`` (``"POST*"``), or compiled
+        regular expressions, searched for anywhere in the id.
+    min_weight : float, optional
+        Rows whose weight is lower are left out, after returns were netted. With ratings, ``min_weight=4`` takes a
+        rating below 4 for no purchase.
+    min_user_events, min_item_events : int, at least 1
+        Leave out users and items with fewer events, until all that are left have as many (the k-core).
     header : bool, optional
         Whether a text table has headings; without, name columns by position, ``user=0``.
     delimiter, encoding : str, optional
@@ -104,16 +156,36 @@ def read_interactions(
       left out: 1
         1 row has no user id (anonymous) (row 3)
     """
-    policies = Policies(anonymous, returns, on_bad_rows, strict, normalize)
+    policies = Policies(
+        anonymous,
+        returns,
+        on_bad_rows,
+        strict,
+        normalize,
+        exclude_items=exclude_items,
+        min_weight=min_weight,
+        min_user_events=min_user_events,
+        min_item_events=min_item_events,
+    )
     policies.check()
     times = TimeOptions(time_unit, day_first, time_format)
     times.check()
+    check_flag("normalize_ids", normalize_ids)
+    id_rules = IdRules.of(missing, normalize_ids)
     chosen: dict[str, Any] = {"user": user, "item": item, "weight": weight, "time": time}
     chosen |= {"name": name, "category": category, "basket": basket}
     if basket is None and anonymous != "baskets":
         chosen["basket"] = False
     table = read_table(
-        source, chosen, times, header=header, delimiter=delimiter, encoding=encoding, num_threads=num_threads
+        source,
+        chosen,
+        times,
+        layout=layout,
+        id_rules=id_rules,
+        header=header,
+        delimiter=delimiter,
+        encoding=encoding,
+        num_threads=num_threads,
     )
     return clean(table, policies, num_threads)
 
@@ -123,60 +195,122 @@ def read_table(
     chosen: Mapping[str, Any],
     times: TimeOptions = NO_TIME_OPTIONS,
     *,
+    layout: Layout | None = None,
+    id_rules: IdRules | None = None,
     header: bool | None = None,
     delimiter: str | None = None,
     encoding: str | None = None,
     num_threads: int | None = None,
-    keep_minus_one: bool = False,
 ) -> RawTable:
     """The columns of a table by role, before any row is judged; ``chosen`` are the columns that the caller named."""
     if isinstance(source, Interactions):
         raise InvalidDataError("these are interactions already; there is nothing to read.")
+    if layout is not None:
+        check_choice("layout", layout, ("rows", "matrix"))
     chosen = choose_time(chosen)
-    reader = _FrameReader(chosen, times, keep_minus_one)
-    if isinstance(source, pd.DataFrame):
-        return reader.read_frame(source, "DataFrame")
+    id_rules = id_rules or IdRules()
+    reader = _FrameReader(chosen, times, id_rules)
+    if is_sparse(source) or layout == "matrix":
+        _check_matrix(source, layout)
+        return reader.read_matrix(source)
+    if isinstance(source, (pd.DataFrame, pd.Series)):
+        return reader.read_frame(source, type(source).__name__)
     if isinstance(source, (str, Path)) or hasattr(source, "read"):
         if isinstance(source, (str, Path)) and _is_parquet(source):
             return reader.read_parquet(source)
         with ExitStack() as stack:
             text = open_text(source, stack, header=header, delimiter=delimiter, encoding=encoding)
-            return scan_text(text, chosen, times, keep_minus_one, num_threads)
-    if hasattr(source, "tocoo"):
-        return reader.read_matrix(source)
-    if hasattr(source, "__arrow_c_stream__"):
+            return scan_text(text, chosen, times, id_rules, num_threads)
+    if hasattr(source, "__arrow_c_stream__") or hasattr(source, "__arrow_c_array__"):
         return reader.read_arrow(source)
     if isinstance(source, Mapping):
+        if source and all(isinstance(each, Mapping) for each in source.values()):
+            raise InvalidDataError(
+                "dict: its values are dicts themselves. Is each key a user, with items and weights below it, give "
+                'pandas.DataFrame(table).T and layout="matrix".'
+            )
         try:
             frame = pd.DataFrame(dict(source))
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise InvalidDataError(f"dict: {error}. Give one array for each column, of the same length.") from None
         return reader.read_frame(frame, "dict")
-    if isinstance(source, np.ndarray) or (isinstance(source, Sequence) and not isinstance(source, (bytes, bytearray))):
+    if is_sequence(source):
         return reader.read_array(source)
+    remedy = "Call its collect() first, or give" if hasattr(source, "collect") else "Give"
     raise InvalidDataError(
-        f"{type(source).__name__} is no purchase table. Give a path, a file object, a DataFrame, an Arrow table, "
+        f"{type(source).__name__} is no purchase table. {remedy} a path, a file object, a DataFrame, an Arrow table, "
         "a SciPy sparse matrix or arrays."
     )
 
 
+def _check_matrix(source: Any, layout: Layout | None) -> None:
+    """Refuse what cannot be a matrix of users × items."""
+    if layout == "rows":
+        raise InvalidParameterError('layout="rows": a sparse matrix is one of users × items. Leave layout out.')
+    is_arrow = hasattr(source, "__arrow_c_stream__") and not isinstance(source, (pd.DataFrame, pd.Series))
+    if isinstance(source, (str, Path)) or hasattr(source, "read") or is_arrow:
+        raise InvalidParameterError(
+            f'layout="matrix" is for arrays and data frames in memory, not for {type(source).__name__}. Read it with '
+            "pandas first, with the users as its index: pandas.read_csv(path, index_col=0)."
+        )
+
+
 class _FrameReader:
-    """Tables in memory, and Parquet: whatever becomes a data frame with a column for each role."""
+    """Tables in memory, and Parquet: whatever becomes a pandas column for each role."""
 
-    def __init__(self, chosen: Mapping[str, ColumnChoice], times: TimeOptions, keep_minus_one: bool) -> None:
-        self.chosen, self.times, self.keep_minus_one = chosen, times, keep_minus_one
+    def __init__(self, chosen: Mapping[str, Any], times: TimeOptions, id_rules: IdRules) -> None:
+        self.chosen, self.times, self.id_rules = chosen, times, id_rules
 
-    def read_frame(self, frame: pd.DataFrame, source: str) -> RawTable:
-        """A data frame; rows are numbered from 0, whatever its index."""
+    def read_frame(self, source: "pd.DataFrame | pd.Series[Any]", name: str) -> RawTable:
+        """A data frame or Series; rows are numbered from 0, whatever its index."""
+        if isinstance(source, pd.Series):
+            frame = frame_of_series(source)
+            self._take_values_as_weight(frame.columns[0])
+        else:
+            frame = source
         if not len(frame):
-            raise InvalidDataError(f"{source}: there are no rows (columns: {format_headings(list(frame.columns))}).")
-        return self._raw_table(frame, recognize_columns(list(frame.columns), self.chosen, source), source)
+            raise InvalidDataError(f"{name}: there are no rows (columns: {format_headings(list(frame.columns))}).")
+        frame, headings, full, ignored = columns_of_frame(frame)
+        try:
+            places = recognize_columns(headings, self.chosen, name, full)
+        except InvalidDataError as error:
+            if name == "dict" or not all(map(pd.api.types.is_numeric_dtype, source_dtypes(source))):
+                raise
+            raise InvalidDataError(
+                f'{error} A table of users × items, with a column for each item, needs layout="matrix".'
+            ) from None
+        return self._raw_table(lambda at: frame.iloc[:, at], headings, full, places, len(frame), name, ignored)
 
-    def _raw_table(self, frame: pd.DataFrame, places: Mapping[str, int], source: str) -> RawTable:
-        headings = {role: str(frame.columns[at]) for role, at in places.items()}
-        table = RawTable(source, len(frame), headings, keep_minus_one=self.keep_minus_one)
+    def _take_values_as_weight(self, heading: Any) -> None:
+        """The values of a Series are the weight, unless they have the heading of another role."""
+        others = {
+            normalize_heading(name) for role, names in KNOWN_HEADINGS.items() if role != "weight" for name in names
+        }
+        is_other = normalize_heading(heading) in others or heading in self.chosen.values()
+        if self.chosen.get("weight") is None and not is_other:
+            self.chosen = {**self.chosen, "weight": heading if isinstance(heading, str) else 0}
+
+    def _raw_table(
+        self,
+        column_at: "Callable[[int], pd.Series[Any]]",
+        headings: Sequence[Any],
+        full: Sequence[Any],
+        places: Mapping[str, int],
+        n_rows: int,
+        source: str,
+        ignored: Sequence[str] = (),
+    ) -> RawTable:
+        texts = [heading_text(heading) for heading in full]
+        roles = {role: texts[at] for role, at in places.items()}
+        table = RawTable(source, n_rows, roles, id_rules=self.id_rules)
+        table.ignored = [*ignored_columns(texts, places.values()), *ignored]
+        columns = {at: _plain_column(column_at(at)) for at in places.values()}
+        for role, others in repeated_columns(headings, places, self.chosen).items():
+            first = columns[places[role]]
+            same = [_same_values(first, _plain_column(column_at(at))) for at in others]
+            table.note_repeated(role, str(headings[places[role]]), [places[role], *others], same)
         for role, at in places.items():
-            column = frame.iloc[:, at]
+            column = columns[at]
             if role == "weight":
                 table.weight = parse_numbers(column)
             elif role == "time":
@@ -192,66 +326,85 @@ class _FrameReader:
         return table
 
     def read_matrix(self, matrix: Any) -> RawTable:
-        """A SciPy sparse matrix: rows are users, columns items, ids are their numbers."""
-        entries = matrix.tocoo()
-        if not entries.nnz:
-            raise InvalidDataError(f"sparse matrix: there are no entries (shape {entries.shape}).")
-        frame = pd.DataFrame({"user": entries.row, "item": entries.col, "weight": entries.data})
-        return self._raw_table(frame, {"user": 0, "item": 1, "weight": 2}, "sparse matrix")
+        """A matrix of users × items: its entries, row after row."""
+        frame, source, notes, ignored = entries_of_matrix(matrix, self.chosen)
+        headings = list(frame.columns)
+        places = {role: at for at, role in enumerate(headings)}
+        self.chosen = {}
+        table = self._raw_table(lambda at: frame.iloc[:, at], headings, headings, places, len(frame), source, ignored)
+        table.notes += [("matrix", note, None) for note in notes]
+        return table
 
     def read_array(self, array: Any) -> RawTable:
-        """Rows of (user, item[, weight[, time]]), or a structured array with names."""
-        if isinstance(array, np.ndarray) and array.dtype.names:
-            return self.read_frame(pd.DataFrame(array), "array")
-        if not len(array):
-            raise InvalidDataError("array: there are no rows. Give rows of (user, item), (…, weight) or (…, time).")
-        frame = pd.DataFrame(array)
-        if frame.shape[1] < 2:
-            raise InvalidDataError(
-                f"array of shape {np.shape(array)}: give rows of (user, item[, weight[, time]]), one per purchase."
-            )
-        roles = [role for role in ("user", "item", "weight", "time") if self.chosen.get(role) is not False]
-        frame = frame.iloc[:, : len(roles)]
-        frame.columns = pd.Index(roles[: frame.shape[1]])
-        return self._raw_table(frame, {role: at for at, role in enumerate(frame.columns)}, "array")
+        """Rows of (user, item[, weight[, time]]), or rows with names: dicts, named tuples, a structured array."""
+        frame = frame_of_rows(array)
+        if not isinstance(frame.columns, pd.RangeIndex):
+            return self.read_frame(frame, "array")
+        places = place_row_columns(frame, self.chosen)
+        if "weight" in places and self.chosen.get("weight") is None:
+            check_guessed_weight(frame.iloc[:, places["weight"]], places["weight"], "array")
+        texts: list[Any] = [f"column {at}" for at in range(frame.shape[1])]
+        for role, at in places.items():
+            texts[at] = role if self.chosen.get(role) is None else texts[at]
+        return self._raw_table(lambda at: frame.iloc[:, at], texts, texts, places, len(frame), "array")
 
     def read_arrow(self, source: Any) -> RawTable:
         """Anything that hands out an Arrow stream: pyarrow, polars, DuckDB and others."""
-        arrow = _import_pyarrow(f"an Arrow stream ({type(source).__name__})").table(source)
-        name = f"{type(source).__module__.partition('.')[0]} {type(source).__name__}"
-        return self._from_arrow(arrow, recognize_columns(arrow.column_names, self.chosen, name), name)
+        return self._from_arrow(arrow_table(source), arrow_name(source))
 
     def read_parquet(self, path: str | Path) -> RawTable:
         """A Parquet file; only the columns needed are read."""
-        parquet = _import_pyarrow(f"{path} is a Parquet file, and reading it").parquet
-        try:
-            headings = list(parquet.read_schema(path).names)
-            places = recognize_columns(headings, self.chosen, str(path))
-            arrow = parquet.read_table(path, columns=[headings[at] for at in places.values()])
-        except (OSError, ValueError) as error:
-            if isinstance(error, AncfError):
-                raise
-            raise InvalidDataError(f"{path}: the Parquet file is damaged ({error}). Get another copy.") from error
-        return self._from_arrow(
-            arrow, {role: arrow.column_names.index(headings[at]) for role, at in places.items()}, str(path)
+        headings = read_parquet_schema(path)
+        places = recognize_columns(headings, self.chosen, str(path))
+        wanted = None if len(set(headings)) < len(headings) else self._needed(headings, places)
+        return self._from_arrow(read_parquet_columns(path, wanted), str(path), headings, places)
+
+    def _needed(self, headings: list[str], places: Mapping[str, int]) -> list[str]:
+        """The headings of the columns in a role, and of those that may be meant as well."""
+        repeated = repeated_columns(headings, places, self.chosen).values()
+        return [headings[at] for at in (*places.values(), *(at for others in repeated for at in others))]
+
+    def _from_arrow(
+        self,
+        arrow: Any,
+        source: str,
+        headings: list[str] | None = None,
+        places: Mapping[str, int] | None = None,
+    ) -> RawTable:
+        """``headings`` are those of the whole file, of which ``arrow`` may have some columns only."""
+        headings = list(arrow.column_names) if headings is None else headings
+        if not arrow.num_rows:
+            raise InvalidDataError(f"{source}: there are no rows (columns: {format_headings(headings)}).")
+        if places is None:
+            places = recognize_columns(headings, self.chosen, source)
+        held = {at: at for at in range(len(headings))}
+        if len(arrow.column_names) < len(headings):
+            held = {headings.index(heading): at for at, heading in enumerate(arrow.column_names)}
+        return self._raw_table(
+            lambda at: to_series(arrow, held[at], source), headings, headings, places, arrow.num_rows, source
         )
 
-    def _from_arrow(self, arrow: Any, places: Mapping[str, int], source: str) -> RawTable:
-        if not arrow.num_rows:
-            raise InvalidDataError(f"{source}: there are no rows (columns: {format_headings(arrow.column_names)}).")
-        frame = arrow.select(list(places.values())).to_pandas(strings_to_categorical=True)
-        return self._raw_table(frame, {role: at for at, role in enumerate(places)}, source)
+
+def source_dtypes(source: "pd.DataFrame | pd.Series[Any]") -> list[Any]:
+    """The types of the columns."""
+    return list(source.dtypes) if isinstance(source, pd.DataFrame) else [source.dtype]
 
 
-def _import_pyarrow(what: str) -> Any:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise MissingExtraError(
-            f"{what} needs pyarrow, which is not installed. Run: pip install 'ancf[arrow]'"
-        ) from None
-    return pyarrow
+def _plain_column(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    """A column as pandas can work with it: dense, and in the byte order of the machine."""
+    if isinstance(column.dtype, pd.SparseDtype):
+        column = pd.Series(column.to_numpy())
+    if isinstance(column.dtype, np.dtype) and not column.dtype.isnative:
+        column = pd.Series(column.to_numpy().astype(column.dtype.newbyteorder("=")))
+    return column
+
+
+def _same_values(one: "pd.Series[Any]", other: "pd.Series[Any]") -> bool:
+    """Whether two columns hold the same in every row, whatever their types."""
+    one, other = one.reset_index(drop=True), other.reset_index(drop=True)
+    if one.equals(other):
+        return True
+    return bool((one.isna() == other.isna()).all()) and one.astype(str).equals(other.astype(str))
 
 
 def _is_parquet(path: str | Path) -> bool:

@@ -5,6 +5,7 @@ Every row that was read is either *used* or stands under exactly one *reason*, w
 a guessed encoding); they do not take part in the sum.
 """
 
+import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +15,8 @@ from numpy.typing import NDArray
 
 N_FIRST_ROWS = 5
 """Row numbers kept for each reason."""
-_SINGULAR_VERBS = {"have": "has", "are": "is", "lie": "lies", "repeat": "repeats"}
+_SINGULAR_VERBS = {"have": "has", "are": "is", "lie": "lies", "repeat": "repeats", "belong": "belongs"}
+_PRINT_WIDTH = 80
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,16 @@ class Reason:
     first_rows: tuple[int, ...] = ()
     values: tuple[str, ...] = ()
     """The texts of the first rows that could not be parsed; empty for other reasons."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As a dictionary of text, numbers and lists."""
+        return {
+            "name": self.name,
+            "rows": self.rows,
+            "text": self.text,
+            "first_rows": list(self.first_rows),
+            "values": list(self.values),
+        }
 
     def __str__(self) -> str:
         rows = f"{self.rows:,} row{'s' if self.rows != 1 else ''} " if self.rows else ""
@@ -56,6 +68,8 @@ class Report:
         Where the table came from.
     columns : dict
         Role (``user``, ``item``, ``weight``, ``time``, …) → name of the column.
+    ignored : tuple of str
+        The columns, levels of the index and levels of the headings that are in no role.
     rows_read, rows_used : int
     reasons : list of Reason
         What was left out; the rows add up to ``rows_read - rows_used``.
@@ -69,6 +83,7 @@ class Report:
 
     source: str = "arrays"
     columns: dict[str, str] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
     rows_read: int = 0
     rows_used: int = 0
     reasons: list[Reason] = field(default_factory=list)
@@ -104,10 +119,31 @@ class Report:
         """Rows under a reason or a note, 0 where it did not occur."""
         return sum(each.rows for each in (*self.reasons, *self.notes) if each.name == name)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Everything in this report as dictionaries, lists, text and numbers: what ``ancf describe`` writes as JSON.
+
+        Examples
+        --------
+        >>> Report("shop.csv", {"user": "customer"}, ("price",), 3, 3).to_dict()["ignored"]
+        ['price']
+        """
+        return {
+            "source": self.source,
+            "columns": dict(self.columns),
+            "ignored": list(self.ignored),
+            "rows_read": self.rows_read,
+            "rows_used": self.rows_used,
+            "reasons": [each.to_dict() for each in self.reasons],
+            "notes": [each.to_dict() for each in self.notes],
+            "summary": dict(self.summary),
+        }
+
     def __str__(self) -> str:
         lines = [f"{self.source}: {self.rows_read:,} rows read, {self.rows_used:,} used"]
         if self.columns:
             lines.append("  columns: " + ", ".join(f"{role} = {name}" for role, name in self.columns.items()))
+        if self.ignored:
+            lines.append("  ignored: " + ", ".join(self.ignored))
         if self.summary:
             lines.append(
                 "  "
@@ -122,7 +158,14 @@ class Report:
         if self.notes:
             lines.append("  noted:")
             lines += [f"    {note}" for note in self.notes]
-        return "\n".join(lines)
+        return "\n".join([lines[0], *map(_wrapped, lines[1:])])
+
+
+def _wrapped(line: str) -> str:
+    """A line with what goes beyond the width indented below it; words (and paths) stay whole."""
+    margin = " " * (len(line) - len(line.lstrip()) + 4)
+    options: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False, "replace_whitespace": False}
+    return "\n".join(textwrap.wrap(line, _PRINT_WIDTH, subsequent_indent=margin, **options)) or line
 
 
 def _pluralize(number: int, things: str) -> str:

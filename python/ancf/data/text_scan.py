@@ -19,16 +19,18 @@ from ancf._native import TableScanner
 from ancf.data import timestamps
 from ancf.data.arrays import fits_float32
 from ancf.data.clocks import add_clock, clock_of_texts
-from ancf.data.columns import ColumnChoice, recognize_columns
+from ancf.data.columns import ColumnChoice, ignored_columns, recognize_columns, repeated_columns
+from ancf.data.id_texts import IdRules
 from ancf.data.raw_table import (
+    MAX_UNPARSED_TEXTS,
     NumberColumn,
     RawTable,
     TimeColumn,
+    Unparsed,
     encode_text_ids,
     merge_codes,
     parse_number,
     time_column,
-    unparsed_texts,
 )
 from ancf.data.text_file import TextFile
 from ancf.data.timestamps import NO_TIME_OPTIONS, TimeOptions
@@ -77,7 +79,7 @@ def scan_text(
     text: TextFile,
     chosen: Mapping[str, ColumnChoice],
     times: TimeOptions = NO_TIME_OPTIONS,
-    keep_minus_one: bool = False,
+    id_rules: IdRules | None = None,
     num_threads: int | None = None,
 ) -> RawTable:
     """The columns of an open text table by role.
@@ -93,7 +95,9 @@ def scan_text(
     kinds = {role: _kind_of(role, text, at) for role, at in places.items()}
     if times.format is not None and "time" in kinds:
         kinds["time"] = _TEXT
+    repeated = repeated_columns(text.headings, places, chosen)
     wanted = [(at, kinds[role]) for role, at in places.items()]
+    wanted += [(at, kinds[role]) for role, others in repeated.items() for at in others]
     scanner = TableScanner(ord(text.delimiter), len(text.headings), wanted, text.size)
     rows_scanned = 0
     try:
@@ -113,11 +117,17 @@ def scan_text(
     if not n_rows:
         raise InvalidDataError(f"{text.source}: there is a header line and no row below it. Give a table with rows.")
     headings = {role: text.headings[at] for role, at in places.items()}
-    table = RawTable(text.source, n_rows, headings, row_base=text.row_base, keep_minus_one=keep_minus_one)
+    table = RawTable(text.source, n_rows, headings, row_base=text.row_base, id_rules=id_rules or IdRules())
     table.long_rows, table.blank_rows = long_rows[long_rows < n_rows], blank_rows[blank_rows < n_rows]
     if text.note:
         table.notes.append(("encoding", text.note, None))
-    for role, scanned in zip(places, columns, strict=True):
+    table.ignored = ignored_columns(text.headings, places.values())
+    scanned_at = dict(zip((at for at, _ in wanted), columns, strict=True))
+    for role, others in repeated.items():
+        first = scanned_at[places[role]]
+        same = [_same_columns(first, scanned_at[at]) for at in others]
+        table.note_repeated(role, text.headings[places[role]], [places[role], *others], same)
+    for role, scanned in zip(places, columns[: len(places)], strict=True):
         column = _ScannedColumn.of(scanned, role, kinds[role], n_rows, table)
         if role == "time":
             table.time = _time_column(column, table, times)
@@ -129,6 +139,11 @@ def scan_text(
     if table.time is None:
         times.refuse(text.source, "has no column of times")
     return table
+
+
+def _same_columns(one: Mapping[str, NDArray[Any]], other: Mapping[str, NDArray[Any]]) -> bool:
+    """Whether two scanned columns hold the same in every row."""
+    return all(np.array_equal(one[part], other[part], equal_nan=one[part].dtype.kind == "f") for part in one)
 
 
 def _prefetch(blocks: Iterator[bytes]) -> Iterator[bytes]:
@@ -173,13 +188,17 @@ def _add_column(table: RawTable, role: str, column: _ScannedColumn, delimiter: s
 
 
 def _number_column(column: _ScannedColumn, delimiter: str) -> NumberColumn:
-    numbers, rows, codes = column.values, column.unparsed_rows, column.unparsed_codes
+    numbers, rows = column.values, column.unparsed_rows
     if len(rows):
-        parsed = np.array([parse_number(text, delimiter) for text in column.texts], np.float64)[codes]
-        numbers[rows] = parsed
-        still_unparsed = ~fits_float32(parsed)
-        rows, codes = rows[still_unparsed], codes[still_unparsed]
-    return NumberColumn(numbers, unparsed_texts(rows, codes, column.texts))
+        numbers[rows] = np.array([parse_number(text, delimiter) for text in column.texts], np.float64)[
+            column.unparsed_codes
+        ]
+    bad = np.flatnonzero(~fits_float32(numbers))  # the scanner's own numbers may be too large, too
+    shown = []
+    for row in bad[:MAX_UNPARSED_TEXTS].tolist():
+        at = np.flatnonzero(rows == row)
+        shown.append(column.texts[column.unparsed_codes[at[0]]] if len(at) else f"{numbers[row]:g}")
+    return NumberColumn(numbers, Unparsed(bad, shown))
 
 
 def _time_column(column: _ScannedColumn, table: RawTable, options: TimeOptions) -> TimeColumn:
