@@ -1,6 +1,7 @@
 """A person's mistake is one line that says what to do, an exit code, and never a traceback."""
 
 import gzip
+import json
 import signal
 import subprocess
 import sys
@@ -169,3 +170,15 @@ def test_a_defect_says_how_to_see_where(ancf, monkeypatch):
     assert code == 1
     assert "RuntimeError: out of cheese" in err
     assert "ANCF_TRACEBACK=1" in err
+
+
+def test_reading_options_that_are_lists_are_given_again_and_again(tmp_path):
+    path = tmp_path / "ratings.csv"
+    path.write_text("user,item,stars\nann,POST,5\nann,x,5\nNA,M,4\nNA,x,4\nbob,x,1\n", encoding="utf-8")
+    options = "--exclude-items POST* --exclude-items M --missing bob --min-weight 4 --min-user-events 1 --format json"
+    command = [sys.executable, "-m", "ancf", "describe", str(path), *options.split()]
+    run = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    report = json.loads(run.stdout)
+    counts = {each["name"]: each["rows"] for each in report["reasons"]}
+    assert counts == {"excluded_item": 2, "anonymous": 1}
+    assert report["rows_used"] == 2
