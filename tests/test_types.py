@@ -40,7 +40,7 @@ class Own(ancf.Recommender):
     def __init__(self, *, strength: float = 1.0) -> None:
         self.strength = strength
 
-    def fit(self, interactions: Interactions, *, validation: Interactions | None = None) -> Self:
+    def fit(self, interactions: Interactions, validation: Interactions | None = None) -> Self:
         return self
 
     def _load_encoder(self, arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Encoder:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ancf.errors import AncfError as AncfError
     from ancf.errors import DivergedError as DivergedError
     from ancf.errors import InternalError as InternalError
+    from ancf.errors import InvalidCallError as InvalidCallError
     from ancf.errors import InvalidDataError as InvalidDataError
     from ancf.errors import InvalidParameterError as InvalidParameterError
     from ancf.errors import MissingExtraError as MissingExtraError
@@ -61,6 +62,7 @@ _MODULE_OF = {
     "DivergedError": "ancf.errors",
     "InternalError": "ancf.errors",
     "InvalidDataError": "ancf.errors",
+    "InvalidCallError": "ancf.errors",
     "InvalidParameterError": "ancf.errors",
     "MissingExtraError": "ancf.errors",
     "ModelFileError": "ancf.errors",

@@ -1,6 +1,8 @@
 """Checks of single options: each names the option, its value, and what it takes."""
 
 import math
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,3 +55,12 @@ def check_threads(value: Any) -> None:
     """None, or a number of threads; the core says how many there may be at most."""
     if value is not None and (type(value) is not int or not 0 < value < 1 << 31):
         check_integer("num_threads", value, 1, 1024, words="None or ")
+
+
+def check_path(name: str, value: Any) -> Path:
+    """A path, as text or anything that ``os.fspath`` takes."""
+    if not isinstance(value, (str, os.PathLike)) or not isinstance(os.fspath(value), str) or not os.fspath(value):
+        raise InvalidParameterError(f"{name} is {value!r}; give a path, such as 'shop.ancf'.")
+    if "\0" in os.fspath(value):
+        raise InvalidParameterError(f"{name} is {value!r}; a path holds no zero byte.")
+    return Path(value)

@@ -1,18 +1,21 @@
 """Several models on the same split: the same users, the same lists' length, times beside the figures."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ancf import _text
+from ancf.checks import check_flag
 from ancf.data.interactions import Interactions
 from ancf.errors import InvalidDataError, InvalidParameterError
-from ancf.evaluation import DEFAULT_METRICS, Evaluation, evaluate
+from ancf.evaluation import DEFAULT_METRICS, Evaluation, evaluate, parse_metrics
 from ancf.models import class_names, class_of
 from ancf.models.base import Recommender
+from ancf.params import checks_call
+from ancf.scoring.requests import is_one, materialize
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,7 +78,15 @@ class Comparison(Mapping[str, Evaluation]):
         rows: list[list[Any]] = [
             [name, *(f"{each[metric]:.4f}" for metric in metrics), *self._times(name)] for name, each in self.items()
         ]
-        return _text.format_table(["model", *metrics, "fit s", "evaluate s"], rows)
+        table = _text.format_table(["model", *metrics, "fit s", "evaluate s"], rows)
+        # Where all models stand on one training table, they know the same users and items.
+        first = next(iter(self.values()))
+        unknown = [
+            f"{n:,} test {what} were not in training"
+            for what, n in (("users", first.n_unknown_users), ("items", first.n_unknown_items))
+            if n
+        ]
+        return f"{table}\n{'; '.join(unknown)}" if unknown else table
 
     def _times(self, name: str) -> list[str]:
         fit = self.fit_seconds[name]
@@ -85,8 +96,9 @@ class Comparison(Mapping[str, Evaluation]):
         return self.to_pandas().to_html(index=False)
 
 
+@checks_call
 def compare(
-    models: Recommender | str | Sequence[Recommender | str] | Mapping[str, Recommender | str],
+    models: Recommender | str | Iterable[Recommender | str] | Mapping[str, Recommender | str],
     train: Interactions,
     test: Interactions,
     metrics: str | Sequence[str] = DEFAULT_METRICS,
@@ -99,7 +111,7 @@ def compare(
 
     Parameters
     ----------
-    models : models, one model, or a mapping label → model
+    models : models in any container or iterator, one model, or a mapping label → model
         A model that is fitted already is measured as it is; the others are cloned, so that yours stay unfitted. A name
         of the registry ("ItemKNN", or "item-knn" as on the command line) is that model with its defaults.
     train, test : Interactions
@@ -116,6 +128,7 @@ def compare(
     ------
     InvalidDataError
         If there is no model, or the fitted models know other users, so that they would be measured on other people.
+        If none of the test users (items) is known, but some are in another kind, such as ``7`` for ``"7"``.
     InvalidParameterError
         If the registry has no model of a name; names the nearest.
 
@@ -128,8 +141,15 @@ def compare(
     >>> list(result), result["ItemKNN"]["recall@1"]
     (['Popular', 'ItemKNN'], 1.0)
     """
+    check_flag("refit", refit)
     if isinstance(models, (Recommender, str)):  # one model is a short list
         models = [models]
+    if is_one(models):
+        raise InvalidParameterError(f"compare: models is {models!r}; give models of ancf, or their names.")
+    # Each model is measured anew: what is read once would be gone for the second.
+    metrics = metrics if isinstance(metrics, str) else materialize(metrics)
+    k = materialize(k)
+    parse_metrics(metrics, k)
     if isinstance(models, Mapping):
         named = {label: _find_model(each) for label, each in models.items()}
     else:
@@ -158,8 +178,10 @@ def compare(
 
 def _find_model(model: Recommender | str) -> Recommender:
     """The model itself, or that of the registry with this name, as its defaults make it."""
-    if not isinstance(model, str):
+    if isinstance(model, Recommender):
         return model
+    if not isinstance(model, str):
+        raise InvalidParameterError(f"compare: {model!r} is no model; give models of ancf, or their names.")
     by_cli_name = class_names()
     by_name = {name: name for name in by_cli_name.values()} | by_cli_name
     if model not in by_name:

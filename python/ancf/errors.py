@@ -40,6 +40,10 @@ class _NoSuchPartError(InvalidParameterError, AttributeError):
     """A part that a model does not have: an ``AttributeError``, so that ``hasattr`` says no."""
 
 
+class InvalidCallError(InvalidParameterError, TypeError):
+    """A call with an option that does not exist, with one too many, or without one that is needed."""
+
+
 class DivergedError(AncfError, ArithmeticError):
     """Training left the finite numbers; the last good state is kept."""
 

@@ -29,11 +29,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ancf import _native, _text
-from ancf.checks import as_numbers
+from ancf.checks import as_numbers, check_choice, check_flag
 from ancf.data.interactions import Interactions
 from ancf.errors import InvalidDataError, InvalidParameterError, UnknownUserError
+from ancf.params import checks_call
+from ancf.scoring.requests import is_one
 from ancf.scoring.results import TopN
 from ancf.scoring.scorer import HasScorer, Scorer
+from ancf.scoring.unknown_ids import refuse_other_table, used_ids
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,6 +59,7 @@ class Evaluation(Mapping[str, float]):
     user_ids : array, the users measured, ascending
     n_users : int
     n_unknown_users : int, test users that were not in training and were left out
+    n_unknown_items : int, test items that were not in training: wanted, but in nobody's list
     n_known_pairs : int, test pairs that the user had in training already and that therefore could not be recommended
     seconds : float, the time of ranking and measuring
 
@@ -77,6 +81,7 @@ class Evaluation(Mapping[str, float]):
         *,
         model: str = "",
         n_unknown_users: int = 0,
+        n_unknown_items: int = 0,
         n_known_pairs: int = 0,
         seconds: float = 0.0,
     ) -> None:
@@ -84,7 +89,8 @@ class Evaluation(Mapping[str, float]):
         self.per_user = per_user
         self.user_ids = user_ids
         self.model = model
-        self.n_unknown_users, self.n_known_pairs, self.seconds = n_unknown_users, n_known_pairs, seconds
+        self.n_unknown_users, self.n_unknown_items = n_unknown_users, n_unknown_items
+        self.n_known_pairs, self.seconds = n_known_pairs, seconds
 
     @property
     def n_users(self) -> int:
@@ -120,6 +126,8 @@ class Evaluation(Mapping[str, float]):
         notes = [f"{self.n_users:,} users"]
         if self.n_unknown_users:
             notes.append(f"{self.n_unknown_users:,} more were not in training and are left out")
+        if self.n_unknown_items:
+            notes.append(f"{self.n_unknown_items:,} test items were not in training")
         if self.n_known_pairs:
             notes.append(f"{self.n_known_pairs:,} test pairs known from training do not count")
         head = f"{self.model}: " if self.model else ""
@@ -129,6 +137,7 @@ class Evaluation(Mapping[str, float]):
         return f"{1.96 * self.stderr(name):.4f}" if name in self.per_user and self.n_users > 1 else ""
 
 
+@checks_call
 def evaluate(
     model: HasScorer,
     test: Interactions,
@@ -144,7 +153,8 @@ def evaluate(
     ----------
     model : a fitted Recommender
     test : Interactions
-        What the users did afterwards. Items the model does not know count as wanted and cannot be found.
+        What the users did afterwards. Items the model does not know count as wanted and cannot be found;
+        ``n_unknown_items`` of the result says how many.
     metrics : names, such as ``"ndcg@10"``, ``"recall"``, ``"mse"``
         A ranking metric without ``@`` is measured at every cut-off of ``k``. See the head of ``ancf.evaluation``.
     k : int or several, for the names without ``@``
@@ -159,12 +169,28 @@ def evaluate(
     InvalidParameterError
         If a metric's name is unknown; names those that exist.
     InvalidDataError
-        If nothing is left to measure.
+        If nothing is left to measure; if none of the test users (items) is known, but some are in another kind, such
+        as ``7`` for ``"7"``.
+    UnknownUserError
+        If a test user was not in training and ``on_unknown="raise"``.
+    NotFittedError
 
     Returns
     -------
     Evaluation
+
+    Examples
+    --------
+    >>> import ancf
+    >>> data = ancf.Interactions.from_ids(user=[1, 1, 2, 2, 3], item=["a", "b", "b", "c", "c"])
+    >>> test = ancf.Interactions.from_ids(user=[1, 3, 9], item=["c", "new", "a"])
+    >>> ancf.evaluate(ancf.ItemKNN().fit(data), test, "hit@1")
+    ItemKNN: 2 users; 1 more were not in training and are left out; 1 test items were not in training
+    metric  value   ±
+    hit@1   0.5000  0.9800
     """
+    if not hasattr(model, "_fitted"):
+        raise InvalidParameterError(f"evaluate: model is {model!r}; give a fitted model of ancf.")
     return evaluate_scorer(
         model._fitted(),
         test,
@@ -188,11 +214,11 @@ def evaluate_scorer(
 ) -> Evaluation:
     """``evaluate`` for what a model answers with; the parameters are the same."""
     wanted = parse_metrics(metrics, k)
-    if on_unknown not in get_args(OnUnknownUser):
-        raise InvalidParameterError(f"on_unknown is {on_unknown!r}; it must be 'skip' or 'raise'.")
+    check_choice("on_unknown", on_unknown, get_args(OnUnknownUser))
+    check_flag("filter_already_liked_items", filter_already_liked_items)
     began = time.perf_counter()
     cut_offs = sorted({cut for _, cut in wanted.values() if cut})
-    truth = _GroundTruth(scorer, test, filter_already_liked_items and bool(cut_offs))
+    truth = _GroundTruth(scorer, test, bool(filter_already_liked_items) and bool(cut_offs))
     if truth.unknown_users and on_unknown == "raise":
         raise UnknownUserError(
             f"{truth.unknown_users} users of the test table were not in training. "
@@ -206,7 +232,7 @@ def evaluate_scorer(
                 "evaluate: no test pair is left to rank; its users are unknown, or had all of it in training. "
                 "Split the table so that test users are in training, or choose filter_already_liked_items=False."
             )
-        ranked, coverage = _ranking_metrics(scorer, truth, cut_offs, filter_already_liked_items, num_threads)
+        ranked, coverage = _ranking_metrics(scorer, truth, cut_offs, bool(filter_already_liked_items), num_threads)
         for label, (name, cut) in wanted.items():
             if name == "coverage":
                 values[label] = coverage[cut]
@@ -224,6 +250,7 @@ def evaluate_scorer(
         scorer.user_ids.values[truth.users],
         model=scorer.model,
         n_unknown_users=truth.unknown_users,
+        n_unknown_items=truth.unknown_items,
         n_known_pairs=truth.known_pairs,
         seconds=time.perf_counter() - began,
     )
@@ -231,7 +258,12 @@ def evaluate_scorer(
 
 def parse_metrics(metrics: str | Sequence[str], k: int | Sequence[int]) -> dict[str, tuple[str, int]]:
     """Label → (metric, cut-off or 0), in the order requested."""
-    cuts = [k] if isinstance(k, (int, np.integer)) else list(k)
+    cuts: list[Any] = [k] if is_one(k) else list(k)  # type: ignore[arg-type]
+    for cut in cuts or [None]:
+        if isinstance(cut, bool) or not isinstance(cut, (int, np.integer)) or cut < 1:
+            raise InvalidParameterError(f"k is {k!r}; it must be a whole number of at least 1, or several.")
+    if not isinstance(metrics, str) and is_one(metrics):
+        raise InvalidParameterError(f"metrics is {metrics!r}; give names, such as ['ndcg@10', 'mse'].")
     wanted: dict[str, tuple[str, int]] = {}
     for label in [metrics] if isinstance(metrics, str) else metrics:
         match = re.fullmatch(r"([a-z]+)(?:@(\d+))?", str(label).lower())
@@ -242,7 +274,7 @@ def parse_metrics(metrics: str | Sequence[str], k: int | Sequence[int]) -> dict[
                 f"There are {', '.join(f'{name}@k' for name in RANKING_METRICS)}, {', '.join(ERROR_METRICS)}."
             )
         for cut in [0] if name in ERROR_METRICS else [int(match[2])] if match[2] else cuts:
-            if name in RANKING_METRICS and (isinstance(cut, bool) or not isinstance(cut, (int, np.integer)) or cut < 1):
+            if name in RANKING_METRICS and cut < 1:
                 raise InvalidParameterError(
                     f"metric {label!r}: the cut-off is {cut!r}; it must be a whole number of at least 1."
                 )
@@ -262,6 +294,9 @@ class _GroundTruth:
         held = np.flatnonzero(np.diff(indptr))
         user_of = scorer.user_ids.positions(test.user_ids.values)
         item_of = scorer.item_ids.positions(test.item_ids.values)
+        refuse_other_table(used_ids(test, "user"), scorer.user_ids, "the users of the test table")
+        refuse_other_table(used_ids(test, "item"), scorer.item_ids, "the items of the test table")
+        self.unknown_items = int((item_of[np.unique(columns)] < 0).sum())
         self.unknown_users = int((user_of[held] < 0).sum())
         users = np.repeat(user_of, np.diff(indptr))
         items = item_of[columns]

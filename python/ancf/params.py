@@ -4,9 +4,12 @@ import functools
 import inspect
 from collections.abc import Callable
 from difflib import get_close_matches
-from typing import Any, Self
+from typing import Any, ParamSpec, Self, TypeVar
 
-from ancf.errors import InvalidParameterError
+from ancf.errors import InvalidCallError
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Params:
@@ -16,6 +19,8 @@ class Params:
         super().__init_subclass__(**keywords)
         if "__init__" in cls.__dict__:
             cls.__init__ = _with_keyword_checks(cls.__init__, cls)  # type: ignore[method-assign]
+        if "fit" in cls.__dict__:
+            cls.fit = checks_call(cls.__dict__["fit"])  # type: ignore[attr-defined]
 
     @classmethod
     def _option_names(cls) -> tuple[str, ...]:
@@ -61,7 +66,7 @@ def _with_keyword_checks(constructor: Callable[..., None], owner: type) -> Calla
     def checked(self: Any, *positional: Any, **options: Any) -> None:
         names = _keyword_names(constructor)
         if positional:
-            raise InvalidParameterError(
+            raise InvalidCallError(
                 f"{owner.__name__} takes its options by name; {positional[0]!r} was given without one. "
                 f"Write for example {names[0]}={positional[0]!r}."
                 if names
@@ -74,8 +79,32 @@ def _with_keyword_checks(constructor: Callable[..., None], owner: type) -> Calla
 
 
 def refuse_unknown(owner: str, options: dict[str, Any], names: tuple[str, ...]) -> None:
-    for name in options:
+    for name, value in options.items():
         if name not in names:
             near = get_close_matches(name, names, 1, 0.5)
             remedy = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(names) or 'no options'}."
-            raise InvalidParameterError(f"{owner} has no option {name!r}; {remedy}")
+            raise InvalidCallError(f"{owner} has no option {name!r} (given: {value!r}); {remedy}")
+
+
+def checks_call(function: Callable[P, R]) -> Callable[P, R]:
+    """A public function that says of a misspelt option which one was meant, as constructors do.
+
+    Arguments that do not fit the signature are an ``InvalidCallError``, which is the ``TypeError`` that Python raises
+    too. A call that fits takes a tenth of a microsecond longer.
+    """
+
+    @functools.wraps(function)
+    def checked(*positional: P.args, **options: P.kwargs) -> R:
+        try:
+            return function(*positional, **options)
+        except TypeError as error:
+            # Without a frame of its own the function was never entered: its arguments did not fit.
+            frame = error.__traceback__
+            if frame is None or frame.tb_next is not None or isinstance(error, InvalidCallError):
+                raise
+            name = function.__name__
+            names = [each for each in inspect.signature(function).parameters if each != "self"]
+            refuse_unknown(name, dict(options), tuple(names))
+            raise InvalidCallError(f"{error}. {name} takes {', '.join(names)}.") from None
+
+    return checked

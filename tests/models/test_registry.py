@@ -48,7 +48,7 @@ class Toy(Recommender):
         self.order = order
         self.num_threads = num_threads
 
-    def fit(self, interactions: Interactions, *, validation: Interactions | None = None) -> Self:
+    def fit(self, interactions: Interactions, validation: Interactions | None = None) -> Self:
         check_number("prior", self.prior, 0.0, math.inf)
         check_choice("order", self.order, ("best", "worst"))
         data = self._training_data(interactions)

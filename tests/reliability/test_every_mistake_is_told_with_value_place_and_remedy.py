@@ -94,8 +94,8 @@ MISTAKES = {
     "times of another length": (
         lambda m, d: m.recommend_for_history(["i1", "i2"], times=[1]),
         ancf.InvalidDataError,
-        ["time", "2"],
-        "one per",
+        ["history 0", "1 times for 2 items"],
+        "one for each",
     ),
     "pairs of different lengths": (
         lambda m, d: m.predict(["u1", "u2"], ["i1", "i2", "i3"]),
@@ -117,13 +117,13 @@ MISTAKES = {
     ),
     "a misspelt option": (
         lambda m, d: ancf.ANCF(factor=5),
-        ancf.InvalidParameterError,
+        ancf.InvalidCallError,
         ["'factor'"],
         "did you mean 'factors'",
     ),
     "a misspelt option of a fitted model": (
         lambda m, d: m.set_params(epoch=5),
-        ancf.InvalidParameterError,
+        ancf.InvalidCallError,
         ["'epoch'"],
         "did you mean 'epochs'",
     ),
@@ -324,6 +324,7 @@ def test_every_class_of_error_is_in_the_table():
         (ancf.NotFittedError, (ValueError, AttributeError)),
         (ancf.InvalidDataError, (ValueError,)),
         (ancf.InvalidParameterError, (ValueError,)),
+        (ancf.InvalidCallError, (ValueError, TypeError, ancf.InvalidParameterError)),
         (ancf.DivergedError, (ArithmeticError,)),
         (ancf.ModelFileError, (OSError, ValueError)),
         (ancf.MissingExtraError, (ImportError,)),

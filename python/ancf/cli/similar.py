@@ -48,7 +48,7 @@ def similar(model_file: str, output_format: str | None, output: str, **options: 
         answer = model.similar_items(parse_ids(items, model.item_ids_), options["number"], metric=options["metric"])
     else:
         answer = model.similar_users(parse_ids(users, model.user_ids_), options["number"], metric=options["metric"])
-    columns = list(answer.to_dict())
+    columns = [column for column in answer.to_dict() if column != "name"]
     rows = with_decimal_scores(answer.rows())
     if items and model.item_names_ is not None:
         columns.append("name")

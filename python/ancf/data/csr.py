@@ -4,12 +4,21 @@
 how the Rust core takes them.
 """
 
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ancf.data.arrays import offsets_from_lengths
+
+
+def _places_of_rows(
+    indptr: NDArray[np.int64], rows: NDArray[np.integer[Any]]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """How many entries each of these rows has, and where the entries are."""
+    lengths = np.diff(indptr)[rows]
+    starts = offsets_from_lengths(lengths)
+    return lengths, np.repeat(indptr[:-1][rows] - starts[:-1], lengths) + np.arange(starts[-1])
 
 
 class ItemSets(NamedTuple):
@@ -27,6 +36,36 @@ class ItemSets(NamedTuple):
     def row(self, row: int) -> NDArray[np.int32]:
         """One set."""
         return self.items[self.indptr[row] : self.indptr[row + 1]]
+
+    def take(self, rows: NDArray[np.integer[Any]]) -> Self:
+        """The sets of some rows, in their order.
+
+        Examples
+        --------
+        >>> sets = ItemSets(np.array([0, 2, 3]), np.array([1, 4, 0], np.int32))
+        >>> sets.take(np.array([1, 0])).items.tolist()
+        [0, 1, 4]
+        """
+        lengths, places = _places_of_rows(self.indptr, rows)
+        return type(self)(offsets_from_lengths(lengths), self.items[places])
+
+    def union(self, other: "ItemSets") -> "ItemSets":
+        """Row by row what either set holds.
+
+        Examples
+        --------
+        >>> one = ItemSets(np.array([0, 2, 2]), np.array([1, 4], np.int32))
+        >>> other = ItemSets(np.array([0, 1, 2]), np.array([4, 0], np.int32))
+        >>> one.union(other)
+        ItemSets(indptr=array([0, 2, 3]), items=array([1, 4, 0], dtype=int32))
+        """
+        width = 1 + max((int(part.max()) for part in (self.items, other.items) if len(part)), default=0)
+        keys = [np.repeat(np.arange(each.n_rows) * width, np.diff(each.indptr)) + each.items for each in (self, other)]
+        # Both are sorted: a stable sort finds the two runs and merges them in one pass.
+        merged = np.sort(np.concatenate(keys), kind="stable")
+        merged = merged[np.append(True, merged[1:] != merged[:-1])] if len(merged) else merged
+        counts = np.bincount(merged // width, minlength=self.n_rows)
+        return ItemSets(offsets_from_lengths(counts), (merged % width).astype(np.int32))
 
     @classmethod
     def from_rows(cls, rows: list[NDArray[np.int32]]) -> Self:
@@ -57,6 +96,11 @@ class Csr(NamedTuple):
         """The indices and the data of one row."""
         part = slice(int(self.indptr[row]), int(self.indptr[row + 1]))
         return self.indices[part], self.data[part]
+
+    def take(self, rows: NDArray[np.integer[Any]]) -> "Csr":
+        """Some rows, in their order."""
+        lengths, places = _places_of_rows(self.indptr, rows)
+        return Csr(offsets_from_lengths(lengths), self.indices[places], self.data[places])
 
     def with_data(self, data: NDArray[np.float32]) -> "Csr":
         """Other numbers at the same places."""

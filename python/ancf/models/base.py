@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ancf import model_file
-from ancf.checks import check_threads
+from ancf.checks import check_flag, check_integer, check_path, check_threads
 from ancf.data.ids import IdMap
 from ancf.data.interactions import Interactions
 from ancf.errors import (
@@ -26,16 +26,17 @@ from ancf.errors import (
     NotFittedError,
     _NoSuchPartError,
 )
-from ancf.params import Params
+from ancf.params import Params, checks_call
 from ancf.scoring import bulk, explain, export, lists, similar
 from ancf.scoring.bulk import StreamResult
 from ancf.scoring.export import Format
 from ancf.scoring.limits import check_n
 from ancf.scoring.lists import OnUnknown
-from ancf.scoring.requests import Id, Ids, SeveralIds
+from ancf.scoring.requests import Id, Ids, ItemFilter, SeveralIds
 from ancf.scoring.results import Explanation, Recommendations
 from ancf.scoring.scorer import Arrays, Encoder, Scorer
 from ancf.scoring.similar import Metric
+from ancf.scoring.unknown_ids import refuse_other_table, used_ids
 
 
 class Recommender(Params, ABC):
@@ -54,7 +55,7 @@ class Recommender(Params, ABC):
     # ---- what a model provides
 
     @abstractmethod
-    def fit(self, interactions: Interactions, *, validation: Interactions | None = None) -> Self:
+    def fit(self, interactions: Interactions, validation: Interactions | None = None) -> Self:
         """Learn from a table of interactions; returns self. Models that need no validation table ignore it."""
         raise NotImplementedError
 
@@ -82,7 +83,12 @@ class Recommender(Params, ABC):
             checked(validation, " as validation")
         if not len(data):
             raise InvalidDataError("fit: the table holds no interactions. Look at its report to see where they went.")
-        return data.compact()
+        data = data.compact()
+        if validation is not None:
+            for side in ("user", "item"):
+                known: IdMap = getattr(data, f"{side}_ids")
+                refuse_other_table(used_ids(validation, side), known, f"the {side}s of the validation table")
+        return data
 
     def _build_scorer(self, data: Interactions, **parts: Any) -> Scorer:
         """A scorer over a table's ids and names, of these parts."""
@@ -92,6 +98,7 @@ class Recommender(Params, ABC):
             user_ids=data.user_ids,
             item_ids=data.item_ids,
             item_names=data.item_names,
+            item_categories=data.item_categories,
             **parts,
         )
 
@@ -163,16 +170,22 @@ class Recommender(Params, ABC):
         vectors.flags.writeable = False
         return vectors
 
+    @property
+    def item_categories_(self) -> NDArray[Any] | None:
+        """The items' categories in the order of ``item_ids_``; None where the table had none."""
+        return self._fitted().item_categories
+
     # ---- recommending
 
+    @checks_call
     def recommend(
         self,
         users: Ids,
         N: int = 10,
         *,
         filter_already_liked_items: bool = True,
-        items: SeveralIds | Iterator[Any] | None = None,
-        filter_items: Ids | None = None,
+        items: ItemFilter | None = None,
+        filter_items: ItemFilter | None = None,
         on_unknown: OnUnknown = "raise",
     ) -> Recommendations:
         """The N best items for one or several users.
@@ -185,11 +198,16 @@ class Recommender(Params, ABC):
             Fewer rows come back where fewer items are eligible; never padding.
         filter_already_liked_items : bool
             Leave out what the user had in training.
-        items : ids, mask, mapping or list of lists, optional
-            What alone may be recommended: one list for all, a boolean mask over ``item_ids_.values``, a mapping
-            user → ids, or one list for each user. Items the model does not know are ignored.
-        filter_items : id or ids, optional
-            What may not be recommended.
+        items : what alone may be recommended, optional
+            For everybody: ids in any container, a boolean mask in the order of ``item_ids_``, or a boolean pandas
+            Series whose index holds the ids (an item that it does not name is not flagged). For each user their own: a
+            mapping user → any of these, a table with the columns ``user_id`` and ``item_id``, or one list for each
+            user in the order of ``users``. A mapping must have every user.
+        filter_items : what may not be recommended, optional
+            In the same forms. A user without an entry in a mapping or table has nothing left out.
+
+            In both, ids that the model does not know are ignored, since they cannot be listed anyway; but a filter of
+            which no id is known is an error, and so is an id that is known in another kind (``7`` for ``"7"``).
         on_unknown : "raise", "popular" or "skip"
             What becomes of users that were not in training: an error, the most popular items (marked ``popular`` in the
             column ``source``), or an empty list.
@@ -204,7 +222,11 @@ class Recommender(Params, ABC):
         ------
         UnknownUserError
             If a user was not in training and ``on_unknown="raise"``; names the ids.
-        InvalidParameterError, InvalidDataError, NotFittedError
+        InvalidDataError
+            If a filter holds a missing id, nothing that the model knows, or does not fit the users or items.
+        InvalidParameterError
+            If an option makes no sense; names it and its value.
+        NotFittedError
 
         Examples
         --------
@@ -214,6 +236,9 @@ class Recommender(Params, ABC):
         >>> ids, scores = model.recommend(1, N=2)
         >>> ids.tolist()
         ['c']
+        >>> model.recommend([1, 2], filter_items={1: ["c"]})
+        user_id  item_id  score   rank  source
+              2  a        0.7071     1  model
         """
         scorer = self._scorer
         if scorer is not None and items is None and filter_items is None and on_unknown in lists.ON_UNKNOWN:
@@ -231,16 +256,17 @@ class Recommender(Params, ABC):
             num_threads=self.num_threads,
         )
 
+    @checks_call
     def recommend_for_history(
         self,
-        history: SeveralIds,
+        history: SeveralIds | Iterator[Any],
         N: int = 10,
         *,
-        weights: SeveralIds | None = None,
-        times: SeveralIds | None = None,
+        weights: SeveralIds | Iterator[Any] | None = None,
+        times: SeveralIds | Iterator[Any] | None = None,
         filter_already_liked_items: bool = True,
-        items: SeveralIds | Iterator[Any] | None = None,
-        filter_items: Ids | None = None,
+        items: ItemFilter | None = None,
+        filter_items: ItemFilter | None = None,
         on_unknown: OnUnknown = "raise",
     ) -> Recommendations:
         """The N best items for somebody of whom only the purchases are known.
@@ -248,27 +274,38 @@ class Recommender(Params, ABC):
         Parameters
         ----------
         history : item ids, mapping item → weight, or a list of either
-            One history gives 1-D results, a list of histories one list for each.
-        weights, times : numbers and times, shaped like ``history``, optional
-            Times in any spelling of a table, such as datetimes, text or seconds since 1970 (docs/reading.md).
+            One history gives 1-D results, a list of histories one list for each. Ids in any container.
+        weights : numbers, shaped like ``history``, optional
+            How much of each item; 1 without. A mapping has them already.
+        times : times, shaped like ``history``, optional
+            When each was bought, for models that let purchases age, in any spelling of a table, such as datetimes, text
+            or seconds since 1970 (docs/reading.md).
         on_unknown : "raise", "popular" or "skip"
             What becomes of items that were not in training: an error, or they are ignored. A history of which
             nothing is left is an error, gets the most popular items, or an empty list.
 
-        Other parameters, and the result, are those of ``recommend``; ``user_id`` is the number of the history, from 0.
+        Other parameters are those of ``recommend``. Filters for each history are a mapping from its number, from 0, or
+        one list for each.
+
+        Returns
+        -------
+        Recommendations
+            As ``recommend`` gives them; ``user_id`` is the number of the history, from 0.
 
         Raises
         ------
         UnknownItemError
-            If an item was not in training and ``on_unknown="raise"``; names the ids.
+            If an item was not in training and ``on_unknown="raise"``, or is known in another kind (``7`` for ``"7"``);
+            names the ids.
+        InvalidDataError
+            If weights or times do not fit the history, or are no numbers and dates.
 
         Examples
         --------
         >>> import ancf
         >>> data = ancf.Interactions.from_ids(user=[1, 1, 2, 2, 3], item=["a", "b", "b", "c", "c"])
-        >>> model = ancf.ItemKNN().fit(data)
-        >>> model.recommend_for_history(["a"], N=1).ids.tolist()
-        ['b']
+        >>> ancf.ItemKNN().fit(data).recommend_for_history(["a"], N=2).ids.tolist()
+        ['b', 'c']
         """
         scorer = self._fitted()
         plain = weights is None and times is None and items is None and filter_items is None
@@ -295,9 +332,10 @@ class Recommender(Params, ABC):
         N: int = 10,
         *,
         out: None = None,
+        users: Ids | None = None,
         filter_already_liked_items: bool = True,
-        items: SeveralIds | Iterator[Any] | None = None,
-        filter_items: Ids | None = None,
+        items: ItemFilter | None = None,
+        filter_items: ItemFilter | None = None,
         resume: bool = False,
         show_progress: bool | None = None,
     ) -> Recommendations: ...
@@ -308,9 +346,12 @@ class Recommender(Params, ABC):
         N: int = 10,
         *,
         out: str | Path,
+        users: Ids | None = None,
         filter_already_liked_items: bool = True,
-        items: SeveralIds | Iterator[Any] | None = None,
-        filter_items: Ids | None = None,
+        items: ItemFilter | None = None,
+        filter_items: ItemFilter | None = None,
+        names: bool = False,
+        explain: int = 0,
         resume: bool = False,
         show_progress: bool | None = None,
     ) -> StreamResult: ...
@@ -321,21 +362,28 @@ class Recommender(Params, ABC):
         N: int = 10,
         *,
         out: str | Path | None,
+        users: Ids | None = None,
         filter_already_liked_items: bool = True,
-        items: SeveralIds | Iterator[Any] | None = None,
-        filter_items: Ids | None = None,
+        items: ItemFilter | None = None,
+        filter_items: ItemFilter | None = None,
+        names: bool = False,
+        explain: int = 0,
         resume: bool = False,
         show_progress: bool | None = None,
     ) -> Recommendations | StreamResult: ...
 
+    @checks_call
     def recommend_all(
         self,
         N: int = 10,
         *,
         out: str | Path | None = None,
+        users: Ids | None = None,
         filter_already_liked_items: bool = True,
-        items: SeveralIds | Iterator[Any] | None = None,
-        filter_items: Ids | None = None,
+        items: ItemFilter | None = None,
+        filter_items: ItemFilter | None = None,
+        names: bool = False,
+        explain: int = 0,
         resume: bool = False,
         show_progress: bool | None = None,
     ) -> Recommendations | StreamResult:
@@ -347,8 +395,17 @@ class Recommender(Params, ABC):
         out : path ending in .parquet, .csv or .jsonl, optional
             Written as the lists are found, with memory that does not depend on the number of users. The file appears
             when it is complete; an interrupted call leaves none.
-        items, filter_items, filter_already_liked_items
+        users : id or ids, optional
+            Some users of the training table instead of all, in the order given.
+        filter_already_liked_items, items, filter_items
             As in ``recommend``.
+        names : bool
+            With ``out``: the columns ``name`` and ``category`` behind ``item_id``, as far as the training table had
+            them. Lists in memory have names in any case.
+        explain : int, at least 0
+            With ``out``: a column ``reasons`` with so many purchases that add most to each score, the first of
+            ``model.explain``. Each is ``{"item_id", "name", "adds"}``: in Parquet a list of structs, in JSON lines a
+            list, in CSV the same as JSON text. Takes about a millisecond for a user with ten items.
         resume : bool
             With ``out``: keep finished parts when interrupted, and go on from those of an earlier call.
         show_progress : bool, optional
@@ -360,30 +417,45 @@ class Recommender(Params, ABC):
 
         Raises
         ------
+        UnknownUserError
+            If one of ``users`` was not in training; names the ids.
         InvalidParameterError
-            If the lists would not fit into memory (names ``out=`` as the way out), or the file's kind is unknown.
+            If the lists would not fit into memory (names ``out=`` as the way out), the file's kind is unknown, or
+            ``names=True`` where the model knows neither names nor categories.
 
         Examples
         --------
         >>> import ancf
         >>> data = ancf.Interactions.from_ids(user=[1, 1, 2, 2, 3], item=["a", "b", "b", "c", "c"])
-        >>> model = ancf.ItemKNN().fit(data)
-        >>> [row.tolist() for row in model.recommend_all(N=1).ids]
-        [['c'], ['a'], ['b']]
+        >>> ancf.ItemKNN().fit(data).recommend_all(N=1, users=[3, 1])
+        user_id  item_id  score   rank  source
+              3  b        0.5        1  model
+              1  c        0.5        1  model
         """
         scorer = self._fitted()
         request: dict[str, Any] = {
             "filter_already_liked_items": filter_already_liked_items,
+            "users": users,
             "items": items,
             "filter_items": filter_items,
             "num_threads": self.num_threads,
         }
         if out is not None:
-            return bulk.write_lists(
-                scorer, check_n(N), Path(out), resume=resume, show_progress=show_progress, **request
-            )
-        if resume:
-            raise InvalidParameterError("resume=True needs out=, the file whose parts are to be taken up.")
+            about: dict[str, Any] = {"names": names, "explain": explain, "show_progress": show_progress}
+            return bulk.write_lists(scorer, check_n(N), check_path("out", out), resume=resume, **about, **request)
+        for name, value, why in (
+            ("resume", resume, "the file whose parts are to be taken up"),
+            ("names", names, "the file to write them into; lists in memory have names in any case"),
+            ("explain", explain, "the file to write reasons into; for lists in memory call model.explain"),
+        ):
+            if name == "explain":
+                check_integer(name, value, 0, 1000)
+            else:
+                check_flag(name, value)
+            if value:
+                raise InvalidParameterError(f"{name}={value!r} needs out=, {why}.")
+        if show_progress is not None:
+            check_flag("show_progress", show_progress)
         return lists.recommend_all(scorer, N, **request)
 
     # Of an id without a type (an element of an object array) no checker can tell that it is one: the answer is Any.
@@ -393,6 +465,7 @@ class Recommender(Params, ABC):
     def predict(self, users: SeveralIds | Iterator[Any], items: Ids) -> NDArray[np.float32]: ...
     @overload
     def predict(self, users: Ids, items: SeveralIds | Iterator[Any]) -> NDArray[np.float32]: ...
+    @checks_call
     def predict(self, users: Ids, items: Ids) -> float | NDArray[np.float32]:
         """The scores of pairs, the same bits that ``recommend`` gives them.
 
@@ -408,21 +481,30 @@ class Recommender(Params, ABC):
         Raises
         ------
         UnknownUserError, UnknownItemError
+            If one was not in training; names the ids.
+        InvalidDataError
+            If there are not as many users as items.
 
         Examples
         --------
         >>> import ancf
-        >>> data = ancf.Interactions.from_ids(user=[1, 1, 2, 2, 3], item=["a", "b", "b", "c", "c"])
-        >>> model = ancf.ItemKNN().fit(data)
-        >>> [f"{score:.3f}" for score in model.predict(1, ["b", "c"])]
-        ['0.707', '0.500']
-        >>> type(model.predict(1, "c"))
-        <class 'float'>
+        >>> data = ancf.Interactions.from_ids(user=[1, 1, 2], item=["a", "b", "b"])
+        >>> model = ancf.Popular().fit(data)
+        >>> model.predict(1, "b"), model.predict(1, ["a", "b"]).tolist()
+        (2.0, [1.0, 2.0])
         """
         return lists.predict(self._fitted(), users, items)
 
+    @checks_call
     def explain(
-        self, user: Id | None = None, item: Id | None = None, *, history: SeveralIds | None = None
+        self,
+        user: Id | None = None,
+        item: Id | None = None,
+        *,
+        history: SeveralIds | Iterator[Any] | None = None,
+        weights: SeveralIds | Iterator[Any] | None = None,
+        times: SeveralIds | Iterator[Any] | None = None,
+        on_unknown: OnUnknown = "raise",
     ) -> Explanation:
         """What each purchase adds to the score of an item.
 
@@ -430,49 +512,86 @@ class Recommender(Params, ABC):
         ----------
         user : id of a user of the training table, or None with ``history``
         item : id of any item the model knows
-        history : item ids or mapping item → weight, instead of ``user``
+        history, weights, times
+            One history instead of ``user``, as ``recommend_for_history`` takes it.
+        on_unknown : "raise", "popular" or "skip"
+            As in ``recommend`` and ``recommend_for_history``: what becomes of unknown users, and of unknown items of a
+            history. "popular" explains the score of the popular items where nothing is known of somebody; "skip" has
+            no list there, and so no score.
 
         Returns
         -------
         Explanation
-            Its contributions add up to the score.
+            ``score`` has the bits of the same item's score in the list. The contributions add up to it (to what goes
+            into the sigmoid, where ``link`` is one), but for rounding.
 
         Raises
         ------
         UnknownUserError, UnknownItemError
+            If one was not in training; names the ids.
+        InvalidDataError
+            If it is not one user, one item and one history, or nothing of the history is known.
+        InvalidParameterError
+            If both a user and a history are given, or weights and times without a history.
 
         Examples
         --------
         >>> import ancf
         >>> data = ancf.Interactions.from_ids(user=[1, 1, 2, 2, 3], item=["a", "b", "b", "c", "c"])
-        >>> model = ancf.ItemKNN().fit(data)
-        >>> why = model.explain(1, "c")
-        >>> [reason.item_id for reason in why], abs(why.total - why.score) < 1e-6
-        (['b'], True)
+        >>> ancf.ItemKNN().fit(data).explain(history=["a", "c"], item="b")
+        b for this history: score 1.207
+        because of  adds
+        a           0.7071
+        c              0.5
         """
-        return explain.explain(self._fitted(), user, item, history, self.num_threads)
+        return explain.explain(
+            self._fitted(),
+            user,
+            item,
+            history,
+            weights=weights,
+            times=times,
+            on_unknown=on_unknown,
+            num_threads=self.num_threads,
+        )
 
-    def similar_items(self, items: Ids, N: int = 10, *, metric: Metric = "cosine") -> Recommendations:
+    @checks_call
+    def similar_items(
+        self,
+        query: Ids,
+        N: int = 10,
+        *,
+        metric: Metric = "cosine",
+        items: ItemFilter | None = None,
+        filter_items: ItemFilter | None = None,
+    ) -> Recommendations:
         """The N items most like each given item, itself left out.
 
         Models with vectors compare these; a model without (item-kNN) gives an item's row of its similarity matrix.
 
         Parameters
         ----------
-        items : id or sequence of ids; ``model.item_ids_.values`` for all
+        query : id or sequence of ids; ``model.item_ids_.values`` for all
         N : int, at least 1
+            Fewer rows come back where fewer items are eligible.
         metric : "cosine" or "inner"
-            The cosine of the angle between two vectors, or their inner product.
+            The cosine of the angle between two vectors, or their inner product. A similarity matrix has one measure,
+            and the metric does not change it.
+        items, filter_items
+            What alone may be listed, and what may not, in the forms of ``recommend``; a mapping is by the items of
+            ``query``.
 
         Returns
         -------
         Recommendations
-            With the columns ``query_item_id, item_id, score, rank, source``.
+            With the columns ``query_item_id, item_id, score, rank, source``, and ``name`` where names are known.
 
         Raises
         ------
         UnknownItemError
             If an item was not in training; names the ids.
+        InvalidDataError
+            If a filter does not fit.
         InvalidParameterError
             If the model has nothing to compare items by.
 
@@ -481,11 +600,14 @@ class Recommender(Params, ABC):
         >>> import ancf
         >>> data = ancf.Interactions.from_ids(user=[1, 1, 2, 2, 3], item=["a", "b", "b", "c", "c"])
         >>> model = ancf.ItemKNN().fit(data)
-        >>> model.similar_items("a", N=1).ids.tolist()
-        ['b']
+        >>> model.similar_items("b", N=5).ids.tolist(), model.similar_items("b", filter_items="a").ids.tolist()
+        (['a', 'c'], ['c'])
         """
-        return similar.similar_items(self._fitted(), items, N, metric, self.num_threads)
+        return similar.similar_items(
+            self._fitted(), query, N, metric, items=items, filter_items=filter_items, num_threads=self.num_threads
+        )
 
+    @checks_call
     def similar_users(self, users: Ids, N: int = 10, *, metric: Metric = "cosine") -> Recommendations:
         """The N users most like each given user, themselves left out.
 
@@ -514,14 +636,14 @@ class Recommender(Params, ABC):
         --------
         >>> import ancf
         >>> data = ancf.Interactions.from_ids(user=[1, 1, 2, 2, 3], item=["a", "b", "b", "c", "c"])
-        >>> model = ancf.ItemKNN().fit(data)
-        >>> model.similar_users(1, N=1).ids.tolist()
+        >>> ancf.ItemKNN().fit(data).similar_users(1, N=5).ids.tolist()
         [2]
         """
         return similar.similar_users(self._fitted(), users, N, metric, self.num_threads)
 
     # ---- files
 
+    @checks_call
     def save(self, path: str | Path) -> None:
         """Write the model into one ``.ancf`` file: the old one or the new one, never half of it.
 
@@ -533,9 +655,14 @@ class Recommender(Params, ABC):
             A link is followed; a folder, a device or a pipe is refused. The file keeps the rights of the one that it
             replaces.
 
+        Parameters
+        ----------
+        path : path of the file; one that is there is replaced
+
         Raises
         ------
         NotFittedError
+            If there is nothing to save yet.
         InvalidParameterError
             If ``path`` is no path.
         OSError
@@ -544,15 +671,14 @@ class Recommender(Params, ABC):
         Examples
         --------
         >>> import ancf, tempfile, pathlib
-        >>> data = ancf.Interactions.from_ids(user=[1, 1, 2], item=["tea", "cup", "tea"])
+        >>> model = ancf.Popular().fit(ancf.Interactions.from_ids(user=[1, 1, 2], item=["a", "b", "b"]))
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     file = pathlib.Path(folder) / "shop.ancf"
-        ...     ancf.Popular().fit(data).save(file)
-        ...     ancf.load(file)
-        Popular()
+        ...     model.save(pathlib.Path(folder) / "shop.ancf")
+        ...     ancf.load(pathlib.Path(folder) / "shop.ancf").recommend(2).ids.tolist()
+        ['a']
         """
         scorer = self._fitted()
-        model_file.save(path, scorer.model, *scorer.to_arrays())
+        model_file.save(check_path("path", path), scorer.model, *scorer.to_arrays())
 
     def to_bytes(self) -> bytes:
         """The bytes of the file that ``save`` writes, for a database, a cache or a message.
@@ -600,6 +726,7 @@ class Recommender(Params, ABC):
 
         return Tags(estimator_type=None, target_tags=TargetTags(required=False))
 
+    @checks_call
     def export(self, path: str | Path, format: Format | None = None, *, dense_only: bool = False) -> list[Path]:  # noqa: A002
         """Write the served vectors for other programs into a folder.
 
@@ -624,18 +751,18 @@ class Recommender(Params, ABC):
             If the format is unknown, or the model's score is more than an inner product and ``dense_only`` is False.
         MissingExtraError
             If the format needs a package that is not installed.
+        OSError
+            If the folder cannot be made or written to.
 
         Examples
         --------
-        >>> import ancf
-        >>> data = ancf.Interactions.from_ids(user=[1, 1, 2, 2, 3], item=["a", "b", "b", "c", "c"])
-        >>> model = ancf.ItemKNN().fit(data)
-        >>> import tempfile
+        >>> import ancf, numpy as np, tempfile
+        >>> model = ancf.from_factors(np.eye(2), np.eye(2))
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     [file.name for file in ancf.Popular().fit(data).export(folder)]
+        ...     [path.name for path in model.export(folder)]
         ['item_vectors.npy', 'user_vectors.npy', 'item_ids.npy', 'user_ids.npy']
         """
-        return export.export(self._fitted(), Path(path), format, dense_only=dense_only)
+        return export.export(self._fitted(), check_path("path", path), format, dense_only=dense_only)
 
     @classmethod
     def _from_arrays(cls, arrays: Arrays, meta: Mapping[str, Any]) -> Self:

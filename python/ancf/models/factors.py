@@ -13,10 +13,14 @@ from ancf.data.ids import IdMap
 from ancf.data.interactions import Interactions
 from ancf.errors import InvalidDataError, InvalidParameterError
 from ancf.models.base import Recommender
+from ancf.params import checks_call
 from ancf.scoring.histories import Histories
+from ancf.scoring.requests import as_sequence, is_one, materialize
 from ancf.scoring.scorer import Arrays, EncodedUsers, Encoder, Scorer
+from ancf.scoring.unknown_ids import refuse_other_table, used_ids
 
 
+@checks_call
 def from_factors(
     user_factors: ArrayLike,
     item_factors: ArrayLike,
@@ -34,7 +38,8 @@ def from_factors(
         Finite numbers; taken as float32. A bias is one more factor that is 1 on the other side.
     interactions : Interactions, optional
         What each user has already: it is left out of the lists, and counted for ``on_unknown="popular"``.
-        Users and items without vectors are ignored.
+        Users and items without vectors are ignored; a table of which no user (item) has a vector, but some have one
+        in another kind (``7`` for ``"7"``), is an error.
     user_ids, item_ids : sequences of ids, optional
         The id of each row. Without them a row's id is its number, from 0; or, where ``interactions`` has
         exactly as many users (items), those ids in ascending order.
@@ -56,8 +61,8 @@ def from_factors(
     check_threads(num_threads)
     if interactions is not None and not isinstance(interactions, Interactions):
         raise InvalidDataError(
-            f"from_factors: interactions is a {type(interactions).__name__}, not ancf.Interactions. "
-            "Use ancf.read_interactions(table) first."
+            f"from_factors: interactions is of the type {type(interactions).__name__}; give ancf.Interactions, "
+            "as ancf.read_interactions makes them."
         )
     users, items = _as_factors(user_factors, "user_factors"), _as_factors(item_factors, "item_factors")
     if users.shape[1] != items.shape[1]:
@@ -70,12 +75,13 @@ def from_factors(
     user_map = _id_map(user_ids, known_users, len(users), "user")
     item_map = _id_map(item_ids, known_items, len(items), "item")
     seen = ItemSets(np.zeros(len(users) + 1, np.int64), np.empty(0, np.int32))
-    names = None
+    names = categories = None
     if interactions is not None:
+        refuse_other_table(used_ids(interactions, "user"), user_map, "the users of interactions")
+        refuse_other_table(used_ids(interactions, "item"), item_map, "the items of interactions")
         seen = _known_pairs(interactions, user_map, item_map)
-        if interactions.item_names is not None:
-            at = interactions.item_ids.positions(item_map.values)
-            names = np.where(at >= 0, interactions.item_names[at], np.array(None, object))
+        names = _texts_of(interactions.item_names, interactions, item_map)
+        categories = _texts_of(interactions.item_categories, interactions, item_map)
     model = Factors(num_threads=num_threads)
     model._scorer = Scorer(
         model=type(model).__name__,
@@ -83,6 +89,7 @@ def from_factors(
         user_ids=user_map,
         item_ids=item_map,
         item_names=names,
+        item_categories=categories,
         seen=seen,
         item_vectors=items,
         user_vectors=users,
@@ -102,7 +109,7 @@ class Factors(Recommender):
     def __init__(self, *, num_threads: int | None = None) -> None:
         self.num_threads = num_threads
 
-    def fit(self, interactions: Interactions, *, validation: Interactions | None = None) -> Self:
+    def fit(self, interactions: Interactions, validation: Interactions | None = None) -> Self:
         """Refused: there is nothing to learn."""
         raise InvalidParameterError(
             "from_factors serves vectors trained elsewhere; it has no fit. Use ancf.ANCF to train."
@@ -154,9 +161,22 @@ def _as_factors(values: ArrayLike, name: str) -> NDArray[np.float32]:
     return table
 
 
+def _texts_of(texts: NDArray[Any] | None, interactions: Interactions, items: IdMap) -> NDArray[Any] | None:
+    """The names or categories of a table in the order of the rows of vectors."""
+    if texts is None:
+        return None
+    at = interactions.item_ids.positions(items.values)
+    return np.where(at >= 0, texts[at], np.array(None, object))
+
+
 def _id_map(given: Any, known: IdMap | None, n: int, side: str) -> IdMap:
     if given is not None:
-        ids = given if isinstance(given, IdMap) else IdMap(given)
+        if is_one(given):
+            raise InvalidDataError(f"{side}_ids is {given!r}; give one id for each row of {side}_factors.")
+        try:
+            ids = given if isinstance(given, IdMap) else IdMap(as_sequence(materialize(given), f"{side}_ids"))
+        except InvalidDataError as error:
+            raise InvalidDataError(f"{side}_ids: {error}") from None
         if len(ids) != n:
             raise InvalidDataError(
                 f"{side}_ids holds {len(ids)} ids for {n} rows of {side}_factors; give one for each row."

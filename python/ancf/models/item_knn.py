@@ -58,7 +58,7 @@ class ItemKNN(Recommender):
         self.use_weights = use_weights
         self.num_threads = num_threads
 
-    def fit(self, interactions: Interactions, *, validation: Interactions | None = None) -> Self:
+    def fit(self, interactions: Interactions, validation: Interactions | None = None) -> Self:
         """Find each item's neighbors.
 
         Raises

@@ -35,7 +35,7 @@ class Popular(Recommender):
         self.count = count
         self.num_threads = num_threads
 
-    def fit(self, interactions: Interactions, *, validation: Interactions | None = None) -> Self:
+    def fit(self, interactions: Interactions, validation: Interactions | None = None) -> Self:
         """Count.
 
         Raises

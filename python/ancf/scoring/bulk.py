@@ -7,7 +7,8 @@ interruption and even ``kill -9``; the next call with ``resume=True`` goes on af
 model, N and filters are the same (a hash is kept with them).
 
 Parquet needs pyarrow; .csv and .jsonl do not. The rows stand in the order of the users' ids, best item first, with the
-columns ``user_id, item_id, score, rank, source``. The chunks do not change a bit of it.
+columns ``user_id, item_id, score, rank, source``, and ``name``, ``category`` and ``reasons`` where they are asked for.
+The chunks do not change a bit of it.
 """
 
 import contextlib
@@ -22,16 +23,21 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from ancf.atomic_file import atomic_write
+from ancf.checks import check_flag, check_integer
 from ancf.errors import InvalidParameterError
-from ancf.scoring.filters import Filters
+from ancf.scoring.explain import top_reasons
+from ancf.scoring.filters import Filters, Requested
 from ancf.scoring.limits import check_memory, check_n
-from ancf.scoring.results import Recommendations, TopN
+from ancf.scoring.lists import find_known_users
+from ancf.scoring.results import Recommendations
 from ancf.scoring.scorer import Scorer
-from ancf.scoring.sinks import OPEN_FILE_SINKS, SINKS, Sink, count_rows, require_pyarrow
+from ancf.scoring.sinks import OPEN_FILE_SINKS, SINKS, Columns, Reasons, Sink, count_rows, require_pyarrow
 
 # Rows and users of one chunk at most: some tens of megabytes with their raw ids, and long enough for the ranker.
 _CHUNK_ROWS = 1 << 18
 _CHUNK_USERS = 8192
+# With reasons a row takes so many times the memory of one without.
+_REASONS_PER_ROW = 8
 
 
 class StreamResult(NamedTuple):
@@ -51,71 +57,96 @@ class _Chunks:
     """Everybody's lists, a chunk of users at a time."""
 
     def __init__(
-        self, scorer: Scorer, N: int, filter_seen: bool, items: Any, filter_items: Any, num_threads: int | None
+        self,
+        scorer: Scorer,
+        N: int,
+        *,
+        filter_already_liked_items: bool,
+        users: Any,
+        items: Any,
+        filter_items: Any,
+        names: bool,
+        explain: int,
+        num_threads: int | None,
     ) -> None:
-        self.scorer, self.N, self.filter_seen, self.num_threads = scorer, check_n(N), bool(filter_seen), num_threads
-        self.n_users, width = len(scorer.user_ids), min(self.N, len(scorer.item_ids))
-        self.size = max(1, min(_CHUNK_USERS, _CHUNK_ROWS // width))
+        check_flag("filter_already_liked_items", filter_already_liked_items)
+        self.scorer, self.N, self.num_threads = scorer, check_n(N), num_threads
+        self.filter_seen = bool(filter_already_liked_items)
+        self.columns = _columns(scorer, names, explain)
+        self.rows = np.arange(len(scorer.user_ids)) if users is None else find_known_users(scorer, users)
+        self.n_users, width = len(self.rows), min(self.N, len(scorer.item_ids))
+        rows = _CHUNK_ROWS // width // (_REASONS_PER_ROW if explain else 1)
+        self.size = max(1, min(_CHUNK_USERS, rows))
         check_memory(self.size, width)
-        self.filters = Filters.resolve(items, filter_items, scorer.item_ids, scorer.user_ids.values)
+        requested = Requested(scorer.user_ids.values[self.rows], scorer.user_ids)
+        self.filters = Filters.resolve(items, filter_items, scorer.item_ids, requested)
 
     @property
     def starts(self) -> range:
         """The first user of each chunk."""
         return range(0, self.n_users, self.size)
 
-    def lists(self, start: int) -> Recommendations:
-        """Those of the chunk that starts there."""
-        rows = np.arange(start, min(start + self.size, self.n_users), dtype=np.int64)
-        top = self.scorer.ranker.top_n(
+    def lists(self, start: int) -> tuple[Recommendations, Reasons | None]:
+        """Those of the chunk that starts there, and the reasons of its rows where they are asked for."""
+        which = np.arange(start, min(start + self.size, self.n_users))
+        rows = self.rows[which]
+        top = self.scorer.top_n(
             rows,
             self.N,
             filter_seen=self.filter_seen,
+            filters=self.filters.rows(which),
             num_threads=self.num_threads,
-            **self.filters.rows(rows).keywords(),
         )
-        return self.scorer.recommendations(self.scorer.user_ids.values[rows], TopN(*top), "model", False)
+        lists = self.scorer.recommendations(self.scorer.user_ids.values[rows], top, "model", False)
+        reasons: Reasons | None = None
+        if self.columns.explain:
+            reasons = [
+                each
+                for row, items, count in zip(rows.tolist(), top.items.tolist(), top.counts.tolist(), strict=True)
+                for each in top_reasons(self.scorer, row, items[:count], self.columns.explain)
+            ]
+        return lists, reasons
 
     def fingerprint(self, suffix: str) -> str:
         """A hash of what decides the rows: the model's arrays, the request, the chunks."""
         digest = hashlib.blake2b(digest_size=16)
         arrays, meta = self.scorer.to_arrays()
-        request = [self.scorer.model, self.N, self.size, self.filter_seen, suffix]
+        request = [self.scorer.model, self.N, self.size, self.filter_seen, suffix, self.columns.explain]
         digest.update(json.dumps([request, meta], sort_keys=True).encode())
-        each = () if self.filters.allow_each is None else self.filters.allow_each
-        named = {
-            **arrays,
-            "allow": self.filters.allow,
-            "deny": self.filters.deny,
-            **{f"each{at}": part for at, part in enumerate(each)},
-        }
+        named = {**arrays, **self.filters.arrays(), "rows": self.rows}
+        digest.update(",".join([*self.columns.of_items, *sorted(named)]).encode())
         for name in sorted(named):
-            if named[name] is not None:
-                digest.update(name.encode())
-                digest.update(np.ascontiguousarray(named[name]).data)
+            digest.update(np.ascontiguousarray(named[name]).data)
         return digest.hexdigest()
 
 
+def _columns(scorer: Scorer, names: bool, explain: int) -> Columns:
+    """What ``names=`` and ``explain=`` add to a file."""
+    check_flag("names", names)
+    check_integer("explain", explain, 0, 1000)
+    if names and scorer.item_names is None and scorer.item_categories is None:
+        raise InvalidParameterError(
+            "names=True: this model knows neither names nor categories of its items. Read the training table with a "
+            "column of names, or leave names= out."
+        )
+    of_items = (scorer.item_names, scorer.item_categories) if names else (None, None)
+    return Columns(*of_items, int(explain))
+
+
 def write_lists(
-    scorer: Scorer,
-    N: int,
-    out: Path,
-    *,
-    filter_already_liked_items: bool,
-    items: Any,
-    filter_items: Any,
-    resume: bool,
-    show_progress: bool | None,
-    num_threads: int | None,
+    scorer: Scorer, N: int, out: Path, *, resume: bool, show_progress: bool | None, **request: Any
 ) -> StreamResult:
-    """See ``Recommender.recommend_all``."""
+    """See ``Recommender.recommend_all``; ``request`` is what says which lists and which columns."""
+    check_flag("resume", resume)
+    if show_progress is not None:
+        check_flag("show_progress", show_progress)
     if out.suffix not in SINKS:
         raise InvalidParameterError(f"out is {str(out)!r}; its name must end in {', '.join(SINKS)}.")
     if not out.absolute().parent.is_dir():
         raise InvalidParameterError(f"out is {str(out)!r}; the folder {out.absolute().parent} does not exist.")
     if out.suffix == ".parquet":
         require_pyarrow()
-    chunks = _Chunks(scorer, N, filter_already_liked_items, items, filter_items, num_threads)
+    chunks = _Chunks(scorer, N, **request)
     write = _write_resumable if resume else _write_direct
     with _progress(chunks.n_users, show_progress) as advance:
         return write(out, SINKS[out.suffix], chunks, advance)
@@ -128,8 +159,11 @@ def write_lists_to(
     N: int = 10,
     *,
     filter_already_liked_items: bool = True,
+    users: Any = None,
     items: Any = None,
     filter_items: Any = None,
+    names: bool = False,
+    explain: int = 0,
     num_threads: int | None = None,
 ) -> int:
     """Everybody's lists into an open binary file (a pipe, a socket), a chunk of users at a time.
@@ -138,6 +172,8 @@ def write_lists_to(
     ----------
     output_format : "csv", "jsonl", "parquet", "json" or "table"
         The last two are one JSON list, and columns for people.
+
+    The other parameters are those of ``Recommender.recommend_all``.
 
     Returns
     -------
@@ -149,16 +185,27 @@ def write_lists_to(
         )
     if output_format == "parquet":
         require_pyarrow()
-    chunks = _Chunks(scorer, N, filter_already_liked_items, items, filter_items, num_threads)
-    return _write_chunks(OPEN_FILE_SINKS[output_format](file, scorer, True), chunks, lambda users: None)
+    chunks = _Chunks(
+        scorer,
+        N,
+        filter_already_liked_items=filter_already_liked_items,
+        users=users,
+        items=items,
+        filter_items=filter_items,
+        names=names,
+        explain=explain,
+        num_threads=num_threads,
+    )
+    rows = OPEN_FILE_SINKS[output_format](file, scorer, True, chunks.columns)
+    return _write_chunks(rows, chunks, lambda users: None)
 
 
 def _write_chunks(rows: Sink, chunks: _Chunks, advance: Callable[[int], None]) -> int:
     """All lists one after the other; the number of rows."""
     written = 0
     for start in chunks.starts:
-        part = chunks.lists(start)
-        rows.write(part)
+        part, reasons = chunks.lists(start)
+        rows.write(part, reasons)
         written += part.n_rows
         advance(len(part.counts))
     rows.close()
@@ -167,7 +214,7 @@ def _write_chunks(rows: Sink, chunks: _Chunks, advance: Callable[[int], None]) -
 
 def _write_direct(out: Path, sink: type[Sink], chunks: _Chunks, advance: Callable[[int], None]) -> StreamResult:
     with atomic_write(out) as file:
-        written = _write_chunks(sink(file, chunks.scorer, True), chunks, advance)
+        written = _write_chunks(sink(file, chunks.scorer, True, chunks.columns), chunks, advance)
     return StreamResult(out, chunks.n_users, written)
 
 
@@ -192,14 +239,14 @@ def _write_resumable(out: Path, sink: type[Sink], chunks: _Chunks, advance: Call
             if path.exists():
                 resumed += users
             else:
-                part = chunks.lists(start)
+                part, reasons = chunks.lists(start)
                 with atomic_write(path) as file:
-                    rows = sink(file, chunks.scorer, number == 0)
-                    rows.write(part)
+                    rows = sink(file, chunks.scorer, number == 0, chunks.columns)
+                    rows.write(part, reasons)
                     rows.close()
             advance(users)
         with atomic_write(out) as file:
-            sink.join(paths, file, chunks.scorer)
+            sink.join(paths, file, chunks.scorer, chunks.columns)
     except BaseException as error:
         error.add_note(f"Finished parts are kept in {folder}; call again with resume=True to go on.")
         raise

@@ -5,73 +5,159 @@ user vector is Σ_j a_uj v_j says so in its encoder's ``history_contributions`` 
 from the history stands by itself under ``base``.
 """
 
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ancf.checks import check_choice
 from ancf.data.csr import Csr
-from ancf.errors import InvalidDataError, InvalidParameterError
-from ancf.scoring.histories import read_histories
-from ancf.scoring.lists import find_known_items, find_known_users
-from ancf.scoring.requests import is_one
+from ancf.errors import InvalidDataError, InvalidParameterError, UnknownUserError
+from ancf.scoring.histories import Histories, read_histories, take_apart
+from ancf.scoring.lists import ON_UNKNOWN, find_known_items, find_users
+from ancf.scoring.requests import is_one, unknown_users
 from ancf.scoring.results import Explanation, Reason
-from ancf.scoring.scorer import Scorer, TargetAttention
+from ancf.scoring.scorer import EncodedUsers, Scorer, TargetAttention
+from ancf.scoring.unknown_ids import refuse_twin
 
 
-def explain(scorer: Scorer, user: Any, item: Any, history: Any, num_threads: int | None) -> Explanation:
+def explain(
+    scorer: Scorer,
+    user: Any,
+    item: Any,
+    history: Any,
+    *,
+    weights: Any,
+    times: Any,
+    on_unknown: str,
+    num_threads: int | None,
+) -> Explanation:
     """See ``Recommender.explain``."""
+    check_choice("on_unknown", on_unknown, ON_UNKNOWN)
     if (user is None) == (history is None):
         raise InvalidParameterError("explain takes a user and an item, or history= and item=.")
     for name, requested in (("item", item), ("user", user)):
         if not (is_one(requested) or (name == "user" and history is not None)):
             raise InvalidDataError(f"explain: {name} is {requested!r}; give one id.")
-    n_items = len(scorer.item_ids)
+    for name, given in (("weights", weights), ("times", times)):
+        if given is not None and history is None:
+            raise InvalidParameterError(f"explain: {name}= belongs to history=. Leave it out for a user of the table.")
     target = int(find_known_items(scorer, item)[0])
-    row: int | None = None
     if history is None:
-        positions = find_known_users(scorer, user)
-        row = int(positions[0])
-        score = float(scorer.ranker.scores(positions, np.array([target]))[0])
-        shift = None if scorer.user_shift is None else float(scorer.user_shift[row])
-        vector, weighted = scorer.user_vectors[row], None if scorer.history is None else scorer.history.row(row)
-        histories = scorer.history_of(row)
-    else:
-        histories = read_histories([history], None, None, scorer.item_ids, "raise")
-        encoded = scorer.encoder.fold_in(scorer, histories, num_threads)
-        shift = None if encoded.shift is None else float(encoded.shift[0])
-        score = float(
-            scorer.ranker.scores_for(encoded.vectors, encoded.history, np.array([target]), shift=encoded.shift)[0]
-        )
-        vector, weighted = encoded.vectors[0], None if encoded.history is None else encoded.history.row(0)
-    contributions = scorer.encoder.history_contributions(scorer, histories, row, target)
-    explained = None if contributions is None else float(contributions.sum())
-    base = scorer.encoder.base_terms(scorer, vector, target, explained)
-    if shift is not None:
-        base = {**base, "the user's shift": shift}
-    added = np.zeros(n_items)
-    involved = np.zeros(0, np.int32)
-    if weighted is not None and scorer.target is not None:
-        items, offsets = weighted
-        added[items] += _target_contributions(scorer.target, scorer.item_vectors, items, offsets, target)
-    if contributions is not None:
-        added[histories.items] += contributions
-        involved = histories.items
-    if weighted is not None:
-        items, weights = weighted
-        if scorer.neighbors is not None:
-            # Sources beyond the items contribute to the items too: a purchase and its repetition.
-            values = weights.astype(np.float64) * _neighbor_values(scorer.neighbors, items, target)
-            items = items % np.int32(n_items)
-            np.add.at(added, items, values)
-        involved = np.union1d(involved, items)
-    involved = involved[added[involved] != 0]
+        requested, positions = find_users(scorer, user, True)
+        if positions[0] < 0:
+            if on_unknown != "popular":
+                raise unknown_users(requested, scorer.user_ids, 1)
+            refuse_twin(requested, scorer.user_ids, UnknownUserError)
+            return _popularity(scorer, user, item, target)
+        return _of_user(scorer, user, item, int(positions[0]), target)
+    request = take_apart(history, weights, times)
+    if not request.single:
+        raise InvalidDataError(f"explain takes one history; {len(request.lists)} were given. Call it for each.")
+    histories = read_histories(request, scorer.item_ids, on_unknown)
+    if not len(histories.items):
+        if on_unknown != "popular":
+            raise InvalidDataError(
+                "history: no known item is in it, so there is no score to explain. Give at least one item, or choose "
+                'on_unknown="popular".'
+            )
+        return _popularity(scorer, None, item, target)
+    encoded = scorer.encoder.fold_in(scorer, histories, num_threads)
+    score = scorer.ranker.scores_for(encoded.vectors, encoded.history, np.array([target]), shift=encoded.shift)[0]
+    return _explanation(scorer, None, item, float(score), _Parts.make(scorer, None, histories, encoded, 0), target)
+
+
+class _Parts(NamedTuple):
+    """What the scores of one user are made of."""
+
+    row: int | None
+    """The position in the training table; None for a bare history."""
+    histories: Histories
+    vector: NDArray[np.float32]
+    weighted: tuple[NDArray[np.int32], NDArray[np.float32]] | None
+    """The history that the sparse part or target attention reads: items and numbers."""
+    neighbors: Csr | None
+    """The item-item weights of that history, one row for each of its entries."""
+    shift: float | None
+
+    @classmethod
+    def make(cls, scorer: Scorer, row: int | None, histories: Histories, users: EncodedUsers, at: int) -> Self:
+        """Those of row ``at`` of ``users``."""
+        weighted = None if users.history is None else users.history.row(at)
+        neighbors = None if weighted is None or scorer.neighbors is None else scorer.neighbors.take(weighted[0])
+        shift = None if users.shift is None else float(users.shift[at])
+        return cls(row, histories, users.vectors[at], weighted, neighbors, shift)
+
+    @classmethod
+    def of_user(cls, scorer: Scorer, row: int) -> Self:
+        """Those of a user of the training table."""
+        users = EncodedUsers(scorer.user_vectors, scorer.history, scorer.user_shift)
+        return cls.make(scorer, row, scorer.history_of(row), users, row)
+
+
+def top_reasons(scorer: Scorer, row: int, targets: list[int], n: int) -> list[list[tuple[int, float]]]:
+    """For each of a known user's items the ``n`` purchases that add most, as positions and what they add; exactly the
+    first reasons of ``explain``."""
+    part = _Parts.of_user(scorer, row)
+    found = []
+    for target in targets:
+        items, added, _ = _contributions(scorer, part, target)
+        best = np.argsort(-added, kind="stable")[:n]
+        found.append(list(zip(items[best].tolist(), added[best].tolist(), strict=True)))
+    return found
+
+
+def _of_user(scorer: Scorer, user: Any, item: Any, row: int, target: int) -> Explanation:
+    score = float(scorer.ranker.scores(np.array([row]), np.array([target]))[0])
+    return _explanation(scorer, user, item, score, _Parts.of_user(scorer, row), target)
+
+
+def _popularity(scorer: Scorer, user: Any, item: Any, target: int) -> Explanation:
+    """Of the lists of ``on_unknown="popular"``."""
+    score = float(scorer.popularity()[target])
+    names = scorer.item_names
+    return Explanation(user, item, score, [], {"popularity": score}, None if names is None else names[target])
+
+
+def _explanation(scorer: Scorer, user: Any, item: Any, score: float, part: _Parts, target: int) -> Explanation:
+    items, added, base = _contributions(scorer, part, target)
     names = scorer.item_names
     reasons = [
-        Reason(raw, None if names is None else names[at], float(added[at]))
-        for raw, at in zip(scorer.item_ids.values[involved].tolist(), involved.tolist(), strict=True)
+        Reason(raw, None if names is None else names[at], each)
+        for raw, at, each in zip(scorer.item_ids.values[items].tolist(), items.tolist(), added.tolist(), strict=True)
     ]
     return Explanation(user, item, score, reasons, base, None if names is None else names[target], scorer.link)
+
+
+def _contributions(
+    scorer: Scorer, part: _Parts, target: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64], dict[str, float]]:
+    """The items that add anything to the score of one, ascending; what each adds; what the score has beside them."""
+    contributions = scorer.encoder.history_contributions(scorer, part.histories, part.row, target)
+    explained = None if contributions is None else float(contributions.sum())
+    base = scorer.encoder.base_terms(scorer, part.vector, target, explained)
+    if part.shift is not None:
+        base = {**base, "the user's shift": part.shift}
+    items: list[NDArray[np.int32]] = []
+    values: list[NDArray[np.float64]] = []
+    if part.weighted is not None and scorer.target is not None:
+        attended, offsets = part.weighted
+        items.append(attended)
+        values.append(_target_contributions(scorer.target, scorer.item_vectors, attended, offsets, target))
+    if contributions is not None:
+        items.append(part.histories.items)
+        values.append(contributions)
+    if part.weighted is not None and part.neighbors is not None:
+        sources, weights = part.weighted
+        # Sources beyond the items contribute to the items too: a purchase and its repetition.
+        items.append(sources % np.int32(len(scorer.item_ids)))
+        values.append(weights.astype(np.float64) * _neighbor_values(part.neighbors, target))
+    if not items:
+        return np.empty(0, np.int64), np.empty(0), base
+    involved, place = np.unique(np.concatenate(items), return_inverse=True)
+    added = np.bincount(place, weights=np.concatenate(values), minlength=len(involved))
+    nonzero = added != 0
+    return involved[nonzero].astype(np.int64), added[nonzero], base
 
 
 def _target_contributions(
@@ -91,12 +177,9 @@ def _target_contributions(
     return added
 
 
-def _neighbor_values(neighbors: Csr, sources: NDArray[np.int32], target: int) -> NDArray[np.float64]:
-    """What each of these history items adds to the target through the sparse part, before its weight."""
-    out = np.zeros(len(sources))
-    for at, source in enumerate(sources.tolist()):
-        start, end = neighbors.indptr[source], neighbors.indptr[source + 1]
-        found = np.flatnonzero(neighbors.indices[start:end] == target)
-        if len(found):
-            out[at] = neighbors.data[start + found[0]]
+def _neighbor_values(neighbors: Csr, target: int) -> NDArray[np.float64]:
+    """What each row of a history adds to the target through the sparse part, before its weight."""
+    out = np.zeros(neighbors.n_rows)
+    hits = np.flatnonzero(neighbors.indices == target)
+    out[np.searchsorted(neighbors.indptr, hits, side="right") - 1] = neighbors.data[hits]
     return out

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from ancf.checks import check_flag
 from ancf.errors import InvalidParameterError, MissingExtraError
 from ancf.scoring.results import arrow_column
 from ancf.scoring.scorer import Scorer
@@ -19,9 +20,10 @@ Format = Literal["npy", "arrow", "usearch"]
 
 def export(scorer: Scorer, path: Path, format: str | None = None, *, dense_only: bool = False) -> list[Path]:  # noqa: A002
     """See ``Recommender.export``."""
-    kind = format or "npy"
-    if kind not in get_args(Format):
+    kind = "npy" if format is None else format
+    if not isinstance(kind, str) or kind not in get_args(Format):
         raise InvalidParameterError(f"format is {format!r}; it must be one of {', '.join(get_args(Format))}.")
+    check_flag("dense_only", dense_only)
     parts = {
         "a sparse item-item part": scorer.neighbors is not None,
         f"the head {scorer.head!r}": scorer.head != "inner",

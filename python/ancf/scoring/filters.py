@@ -1,128 +1,326 @@
-"""Which items a list may hold: allow lists, deny lists, masks and lists for each user, resolved to positions once."""
+"""Which items a list may hold: what alone may be recommended (``items``) and what may not (``filter_items``).
 
-from collections.abc import Mapping
-from typing import Any, Self
+Both take the same forms, with the same meaning. For everybody: ids in any container; a boolean mask in the order of
+``item_ids_``; a boolean pandas Series, whose index says which item each flag belongs to. For each user their own: a
+mapping user → any of these, a Series of lists by user, a table with the columns ``user_id`` and ``item_id``, or one
+list for each user in the order requested.
+
+One policy for unknown items: an id that the model does not know is ignored, since it cannot be listed anyway, and
+stock lists hold more than was ever sold. But a filter of which no id is known is an error, and so is any id that is
+known in another kind or spelling (``ancf.scoring.unknown_ids``): what such a filter meant would not happen.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Self
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from ancf import _text
+from ancf.data.arrays import group_starts, object_array, offsets_from_lengths
 from ancf.data.csr import ItemSets
 from ancf.data.ids import IdMap, as_id_array
 from ancf.errors import InvalidDataError
-from ancf.scoring.requests import as_sequence, is_one
+from ancf.scoring.requests import as_sequence, is_one, materialize, table_columns
+from ancf.scoring.unknown_ids import describe_twin, first_twin, hint_for
+
+
+class Requested(NamedTuple):
+    """Whose lists are filtered."""
+
+    users: NDArray[Any]
+    """The ids requested, in order; the numbers of histories where there are no ids."""
+    known: IdMap | None = None
+    """All that a mapping may name beside them."""
+    what: str = "user"
+    whats: str = "users"
 
 
 class Filters:
     """What may and may not be recommended, resolved to positions once.
 
-    Built by ``Filters.resolve(items, filter_items, ids, users)``; the attributes are the keywords of the ranker.
+    Built by ``Filters.resolve(items, filter_items, ids, requested)``.
     """
 
-    __slots__ = ("allow", "allow_each", "deny")
+    __slots__ = ("allow", "allow_each", "deny", "deny_each")
 
     def __init__(
         self,
         allow: NDArray[np.uint8] | None = None,
         allow_each: ItemSets | None = None,
         deny: NDArray[np.int64] | None = None,
+        deny_each: ItemSets | None = None,
     ) -> None:
-        self.allow, self.allow_each, self.deny = allow, allow_each, deny
+        self.allow, self.allow_each, self.deny, self.deny_each = allow, allow_each, deny, deny_each
 
     @classmethod
-    def resolve(cls, items: Any, filter_items: Any, ids: IdMap, users: NDArray[Any]) -> Self:
+    def resolve(cls, items: Any, filter_items: Any, ids: IdMap, requested: Requested) -> Self:
         """Resolve ``items`` (what alone may be recommended) and ``filter_items`` (what may not).
 
         Parameters
         ----------
-        items : None, ids, boolean mask (n_items,), mapping user → ids, or one sequence of ids for each user
-        filter_items : None, an id or ids
+        items, filter_items : None, or one of the forms in the head of this module
         ids : the items the model knows
-        users : the users requested, in order
+        requested : whose lists these are
 
         Raises
         ------
         InvalidDataError
-            If an id is missing (None, NaN), or none of the allowed items is known to the model.
+            If an id is missing (None, NaN), is known in another kind or spelling, or none of a filter is known; if a
+            mask or the number of lists does not fit; if a mapping leaves a user without a list of allowed items.
         """
-        allow: NDArray[np.uint8] | None = None
-        allow_each = None
-        if isinstance(items, Mapping):
-            missing = [user for user in users.tolist() if user not in items]
-            if missing:
-                raise InvalidDataError(
-                    f"items: {len(missing)} of {len(users)} users have no list of allowed items "
-                    f"({_text.format_list(missing)}). Give each user one, or ask for fewer users."
-                )
-            allow_each = _item_sets([items[user] for user in users.tolist()], ids)
-        elif items is not None and _is_mask(items):
-            allow = np.ascontiguousarray(items, dtype=np.uint8)
-            if allow.shape != (len(ids),):
-                raise InvalidDataError(
-                    f"items: the mask has the shape {allow.shape}; the model knows {len(ids)} items (item_ids_.values)."
-                )
-        elif items is not None and _is_nested(items):
-            rows = list(items)
-            if len(rows) != len(users):
-                raise InvalidDataError(
-                    f"items: {len(rows)} lists of allowed items for {len(users)} users; give one list for each user, "
-                    "or one flat list for all."
-                )
-            allow_each = _item_sets(rows, ids)
-        elif items is not None:
-            allow = np.zeros(len(ids), np.uint8)
-            allow[_known_positions(items, ids, "items")] = 1
-        deny = (
-            None
-            if filter_items is None
-            else _known_positions(filter_items, ids, "filter_items", all_may_be_unknown=True)
-        )
-        return cls(allow, allow_each, deny)
+        allow, allow_each = _Reader("items", ids, requested).read(items)
+        deny, deny_each = _Reader("filter_items", ids, requested).read(filter_items)
+        mask = None
+        if allow is not None:
+            mask = np.zeros(len(ids), np.uint8)
+            mask[allow] = 1
+        return cls(mask, allow_each, deny, deny_each)
 
     def rows(self, which: NDArray[np.intp]) -> "Filters":
         """The same filters for some of the users requested."""
-        if self.allow_each is None:
+        if self.allow_each is None and self.deny_each is None:
             return self
-        return Filters(self.allow, ItemSets.from_rows([self.allow_each.row(row) for row in which]), self.deny)
+        allow_each, deny_each = (
+            None if each is None else each.take(which) for each in (self.allow_each, self.deny_each)
+        )
+        return Filters(self.allow, allow_each, self.deny, deny_each)
 
     def keywords(self) -> dict[str, Any]:
-        """As the ranker takes them."""
+        """As the ranker takes them; ``deny_each`` belongs to what each user has seen (``excluded``)."""
         return {"allow": self.allow, "allow_each": self.allow_each, "deny": self.deny}
 
+    def permits(self, row: int, items: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Which of these items the list of one user may hold."""
+        kept = np.ones(len(items), bool) if self.allow is None else self.allow[items] != 0
+        if self.allow_each is not None:
+            kept &= np.isin(items, self.allow_each.row(row))
+        for denied in (self.deny, None if self.deny_each is None else self.deny_each.row(row)):
+            if denied is not None:
+                kept &= ~np.isin(items, denied)
+        return kept
 
-def _is_mask(items: Any) -> bool:
-    dtype = getattr(items, "dtype", None)
-    if dtype is not None:
-        return getattr(dtype, "kind", "") == "b"
-    return isinstance(items, (list, tuple)) and bool(items) and all(isinstance(each, bool) for each in items)
+    def excluded(self, seen: ItemSets | None) -> ItemSets | None:
+        """What each list leaves out: what was ``seen``, and what is denied to each."""
+        if seen is None or self.deny_each is None:
+            return self.deny_each if seen is None else seen
+        return seen.union(self.deny_each)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All that these filters are, by name."""
+        found: dict[str, NDArray[Any] | None] = {"allow": self.allow, "deny": self.deny}
+        for name, each in (("allow_each", self.allow_each), ("deny_each", self.deny_each)):
+            if each is not None:
+                found |= {f"{name}.indptr": each.indptr, f"{name}.items": each.items}
+        return {name: array for name, array in found.items() if array is not None}
 
 
-def _is_nested(items: Any) -> bool:
-    if isinstance(items, np.ndarray):
-        return items.ndim == 2 or (items.dtype == object and len(items) > 0 and not is_one(items[0]))
-    return isinstance(items, (list, tuple)) and len(items) > 0 and not is_one(items[0])
+class _Reader:
+    """One of the two filters."""
 
+    def __init__(self, name: str, ids: IdMap, requested: Requested) -> None:
+        self.name, self.ids, self.requested = name, ids, requested
 
-def _known_positions(values: Any, ids: IdMap, name: str, all_may_be_unknown: bool = False) -> NDArray[np.int64]:
-    """The positions of the known among these ids, ascending; an item new to the model cannot be listed anyway."""
-    sequence = [values] if is_one(values) else as_sequence(values)
-    array = as_id_array(sequence)
-    if array.dtype.kind not in "iu" and any(each is None or each != each for each in array.tolist()):
-        raise InvalidDataError(f"{name}: an id is missing (None or NaN). Leave it out.")
-    positions = ids.positions(array)
-    known: NDArray[np.int64] = np.sort(positions[positions >= 0])
-    first = np.ones(len(known), bool)
-    np.not_equal(known[1:], known[:-1], out=first[1:])
-    if len(positions) and not len(known) and not all_may_be_unknown:
-        hint = ids.hint(sequence[0] if not hasattr(sequence, "iloc") else sequence.iloc[0])
-        raise InvalidDataError(
-            f"{name}: none of the {len(positions)} ids is known to the model ({_text.format_list(list(sequence))})"
-            + (f"; {hint}." if hint else f"; its items are like {_text.format_list(ids.values, 3)}.")
+    def read(self, given: Any) -> tuple[NDArray[np.int64] | None, ItemSets | None]:
+        """The rising positions that hold for everybody, or one set for each user."""
+        if given is None:
+            return None, None
+        if is_one(given):
+            return self._positions(given), None
+        given = materialize(given)
+        if isinstance(given, Mapping):
+            return None, self._by_user(given)
+        columns = table_columns(given)
+        if columns is not None and {"user_id", "item_id"} <= set(columns):
+            return None, self._by_user(self._lists_of_table(columns["user_id"], columns["item_id"]))
+        sequence = as_sequence(given, self.name)
+        if _is_nested(sequence):
+            if isinstance(sequence, pd.Series):
+                return None, self._by_user(sequence.to_dict())
+            if isinstance(given, (set, frozenset)):
+                raise InvalidDataError(f"{self.name}: a set has no order that says whose list is whose. Give a list.")
+            return None, self._in_order(list(sequence))
+        return self._positions(sequence), None
+
+    # ---- lists for each user
+
+    def _lists_of_table(self, users: Any, items: Any) -> dict[Any, Any]:
+        whose, what = as_id_array(as_sequence(users)), as_id_array(as_sequence(items))
+        missing = np.flatnonzero(_is_missing(whose))
+        if len(missing):
+            raise InvalidDataError(f"{self.name}: user_id is missing in row {missing[0]}. Leave such rows out.")
+        if not len(whose):
+            return {}
+        codes, distinct = pd.factorize(whose)
+        order = np.argsort(codes, kind="stable")
+        parts = np.split(what[order], group_starts(codes[order])[1:])
+        return dict(zip(distinct.tolist(), parts, strict=True))
+
+    def _by_user(self, lists: Mapping[Any, Any]) -> ItemSets:
+        what, whats, users = self.requested.what, self.requested.whats, self.requested.users.tolist()
+        without = [user for user in users if user not in lists]
+        rows = [lists.get(user, ()) for user in users]
+        if not without:
+            return self._sets(rows)
+        twin = next(((user, key) for user in without for key in _spellings(user) if key in lists), None)
+        if twin is not None:
+            raise InvalidDataError(
+                f"{self.name}: the list of {what} {twin[0]!r} stands under {twin[1]!r}, an id of another kind. Give "
+                f"the {whats} as the training table has them."
+            )
+        if self.name == "items":
+            raise InvalidDataError(
+                f"items: {len(without)} of {len(users)} {whats} have no list of allowed items "
+                f"({_text.format_list(without)}). Give each {what} one, or ask for fewer {whats}."
+            )
+        known = self.requested.known
+        strangers = known is None or not any(known.position(key) >= 0 for key in lists)
+        if len(without) == len(users) and len(lists) and len(users) and strangers:
+            hint = f"the {whats} are like {_text.format_list(users if known is None else known.values, 3)}"
+            raise InvalidDataError(
+                f"{self.name}: none of its keys is a {what} ({_text.format_list(list(lists))}); {hint}."
+            )
+        return self._sets(rows)
+
+    def _in_order(self, rows: list[Any]) -> ItemSets:
+        what, whats, users = self.requested.what, self.requested.whats, self.requested.users
+        if len(rows) != len(users):
+            noun = "lists of allowed items" if self.name == "items" else "lists of items to leave out"
+            raise InvalidDataError(
+                f"{self.name}: {len(rows)} {noun} for {len(users)} {whats}; give one list for each {what}, "
+                "or one flat list for all."
+            )
+        return self._sets(rows)
+
+    def _sets(self, rows: list[Any]) -> ItemSets:
+        """One set of positions for each row, all looked up at once."""
+        parts = []
+        for at, row in enumerate(rows):
+            if row is None:
+                raise InvalidDataError(f"{self.name}: list {at} is None. Give [] where there is nothing to name.")
+            plain = row if is_one(row) else as_sequence(materialize(row), self.name)
+            parts.append(as_id_array(self._one_list(plain)))
+        lengths = [len(part) for part in parts]
+        kinds = {part.dtype for part in parts if len(part)}
+        if len(kinds) > 1:
+            parts = [object_array(part.tolist()) for part in parts]
+        joined = np.concatenate([part for part in parts if len(part)]) if any(lengths) else np.empty(0, object)
+        found = self._look_up(joined)
+        row_of = np.repeat(np.arange(len(rows)), lengths)[found >= 0]
+        n_items = max(len(self.ids), 1)
+        keys = np.unique(row_of * n_items + found[found >= 0])
+        counts = np.bincount(keys // n_items, minlength=len(rows))
+        return ItemSets(offsets_from_lengths(counts), (keys % n_items).astype(np.int32))
+
+    # ---- one list
+
+    def _one_list(self, given: Any) -> Any:
+        """The ids that a list, a mask or a Series of flags stands for."""
+        if is_one(given):
+            given = [given]
+        if not _is_flags(given):
+            return given
+        flagged = self._flags(given)
+        return self._flagged_labels(given.index, flagged) if isinstance(given, pd.Series) else self.ids.values[flagged]
+
+    def _flags(self, given: Any) -> NDArray[np.bool_]:
+        """Flags as a boolean array; those that no index names are one for each item."""
+        values = pd.array(given, dtype="boolean").to_numpy(object)
+        missing = np.flatnonzero(pd.isna(values))
+        if len(missing):
+            raise InvalidDataError(f"{self.name}: the flag at position {missing[0]} is missing. Give True or False.")
+        flagged = values.astype(bool)
+        if not isinstance(given, pd.Series) and flagged.shape != (len(self.ids),):
+            raise InvalidDataError(
+                f"{self.name}: the mask has the shape {flagged.shape}; the model knows {len(self.ids)} items "
+                "(item_ids_.values). Give one flag for each in that order, or a pandas Series of flags whose index "
+                "holds the ids."
+            )
+        return np.asarray(flagged)
+
+    def _flagged_labels(self, index: "pd.Index[Any]", flagged: NDArray[np.bool_]) -> Any:
+        """The labels of a Series that are flagged; items that it does not name are not."""
+        remedy = (
+            "A Series of flags is read by its index. Set the ids as its index, or give series.to_numpy() if its flags "
+            "stand in the order of item_ids_."
         )
-    return known[first]
+        labels = as_id_array(index) if not isinstance(index, pd.MultiIndex) else object_array(list(index))
+        unknown = self.ids.positions(labels) < 0
+        if unknown.any() and (unknown.all() or isinstance(index, pd.RangeIndex)):
+            raise InvalidDataError(
+                f"{self.name}: {int(unknown.sum())} of the {len(labels)} labels of its index are no items of the model "
+                f"({_text.format_list(labels[unknown], 3)}; {hint_for(labels[unknown].tolist(), self.ids)}). {remedy}"
+            )
+        chosen = labels[flagged]
+        both = pd.Index(chosen).intersection(pd.Index(labels[~flagged]))
+        if len(both):
+            raise InvalidDataError(f"{self.name}: {both[0]!r} is flagged True and False. Give each item one flag.")
+        return chosen
+
+    def _positions(self, given: Any) -> NDArray[np.int64]:
+        """The known positions of one list for everybody, ascending and distinct."""
+        if not is_one(given) and not isinstance(given, pd.Series) and _is_flags(given):
+            return np.flatnonzero(self._flags(given))
+        found = self._look_up(as_id_array(self._one_list(given)))
+        return np.unique(found[found >= 0])
+
+    def _look_up(self, array: NDArray[Any]) -> NDArray[np.int64]:
+        """The position of each id, -1 for one that may be ignored."""
+        missing = np.flatnonzero(_is_missing(array))
+        if len(missing):
+            raise InvalidDataError(
+                f"{self.name}: an id is missing (None or NaN) at position {missing[0]}. Leave it out."
+            )
+        found = self.ids.positions(array)
+        unknown = array[found < 0].tolist()
+        if not unknown:
+            return found
+        for each in unknown:
+            if isinstance(each, bool) or not is_one(each):
+                raise InvalidDataError(
+                    f"{self.name}: {each!r} is no id. Give ids, or flags alone, or one list for each "
+                    f"{self.requested.what}."
+                )
+        if len(unknown) == len(array):
+            raise InvalidDataError(
+                f"{self.name}: none of the {len(array)} ids is known to the model ({_text.format_list(unknown)}); "
+                f"{hint_for(unknown, self.ids)}."
+            )
+        twin = first_twin(unknown, self.ids)
+        if twin is not None:
+            raise InvalidDataError(
+                f"{self.name}: {twin[0]!r} is unknown, but {describe_twin(*twin, self.ids)}. Give the ids as the "
+                "training table has them."
+            )
+        return found
 
 
-def _item_sets(rows: list[Any], ids: IdMap) -> ItemSets:
-    return ItemSets.from_rows(
-        [_known_positions(row, ids, "items", all_may_be_unknown=True).astype(np.int32) for row in rows]
+def _spellings(user: Any) -> Sequence[Any]:
+    """A user's id in the other kind."""
+    if isinstance(user, str):
+        return [int(user)] if user.isascii() and user.isdigit() and len(user) < 40 else []
+    return [str(user)]
+
+
+def _is_missing(array: NDArray[Any]) -> NDArray[np.bool_]:
+    return np.asarray(pd.isna(array), bool) if array.dtype.kind in "Of" else np.zeros(len(array), bool)
+
+
+def _is_flags(given: Any) -> bool:
+    """Whether these are flags rather than ids."""
+    kind = getattr(getattr(given, "dtype", None), "kind", "O")
+    if kind != "O":
+        return bool(kind == "b")
+    listed = given.tolist() if hasattr(given, "tolist") else list(given)
+    first = next((each for each in listed if each is not None and each is not pd.NA), None)
+    return isinstance(first, (bool, np.bool_)) and all(
+        isinstance(each, (bool, np.bool_)) or each is None or each is pd.NA for each in listed
     )
+
+
+def _is_nested(sequence: Any) -> bool:
+    if isinstance(sequence, np.ndarray) and sequence.dtype != object:
+        return sequence.ndim == 2
+    first = next(iter(sequence), None)
+    return first is not None and not is_one(first)

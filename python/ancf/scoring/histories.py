@@ -7,11 +7,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ancf import _text
 from ancf.data.arrays import FLOAT32_MAX, fits_float32, group_starts, offsets_from_lengths, sum_groups
+from ancf.data.columns import KNOWN_HEADINGS, normalize_heading
 from ancf.data.ids import IdMap
 from ancf.data.timestamps import as_column, read_moments
-from ancf.errors import InvalidDataError
-from ancf.scoring.requests import as_objects, as_sequence, is_one, unknown_items
+from ancf.errors import InvalidDataError, UnknownItemError
+from ancf.scoring.requests import as_objects, as_sequence, is_one, materialize, unknown_items
+from ancf.scoring.unknown_ids import refuse_twin
 
 # Histories up to this length are looked up id by id, which takes less time than setting up a vectorized look-up.
 _MAX_SHORT = 100
@@ -45,18 +48,6 @@ class Histories(NamedTuple):
 def ones(n: int) -> NDArray[np.float32]:
     """Weights of 1, not to be written to."""
     return _ONES[n] if n <= _MAX_SHORT else np.ones(n, np.float32)
-
-
-def is_history(history: Any) -> bool:
-    """Whether this is one history (ids, or a mapping item → weight) rather than several."""
-    if isinstance(history, Mapping):
-        return True
-    if is_one(history):
-        raise InvalidDataError(f"history is {history!r}; give a list of item ids, or a list of such lists.")
-    if isinstance(history, np.ndarray) and history.dtype != object:
-        return history.ndim == 1
-    first = next(iter(history), None)
-    return first is None or is_one(first)
 
 
 def pack_histories(
@@ -110,13 +101,8 @@ def _plain_numbers(times: Any) -> NDArray[Any] | None:
     return array if array.ndim == 1 and (array.dtype.kind in "iuf" or not len(array)) else None
 
 
-def _read_times(times: Any, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+def _read_times(given: list[Any], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     """Seconds of the entries of all histories, which are read as one column."""
-    if isinstance(times, (str, bytes)) or not hasattr(times, "__iter__"):
-        raise InvalidDataError(f"times={times!r}: give a list of times for each history.")
-    given = list(times)
-    if len(given) != len(lengths):
-        raise InvalidDataError(f"times: {len(given)} for {len(lengths)} histories; give a list of times for each.")
     arrays = [_plain_numbers(each) for each in given]
     if all(array is not None for array in arrays):
         columns: list[Any] = arrays
@@ -141,28 +127,72 @@ def _read_times(times: Any, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     return read_moments(one, "times", place=place)
 
 
-def read_histories(lists: list[Any], weights: Any, times: Any, ids: IdMap, on_unknown: str) -> Histories:
-    """Raw histories as positions: the items of each ascending, weights of repeated items summed, last time kept."""
-    lengths = np.zeros(len(lists), np.int64)
-    raw: list[Any] = []
+class Request(NamedTuple):
+    """Histories as they were given, taken apart: one list of items for each, whatever they came in."""
+
+    lists: list[Any]
+    weights: list[Any] | None
+    times: list[Any] | None
+    single: bool
+    """Whether one history was given rather than a list of them."""
+
+
+def take_apart(history: Any, weights: Any, times: Any) -> Request:
+    """One history or several, with the weights and times that belong to each.
+
+    Raises
+    ------
+    InvalidDataError
+        If it is no history, or there are not as many rows of weights and times as histories.
+    """
+    if is_one(history):
+        raise InvalidDataError(f"history is {history!r}; give a list of item ids, or a list of such lists.")
+    lists: list[Any]
+    if isinstance(history, Mapping):
+        lists, single = [history], True
+    else:
+        given = as_sequence(materialize(history), "history")
+        first = next(iter(given), None)
+        single = first is None or is_one(first)
+        lists = [history if isinstance(history, (set, frozenset)) else given] if single else list(given)
+
+    def rows(values: Any, name: str) -> list[Any] | None:
+        if values is None:
+            return None
+        if is_one(values):
+            raise InvalidDataError(f"{name} is {values!r}; give one for each item, in the shape of history.")
+        parts = [values] if single else list(as_sequence(materialize(values), name))
+        if len(parts) != len(lists):
+            raise InvalidDataError(f"{name}: {len(parts)} lists for {len(lists)} histories; give one for each history.")
+        return parts
+
+    return Request(lists, rows(weights, "weights"), rows(times, "times"), single)
+
+
+def read_histories(request: Request, ids: IdMap, on_unknown: str) -> Histories:
+    """Raw histories as positions: the items of each ascending, weights of repeated items summed, last time kept.
+
+    Raises
+    ------
+    UnknownItemError
+        If an item is unknown and ``on_unknown="raise"``, or it is known in another kind or spelling.
+    InvalidDataError
+        If weights or times are no numbers and dates, or there is not one for each item.
+    """
+    raw: list[list[Any]] = []
     given: list[NDArray[np.float64]] = []
-    for row, each in enumerate(lists):
-        sequence = list(each) if isinstance(each, (Mapping, set)) else as_sequence(each)
-        lengths[row] = len(sequence)
-        raw.append(sequence.tolist() if hasattr(sequence, "tolist") else list(sequence))
-        if isinstance(each, Mapping):
-            given.append(np.array(list(each.values()), np.float64))
-        elif weights is not None:
-            given.append(np.asarray(weights[row], np.float64))
-        else:
-            given.append(np.ones(len(sequence)))
-        if given[-1].shape != (len(sequence),):
+    for row, each in enumerate(request.lists):
+        items = _items_of(each, row, ids)
+        raw.append(items)
+        if isinstance(each, (set, frozenset)) and (request.weights is not None or request.times is not None):
             raise InvalidDataError(
-                f"history {row}: {given[-1].size} weights for {len(sequence)} items; give one for each."
+                f"history {row} is a set, which has no order to give weights or times in. Give a list."
             )
+        given.append(_weights_of(each, row, len(items), request))
+    lengths = np.array([len(part) for part in raw], np.int64)
     joined = [item for part in raw for item in part]
     positions = ids.positions(joined)
-    rows = np.repeat(np.arange(len(lists)), lengths)
+    rows = np.repeat(np.arange(len(raw)), lengths)
     values = np.concatenate(given) if given else np.empty(0)
     bad = np.flatnonzero(~fits_float32(values))
     if len(bad):
@@ -170,12 +200,62 @@ def read_histories(lists: list[Any], weights: Any, times: Any, ids: IdMap, on_un
             f"history {rows[bad[0]]}: the weight of {joined[bad[0]]!r} is {values[bad[0]]}; "
             "it must be a finite float32."
         )
+    times = None
+    if request.times is not None:
+        times = _read_times([_row_of_values(each, "times", row) for row, each in enumerate(request.times)], lengths)
     unknown = positions < 0
     if unknown.any():
         if on_unknown == "raise":
             raise unknown_items(as_objects(joined)[unknown], ids)
+        refuse_twin(as_objects(joined)[unknown], ids, UnknownItemError)
         rows, positions, values = rows[~unknown], positions[~unknown], values[~unknown]
-    stamps = None
-    if times is not None:
-        stamps = _read_times(times, lengths)[~unknown]
-    return pack_histories(rows, positions, values, stamps, len(lists), len(ids))
+        times = None if times is None else times[~unknown]
+    return pack_histories(rows, positions, values, times, len(raw), len(ids))
+
+
+def _items_of(history: Any, row: int, ids: IdMap) -> list[Any]:
+    """The raw ids of one history."""
+    if is_one(history):
+        raise InvalidDataError(
+            f"history {row} is {history!r}; give item ids alone, or one list of them for each history."
+        )
+    if isinstance(history, Mapping):
+        items = list(history)
+        for key in items:
+            if isinstance(key, str) and normalize_heading(key) in KNOWN_HEADINGS["item"] and ids.position(key) < 0:
+                raise InvalidDataError(
+                    f"history {row} is a line of a cart ({_text.format_list(items)}), where a mapping gives each item "
+                    f"its weight. Give the ids, [line[{key!r}] for line in cart], and the quantities as weights=."
+                )
+        return items
+    sequence = as_sequence(materialize(history), f"history {row}")
+    items = sequence.tolist() if hasattr(sequence, "tolist") else list(sequence)
+    nested = next((each for each in items if not is_one(each)), None)
+    if nested is not None:
+        raise InvalidDataError(f"history {row} holds {nested!r}, which is no item id. Give ids, or one list for each.")
+    return items
+
+
+def _weights_of(history: Any, row: int, n: int, request: Request) -> NDArray[np.float64]:
+    values: Any
+    if isinstance(history, Mapping):
+        if request.weights is not None:
+            raise InvalidDataError(f"history {row} is a mapping that has weights already. Leave weights= out.")
+        values = list(history.values())
+    elif request.weights is None:
+        return np.ones(n)
+    else:
+        values = _row_of_values(request.weights[row], "weights", row)
+    try:
+        weights = np.asarray(values, np.float64)
+    except (TypeError, ValueError) as error:
+        raise InvalidDataError(f"weights of history {row}: {error}. Give one number for each item.") from None
+    if weights.shape != (n,):
+        raise InvalidDataError(f"history {row}: {weights.size} weights for {n} items; give one for each.")
+    return weights
+
+
+def _row_of_values(values: Any, name: str, row: int) -> Any:
+    if values is None or is_one(values):
+        raise InvalidDataError(f"{name} of history {row}: {values!r}; give one for each item.")
+    return as_sequence(materialize(values), f"{name} of history {row}")

@@ -8,15 +8,16 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ancf.checks import check_choice
+from ancf.checks import check_choice, check_flag
 from ancf.data.csr import ItemSets
-from ancf.errors import InvalidDataError
-from ancf.scoring.filters import Filters
-from ancf.scoring.histories import is_history, read_histories
+from ancf.errors import InvalidDataError, UnknownUserError
+from ancf.scoring.filters import Filters, Requested
+from ancf.scoring.histories import read_histories, take_apart
 from ancf.scoring.limits import check_memory, check_n
-from ancf.scoring.requests import as_ids, as_objects, as_sequence, is_one, unknown_items, unknown_users
+from ancf.scoring.requests import as_ids, as_objects, as_sequence, is_one, materialize, unknown_items, unknown_users
 from ancf.scoring.results import Recommendations, TopN, merge_lists
 from ancf.scoring.scorer import Scorer
+from ancf.scoring.unknown_ids import refuse_twin
 
 OnUnknown = Literal["raise", "popular", "skip"]
 ON_UNKNOWN: tuple[str, ...] = get_args(OnUnknown)
@@ -36,22 +37,22 @@ def recommend(
     """See ``Recommender.recommend``."""
     N = check_n(N)
     check_choice("on_unknown", on_unknown, ON_UNKNOWN)
+    check_flag("filter_already_liked_items", filter_already_liked_items)
     single = is_one(users)
     requested, positions = find_users(scorer, users, single)
     unknown = positions < 0
     if unknown.any() and on_unknown == "raise":
         raise unknown_users(requested[unknown], scorer.user_ids, len(requested))
-    filters = Filters.resolve(items, filter_items, scorer.item_ids, requested)
+    refuse_twin(requested[unknown], scorer.user_ids, UnknownUserError)
+    filters = Filters.resolve(items, filter_items, scorer.item_ids, Requested(requested, scorer.user_ids))
     check_memory(len(requested), min(N, len(scorer.item_ids)))
     known = np.flatnonzero(~unknown)
-    top = TopN(
-        *scorer.ranker.top_n(
-            positions[known],
-            N,
-            filter_seen=bool(filter_already_liked_items),
-            num_threads=num_threads,
-            **filters.rows(known).keywords(),
-        )
+    top = scorer.top_n(
+        positions[known],
+        N,
+        filter_seen=bool(filter_already_liked_items),
+        filters=filters.rows(known),
+        num_threads=num_threads,
     )
     sources: Any = "model"
     if len(known) < len(requested):
@@ -76,12 +77,13 @@ def recommend_for_history(
     """See ``Recommender.recommend_for_history``."""
     N = check_n(N)
     check_choice("on_unknown", on_unknown, ON_UNKNOWN)
-    single = is_history(history)
-    rows = [history] if single else list(history)
-    as_rows = (lambda values: None if values is None else [values]) if single else (lambda values: values)
-    histories = read_histories(rows, as_rows(weights), as_rows(times), scorer.item_ids, on_unknown)
-    requested = np.arange(len(rows))
-    filters = Filters.resolve(items, filter_items, scorer.item_ids, requested)
+    check_flag("filter_already_liked_items", filter_already_liked_items)
+    request = take_apart(history, weights, times)
+    histories = read_histories(request, scorer.item_ids, on_unknown)
+    requested = np.arange(histories.n_rows)
+    filters = Filters.resolve(
+        items, filter_items, scorer.item_ids, Requested(requested, what="history", whats="histories")
+    )
     check_memory(len(requested), min(N, len(scorer.item_ids)))
     empty = np.diff(histories.indptr) == 0
     if empty.any() and on_unknown == "raise":
@@ -94,7 +96,7 @@ def recommend_for_history(
         *scorer.ranker.top_n_for(
             user.vectors,
             user.history,
-            ItemSets(histories.indptr, histories.items) if filter_already_liked_items else None,
+            filters.excluded(ItemSets(histories.indptr, histories.items) if filter_already_liked_items else None),
             N,
             shift=user.shift,
             num_threads=num_threads,
@@ -105,7 +107,7 @@ def recommend_for_history(
     if empty.any():
         top = _fill_unknown(scorer, top.rows(np.flatnonzero(~empty)), empty, N, filters, on_unknown, num_threads)
         sources = np.where(empty, "popular", "history").astype(object)
-    return scorer.recommendations(requested, top, sources, single)
+    return scorer.recommendations(requested, top, sources, request.single)
 
 
 def recommend_all(
@@ -113,25 +115,20 @@ def recommend_all(
     N: int,
     *,
     filter_already_liked_items: bool,
+    users: Any,
     items: Any,
     filter_items: Any,
     num_threads: int | None,
 ) -> Recommendations:
     """See ``Recommender.recommend_all``, in memory; ``ancf.scoring.bulk`` writes them into a file."""
     N = check_n(N)
-    users = scorer.user_ids.values
-    check_memory(len(users), min(N, len(scorer.item_ids)))
-    filters = Filters.resolve(items, filter_items, scorer.item_ids, users)
-    top = TopN(
-        *scorer.ranker.top_n(
-            None,
-            N,
-            filter_seen=bool(filter_already_liked_items),
-            num_threads=num_threads,
-            **filters.keywords(),
-        )
-    )
-    return scorer.recommendations(users, top, "model", False)
+    check_flag("filter_already_liked_items", filter_already_liked_items)
+    rows = None if users is None else find_known_users(scorer, users)
+    requested = scorer.user_ids.values if rows is None else scorer.user_ids.values[rows]
+    check_memory(len(requested), min(N, len(scorer.item_ids)))
+    filters = Filters.resolve(items, filter_items, scorer.item_ids, Requested(requested, scorer.user_ids))
+    top = scorer.top_n(rows, N, filter_seen=bool(filter_already_liked_items), filters=filters, num_threads=num_threads)
+    return scorer.recommendations(requested, top, "model", False)
 
 
 def predict(scorer: Scorer, users: Any, items: Any) -> float | NDArray[np.float32]:
@@ -175,7 +172,7 @@ def find_users(scorer: Scorer, users: Any, single: bool) -> tuple[NDArray[Any], 
         requested = np.empty(1, object)
         requested[0] = users.item() if isinstance(users, (np.generic, np.ndarray)) else users
         return requested, np.array([scorer.user_ids.position(requested[0])], np.int64)
-    sequence = as_sequence(users)
+    sequence = as_sequence(materialize(users), "users")
     requested = as_ids(sequence)
     return requested, scorer.user_ids.positions(requested if requested.dtype == np.int64 else sequence)
 
@@ -202,7 +199,11 @@ def find_known_items(scorer: Scorer, items: Any) -> NDArray[np.int64]:
     UnknownItemError
         If one was not in training; names the ids.
     """
-    sequence = [items.item() if isinstance(items, np.generic) else items] if is_one(items) else as_sequence(items)
+    sequence = (
+        [items.item() if isinstance(items, np.generic) else items]
+        if is_one(items)
+        else as_sequence(materialize(items), "items")
+    )
     positions = scorer.item_ids.positions(sequence)
     if (positions < 0).any():
         raise unknown_items(as_objects(sequence)[positions < 0], scorer.item_ids)

@@ -1,17 +1,22 @@
-"""Ids as somebody asks for them: one or several, of whatever type, and the errors that name the unknown ones."""
+"""Ids as somebody asks for them: one or several, of whatever type and in whatever container.
+
+``as_sequence`` is the one door: iterators are read once, tables and Arrow arrays become plain sequences, and what holds
+no ids is refused in words.
+"""
 
 import contextlib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from ancf import _text
 from ancf.data.arrays import object_array
 from ancf.data.ids import IdMap
-from ancf.errors import UnknownItemError, UnknownUserError
+from ancf.errors import InvalidDataError, UnknownItemError, UnknownUserError
 
 Id: TypeAlias = int | str | bytes | uuid.UUID | np.integer[Any]
 
@@ -26,6 +31,9 @@ class SeveralIds(Protocol):
 Ids: TypeAlias = Id | SeveralIds | Iterator[Any]
 """One id or several."""
 
+ItemFilter: TypeAlias = Id | Iterable[Any]
+"""Items for everybody or for each user: every form that ``ancf.scoring.filters`` names."""
+
 
 def is_one(value: Any) -> bool:
     """Whether this is one id rather than several."""
@@ -33,12 +41,60 @@ def is_one(value: Any) -> bool:
         return True
     if isinstance(value, np.ndarray):
         return value.ndim == 0
-    return not hasattr(value, "__iter__")
+    # An Arrow table does not iterate.
+    return not (hasattr(value, "__iter__") or hasattr(value, "column_names") or isinstance(value, IdMap))
 
 
-def as_sequence(values: Any) -> Any:
-    """Sets, generators and the like as lists; arrays, lists, and Series as they are."""
-    return values if hasattr(values, "__len__") and hasattr(values, "__getitem__") else list(values)
+def materialize(values: Any) -> Any:
+    """An iterator or a view of a dictionary as a list, so that it can be read more than once; all else as it is."""
+    once = isinstance(values, Iterable) and not hasattr(values, "__getitem__")
+    return list(values) if once and not isinstance(values, (set, frozenset)) else values
+
+
+def table_columns(values: Any) -> dict[Any, Any] | None:
+    """The columns of a table (pandas, Polars, Arrow) by name; None for what is no table."""
+    if isinstance(values, pd.DataFrame):
+        return {name: values[name] for name in values.columns}
+    if hasattr(values, "column_names") and hasattr(values, "columns"):  # Arrow
+        return dict(zip(values.column_names, values.columns, strict=True))
+    if hasattr(values, "get_columns"):  # Polars
+        return {column.name: column for column in values.get_columns()}
+    return None
+
+
+def as_sequence(values: Any, what: str = "ids") -> Any:
+    """Several ids as a list, an array, a Series or an Index, whatever they came in.
+
+    Sets, generators, mappings (their keys), ``IdMap``, Arrow arrays, Polars Series, and tables of one column.
+
+    Raises
+    ------
+    InvalidDataError
+        If it is a table of several columns or a sparse matrix; ``what`` names the argument.
+    """
+    if isinstance(values, (list, tuple, np.ndarray, pd.Series, pd.Index)):
+        return values
+    if isinstance(values, IdMap):
+        return values.values
+    columns = table_columns(values)
+    if columns is not None:
+        if len(columns) != 1:
+            names = _text.format_list(list(columns))
+            raise InvalidDataError(f"{what}: a table with the columns {names} was given. Give the column of the ids.")
+        return as_sequence(next(iter(columns.values())), what)
+    if hasattr(values, "tocsr"):
+        raise InvalidDataError(
+            f"{what}: a sparse matrix was given. Give ids, such as model.item_ids_.values[row.indices] of a row whose "
+            "columns stand in the order of item_ids_."
+        )
+    for plain in ("to_pylist", "to_list"):  # Arrow, Polars
+        if hasattr(values, plain):
+            return getattr(values, plain)()
+    if isinstance(values, (Mapping, set, frozenset)) or not (
+        hasattr(values, "__len__") and hasattr(values, "__getitem__")
+    ):
+        return list(values)
+    return values
 
 
 def as_objects(values: Any) -> NDArray[Any]:

@@ -196,6 +196,13 @@ class Recommendations:
             return self.scores
         raise IndexError(f"Recommendations hold ids [0] and scores [1]; there is no [{part}].")
 
+    def flat_positions(self) -> NDArray[np.int32]:
+        """The position of each recommended item, row by row."""
+        if self.single:
+            return self._positions
+        width = self._positions.shape[1]
+        return self._positions[np.arange(width)[None, :] < self.counts[:, None]]
+
     def _flat(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.float32], NDArray[np.int64], NDArray[Any]]:
         """The columns of the table, one row for each recommendation."""
         counts = self.counts
@@ -220,12 +227,31 @@ class Recommendations:
         return map(Row, *columns)
 
     def to_dict(self) -> dict[str, NDArray[Any]]:
-        """The columns ``user_id, item_id, score, rank, source`` as NumPy arrays."""
+        """The columns ``user_id, item_id, score, rank, source`` as NumPy arrays.
+
+        Where the model knows the items' names they are the column ``name`` behind ``item_id``: text, or None.
+        """
         users, items, scores, rank, sources = self._flat()
-        return {self._columns[0]: users, self._columns[1]: items, "score": scores, "rank": rank, "source": sources}
+        names = {} if self._names is None else {"name": self._names[self.flat_positions()]}
+        return {
+            self._columns[0]: users,
+            self._columns[1]: items,
+            **names,
+            "score": scores,
+            "rank": rank,
+            "source": sources,
+        }
 
     def to_pandas(self) -> "pd.DataFrame":
-        """A table with the columns ``user_id, item_id, score, rank, source``, one row for each recommendation."""
+        """A table with the columns of ``to_dict``, one row for each recommendation.
+
+        Examples
+        --------
+        >>> import ancf
+        >>> data = ancf.Interactions.from_ids(user=[1, 2, 2], item=["t", "t", "c"], item_names={"c": "Cup", "t": "Tea"})
+        >>> ancf.Popular().fit(data).recommend(1).to_pandas().to_dict("records")
+        [{'user_id': 1, 'item_id': 'c', 'name': 'Cup', 'score': 1.0, 'rank': 1, 'source': 'model'}]
+        """
         import pandas as pd
 
         return pd.DataFrame(self.to_dict())
@@ -249,12 +275,12 @@ class Recommendations:
         parts: list[list[Any]] = [users.tolist(), items.tolist(), scores.tolist(), rank.tolist(), sources.tolist()]
         if self._names is not None:
             columns.insert(2, "name")
-            parts.insert(2, [name or "" for name in self._names[self._answers.positions(items)]])
+            parts.insert(2, [name or "" for name in self._names[shown.flat_positions()].tolist()])
         rows = [list(row) for row in zip(*parts, strict=True)][:_SHOWN_ROWS]
         return _text.format_table(columns, rows, more=total - len(rows))
 
     def _repr_html_(self) -> str:
-        return self.to_pandas().to_html(max_rows=_SHOWN_ROWS, index=False)
+        return self.to_pandas().to_html(max_rows=_SHOWN_ROWS, index=False, na_rep="")
 
     def _head(self, rows: int) -> "Recommendations":
         """Enough of the first users to fill so many rows."""

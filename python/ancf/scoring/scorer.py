@@ -10,8 +10,8 @@ and what each purchase adds to a score.
 
 A scorer goes into plain arrays and a small dictionary, and comes back from them; that is what a model file holds.
 Arrays: ``item_vectors``, ``user_vectors``, ``seen.*``, ``history.*``, ``neighbours.*``, ``sharpness``,
-``item_bias``, ``user_shift``, ``target.*``, the ids under ``user_ids.*`` and ``item_ids.*``, the names as
-offsets into UTF-8 bytes, and those of the encoder.
+``item_bias``, ``user_shift``, ``target.*``, the ids under ``user_ids.*`` and ``item_ids.*``, names and categories
+as offsets into UTF-8 bytes, and those of the encoder.
 """
 
 from abc import ABC, abstractmethod
@@ -138,6 +138,7 @@ class Scorer:
     user_vectors: NDArray[np.float32]
     """(n_users, d)"""
     encoder: Encoder
+    item_categories: NDArray[Any] | None = None
     neighbors: Csr | None = None
     """Item-item weights: row j holds what a purchase of j adds to others."""
     history: Csr | None = None
@@ -158,7 +159,10 @@ class Scorer:
             ("item vectors", len(self.item_vectors), len(self.item_ids)),
             ("user vectors", len(self.user_vectors), len(self.user_ids)),
             ("rows of seen items", self.seen.n_rows, len(self.user_ids)),
-            ("names", len(self.item_ids) if self.item_names is None else len(self.item_names), len(self.item_ids)),
+            *(
+                (what, len(self.item_ids) if texts is None else len(texts), len(self.item_ids))
+                for what, texts in (("names", self.item_names), ("categories", self.item_categories))
+            ),
         ):
             if found != expected:
                 raise InvalidDataError(f"{self.model}: {found} {what} for {expected} ids. Give one for each id.")
@@ -180,7 +184,8 @@ class Scorer:
     def top_n_for_known(self, user: Any, N: Any, filter_seen: bool) -> Recommendations | None:
         """The list of one known user, by a short path: it is what a shop waits for. None where it does not lead."""
         kind = type(user)
-        if type(N) is int and N > 0 and (kind is str or kind is int or isinstance(user, np.generic)):
+        plain = type(N) is int and N > 0 and type(filter_seen) is bool
+        if plain and (kind is str or kind is int or isinstance(user, np.generic)):
             position = self.user_ids.position(user)
             if position >= 0:
                 items, scores = self.ranker.top_n_one(position, N, filter_seen)
@@ -191,15 +196,51 @@ class Scorer:
         self, history: Any, N: Any, filter_seen: bool, num_threads: int | None
     ) -> Recommendations | None:
         """The list for a short, plain history of known items, by a short path. None where it does not lead."""
-        if type(history) is list and type(N) is int and N > 0:
+        if type(history) is list and type(N) is int and N > 0 and type(filter_seen) is bool:
             positions = short_history(history, self.item_ids)
             if positions is not None:
-                items, scores = self.encoder.top_n_for_items(self, positions, N, bool(filter_seen), num_threads)
+                items, scores = self.encoder.top_n_for_items(self, positions, N, filter_seen, num_threads)
                 return Recommendations(0, self.item_ids, items, scores, None, "history", self.item_names, True)
         return None
 
+    def top_n(
+        self,
+        rows: NDArray[np.int64] | None,
+        N: int,
+        *,
+        filter_seen: bool,
+        filters: Filters,
+        num_threads: int | None,
+    ) -> TopN:
+        """The lists of users of the training table by position; None: of all."""
+        if filters.deny_each is None:
+            return TopN(
+                *self.ranker.top_n(rows, N, filter_seen=filter_seen, num_threads=num_threads, **filters.keywords())
+            )
+        # What is denied to each joins what each has seen, which only a call with users of its own can bring along.
+        at = np.arange(len(self.user_ids)) if rows is None else rows
+        return TopN(
+            *self.ranker.top_n_for(
+                self.user_vectors[at],
+                None if self.history is None else self.history.take(at),
+                filters.excluded(self.seen.take(at) if filter_seen else None),
+                N,
+                shift=None if self.user_shift is None else self.user_shift[at],
+                num_threads=num_threads,
+                **filters.keywords(),
+            )
+        )
+
     def top_n_popular(self, n_users: int, N: int, filters: Filters, num_threads: int | None) -> TopN:
-        """The most popular items, for those of whom nothing is known.
+        """The most popular items, for those of whom nothing is known."""
+        one = np.ones((n_users, 1), np.float32)
+        ranker, _ = self.lazy_ranker("popularity", lambda: np.ascontiguousarray(self.popularity()[:, None]))
+        return TopN(
+            *ranker.top_n_for(one, None, filters.excluded(None), N, num_threads=num_threads, **filters.keywords())
+        )
+
+    def popularity(self) -> NDArray[np.float32]:
+        """The scores of those lists (n_items,).
 
         Raises
         ------
@@ -210,9 +251,7 @@ class Scorer:
             raise InvalidDataError(
                 'on_unknown="popular": this model holds no interactions to count. Give interactions= when building it.'
             )
-        one = np.ones((n_users, 1), np.float32)
-        ranker, _ = self.lazy_ranker("popularity", lambda: np.ascontiguousarray(self.encoder.popularity(self)[:, None]))
-        return TopN(*ranker.top_n_for(one, None, None, N, num_threads=num_threads, **filters.keywords()))
+        return self.encoder.popularity(self)
 
     def lazy_ranker(
         self, key: str, table: Callable[[], NDArray[np.float32]]
@@ -257,6 +296,9 @@ class Scorer:
             arrays.update({f"{side}.{name}": part for name, part in parts.items()})
         if self.item_names is not None:
             arrays["item_names.offsets"], arrays["item_names.bytes"] = pack_optional_texts(self.item_names)
+        if self.item_categories is not None:
+            packed = pack_optional_texts(self.item_categories)
+            arrays["item_categories.offsets"], arrays["item_categories.bytes"] = packed
         for name, part in (
             ("sharpness", self.sharpness),
             ("item_bias", self.item_bias),
@@ -308,9 +350,13 @@ class Scorer:
             for side in ("user_ids", "item_ids")
         )
         seen = ItemSets(arrays["seen.indptr"], arrays["seen.items"])
-        names = history = neighbors = target = None
+        names = categories = history = neighbors = target = None
         if "item_names.offsets" in arrays:
             names = unpack_optional_texts(arrays["item_names.offsets"], arrays["item_names.bytes"], "names")
+        if "item_categories.offsets" in arrays:
+            categories = unpack_optional_texts(
+                arrays["item_categories.offsets"], arrays["item_categories.bytes"], "categories"
+            )
         if "history.weights" in arrays:
             history = Csr(
                 arrays.get("history.indptr", seen.indptr),
@@ -336,6 +382,7 @@ class Scorer:
             item_vectors=arrays["item_vectors"],
             user_vectors=arrays["user_vectors"],
             encoder=encoder,
+            item_categories=categories,
             neighbors=neighbors,
             history=history,
             head=str(meta["head"]),

@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ancf.checks import check_choice
-from ancf.data.csr import Csr
+from ancf.data.csr import Csr, ItemSets
 from ancf.data.ids import IdMap
 from ancf.errors import InvalidParameterError
+from ancf.scoring.filters import Filters, Requested
 from ancf.scoring.limits import check_memory, check_n
 from ancf.scoring.lists import find_known_items, find_known_users
-from ancf.scoring.requests import is_one
+from ancf.scoring.requests import is_one, materialize
 from ancf.scoring.results import Recommendations, TopN
 from ancf.scoring.scorer import Scorer
 
@@ -24,21 +25,26 @@ Metric = Literal["cosine", "inner"]
 _COLUMNS = {"items": ("query_item_id", "item_id"), "users": ("query_user_id", "user_id")}
 
 
-def similar_items(scorer: Scorer, items: Any, N: int, metric: str, num_threads: int | None) -> Recommendations:
+def similar_items(
+    scorer: Scorer, query: Any, N: int, metric: str, *, items: Any, filter_items: Any, num_threads: int | None
+) -> Recommendations:
     """See ``Recommender.similar_items``."""
     N = check_n(N)
     check_choice("metric", metric, get_args(Metric))
-    positions = find_known_items(scorer, items)
+    query = query if is_one(query) else materialize(query)
+    positions = find_known_items(scorer, query)
+    ids = scorer.item_ids
+    filters = Filters.resolve(items, filter_items, ids, Requested(ids.values[positions], ids, "item", "items"))
     check_memory(len(positions), min(N, len(scorer.item_ids)))
     if not has_item_similarity(scorer):
         raise InvalidParameterError(
             f"{scorer.model} knows no likeness between items. Use one that learns it: ItemKNN, ANCF."
         )
     if _compares_vectors(scorer) or scorer.neighbors is None:
-        top = _by_vectors(scorer, "items", positions, N, metric, num_threads)
+        top = _by_vectors(scorer, "items", positions, N, metric, filters, num_threads)
     else:
-        top = _by_neighbors(scorer.neighbors, positions, N)
-    return _answer(scorer.item_ids, positions, top, is_one(items), "items", scorer.item_names)
+        top = _by_neighbors(scorer.neighbors, positions, N, filters)
+    return _answer(scorer.item_ids, positions, top, is_one(query), "items", scorer.item_names)
 
 
 def similar_users(scorer: Scorer, users: Any, N: int, metric: str, num_threads: int | None) -> Recommendations:
@@ -48,7 +54,7 @@ def similar_users(scorer: Scorer, users: Any, N: int, metric: str, num_threads: 
     positions = find_known_users(scorer, users)
     check_memory(len(positions), min(N, len(scorer.user_ids)))
     if _compares_vectors(scorer):
-        top = _by_vectors(scorer, "users", positions, N, metric, num_threads)
+        top = _by_vectors(scorer, "users", positions, N, metric, Filters(), num_threads)
     elif len(scorer.seen.items) and scorer.neighbors is not None:
         top = _by_purchases(scorer, positions, N, metric)
     else:
@@ -87,19 +93,39 @@ def unit_rows(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _by_vectors(
-    scorer: Scorer, side: str, positions: NDArray[np.int64], N: int, metric: str, num_threads: int | None
+    scorer: Scorer,
+    side: str,
+    positions: NDArray[np.int64],
+    N: int,
+    metric: str,
+    filters: Filters,
+    num_threads: int | None,
 ) -> TopN:
     vectors = scorer.item_vectors if side == "items" else scorer.user_vectors
     ranker, table = scorer.lazy_ranker(
         f"{side} {metric}", lambda: unit_rows(vectors) if metric == "cosine" else vectors
     )
-    itself = (np.arange(len(positions) + 1, dtype=np.int64), positions.astype(np.int32))
-    return TopN(*ranker.top_n_for(np.ascontiguousarray(table[positions]), None, itself, N, num_threads=num_threads))
+    itself = ItemSets(np.arange(len(positions) + 1, dtype=np.int64), positions.astype(np.int32))
+    return TopN(
+        *ranker.top_n_for(
+            np.ascontiguousarray(table[positions]),
+            None,
+            filters.excluded(itself),
+            N,
+            num_threads=num_threads,
+            **filters.keywords(),
+        )
+    )
 
 
-def _by_neighbors(neighbors: Csr, positions: NDArray[np.int64], N: int) -> TopN:
+def _by_neighbors(neighbors: Csr, positions: NDArray[np.int64], N: int, filters: Filters) -> TopN:
     """Rows of the similarity matrix, strongest first; an item has as many as it has neighbors."""
-    return _top_n_of_rows([neighbors.row(at) for at in positions.tolist()], positions, N)
+    rows = []
+    for at, position in enumerate(positions.tolist()):
+        items, values = neighbors.row(position)
+        kept = filters.permits(at, items)
+        rows.append((items[kept], values[kept]))
+    return _top_n_of_rows(rows, positions, N)
 
 
 def _by_purchases(scorer: Scorer, positions: NDArray[np.int64], N: int, metric: str) -> TopN:

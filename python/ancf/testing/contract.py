@@ -122,7 +122,9 @@ class ModelContract:
         for form in forms:
             assert model.recommend(users, N=4, items=form).to_pandas().equals(flat)
         rest = [item for item in values if item not in set(some)]
-        assert model.recommend(users, N=4, filter_items=rest).to_pandas().equals(flat)
+        forms = [rest, ~np.isin(values, some), [rest] * 6, dict.fromkeys(users, rest), iter(rest)]
+        for form in forms:
+            assert model.recommend(users, N=4, filter_items=form).to_pandas().equals(flat)
 
     def test_lists_of_different_length_come_back_ragged_and_in_the_table(self, model: Recommender) -> None:
         recs = model.recommend(["000", "001"], N=5)
@@ -130,7 +132,8 @@ class ModelContract:
         table = recs.to_pandas()
         assert table["user_id"].tolist() == ["001"] * 5
         assert table["rank"].tolist() == [1, 2, 3, 4, 5]
-        assert list(table.columns) == ["user_id", "item_id", "score", "rank", "source"]
+        names = [] if model.item_names_ is None else ["name"]
+        assert list(table.columns) == ["user_id", "item_id", *names, "score", "rank", "source"]
 
     # ---- the unknown
 

@@ -291,7 +291,7 @@ class ANCF(Recommender):
 
     # ---- learning
 
-    def fit(self, interactions: Interactions, *, validation: Interactions | None = None) -> Self:
+    def fit(self, interactions: Interactions, validation: Interactions | None = None) -> Self:
         """Learn from a table of interactions.
 
         Parameters

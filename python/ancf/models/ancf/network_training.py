@@ -153,6 +153,7 @@ class NetworkTrainer:
             user_ids=table.data.user_ids,
             item_ids=table.data.item_ids,
             item_names=table.data.item_names,
+            item_categories=table.data.item_categories,
             seen=table.matrix.sets,
             item_vectors=tables.item_vectors,
             user_vectors=tables.user_vectors,

@@ -153,6 +153,7 @@ class SoftmaxTrainer:
             user_ids=table.data.user_ids,
             item_ids=table.data.item_ids,
             item_names=table.data.item_names,
+            item_categories=table.data.item_categories,
             seen=pairs.sets,
             item_vectors=mixture.vectors.item_vectors,
             user_vectors=mixture.user_vectors,
