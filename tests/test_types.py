@@ -109,7 +109,7 @@ WRONG = {
     "model.recomend(5)": "attr-defined",
     "model.recommend(None)": "arg-type",
     'model.recommend(5, on_unknown="ignore")': "arg-type",
-    'model.recommend(5, items="tea")': "arg-type",
+    "model.recommend(5, items=5.5)": "arg-type",
     "text: str = model.recommend(5)": "assignment",
     'model.recommend_for_history("tea")': "arg-type",
     "model.recommend_all(out=3)": "call-overload",

@@ -241,7 +241,8 @@ class Recommender(Params, ABC):
               2  a        0.7071     1  model
         """
         scorer = self._scorer
-        if scorer is not None and items is None and filter_items is None and on_unknown in lists.ON_UNKNOWN:
+        plain = items is None and filter_items is None and type(on_unknown) is str
+        if scorer is not None and plain and on_unknown in lists.ON_UNKNOWN:
             known = scorer.top_n_for_known(users, N, filter_already_liked_items)
             if known is not None:
                 return known
@@ -309,7 +310,7 @@ class Recommender(Params, ABC):
         """
         scorer = self._fitted()
         plain = weights is None and times is None and items is None and filter_items is None
-        if plain and on_unknown in lists.ON_UNKNOWN:
+        if plain and type(on_unknown) is str and on_unknown in lists.ON_UNKNOWN:
             short = scorer.top_n_for_short_history(history, N, filter_already_liked_items, self.num_threads)
             if short is not None:
                 return short

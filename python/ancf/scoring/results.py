@@ -305,10 +305,12 @@ def arrow_column(values: NDArray[Any]) -> Any:
     """A NumPy column as Arrow; ids that Arrow has no type for (UUIDs) as text."""
     import pyarrow as pa
 
-    if values.dtype == object and len(values) and not isinstance(values[0], (str, bytes, int)):
-        values = np.array([str(value) for value in values], object)
-    if values.dtype == object and not len(values):
-        return pa.array([], pa.string())
+    if values.dtype == object:
+        first = next((each for each in values if each is not None), None)
+        if first is None:
+            return pa.array([None] * len(values), pa.string())
+        if not isinstance(first, (str, bytes, int)):
+            values = np.array([None if each is None else str(each) for each in values], object)
     return pa.array(values)
 
 

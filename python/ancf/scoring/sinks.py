@@ -16,6 +16,8 @@ from ancf.scoring.scorer import Scorer
 
 # Rows that are taken from one Parquet file into another at a time.
 _BATCH_ROWS = 1 << 18
+# Read at a time to count rows.
+_COUNT_BYTES = 1 << 20
 
 
 Reasons = list[list[tuple[int, float]]]
@@ -311,7 +313,7 @@ def count_rows(path: Path) -> int:
         return int(pq.read_metadata(path).num_rows)
     lines, quoted = 0, False
     with path.open("rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
+        for block in iter(lambda: file.read(_COUNT_BYTES), b""):
             # A line end within quotes belongs to an id; JSON has none.
             for part in block.split(b'"') if path.suffix == ".csv" else [block]:
                 lines += 0 if quoted else part.count(b"\n")

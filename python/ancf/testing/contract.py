@@ -199,6 +199,12 @@ class ModelContract:
                 assert total == pytest.approx(float(score), rel=1e-5, abs=1e-6)
                 assert str(item) in repr(why)
 
+    def test_the_explanation_of_a_history_has_the_score_of_its_list(self, model: Recommender) -> None:
+        request: dict[str, Any] = {"history": ["P01", "P05", "P02"], "weights": [1, 2, 1], "times": [0, 86400, 172800]}
+        ids, scores = model.recommend_for_history(**request, N=3)
+        for item, score in zip(ids, scores, strict=True):
+            assert model.explain(**request, item=item).score == score
+
     def test_similar_items_leave_the_item_itself_out(self, model: Recommender) -> None:
         if not (has_item_similarity(model._fitted()) if self.compares_items is None else self.compares_items):
             with pytest.raises(InvalidParameterError, match="likeness"):
