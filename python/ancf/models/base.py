@@ -406,7 +406,7 @@ class Recommender(Params, ABC):
         explain : int, at least 0
             With ``out``: a column ``reasons`` with so many purchases that add most to each score, the first of
             ``model.explain``. Each is ``{"item_id", "name", "adds"}``: in Parquet a list of structs, in JSON lines a
-            list, in CSV the same as JSON text. Takes about a millisecond for a user with ten items.
+            list, in CSV the same as JSON text. Each score is taken apart, which takes many times as long as the list.
         resume : bool
             With ``out``: keep finished parts when interrupted, and go on from those of an earlier call.
         show_progress : bool, optional
