@@ -7,12 +7,13 @@ of whose list something was bought later; the text says so, and of how many cust
 import sys
 import time
 from contextlib import redirect_stdout
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
 
-from ancf.cli.command import command, option
+from ancf.cli.command import Failure, command, option
 from ancf.cli.ids import item_name
 from ancf.cli.options import check_writable
 from ancf.cli.output import reasons_text, text_table
@@ -43,6 +44,7 @@ def demo(customers: int, epochs: int, seed: int, save: str | None) -> None:
     from ancf.comparison import compare
     from ancf.demo_shop import demo_shop
 
+    folder = None if save is None else _make_folder(save)
     began = time.perf_counter()
     _heading("A made-up shop")
     _paragraph(
@@ -82,8 +84,8 @@ def demo(customers: int, epochs: int, seed: int, save: str | None) -> None:
     _heading("5  Recommendations for an unknown customer")
     _unknown_customer(model, train)
 
-    if save is not None:
-        _save(purchases, model, save)
+    if folder is not None:
+        _save(purchases, model, folder)
     click.echo(
         click.style(f"Done in {time.perf_counter() - began:.0f} seconds.", bold=True) + " Now with your own table:\n"
     )
@@ -212,15 +214,25 @@ def _date_text(part: "Interactions", at: int) -> str:
     return f"{day.day} {day:%B %Y}"
 
 
-def _save(purchases: Any, model: "Recommender", folder: str) -> None:
-    from pathlib import Path
-
+def _make_folder(folder: str) -> Path:
+    """The folder to save to, before anything is computed for it."""
     place = Path(folder)
-    place.mkdir(parents=True, exist_ok=True)
-    check_writable(str(place / "shop.ancf"))
-    purchases.to_csv(place / "purchases.csv", index=False, lineterminator="\n")
-    model.save(place / "shop.ancf")
-    _paragraph(f"Saved: {place / 'purchases.csv'} and {place / 'shop.ancf'}")
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Failure(f"--save {folder}: it cannot be made a folder ({error.strerror}). Name another.", 2) from None
+    check_writable(str(place / "purchases.csv"))
+    check_writable(str(place / "shop.ancf"), streams=False)
+    return place
+
+
+def _save(purchases: Any, model: "Recommender", folder: Path) -> None:
+    from ancf.atomic_file import atomic_write
+
+    with atomic_write(folder / "purchases.csv") as file:
+        purchases.to_csv(file, index=False, lineterminator="\n")
+    model.save(folder / "shop.ancf")
+    _paragraph(f"Saved: {folder / 'purchases.csv'} and {folder / 'shop.ancf'}")
 
 
 class _EpochLines:

@@ -194,8 +194,13 @@ def number_option(section: str) -> Callable[[Function], Function]:
     )
 
 
-def check_writable(path: str) -> None:
+def check_writable(path: str, *, streams: bool = True) -> None:
     """Refuse a place for a result before hours are spent on it.
+
+    Parameters
+    ----------
+    streams : bool
+        Whether it may be a pipe, a terminal or a device, too.
 
     Raises
     ------
@@ -205,10 +210,19 @@ def check_writable(path: str) -> None:
     import tempfile
     from pathlib import Path
 
-    place = Path(path)
-    folder = place.absolute().parent
-    if place.is_dir():
+    from ancf.atomic_file import replaced_file
+
+    if Path(path).is_dir():
         raise Failure(f"{path} is a folder. Give the name of a file in it.", 2)
+    try:
+        place = replaced_file(Path(path))
+        if place is None and streams:
+            return
+    except OSError as error:
+        raise Failure(f"{path} cannot be written to ({error.strerror}). Write elsewhere.", 2) from None
+    if place is None:
+        raise Failure(f"{path} is a device or a pipe. Name a file, or write to stdout with - in its place.", 2)
+    folder = place.absolute().parent
     if not folder.is_dir():
         raise Failure(f"{path}: the folder {folder} does not exist. Make it first, or write elsewhere.", 2)
     try:

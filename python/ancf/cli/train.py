@@ -69,7 +69,7 @@ def train(ctx: click.Context, /, table: str, output: str, **options: Any) -> Non
     out is accounted for (ancf describe). An existing model file is replaced as a whole, or not at all.
     """
     if output != "-":
-        check_writable(output)
+        check_writable(output, streams=False)
     elif sys.stdout.isatty():
         raise Failure("a model file cannot be shown in a terminal. Name a file: -o shop.ancf.", 2)
     if options["holdout"] is not None and options["validation"]:

@@ -4,13 +4,17 @@ The score of a pair is the inner product of its two vectors, for models whose sc
 sparse item-item part or another head says so instead of exporting half of itself.
 """
 
+import contextlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import IO, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ancf.atomic_file import atomic_write
 from ancf.checks import check_flag
+from ancf.data.ids import IdMap
 from ancf.errors import InvalidParameterError, MissingExtraError
 from ancf.scoring.results import arrow_column
 from ancf.scoring.scorer import Scorer
@@ -39,7 +43,10 @@ def export(scorer: Scorer, path: Path, format: str | None = None, *, dense_only:
     if not scorer.item_vectors.shape[1]:
         raise InvalidParameterError(f"this {scorer.model} has no vectors to export. Use save(path).")
     write = {"npy": _npy, "arrow": _arrow, "usearch": _usearch}[kind]
-    path.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not path.is_dir():
+        raise InvalidParameterError(
+            f"path is {str(path)!r}, which is a file. Give a folder; it is made if it is missing."
+        )
     return write(scorer, path)
 
 
@@ -48,18 +55,31 @@ def _plain_ids(values: NDArray[Any]) -> NDArray[Any]:
     return values if values.dtype.kind == "i" else np.array([str(value) for value in values.tolist()], np.str_)
 
 
+def _written(folder: Path, writers: Mapping[str, Callable[[IO[bytes]], Any]]) -> list[Path]:
+    """Write files of these names; none of them takes its place before all are complete."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / name for name in writers]
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(atomic_write(path)) for path in paths]
+        for file, write in zip(files, writers.values(), strict=True):
+            write(file)
+    return paths
+
+
+def _array(values: NDArray[Any]) -> Callable[[IO[bytes]], None]:
+    return lambda file: np.save(file, values, allow_pickle=False)
+
+
 def _npy(scorer: Scorer, folder: Path) -> list[Path]:
-    tables = {
-        "item_vectors": scorer.item_vectors,
-        "user_vectors": scorer.user_vectors,
-        "item_ids": _plain_ids(scorer.item_ids.values),
-        "user_ids": _plain_ids(scorer.user_ids.values),
-    }
-    written = []
-    for name, table in tables.items():
-        written.append(folder / f"{name}.npy")
-        np.save(written[-1], table, allow_pickle=False)
-    return written
+    return _written(
+        folder,
+        {
+            "item_vectors.npy": _array(scorer.item_vectors),
+            "user_vectors.npy": _array(scorer.user_vectors),
+            "item_ids.npy": _array(_plain_ids(scorer.item_ids.values)),
+            "user_ids.npy": _array(_plain_ids(scorer.user_ids.values)),
+        },
+    )
 
 
 def _arrow(scorer: Scorer, folder: Path) -> list[Path]:
@@ -67,17 +87,24 @@ def _arrow(scorer: Scorer, folder: Path) -> list[Path]:
         import pyarrow as pa
     except ImportError as error:
         raise MissingExtraError("format 'arrow' needs pyarrow. Install it with: pip install 'ancf[arrow]'") from error
-    written = []
-    for side, ids, vectors in (
-        ("items", scorer.item_ids, scorer.item_vectors),
-        ("users", scorer.user_ids, scorer.user_vectors),
-    ):
+
+    def table(ids: IdMap, vectors: NDArray[np.float32]) -> Callable[[IO[bytes]], None]:
         rows = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
-        table = pa.table({"id": arrow_column(ids.values), "vector": rows})
-        written.append(folder / f"{side}.arrow")
-        with pa.OSFile(str(written[-1]), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-            writer.write_table(table)
-    return written
+        content = pa.table({"id": arrow_column(ids.values), "vector": rows})
+
+        def write(file: IO[bytes]) -> None:
+            with pa.ipc.new_file(file, content.schema) as writer:
+                writer.write_table(content)
+
+        return write
+
+    return _written(
+        folder,
+        {
+            "items.arrow": table(scorer.item_ids, scorer.item_vectors),
+            "users.arrow": table(scorer.user_ids, scorer.user_vectors),
+        },
+    )
 
 
 def _usearch(scorer: Scorer, folder: Path) -> list[Path]:
@@ -89,7 +116,10 @@ def _usearch(scorer: Scorer, folder: Path) -> list[Path]:
         ) from error
     index = Index(ndim=scorer.item_vectors.shape[1], metric="ip", dtype="f32")
     index.add(np.arange(len(scorer.item_vectors)), scorer.item_vectors)
-    written = [folder / "items.usearch", folder / "item_ids.npy"]
-    index.save(str(written[0]))
-    np.save(written[1], _plain_ids(scorer.item_ids.values), allow_pickle=False)
-    return written
+    return _written(
+        folder,
+        {
+            "items.usearch": lambda file: file.write(index.save() or b""),
+            "item_ids.npy": _array(_plain_ids(scorer.item_ids.values)),
+        },
+    )
