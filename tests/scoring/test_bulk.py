@@ -1,6 +1,8 @@
 """recommend_all into a file: whole or not there, resumable, and as the lists in memory."""
 
 import copy
+import gzip
+import io
 import json
 import os
 import signal
@@ -34,13 +36,32 @@ def small_chunks(monkeypatch):
 def read(path):
     if path.suffix == ".parquet":
         return pd.read_parquet(path)
-    if path.suffix == ".jsonl":
-        return pd.DataFrame([json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()])
-    return pd.read_csv(path)
+    text = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    if ".jsonl" in path.suffixes:
+        return pd.DataFrame([json.loads(line) for line in text.decode().splitlines()])
+    return pd.read_csv(io.BytesIO(text))
+
+
+@pytest.mark.parametrize("suffix", [".csv.gz", ".jsonl.gz"])
+def test_the_same_lists_are_the_same_compressed_bytes(model, tmp_path, small_chunks, suffix):
+    plain = model.recommend_all(N=7, out=tmp_path / f"a{suffix.removesuffix('.gz')}").path.read_bytes()
+    once, again, in_parts = (
+        model.recommend_all(N=7, out=tmp_path / f"{name}{suffix}", resume=resume).path.read_bytes()
+        for name, resume in (("b", False), ("c", False), ("d", True))
+    )
+    assert once == again == in_parts
+    assert gzip.decompress(once) == plain
+    assert once[4:8] == bytes(4)  # no date
+
+
+def test_a_pipe_cannot_be_gone_on_with(model, tmp_path):
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(ancf.InvalidParameterError, match="needs a file"):
+        model.recommend_all(out=tmp_path / "pipe.csv", resume=True)
 
 
 @pytest.mark.parametrize("resume", [False, True])
-@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl"])
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl", ".csv.gz", ".jsonl.gz"])
 def test_every_format_holds_the_lists_of_memory(model, tmp_path, suffix, resume, small_chunks):
     out = tmp_path / f"recs{suffix}"
     result = model.recommend_all(N=7, out=out, resume=resume)
@@ -55,7 +76,7 @@ def test_every_format_holds_the_lists_of_memory(model, tmp_path, suffix, resume,
     assert [path.name for path in tmp_path.iterdir()] == [out.name]
 
 
-@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl"])
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl", ".csv.gz", ".jsonl.gz"])
 def test_chunks_do_not_change_the_bytes_of_the_rows(model, tmp_path, monkeypatch, suffix):
     whole = read(model.recommend_all(N=3, out=tmp_path / f"a{suffix}").path)
     monkeypatch.setattr(bulk, "_CHUNK_USERS", 11)
@@ -109,7 +130,7 @@ def test_an_interrupted_call_leaves_nothing_and_keeps_the_old_file(model, tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == ["recs.csv"]
 
 
-@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl"])
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl", ".csv.gz", ".jsonl.gz"])
 def test_a_resumed_job_goes_on_where_it_stopped_and_ends_the_same(model, tmp_path, small_chunks, monkeypatch, suffix):
     out = tmp_path / f"recs{suffix}"
     whole = interrupt(model, monkeypatch, 2)

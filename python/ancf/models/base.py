@@ -393,7 +393,7 @@ class Recommender(Params, ABC):
         Parameters
         ----------
         N : int, at least 1
-        out : path ending in .parquet, .csv or .jsonl, optional
+        out : path ending in .parquet, .csv, .jsonl, .csv.gz or .jsonl.gz, optional
             Written as the lists are found, with memory that does not depend on the number of users. The file appears
             when it is complete; an interrupted call leaves none.
         users : id or ids, optional

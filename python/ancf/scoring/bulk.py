@@ -6,9 +6,9 @@ for the same file does. With ``resume=True`` each chunk becomes a part of its ow
 interruption and even ``kill -9``; the next call with ``resume=True`` goes on after the last whole part, provided that
 model, N and filters are the same (a hash is kept with them).
 
-Parquet needs pyarrow; .csv and .jsonl do not. The rows stand in the order of the users' ids, best item first, with the
-columns ``user_id, item_id, score, rank, source``, and ``name``, ``category`` and ``reasons`` where they are asked for.
-The chunks do not change a bit of it.
+Parquet needs pyarrow; .csv and .jsonl do not, nor do these with .gz. The rows stand in the order of the users' ids,
+best item first, with the columns ``user_id, item_id, score, rank, source``, and ``name``, ``category`` and ``reasons``
+where they are asked for. The chunks do not change a bit of it.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from ancf.atomic_file import atomic_write
+from ancf.atomic_file import atomic_write, replaced_file
 from ancf.checks import check_flag, check_integer
 from ancf.errors import InvalidParameterError
 from ancf.scoring.explain import top_reasons
@@ -31,7 +31,7 @@ from ancf.scoring.limits import check_memory, check_n
 from ancf.scoring.lists import find_known_users
 from ancf.scoring.results import Recommendations
 from ancf.scoring.scorer import Scorer
-from ancf.scoring.sinks import OPEN_FILE_SINKS, SINKS, Columns, Reasons, Sink, count_rows, require_pyarrow
+from ancf.scoring.sinks import OPEN_FILE_SINKS, SINKS, Columns, Reasons, Sink, count_rows, ending, require_pyarrow
 
 # Rows and users of one chunk at most: some tens of megabytes with their raw ids, and long enough for the ranker.
 _CHUNK_ROWS = 1 << 18
@@ -140,16 +140,18 @@ def write_lists(
     check_flag("resume", resume)
     if show_progress is not None:
         check_flag("show_progress", show_progress)
-    if out.suffix not in SINKS:
+    if ending(out) not in SINKS:
         raise InvalidParameterError(f"out is {str(out)!r}; its name must end in {', '.join(SINKS)}.")
     if not out.absolute().parent.is_dir():
         raise InvalidParameterError(f"out is {str(out)!r}; the folder {out.absolute().parent} does not exist.")
-    if out.suffix == ".parquet":
+    if resume and replaced_file(out) is None:
+        raise InvalidParameterError(f"resume=True needs a file to go on with; out={str(out)!r} is a device or a pipe.")
+    if ending(out) == ".parquet":
         require_pyarrow()
     chunks = _Chunks(scorer, N, **request)
     write = _write_resumable if resume else _write_direct
     with _progress(chunks.n_users, show_progress) as advance:
-        return write(out, SINKS[out.suffix], chunks, advance)
+        return write(out, SINKS[ending(out)], chunks, advance)
 
 
 def write_lists_to(
@@ -222,7 +224,7 @@ def _write_resumable(out: Path, sink: type[Sink], chunks: _Chunks, advance: Call
     folder = out.absolute().parent / f".{out.name}.parts"
     folder.mkdir(exist_ok=True)
     note = folder / "job.json"
-    fingerprint = chunks.fingerprint(out.suffix)
+    fingerprint = chunks.fingerprint(ending(out))
     if note.exists() and (found := _read_fingerprint(note)) != fingerprint:
         raise InvalidParameterError(
             f"resume=True: the parts in {folder} belong to another job (other model, N or filters: {found[:8]}, not "
@@ -231,7 +233,7 @@ def _write_resumable(out: Path, sink: type[Sink], chunks: _Chunks, advance: Call
     with atomic_write(note) as file:
         file.write(json.dumps({"job": fingerprint}).encode())
     starts = chunks.starts
-    paths = [folder / f"{number:08d}{out.suffix}" for number in range(len(starts))]
+    paths = [folder / f"{number:08d}{ending(out)}" for number in range(len(starts))]
     resumed = 0
     try:
         for number, (start, path) in enumerate(zip(starts, paths, strict=True)):
