@@ -1,6 +1,7 @@
 """The command ``ancf``: finds the subcommand, and turns whatever goes wrong into one line and an exit code."""
 
 import importlib
+import io
 import os
 import shutil
 import sys
@@ -92,6 +93,10 @@ def main_group(ctx: click.Context, config: str | None) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """The entry point of the command ``ancf``."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal in Latin-1 or ASCII shows a question mark for a letter that it does not have.
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="replace")
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 

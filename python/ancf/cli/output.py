@@ -1,6 +1,7 @@
 """Results as a table for people, or as JSON, JSON lines, CSV or Parquet for programs; to stdout or a file."""
 
 import csv
+import functools
 import io
 import json
 import math
@@ -9,7 +10,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import click
 
@@ -26,14 +27,22 @@ _SUFFIXES = {".json": "json", ".jsonl": "jsonl", ".csv": "csv", ".parquet": "par
 
 
 def output_options(function: Function) -> Function:
-    """``--format`` and ``--output``."""
+    """``--format`` and ``--output``; what is wrong with them is said before anything is computed."""
+
+    @functools.wraps(function)
+    def checked(*arguments: Any, output_format: str | None, output: str, **options: Any) -> Any:
+        chosen_format(output_format, output)
+        if output != "-":
+            check_writable(output)
+        return function(*arguments, output_format=output_format, output=output, **options)
+
     format_option = Option(
         ["--format", "-f", "output_format"],
         type=click.Choice(FORMATS),
         section=_SECTION,
-        help="How the result is written. [table, or by the ending of --output]",
+        help="How the result is written. [by the ending of --output, else table]",
     )
-    output = Option(
+    output_option = Option(
         ["--output", "-o"],
         metavar="FILE",
         default="-",
@@ -41,28 +50,57 @@ def output_options(function: Function) -> Function:
         help="Where the result goes; - is stdout. [-]",
         from_environment=False,
     )
-    return with_options(function, [format_option, output])
+    return with_options(cast("Function", checked), [format_option, output_option])
 
 
-def chosen_format(output_format: str | None, output: str) -> str:
-    """The format asked for, else the one that the file's name ends in, else a table.
+def chosen_format(output_format: str | None, output: str, otherwise: str = "table") -> str:
+    """The format that the file's name ends in, else the one asked for, else ``otherwise``.
+
+    A name is typed for this very call, so it goes before a format from the environment or a file; a format that is
+    typed beside it must be the same. Any text may go into a file that ends in .txt.
 
     Raises
     ------
     Failure
-        If the name ends in something else.
+        If the name ends in something else and no format is given, or in another format than the one typed.
     """
-    suffix = "" if output == "-" else Path(output).suffix.lower()
-    if output_format is None and suffix and suffix not in _SUFFIXES:
+    suffixes = [] if output == "-" else Path(output.lower()).suffixes
+    compressed = suffixes[-1:] == [".gz"]
+    suffix = (["", *suffixes[:-1]] if compressed else ["", *suffixes])[-1]
+    by_name = _SUFFIXES.get(suffix)
+    ctx = click.get_current_context(silent=True)
+    source = ctx.get_parameter_source("output_format") if ctx is not None else None
+    typed = output_format if source is click.core.ParameterSource.COMMANDLINE else None
+    if by_name is None and output_format is None and suffix and _is_named(output):
         raise Failure(
             f"{output}: the ending {suffix} names no format. Use {', '.join(_SUFFIXES)}, or give --format.", 2
         )
-    return output_format or _SUFFIXES.get(suffix, "table")
+    if typed is not None and by_name not in (None, typed) and not (suffix == ".txt" and typed != "parquet"):
+        near = next(ending for ending, name in _SUFFIXES.items() if name == typed)
+        raise Failure(
+            f"--format {typed} and the name {output} contradict each other. Leave --format out, or let the name end in "
+            f"{near}.",
+            2,
+        )
+    kind = typed or by_name or output_format or otherwise
+    if compressed and kind == "parquet":
+        raise Failure(f"{output}: a Parquet file is compressed by itself. Let its name end in .parquet.", 2)
+    return kind
+
+
+def _is_named(output: str) -> bool:
+    """Whether a person chose the name: a pipe's or a device's says nothing about a format."""
+    from ancf.atomic_file import replaced_file
+
+    try:
+        return replaced_file(Path(output)) is not None
+    except OSError:
+        return True
 
 
 @contextmanager
 def open_output(output: str, output_format: str) -> Iterator[IO[bytes]]:
-    """Where the bytes of a result go; a file is the old one or the new one.
+    """Where the bytes of a result go; a file is the old one or the new one, compressed if its name ends in .gz.
 
     Raises
     ------
@@ -77,10 +115,16 @@ def open_output(output: str, output_format: str) -> Iterator[IO[bytes]]:
         sys.stdout.buffer.flush()
         return
     from ancf.atomic_file import atomic_write
+    from ancf.scoring.sinks import gzip_stream
 
     check_writable(output)
+    sys.stdout.flush()
     with atomic_write(Path(output)) as file:
-        yield file
+        if not output.lower().endswith(".gz"):
+            yield file
+            return
+        with gzip_stream(file) as compressing:
+            yield compressing
 
 
 def write_table(

@@ -1,9 +1,11 @@
 """``ancf recommend`` and ``ancf recommend-all``: who gets what."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ancf import _text
 from ancf.cli.command import Failure, Function, Option, command, option, with_options
 from ancf.cli.ids import history_option, item_name, parse_ids, read_ids, users_option
 from ancf.cli.models import load
@@ -42,22 +44,46 @@ def _filter_options(function: Function) -> Function:
         from_environment=False,
         help="An item that may not be recommended; again for more.",
     )
+    without_from = Option(
+        ["--without-from"],
+        metavar="FILE",
+        section=_SECTION,
+        help="A file of items that may not be recommended (sold out), one to a line; - is stdin.",
+    )
     only_from = Option(
         ["--only-from"],
         metavar="FILE",
         section=_SECTION,
-        help="Recommend only the items in this file, one to a line.",
+        help="Recommend only the items in this file, one to a line; - is stdin.",
     )
-    return with_options(number_option(_SECTION)(function), [with_bought, without, only_from])
+    return with_options(number_option(_SECTION)(function), [with_bought, without, without_from, only_from])
 
 
 def _requested_filters(model: "Recommender", options: dict[str, Any]) -> dict[str, Any]:
     filters: dict[str, Any] = {"filter_already_liked_items": not options["with_bought"]}
-    if options["without"]:
-        filters["filter_items"] = _known_items(model, list(options["without"]))
+    denied = _known_items(model, list(options["without"]))
+    if options["without_from"]:
+        denied += _known_lines(model, "--without-from", options["without_from"])
+    if denied:
+        filters["filter_items"] = denied
     if options["only_from"]:
-        filters["items"] = parse_ids(read_ids(options["only_from"]), model.item_ids_)
+        filters["items"] = _known_lines(model, "--only-from", options["only_from"])
     return filters
+
+
+def _check_stdin(model_file: str, options: dict[str, Any]) -> None:
+    """Stdin is read once.
+
+    Raises
+    ------
+    Failure
+        If several are to be read from it.
+    """
+    what = {"MODEL": model_file} | {
+        f"--{name.replace('_', '-')}": options.get(name) for name in ("users_from", "without_from", "only_from")
+    }
+    if len(twice := [name for name, path in what.items() if path == "-"]) > 1:
+        raise Failure(f"{' and '.join(twice)} cannot all be read from stdin. Name a file for all but one.", 2)
 
 
 def _known_items(model: "Recommender", typed: list[str]) -> list[Any]:
@@ -69,6 +95,33 @@ def _known_items(model: "Recommender", typed: list[str]) -> list[Any]:
     if unknown:
         raise unknown_items(as_objects(unknown), model.item_ids_)
     return found
+
+
+def _known_lines(model: "Recommender", option: str, path: str) -> list[Any]:
+    """Items of a file that the model knows; the others are counted in a note, as a shop's list may hold new goods.
+
+    Raises
+    ------
+    Failure
+        If the file is empty, or none of its items is known; exit code 3.
+    """
+    found = list(dict.fromkeys(parse_ids(read_ids(path), model.item_ids_)))
+    if not found:
+        raise Failure(f"{option} {path}: there is no item in it. Give one item to a line, or leave the option out.", 3)
+    unknown = [each for each in found if model.item_ids_.position(each) < 0]
+    if len(unknown) == len(found):
+        hint = model.item_ids_.hint(unknown[0]) or f"its items are like {_text.format_list(model.item_ids_.values, 3)}"
+        raise Failure(
+            f"{option} {path}: none of the {len(found):,} items is known to the model ({_text.format_list(unknown)}); "
+            + (hint if hint.endswith("?") else f"{hint}."),
+            3,
+        )
+    if unknown:
+        print_note(
+            f"note: {option} {path}: {len(unknown):,} of {len(found):,} items are unknown to the model and are ignored "
+            f"({_text.format_list(unknown, 3)})"
+        )
+    return [each for each in found if model.item_ids_.position(each) >= 0]
 
 
 @command(
@@ -106,10 +159,9 @@ def recommend(model_file: str, output_format: str | None, output: str, **options
 
     MODEL is a file from 'ancf train'; - is stdin. Customers and items are named as they stood in the table.
     """
+    _check_stdin(model_file, options)
     users, history = list(options["user"]), list(options["history"])
     if options["users_from"]:
-        if options["users_from"] == model_file == "-":
-            raise Failure("stdin cannot be both the model and the customers. Name a file for one of them.", 2)
         users += read_ids(options["users_from"])
     if bool(users) == bool(history):
         what = "both customers and a history were given" if users else "no customer was named"
@@ -223,18 +275,23 @@ def _lists_text(
 def recommend_all(model_file: str, output_format: str | None, output: str, **options: Any) -> None:
     """Lists for every customer, streamed: memory does not grow with their number.
 
-    A file appears when it is complete. Without --format and --output the rows are CSV on stdout.
+    A file appears when it is complete, also compressed (-o recs.csv.gz). The format is CSV where neither --format nor
+    the name of the file says another.
     """
     from ancf.scoring.bulk import write_lists_to
+    from ancf.scoring.sinks import SINKS, ending
 
-    output_format = output_format or (chosen_format(None, output) if output != "-" else "csv")
+    _check_stdin(model_file, options)
+    output_format = chosen_format(output_format, output, otherwise="csv")
+    suffix = ending(Path(output))
+    is_streamed = output != "-" and suffix in SINKS and suffix.removesuffix(".gz") == f".{output_format}"
+    if options["resume"] and not is_streamed:
+        raise Failure(f"--resume needs --output with a name that ends in {', '.join(SINKS)}.", 2)
+    if options["resume"]:
+        check_writable(output, streams=False)
     model = load(model_file, options["num_threads"])
     filters = _requested_filters(model, options)
-    is_streamed = output_format in ("csv", "jsonl", "parquet") and output.endswith(f".{output_format}")
-    if options["resume"] and not is_streamed:
-        raise Failure("--resume needs --output with a name that ends in .csv, .jsonl or .parquet.", 2)
     if is_streamed:
-        check_writable(output)
         print_note(repr(model.recommend_all(options["number"], out=output, resume=options["resume"], **filters)))
         return
     with open_output(output, output_format) as file:
