@@ -205,3 +205,15 @@ def test_vectors_are_not_exported_to_a_file(tmp_path):
     with pytest.raises(ancf.InvalidParameterError, match="Give a folder"):
         ancf.from_factors(np.eye(2), np.eye(2)).export(tmp_path / "file")
     assert (tmp_path / "file").read_bytes() == b"mine"
+
+
+def test_a_history_that_is_not_finite_is_saved_as_null(tmp_path):
+    """JSON has no NaN; what was measured is kept where it is a number."""
+    from ancf import model_file
+
+    history = {"training_loss": [1.0, float("inf")], "ndcg@10": [float("nan")], "best_epoch": 1}
+    model_file.save(tmp_path / "m.ancf", "ANCF", {"x": np.ones(1)}, {"history": history})
+    _, meta = model_file.read(tmp_path / "m.ancf")
+    assert meta["history"] == {"training_loss": [1.0, None], "ndcg@10": [None], "best_epoch": 1}
+    with pytest.raises(ancf.InvalidParameterError, match="not finite"):
+        model_file.save(tmp_path / "m.ancf", "ANCF", {}, {"options": {"half_life": float("inf")}})

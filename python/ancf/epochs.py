@@ -79,7 +79,7 @@ def run_epochs(
     patience : int, optional
         Stop after this many epochs without a better one; None never stops.
     verbose : int
-        1 prints a line for each loss of each epoch.
+        1 prints a line for each loss of each epoch, and one for the metric that chooses the best.
     show_progress : bool, optional
         A progress bar on stderr; by default where that is a terminal and ``verbose`` is set.
 
@@ -112,6 +112,8 @@ def run_epochs(
                     history.setdefault(metric, []).append(seen.metric)
                 if verbose:
                     print(f"Epoch {epoch + 1}/{epochs}, Validation Loss: {seen.loss:.4f}", flush=True)
+                if verbose and metric != "loss":
+                    print(f"Epoch {epoch + 1}/{epochs}, Validation {metric}: {seen.metric:.4f}", flush=True)
                 rises = rises + 1 if _overfits(history) else 0
                 if rises == _RISES_BEFORE_WARNING and not warned:
                     warned = True

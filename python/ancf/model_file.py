@@ -5,6 +5,7 @@ A model file is data: nothing in it is executed, and what it holds is checked ag
 """
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -82,9 +83,16 @@ def _tensors(
         array = array.astype(dtype, copy=False)
         tensors.append((name, _DTYPE_NAMES[dtype], list(array.shape), array.reshape(-1).view(np.uint8)))
     about = {"class": class_name, "version": _native.__version__, **meta}
+    if "history" in about:
+        about["history"] = _finite(about["history"])
     try:
         text = json.dumps(about, ensure_ascii=False, sort_keys=True, allow_nan=False, default=_plain)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
+        raise InvalidParameterError(
+            f"save: an option of this {class_name} is not finite, which a model file cannot hold ({meta}). Give it a "
+            "finite value, and fit again."
+        ) from error
+    except TypeError as error:
         raise InvalidDataError(
             f"the description of this {class_name} cannot be written as JSON: {error}. Options and what training "
             "recorded must be plain, finite values."
@@ -94,6 +102,15 @@ def _tensors(
         tensors.append((_DESCRIPTION, "U8", [len(raw)], raw))
         text = json.dumps({_DESCRIPTION: len(raw)})
     return tensors, text
+
+
+def _finite(value: Any) -> Any:
+    """What was measured, with null for a number that is not finite, as JSON has none."""
+    if isinstance(value, Mapping):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _plain(value: Any) -> Any:

@@ -40,6 +40,7 @@ def test_every_option_of_reading_is_on_the_page(ancf):
 
 def test_what_is_typed_reaches_the_model(ancf, shop, tmp_path):
     typed = "--epochs 1 --factors 8 --no-item-attention --temperature 0.3 --patience none --neighbors 5"
+    typed += " --holdout 0.1"
     code, _, err = ancf("train", "purchases.csv", "-o", tmp_path / "m.ancf", "-q", *typed.split())
     assert code == 0, err
     options = package.load(tmp_path / "m.ancf").get_params()
@@ -51,9 +52,21 @@ def test_training_prints_the_losses_of_each_epoch_to_stderr_alone(ancf, tmp_path
     code, out, err = ancf("train", "purchases.csv", "-o", tmp_path / "m.ancf", "--epochs", 2, "--holdout", "0.2")
     assert (code, out) == (0, "")
     lines = [line.rstrip("0123456789") for line in err.splitlines() if line.startswith("Epoch")]
-    expected = [f"Epoch {n}/2, {kind} Loss: " for n in (1, 2) for kind in ("Training", "Validation")]
+    kinds = ("Training Loss", "Validation Loss", "Validation ndcg@10")
+    expected = [f"Epoch {n}/2, {kind}: " for n in (1, 2) for kind in kinds]
     assert [line.rsplit(".", 1)[0].rstrip("0123456789") for line in lines] == expected
     assert "Split by time" in err
+
+
+def test_what_is_printed_of_the_best_epoch_is_what_decided(ancf, rows, tmp_path):
+    for extra, name in (((), "ndcg@10"), (("--validation-metric", "recall@5"), "recall@5")):
+        arguments = ("train", "purchases.csv", "-o", tmp_path / "m.ancf", "--epochs", 4, "--holdout", "0.2", *extra)
+        code, _, err = ancf(*arguments)
+        assert code == 0, err
+        shown = [float(line.split()[-1]) for line in err.splitlines() if f"Validation {name}:" in line]
+        best = rows("inspect", tmp_path / "m.ancf")["history"]["best_epoch"]
+        assert max(shown) == shown[best - 1]
+        assert f"The best epoch is {best}, with the highest {name}: {shown[best - 1]:.4f}." in err
 
 
 @pytest.mark.parametrize("model", ["item-knn", "popular"])

@@ -194,7 +194,11 @@ def _show_warnings() -> Iterator[None]:
     """Warnings that are meant for people as one line on stderr; those for programmers not at all."""
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        click.echo(click.style("note: ", fg="yellow") + str(message), err=True)
+        ctx = click.get_current_context(silent=True)
+        text = str(message)
+        if ctx is not None and isinstance(ctx.command, Command):
+            text = ctx.command.translate_keywords(text, ctx)
+        click.echo(click.style("note: ", fg="yellow") + text, err=True)
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -15,6 +15,23 @@ CONFIG = "ancf.cli.config"
 """Where a context keeps the file of ``ancf --config FILE COMMAND``."""
 HELP_NAMES = ["-h", "--help"]
 _LAST_SECTION = "Options"
+# Keywords of the API whose options are called otherwise: the names of their parameters here.
+_OTHER_NAMES = {
+    "out": "output",
+    "N": "number",
+    "items": "only_from",
+    "filter_items": "without",
+    "filter_already_liked_items": "with_bought",
+}
+# Of these, False is what the option asks for.
+_INVERTED = ("filter_already_liked_items",)
+# Calls in messages, and what to type in their place.
+_PHRASES = {
+    r"recommend_all\(N, out=\"([\w.]+)\"\)": r"ancf recommend-all -o \1",
+    r" \(on_leak='ignore' silences this\.\)": "",
+    r"Use random_split, or": "Use --split random, or",
+    r"Take factor_attention=True, or ancf\.ANCFModel\(.*?\)": "Take factor_attention=True",
+}
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -109,32 +126,53 @@ class Command(click.Command):
             return super().invoke(ctx)
         except InternalError:
             raise
+        except (KeyboardInterrupt, OSError) as error:
+            if not isinstance(error, AncfError):
+                if hasattr(error, "__notes__"):
+                    error.__notes__ = [self.translate_keywords(note, ctx) for note in error.__notes__]
+                raise
+            raise self.failure(error, ctx) from error
         except AncfError as error:
             raise self.failure(error, ctx) from error
 
     def failure(self, error: Exception, ctx: click.Context) -> Failure:
         """What an error of the API is to whoever typed the command."""
         code = next((code for kind, code in _exit_codes() if isinstance(error, kind)), 1)
-        text = self.translate_keywords(str(error), ctx)
-        return Failure("\n".join([text, *getattr(error, "__notes__", ())]), code)
+        lines = [str(error), *getattr(error, "__notes__", ())]
+        return Failure("\n".join(self.translate_keywords(line, ctx) for line in lines), code)
+
+    def keyword_options(self, ctx: click.Context) -> dict[str, click.Option]:
+        """The options of this command by what the API calls them."""
+        options = {str(each.name): each for each in self.get_params(ctx) if isinstance(each, click.Option)}
+        columns = {name.removesuffix("_column"): each for name, each in options.items() if name.endswith("_column")}
+        names = _OTHER_NAMES | ({} if "with_bought" in options else {"filter_already_liked_items": "repeats"})
+        others = {keyword: options[name] for keyword, name in names.items() if name in options}
+        return options | others | columns
 
     def translate_keywords(self, message: str, ctx: click.Context) -> str:
-        """Keywords in an error as this command's options: ``header=False`` is --no-header."""
-        options = {str(each.name): each for each in self.get_params(ctx) if isinstance(each, click.Option)}
+        """Keywords in a message as this command's options: ``header=False`` is --no-header, ``time=`` --time-column."""
+        options = self.keyword_options(ctx)
 
         def as_option(match: re.Match[str]) -> str:
             keyword, value = match[1], match[2]
-            option = options.get(f"{keyword}_column") or options.get(keyword)
+            option = options.get(keyword)
             if option is None:
                 return match[0]
+            name = max(option.opts, key=len)
+            if value is None or (option.is_flag and not option.secondary_opts):
+                return name
             if value in ("True", "False") and option.secondary_opts:
-                return option.opts[0] if value == "True" else option.secondary_opts[0]
-            return f"{max(option.opts, key=len)} {'none' if value in ('None', 'False') else _shell_quoted(value)}"
+                return max(
+                    option.opts if (value == "True") is (keyword not in _INVERTED) else option.secondary_opts, key=len
+                )
+            return f"{name} {'none' if value in ('None', 'False') else _shell_quoted(value)}"
 
-        message = re.sub(r"\b([a-z_]+)=(\"[^\"]*\"|'[^']*'|[\w.]*\w)", as_option, message)
-        message = re.sub(r"(--[a-z-]+ \w+) or \"(\w+)\"", r"\1 or \2", message)
+        for pattern, words in _PHRASES.items():
+            message = re.sub(pattern, words, message)
         if "time_column" in options:
             message = re.sub(r"\btime=\[([\"'])([^\"']*)\1, \1([^\"']*)\1\]", r'--time-column "\2,\3"', message)
+        message = re.sub(r"\b([A-Za-z_]+)=(?!=)(\"[^\"]*\"|'[^']*'|\w[\w.]*\w|\w)?", as_option, message)
+        message = re.sub(r"(--[a-z-]+ \w+) or \"(\w+)\"", r"\1 or \2", message)
         if "history" in options:
             message = message.replace("recommend_for_history with", "--history with")
         return message

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ancf.cli.command import Failure, command, option
-from ancf.cli.models import ModelCommand, baselines, build_model, load, logs_to_stderr, model_option
-from ancf.cli.options import threads_option
+from ancf.cli.models import ModelCommand, baselines, build_model, load, logs_to_stderr, model_keys, model_option
+from ancf.cli.options import threads_option, typed_options
 from ancf.cli.output import chosen_format, output_options, print_note, write_table
 from ancf.cli.tables import (
     SPLITS,
@@ -91,6 +91,7 @@ def evaluate(ctx: click.Context, /, table: str, output_format: str | None, outpu
     metrics = [each.strip() for each in options["metrics"].split(",") if each.strip()]
     parse_metrics(metrics, 10)
     threads = options["num_threads"]
+    _check_together(ctx, options)
     if options["model_file"]:
         model = load(options["model_file"], threads)
         data = read_table(table, options, threads)
@@ -123,6 +124,29 @@ def evaluate(ctx: click.Context, /, table: str, output_format: str | None, outpu
     write_table(
         list(frame.columns), rows, output_format=output_format, output=output, heading=heading, document=document
     )
+
+
+def _check_together(ctx: click.Context, options: dict[str, Any]) -> None:
+    """Refuse options that would have no effect beside others.
+
+    Raises
+    ------
+    Failure
+        Exit code 2.
+    """
+    own = {"split_kind": "--split", "test_share": "--test-share", "model": "--model"}
+    if options["model_file"] and (typed := typed_options(ctx, names := own | model_keys(ctx))):
+        raise Failure(
+            f"{names[typed[0]]} has no effect with --model-file, which evaluates a trained model on the whole table. "
+            "Leave one of them out.",
+            2,
+        )
+    if options["split_kind"] == "leave-last-out" and typed_options(ctx, ("test_share",)):
+        raise Failure(
+            "--test-share has no effect with --split leave-last-out, which holds each customer's last event out. "
+            "Leave one of them out.",
+            2,
+        )
 
 
 def _note_left_out(result: Any) -> None:

@@ -6,7 +6,7 @@ import click
 
 from ancf.cli.command import command
 from ancf.cli.models import model_path
-from ancf.cli.output import chosen_format, output_options, write_table
+from ancf.cli.output import cell_text, chosen_format, output_options, write_table
 
 
 @command("inspect", examples=["ancf inspect shop.ancf", "ancf inspect shop.ancf --format json | jq .options"])
@@ -44,9 +44,10 @@ def _training_summary(history: dict[str, Any]) -> list[str]:
     losses = history.get("training_loss") or []
     if not losses:
         return []
-    text = f"Training: {len(losses)} epochs, training loss {losses[0]:.4f} to {losses[-1]:.4f}"
-    if history.get("validation_loss"):
-        text += f", validation loss {history['validation_loss'][0]:.4f} to {history['validation_loss'][-1]:.4f}"
+    # A value that was not finite is null in the file.
+    text = f"Training: {len(losses)} epochs, training loss {cell_text(losses[0])} to {cell_text(losses[-1])}"
+    if validation := history.get("validation_loss"):
+        text += f", validation loss {cell_text(validation[0])} to {cell_text(validation[-1])}"
     return ["", f"{text}; the best epoch is {history.get('best_epoch')}"]
 
 

@@ -83,6 +83,10 @@ class ModelCommand(Command):
         at = params.index(self._model_option) + 1
         return [*params[:at], *chosen.options.values(), *chosen.others, *params[at:]]
 
+    def keyword_options(self, ctx: click.Context) -> dict[str, click.Option]:
+        chosen = ctx.meta.get(_CHOSEN)
+        return super().keyword_options(ctx) | ({} if chosen is None else chosen.options)
+
     def config_keys(self, *, every_model: bool = False) -> dict[str, str]:
         keys = super().config_keys()
         for _, options in self._options_by_model(every_model):
@@ -228,6 +232,23 @@ def build_model(ctx: click.Context, *, verbose: int) -> "Recommender":
         make = make.classic
     model: Recommender = make(**keywords)
     return model
+
+
+def model_keys(ctx: click.Context) -> dict[str, str]:
+    """The options of the chosen model: the parameter's name here → its spelling."""
+    chosen: _Chosen = ctx.meta[_CHOSEN]
+    return {str(each.name): f"--{each.key}" for each in chosen.options.values()}
+
+
+def learns_in_epochs(ctx: click.Context) -> bool:
+    """Whether the chosen model has epochs, among which a validation table chooses."""
+    return "epochs" in inspect.signature(ctx.meta[_CHOSEN].model).parameters
+
+
+def chosen_name(ctx: click.Context) -> str:
+    """What the chosen model is called on the command line."""
+    name: str = ctx.meta[_CHOSEN].cli_name
+    return name
 
 
 def baselines(num_threads: int | None) -> "dict[str, Recommender]":

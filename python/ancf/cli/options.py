@@ -175,6 +175,15 @@ def explicit_options(ctx: click.Context, names: Collection[str]) -> dict[str, An
     }
 
 
+def typed_options(ctx: click.Context, names: Collection[str]) -> list[str]:
+    """Those of these parameters that stand on the command line itself.
+
+    An option that such a call has no use for is a mistake; one from the environment or a file is for other calls, too.
+    """
+    typed = click.core.ParameterSource.COMMANDLINE
+    return [name for name in names if ctx.get_parameter_source(name) is typed]
+
+
 def threads_option(function: Function) -> Function:
     """``--num-threads``."""
     return option("--num-threads", type=click.INT, metavar="N", help="Threads. [as many as there are processors]")(

@@ -9,7 +9,7 @@ from ancf import _text
 from ancf.cli.command import Failure, Function, Option, command, option, with_options
 from ancf.cli.ids import history_option, item_name, parse_ids, read_ids, users_option
 from ancf.cli.models import load
-from ancf.cli.options import check_writable, number_option, threads_option
+from ancf.cli.options import check_writable, number_option, threads_option, typed_options
 from ancf.cli.output import (
     cell_text,
     chosen_format,
@@ -167,6 +167,12 @@ def recommend(model_file: str, output_format: str | None, output: str, **options
         what = "both customers and a history were given" if users else "no customer was named"
         raise Failure(f"{what}. Give --user ID (or --users-from FILE), or --history ITEM for somebody unknown.", 2)
     model = load(model_file, options["num_threads"])
+    if model.item_names_ is None and typed_options(click.get_current_context(), ("names",)):
+        raise Failure(
+            "--names has no effect: this model holds no names of items. Leave it out, or train on a table with a "
+            "column of names (--name-column).",
+            2,
+        )
     filters = _requested_filters(model, options)
     if history:
         items = parse_ids(history, model.item_ids_)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ancf.cli.command import Failure, command, option
-from ancf.cli.models import ModelCommand, build_model, logs_to_stderr, model_option
-from ancf.cli.options import check_writable, threads_option
+from ancf.cli.models import ModelCommand, build_model, chosen_name, learns_in_epochs, logs_to_stderr, model_option
+from ancf.cli.options import check_writable, threads_option, typed_options
 from ancf.cli.output import print_note
 from ancf.cli.tables import (
     SPLITS,
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from ancf.models.base import Recommender
 
 _SECTION = "Training"
+# What a model's history has besides the metric that decides.
+_NO_METRICS = ("training_loss", "validation_loss")
 
 
 @command(
@@ -45,8 +47,8 @@ _SECTION = "Training"
     type=click.FLOAT,
     metavar="SHARE",
     section=_SECTION,
-    help="Hold this part of the events out, show the validation loss and keep the best epoch; the model is never "
-    "trained on it. [none]",
+    help="Hold this part of the events out, show its loss and the metric that decides, and keep the best epoch; the "
+    "model is never trained on it. [none]",
 )
 @option(
     "--split",
@@ -72,8 +74,7 @@ def train(ctx: click.Context, /, table: str, output: str, **options: Any) -> Non
         check_writable(output, streams=False)
     elif sys.stdout.isatty():
         raise Failure("a model file cannot be shown in a terminal. Name a file: -o shop.ancf.", 2)
-    if options["holdout"] is not None and options["validation"]:
-        raise Failure("--holdout and --validation exclude each other. Leave one out.", 2)
+    _check_validation(ctx, options)
     model = build_model(ctx, verbose=0 if options["quiet"] else 1)
     data = read_table(table, options, options["num_threads"])
     print_note(describe_reading(data))
@@ -97,9 +98,8 @@ def train(ctx: click.Context, /, table: str, output: str, **options: Any) -> Non
             error.add_note(f"{output} {state}.")
         raise
     seconds = time.perf_counter() - began
-    best = (model._fitted().training or {}).get("best_epoch")
-    if validation is not None and best:
-        print_note(f"The best epoch is {best}.")
+    if validation is not None:
+        _note_best_epoch(model)
     _save(model, output)
     if output != "-":
         print_note(
@@ -107,6 +107,52 @@ def train(ctx: click.Context, /, table: str, output: str, **options: Any) -> Non
             f"{count_text(len(model.item_ids_), 'item')}, "
             f"trained in {seconds:.1f} s, {Path(output).stat().st_size / 1e6:.1f} MB"
         )
+
+
+def _check_validation(ctx: click.Context, options: dict[str, Any]) -> None:
+    """Refuse options about validation that would have no effect; drops those of a file that have none here.
+
+    Raises
+    ------
+    Failure
+        Exit code 2.
+    """
+    typed = typed_options(ctx, ("holdout", "validation"))
+    if options["holdout"] is not None and options["validation"]:
+        if len(typed) != 1:
+            raise Failure("--holdout and --validation exclude each other. Leave one out.", 2)
+        options["validation" if typed == ["holdout"] else "holdout"] = None
+    if not learns_in_epochs(ctx):
+        if typed:
+            raise Failure(
+                f"--{typed[0]} has no effect for {chosen_name(ctx)}, which has no epochs to choose among. Leave it "
+                "out; 'ancf evaluate' says how good the lists are.",
+                2,
+            )
+        options["holdout"] = options["validation"] = None
+    if options["holdout"] is None and typed_options(ctx, ("split_kind",)):
+        raise Failure("--split says how --holdout splits. Add --holdout 0.1, or leave --split out.", 2)
+    validated = options["holdout"] is not None or options["validation"]
+    if not validated and (idle := typed_options(ctx, ("patience", "validation_metric"))):
+        raise Failure(
+            f"--{idle[0].replace('_', '-')} needs something to validate on. Add --holdout 0.1 or --validation TABLE, "
+            "or leave it out.",
+            2,
+        )
+
+
+def _note_best_epoch(model: "Recommender") -> None:
+    """The number that decided, as it stands in the lines of the epochs."""
+    training = model._fitted().training or {}
+    best = training.get("best_epoch")
+    if not best:
+        return
+    name = next((each for each in training if each not in _NO_METRICS and isinstance(training[each], list)), None)
+    values = training.get(name or "validation_loss")
+    by = "the lowest validation loss" if name is None else f"the highest {name}"
+    print_note(
+        f"The best epoch is {best}, with {by}: {values[best - 1]:.4f}." if values else f"The best epoch is {best}."
+    )
 
 
 def _save(model: "Recommender", output: str) -> None:
