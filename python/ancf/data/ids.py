@@ -288,7 +288,9 @@ class IdMap(Sequence[Any]):
                 raise ValueError(f"{len(array)} ids where {n} are announced")
             return cls(array) if n else cls._unchecked(array, str(kind))
         except (KeyError, ValueError, TypeError) as error:
-            raise ModelFileError(f"ids in the model file: {error}. The file is damaged; load another copy.") from error
+            raise ModelFileError(
+                f"ids in the model file: {str(error).rstrip('.')}. The file is damaged; load another copy."
+            ) from error
 
 
 def sort_order(uniques: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.int32]]:

@@ -426,7 +426,7 @@ def _check_weights(weight: ArrayLike, n: int) -> NDArray[np.float64]:
     try:
         values = np.asarray(weight, np.float64)
     except (TypeError, ValueError) as error:
-        raise InvalidDataError(f"weight: {error}. Give numbers.") from None
+        raise InvalidDataError(f"weight: {str(error).rstrip('.')}. Give numbers.") from None
     if values.shape != (n,):
         raise InvalidDataError(f"weight has the shape {values.shape} where user has {n} values; give one per event.")
     bad = np.flatnonzero(~fits_float32(values) | (values == 0))

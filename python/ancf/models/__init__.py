@@ -182,7 +182,8 @@ def _import_installed(name: str, entry: ModelEntry) -> type["Recommender"]:
         found = getattr(importlib.import_module(entry.module), name)
     except Exception as error:  # whatever somebody else's module raises
         raise MissingExtraError(
-            f"{where} cannot be imported: {type(error).__name__}: {error}. Install that package again, or remove it."
+            f"{where} cannot be imported: {type(error).__name__}: {str(error).rstrip('.')}. Install that package "
+            "again, or remove it."
         ) from error
     if not (isinstance(found, type) and issubclass(found, Recommender) and found.__name__ == name):
         raise MissingExtraError(

@@ -147,7 +147,9 @@ def _as_factors(values: ArrayLike, name: str) -> NDArray[np.float32]:
         with np.errstate(over="ignore"):
             table = np.ascontiguousarray(values, np.float32)
     except (TypeError, ValueError) as error:
-        raise InvalidDataError(f"{name}: {error}. Give a table of numbers, one row for each id.") from None
+        raise InvalidDataError(
+            f"{name}: {str(error).rstrip('.')}. Give a table of numbers, one row for each id."
+        ) from None
     if table.ndim != 2 or not table.size:
         raise InvalidDataError(
             f"{name} has the shape {table.shape}; give a table with at least one row and one column."

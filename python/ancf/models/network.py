@@ -345,7 +345,7 @@ def _as_float32(values: Any, what: str) -> NDArray[np.float32] | None:
         with np.errstate(over="ignore"):
             array = np.ascontiguousarray(values, np.float32)
     except (TypeError, ValueError) as error:
-        raise InvalidDataError(f"{what}: {error}. Give numbers.") from None
+        raise InvalidDataError(f"{what}: {str(error).rstrip('.')}. Give numbers.") from None
     return array.reshape(-1)
 
 
