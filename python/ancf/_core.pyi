@@ -39,13 +39,21 @@ __version__: str
 
 @final
 class TableScanner:
-    def __new__(cls, delimiter: int, n_fields: int, wanted: list[tuple[int, str]], size: int = 0) -> TableScanner: ...
+    def __new__(
+        cls, delimiter: int, n_fields: int, wanted: list[tuple[int, str]], size: int = 0, comment: int | None = None
+    ) -> TableScanner: ...
     @property
     def rows(self) -> int: ...
     def feed(self, block: bytes, num_threads: int | None = None) -> None: ...
     def finish(
         self, num_threads: int | None = None
-    ) -> tuple[int, list[dict[str, npt.NDArray[Any]]], npt.NDArray[np.int64], npt.NDArray[np.int64]]: ...
+    ) -> tuple[
+        int,
+        list[dict[str, npt.NDArray[Any]]],
+        npt.NDArray[np.int64],
+        npt.NDArray[np.int64],
+        npt.NDArray[np.int64],
+    ]: ...
 
 def canonical_events(
     users: npt.NDArray[np.int32],

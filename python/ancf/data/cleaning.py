@@ -1,8 +1,8 @@
 """From a raw table to interactions: every row is used or reported, by policies that the caller chose.
 
-The order of the checks is fixed, and a row is reported under the first that applies: blank, malformed, no item,
-excluded item, anonymous, unreadable quantity, unreadable time, zero quantity, return, cancelled by a return, low
-weight, user or item with too few events. Duplicates are summed and noted.
+The order of the checks is fixed, and a row is reported under the first that applies: blank, no row at all (a comment, a
+repeated header), malformed, no item, excluded item, anonymous, unreadable quantity, unreadable time, zero quantity,
+return, cancelled by a return, low weight, user or item with too few events. Duplicates are summed and noted.
 """
 
 import math
@@ -102,6 +102,7 @@ class _RowFilter:
             ignored=tuple(table.ignored),
             rows_read=table.n_rows,
             row_base=table.row_base,
+            files=table.files,
         )
         self.remaining = np.ones(table.n_rows, bool)
 
@@ -154,6 +155,8 @@ def clean(table: RawTable, policies: Policies, num_threads: int | None = None) -
     rows = _leave_out_rare(row_filter, rows, len(user.values), len(item.values), policies, num_threads)
 
     report.rows_used = len(rows.users)
+    report.count_used(rows.numbers)
+    report.notes.extend(table.skipped)
     for name, text, noted in table.notes:
         report.note(name, text, noted)
     if not len(rows.users):
@@ -197,6 +200,13 @@ def clean(table: RawTable, policies: Policies, num_threads: int | None = None) -
 
 def _leave_out_malformed(row_filter: _RowFilter, table: RawTable, policies: Policies) -> None:
     row_filter.leave_out("blank", "are blank lines", table.blank_rows)
+    bad = []
+    for each in table.left_out:
+        unparsed = Unparsed(each.rows, each.values)
+        if len(row_filter.leave_out(each.name, each.text, each.rows, unparsed)) and each.is_bad:
+            bad.append(each.name)
+    if bad and policies.on_bad_rows == "raise":
+        raise _bad_rows_error(row_filter.report, bad)
     rows = row_filter.leave_out("too_many_fields", "have more fields than the header", table.long_rows)
     if len(rows) and policies.on_bad_rows == "raise":
         raise _bad_rows_error(row_filter.report, ["too_many_fields"])

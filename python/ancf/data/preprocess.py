@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from ancf.checks import check_choice, check_integer
 from ancf.data.id_texts import IdRules
 from ancf.data.normalize import Normalizer, NormalizerKind
-from ancf.data.reading import read_table
+from ancf.data.reading import TableOptions, read_table
 from ancf.data.split import split_rows
 from ancf.errors import InvalidDataError, InvalidParameterError
 
@@ -90,7 +90,7 @@ def preprocess_data(
     Normalizer(normalize)
     chosen: dict[str, Any] = {"user": user, "item": item, "weight": weight}
     chosen |= dict.fromkeys(("time", "name", "category", "basket"), False)
-    table = read_table(data, chosen, id_rules=IdRules(keep_minus_one=True))
+    table = read_table(data, chosen, TableOptions(id_rules=IdRules(keep_minus_one=True)))
     users, items = table.ids["user"], table.ids["item"]
     quantities = np.ones(table.n_rows) if table.weight is None else table.weight.values
     keep = (users.codes >= 0) & (items.codes >= 0)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ancf.data import timestamps
 from ancf.data.arrays import fits_float32, largest_exact, object_array, positions_among
 from ancf.data.id_texts import IdRules, has_unseen, normalize_text
+from ancf.data.report import FileAccount, Reason
 from ancf.data.restrictions import count_ids
 from ancf.data.timestamps import TimeOptions
 from ancf.errors import InvalidDataError
@@ -74,6 +75,20 @@ class TimeColumn:
 
 
 @dataclass
+class LeftOut:
+    """Rows that are left out whatever they hold, such as comments."""
+
+    name: str
+    text: str
+    """Both as ``Report.leave_out`` takes them."""
+    rows: NDArray[np.int64]
+    values: list[str] = field(default_factory=list)
+    """The texts of the first of these rows, where they help."""
+    is_bad: bool = False
+    """Whether they are refused unless the caller drops bad rows."""
+
+
+@dataclass
 class RawTable:
     """The columns of a purchase table by role, all of ``n_rows``."""
 
@@ -93,8 +108,15 @@ class RawTable:
     blank_rows: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     long_rows: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     """Rows with more fields than the header."""
+    left_out: list[LeftOut] = field(default_factory=list)
+    skipped: list[Reason] = field(default_factory=list)
+    """Lines that are no rows: those above the header."""
     notes: list[tuple[str, str, NDArray[np.int64] | None]] = field(default_factory=list)
     """What was decided while reading, as ``Report.note`` takes it: name, text, rows."""
+    time_texts: EncodedColumn | None = None
+    """The times as they were written, where they are text."""
+    files: list[FileAccount] = field(default_factory=list)
+    """The tables that this one was combined of."""
 
     @property
     def time_heading(self) -> str:

@@ -1,10 +1,12 @@
 """``read_interactions``: a purchase table of any make in, clean interactions out."""
 
+import functools
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -20,6 +22,7 @@ from ancf.data.array_tables import (
     place_row_columns,
 )
 from ancf.data.arrow_tables import arrow_name, arrow_table, read_parquet_columns, read_parquet_schema, to_series
+from ancf.data.byte_source import ZipMember
 from ancf.data.cleaning import Anonymous, OnBadRows, Policies, Returns, clean
 from ancf.data.clocks import add_clock, clock_of_column
 from ancf.data.columns import (
@@ -33,18 +36,66 @@ from ancf.data.columns import (
     recognize_columns,
     repeated_columns,
 )
+from ancf.data.combine import combine
 from ancf.data.frame_columns import columns_of_frame, frame_of_series, heading_text
 from ancf.data.id_texts import IdRules
+from ancf.data.inputs import find_inputs
 from ancf.data.interactions import Interactions
 from ancf.data.raw_table import RawTable, encode_ids, encode_texts, parse_numbers, parse_times
 from ancf.data.text_file import open_text
+from ancf.data.text_header import TextOptions
 from ancf.data.text_scan import scan_text
 from ancf.data.timestamps import NO_TIME_OPTIONS, TimeOptions, TimeUnit
 from ancf.errors import InvalidDataError, InvalidParameterError
 
 Layout = Literal["rows", "matrix"]
 
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
 
+_OTHER_NAMES = {
+    "sep": "delimiter",
+    "skiprows": "skip_lines",
+    "user_col": "user",
+    "item_col": "item",
+    "rating": "weight",
+    "quantity": "weight",
+    "timestamp": "time",
+    "date": "time",
+}
+"""What other libraries call these options."""
+
+
+class TableOptions(NamedTuple):
+    """How a table is to be read, whatever its source."""
+
+    times: TimeOptions = NO_TIME_OPTIONS
+    id_rules: IdRules = IdRules()
+    layout: Layout | None = None
+    text: TextOptions = TextOptions()
+    num_threads: int | None = None
+
+
+_PLAIN = TableOptions()
+
+
+def _with_known_options(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
+    """Refuse an option that does not exist, with the name of the one that was meant."""
+
+    @functools.wraps(function)
+    def checked(*arguments: _Arguments.args, **options: _Arguments.kwargs) -> _Result:
+        known = list(function.__kwdefaults__ or ())
+        for name in options:
+            if name not in known and name != "source":
+                near = [_OTHER_NAMES[name]] if name in _OTHER_NAMES else get_close_matches(name, known, 1, 0.5)
+                remedy = f"did you mean {near[0]}=?" if near else f"there are {', '.join(known)}."
+                raise InvalidParameterError(f"{function.__name__} has no option {name!r}; {remedy}")
+        return function(*arguments, **options)
+
+    return checked
+
+
+@_with_known_options
 def read_interactions(
     source: Any,
     *,
@@ -73,6 +124,8 @@ def read_interactions(
     header: bool | None = None,
     delimiter: str | None = None,
     encoding: str | None = None,
+    skip_lines: int | None = None,
+    comment: str | None = None,
     num_threads: int | None = None,
 ) -> Interactions:
     """Read a purchase table, clean it, and account for every row of it.
@@ -80,9 +133,11 @@ def read_interactions(
     Parameters
     ----------
     source : path, "-", file object, DataFrame, Series, Arrow table, SciPy sparse matrix, array or dict of arrays
-        Text tables (comma, semicolon, tab or bar between the fields; gzip or not), Parquet (``ancf[arrow]``), whatever
-        has ``__arrow_c_stream__`` (``ancf[arrow]``). Rows without names have users, items, weights and times in this
-        order. Named levels of a data frame's index are columns, too. ``"-"`` is standard input.
+        Text tables (comma, semicolon, tab or bar between the fields), JSON (one object a line, or an array of them),
+        both also in gzip, bzip2 or xz; Parquet (``ancf[arrow]``), whatever has ``__arrow_c_stream__``
+        (``ancf[arrow]``). Rows without names have users, items, weights and times in this order. Named levels of a data
+        frame's index are columns, too. ``"-"`` is standard input. A folder, a pattern such as ``"sales/*.csv"``, a zip
+        archive, and a list of any of these are read as one table.
     user, item, weight, time, name, category, basket : heading, position, False or None
         The column for each role; recognized by its heading if left out, none if False. What is in no role is named in
         the report. A date and a clock in two columns are one time: ``time=["date", "time"]``. Of a matrix, ``user``
@@ -127,6 +182,10 @@ def read_interactions(
         Whether a text table has headings; without, name columns by position, ``user=0``.
     delimiter, encoding : str, optional
         Of a text table; found out if left out. What is not UTF-8 is read as Windows-1252, and reported.
+    skip_lines : int, optional
+        How many lines stand above the header; found out if left out.
+    comment : str, optional
+        The character with which lines begin that are comments, such as ``"#"``; without it no line is one.
     num_threads : int, optional
 
     Returns
@@ -176,51 +235,60 @@ def read_interactions(
     chosen |= {"name": name, "category": category, "basket": basket}
     if basket is None and anonymous != "baskets":
         chosen["basket"] = False
-    table = read_table(
-        source,
-        chosen,
-        times,
-        layout=layout,
-        id_rules=id_rules,
-        header=header,
-        delimiter=delimiter,
-        encoding=encoding,
-        num_threads=num_threads,
-    )
+    text = TextOptions(header, delimiter, encoding, skip_lines, comment)
+    table = read_table(source, chosen, TableOptions(times, id_rules, layout, text, num_threads))
     return clean(table, policies, num_threads)
 
 
-def read_table(
-    source: Any,
-    chosen: Mapping[str, Any],
-    times: TimeOptions = NO_TIME_OPTIONS,
-    *,
-    layout: Layout | None = None,
-    id_rules: IdRules | None = None,
-    header: bool | None = None,
-    delimiter: str | None = None,
-    encoding: str | None = None,
-    num_threads: int | None = None,
-) -> RawTable:
-    """The columns of a table by role, before any row is judged; ``chosen`` are the columns that the caller named."""
+def read_table(source: Any, chosen: Mapping[str, Any], options: TableOptions = _PLAIN) -> RawTable:
+    """The columns of a table by role, before any row is judged; ``chosen`` are the columns that the caller named.
+
+    Several tables are read one after the other, and become one.
+    """
+    inputs = None if options.layout == "matrix" or is_sparse(source) else find_inputs(source)
+    if inputs is None:
+        return _read_one(_as_sequence(source), chosen, options)
+    several = len(inputs.tables) > 1
+    tables = []
+    for name, each in inputs.tables:
+        table = _read_one(each, chosen, options, name if several else None)
+        table.source = name if several else f"{inputs.name}: {name}"
+        tables.append(table)
+    if not sum(table.n_rows for table in tables):
+        raise InvalidDataError(f"{inputs.name}: no table has a row below its header. Give a table with rows.")
+    return combine(inputs.name, tables, inputs.passed_over)
+
+
+def _as_sequence(source: Any) -> Any:
+    return list(source) if isinstance(source, Iterator) and not hasattr(source, "read") else source
+
+
+def _read_one(source: Any, chosen: Mapping[str, Any], options: TableOptions, name: str | None = None) -> RawTable:
+    """One table; ``name`` is what it is called among several, which may be empty."""
     if isinstance(source, Interactions):
         raise InvalidDataError("these are interactions already; there is nothing to read.")
-    if layout is not None:
-        check_choice("layout", layout, ("rows", "matrix"))
+    if options.layout is not None:
+        check_choice("layout", options.layout, ("rows", "matrix"))
     chosen = choose_time(chosen)
-    id_rules = id_rules or IdRules()
-    reader = _FrameReader(chosen, times, id_rules)
-    if is_sparse(source) or layout == "matrix":
-        _check_matrix(source, layout)
+    reader = _FrameReader(chosen, options.times, options.id_rules)
+    is_parquet = isinstance(source, (str, Path)) and _is_parquet(source)
+    if is_sparse(source) or options.layout == "matrix":
+        _check_matrix(source, options.layout)
         return reader.read_matrix(source)
-    if isinstance(source, (pd.DataFrame, pd.Series)):
-        return reader.read_frame(source, type(source).__name__)
-    if isinstance(source, (str, Path)) or hasattr(source, "read"):
-        if isinstance(source, (str, Path)) and _is_parquet(source):
-            return reader.read_parquet(source)
+    if (isinstance(source, (str, Path, ZipMember)) or hasattr(source, "read")) and not is_parquet:
         with ExitStack() as stack:
-            text = open_text(source, stack, header=header, delimiter=delimiter, encoding=encoding)
-            return scan_text(text, chosen, times, id_rules, num_threads)
+            text = open_text(source, stack, options.text, chosen)
+            return scan_text(
+                text, chosen, options.times, options.id_rules, options.num_threads, may_be_empty=name is not None
+            )
+    if name is None:
+        for each in options.text.given():
+            what = f"{source} is Parquet" if is_parquet else f"a {type(source).__name__} is no text table"
+            raise InvalidParameterError(f"{each}: {what}, so this says nothing. Leave it out.")
+    if is_parquet:
+        return reader.read_parquet(source)
+    if isinstance(source, (pd.DataFrame, pd.Series)):
+        return reader.read_frame(source, name or type(source).__name__)
     if hasattr(source, "__arrow_c_stream__") or hasattr(source, "__arrow_c_array__"):
         return reader.read_arrow(source)
     if isinstance(source, Mapping):

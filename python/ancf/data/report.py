@@ -15,8 +15,17 @@ from numpy.typing import NDArray
 
 N_FIRST_ROWS = 5
 """Row numbers kept for each reason."""
-_SINGULAR_VERBS = {"have": "has", "are": "is", "lie": "lies", "repeat": "repeats", "belong": "belongs"}
+_SINGULAR_VERBS = {
+    "have": "has",
+    "are": "is",
+    "lie": "lies",
+    "repeat": "repeats",
+    "belong": "belongs",
+    "stand": "stands",
+    "begin": "begins",
+}
 _PRINT_WIDTH = 80
+N_FILES_SHOWN = 40
 
 
 @dataclass(frozen=True)
@@ -31,6 +40,8 @@ class Reason:
     first_rows: tuple[int, ...] = ()
     values: tuple[str, ...] = ()
     """The texts of the first rows that could not be parsed; empty for other reasons."""
+    first_files: tuple[str, ...] = ()
+    """The file of each of the first rows, where the table came from several."""
 
     def to_dict(self) -> dict[str, Any]:
         """As a dictionary of text, numbers and lists."""
@@ -44,18 +55,39 @@ class Reason:
 
     def __str__(self) -> str:
         rows = f"{self.rows:,} row{'s' if self.rows != 1 else ''} " if self.rows else ""
-        where = ", ".join(map(str, self.first_rows))
-        if self.rows > len(self.first_rows) > 0:
-            where += ", …"
+        where = self._where()
         what = ", ".join(f'"{value}"' for value in self.values)
-        shown = ": ".join(
-            part for part in (f"row{'s' if self.rows != 1 else ''} {where}" if where else "", what) if part
-        )
+        shown = ": ".join(part for part in (where, what) if part)
         text = self.text
         if self.rows == 1:
             verb, _, rest = text.partition(" ")
             text = f"{_SINGULAR_VERBS.get(verb, verb)} {rest}"
         return f"{rows}{text}" + (f" ({shown})" if shown else "")
+
+    def _where(self) -> str:
+        """The first rows in words, by file where there are several."""
+        groups: list[tuple[str, list[int]]] = []
+        for file, row in zip(self.first_files or ("",) * len(self.first_rows), self.first_rows, strict=True):
+            if not groups or groups[-1][0] != file:
+                groups.append((file, []))
+            groups[-1][1].append(row)
+        more = self.rows > len(self.first_rows)
+        parts = []
+        for at, (file, rows) in enumerate(groups, 1):
+            is_one = len(rows) == 1 and not (more and at == len(groups))
+            parts.append(f"{file} row{'' if is_one else 's'} {', '.join(map(str, rows))}".lstrip())
+        return ", ".join(parts) + (", …" if more and parts else "")
+
+
+@dataclass
+class FileAccount:
+    """One of several files that were read as one table."""
+
+    name: str
+    rows_read: int
+    rows_used: int
+    row_base: int = 0
+    """The number of its first data row."""
 
 
 @dataclass
@@ -79,6 +111,8 @@ class Report:
         Number of the first data row: 2 for a file with a header (as a spreadsheet counts), 0 for tables in memory.
     summary : dict
         What came out: the numbers of users, items and events, and the first and last time.
+    files : list of FileAccount
+        Where several files were read as one table, the rows of each.
     """
 
     source: str = "arrays"
@@ -90,6 +124,7 @@ class Report:
     notes: list[Reason] = field(default_factory=list)
     row_base: int = 0
     summary: dict[str, Any] = field(default_factory=dict)
+    files: list[FileAccount] = field(default_factory=list)
 
     @property
     def rows_left_out(self) -> int:
@@ -113,7 +148,29 @@ class Report:
             if len(rows) < 100_000
             else np.sort(np.partition(rows, N_FIRST_ROWS)[:N_FIRST_ROWS])
         )
-        return Reason(name, len(rows), text, tuple(int(row) + self.row_base for row in smallest), tuple(values))
+        if not self.files:
+            return Reason(name, len(rows), text, tuple(int(row) + self.row_base for row in smallest), tuple(values))
+        at = self._file_of(smallest)
+        first = tuple(
+            int(row - start) + self.files[file].row_base
+            for row, start, file in zip(smallest, self._file_starts()[at], at, strict=True)
+        )
+        return Reason(name, len(rows), text, first, tuple(values), tuple(self.files[file].name for file in at))
+
+    def _file_starts(self) -> NDArray[np.int64]:
+        """The first row (from 0, of all) of each file, and the number of all rows."""
+        return np.concatenate([[0], np.cumsum([file.rows_read for file in self.files])]).astype(np.int64)
+
+    def _file_of(self, rows: NDArray[Any]) -> NDArray[np.intp]:
+        return np.searchsorted(self._file_starts(), rows, side="right") - 1
+
+    def count_used(self, rows: NDArray[Any] | None) -> None:
+        """Count the rows used of each file: these (indices from 0, ascending), or all."""
+        used = [file.rows_read for file in self.files]
+        if rows is not None and self.files:
+            used = np.diff(np.searchsorted(rows, self._file_starts())).tolist()
+        for file, number in zip(self.files, used, strict=True):
+            file.rows_used = number
 
     def count(self, name: str) -> int:
         """Rows under a reason or a note, 0 where it did not occur."""
@@ -140,6 +197,10 @@ class Report:
 
     def __str__(self) -> str:
         lines = [f"{self.source}: {self.rows_read:,} rows read, {self.rows_used:,} used"]
+        for file in self.files[:N_FILES_SHOWN]:
+            lines.append(f"  {file.name}: {file.rows_read:,} rows read, {file.rows_used:,} used")
+        if len(self.files) > N_FILES_SHOWN:
+            lines.append(f"  … and {len(self.files) - N_FILES_SHOWN:,} more files")
         if self.columns:
             lines.append("  columns: " + ", ".join(f"{role} = {name}" for role, name in self.columns.items()))
         if self.ignored:

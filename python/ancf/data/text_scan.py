@@ -5,6 +5,7 @@ bytes per row for an id, eight for a number or a timestamp, and the distinct tex
 """
 
 import csv
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -17,12 +18,14 @@ from numpy.typing import NDArray
 
 from ancf._native import TableScanner
 from ancf.data import timestamps
-from ancf.data.arrays import fits_float32
+from ancf.data.arrays import fits_float32, object_array, positions_among
 from ancf.data.clocks import add_clock, clock_of_texts
 from ancf.data.columns import ColumnChoice, ignored_columns, recognize_columns, repeated_columns
 from ancf.data.id_texts import IdRules
 from ancf.data.raw_table import (
     MAX_UNPARSED_TEXTS,
+    EncodedColumn,
+    LeftOut,
     NumberColumn,
     RawTable,
     TimeColumn,
@@ -34,7 +37,7 @@ from ancf.data.raw_table import (
 )
 from ancf.data.text_file import TextFile
 from ancf.data.timestamps import NO_TIME_OPTIONS, TimeOptions
-from ancf.errors import InvalidDataError
+from ancf.errors import InvalidDataError, InvalidParameterError
 
 _GUESS_BYTES = 1 << 16
 
@@ -67,12 +70,48 @@ class _ScannedColumn:
         rows, codes = scanned["unparsed_rows"], scanned["unparsed_codes"]
         within = rows < n_rows
         rows, codes = rows[within], codes[within]
-        texts, not_utf8 = _decode_texts(scanned["texts"].tobytes(), scanned["offsets"])
+        raw = scanned["texts"].tobytes()
+        texts, not_utf8 = _decode_texts(raw, scanned["offsets"])
+        if kind == _TEXT and b"\0" in raw:
+            affected = np.flatnonzero(np.isin(values, [code for code, text in enumerate(texts) if "\0" in text]))
+            table.notes.append(("zero_bytes", f"have zero bytes in the {role}, as damaged files do", affected))
         if not_utf8:
             text_rows, text_codes = (np.arange(n_rows), values) if kind == _TEXT else (rows, codes)
             affected = text_rows[np.isin(text_codes, not_utf8)]
             table.notes.append(("encoding", f"are not UTF-8 ({role}), read as Windows-1252", affected))
         return cls(kind, values, rows, codes, texts, ascending=not not_utf8)
+
+    def rows_of(self, spellings: set[str]) -> NDArray[np.int64]:
+        """The rows in which one of these texts stands, where it was not parsed."""
+        if self.ascending:
+            places = ((text, bisect_left(self.texts, text)) for text in spellings)
+            codes = [at for text, at in places if self.texts[at : at + 1] == [text]]
+        else:
+            codes = [at for at, text in enumerate(self.texts) if text in spellings]
+        if not codes:
+            return np.empty(0, np.int64)
+        if self.kind == _TEXT:
+            return np.flatnonzero(np.isin(self.values, codes))
+        return self.unparsed_rows[np.isin(self.unparsed_codes, codes)]
+
+    def forget(self, rows: NDArray[np.int64]) -> None:
+        """Take rows for missing, and drop the texts that stand in no other."""
+        if not len(rows):
+            return
+        if self.kind == _TEXT:
+            self.values[rows] = -1
+            codes = self.values
+        else:
+            kept = ~np.isin(self.unparsed_rows, rows)
+            self.unparsed_rows, codes = self.unparsed_rows[kept], self.unparsed_codes[kept]
+        used = np.zeros(len(self.texts), bool)
+        used[codes[codes >= 0]] = True
+        recoded = np.append(positions_among(used), np.int32(-1))[codes]
+        self.texts = [text for text, is_used in zip(self.texts, used.tolist(), strict=True) if is_used]
+        if self.kind == _TEXT:
+            self.values = recoded
+        else:
+            self.unparsed_codes = recoded
 
 
 def scan_text(
@@ -81,15 +120,19 @@ def scan_text(
     times: TimeOptions = NO_TIME_OPTIONS,
     id_rules: IdRules | None = None,
     num_threads: int | None = None,
+    may_be_empty: bool = False,
 ) -> RawTable:
-    """The columns of an open text table by role.
+    """The columns of an open text table by role; one without a row is refused unless it may be empty.
 
     Raises
     ------
     InvalidDataError
         If there is no row, a quote is never closed, or no column is recognized.
     """
-    places = recognize_columns(text.headings, chosen, text.source)
+    try:
+        places = recognize_columns(text.headings, chosen, text.source)
+    except (InvalidDataError, InvalidParameterError) as error:
+        raise type(error)(f"{error} {text.hint}".rstrip()) from None
     if "time" in places:
         text = _with_telling_row(text, places["time"])
     kinds = {role: _kind_of(role, text, at) for role, at in places.items()}
@@ -98,13 +141,15 @@ def scan_text(
     repeated = repeated_columns(text.headings, places, chosen)
     wanted = [(at, kinds[role]) for role, at in places.items()]
     wanted += [(at, kinds[role]) for role, others in repeated.items() for at in others]
-    scanner = TableScanner(ord(text.delimiter), len(text.headings), wanted, text.size)
+    scanner = TableScanner(
+        ord(text.delimiter), len(text.headings), wanted, text.size, None if text.comment is None else ord(text.comment)
+    )
     rows_scanned = 0
     try:
         for block in _prefetch(text.blocks):
             scanner.feed(block, num_threads)
         rows_scanned = scanner.rows
-        n_lines, columns, long_rows, blank_rows = scanner.finish(num_threads)
+        n_lines, columns, long_rows, blank_rows, comment_rows = scanner.finish(num_threads)
     except InvalidDataError as error:
         if "never closed" not in str(error):
             raise
@@ -114,7 +159,7 @@ def scan_text(
         ) from None
     # Blank lines at the end are no rows.
     n_rows = n_lines - int((blank_rows == np.arange(n_lines - len(blank_rows), n_lines))[::-1].cumprod().sum())
-    if not n_rows:
+    if not n_rows and not may_be_empty:
         raise InvalidDataError(f"{text.source}: there is a header line and no row below it. Give a table with rows.")
     headings = {role: text.headings[at] for role, at in places.items()}
     table = RawTable(text.source, n_rows, headings, row_base=text.row_base, id_rules=id_rules or IdRules())
@@ -127,13 +172,19 @@ def scan_text(
         first = scanned_at[places[role]]
         same = [_same_columns(first, scanned_at[at]) for at in others]
         table.note_repeated(role, text.headings[places[role]], [places[role], *others], same)
-    for role, scanned in zip(places, columns[: len(places)], strict=True):
-        column = _ScannedColumn.of(scanned, role, kinds[role], n_rows, table)
+    found = {
+        role: _ScannedColumn.of(scanned, role, kinds[role], n_rows, table)
+        for role, scanned in zip(places, columns[: len(places)], strict=True)
+    }
+    table.skipped = text.skipped
+    _leave_out_no_rows(table, text, found, comment_rows)
+    for role, column in found.items():
         if role == "time":
             table.time = _time_column(column, table, times)
         elif role == "clock":
             clock = clock_of_texts(column.values, column.texts)
             add_clock(table, clock, explicit=chosen.get("clock") is not None)
+            table.time_texts = None  # the clock is in the seconds
         else:
             _add_column(table, role, column, text.delimiter)
     if table.time is None:
@@ -144,6 +195,45 @@ def scan_text(
 def _same_columns(one: Mapping[str, NDArray[Any]], other: Mapping[str, NDArray[Any]]) -> bool:
     """Whether two scanned columns hold the same in every row."""
     return all(np.array_equal(one[part], other[part], equal_nan=one[part].dtype.kind == "f") for part in one)
+
+
+def _leave_out_no_rows(
+    table: RawTable, text: TextFile, columns: Mapping[str, _ScannedColumn], comments: NDArray[np.int64]
+) -> None:
+    """Leave out what stands among the rows and is none: comments, the header once more, broken JSON."""
+    if text.has_header and text.json_rows is None:
+        repeated = _repeated_headers(text, table, columns)
+        table.left_out.append(LeftOut("repeated_header", "are the header once more", repeated))
+    table.left_out.append(LeftOut("comments", "are comments", comments[comments < table.n_rows]))
+    if text.json_rows is not None:
+        bad = np.array(text.json_rows.bad_rows, np.int64)
+        table.left_out.append(LeftOut("bad_json", "are no JSON objects", bad, text.json_rows.bad_texts, is_bad=True))
+        for key, row in text.json_rows.late_keys.items():
+            note = f"has a key that the first objects do not have, ignored: {key!r}"
+            table.notes.append(("late_key", note, np.array([row])))
+    table.left_out = [each for each in table.left_out if len(each.rows)]
+    for each in table.left_out:
+        for column in columns.values():
+            column.forget(each.rows)
+    if text.hashes_above and text.comment is None:
+        first = next((column for role, column in columns.items() if table.columns[role] == text.headings[0]), None)
+        if first is not None and first.kind == _TEXT:
+            begun = first.rows_of({each for each in first.texts if each.startswith("#")})
+            remedy = "begin with '#', as lines above the header do, and are taken as rows; comment='#' leaves them out"
+            table.notes.append(("hashes", remedy, begun))
+
+
+def _repeated_headers(text: TextFile, table: RawTable, columns: Mapping[str, _ScannedColumn]) -> NDArray[np.int64]:
+    """The rows in which every needed column holds its own heading, as in files that were joined with their headers."""
+    rows: NDArray[np.int64] | None = None
+    for role, column in columns.items():
+        heading = table.columns[role]
+        spellings = {heading, f" {heading}", f"{heading} ", f"\ufeff{heading}", f'\ufeff"{heading}"'}
+        here = column.rows_of(spellings)
+        rows = here if rows is None else np.intersect1d(rows, here)
+        if not len(rows):
+            break
+    return np.empty(0, np.int64) if rows is None else rows
 
 
 def _prefetch(blocks: Iterator[bytes]) -> Iterator[bytes]:
@@ -205,6 +295,7 @@ def _time_column(column: _ScannedColumn, table: RawTable, options: TimeOptions) 
     n, rows, codes = len(column.values), column.unparsed_rows, column.unparsed_codes
     if column.kind == _TEXT:
         rows, codes = np.arange(n), column.values
+        table.time_texts = EncodedColumn(codes, object_array(column.texts))
     kind = {_NUMBER: "numbers", _TIMESTAMP: "seconds"}.get(column.kind)
     values: dict[str, Any] = {kind: column.values} if kind else {}
     texts = (rows, codes, column.texts) if len(rows) else None

@@ -114,13 +114,14 @@ fn finished(py: Python<'_>) -> PyErr {
 #[pymethods]
 impl TableScanner {
     #[new]
-    #[pyo3(signature = (delimiter, n_fields, wanted, size=0))]
+    #[pyo3(signature = (delimiter, n_fields, wanted, size=0, comment=None))]
     fn new(
         py: Python<'_>,
         delimiter: u8,
         n_fields: usize,
         wanted: Vec<(usize, String)>,
         size: usize,
+        comment: Option<u8>,
     ) -> PyResult<Self> {
         let kinds = wanted.into_iter().map(|(field, kind)| match kind.as_str() {
             "text" => Ok((field, Kind::Text)),
@@ -132,7 +133,7 @@ impl TableScanner {
         });
         let kinds = kinds.collect::<ancf_core::Result<Vec<_>>>().map_err(|e| to_python(py, &e))?;
         let columns = kinds.iter().map(|&(_, kind)| Values::new(py, kind, 0)).collect::<PyResult<_>>()?;
-        let scanner = Scanner::new(delimiter, n_fields, kinds).map_err(|e| to_python(py, &e))?;
+        let scanner = Scanner::new(delimiter, n_fields, comment, kinds).map_err(|e| to_python(py, &e))?;
         Ok(Self { scanner: Some(scanner), columns, room: 0, size, seen: 0 })
     }
 
@@ -150,7 +151,8 @@ impl TableScanner {
         self.scan(py, num_threads, may_wait, |scanner, context| scanner.feed(block, &context.cancel))
     }
 
-    /// The number of rows, a dictionary of arrays per column, the rows with too many fields, the blank ones.
+    /// The number of rows, a dictionary of arrays per column, the rows with too many fields, the blank ones, the
+    /// comments.
     #[pyo3(signature = (num_threads=None))]
     fn finish<'py>(&mut self, py: Python<'py>, num_threads: Option<usize>) -> PyResult<Scanned<'py>> {
         self.scan(py, num_threads, false, |scanner, context| scanner.end(&context.cancel))?;
@@ -158,11 +160,11 @@ impl TableScanner {
         let table = with_targets(py, &self.columns, |targets| {
             enter(py, Size::Large, num_threads, |context| scanner.finish(targets, &context.cancel))
         })?;
-        let Table { rows, columns, long, blank } = table;
+        let Table { rows, columns, long, blank, comments } = table;
         let values = std::mem::take(&mut self.columns);
         let columns = values.iter().zip(columns).map(|(values, column)| to_dict(py, values, rows, column));
         let columns = columns.collect::<PyResult<_>>()?;
-        Ok((rows, columns, long.into_pyarray(py), blank.into_pyarray(py)))
+        Ok((rows, columns, long.into_pyarray(py), blank.into_pyarray(py), comments.into_pyarray(py)))
     }
 }
 
@@ -200,7 +202,8 @@ impl TableScanner {
     }
 }
 
-type Scanned<'py> = (usize, Vec<Bound<'py, PyDict>>, Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i64>>);
+type Rows<'py> = Bound<'py, PyArray1<i64>>;
+type Scanned<'py> = (usize, Vec<Bound<'py, PyDict>>, Rows<'py>, Rows<'py>, Rows<'py>);
 
 fn to_dict<'py>(py: Python<'py>, values: &Values, rows: usize, column: Column) -> PyResult<Bound<'py, PyDict>> {
     let result = PyDict::new(py);

@@ -27,6 +27,7 @@ pub(super) struct Piece {
     pub rows: usize,
     pub long: Vec<u32>,
     pub blank: Vec<u32>,
+    pub comments: Vec<u32>,
     pub worker: usize,
     pub end: usize,
 }
@@ -42,6 +43,7 @@ impl Piece {
         }
         self.long.clear();
         self.blank.clear();
+        self.comments.clear();
         Self { rows: 0, ..self }
     }
 }
@@ -165,6 +167,8 @@ pub(super) struct RowReader<'a> {
     pub body: &'a [u8],
     pub delimiter: u8,
     pub n_fields: usize,
+    /// A line that begins with it is a comment.
+    pub comment: Option<u8>,
     pub wanted: &'a [WantedColumn],
     pub interners: &'a mut [Interner],
     pub is_last: bool,
@@ -248,10 +252,14 @@ impl RowReader<'_> {
             }
         }
         let ends_line = |&begin: &u32| text[begin as usize - 1] == b'\n';
-        let mut rows = batch.begins[1..filled].chunks_exact(n_fields);
+        let rows = batch.begins[1..filled].chunks_exact(n_fields);
         let n_rows = rows.len();
-        let plain = |row: &[u32]| ends_line(&row[n_fields - 1]) && !row[..n_fields - 1].iter().any(ends_line);
-        batch.rows = rows.position(|row| !plain(row)).unwrap_or(n_rows);
+        let is_comment = |start: u32| self.comment.is_some() && self.comment == text.get(start as usize).copied();
+        let plain = |start: u32, row: &[u32]| {
+            ends_line(&row[n_fields - 1]) && !row[..n_fields - 1].iter().any(ends_line) && !is_comment(start)
+        };
+        let mut starts = batch.begins.iter().step_by(n_fields).zip(rows);
+        batch.rows = starts.position(|(&start, row)| !plain(start, row)).unwrap_or(n_rows);
         batch.is_full = filled > BATCH_FIELDS && 0 < n_rows && batch.rows == n_rows;
     }
 
@@ -290,11 +298,19 @@ impl RowReader<'_> {
         let SingleRows { delimiters, column_of, found, scratch } = single_rows;
         scratch.clear();
         found.fill(EMPTY);
-        let Some((end, n_fields, blank)) = self.row(piece.end, delimiters, column_of, found, scratch) else {
+        let row = piece.rows as u32;
+        let is_comment = self.comment.is_some() && self.comment == self.body.get(piece.end).copied();
+        let line = if is_comment {
+            self.comment_line(piece.end, delimiters)
+        } else {
+            self.row(piece.end, delimiters, column_of, found, scratch)
+        };
+        let Some((end, n_fields, blank)) = line else {
             return false;
         };
-        let row = piece.rows as u32;
-        if blank {
+        if is_comment {
+            piece.comments.push(row);
+        } else if blank {
             piece.blank.push(row);
         } else if n_fields > self.n_fields {
             piece.long.push(row);
@@ -314,6 +330,18 @@ impl RowReader<'_> {
         piece.rows += 1;
         piece.end = end;
         true
+    }
+
+    /// A comment, as [`Self::row`] returns a row without fields; quotes mean nothing in it.
+    fn comment_line(&self, at: usize, delimiters: &mut Delimiters<'_>) -> Option<(usize, usize, bool)> {
+        let line_end = self.body[at..].iter().position(|&byte| byte == b'\n');
+        let end = match line_end {
+            Some(length) => at + length + 1,
+            None if self.is_last => self.body.len(),
+            None => return None,
+        };
+        delimiters.seek(end);
+        Some((end, 0, false))
     }
 
     /// One row from `at` on: where the next begins, how many fields it has up to the last that is not empty, and

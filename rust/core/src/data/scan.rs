@@ -2,7 +2,7 @@
 //!
 //! Rows follow RFC 4180 as spreadsheets write it: fields between delimiters, a field that begins with `"` runs to the
 //! closing quote and may hold delimiters, line ends and doubled quotes; elsewhere a quote is a plain character; lines
-//! end with LF or CR LF. Every line is one row of every column, whatever is wrong with it: short rows have empty
+//! end with LF or CR LF. A line that begins with the comment character, if there is one, is a row without fields. Every line is one row of every column, whatever is wrong with it: short rows have empty
 //! fields, rows with more fields than the header and blank lines are listed, and so are fields that cannot be parsed as what
 //! their column holds. Nothing is dropped here.
 //!
@@ -40,6 +40,8 @@ pub struct Table {
     pub long: Vec<i64>,
     /// Rows of blank lines.
     pub blank: Vec<i64>,
+    /// Rows of comments.
+    pub comments: Vec<i64>,
 }
 
 /// Scans the blocks of a text in turn.
@@ -47,6 +49,7 @@ pub struct Table {
 pub struct Scanner {
     delimiter: u8,
     n_fields: usize,
+    comment: Option<u8>,
     wanted: Vec<WantedColumn>,
     /// The dictionaries per worker (the piece of a block) and column.
     interners: Vec<Vec<Interner>>,
@@ -60,6 +63,7 @@ pub struct Scanner {
     unparsed: Vec<Vec<(i64, usize, u32)>>,
     long: Vec<i64>,
     blank: Vec<i64>,
+    comments: Vec<i64>,
     /// Rows that are complete, and those of them that are stored.
     rows: usize,
     stored: usize,
@@ -70,8 +74,8 @@ pub struct Scanner {
 }
 
 impl Scanner {
-    /// `n_fields`: as many as the header has. A field may be wanted once.
-    pub fn new(delimiter: u8, n_fields: usize, wanted: Vec<WantedColumn>) -> Result<Self> {
+    /// `n_fields`: as many as the header has. A field may be wanted once. `comment`: what a comment begins with.
+    pub fn new(delimiter: u8, n_fields: usize, comment: Option<u8>, wanted: Vec<WantedColumn>) -> Result<Self> {
         if wanted.is_empty() || wanted.iter().any(|&(field, _)| field >= n_fields) {
             return Err(Error::InvalidParameter(format!(
                 "the wanted fields must lie among the {n_fields} of the header."
@@ -81,7 +85,7 @@ impl Scanner {
             return Err(Error::InvalidParameter("the delimiter can be no quote and no line end.".into()));
         }
         let unparsed = wanted.iter().map(|_| Vec::new()).collect();
-        Ok(Self { delimiter, n_fields, wanted, unparsed, ..Self::default() })
+        Ok(Self { delimiter, n_fields, comment, wanted, unparsed, ..Self::default() })
     }
 
     /// Scans all rows that are complete with this block, on the threads of the current pool. The rows are pending until they
@@ -155,21 +159,22 @@ impl Scanner {
                 (start, limit, Piece { worker, ..self.recycled.pop().unwrap_or_default() })
             })
             .collect();
-        let (delimiter, n_fields, wanted) = (self.delimiter, self.n_fields, &self.wanted);
+        let (delimiter, n_fields, comment, wanted) = (self.delimiter, self.n_fields, self.comment, &self.wanted);
         let mut pieces: Vec<Piece> = self
             .interners
             .par_iter_mut()
             .zip(tasks)
             .map(|(interners, (start, limit, piece))| {
-                RowReader { body, delimiter, n_fields, wanted, interners, is_last, cancel }.rows(start, limit, piece)
+                RowReader { body, delimiter, n_fields, comment, wanted, interners, is_last, cancel }
+                    .rows(start, limit, piece)
             })
             .collect();
         if let Some(wrong) = (1..n_pieces).find(|&piece| pieces[piece - 1].end != starts[piece]) {
             self.rescanned = true;
             let again = pieces.drain(wrong..).next().unwrap_or_default().cleared();
             let start = pieces[wrong - 1].end;
-            let mut reader =
-                RowReader { body, delimiter, n_fields, wanted, interners: &mut self.interners[0], is_last, cancel };
+            let interners = &mut self.interners[0];
+            let mut reader = RowReader { body, delimiter, n_fields, comment, wanted, interners, is_last, cancel };
             pieces.push(reader.rows(start, body.len(), Piece { worker: 0, ..again }));
         }
         cancel.check()?;
@@ -203,6 +208,7 @@ impl Scanner {
             let first = self.stored as i64;
             self.long.extend(piece.long.iter().map(|&row| first + i64::from(row)));
             self.blank.extend(piece.blank.iter().map(|&row| first + i64::from(row)));
+            self.comments.extend(piece.comments.iter().map(|&row| first + i64::from(row)));
             match self.spans.last_mut() {
                 Some(span) if span.worker == piece.worker => span.rows += piece.rows,
                 _ => self.spans.push(Span { worker: piece.worker, rows: piece.rows }),
@@ -226,7 +232,7 @@ impl Scanner {
             .collect();
         // A column that was abandoned halfway is not returned.
         cancel.check()?;
-        Ok(Table { rows: self.stored, columns, long: self.long, blank: self.blank })
+        Ok(Table { rows: self.stored, columns, long: self.long, blank: self.blank, comments: self.comments })
     }
 }
 
@@ -258,7 +264,7 @@ mod tests {
         let pool = crate::runtime::pool::get(Some(threads)).unwrap();
         pool.install(|| {
             let cancel = Cancel::default();
-            let mut scanner = Scanner::new(b',', 3, KINDS.to_vec())?;
+            let mut scanner = Scanner::new(b',', 3, Some(b'#'), KINDS.to_vec())?;
             let n = text.len() + 1;
             let (mut codes, mut numbers, mut seconds) = (vec![-9; n], vec![-9.0; n], vec![-9; n]);
             let mut targets = [Target::Codes(&mut codes), Target::Numbers(&mut numbers), Target::Seconds(&mut seconds)];
@@ -280,10 +286,15 @@ mod tests {
         })
     }
 
-    /// The specification: one character at a time, rows of owned fields.
+    /// The specification: one character at a time, rows of owned fields; a comment has none.
     fn naive(text: &[u8]) -> Option<Vec<Vec<Vec<u8>>>> {
         let (mut rows, mut row, mut at) = (Vec::new(), Vec::new(), 0);
         while at < text.len() || !row.is_empty() {
+            if row.is_empty() && text[at] == b'#' {
+                rows.push(Vec::new());
+                at += text[at..].iter().position(|&byte| byte == b'\n').unwrap_or(text.len() - at) + 1;
+                continue;
+            }
             let mut field = Vec::new();
             let mut quoted = false;
             if text.get(at) == Some(&b'"') {
@@ -327,7 +338,8 @@ mod tests {
 
     fn agrees_with_naive(text: &[u8], whole: &Whole, rows: &[Vec<Vec<u8>>]) {
         let table = &whole.table;
-        let ids: std::collections::BTreeSet<&[u8]> = rows.iter().map(|row| row[0].as_slice()).collect();
+        let ids: std::collections::BTreeSet<&[u8]> =
+            rows.iter().map(|row| row.first().map_or(&b""[..], Vec::as_slice)).collect();
         let ids: Vec<u8> = ids.into_iter().flat_map(|id| [id, b"\n"].concat()).collect();
         assert_eq!(table.columns[0].texts, ids, "each id once, ascending");
         assert_eq!(table.rows, rows.len(), "{:?}", String::from_utf8_lossy(text));
@@ -351,6 +363,7 @@ mod tests {
             let filled = row.iter().rposition(|field| !field.is_empty()).map_or(0, |n| n + 1);
             assert_eq!(table.long.contains(&(at as i64)), filled > 3);
             assert_eq!(table.blank.contains(&(at as i64)), row.len() == 1 && filled == 0);
+            assert_eq!(table.comments.contains(&(at as i64)), row.is_empty());
         }
     }
 
@@ -359,7 +372,7 @@ mod tests {
         #[test]
         fn any_text_is_scanned_as_the_specification_does(
             parts in prop::collection::vec(prop::sample::select(vec![
-                "a", "bc", "12", "-3", "1.5", "2020-01-02", "2020-01-02 03:04:05", ",", ",", ",", "\n", "\n", "\r\n", "\"", "\"\"", "é", " ", "\r",
+                "a", "bc", "12", "-3", "1.5", "2020-01-02", "2020-01-02 03:04:05", ",", ",", ",", "\n", "\n", "\r\n", "\"", "\"\"", "é", " ", "\r", "#",
             ]), 0..60),
             block in 1usize..40,
         ) {
@@ -373,7 +386,7 @@ mod tests {
     }
 
     /// Plain rows, and every other kind of row that may occur between them.
-    const ROWS: [&str; 12] = [
+    const ROWS: [&str; 14] = [
         "17,3,2020-01-02 03:04:05\n",
         "1048575,-12,2020-01-02 03:04\r\n",
         "1048576,,2020-01-03\n",
@@ -386,6 +399,8 @@ mod tests {
         "\n",
         "\r\n",
         "10,\r,\"\"\n",
+        "#1,2,2020-01-02\n",
+        "# \",\"\n",
     ];
 
     proptest! {
