@@ -43,7 +43,7 @@ def test_a_broken_table_is_bad_data(ancf, tmp_path, kind):
     ("asked", "code", "said"),
     [
         ("train missing.csv -o m.ancf", 3, "missing.csv: there is no such file"),
-        ("train . -o m.ancf", 3, ". is a folder"),
+        ("train /proc/sys -o m.ancf", 3, "/proc/sys is a folder without a table"),
         ("train {table} -o nowhere/m.ancf", 2, "nowhere does not exist"),
         ("train {table} -o {table}/m.ancf", 2, "does not exist"),
         ("train {table} -o /proc/m.ancf", 2, "/proc cannot be written to"),

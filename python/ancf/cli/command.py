@@ -32,6 +32,8 @@ _PHRASES = {
     r"Use random_split, or": "Use --split random, or",
     r"Take factor_attention=True, or ancf\.ANCFModel\(.*?\)": "Take factor_attention=True",
 }
+_OPTIONS_ELSEWHERE = {"--sep": "--delimiter", "--skiprows": "--skip-lines", "--skip-rows": "--skip-lines"}
+"""What options are called elsewhere."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -114,6 +116,9 @@ class Command(click.Command):
         except click.NoSuchOption as error:
             # Click lists several, by the alphabet.
             nearest = get_close_matches(error.option_name, error.possibilities or (), 1)
+            meant = _OPTIONS_ELSEWHERE.get(error.option_name)
+            if any(meant in each.opts for each in self.get_params(ctx)):
+                nearest = [str(meant)]
             hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
             message = f"no such option {error.option_name!r}.{hint}"
             raise click.NoSuchOption(error.option_name, message, ctx=error.ctx) from None

@@ -14,16 +14,22 @@ if TYPE_CHECKING:
 
 @command(
     "describe",
-    examples=["ancf describe purchases.csv", "ancf describe purchases.csv.gz --format json | jq .reasons"],
+    examples=[
+        "ancf describe purchases.csv",
+        "ancf describe january.csv february.csv",
+        "ancf describe sales/ --skip-lines 2",
+        "ancf describe purchases.csv.gz --format json | jq .reasons",
+    ],
 )
 @table_argument
 @reading_options
 @output_options
-def describe(table: str, output_format: str | None, output: str, **options: Any) -> None:
+def describe(table: tuple[str, ...], output_format: str | None, output: str, **options: Any) -> None:
     """What a purchase TABLE holds, and what reading it leaves out.
 
-    Every row is either used or counted under one reason, with the first row numbers. Then come the figures that decide
-    how well a model can do: how many purchases a customer has, and how much of all goes to a few items.
+    Several files, a folder, a pattern and a zip archive are read as one table. Every row is either used or counted
+    under one reason, with the first row numbers. Then come the figures that decide how well a model can do: how many
+    purchases a customer has, and how much of all goes to a few items.
     """
     data = read_table(table, options)
     facts = _facts(data)
@@ -39,7 +45,8 @@ def describe(table: str, output_format: str | None, output: str, **options: Any)
         )
         return
     document: dict[str, Any] = {**report.to_dict(), "facts": facts}
-    document["notes"] = [{**note, "text": in_options(note["text"])} for note in document["notes"]]
+    for part in ("reasons", "notes"):
+        document[part] = [{**each, "text": in_options(each["text"])} for each in document[part]]
     rows = [("rows_read", report.rows_read), ("rows_used", report.rows_used)]
     rows += [(f"left_out:{each.name}", each.rows) for each in report.reasons]
     rows += [(what.replace(" ", "_"), value) for what, value in facts.items()]

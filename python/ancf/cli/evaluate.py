@@ -79,7 +79,9 @@ METRICS = "ndcg@10,recall@20,hit@10,coverage@10"
 @threads_option
 @output_options
 @click.pass_context
-def evaluate(ctx: click.Context, /, table: str, output_format: str | None, output: str, **options: Any) -> None:
+def evaluate(
+    ctx: click.Context, /, table: tuple[str, ...], output_format: str | None, output: str, **options: Any
+) -> None:
     """How good the lists are, compared with popularity and item-kNN.
 
     TABLE is split by time where it has a time, else at random; models are trained on the first part, and their lists

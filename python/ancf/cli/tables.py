@@ -1,5 +1,6 @@
 """Purchase tables on the command line: reading them, and splitting them by time where there is a time."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,13 +17,16 @@ _COLUMNS = ("user", "item", "weight", "time", "name", "category", "basket")
 _SECTION = "Table"
 _SPLIT_SEED = 42
 # Notes that are told beside the counts.
-_TOLD = ("encoding", "date_order", "time_unit", "mixed_units", "early_numbers", "far_times", "time_zones")
+_SHOWN_NOTES = (
+    *("encoding", "date_order", "time_unit", "mixed_units", "early_numbers", "far_times", "time_zones"),
+    *("late_times", "early_times", "skipped_lines", "comment_lines", "hashes", "late_key", "passed_over"),
+)
 SPLITS = ("auto", "time", "random", "leave-last-out", "user")
 
 
 def table_argument(function: Function) -> Function:
-    """The table itself."""
-    return click.argument("table", metavar="TABLE")(function)
+    """The table itself, or several that are read as one."""
+    return click.argument("table", metavar="TABLE...", nargs=-1, required=True)(function)
 
 
 def _reading_options() -> dict[str, Option]:
@@ -64,8 +68,8 @@ def reading_options(function: Function) -> Function:
     return with_options(function, list(_reading_options().values()))
 
 
-def read_table(source: str, options: dict[str, Any], num_threads: int | None = None) -> "Interactions":
-    """Read a table with those of its options that somebody set."""
+def read_table(source: str | Sequence[str], options: dict[str, Any], num_threads: int | None = None) -> "Interactions":
+    """Read a table, or several as one, with those of its options that somebody set."""
     keywords: dict[str, Any] = {}
     for name in _READING:
         value = options.get(name)
@@ -75,6 +79,8 @@ def read_table(source: str, options: dict[str, Any], num_threads: int | None = N
             keywords["time"] = [_column(each.strip()) for each in value.split(",")]
         else:
             keywords[name.removesuffix("_column")] = _column(value) if name.endswith("_column") else value
+    if not isinstance(source, str):
+        source = source[0] if len(source) == 1 else list(source)
     return read_interactions(source, num_threads=num_threads, **keywords)
 
 
@@ -92,7 +98,7 @@ def describe_reading(data: "Interactions") -> str:
         count_text(number, thing)
         for number, thing in ((data.n_users, "user"), (data.n_items, "item"), (len(data), "event"))
     )
-    guessed = "".join(f"; {note}" for note in report.notes if note.name in _TOLD)
+    guessed = "".join(f"; {note}" for note in report.notes if note.name in _SHOWN_NOTES)
     return f"{report.source}: {counts}{left_out}{in_options(guessed)}"
 
 

@@ -36,6 +36,7 @@ _NO_METRICS = ("training_loss", "validation_loss")
     examples=[
         "ancf train purchases.csv -o shop.ancf",
         "ancf train purchases.csv -o shop.ancf --holdout 0.1 --epochs 30",
+        "ancf train january.csv february.csv -o shop.ancf",
         "zcat purchases.csv.gz | ancf train - -o shop.ancf --user-column Kunde",
     ],
     cls=ModelCommand,
@@ -64,11 +65,12 @@ _NO_METRICS = ("training_loss", "validation_loss")
 @model_option
 @threads_option
 @click.pass_context
-def train(ctx: click.Context, /, table: str, output: str, **options: Any) -> None:
+def train(ctx: click.Context, /, table: tuple[str, ...], output: str, **options: Any) -> None:
     """Train a model on a purchase TABLE and write it to a file.
 
-    TABLE is CSV, TSV, gzip of these, or Parquet; - is stdin. Its columns are recognized, and every row that is left
-    out is accounted for (ancf describe). An existing model file is replaced as a whole, or not at all.
+    TABLE is CSV, TSV, JSON lines, these in gzip, bzip2, xz or zip, or Parquet; - is stdin. Several files, a folder or
+    a pattern are one table. Its columns are recognized, and every row that is left out is accounted for (ancf
+    describe). An existing model file is replaced as a whole, or not at all.
     """
     if output != "-":
         check_writable(output, streams=False)

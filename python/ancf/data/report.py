@@ -51,6 +51,7 @@ class Reason:
             "text": self.text,
             "first_rows": list(self.first_rows),
             "values": list(self.values),
+            **({"first_files": list(self.first_files)} if self.first_files else {}),
         }
 
     def __str__(self) -> str:
@@ -190,6 +191,7 @@ class Report:
             "ignored": list(self.ignored),
             "rows_read": self.rows_read,
             "rows_used": self.rows_used,
+            "files": [{"name": e.name, "rows_read": e.rows_read, "rows_used": e.rows_used} for e in self.files],
             "reasons": [each.to_dict() for each in self.reasons],
             "notes": [each.to_dict() for each in self.notes],
             "summary": dict(self.summary),
