@@ -92,12 +92,21 @@ def test_title_lines_are_found_by_the_names_that_the_caller_gave():
     assert read("a title\nann,1\nbob,2\n", header=False, user=0, item=1).fingerprint() == data.fingerprint()
 
 
+def test_a_header_with_another_order_of_columns_is_refused_with_its_row(tmp_path):
+    parts = ["user,item,tag\na,x,1\n", "item,user,tag\nx,b,2\n"]
+    with pytest.raises(InvalidDataError, match=r"row 3 is a header with the columns in another order.*list of paths"):
+        read("".join(parts))
+    for at, part in enumerate(parts):
+        (tmp_path / f"{at}.csv").write_text(part)
+    assert ancf.read_interactions([tmp_path / "0.csv", tmp_path / "1.csv"]).user_ids.values.tolist() == ["a", "b"]
+
+
 def test_lines_to_skip_can_be_counted_and_are_told():
     for text, n in (("user,item\nx,y\n" + PLAIN, 2), ("a\n\n" + PLAIN, 2), (PLAIN, 0)):
         data = read(text, skip_lines=n)
         assert data.fingerprint() == EXPECTED
         assert sum(each.rows for each in data.report.notes) == n
-    with pytest.raises(InvalidDataError, match="nothing is left below the 4 lines"):
+    with pytest.raises(InvalidDataError, match="nothing is left below the 4 lines skipped"):
         read(PLAIN, skip_lines=9)
 
 
@@ -207,6 +216,10 @@ def test_json_of_many_blocks_loses_no_row(tmp_path):
         ('[{"user": 1, "item": 2}, {"user": 1,', "the JSON array is damaged after row 1"),
         ('{"a": 1, "b": 2}\n', "Found: 'a', 'b'"),
         ("[[1, 2], [3, 4]]", "array of objects"),
+        ("{}\n", "one object a line"),
+        ("[]", "one object a line"),
+        ('[{"user": 1, "item": 2}] more', "something follows the JSON array, after row 1"),
+        ('[{"user": 1, "item": ' + "[" * 100_000, "nested too deeply"),
     ],
 )
 def test_json_that_is_no_table_is_refused_in_words(text, words):
@@ -324,6 +337,7 @@ REMEDIES = [
     (UTF16, {}, "encoding='utf-16-le'", {"encoding": "utf-16-le"}),
     (PLAIN.encode("utf-16-be"), {}, "encoding='utf-16-be'", {"encoding": "utf-16-be"}),
     ("one,two,three\n" + PLAIN, {}, "skip_lines=1", {"skip_lines": 1}),
+    ('"a title\nKd,Art\nann,1\n', {}, "skip_lines=1", {"skip_lines": 1, "user": "Kd", "item": "Art"}),
     (LINES + "oops\n", {}, 'on_bad_rows="drop"', {"on_bad_rows": "drop"}),
     (LINES, {"delimiter": ","}, "Leave it out", {"delimiter": None}),
     (PLAIN, {"skip_lines": 4}, "smaller number", {"skip_lines": 0}),

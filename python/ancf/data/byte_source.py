@@ -103,7 +103,7 @@ def open_bytes(source: Any, stack: ExitStack) -> ByteSource:
     try:
         head = stream.read(HEAD_BYTES) or b""
     except DAMAGE as error:
-        raise InvalidDataError(f"{name}: {error}. Check that the file can be read.") from error
+        raise InvalidDataError(f"{name}: {error}. Check that the file can be read, or get another copy.") from error
     if not isinstance(head, bytes):
         raise InvalidDataError(
             f"{name}: the file object gives {type(head).__name__}, not bytes. Open it in binary mode."

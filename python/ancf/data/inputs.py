@@ -6,7 +6,7 @@ Files of a folder, a pattern or an archive come in the order of their names, tho
 import glob
 import re
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,8 +44,6 @@ def find_inputs(source: Any) -> Inputs | None:
         return None if str(source) == "-" else _of_path(source)
     if hasattr(source, "read"):
         return _of_archive(source, str(getattr(source, "name", "file object"))) if _is_zip_object(source) else None
-    if isinstance(source, Iterator):
-        source = list(source)
     if isinstance(source, Sequence) and len(source) and all(map(_is_table, source)):
         return _of_list(source)
     return None

@@ -70,7 +70,7 @@ class JsonRows:
         keys = dict.fromkeys(key for row in beginning if isinstance(row, dict) for key in row)
         self.headings = list(keys)
         first_object = next((row for row in beginning if isinstance(row, dict)), None)
-        if first_object is None or isinstance(beginning[0], str):
+        if not self.headings or first_object is None or isinstance(beginning[0], str):
             raise InvalidDataError(
                 f"{name}: this begins like JSON, but is neither one object a line nor an array of objects. "
                 "Write one object a line, such as jq -c does, or read it by pandas and give the data frame."
@@ -100,10 +100,10 @@ class JsonRows:
             else:
                 out.write("\n")
             if at % _ROWS_PER_BLOCK == _ROWS_PER_BLOCK - 1:
-                yield out.getvalue().encode("utf-8", "replace")
+                yield out.getvalue().encode("utf-8", "surrogatepass")
                 out.seek(0)
                 out.truncate()
-        yield out.getvalue().encode("utf-8", "replace")
+        yield out.getvalue().encode("utf-8", "surrogatepass")
 
     def _cells(self, at: int, row: dict[str, Any]) -> list[str]:
         cells = [""] * len(self.headings)
@@ -148,10 +148,19 @@ class JsonRows:
                 text, at = text[at:] + undecoded.decode("utf-8", "replace"), 0
             while True:
                 begin = separator.match(text, at)
-                if text[(begin.end() if begin else at) :][:1] == "]":
+                end = begin.end() if begin else at
+                if text[end : end + 1] == "]":
+                    if text[end + 1 :].strip() or (undecoded.strip() and block is not None):
+                        raise InvalidDataError(
+                            f"{self.name}: something follows the JSON array, after row {n_rows}. Give one array alone."
+                        )
                     return
                 try:
-                    value, at = _DECODER.raw_decode(text, begin.end() if begin else at)
+                    value, at = _DECODER.raw_decode(text, end)
+                except RecursionError:
+                    raise InvalidDataError(
+                        f"{self.name}: the JSON array is nested too deeply after row {n_rows}. Write one object a line."
+                    ) from None
                 except json.JSONDecodeError as error:
                     if block is None or len(text) - at > MAX_OBJECT_BYTES:
                         raise InvalidDataError(

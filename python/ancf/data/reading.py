@@ -245,9 +245,11 @@ def read_table(source: Any, chosen: Mapping[str, Any], options: TableOptions = _
 
     Several tables are read one after the other, and become one.
     """
+    if isinstance(source, Iterator) and not hasattr(source, "read"):
+        source = list(source)
     inputs = None if options.layout == "matrix" or is_sparse(source) else find_inputs(source)
     if inputs is None:
-        return _read_one(_as_sequence(source), chosen, options)
+        return _read_one(source, chosen, options)
     several = len(inputs.tables) > 1
     tables = []
     for name, each in inputs.tables:
@@ -257,10 +259,6 @@ def read_table(source: Any, chosen: Mapping[str, Any], options: TableOptions = _
     if not sum(table.n_rows for table in tables):
         raise InvalidDataError(f"{inputs.name}: no table has a row below its header. Give a table with rows.")
     return combine(inputs.name, tables, inputs.passed_over)
-
-
-def _as_sequence(source: Any) -> Any:
-    return list(source) if isinstance(source, Iterator) and not hasattr(source, "read") else source
 
 
 def _read_one(source: Any, chosen: Mapping[str, Any], options: TableOptions, name: str | None = None) -> RawTable:

@@ -108,6 +108,8 @@ def _utf8_blocks(source: ByteSource, encoding: str | None) -> tuple[Iterator[byt
             raise InvalidParameterError(
                 f"encoding={encoding!r} is unknown. Give one such as 'utf-8' or 'cp1252'."
             ) from None
+    elif head[:4] in (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE):
+        encoding, note = "utf-32", "the file is UTF-32"
     elif head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         encoding, note = "utf-16", "the file is UTF-16"
 

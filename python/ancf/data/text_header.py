@@ -147,7 +147,7 @@ def find_header(name: str, blocks: Iterator[bytes], options: TextOptions, chosen
         at, n_above = at + len(line), n_above + 1
     if not line:
         raise InvalidDataError(
-            f"{name}: nothing is left below the {n_above} lines that are skipped"
+            f"{name}: nothing is left below the {n_above} line{'' if n_above == 1 else 's'} skipped"
             + (f" (skip_lines={options.skip_lines}). Give a smaller number." if above else ". Give a table with rows.")
         )
     lines = beginning.lines(at)
@@ -208,6 +208,8 @@ def _choose(
         hint = f"Line {at + 1} has such headings; if the table begins there, give skip_lines={at}."
     elif options.delimiter is not None and candidate(0, None).recognized:
         hint = f"The fields seem to be separated by {candidate(0, None).delimiter!r}: leave out delimiter=."
+    if first.unclosed:
+        return first, 0, hint
     # Of a title and a table below it, the table's headings are those to show.
     if may_skip and len(first.headings) < 2:
         at = next((at for at, each in enumerate(found) if len(each.headings) > 1 and not each.unclosed), 0)

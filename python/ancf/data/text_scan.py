@@ -203,6 +203,7 @@ def _leave_out_no_rows(
     """Leave out what stands among the rows and is none: comments, the header once more, broken JSON."""
     if text.has_header and text.json_rows is None:
         repeated = _repeated_headers(text, table, columns)
+        _refuse_other_headers(text, table, columns, repeated)
         table.left_out.append(LeftOut("repeated_header", "are the header once more", repeated))
     table.left_out.append(LeftOut("comments", "are comments", comments[comments < table.n_rows]))
     if text.json_rows is not None:
@@ -221,6 +222,21 @@ def _leave_out_no_rows(
             begun = first.rows_of({each for each in first.texts if each.startswith("#")})
             remedy = "begin with '#', as lines above the header do, and are taken as rows; comment='#' leaves them out"
             table.notes.append(("hashes", remedy, begun))
+
+
+def _refuse_other_headers(
+    text: TextFile, table: RawTable, columns: Mapping[str, _ScannedColumn], repeated: NDArray[np.int64]
+) -> None:
+    """Refuse a table in which the columns change their order: every needed column holds the heading of some column."""
+    headings = {heading for heading in text.headings if any(map(str.isalpha, heading))}
+    rows = np.setdiff1d(columns["user"].rows_of(headings), repeated)
+    for column in columns.values():
+        rows = np.intersect1d(rows, column.rows_of(headings)) if len(rows) else rows
+    if len(rows):
+        raise InvalidDataError(
+            f"{text.source}: row {rows[0] + table.row_base} is a header with the columns in another order. Cut the "
+            "file there, and give both parts as a list of paths."
+        )
 
 
 def _repeated_headers(text: TextFile, table: RawTable, columns: Mapping[str, _ScannedColumn]) -> NDArray[np.int64]:
