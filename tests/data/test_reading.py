@@ -337,7 +337,7 @@ def test_wrong_options_are_refused_with_what_is_allowed(options, words):
     ("source", "words"),
     [
         ("/no/such/file.csv", "no such file"),
-        (Path("/"), "is a folder"),
+        (Path("/proc/sys"), "is a folder without a table"),
         (42, "int is no purchase table"),
         (b"user,item\n", "bytes is no purchase table"),
         (pd.DataFrame({"user": [], "item": []}), "there are no rows"),
