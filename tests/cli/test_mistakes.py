@@ -138,7 +138,8 @@ def test_a_model_file_that_is_none_is_refused(ancf, shop, tmp_path, kind):
 
 
 @pytest.mark.parametrize(
-    ("options", "line"), [("", "Choosing"), ("--neighbor-weight 1 --serving-exponent 0.5", "Epoch 3/")]
+    ("options", "line"),
+    [("", "Choosing"), ("--neighbor-weight 1 --serving-exponent 0.5 --half-life none --trend 0", "Epoch 3/")],
 )
 def test_ctrl_c_in_training_leaves_the_old_model(shop, tmp_path, options, line):
     target = tmp_path / "shop.ancf"

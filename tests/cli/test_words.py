@@ -16,10 +16,11 @@ KEYWORD = re.compile(r"(?<![-\w.])([A-Za-z_]+)=(?!=)")
 # (module, keyword): why no command line gets to see it.
 NOT_REACHABLE = {
     ("comparison", "refit"): "evaluate hands over models for one table",
-    ("data.preprocess", "batch_size"): "no command prepares batches",
+    ("data.array_tables", "layout"): "matrices are in memory",
+    ("data.reading", "layout"): "matrices are in memory",
+    ("data.reading", "index_col"): "of pandas, for matrices in memory",
+    ("scoring.histories", "weights"): "a typed history has no mapping",
     ("data.split", "at"): "commands split by shares",
-    ("data.split", "n"): "commands hold one event out",
-    ("data.split", "n_splits"): "no command makes folds",
     ("data.split", "fractions"): "commands take a share, which they check",
     ("data.split", "on_leak"): "commands only warn",
     ("evaluation", "on_unknown"): "commands leave unknown users out",

@@ -94,8 +94,8 @@ MISTAKES = {
     "times of another length": (
         lambda m, d: m.recommend_for_history(["i1", "i2"], times=[1]),
         ancf.InvalidDataError,
-        ["history 0", "1 times for 2 items"],
-        "one for each",
+        ["history 0", "1 for 2 items"],
+        "give one time for each",
     ),
     "pairs of different lengths": (
         lambda m, d: m.predict(["u1", "u2"], ["i1", "i2", "i3"]),

@@ -72,8 +72,8 @@ def test_several_histories_have_each_their_times(model):
         ([2011, 2012, 2013], "2011 at position 0 of history 0 may be seconds since 1970 or years"),
         ([40883.5, 40884.0, 40885.0], "40883.5 at position 0 of history 0 may be seconds since 1970 or days of a"),
         (np.array([True, False, True]), "true and false"),
-        ("2011-12-09", "give a sequence of times"),
-        (7, "give a sequence of times"),
+        ("2011-12-09", "times is '2011-12-09'; give one for each item"),
+        (7, "times is 7; give one for each item"),
         ([[1, 2], [3, 4], [5, 6]], "give one time for each"),
     ],
 )
@@ -95,10 +95,10 @@ def test_the_date_that_an_error_offers_for_a_number_is_taken(model):
 def test_a_value_in_a_later_history_is_named_by_its_history(model):
     with pytest.raises(InvalidDataError, match="'soon' at position 1 of history 1 is no date"):
         model.recommend_for_history([HISTORY, HISTORY[:2]], N=3, times=[SECONDS, [SECONDS[0], "soon"]])
-    with pytest.raises(InvalidDataError, match="times: 1 for 2 histories"):
+    with pytest.raises(InvalidDataError, match="times: 1 lists for 2 histories"):
         model.recommend_for_history([HISTORY, HISTORY[:2]], N=3, times=[SECONDS])
     for times in (7, "2011-12-09"):
-        with pytest.raises(InvalidDataError, match="give a list of times for each history"):
+        with pytest.raises(InvalidDataError, match="times is 7; give one for each item"):
             model.recommend_for_history([HISTORY, HISTORY[:2]], N=3, times=times)
 
 

@@ -181,7 +181,7 @@ WRONG_HISTORIES = {
     "weights of one of two": ({"history": [[1], [2]], "weights": [[5]]}, "weights: 1 lists for 2 histories"),
     "one weight": ({"history": [1, 2], "weights": 3}, "weights is 3"),
     "one time": ({"history": [1, 2], "times": "2024-01-01"}, "times is '2024-01-01'"),
-    "times that are words": ({"history": [1], "times": ["soon"]}, "times of history 0"),
+    "times that are words": ({"history": [1], "times": ["soon"]}, "times: 'soon' at position 0 of history 0"),
     "a table": (
         {"history": pd.DataFrame({"item": [1], "qty": [2]})},
         "history: a table with the columns 'item', 'qty'",

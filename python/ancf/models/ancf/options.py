@@ -140,7 +140,7 @@ def resolve(estimator: Any, n_items: int, timed: bool, split_by: SplitBy | None 
         for name, purposes in (
             ("half_life", ("future", "next")),
             ("trend", ("future",)),
-            ("trend_half_life", ("future",)),
+            ("trend_half_life", ("future",) if o.trend else ()),
         )
     ]
     return Settings(
