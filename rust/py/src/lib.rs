@@ -12,6 +12,7 @@ mod model;
 mod rank;
 mod store;
 mod system;
+mod train_factors;
 mod train_network;
 mod train_softmax;
 
@@ -27,6 +28,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     rank::register(module)?;
     store::register(module)?;
     system::register(module)?;
+    train_factors::register(module)?;
     train_network::register(module)?;
     train_softmax::register(module)?;
     Ok(())

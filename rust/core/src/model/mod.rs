@@ -1,6 +1,8 @@
 //! The formulas of the models: attention over histories, item vectors, item-item weights.
 
+pub mod als;
 pub mod attention;
+pub mod eigen;
 pub mod fold_in;
 pub mod item_knn;
 pub mod ridge;

@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 mod fixtures;
+pub mod als;
 pub mod network;
 mod phase_times;
 mod schedule;
