@@ -76,6 +76,20 @@ def item_knn(_: Path, size: float) -> Scenario:
     return (lambda: model.fit(data)), lambda: lists(model).to_csv()
 
 
+def als(_: Path, size: float) -> Scenario:
+    data = table(8000, 6000, int(400_000 * size))
+    model = ancf.ALS(factors=8).fit(table(200, 100, 2000))
+    model.set_params(factors=128, epochs=100)
+    return (lambda: model.fit(data)), lambda: lists(model).to_csv()
+
+
+def bpr(_: Path, size: float) -> Scenario:
+    data = table(8000, 6000, int(400_000 * size))
+    model = ancf.BPR(factors=8).fit(table(200, 100, 2000))
+    model.set_params(factors=64, epochs=2000)
+    return (lambda: model.fit(data)), lambda: lists(model).to_csv()
+
+
 def evaluate(_: Path, size: float) -> Scenario:
     n = int(50_000 * size)
     model = factors(n, 10_000)
@@ -115,7 +129,7 @@ def read_interactions(folder: Path, size: float) -> Scenario:
 
 SCENARIOS: dict[str, Callable[[Path, float], Scenario]] = {
     each.__name__: each  # type: ignore[attr-defined]
-    for each in (fit, recommend_all, recommend_streamed, item_knn, evaluate, save, load, read_interactions)
+    for each in (fit, als, bpr, recommend_all, recommend_streamed, item_knn, evaluate, save, load, read_interactions)
 }
 
 

@@ -46,7 +46,10 @@ if TYPE_CHECKING:
     from ancf.evaluation import dcg_score as dcg_score
     from ancf.evaluation import evaluate as evaluate
     from ancf.evaluation import evaluate_metrics as evaluate_metrics
+    from ancf.models import ALS as ALS
     from ancf.models import ANCF as ANCF
+    from ancf.models import BPR as BPR
+    from ancf.models import SVD as SVD
     from ancf.models import ANCFModel as ANCFModel
     from ancf.models import Factors as Factors
     from ancf.models import ItemKNN as ItemKNN

@@ -7,13 +7,18 @@ import numpy.typing as npt
 _Csr = tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.float32]]
 
 __all__ = [
+    "AlsTrainer",
+    "BprTrainer",
     "Network",
     "NetworkTrainer",
     "Ranker",
     "SoftmaxTrainer",
+    "SvdTrainer",
     "TableScanner",
     "__version__",
     "_panic_for_tests",
+    "als_user_vectors",
+    "bpr_user_vectors",
     "canonical_events",
     "history_weights",
     "item_logits",
@@ -31,6 +36,7 @@ __all__ = [
     "serving_vectors",
     "simd_levels",
     "sparse_history",
+    "svd_user_vectors",
     "user_vectors",
     "weighted_sums",
 ]
@@ -216,6 +222,87 @@ class SoftmaxTrainer:
     def item_vectors(self, num_threads: int | None = None) -> npt.NDArray[np.float32]: ...
 
 _Floats = npt.NDArray[np.float32]
+
+@final
+class AlsTrainer:
+    def __new__(
+        cls,
+        interactions: _Csr,
+        n_items: int,
+        *,
+        factors: int,
+        unobserved_weight: float,
+        regularization: float,
+        regularization_exponent: float,
+        seed: int,
+        num_threads: int | None = None,
+    ) -> AlsTrainer: ...
+    def epoch(self, num_threads: int | None = None) -> float: ...
+    def state(self) -> tuple[_Floats, _Floats, _Floats]: ...
+
+def als_user_vectors(
+    histories: _Csr,
+    item_vectors: _Floats,
+    gramian: _Floats,
+    *,
+    unobserved_weight: float,
+    regularization: float,
+    regularization_exponent: float,
+    num_threads: int | None = None,
+) -> _Floats: ...
+
+@final
+class BprTrainer:
+    def __new__(
+        cls,
+        interactions: _Csr,
+        n_items: int,
+        *,
+        factors: int,
+        epochs: int,
+        learning_rate: float,
+        regularization: float,
+        bias_regularization: float,
+        negative_exponent: float,
+        seed: int,
+        num_threads: int | None = None,
+    ) -> BprTrainer: ...
+    def epoch(self, epoch: int, num_threads: int | None = None) -> float: ...
+    def state(self) -> tuple[_Floats, _Floats, _Floats, _Floats]: ...
+
+def bpr_user_vectors(
+    histories: _Csr,
+    item_vectors: _Floats,
+    *,
+    learning_rate: float,
+    regularization: float,
+    seed: int,
+    num_threads: int | None = None,
+) -> _Floats: ...
+
+@final
+class SvdTrainer:
+    def __new__(
+        cls,
+        ratings: _Csr,
+        n_items: int,
+        *,
+        factors: int,
+        learning_rate: float,
+        regularization: float,
+        start_scale: float,
+        seed: int,
+        num_threads: int | None = None,
+    ) -> SvdTrainer: ...
+    @property
+    def mean(self) -> float: ...
+    def epoch(self, epoch: int, num_threads: int | None = None) -> float: ...
+    def state(self) -> tuple[_Floats, _Floats, _Floats, _Floats]: ...
+
+def svd_user_vectors(
+    histories: _Csr, item_vectors: _Floats, *, regularization: float, num_threads: int | None = None
+) -> tuple[_Floats, _Floats]: ...
+
 _Positions = npt.NDArray[np.int64]
 
 @final

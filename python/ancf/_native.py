@@ -1,12 +1,17 @@
 """The only module that imports the extension module; everything else imports from here."""
 
 from ancf._core import (
+    AlsTrainer,
+    BprTrainer,
     Network,
     NetworkTrainer,
     Ranker,
     SoftmaxTrainer,
+    SvdTrainer,
     TableScanner,
     __version__,
+    als_user_vectors,
+    bpr_user_vectors,
     canonical_events,
     history_weights,
     item_logits,
@@ -24,17 +29,23 @@ from ancf._core import (
     serving_vectors,
     simd_levels,
     sparse_history,
+    svd_user_vectors,
     user_vectors,
     weighted_sums,
 )
 
 __all__ = [
+    "AlsTrainer",
+    "BprTrainer",
     "Network",
     "NetworkTrainer",
     "Ranker",
     "SoftmaxTrainer",
+    "SvdTrainer",
     "TableScanner",
     "__version__",
+    "als_user_vectors",
+    "bpr_user_vectors",
     "canonical_events",
     "history_weights",
     "item_logits",
@@ -52,6 +63,7 @@ __all__ = [
     "serving_vectors",
     "simd_levels",
     "sparse_history",
+    "svd_user_vectors",
     "user_vectors",
     "weighted_sums",
 ]

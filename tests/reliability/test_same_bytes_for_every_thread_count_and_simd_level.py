@@ -48,6 +48,9 @@ _CHILD = """
             factors=16, epochs=2, neighbors=0, negatives=50, batch_size=32, num_threads=n
         ),
         "knn": lambda n: ancf.ItemKNN(neighbors=20, shrinkage=2.0, use_weights=True, num_threads=n),
+        "als": lambda n: ancf.ALS(factors=21, epochs=2, use_weights=True, num_threads=n),
+        "bpr": lambda n: ancf.BPR(factors=21, epochs=3, negative_exponent=0.5, num_threads=n),
+        "svd": lambda n: ancf.SVD(factors=21, epochs=3, num_threads=n),
         "popular": lambda n: ancf.Popular(count="weight", num_threads=n),
     }
 

@@ -16,10 +16,12 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from ancf.models.als import ALS
     from ancf.models.ancf import ANCF
     from ancf.models.base import Recommender
     from ancf.models.factors import Factors, from_factors
     from ancf.models.item_knn import ItemKNN
+    from ancf.models.mf import BPR, SVD
     from ancf.models.network import ANCFModel
     from ancf.models.popular import Popular
 
@@ -37,10 +39,13 @@ class ModelEntry(NamedTuple):
 
 
 MODELS: dict[str, ModelEntry] = {
+    "ALS": ModelEntry("ancf.models.als", "als", {"factors": 4, "epochs": 3, "unobserved_weight": 0.2}),
     "ANCF": ModelEntry("ancf.models.ancf", "ancf", {"factors": 4, "epochs": 2, "neighbors": 3, "random_state": 1}),
+    "BPR": ModelEntry("ancf.models.mf", "bpr", {"factors": 4, "epochs": 8, "learning_rate": 0.2}),
     "Factors": ModelEntry("ancf.models.factors"),
     "ItemKNN": ModelEntry("ancf.models.item_knn", "item-knn", {"neighbors": 4, "shrinkage": 1.0}, baseline=True),
     "Popular": ModelEntry("ancf.models.popular", "popular", baseline=True),
+    "SVD": ModelEntry("ancf.models.mf", "svd", {"factors": 4, "epochs": 5, "learning_rate": 0.05}),
 }
 """By the name of the class."""
 
@@ -51,8 +56,11 @@ _MODULE_OF = {name: entry.module for name, entry in MODELS.items()} | {
 }
 
 __all__ = [
+    "ALS",
     "ANCF",
+    "BPR",
     "MODELS",
+    "SVD",
     "ANCFModel",
     "Factors",
     "ItemKNN",

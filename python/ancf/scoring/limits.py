@@ -53,3 +53,23 @@ def check_memory(n_users: int, n: int) -> None:
             f"{available / 2**30:.1f} GiB are free. "
             'Use recommend_all(N, out="recs.parquet") to stream them into a file, a smaller N, or fewer users.'
         )
+
+
+def check_training_memory(needed: int, what: str, remedy: str) -> None:
+    """Refuse to train what would not fit into memory before anything is allocated for it.
+
+    Parameters
+    ----------
+    needed : int, bytes
+    what : str
+        What takes them, as the subject of a sentence.
+    remedy : str
+        A sentence that says the way out.
+    """
+    if needed < 1 << 28:
+        return
+    available = available_bytes()
+    if available is not None and needed > _SHARE_OF_MEMORY * available:
+        raise InvalidParameterError(
+            f"{what} need about {needed / 2**30:.1f} GiB; {available / 2**30:.1f} GiB are free. {remedy}"
+        )

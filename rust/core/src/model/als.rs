@@ -269,7 +269,8 @@ mod tests {
         for row in 0..n_rows {
             // From rows without an entry to rows with nearly all.
             let chance = row as f32 / n_rows as f32;
-            columns.extend((0..n_columns as u32).filter(|&c| draws.f32((row * n_columns) as u64 + u64::from(c)) < chance));
+            columns
+                .extend((0..n_columns as u32).filter(|&c| draws.f32((row * n_columns) as u64 + u64::from(c)) < chance));
             offsets.push(columns.len());
         }
         let values = (0..columns.len()).map(|at| 0.5 + draws.sub(1).f32(at as u64)).collect();
@@ -286,8 +287,8 @@ mod tests {
         let at = |j: usize, k: usize| f64::from(y[j * d + k]);
         let n_other = y.len() / d;
         let (alpha, n) = (f64::from(penalty.unobserved_weight), entries.row(row).len());
-        let ridge = f64::from(penalty.regularization)
-            * (n as f64 + alpha * n_other as f64).powf(f64::from(penalty.exponent));
+        let ridge =
+            f64::from(penalty.regularization) * (n as f64 + alpha * n_other as f64).powf(f64::from(penalty.exponent));
         let mut system = vec![vec![0.0; d + 1]; d];
         for i in 0..d {
             for k in 0..d {

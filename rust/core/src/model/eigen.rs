@@ -50,13 +50,7 @@ pub fn symmetric(mut g: Vec<f64>, n: usize, cancel: &Cancel) -> Result<(Vec<f64>
 }
 
 /// Rotates two columns so that they are orthogonal; false where they were.
-fn orthogonalize(
-    a: &mut [f64],
-    b: &mut [f64],
-    squares: &mut [f64],
-    [p, q]: [usize; 2],
-    negligible: f64,
-) -> bool {
+fn orthogonalize(a: &mut [f64], b: &mut [f64], squares: &mut [f64], [p, q]: [usize; 2], negligible: f64) -> bool {
     if squares[p] <= negligible || squares[q] <= negligible {
         return false;
     }

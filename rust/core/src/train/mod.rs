@@ -1,11 +1,13 @@
 //! Training: sampler, losses, optimizers, epochs.
 //!
 //! [`softmax`] trains item vectors alone, with one row of scores for all items of a user's history; [`network`] trains the
-//! general model with every option, by mini-batches of pairs. Neither imports the other.
+//! general model with every option, by mini-batches of pairs; [`als`] and [`factorization`] train vectors of users and items:
+//! by exact solutions in turn, and by steps over ratings or rankings. None imports another.
 
+pub mod als;
+pub mod factorization;
 #[cfg(test)]
 mod fixtures;
-pub mod als;
 pub mod network;
 mod phase_times;
 mod schedule;

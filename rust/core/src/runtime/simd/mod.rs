@@ -6,7 +6,7 @@
 //! falls back to the exact library function, slower and not different.
 //!
 //! Kernels import each other one way: `scores` → `pairs`; both and {`softmax_panel`, `tiles`, `attend`, `dot`} →
-//! {`reduce`, `sparse`} → `vector` → `exp` → `level`.
+//! {`reduce`, `sparse`} → `vector` → `exp` → `level`; {`cholesky`, `factor_steps`} → `vector`.
 
 #![allow(unsafe_code)]
 
@@ -45,6 +45,7 @@ pub mod cholesky;
 pub mod delimiters;
 pub mod dot;
 mod exp;
+pub mod factor_steps;
 pub mod gemm;
 pub mod huge_pages;
 pub mod int8_scan;

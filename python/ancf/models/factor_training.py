@@ -1,0 +1,183 @@
+"""What models with a vector for each user and each item have in common: epochs, a validation part, memory, the seed.
+
+``ALS`` (``als.py``), ``BPR`` and ``SVD`` (``mf.py``) say what is learned and what is served of it.
+"""
+
+import os
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ancf import _native
+from ancf.checks import check_integer
+from ancf.data.interactions import Interactions
+from ancf.epochs import Trainer, Validation, print_settings, run_epochs
+from ancf.errors import ModelFileError
+from ancf.evaluation import evaluate_scorer, parse_metrics
+from ancf.models.base import Recommender
+from ancf.scoring.limits import check_training_memory
+from ancf.scoring.scorer import Arrays, Scorer
+
+MAX_FACTORS = 4096
+
+State = TypeVar("State")
+
+
+class ValidationPairs(NamedTuple):
+    """Pairs of a validation table by the positions of training."""
+
+    users: NDArray[np.int64]
+    items: NDArray[np.int64]
+    weights: NDArray[np.float32]
+
+
+class FactorModel(Recommender):
+    """A model that learns vectors of users and items by epochs.
+
+    Attributes
+    ----------
+    history_ : dict, the losses and metrics of each epoch, the best epoch (from 1), and the seed
+    """
+
+    factors: int
+    epochs: int
+    patience: int | None
+    validation_metric: str
+    random_state: int | None
+    verbose: int
+    show_progress: bool | None
+
+    @property
+    def history_(self) -> dict[str, Any]:
+        """``training_loss`` and, with a validation table, ``validation_loss`` and the metric: one number an epoch.
+
+        ``best_epoch`` counts from 1. ``settings`` has the seed, also where ``random_state`` is None.
+        """
+        training = self._fitted().training
+        return {} if training is None else training
+
+    # ---- what a model says
+
+    @abstractmethod
+    def _validation_loss(self, scorer: Scorer, pairs: ValidationPairs, seed: int) -> float:
+        """The mean loss of held-out pairs."""
+
+    # ---- what a model calls
+
+    def _check_training_options(self) -> None:
+        """The options that all have in common."""
+        check_integer("factors", self.factors, 1, MAX_FACTORS)
+        check_integer("epochs", self.epochs, 1, 2**31 - 1)
+        if self.patience is not None:
+            check_integer("patience", self.patience, 1, 2**31 - 1, words="None or ")
+        if self.validation_metric != "loss":
+            parse_metrics(self.validation_metric, 10)
+        if self.random_state is not None:
+            check_integer("random_state", self.random_state, 0, 2**64 - 1, words="None or ")
+        check_integer("verbose", self.verbose, 0, 2**31 - 1)
+
+    def _seed(self) -> int:
+        """The seed: the given one, or a new one."""
+        return int.from_bytes(os.urandom(8), "little") if self.random_state is None else int(self.random_state)
+
+    def _check_memory(self, data: Interactions, copies: int, extra_bytes: int = 0) -> None:
+        """Refuse vectors that would not fit; ``copies`` of all of them are there at once."""
+        needed = 4 * copies * (data.n_users + data.n_items) * self.factors + 48 * len(data) + extra_bytes
+        what = f"{self.factors} factors of {data.n_users:,} users and {data.n_items:,} items"
+        check_training_memory(needed, what, "Take fewer factors, or leave out users and items with few interactions.")
+
+    def _train(
+        self,
+        trainer: Trainer[State],
+        build_scorer: Callable[..., Scorer],
+        data: Interactions,
+        validation: Interactions | None,
+        seed: int,
+        *,
+        new_pairs_only: bool = True,
+    ) -> Scorer:
+        """All epochs; the scorer of the best one. ``build_scorer(state, training=None)`` makes it of a state."""
+        metric = self.validation_metric
+        if metric != "loss":
+            metric = next(iter(parse_metrics(metric, 10)))
+        validate = None
+        if validation is not None:
+            part, pairs = validation, validation_pairs(data, validation, new_pairs_only=new_pairs_only)
+
+            def validate(state: State) -> Validation:
+                scorer = build_scorer(state)
+                loss = self._validation_loss(scorer, pairs, seed) if len(pairs.users) else 0.0
+                if metric == "loss":
+                    return Validation(loss, -loss)
+                found = evaluate_scorer(scorer, part, [metric], num_threads=self.num_threads)[metric]
+                return Validation(loss, -found if metric in ("mse", "rmse", "mae") else found)
+
+        print_settings("Settings", {"random_state": seed}, self.verbose)
+        result = run_epochs(
+            trainer,
+            int(self.epochs),
+            validate=validate,
+            metric=metric,
+            patience=self.patience,
+            verbose=self.verbose,
+            show_progress=self.show_progress,
+        )
+        history: dict[str, Any] = dict(result.history)
+        if metric in ("mse", "rmse", "mae") and metric in history:
+            history[metric] = [-value for value in history[metric]]
+        record = {**history, "best_epoch": result.best_epoch, "settings": {"random_state": seed}}
+        return build_scorer(result.state, training=record)
+
+
+def validation_pairs(data: Interactions, validation: Interactions, *, new_pairs_only: bool) -> ValidationPairs:
+    """The pairs whose user and item are known; without those of training where only new ones count."""
+    indptr, columns, weights = validation.to_csr()
+    users = np.repeat(data.user_ids.positions(validation.user_ids.values), np.diff(indptr))
+    items = data.item_ids.positions(validation.item_ids.values)[columns]
+    keep = (users >= 0) & (items >= 0)
+    if new_pairs_only:
+        seen = data.to_csr().sets
+        had = np.repeat(np.arange(data.n_users), np.diff(seen.indptr)) * data.n_items + seen.items
+        keep &= ~np.isin(users * data.n_items + items, had)
+    return ValidationPairs(users[keep], items[keep], weights[keep])
+
+
+def known_scores(scorer: Scorer, users: NDArray[np.int64], items: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The scores of pairs by position."""
+    return scorer.ranker.scores(users, items).astype(np.float64)
+
+
+def read_floats(arrays: Arrays, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """An array of a model file, its type, shape and numbers checked.
+
+    Raises
+    ------
+    ModelFileError
+    """
+    found = arrays.get(name)
+    if found is None or found.dtype != np.float32 or found.shape != shape:
+        raise ModelFileError(f"model file: {name} is missing or of another shape. Load another copy.")
+    if not np.isfinite(found).all():
+        raise ModelFileError(f"model file: {name} holds numbers that are not finite. Load another copy.")
+    return found
+
+
+def read_number(meta: Mapping[str, Any], name: str) -> int:
+    """A whole number of a model file that fits 64 bits.
+
+    Raises
+    ------
+    ModelFileError
+    """
+    found = meta.get(name)
+    if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found < 2**64:
+        raise ModelFileError(f"model file: {name} is {found!r}, not a whole number. Load another copy.")
+    return found
+
+
+def thread_count(num_threads: int | None) -> int:
+    """The threads that training will use."""
+    return _native.resolve_num_threads(num_threads)
