@@ -64,7 +64,7 @@ def test_the_training_loss_falls_and_stands_in_the_history(name):
     losses = model.history_["training_loss"]
     assert len(losses) == SMALL[name]["epochs"] == model.history_["best_epoch"]
     assert losses[-1] < losses[0]
-    assert model.history_["settings"] == {"random_state": 0}
+    assert model.history_["settings"]["random_state"] == 0
 
 
 def test_als_epochs_are_those_of_the_normal_equations():
@@ -84,6 +84,17 @@ def test_als_epochs_are_those_of_the_normal_equations():
     loss += 0.02 * ((users**2).sum(1) * ((dense > 0).sum(1) + 0.2 * 40)).sum()
     loss += 0.02 * ((items**2).sum(1) * ((dense > 0).sum(0) + 0.2 * 90)).sum()
     assert model.history_["training_loss"][-1] == pytest.approx(loss / len(columns), rel=1e-5)
+
+
+def test_auto_weighs_what_is_not_observed_by_the_number_of_items():
+    data = ancf.Interactions.from_ids(user=np.arange(800) % 30, item=np.arange(800))
+    auto, given = (
+        ancf.ALS(factors=4, epochs=2).fit(data),
+        ancf.ALS(factors=4, epochs=2, unobserved_weight=0.5).fit(data),
+    )
+    assert auto.history_["settings"]["unobserved_weight"] == 0.5
+    assert auto.recommend_all(N=3).to_pandas().equals(given.recommend_all(N=3).to_pandas())
+    assert ancf.ALS(factors=2, epochs=1).fit(tastes()).history_["settings"]["unobserved_weight"] == 1.0
 
 
 def naive_svd(data, mean, epochs, rate, penalty, factors, rng):

@@ -39,7 +39,7 @@ class FactorModel(Recommender):
 
     Attributes
     ----------
-    history_ : dict, the losses and metrics of each epoch, the best epoch (from 1), and the seed
+    history_ : dict, the losses and metrics of each epoch, the best epoch (from 1), and what open options became
     """
 
     factors: int
@@ -54,7 +54,7 @@ class FactorModel(Recommender):
     def history_(self) -> dict[str, Any]:
         """``training_loss`` and, with a validation table, ``validation_loss`` and the metric: one number an epoch.
 
-        ``best_epoch`` counts from 1. ``settings`` has the seed, also where ``random_state`` is None.
+        ``best_epoch`` counts from 1. ``settings`` has what ``None`` and ``auto`` became.
         """
         training = self._fitted().training
         return {} if training is None else training
@@ -95,11 +95,14 @@ class FactorModel(Recommender):
         build_scorer: Callable[..., Scorer],
         data: Interactions,
         validation: Interactions | None,
-        seed: int,
+        settings: dict[str, Any],
         *,
         new_pairs_only: bool = True,
     ) -> Scorer:
-        """All epochs; the scorer of the best one. ``build_scorer(state, training=None)`` makes it of a state."""
+        """All epochs; the scorer of the best one. ``build_scorer(state, training=None)`` makes it of a state.
+
+        ``settings``: what open options became, ``random_state`` among them.
+        """
         metric = self.validation_metric
         if metric != "loss":
             metric = next(iter(parse_metrics(metric, 10)))
@@ -109,13 +112,13 @@ class FactorModel(Recommender):
 
             def validate(state: State) -> Validation:
                 scorer = build_scorer(state)
-                loss = self._validation_loss(scorer, pairs, seed) if len(pairs.users) else 0.0
+                loss = self._validation_loss(scorer, pairs, settings["random_state"]) if len(pairs.users) else 0.0
                 if metric == "loss":
                     return Validation(loss, -loss)
                 found = evaluate_scorer(scorer, part, [metric], num_threads=self.num_threads)[metric]
                 return Validation(loss, -found if metric in ("mse", "rmse", "mae") else found)
 
-        print_settings("Settings", {"random_state": seed}, self.verbose)
+        print_settings("Settings", settings, self.verbose)
         result = run_epochs(
             trainer,
             int(self.epochs),
@@ -128,7 +131,7 @@ class FactorModel(Recommender):
         history: dict[str, Any] = dict(result.history)
         if metric in ("mse", "rmse", "mae") and metric in history:
             history[metric] = [-value for value in history[metric]]
-        record = {**history, "best_epoch": result.best_epoch, "settings": {"random_state": seed}}
+        record = {**history, "best_epoch": result.best_epoch, "settings": settings}
         return build_scorer(result.state, training=record)
 
 

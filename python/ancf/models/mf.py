@@ -123,11 +123,11 @@ class BPR(FactorModel):
         self,
         *,
         factors: int = 64,
-        epochs: int = 60,
-        learning_rate: float = 0.1,
-        regularization: float = 0.01,
+        epochs: int = 100,
+        learning_rate: float = 0.2,
+        regularization: float = 0.02,
         bias_regularization: float = 0.01,
-        negative_exponent: float = 0.0,
+        negative_exponent: float = 0.5,
         patience: int | None = 5,
         validation_metric: str = "ndcg@10",
         random_state: int | None = 0,
@@ -198,7 +198,9 @@ class BPR(FactorModel):
                 training=training,
             )
 
-        self._scorer = self._train(_Trainer(native, self.num_threads), build_scorer, data, validation, seed)
+        self._scorer = self._train(
+            _Trainer(native, self.num_threads), build_scorer, data, validation, {"random_state": seed}
+        )
         return self
 
     def _validation_loss(self, scorer: Scorer, pairs: ValidationPairs, seed: int) -> float:
@@ -367,7 +369,12 @@ class SVD(FactorModel):
             )
 
         self._scorer = self._train(
-            _Trainer(native, self.num_threads), build_scorer, data, validation, seed, new_pairs_only=False
+            _Trainer(native, self.num_threads),
+            build_scorer,
+            data,
+            validation,
+            {"random_state": seed},
+            new_pairs_only=False,
         )
         return self
 
