@@ -96,6 +96,9 @@ fn als_user_vectors<'py>(
 type FactorsAndBiases<'py> =
     (Bound<'py, PyArray2<f32>>, Bound<'py, PyArray2<f32>>, Bound<'py, PyArray1<f32>>, Bound<'py, PyArray1<f32>>);
 
+/// Vectors, and a bias for each.
+type VectorsAndBiases<'py> = (Bound<'py, PyArray2<f32>>, Bound<'py, PyArray1<f32>>);
+
 fn from_state(py: Python<'_>, state: State, d: usize) -> PyResult<FactorsAndBiases<'_>> {
     Ok((
         to_rows(py, state.users, d)?,
@@ -259,7 +262,7 @@ fn svd_user_vectors<'py>(
     item_vectors: PyReadonlyArray2<'py, f32>,
     regularization: f32,
     num_threads: Option<usize>,
-) -> PyResult<(Bound<'py, PyArray2<f32>>, Bound<'py, PyArray1<f32>>)> {
+) -> PyResult<VectorsAndBiases<'py>> {
     let (n_items, d) = (item_vectors.as_array().nrows(), item_vectors.as_array().ncols());
     let histories = to_csr(py, &histories, n_items)?;
     let items = item_vectors.as_slice()?;

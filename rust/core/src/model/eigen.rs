@@ -43,7 +43,9 @@ pub fn symmetric(mut g: Vec<f64>, n: usize, cancel: &Cancel) -> Result<(Vec<f64>
         let square = dot(column, column);
         let length = square.sqrt();
         let inverse = if square > negligible { 1.0 / length } else { 0.0 };
-        column.iter_mut().for_each(|x| *x *= inverse);
+        for x in column.iter_mut() {
+            *x *= inverse;
+        }
         values.push(if square > negligible { length } else { 0.0 });
     }
     Ok((values, g))

@@ -58,11 +58,12 @@ impl Trainer {
         if options.epochs == 0 {
             return Err(Error::InvalidParameter("epochs is 0; it must be at least 1.".into()));
         }
-        let mut counts = vec![0usize; interactions.n_columns()];
-        if options.negative_exponent != 0.0 {
-            interactions.columns().iter().for_each(|&item| counts[item as usize] += 1);
-        } else {
-            counts.clear();
+        let mut counts = Vec::new();
+        if options.negative_exponent > 0.0 {
+            counts.resize(interactions.n_columns(), 0);
+            for &item in interactions.columns() {
+                counts[item as usize] += 1;
+            }
         }
         let weights = counts.into_iter().map(|n| f64::from(count_power(n, options.negative_exponent))).collect();
         let strata = Strata::new(interactions, options.factors, START_SCALE, options.seed, context)?;
@@ -175,6 +176,7 @@ pub fn fold_in(level: Level, history: &[u32], items: &[f32], options: &Options, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::simd::factor_steps::Block;
     use crate::train::fixtures::interactions;
 
     fn options() -> Options {
@@ -244,7 +246,6 @@ mod tests {
         let positions: Vec<u32> = (0..4).collect();
         let sums = [0.0, 1.0, 3.0, 3.0, 9.0];
         let (mut vectors, mut biases) = (vec![0.0; 64], vec![0.0; 4]);
-        use crate::runtime::simd::factor_steps::Block;
         let cell = Cell {
             users: Block { vectors: &mut [], biases: &mut [] },
             items: Block { vectors: &mut vectors, biases: &mut biases },
