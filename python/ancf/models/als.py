@@ -124,7 +124,7 @@ class ALS(FactorModel):
         self.verbose = verbose
         self.show_progress = show_progress
 
-    def fit(self, interactions: Interactions, *, validation: Interactions | None = None) -> Self:
+    def fit(self, interactions: Interactions, validation: Interactions | None = None) -> Self:
         """Learn from a table of interactions.
 
         Parameters

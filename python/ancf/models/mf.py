@@ -148,7 +148,7 @@ class BPR(FactorModel):
         self.verbose = verbose
         self.show_progress = show_progress
 
-    def fit(self, interactions: Interactions, *, validation: Interactions | None = None) -> Self:
+    def fit(self, interactions: Interactions, validation: Interactions | None = None) -> Self:
         """Learn from a table of interactions; its weights do not matter.
 
         Parameters
@@ -318,7 +318,7 @@ class SVD(FactorModel):
         self.verbose = verbose
         self.show_progress = show_progress
 
-    def fit(self, interactions: Interactions, *, validation: Interactions | None = None) -> Self:
+    def fit(self, interactions: Interactions, validation: Interactions | None = None) -> Self:
         """Learn from a table of ratings, its weights.
 
         Parameters
