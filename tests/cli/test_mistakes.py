@@ -54,7 +54,11 @@ def test_a_broken_table_is_bad_data(ancf, tmp_path, kind):
         ("train {table} -o m.ancf --epochs 0", 2, "epochs is 0"),
         ("train {table} -o m.ancf --attention hard", 2, "'hard' is not one of 'degree', 'mean'"),
         ("train {table} -o m.ancf --holdout 1.5", 2, "must be between 0 and 1"),
-        ("train {table} -o m.ancf --model popular --factors 3", 2, "--factors is an option of the model ancf"),
+        (
+            "train {table} -o m.ancf --model popular --factors 3",
+            2,
+            "--factors is an option of the model als, ancf, bpr, svd",
+        ),
         ("train {table} -o m.ancf --learning-rate 1e30 -q", 1, "try a smaller learning_rate"),
         ("train {table} -o m.ancf --encoding klingon", 2, "--encoding klingon is unknown"),
         ("train {table}", 2, "missing option '--output'"),

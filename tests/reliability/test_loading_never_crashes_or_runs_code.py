@@ -194,12 +194,13 @@ _AUDITED = textwrap.dedent(
 
 def test_nothing_is_executed_imported_or_unpickled_by_loading(tmp_path):
     paths = [str(path) for path in sorted(GOLDEN.glob("*.ancf"))]
+    n_golden = len(paths)
     for at, raw in enumerate([*HEADERS.values(), *(attacks.sealed({}, text) for text in DESCRIPTIONS.values())]):
         (tmp_path / f"{at}.ancf").write_bytes(raw)
         paths.append(str(tmp_path / f"{at}.ancf"))
     # Each golden class is imported by its first load; the child loads them all once before it listens.
     # What other packages have registered is looked up once, for the first class that is not ours.
-    first = "[ancf.models.all_models(), *(ancf.load(path) for path in sys.argv[1:5])][1]"
+    first = f"[ancf.models.all_models(), *(ancf.load(path) for path in sys.argv[1:{n_golden + 1}])][1]"
     child = _AUDITED.replace("ancf.load(sys.argv[1])", first)
     run = subprocess.run([sys.executable, "-c", child, *paths], capture_output=True, text=True, timeout=100)
     assert run.returncode == 0, run.stderr

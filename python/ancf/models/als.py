@@ -143,7 +143,7 @@ class ALS(FactorModel):
             If the equations have no solution in float32; the object is as it was before.
         """
         self._check_training_options()
-        if self.unobserved_weight != "auto":
+        if not (isinstance(self.unobserved_weight, str) and self.unobserved_weight == "auto"):
             check_number("unobserved_weight", self.unobserved_weight, 0.0, 1e6, words="'auto' or ")
         check_number("regularization", self.regularization, 0.0, 1e6, above=True)
         check_number("regularization_exponent", self.regularization_exponent, 0.0, 2.0)

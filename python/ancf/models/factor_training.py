@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ancf import _native
-from ancf.checks import check_integer
+from ancf.checks import check_flag, check_integer
 from ancf.data.interactions import Interactions
 from ancf.epochs import Trainer, Validation, print_settings, run_epochs
-from ancf.errors import ModelFileError
+from ancf.errors import InvalidParameterError, ModelFileError
 from ancf.evaluation import evaluate_scorer, parse_metrics
 from ancf.models.base import Recommender
 from ancf.scoring.limits import check_training_memory
@@ -73,11 +73,15 @@ class FactorModel(Recommender):
         check_integer("epochs", self.epochs, 1, 2**31 - 1)
         if self.patience is not None:
             check_integer("patience", self.patience, 1, 2**31 - 1, words="None or ")
+        if not isinstance(self.validation_metric, str):
+            raise InvalidParameterError(f'validation_metric is {self.validation_metric!r}; give a name: "ndcg@10".')
         if self.validation_metric != "loss":
             parse_metrics(self.validation_metric, 10)
         if self.random_state is not None:
             check_integer("random_state", self.random_state, 0, 2**64 - 1, words="None or ")
         check_integer("verbose", self.verbose, 0, 2**31 - 1)
+        if self.show_progress is not None:
+            check_flag("show_progress", self.show_progress)
 
     def _seed(self) -> int:
         """The seed: the given one, or a new one."""

@@ -9,7 +9,6 @@ Surprise has it. One sample follows the other as on one thread, yet all threads 
 (``rust/core/src/train/factorization``).
 """
 
-import math
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from ancf import _native
 from ancf.checks import check_number
+from ancf.data.arrays import fits_float32
 from ancf.data.interactions import Interactions
 from ancf.errors import ModelFileError
 from ancf.models.factor_training import FactorModel, ValidationPairs, known_scores, read_number
@@ -383,7 +383,7 @@ class SVD(FactorModel):
 
     def _load_encoder(self, arrays: Arrays, meta: dict[str, Any]) -> Encoder:
         mean = meta.get("mean")
-        if not isinstance(mean, float) or not math.isfinite(mean):
+        if not isinstance(mean, float) or not fits_float32(np.array(mean)):
             raise ModelFileError(f"model file: the mean rating is {mean!r}. Load another copy.")
         return _RatingEncoder(self, np.float32(mean))
 
