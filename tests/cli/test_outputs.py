@@ -222,3 +222,32 @@ def test_a_stdout_without_the_letters_is_no_failure(shop, ids, encoding, written
         )
         assert done.returncode == 0, done.stderr
         assert done.stdout.decode(written_as)
+
+
+def test_lists_of_everybody_have_names_and_reasons_where_they_are_asked_for(ancf, tmp_path):
+    out = tmp_path / "lists.jsonl"
+    code, _, err = ancf("recommend-all", "shop.ancf", "-n", 2, "--names", "--explain", 2, "-o", out)
+    assert code == 0, err
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    one = rows[0]["user_id"]
+    listed = [row for row in rows if row["user_id"] == one]
+    code, single, err = ancf("recommend", "shop.ancf", "--user", one, "-n", 2, "--names", "--explain", "-f", "json")
+    assert code == 0, err
+    asked = json.loads(single)
+    assert [row["item_id"] for row in listed] == [row["item_id"] for row in asked]
+    assert [row["name"] for row in listed] == [row["name"] for row in asked]
+    assert all(row["name"] and len(row["reasons"]) == 2 for row in listed)
+    named = [reason for reason in asked[0]["reasons"] if reason["item_id"] is not None]
+    assert [reason["item_id"] for reason in listed[0]["reasons"]] == [reason["item_id"] for reason in named[:2]]
+
+
+def test_lists_of_the_customers_of_a_file_are_those_of_everybody(ancf, tmp_path):
+    assert ancf("recommend-all", "shop.ancf", "-n", 2, "-o", tmp_path / "all.csv")[0] == 0
+    everybody = (tmp_path / "all.csv").read_text().splitlines()
+    some = list(dict.fromkeys(line.split(",")[0] for line in everybody[1:]))[3:6]
+    (tmp_path / "some.txt").write_text("\n".join(some) + "\n")
+    code, out, err = ancf("recommend-all", "shop.ancf", "-n", 2, "--users-from", tmp_path / "some.txt", "-f", "csv")
+    assert code == 0, err
+    assert out.splitlines() == [everybody[0], *(line for line in everybody if line.split(",")[0] in some)]
+    (tmp_path / "some.txt").write_text("nobody\n")
+    assert ancf("recommend-all", "shop.ancf", "--users-from", tmp_path / "some.txt", "-f", "csv")[0] == 4

@@ -270,16 +270,33 @@ def _lists_text(
     "recommend-all",
     examples=[
         "ancf recommend-all shop.ancf -n 20 -o recs.parquet",
+        "ancf recommend-all shop.ancf --names --explain 3 -o recs.csv.gz",
         "ancf recommend-all shop.ancf --format csv | head",
     ],
 )
 @click.argument("model_file", metavar="MODEL")
+@option(
+    "--users-from",
+    metavar="FILE",
+    section=_SECTION,
+    from_environment=False,
+    help="Only the customers in this file, one to a line; - is stdin.",
+)
 @_filter_options
+@option("--names", is_flag=True, section=_SECTION, help="Add the items' names, and their categories where known.")
+@option(
+    "--explain",
+    type=click.IntRange(min=0),
+    metavar="COUNT",
+    default=0,
+    section=_SECTION,
+    help="Add as many purchases that contribute most to each. [0]",
+)
 @option("--resume", is_flag=True, section=_SECTION, help="Keep what is finished when interrupted, and go on from it.")
 @threads_option
 @output_options
 def recommend_all(model_file: str, output_format: str | None, output: str, **options: Any) -> None:
-    """Lists for every customer, streamed: memory does not grow with their number.
+    """Lists for every customer or those of a file, streamed: memory does not grow with their number.
 
     A file appears when it is complete, also compressed (-o recs.csv.gz). The format is CSV where neither --format nor
     the name of the file says another.
@@ -296,11 +313,13 @@ def recommend_all(model_file: str, output_format: str | None, output: str, **opt
     if options["resume"]:
         check_writable(output, streams=False)
     model = load(model_file, options["num_threads"])
-    filters = _requested_filters(model, options)
+    request = {**_requested_filters(model, options), "names": options["names"], "explain": options["explain"]}
+    if options["users_from"]:
+        request["users"] = parse_ids(read_ids(options["users_from"]), model.user_ids_)
     if is_streamed:
-        print_note(repr(model.recommend_all(options["number"], out=output, resume=options["resume"], **filters)))
+        print_note(repr(model.recommend_all(options["number"], out=output, resume=options["resume"], **request)))
         return
     with open_output(output, output_format) as file:
         write_lists_to(
-            model._fitted(), file, output_format, options["number"], num_threads=model.num_threads, **filters
+            model._fitted(), file, output_format, options["number"], num_threads=model.num_threads, **request
         )
