@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import ancf
+from ancf.models.ancf.selection import hold_out_last
 from ancf.models.ancf.temporal import PurchaseTimes, trend_factors
 
 DAY = 86_400
@@ -61,6 +62,23 @@ def test_the_trend_of_an_item_stays_within_sixteen_times() -> None:
     assert factors.max() <= 16
     assert factors.min() >= np.float32(1 / 16)
     assert factors.min() == np.float32(1 / 16)
+
+
+@pytest.mark.parametrize("wrong", [400, 3650])
+def test_events_far_from_all_others_choose_nothing(wrong: int) -> None:
+    """Up to one row in a thousand, whatever it says, is not among the purchases on which a mixture is chosen."""
+    users, items, times = seasonal_shop()
+    clean = ancf.Interactions.from_ids(users, items, time=times)
+    held = hold_out_last(clean, clean.to_csr().sets, 0)
+    moved = np.flatnonzero(items == 0)[:3]
+    bad = times.copy()
+    bad[moved] = START + wrong * DAY
+    data = ancf.Interactions.from_ids(users, items, time=bad)
+    found = hold_out_last(data, data.to_csr().sets, 0)
+    assert held is not None
+    assert found is not None
+    assert not np.isin(np.flatnonzero(data.item_ids.values == 0), found.truth.items).any()
+    assert abs(len(found.truth.items) - len(held.truth.items)) <= 3
 
 
 def test_one_wrong_date_leaves_first_places_as_they_are() -> None:

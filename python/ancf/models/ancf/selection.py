@@ -20,6 +20,7 @@ from ancf import _native
 from ancf.data.arrays import offsets_from_lengths
 from ancf.data.csr import ItemSets
 from ancf.data.interactions import Interactions
+from ancf.data.time_range import TimeRange
 from ancf.models.ancf.temporal import PurchaseTimes
 from ancf.scoring.results import TopN
 
@@ -130,17 +131,22 @@ class _Buyers:
 def hold_out_last(data: Interactions, pairs: ItemSets, seed: int) -> HeldOut | None:
     """Set the last tenth of all events aside; None where nothing is then left to be asked for.
 
-    Asked for is what up to 2,800 users, who had something before, bought for the first time.
+    Asked for is what up to 2,800 users, who had something before, bought for the first time. Events far from all
+    others in time say nothing of the last days, and are asked for nowhere.
     """
     assert data.times is not None
-    cut = np.sort(data.times)[int((1 - _LAST_SHARE) * (len(data.times) - 1))]
+    usual = TimeRange.from_times(data.times)
+    ordered = np.sort(data.times[~usual.strays(data.times)])
+    cut = ordered[int((1 - _LAST_SHARE) * (len(ordered) - 1))]
     before = data.subset(data.times < cut)
     kept = before.to_csr().sets
     lengths = np.diff(kept.indptr)
     rows = np.repeat(np.arange(data.n_users), np.diff(pairs.indptr))
     known = np.repeat(np.arange(data.n_users), lengths) * data.n_items + kept.items
     is_kept = np.isin(rows * data.n_items + pairs.items, known)
-    new = ~is_kept & (lengths[rows] > 0)
+    pair_times = data.pair_times()
+    assert pair_times is not None
+    new = ~is_kept & (lengths[rows] > 0) & ~usual.strays(pair_times)
     eligible_users = np.unique(rows[new])
     if not len(eligible_users):
         return None
