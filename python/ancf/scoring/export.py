@@ -115,7 +115,8 @@ def _usearch(scorer: Scorer, folder: Path) -> list[Path]:
             "format 'usearch' needs usearch. Install it with: pip install 'ancf[usearch]'"
         ) from error
     index = Index(ndim=scorer.item_vectors.shape[1], metric="ip", dtype="f32")
-    index.add(np.arange(len(scorer.item_vectors)), scorer.item_vectors)
+    # Several threads link the graph differently each time, and lose some of what is near.
+    index.add(np.arange(len(scorer.item_vectors)), scorer.item_vectors, threads=1)
     return _written(
         folder,
         {

@@ -21,9 +21,9 @@ const PIECE: usize = 8 << 20;
 
 /// The tensors as the core takes them.
 fn sources<'a>(tensors: &'a [TensorSource<'_>]) -> PyResult<Vec<save::Source<'a>>> {
-    let sources = tensors.iter().map(|(name, dtype, shape, bytes)| {
-        Ok((name.as_str(), dtype.as_str(), shape.as_slice(), bytes.as_slice()?))
-    });
+    let sources = tensors
+        .iter()
+        .map(|(name, dtype, shape, bytes)| Ok((name.as_str(), dtype.as_str(), shape.as_slice(), bytes.as_slice()?)));
     sources.collect()
 }
 
