@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ancf import _native
 from ancf.checks import check_flag, check_integer
+from ancf.data.csr import ItemSets
 from ancf.data.interactions import Interactions
 from ancf.epochs import Trainer, Validation, print_settings, run_epochs
 from ancf.errors import InvalidParameterError, ModelFileError
@@ -112,7 +113,8 @@ class FactorModel(Recommender):
             metric = next(iter(parse_metrics(metric, 10)))
         validate = None
         if validation is not None:
-            part, pairs = validation, validation_pairs(data, validation, new_pairs_only=new_pairs_only)
+            part = validation
+            pairs = validation_pairs(data, validation, data.to_csr().sets if new_pairs_only else None)
 
             def validate(state: State) -> Validation:
                 scorer = build_scorer(state)
@@ -139,14 +141,13 @@ class FactorModel(Recommender):
         return build_scorer(result.state, training=record)
 
 
-def validation_pairs(data: Interactions, validation: Interactions, *, new_pairs_only: bool) -> ValidationPairs:
-    """The pairs whose user and item are known; without those of training where only new ones count."""
+def validation_pairs(data: Interactions, validation: Interactions, seen: ItemSets | None) -> ValidationPairs:
+    """The pairs whose user and item are known; without those ``seen`` in training where only new ones count."""
     indptr, columns, weights = validation.to_csr()
     users = np.repeat(data.user_ids.positions(validation.user_ids.values), np.diff(indptr))
     items = data.item_ids.positions(validation.item_ids.values)[columns]
     keep = (users >= 0) & (items >= 0)
-    if new_pairs_only:
-        seen = data.to_csr().sets
+    if seen is not None:
         had = np.repeat(np.arange(data.n_users), np.diff(seen.indptr)) * data.n_items + seen.items
         keep &= ~np.isin(users * data.n_items + items, had)
     return ValidationPairs(users[keep], items[keep], weights[keep])

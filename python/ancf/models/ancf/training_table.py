@@ -12,6 +12,7 @@ from ancf.errors import InvalidDataError, InvalidParameterError
 from ancf.models.ancf.options import Settings
 from ancf.models.ancf.selection import HeldOut
 from ancf.models.ancf.temporal import PurchaseTimes
+from ancf.models.factor_training import validation_pairs
 from ancf.models.network import pair_ages
 
 # Of users and of the item that a weight starts from; chosen on validation parts (docs/measurements/choices.md).
@@ -58,17 +59,10 @@ class TrainingTable:
 
     def validation_targets(self, validation: Interactions) -> Csr:
         """Validation pairs by the positions of training: all of them for quantities, the new ones for lists."""
-        data, (indptr, items, weights) = self.data, validation.to_csr()
-        rows = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
-        users = data.user_ids.positions(validation.user_ids.values)[rows]
-        wanted = data.item_ids.positions(validation.item_ids.values)[items]
-        keep = (users >= 0) & (wanted >= 0)
-        keys = users[keep] * data.n_items + wanted[keep]
-        values = weights[keep] if self.normalizer is None else self.normalizer.transform(weights[keep])
-        if self.normalizer is None:
-            seen = self.matrix.sets
-            new = ~np.isin(keys, np.repeat(np.arange(data.n_users), np.diff(seen.indptr)) * data.n_items + seen.items)
-            keys, values = keys[new], values[new]
+        data = self.data
+        pairs = validation_pairs(data, validation, self.matrix.sets if self.normalizer is None else None)
+        keys = pairs.users * data.n_items + pairs.items
+        values = pairs.weights if self.normalizer is None else self.normalizer.transform(pairs.weights)
         order = np.argsort(keys, kind="stable")
         keys = keys[order]
         ends = offsets_from_lengths(np.bincount(keys // data.n_items, minlength=data.n_users))
