@@ -29,6 +29,10 @@ class Trainer(Protocol[State_co]):
         """What serving needs of the model as it stands."""
 
 
+LOWER_IS_BETTER = ("loss", "mse", "rmse", "mae")
+"""Of what a validation part can be measured by."""
+
+
 class Validation(NamedTuple):
     """What one look at the validation part says."""
 
@@ -124,7 +128,8 @@ def run_epochs(
                         TrainingWarning,
                         stacklevel=4,
                     )
-                value = -seen.loss if metric == "loss" else seen.metric
+                measured = seen.loss if metric == "loss" else seen.metric
+                value = -measured if metric in LOWER_IS_BETTER else measured
                 if best is None or value > best.value:
                     best = _Best(value, epoch, state)
                 elif patience is not None and epoch - best.epoch >= patience:

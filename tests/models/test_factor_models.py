@@ -204,9 +204,17 @@ def test_a_validation_table_chooses_the_epoch(name):
 
 
 @pytest.mark.filterwarnings("ignore::ancf.TrainingWarning")
-def test_an_error_metric_is_better_the_lower_it_is():
+@pytest.mark.parametrize(
+    "model",
+    [
+        ancf.SVD(factors=4, epochs=40, learning_rate=0.05, validation_metric="rmse"),
+        ancf.ANCF(loss="mse", factors=4, epochs=8, validation_metric="rmse"),
+    ],
+    ids=["SVD", "ANCF"],
+)
+def test_an_error_metric_is_better_the_lower_it_is(model):
     train, validation = ancf.random_split(tastes(rated=True), (0.8, 0.2), random_state=1)
-    model = make("SVD", epochs=40, validation_metric="rmse").fit(train, validation=validation)
+    model.fit(train, validation=validation)
     values = model.history_["rmse"]
     assert min(values) > 0
     assert model.history_["best_epoch"] == int(np.argmin(values)) + 1

@@ -145,13 +145,16 @@ def _check_validation(ctx: click.Context, options: dict[str, Any]) -> None:
 
 def _note_best_epoch(model: "Recommender") -> None:
     """The number that decided, as it stands in the lines of the epochs."""
+    from ancf.epochs import LOWER_IS_BETTER
+
     training = model._fitted().training or {}
     best = training.get("best_epoch")
     if not best:
         return
     name = next((each for each in training if each not in _NO_METRICS and isinstance(training[each], list)), None)
     values = training.get(name or "validation_loss")
-    by = "the lowest validation loss" if name is None else f"the highest {name}"
+    way = "lowest" if name is None or name in LOWER_IS_BETTER else "highest"
+    by = f"the {way} {name or 'validation loss'}"
     print_note(
         f"The best epoch is {best}, with {by}: {values[best - 1]:.4f}." if values else f"The best epoch is {best}."
     )

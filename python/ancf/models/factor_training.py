@@ -121,8 +121,7 @@ class FactorModel(Recommender):
                 loss = self._validation_loss(scorer, pairs, settings["random_state"]) if len(pairs.users) else 0.0
                 if metric == "loss":
                     return Validation(loss, -loss)
-                found = evaluate_scorer(scorer, part, [metric], num_threads=self.num_threads)[metric]
-                return Validation(loss, -found if metric in ("mse", "rmse", "mae") else found)
+                return Validation(loss, evaluate_scorer(scorer, part, [metric], num_threads=self.num_threads)[metric])
 
         print_settings("Settings", settings, self.verbose)
         result = run_epochs(
@@ -134,10 +133,7 @@ class FactorModel(Recommender):
             verbose=self.verbose,
             show_progress=self.show_progress,
         )
-        history: dict[str, Any] = dict(result.history)
-        if metric in ("mse", "rmse", "mae") and metric in history:
-            history[metric] = [-value for value in history[metric]]
-        record = {**history, "best_epoch": result.best_epoch, "settings": settings}
+        record = {**result.history, "best_epoch": result.best_epoch, "settings": settings}
         return build_scorer(result.state, training=record)
 
 
