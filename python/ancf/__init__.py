@@ -49,12 +49,17 @@ if TYPE_CHECKING:
     from ancf.models import ALS as ALS
     from ancf.models import ANCF as ANCF
     from ancf.models import BPR as BPR
+    from ancf.models import EASE as EASE
+    from ancf.models import SLIM as SLIM
     from ancf.models import SVD as SVD
     from ancf.models import ANCFModel as ANCFModel
     from ancf.models import Factors as Factors
     from ancf.models import ItemKNN as ItemKNN
+    from ancf.models import LastBought as LastBought
     from ancf.models import Popular as Popular
     from ancf.models import Recommender as Recommender
+    from ancf.models import RP3beta as RP3beta
+    from ancf.models import UserKNN as UserKNN
     from ancf.models import from_factors as from_factors
     from ancf.models.loading import load as load
     from ancf.scoring.results import Recommendations as Recommendations

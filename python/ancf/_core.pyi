@@ -98,11 +98,13 @@ def item_neighbors(
     n_items: int,
     k: int,
     *,
+    weighting: str = "cosine",
     user_power: float = 0.0,
     source_power: float = 0.5,
     target_power: float = 0.5,
     shrinkage: float = 0.0,
     keep_diagonal: bool = False,
+    cut_by_target: bool = False,
     num_threads: int | None = None,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.float32]]: ...
 def ranking_metrics(
@@ -127,6 +129,7 @@ class Ranker:
         item_vectors: npt.NDArray[np.float32],
         *,
         neighbors: _Csr | None = None,
+        dense_neighbors: npt.NDArray[np.float32] | None = None,
         head: str = "inner",
         sharpness: npt.NDArray[np.float32] | None = None,
         item_bias: npt.NDArray[np.float32] | None = None,
@@ -357,6 +360,34 @@ class NetworkTrainer:
     def item_vectors(self, num_threads: int | None = None) -> _Floats: ...
     def vectors(self, num_threads: int | None = None) -> tuple[_Floats, _Floats, _Floats]: ...
 
+@final
+class UserNeighbors:
+    def __new__(
+        cls, interactions: _Csr, n_items: int, k: int, *, weighting: str, shrinkage: float
+    ) -> UserNeighbors: ...
+    def of(self, histories: _Csr, num_threads: int | None = None) -> _Csr: ...
+    def contributions(
+        self,
+        items: npt.NDArray[np.int32],
+        weights: npt.NDArray[np.float32],
+        users: npt.NDArray[np.int32],
+        scores: npt.NDArray[np.float64],
+    ) -> npt.NDArray[np.float64]: ...
+
+def ease_weights(
+    interactions: _Csr, n_items: int, *, regularization: float, num_threads: int | None = None
+) -> npt.NDArray[np.float32]: ...
+def slim_weights(
+    interactions: _Csr,
+    n_items: int,
+    *,
+    l1: float,
+    l2: float,
+    positive: bool,
+    max_iterations: int,
+    tolerance: float,
+    num_threads: int | None = None,
+) -> _Csr: ...
 def history_weights(histories: _Csr, item_logits: _Floats, exponent: float) -> _Floats: ...
 def item_logits(interactions: _Csr, n_items: int, attention: str) -> _Floats: ...
 def weighted_sums(histories: _Csr, item_vectors: _Floats) -> _Floats: ...

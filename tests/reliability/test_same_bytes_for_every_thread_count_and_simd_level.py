@@ -51,6 +51,11 @@ _CHILD = """
         "als": lambda n: ancf.ALS(factors=21, epochs=2, use_weights=True, num_threads=n),
         "bpr": lambda n: ancf.BPR(factors=21, epochs=3, negative_exponent=0.5, num_threads=n),
         "svd": lambda n: ancf.SVD(factors=21, epochs=3, num_threads=n),
+        "user knn": lambda n: ancf.UserKNN(neighbors=20, num_threads=n),
+        "rp3beta": lambda n: ancf.RP3beta(neighbors=20, num_threads=n),
+        "ease": lambda n: ancf.EASE(num_threads=n),
+        "slim": lambda n: ancf.SLIM(positive=False, num_threads=n),
+        "last bought": lambda n: ancf.LastBought(num_threads=n),
         "popular": lambda n: ancf.Popular(count="weight", num_threads=n),
     }
 

@@ -257,12 +257,13 @@ def test_neighbors_equal_the_dense_cosine(data, shrinkage, use_weights, k):
     size = np.sqrt((dense**2).sum(axis=0))
     cosine = dense.T @ dense / (np.outer(size, size) + shrinkage)
     np.fill_diagonal(cosine, 0)
-    rows, columns, values = model._fitted().neighbors
+    indptr, targets, values = model._fitted().neighbors
+    sources = np.repeat(np.arange(len(size)), np.diff(indptr))
     for item in range(len(size)):
-        part = slice(rows[item], rows[item + 1])
+        part = targets == item
         best = np.sort(cosine[item][cosine[item] > 0])[::-1][:k]
         assert np.allclose(np.sort(values[part])[::-1], best, rtol=1e-5)
-        assert np.allclose(values[part], cosine[item][columns[part]], rtol=1e-5)
+        assert np.allclose(values[part], cosine[item][sources[part]], rtol=1e-5)
 
 
 @pytest.mark.parametrize("options", [{"neighbors": 0}, {"neighbors": 1.5}, {"shrinkage": -1}, {"shrinkage": "much"}])

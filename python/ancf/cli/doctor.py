@@ -71,6 +71,8 @@ def ranking_plan(model: "Recommender") -> dict[str, str]:
     }
     if scorer.neighbors is not None:
         facts["item-item weights"] = f"{len(scorer.neighbors.indices):,}"
+    if scorer.dense_neighbors is not None:
+        facts["item-item weights"] = f"{scorer.dense_neighbors.size:,}"
     plan = scorer.ranker.plan(_LIST_LENGTH)
     facts["ranking"] = f"exact, over all items: {plan['path']} ({plan['simd']}), since {plan['why']}"
     return facts

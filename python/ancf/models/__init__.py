@@ -19,11 +19,16 @@ if TYPE_CHECKING:
     from ancf.models.als import ALS
     from ancf.models.ancf import ANCF
     from ancf.models.base import Recommender
+    from ancf.models.ease import EASE
     from ancf.models.factors import Factors, from_factors
     from ancf.models.item_knn import ItemKNN
+    from ancf.models.last_bought import LastBought
     from ancf.models.mf import BPR, SVD
     from ancf.models.network import ANCFModel
     from ancf.models.popular import Popular
+    from ancf.models.rp3beta import RP3beta
+    from ancf.models.slim import SLIM
+    from ancf.models.user_knn import UserKNN
 
 
 class ModelEntry(NamedTuple):
@@ -42,10 +47,15 @@ MODELS: dict[str, ModelEntry] = {
     "ALS": ModelEntry("ancf.models.als", "als", {"factors": 4, "epochs": 3, "unobserved_weight": 0.2}),
     "ANCF": ModelEntry("ancf.models.ancf", "ancf", {"factors": 4, "epochs": 2, "neighbors": 3, "random_state": 1}),
     "BPR": ModelEntry("ancf.models.mf", "bpr", {"factors": 4, "epochs": 8, "learning_rate": 0.2}),
+    "EASE": ModelEntry("ancf.models.ease", "ease", {"regularization": 2.0}),
     "Factors": ModelEntry("ancf.models.factors"),
     "ItemKNN": ModelEntry("ancf.models.item_knn", "item-knn", {"neighbors": 4, "shrinkage": 1.0}, baseline=True),
+    "LastBought": ModelEntry("ancf.models.last_bought", "last-bought"),
     "Popular": ModelEntry("ancf.models.popular", "popular", baseline=True),
+    "RP3beta": ModelEntry("ancf.models.rp3beta", "rp3beta", {"neighbors": 5}),
+    "SLIM": ModelEntry("ancf.models.slim", "slim", {"l1": 0.2, "l2": 1.0}),
     "SVD": ModelEntry("ancf.models.mf", "svd", {"factors": 4, "epochs": 5, "learning_rate": 0.05}),
+    "UserKNN": ModelEntry("ancf.models.user_knn", "user-knn", {"neighbors": 4, "shrinkage": 1.0}),
 }
 """By the name of the class."""
 
@@ -59,14 +69,19 @@ __all__ = [
     "ALS",
     "ANCF",
     "BPR",
+    "EASE",
     "MODELS",
+    "SLIM",
     "SVD",
     "ANCFModel",
     "Factors",
     "ItemKNN",
+    "LastBought",
     "ModelEntry",
     "Popular",
+    "RP3beta",
     "Recommender",
+    "UserKNN",
     "all_models",
     "class_names",
     "class_of",

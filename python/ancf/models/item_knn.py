@@ -1,36 +1,52 @@
 """Item-based nearest neighbors: customers who bought this also bought that.
 
-    c_ji = P_ji / (D_j^½ · D_i^½ + shrinkage),   P_ji = Σ_u w_uj w_ui,   D_j = Σ_u w_uj²
-    score(u, i) = Σ_{j ∈ N(u)} w_uj · c_ji        over the k strongest targets i of each j
+    cosine   c_ji = P_ji / (D_j^½ D_i^½ + shrinkage)         P_ji = Σ_u w_uj w_ui,  D_j = Σ_u w_uj²
+    tfidf    the same of x_uj = w_uj^½ ln(1 + n_items / n_u)
+    jaccard  c_ji = n_ji / (n_j + n_i − n_ji + shrinkage)    n_ji users of both
+    pearson  c_ji = (P_ji − S_j S_i / U) / (V_j^½ V_i^½ + shrinkage)    S_j = Σ_u w_uj,  V_j = D_j − S_j² / U,  U users
+    bm25     c_ji = Σ_u x_uj x_ui,  x_uj = 101 w_uj / (100 L_j + w_uj) · ln(1 + n_items / n_u),
+             L_j = .2 + .8 S_j / mean S
 
-Cosine similarity (Sarwar et al. 2001; Deshpande and Karypis 2004) with shrinkage (Bell and Koren 2007): pairs that few
-users share are pulled towards zero. Each source item keeps its k strongest targets, computed row by row in Rust.
+    score(u, i) = Σ_{j ∈ N(u)} w_uj c_ji                     over the k strongest sources j of each target i
+
+Cosine: Sarwar et al. (WWW 2001), Deshpande and Karypis (TOIS 2004); shrinkage: Bell and Koren (ICDM 2007), pairs that
+few users share are pulled towards zero; TF-IDF and BM25 as ``implicit`` has them, with a logarithm that is never
+negative. Rows are computed one by one in Rust.
+
+Reference: Gowalla, Recall@20 .157 and NDCG@20 .121 with Pearson and 10 neighbors, on the split of LightGCN (He et al.
+2020) by Anelli et al. (RecSys 2023): all items ranked that a user does not have in training, mean over users.
 """
 
 import math
-from typing import Any, Self
-
-import numpy as np
+from typing import Literal, Self, get_args
 
 from ancf import _native
-from ancf.checks import check_flag, check_integer, check_number
+from ancf.checks import check_choice, check_flag, check_integer, check_number
 from ancf.data.csr import Csr
 from ancf.data.interactions import Interactions
-from ancf.models.base import Recommender
-from ancf.scoring.histories import Histories, ones
-from ancf.scoring.results import TopNOne
-from ancf.scoring.scorer import Arrays, EncodedUsers, Encoder, Scorer
+from ancf.errors import InvalidParameterError
+from ancf.models.item_weights import ItemWeightsModel, binary_history
+
+Weighting = Literal["cosine", "jaccard", "pearson", "tfidf", "bm25"]
+
+# What a weighting shrinks by unless it is told otherwise.
+_SHRINKAGE = 20.0
 
 
-class ItemKNN(Recommender):
-    """Cosine similarity of items, shrunk, cut to the nearest neighbors.
+class ItemKNN(ItemWeightsModel):
+    """Similarity of items, shrunk, cut to the nearest neighbors.
 
     Parameters
     ----------
     neighbors : int, at least 1
-        How many targets each item keeps; 100 by default.
-    shrinkage : float, at least 0
-        Added to the denominator; the larger, the more shared users a pair needs.
+        How many sources each item keeps; 100 by default.
+    weighting : "cosine", "jaccard", "pearson", "tfidf" or "bm25"
+        How similarity is measured: the angle between two items' users; the users of both among those of either; the
+        correlation over all users; the angle where users with few items count more; the same without dividing by
+        length, but with lengths in each weight.
+    shrinkage : float, at least 0, optional
+        Added to the denominator, in users; the larger, the more shared users a pair needs. By default 20; "bm25" has no
+        denominator and takes none.
     use_weights : bool
         Take the interactions' weights as they are, instead of 1 for each pair.
     num_threads : int, optional
@@ -49,11 +65,13 @@ class ItemKNN(Recommender):
         self,
         *,
         neighbors: int = 100,
-        shrinkage: float = 0.0,
+        weighting: Weighting = "cosine",
+        shrinkage: float | None = None,
         use_weights: bool = False,
         num_threads: int | None = None,
     ) -> None:
         self.neighbors = neighbors
+        self.weighting = weighting
         self.shrinkage = shrinkage
         self.use_weights = use_weights
         self.num_threads = num_threads
@@ -64,54 +82,43 @@ class ItemKNN(Recommender):
         Raises
         ------
         InvalidDataError
-            If the table holds no interactions.
+            If the table holds no interactions, or negative weights that a weighting cannot take.
         InvalidParameterError
-            If an option makes no sense.
+            If an option makes no sense, or has no effect beside another.
         """
         check_integer("neighbors", self.neighbors, 1, 2**31 - 1)
-        check_number("shrinkage", self.shrinkage, 0.0, math.inf)
+        check_choice("weighting", self.weighting, get_args(Weighting))
         check_flag("use_weights", self.use_weights)
+        shrinkage = resolve_shrinkage(self.weighting, self.shrinkage, self.use_weights, _SHRINKAGE)
         data = self._training_data(interactions, validation)
-        history = data.to_csr()
-        if not self.use_weights:
-            history = history.with_data(np.ones_like(history.data))
+        history = data.to_csr() if self.use_weights else binary_history(data)
+        power = 0.0 if self.weighting == "bm25" else 0.5
         neighbors = _native.item_neighbors(
             *history,
             data.n_items,
             int(self.neighbors),
-            source_power=0.5,
-            target_power=0.5,
-            shrinkage=float(self.shrinkage),
+            weighting=self.weighting,
+            source_power=power,
+            target_power=power,
+            shrinkage=shrinkage,
+            cut_by_target=True,
             num_threads=self.num_threads,
         )
-        self._scorer = self._build_scorer(
-            data,
-            seen=history.sets,
-            item_vectors=np.zeros((data.n_items, 0), np.float32),
-            user_vectors=np.zeros((data.n_users, 0), np.float32),
-            neighbors=Csr(*neighbors),
-            history=history,
-            encoder=_WeightedHistoryEncoder(bool(self.use_weights)),
-        )
+        self._scorer = self._scorer_of(data, history, Csr(*neighbors), "columns")
         return self
 
-    def _load_encoder(self, arrays: Arrays, meta: dict[str, Any]) -> Encoder:
-        return _WeightedHistoryEncoder(bool(self.use_weights))
 
-
-class _WeightedHistoryEncoder(Encoder):
-    """The user is the history; there are no vectors."""
-
-    def __init__(self, use_weights: bool) -> None:
-        self.use_weights = use_weights
-
-    def fold_in(self, scorer: Scorer, histories: Histories, num_threads: int | None) -> EncodedUsers:
-        weights = histories.weights if self.use_weights else ones(len(histories.items))
-        return EncodedUsers(
-            np.empty((histories.n_rows, 0), np.float32), Csr(histories.indptr, histories.items, weights)
+def resolve_shrinkage(weighting: str, shrinkage: float | None, use_weights: bool, default: float) -> float:
+    """The shrinkage of a nearest-neighbor model; refuses what has no effect beside its weighting."""
+    if shrinkage is not None:
+        check_number("shrinkage", shrinkage, 0.0, math.inf, words="None or ")
+    if weighting == "bm25" and shrinkage is not None:
+        raise InvalidParameterError(
+            f'shrinkage={shrinkage:g} has no effect with weighting="bm25", which has no denominator. Leave it out.'
         )
-
-    def top_n_for_items(
-        self, scorer: Scorer, positions: list[int], N: int, filter_seen: bool, num_threads: int | None
-    ) -> TopNOne:
-        return TopNOne(*scorer.ranker.top_n_for_items(positions, N, filter_seen))
+    if weighting == "jaccard" and use_weights:
+        raise InvalidParameterError(
+            'use_weights=True has no effect with weighting="jaccard", which compares sets. '
+            'Use weighting="cosine", or leave it out.'
+        )
+    return float(default if shrinkage is None and weighting != "bm25" else shrinkage or 0.0)

@@ -1,17 +1,30 @@
-"""The most popular items for everybody: the list that every model must beat."""
+"""The most popular items for everybody: the list that every model must beat.
 
+    score(i) = n_i' + n_i / (max n + 1)         n_i' users of item i within the window, n_i of all times
+
+Popularity of lately is the rival that counts where there are times: on Online Retail by time, the popularity of the
+last 14 days has an NDCG@10 of .093 on new products, that of all time .038. What was not bought within the window comes
+behind, by its popularity of all time.
+"""
+
+import math
 from typing import Any, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ancf.checks import check_choice
+from ancf.checks import check_choice, check_number
 from ancf.data.interactions import Interactions
+from ancf.data.time_range import SECONDS_PER_DAY, TimeRange
+from ancf.errors import InvalidDataError
 from ancf.models.base import Recommender
 from ancf.scoring.histories import Histories
 from ancf.scoring.scorer import Arrays, EncodedUsers, Encoder, Scorer
 
 Count = Literal["users", "events", "weight"]
+Auto = Literal["auto"]
+
+_AUTO_WINDOW_DAYS = 14.0
 
 
 class Popular(Recommender):
@@ -21,6 +34,10 @@ class Popular(Recommender):
     ----------
     count : "users", "events" or "weight"
         What makes an item popular: the number of its users (default), of its events, or its summed weights.
+    window : float, "auto" or None
+        Days before the end of the table that count; older events only break ties. None: all time. auto: 14 days where
+        the table has times, else all time. The end is that of the last day with events that are not far from all
+        others, so that a wrong date does not move it.
     num_threads : int, optional
 
     Examples
@@ -29,10 +46,20 @@ class Popular(Recommender):
     >>> data = ancf.Interactions.from_ids(user=[1, 2, 2, 3], item=["tea", "tea", "cup", "tea"])
     >>> Popular().fit(data).recommend(3, N=5).ids.tolist()
     ['cup']
+    >>> timed = ancf.Interactions.from_ids(
+    ...     user=[1, 2, 3, 4], item=["tea", "tea", "pot", "cup"], time=[0, 0, 8640000, 8640000]
+    ... )
+    >>> Popular(window=None).fit(timed).recommend(3, N=1).ids.tolist()
+    ['tea']
+    >>> Popular(window=30).fit(timed).recommend(3, N=1).ids.tolist()
+    ['cup']
     """
 
-    def __init__(self, *, count: Count = "users", num_threads: int | None = None) -> None:
+    def __init__(
+        self, *, count: Count = "users", window: float | Auto | None = "auto", num_threads: int | None = None
+    ) -> None:
         self.count = count
+        self.window = window
         self.num_threads = num_threads
 
     def fit(self, interactions: Interactions, validation: Interactions | None = None) -> Self:
@@ -41,27 +68,52 @@ class Popular(Recommender):
         Raises
         ------
         InvalidDataError
-            If the table holds no interactions.
+            If the table holds no interactions, or no times and ``window`` is a number of days.
+        InvalidParameterError
+            If an option makes no sense.
         """
         check_choice("count", self.count, get_args(Count))
+        if self.window not in ("auto", None):
+            check_number("window", self.window, 0.0, math.inf, above=True, words='None, "auto" or ')
         data = self._training_data(interactions, validation)
-        seen = data.to_csr().sets
-        if self.count == "users":
-            popularity = np.bincount(seen.items, minlength=data.n_items)
-        else:
-            weights = data.weights if self.count == "weight" else None
-            popularity = np.bincount(data.items, weights=weights, minlength=data.n_items)
+        popularity = self._popularity(data)
+        if self.window is not None and data.times is not None:
+            days = _AUTO_WINDOW_DAYS if self.window == "auto" else float(self.window)
+            recent = self._popularity(data.subset(_is_recent(data.times, days)))
+            # Of two items that are equal lately; less than the smallest step of what is counted.
+            step = 1.0 if self.count != "weight" else float(np.abs(data.weights).min())
+            popularity = recent + step * popularity / (np.abs(popularity).max() + step)
+        elif self.window not in ("auto", None):
+            raise InvalidDataError(
+                f"window={self.window:g} needs times, and this table has none. Name its column (time=), or leave "
+                "window out."
+            )
         self._scorer = self._build_scorer(
             data,
-            seen=seen,
+            seen=data.to_csr().sets,
             item_vectors=popularity.astype(np.float32)[:, None],
             user_vectors=np.ones((data.n_users, 1), np.float32),
             encoder=_PopularityEncoder(),
         )
         return self
 
+    def _popularity(self, data: Interactions) -> NDArray[np.float64]:
+        """What each item is counted for in these events."""
+        if self.count == "users":
+            return np.bincount(data.to_csr().indices, minlength=data.n_items).astype(np.float64)
+        weights = data.weights if self.count == "weight" else None
+        return np.bincount(data.items, weights=weights, minlength=data.n_items).astype(np.float64)
+
     def _load_encoder(self, arrays: Arrays, meta: dict[str, Any]) -> Encoder:
         return _PopularityEncoder()
+
+
+def _is_recent(times: NDArray[np.int64], days: float) -> NDArray[np.bool_]:
+    """The events of the last days; those far from all others in time, such as a date typed wrong, are none."""
+    usual = TimeRange.from_times(times)
+    last = int(times[~usual.strays(times)].max())
+    end = (last // SECONDS_PER_DAY + 1) * SECONDS_PER_DAY
+    return (times > end - days * SECONDS_PER_DAY) & (times < end)
 
 
 class _PopularityEncoder(Encoder):

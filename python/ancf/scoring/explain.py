@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ancf.checks import check_choice
-from ancf.data.csr import Csr
 from ancf.errors import InvalidDataError, InvalidParameterError, UnknownUserError
 from ancf.scoring.histories import Histories, read_histories, take_apart
 from ancf.scoring.lists import ON_UNKNOWN, find_known_items, find_users
@@ -76,17 +75,14 @@ class _Parts(NamedTuple):
     vector: NDArray[np.float32]
     weighted: tuple[NDArray[np.int32], NDArray[np.float32]] | None
     """The history that the sparse part or target attention reads: items and numbers."""
-    neighbors: Csr | None
-    """The item-item weights of that history, one row for each of its entries."""
     shift: float | None
 
     @classmethod
     def make(cls, scorer: Scorer, row: int | None, histories: Histories, users: EncodedUsers, at: int) -> Self:
         """Those of row ``at`` of ``users``."""
         weighted = None if users.history is None else users.history.row(at)
-        neighbors = None if weighted is None or scorer.neighbors is None else scorer.neighbors.take(weighted[0])
         shift = None if users.shift is None else float(users.shift[at])
-        return cls(row, histories, users.vectors[at], weighted, neighbors, shift)
+        return cls(row, histories, users.vectors[at], weighted, shift)
 
     @classmethod
     def of_user(cls, scorer: Scorer, row: int) -> Self:
@@ -147,11 +143,10 @@ def _contributions(
     if contributions is not None:
         items.append(part.histories.items)
         values.append(contributions)
-    if part.weighted is not None and part.neighbors is not None:
-        sources, weights = part.weighted
-        # Sources beyond the items contribute to the items too: a purchase and its repetition.
-        items.append(sources % np.int32(len(scorer.item_ids)))
-        values.append(weights.astype(np.float64) * _neighbor_values(part.neighbors, target))
+    if part.weighted is not None and scorer.has_neighbors:
+        bought, each = scorer.encoder.neighbor_contributions(scorer, part.histories, part.row, part.weighted, target)
+        items.append(bought)
+        values.append(each)
     if not items:
         return np.empty(0, np.int64), np.empty(0), base
     involved, place = np.unique(np.concatenate(items), return_inverse=True)
@@ -175,11 +170,3 @@ def _target_contributions(
     share: NDArray[np.float64] = weights / max(weights.sum(), np.finfo(float).tiny) ** exponent
     added: NDArray[np.float64] = share * (vectors[items] @ vectors[target])
     return added
-
-
-def _neighbor_values(neighbors: Csr, target: int) -> NDArray[np.float64]:
-    """What each row of a history adds to the target through the sparse part, before its weight."""
-    out = np.zeros(neighbors.n_rows)
-    hits = np.flatnonzero(neighbors.indices == target)
-    out[np.searchsorted(neighbors.indptr, hits, side="right") - 1] = neighbors.data[hits]
-    return out

@@ -29,7 +29,7 @@ def export(scorer: Scorer, path: Path, format: str | None = None, *, dense_only:
         raise InvalidParameterError(f"format is {format!r}; it must be one of {', '.join(get_args(Format))}.")
     check_flag("dense_only", dense_only)
     parts = {
-        "a sparse item-item part": scorer.neighbors is not None,
+        ("a sparse" if scorer.dense_neighbors is None else "a dense") + " item-item part": scorer.has_neighbors,
         f"the head {scorer.head!r}": scorer.head != "inner",
         "a shift of each user": scorer.user_shift is not None,
         f"the link {scorer.link!r}": scorer.link != "identity",

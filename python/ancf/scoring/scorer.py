@@ -17,7 +17,7 @@ as offsets into UTF-8 bytes, and those of the encoder.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple, Protocol, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +63,8 @@ class Encoder(ABC):
 
     #: Whether the vectors say what is like what; a model of mere popularity has vectors too.
     vectors_are_comparable: ClassVar[bool] = True
+    #: How item-item weights say which items are alike: by an item's row, by its column, or not at all.
+    similar_items: Literal["rows", "columns"] | None = "rows"
     #: What the model did to the quantities that it predicts.
     normalizer: Normalizer | None = None
 
@@ -90,6 +92,24 @@ class Encoder(ABC):
         ``user`` is the position of a user of the training table, None for a bare history.
         """
         return None
+
+    def neighbor_contributions(
+        self,
+        scorer: "Scorer",
+        histories: Histories,
+        user: int | None,
+        weighted: tuple[NDArray[np.int32], NDArray[np.float32]],
+        item: int,
+    ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+        """What purchases add to the sparse part of one score: their items and numbers; an item may stand there twice.
+
+        ``weighted`` is the row of the weighted history, its sources and weights; the rest as in
+        ``history_contributions``.
+        """
+        sources, weights = weighted
+        # Sources beyond the items contribute to the items too: a purchase and its repetition.
+        values = weights.astype(np.float64) * scorer.neighbor_values(sources, item)
+        return sources % np.int32(len(scorer.item_ids)), values
 
     def base_terms(
         self, scorer: "Scorer", vector: NDArray[np.float32], item: int, explained: float | None
@@ -141,6 +161,8 @@ class Scorer:
     item_categories: NDArray[Any] | None = None
     neighbors: Csr | None = None
     """Item-item weights: row j holds what a purchase of j adds to others."""
+    dense_neighbors: NDArray[np.float32] | None = None
+    """The same for all items with all (n_items, n_items), in place of ``neighbors``."""
     history: Csr | None = None
     """What each entry of a user's history weighs there, or adds to the logits of target attention."""
     head: str = "inner"
@@ -169,6 +191,7 @@ class Scorer:
         ranker = _native.Ranker(
             self.item_vectors,
             neighbors=self.neighbors,
+            dense_neighbors=self.dense_neighbors,
             head=self.head,
             sharpness=self.sharpness,
             item_bias=self.item_bias,
@@ -275,6 +298,29 @@ class Scorer:
             users[0], self.item_ids, top.items[0, :n], top.scores[0, :n], None, source, self.item_names, True
         )
 
+    @property
+    def has_neighbors(self) -> bool:
+        """Whether there are item-item weights."""
+        return self.neighbors is not None or self.dense_neighbors is not None
+
+    def neighbor_row(self, source: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """What a source adds: items, rising, and weights."""
+        if self.dense_neighbors is not None:
+            return np.arange(len(self.item_ids), dtype=np.int32), self.dense_neighbors[source]
+        assert self.neighbors is not None
+        return self.neighbors.row(source)
+
+    def neighbor_values(self, sources: NDArray[np.int32], target: int) -> NDArray[np.float64]:
+        """What each of these sources adds to the target through the sparse part, before its weight."""
+        if self.dense_neighbors is not None:
+            return self.dense_neighbors[sources, target].astype(np.float64)
+        assert self.neighbors is not None
+        rows = self.neighbors.take(sources)
+        out = np.zeros(rows.n_rows)
+        hits = np.flatnonzero(rows.indices == target)
+        out[np.searchsorted(rows.indptr, hits, side="right") - 1] = rows.data[hits]
+        return out
+
     def history_of(self, row: int) -> Histories:
         """What a user of the training table has had, all with a weight of 1."""
         items = self.seen.row(row)
@@ -313,6 +359,8 @@ class Scorer:
         if self.neighbors is not None:
             arrays["neighbours.indptr"], arrays["neighbours.items"] = self.neighbors.sets
             arrays["neighbours.values"] = self.neighbors.data
+        if self.dense_neighbors is not None:
+            arrays["neighbours.dense"] = self.dense_neighbors
         if self.history is not None:
             arrays["history.weights"] = self.history.data
             if not _same_pattern(self.history.sets, self.seen):
@@ -384,6 +432,7 @@ class Scorer:
             encoder=encoder,
             item_categories=categories,
             neighbors=neighbors,
+            dense_neighbors=arrays.get("neighbours.dense"),
             history=history,
             head=str(meta["head"]),
             sharpness=arrays.get("sharpness"),

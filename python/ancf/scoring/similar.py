@@ -40,10 +40,10 @@ def similar_items(
         raise InvalidParameterError(
             f"{scorer.model} knows no likeness between items. Use one that learns it: ItemKNN, ANCF."
         )
-    if _compares_vectors(scorer) or scorer.neighbors is None:
+    if _compares_vectors(scorer) or not scorer.has_neighbors:
         top = _by_vectors(scorer, "items", positions, N, metric, filters, num_threads)
     else:
-        top = _by_neighbors(scorer.neighbors, positions, N, filters)
+        top = _by_neighbors(scorer, positions, N, filters)
     return _answer(scorer.item_ids, positions, top, is_one(query), "items", scorer.item_names)
 
 
@@ -55,7 +55,7 @@ def similar_users(scorer: Scorer, users: Any, N: int, metric: str, num_threads: 
     check_memory(len(positions), min(N, len(scorer.user_ids)))
     if _compares_vectors(scorer):
         top = _by_vectors(scorer, "users", positions, N, metric, Filters(), num_threads)
-    elif len(scorer.seen.items) and scorer.neighbors is not None:
+    elif len(scorer.seen.items) and scorer.has_neighbors:
         top = _by_purchases(scorer, positions, N, metric)
     else:
         raise InvalidParameterError(
@@ -66,7 +66,7 @@ def similar_users(scorer: Scorer, users: Any, N: int, metric: str, num_threads: 
 
 def has_item_similarity(scorer: Scorer) -> bool:
     """Whether there is anything to compare items by."""
-    return _compares_vectors(scorer) or scorer.neighbors is not None
+    return _compares_vectors(scorer) or (scorer.has_neighbors and scorer.encoder.similar_items is not None)
 
 
 def _compares_vectors(scorer: Scorer) -> bool:
@@ -118,14 +118,27 @@ def _by_vectors(
     )
 
 
-def _by_neighbors(neighbors: Csr, positions: NDArray[np.int64], N: int, filters: Filters) -> TopN:
-    """Rows of the similarity matrix, strongest first; an item has as many as it has neighbors."""
+def _by_neighbors(scorer: Scorer, positions: NDArray[np.int64], N: int, filters: Filters) -> TopN:
+    """Rows or columns of the similarity matrix, strongest first; an item has as many as it has neighbors."""
+    if scorer.neighbors is not None and scorer.encoder.similar_items == "columns":
+        found = _columns(scorer.neighbors, positions)
+    else:
+        found = [scorer.neighbor_row(at) for at in positions.tolist()]
     rows = []
-    for at, position in enumerate(positions.tolist()):
-        items, values = neighbors.row(position)
+    for at, (items, values) in enumerate(found):
         kept = filters.permits(at, items)
         rows.append((items[kept], values[kept]))
     return _top_n_of_rows(rows, positions, N)
+
+
+def _columns(matrix: Csr, positions: NDArray[np.int64]) -> list[tuple[NDArray[np.int32], NDArray[np.float32]]]:
+    """The rows and values of some columns."""
+    rows = np.repeat(np.arange(matrix.n_rows, dtype=np.int32), np.diff(matrix.indptr))
+    wanted = np.flatnonzero(np.isin(matrix.indices, positions.astype(np.int32)))
+    order = wanted[np.argsort(matrix.indices[wanted], kind="stable")]
+    columns = matrix.indices[order]
+    bounds = zip(np.searchsorted(columns, positions), np.searchsorted(columns, positions, "right"), strict=True)
+    return [(rows[order[start:end]], matrix.data[order[start:end]]) for start, end in bounds]
 
 
 def _by_purchases(scorer: Scorer, positions: NDArray[np.int64], N: int, metric: str) -> TopN:

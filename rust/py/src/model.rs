@@ -1,8 +1,13 @@
 //! The functions of the models: item-item weights, attention weights, user vectors, score scales.
 
+use ancf_core::data::Csr;
 use ancf_core::model::attention::{Attention, Prior, propagate};
-use ancf_core::model::item_knn::ItemKnn;
+use ancf_core::model::ease::Ease;
+use ancf_core::model::item_knn::{ItemKnn, Similarity};
 use ancf_core::model::ridge::Ridge;
+use ancf_core::model::slim::Slim;
+use ancf_core::model::user_knn::{self, UserKnn};
+use ancf_core::model::weighting::{Weigher, Weighting};
 use ancf_core::model::{fold_in, score_scales as scales};
 use ancf_core::runtime::simd::vector::{dot, ln, power, scale};
 use ancf_core::train::network;
@@ -27,11 +32,25 @@ pub fn prior(attention: &str) -> Result<Prior> {
     }
 }
 
-/// The `k` strongest targets i of every source item j as (indptr, items rising within a row, values): `c_ji` = `P_ji` /
-/// (`D_j^source_power` · `D_i^target_power` + shrinkage), `P_ji` = Σ_u `w_uj` `w_ui` / `D_u^user_power`, D = Σ w².
+/// A measure of nearest neighbors by its public name: how entries are weighed, and what sums are divided by.
+fn measure(weighting: &str) -> Result<(Weighting, Similarity)> {
+    Ok(match weighting {
+        "cosine" => (Weighting::None, Similarity::Powers),
+        "jaccard" => (Weighting::None, Similarity::Jaccard),
+        "pearson" => (Weighting::None, Similarity::Pearson),
+        "tfidf" => (Weighting::TfIdf, Similarity::Powers),
+        "bm25" => (Weighting::Bm25, Similarity::Powers),
+        other => return Err(Error::InvalidParameter(format!("weighting is {other:?}; no such measure is known."))),
+    })
+}
+
+/// The `k` strongest targets i of every source item j, or with `cut_by_target` the `k` strongest sources of every target,
+/// as (indptr, items rising within a row, values), a row for each source: `c_ji` = `P_ji` / (`D_j^source_power` ·
+/// `D_i^target_power` + shrinkage), `P_ji` = Σ_u `w_uj` `w_ui` / `D_u^user_power`, D = Σ w². `weighting` is cosine,
+/// jaccard, pearson, tfidf or bm25.
 #[pyfunction]
-#[pyo3(signature = (indptr, indices, values, n_items, k, *, user_power=0.0, source_power=0.5, target_power=0.5,
-                    shrinkage=0.0, keep_diagonal=false, num_threads=None))]
+#[pyo3(signature = (indptr, indices, values, n_items, k, *, weighting="cosine", user_power=0.0, source_power=0.5,
+                    target_power=0.5, shrinkage=0.0, keep_diagonal=false, cut_by_target=false, num_threads=None))]
 fn item_neighbors<'py>(
     py: Python<'py>,
     indptr: PyReadonlyArray1<'py, i64>,
@@ -39,18 +58,135 @@ fn item_neighbors<'py>(
     values: PyReadonlyArray1<'py, f32>,
     n_items: usize,
     k: usize,
+    weighting: &str,
     user_power: f32,
     source_power: f32,
     target_power: f32,
     shrinkage: f32,
     keep_diagonal: bool,
+    cut_by_target: bool,
     num_threads: Option<usize>,
 ) -> PyResult<CsrResult<'py>> {
     let arrays: CsrArrays<'py> = (indptr, indices, values);
     let interactions = to_csr(py, &arrays, n_items)?;
-    let options = ItemKnn { neighbors: k, user_power, source_power, target_power, shrinkage, keep_diagonal };
-    let rows = enter(py, Size::Large, num_threads, |context| options.fit(&interactions, context))?;
+    let (weighting, similarity) = measure(weighting).map_err(|e| to_python(py, &e))?;
+    let options = ItemKnn {
+        neighbors: k,
+        similarity,
+        user_power,
+        source_power,
+        target_power,
+        shrinkage,
+        keep_diagonal,
+        cut_by_target,
+    };
+    let rows = enter(py, Size::Large, num_threads, |context| {
+        if weighting == Weighting::None {
+            return options.fit(&interactions, context);
+        }
+        // A document is an item, its terms are the users.
+        let documents = interactions.transpose();
+        options.fit(&Weigher::new(weighting, &documents)?.weigh(&documents)?.transpose(), context)
+    })?;
     Ok(from_csr(py, &rows))
+}
+
+/// The users of a training table, ready to be compared with histories.
+#[pyclass(frozen, module = "ancf._core")]
+pub struct UserNeighbors {
+    users: user_knn::UserNeighbors,
+    n_items: usize,
+}
+
+#[pymethods]
+impl UserNeighbors {
+    /// `interactions` (indptr, indices, values) of users × items; `weighting` is cosine, jaccard, tfidf or bm25.
+    #[new]
+    #[pyo3(signature = (interactions, n_items, k, *, weighting, shrinkage))]
+    fn new<'py>(
+        py: Python<'py>,
+        interactions: CsrArrays<'py>,
+        n_items: usize,
+        k: usize,
+        weighting: &str,
+        shrinkage: f32,
+    ) -> PyResult<Self> {
+        let interactions = to_csr(py, &interactions, n_items)?;
+        let (weighting, similarity) = measure(weighting).map_err(|e| to_python(py, &e))?;
+        let options = UserKnn { neighbors: k, similarity, weighting, shrinkage };
+        let users = enter(py, Size::Large, Some(1), |_| user_knn::UserNeighbors::new(options, interactions))?;
+        Ok(Self { users, n_items })
+    }
+
+    /// The nearest users of each history: (indptr, users rising within a row, similarities).
+    #[pyo3(signature = (histories, num_threads=None))]
+    fn of<'py>(
+        &self,
+        py: Python<'py>,
+        histories: CsrArrays<'py>,
+        num_threads: Option<usize>,
+    ) -> PyResult<CsrResult<'py>> {
+        let histories = to_csr(py, &histories, self.n_items)?;
+        let size = if histories.n_rows() > MANY_HISTORIES { Size::Large } else { Size::Small };
+        let found = enter(py, size, num_threads, |context| self.users.of(&histories, context))?;
+        Ok(from_csr(py, &found))
+    }
+
+    /// What each item of one history adds to the scores that its neighbors `users` give, float64 (items,).
+    fn contributions<'py>(
+        &self,
+        py: Python<'py>,
+        items: PyReadonlyArray1<'py, i32>,
+        weights: PyReadonlyArray1<'py, f32>,
+        users: PyReadonlyArray1<'py, i32>,
+        scores: PyReadonlyArray1<'py, f64>,
+    ) -> PyResult<Bound<'py, PyArray1<f64>>> {
+        let (items, weights) = (items.as_slice()?, weights.as_slice()?);
+        // A negative number becomes a position far out of range, which is refused.
+        let users: Vec<u32> = users.as_slice()?.iter().map(|&user| user as u32).collect();
+        let scores = scores.as_slice()?;
+        let added = enter(py, Size::Small, None, |_| {
+            let columns = items.iter().map(|&item| item as u32).collect();
+            let history = Csr::new(vec![0, items.len()], columns, weights.to_vec(), self.n_items)?;
+            self.users.contributions(&history, &users, scores)
+        })?;
+        Ok(added.into_pyarray(py))
+    }
+}
+
+/// EASE: B row by row, float32 (`n_items`, `n_items`); row j is what a purchase of j adds to each item.
+#[pyfunction]
+#[pyo3(signature = (interactions, n_items, *, regularization, num_threads=None))]
+fn ease_weights<'py>(
+    py: Python<'py>,
+    interactions: CsrArrays<'py>,
+    n_items: usize,
+    regularization: f64,
+    num_threads: Option<usize>,
+) -> PyResult<Bound<'py, PyArray2<f32>>> {
+    let interactions = to_csr(py, &interactions, n_items)?;
+    let weights = enter(py, Size::Large, num_threads, |context| Ease { regularization }.fit(&interactions, context))?;
+    to_rows(py, weights, n_items)
+}
+
+/// SLIM: sparse item-item weights by an elastic net for each target, as (indptr, indices, values), a row for each source.
+#[pyfunction]
+#[pyo3(signature = (interactions, n_items, *, l1, l2, positive, max_iterations, tolerance, num_threads=None))]
+fn slim_weights<'py>(
+    py: Python<'py>,
+    interactions: CsrArrays<'py>,
+    n_items: usize,
+    l1: f64,
+    l2: f64,
+    positive: bool,
+    max_iterations: usize,
+    tolerance: f64,
+    num_threads: Option<usize>,
+) -> PyResult<CsrResult<'py>> {
+    let interactions = to_csr(py, &interactions, n_items)?;
+    let slim = Slim { l1, l2, positive, max_iterations, tolerance };
+    let weights = enter(py, Size::Large, num_threads, |context| slim.fit(&interactions, context))?;
+    Ok(from_csr(py, &weights))
 }
 
 /// Sparse item-item weights by local ridge regression.
@@ -266,7 +402,10 @@ fn item_logits<'py>(
 }
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<UserNeighbors>()?;
     module.add_function(wrap_pyfunction!(item_neighbors, module)?)?;
+    module.add_function(wrap_pyfunction!(ease_weights, module)?)?;
+    module.add_function(wrap_pyfunction!(slim_weights, module)?)?;
     module.add_function(wrap_pyfunction!(ridge_neighbors, module)?)?;
     module.add_function(wrap_pyfunction!(user_vectors, module)?)?;
     module.add_function(wrap_pyfunction!(sparse_history, module)?)?;

@@ -32,7 +32,9 @@ const MAX_UNWATCHED_COST: usize = 1 << 28;
 /// Scores and exact top-N over item vectors (n_items, d), float32.
 ///
 /// `neighbors`: (indptr, items, values), row j what history item j adds to others; more rows than items are sources that
-/// histories may name beside the items. `head`: "inner", "factor_attention" with `sharpness` (d,), or "target_attention"
+/// histories may name beside the items; or `dense_neighbors` (n_items, n_items), the same for all items.
+///
+/// `head`: "inner", "factor_attention" with `sharpness` (d,), or "target_attention"
 /// with `keys` and `queries` (n_items, d_keys), `item_logits` (n_items,) and `attention_exponent`; the latter two may have
 /// an `item_bias` (n_items,). Target attention reads the values of the users' histories as additions to the logits. Weights
 /// of an output layer over p · q (GMF) belong in the item vectors, and a bias of an inner product is one more factor.
@@ -47,11 +49,12 @@ pub struct Ranker {
 #[pymethods]
 impl Ranker {
     #[new]
-    #[pyo3(signature = (item_vectors, *, neighbors=None, head="inner", sharpness=None, item_bias=None, keys=None, queries=None, item_logits=None, attention_exponent=None, link="identity"))]
+    #[pyo3(signature = (item_vectors, *, neighbors=None, dense_neighbors=None, head="inner", sharpness=None, item_bias=None, keys=None, queries=None, item_logits=None, attention_exponent=None, link="identity"))]
     fn new(
         py: Python<'_>,
         item_vectors: PyReadonlyArray2<'_, f32>,
         neighbors: Option<CsrArrays<'_>>,
+        dense_neighbors: Option<PyReadonlyArray2<'_, f32>>,
         head: &str,
         sharpness: Option<PyReadonlyArray1<'_, f32>>,
         item_bias: Option<PyReadonlyArray1<'_, f32>>,
@@ -63,6 +66,14 @@ impl Ranker {
     ) -> PyResult<Self> {
         let (n_items, d) = (item_vectors.shape()[0], item_vectors.shape()[1]);
         let neighbors = neighbors.map(|rows| to_csr(py, &rows, n_items)).transpose()?;
+        let dense = match &dense_neighbors {
+            Some(_) if neighbors.is_some() => {
+                let message = "neighbors and dense_neighbors are given; a model has one of them.".into();
+                return Err(to_python(py, &Error::InvalidParameter(message)));
+            }
+            Some(weights) => Some(with_copy(py, values(py, weights, "neighbors")?, Ok)?),
+            None => None,
+        };
         let sharpness = sharpness.map(|sharpness| sharpness.as_slice().map(<[f32]>::to_vec)).transpose()?;
         let bias = item_bias.map(|bias| bias.as_slice().map(<[f32]>::to_vec)).transpose()?;
         let table = |table: Option<PyReadonlyArray2<'_, f32>>, name| {
@@ -117,7 +128,12 @@ impl Ranker {
                 }
             };
             let level = Level::detect()?;
-            Ok(Self { ranker: rank::Ranker::new(vectors, n_items, d, neighbors, head)?.with_link(link), level })
+            let ranker = rank::Ranker::new(vectors, n_items, d, neighbors, head)?.with_link(link);
+            let ranker = match dense {
+                Some(weights) => ranker.with_dense_neighbors(weights)?,
+                None => ranker,
+            };
+            Ok(Self { ranker, level })
         })
     }
 

@@ -6,7 +6,16 @@
 //! ```
 //!
 //! Cosine is a = 0, b = c = ½; a = 1, b = c = ½ is the normalized co-occurrence of graph filters (GF-CF: Shen et al.,
-//! CIKM 2021); a negative c favors popular targets.
+//! CIKM 2021); a negative c favors popular targets. `RP3beta` (Paudel, Christoffel, Newell and Bernstein, TiiS 2016) is
+//! a = b = α, c = β. Two more measures have their own denominators:
+//!
+//! ```text
+//! Jaccard:  c_ji = P_ji / (n_j + n_i − P_ji + shrinkage)                       all weights 1, n: entries of an item
+//! Pearson:  c_ji = (P_ji − S_j S_i / U) / (V_j^½ V_i^½ + shrinkage)            S = Σ w, V = D − S² / U, U users
+//! ```
+//!
+//! The cut is by source, the k strongest targets of each source, or by target, the k strongest sources of each target,
+//! as in Sarwar et al. (WWW 2001).
 //!
 //! Row by row (Gustavson): the row of item j adds up the rows of its users into one dense accumulator per thread, so P is
 //! never stored; on Gowalla it has 35.9 M entries. The targets of a row are one bit each, read back in ascending order. The
@@ -17,13 +26,27 @@ use rayon::prelude::*;
 
 use crate::data::Csr;
 use crate::runtime::Context;
+use crate::runtime::simd::vector::power as power_of;
 use crate::{Error, Result};
+
+/// What a pair's sum is divided by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Similarity {
+    /// Powers of both sizes: cosine, inner product, random walks.
+    Powers,
+    /// The users of either item.
+    Jaccard,
+    /// Cosine of the weights minus their means over all users.
+    Pearson,
+}
 
 /// Item k-nearest neighbors: how similarity is measured and cut.
 #[derive(Clone, Copy, Debug)]
 pub struct ItemKnn {
-    /// Targets kept for each source item.
+    /// Neighbors kept: targets for each source item, or sources for each target.
     pub neighbors: usize,
+    /// The measure.
+    pub similarity: Similarity,
     /// a: how much a user with many items counts less.
     pub user_power: f32,
     /// b: the power of the source item's size in the denominator.
@@ -34,6 +57,8 @@ pub struct ItemKnn {
     pub shrinkage: f32,
     /// Whether an item may be its own neighbor; of use where purchases repeat.
     pub keep_diagonal: bool,
+    /// Whether each target keeps its strongest sources, instead of each source its strongest targets.
+    pub cut_by_target: bool,
 }
 
 /// Source items handled by one task; a constant, so that nothing depends on the number of threads.
@@ -43,13 +68,33 @@ impl ItemKnn {
     /// The similarity rows of `interactions` (users × items): row j holds what history item j adds to others.
     pub fn fit(&self, interactions: &Csr, context: &Context) -> Result<Csr> {
         self.check()?;
+        if self.cut_by_target {
+            // Row i of the other side's cut holds what target i keeps of its sources.
+            let turned = Self {
+                source_power: self.target_power,
+                target_power: self.source_power,
+                cut_by_target: false,
+                ..*self
+            };
+            return Ok(turned.fit(interactions, context)?.transpose());
+        }
         let by_item = interactions.transpose();
         let user_scale: Vec<f32> = powers(interactions, -self.user_power);
         let source_scale = powers(&by_item, self.source_power);
         let target_scale = powers(&by_item, self.target_power);
-        let pairs =
-            Pairs { by_user: interactions, by_item: &by_item, user_scale, source_scale, target_scale, options: self };
         let all_ones = interactions.values().iter().all(|&w| w == 1.0);
+        if self.similarity == Similarity::Jaccard && !all_ones {
+            return Err(Error::InvalidParameter("Jaccard similarity compares sets: all weights must be 1.".into()));
+        }
+        let pairs = Pairs {
+            by_user: interactions,
+            by_item: &by_item,
+            user_scale,
+            source_scale,
+            target_scale,
+            spread: if self.similarity == Similarity::Pearson { Spread::of_rows(&by_item) } else { Vec::new() },
+            options: self,
+        };
         let n_items = by_item.n_rows();
         let rows: Vec<Rows> = context.install(|| {
             (0..n_items.div_ceil(CHUNK))
@@ -102,8 +147,7 @@ impl ItemKnn {
     }
 }
 
-/// D^power of every row; 1 for rows without entries, which nothing multiplies. ½, 0 and 1 avoid `powf`, which differs
-/// between platforms.
+/// D^power of every row; 1 for rows without entries, which nothing multiplies.
 fn powers(matrix: &Csr, power: f32) -> Vec<f32> {
     (0..matrix.n_rows())
         .map(|row| {
@@ -113,7 +157,7 @@ fn powers(matrix: &Csr, power: f32) -> Vec<f32> {
                 0.0 => 1.0,
                 0.5 => size.sqrt(),
                 1.0 => size,
-                other => size.powf(f64::from(other)),
+                other => f64::from(power_of(size, other)),
             };
             (if power < 0.0 { 1.0 / magnitude } else { magnitude }) as f32
         })
@@ -140,12 +184,33 @@ impl Scratch {
     }
 }
 
+/// The weights of an item over all users: Σ w, and the root of V.
+#[derive(Clone, Copy)]
+struct Spread {
+    sum: f64,
+    deviation: f64,
+}
+
+impl Spread {
+    fn of_rows(matrix: &Csr) -> Vec<Self> {
+        let count = matrix.n_columns() as f64;
+        (0..matrix.n_rows())
+            .map(|row| {
+                let values = || matrix.row_values(row).iter().map(|&w| f64::from(w));
+                let (sum, squares) = (values().sum::<f64>(), values().map(|w| w * w).sum::<f64>());
+                Self { sum, deviation: (squares - sum * sum / count).max(0.0).sqrt() }
+            })
+            .collect()
+    }
+}
+
 struct Pairs<'a> {
     by_user: &'a Csr,
     by_item: &'a Csr,
     user_scale: Vec<f32>,
     source_scale: Vec<f32>,
     target_scale: Vec<f32>,
+    spread: Vec<Spread>,
     options: &'a ItemKnn,
 }
 
@@ -170,11 +235,29 @@ impl Pairs<'_> {
         }
     }
 
+    /// The similarity of a pair whose sum is `sum`.
+    fn similarity(&self, source: usize, target: usize, sum: f32) -> f32 {
+        let shrinkage = self.options.shrinkage;
+        match self.options.similarity {
+            Similarity::Powers => sum / (self.source_scale[source] * self.target_scale[target] + shrinkage),
+            Similarity::Jaccard => {
+                let either = (self.by_item.row(source).len() + self.by_item.row(target).len()) as f32 - sum;
+                sum / (either + shrinkage)
+            }
+            Similarity::Pearson => {
+                let (one, other) = (self.spread[source], self.spread[target]);
+                let by_chance = one.sum * other.sum / self.by_user.n_rows() as f64;
+                let scale = one.deviation * other.deviation + f64::from(shrinkage);
+                // An item that everybody has varies with nothing.
+                if scale > 0.0 { ((f64::from(sum) - by_chance) / scale) as f32 } else { 0.0 }
+            }
+        }
+    }
+
     /// Cuts the sums to the `k` strongest, in ascending order of position, and clears them.
     fn select(&self, source: usize, scratch: &mut Scratch, rows: &mut Rows) -> Result<()> {
         let Scratch { sums, marks, found } = scratch;
         found.clear();
-        let source_scale = self.source_scale[source];
         for (at, word) in marks.iter_mut().enumerate() {
             let mut bits = std::mem::take(word);
             while bits != 0 {
@@ -184,7 +267,7 @@ impl Pairs<'_> {
                 if target == source && !self.options.keep_diagonal {
                     continue;
                 }
-                let value = sum / (source_scale * self.target_scale[target] + self.options.shrinkage);
+                let value = self.similarity(source, target, sum);
                 if !value.is_finite() {
                     return Err(Error::InvalidData(format!(
                         "the similarity of items {source} and {target} is {value}: the weights are too large or too small \
@@ -223,6 +306,8 @@ mod tests {
             target_power: 0.5,
             shrinkage: 0.0,
             keep_diagonal: false,
+            similarity: Similarity::Powers,
+            cut_by_target: false,
         }
     }
 
@@ -261,7 +346,25 @@ mod tests {
                                 sum += weight(u, j) * user[u] * weight(u, i);
                             }
                         }
-                        (i as u32, sum / (source[j] * target[i] + o.shrinkage))
+                        let n = |x: usize| by_item.row(x).len() as f32;
+                        let total = |x: usize| by_item.row_values(x).iter().map(|&w| f64::from(w)).sum::<f64>();
+                        let users = matrix.n_rows() as f64;
+                        let deviation = |x: usize| {
+                            let squares = by_item.row_values(x).iter().map(|&w| f64::from(w) * f64::from(w));
+                            (squares.sum::<f64>() - total(x) * total(x) / users).max(0.0).sqrt()
+                        };
+                        let value = match o.similarity {
+                            Similarity::Powers => sum / (source[j] * target[i] + o.shrinkage),
+                            Similarity::Jaccard if sum == 0.0 => 0.0,
+                            Similarity::Jaccard => sum / (n(j) + n(i) - sum + o.shrinkage),
+                            // Items without a common user are not looked at: their correlation is never positive.
+                            Similarity::Pearson if sum == 0.0 => 0.0,
+                            Similarity::Pearson => {
+                                let scale = deviation(j) * deviation(i) + f64::from(o.shrinkage);
+                                ((f64::from(sum) - total(j) * total(i) / users) / scale) as f32
+                            }
+                        };
+                        (i as u32, value)
                     })
                     .filter(|pair| pair.1 > 0.0)
                     .collect();
@@ -282,7 +385,12 @@ mod tests {
                 options(1000),
                 ItemKnn { user_power: 1.0, shrinkage: 3.0, keep_diagonal: true, ..options(7) },
                 ItemKnn { user_power: 0.3, target_power: -0.2, ..options(4) },
+                ItemKnn { similarity: Similarity::Pearson, shrinkage: 0.5, ..options(6) },
+                ItemKnn { similarity: Similarity::Jaccard, shrinkage: 2.0, ..options(6) },
             ] {
+                if o.similarity == Similarity::Jaccard && !ones {
+                    continue;
+                }
                 let expected = naive(&matrix, &o);
                 for threads in [1, 2, 3, 8] {
                     let got = o.fit(&matrix, &Context::new(Some(threads)).unwrap()).unwrap();
@@ -297,12 +405,33 @@ mod tests {
     }
 
     #[test]
+    fn cut_by_target_each_item_keeps_its_strongest_sources() {
+        let matrix = random(50, 90, false);
+        let context = Context::new(Some(2)).unwrap();
+        let whole = ItemKnn { source_power: 0.3, target_power: 0.8, ..options(90) };
+        let every = whole.fit(&matrix, &context).unwrap().transpose();
+        let cut = ItemKnn { neighbors: 7, cut_by_target: true, ..whole }.fit(&matrix, &context).unwrap().transpose();
+        for target in 0..90 {
+            let mut sources: Vec<(u32, f32)> =
+                every.row(target).iter().copied().zip(every.row_values(target).iter().copied()).collect();
+            sources.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+            sources.truncate(7);
+            let kept = cut.row_values(target);
+            assert_eq!(kept.len(), sources.len());
+            for (_, value) in sources {
+                assert!(kept.iter().any(|k| (k - value).abs() < 1e-6 * value), "{target}");
+            }
+        }
+    }
+
+    #[test]
     fn what_makes_no_sense_is_refused() {
         let matrix = random(5, 5, true);
         let context = Context::new(Some(1)).unwrap();
         assert!(options(0).fit(&matrix, &context).is_err());
         assert!(ItemKnn { shrinkage: -1.0, ..options(1) }.fit(&matrix, &context).is_err());
         assert!(ItemKnn { user_power: f32::NAN, ..options(1) }.fit(&matrix, &context).is_err());
+        assert!(ItemKnn { similarity: Similarity::Jaccard, ..options(1) }.fit(&random(9, 9, false), &context).is_err());
         let huge = Csr::new(vec![0, 2], vec![0, 1], vec![1e30, 1e30], 2).unwrap();
         assert!(options(1).fit(&huge, &context).is_err());
     }

@@ -2,9 +2,13 @@
 
 pub mod als;
 pub mod attention;
+pub mod ease;
 pub mod eigen;
 pub mod fold_in;
 pub mod item_knn;
 pub mod ridge;
 pub mod score_scales;
+pub mod slim;
 pub mod spectral;
+pub mod user_knn;
+pub mod weighting;

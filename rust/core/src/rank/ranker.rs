@@ -53,6 +53,12 @@ impl Ranker {
         Ok(Self { scorer: Scorer::new(vectors, n_items, d, neighbors, head)?, users: Users::no_users(d) })
     }
 
+    /// The same with item-item weights of all items with all (`n_items` × `n_items`), for users that are set later.
+    pub fn with_dense_neighbors(mut self, weights: Vec<f32>) -> Result<Self> {
+        self.scorer.set_dense_neighbors(weights)?;
+        Ok(self)
+    }
+
     /// The same with this last step of every score that comes out.
     #[must_use]
     pub fn with_link(mut self, link: Link) -> Self {

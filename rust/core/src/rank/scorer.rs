@@ -16,7 +16,7 @@ use super::checks::{check_items, check_table};
 use super::head::{Head, TargetAttention};
 use super::index::{Index, NormBound, ThresholdSeed, norm_up};
 use super::key::{Best, key};
-use super::neighbor_sums::NeighborSums;
+use super::neighbor_sums::{NeighborSums, Neighbors};
 use super::output::{Link, OutputTransform};
 use super::query::{Query, Users};
 use super::sets::Sets;
@@ -39,7 +39,7 @@ pub struct Scorer {
     n_items: usize,
     d: usize,
     /// Row j: what history item j adds to others.
-    neighbors: Option<Csr>,
+    neighbors: Option<Neighbors>,
     head: Head,
     link: Link,
     /// The largest magnitude of each factor.
@@ -89,13 +89,22 @@ impl Scorer {
             vectors,
             n_items,
             d,
-            neighbors,
+            neighbors: neighbors.map(Neighbors::Sparse),
             head,
             link: Link::Identity,
             norms: OnceLock::new(),
             index: OnceLock::new(),
             threshold_seed: OnceLock::new(),
         })
+    }
+
+    /// Sets item-item weights of all items with all (`n_items` × `n_items`, row j: what history item j adds).
+    pub fn set_dense_neighbors(&mut self, weights: Vec<f32>) -> Result<()> {
+        check_table(&weights, self.n_items, self.n_items, "neighbors")?;
+        self.head.check(self.n_items, self.d, true)?;
+        self.max_abs_neighbor = weights.iter().fold(0f32, |largest, value| largest.max(value.abs()));
+        self.neighbors = Some(Neighbors::Dense { weights, n_items: self.n_items });
+        Ok(())
     }
 
     /// Sets the last step of every score that comes out.
@@ -146,7 +155,7 @@ impl Scorer {
 
     /// What a history may name: the rows of the neighbors, of which there may be more than items.
     pub fn n_sources(&self) -> usize {
-        self.neighbors.as_ref().map_or(self.n_items, Csr::n_rows)
+        self.neighbors.as_ref().map_or(self.n_items, Neighbors::n_rows)
     }
 
     /// Numbers in a vector.
@@ -170,7 +179,7 @@ impl Scorer {
     }
 
     /// The item-item weights, if there are any.
-    pub fn neighbors(&self) -> Option<&Csr> {
+    pub fn neighbors(&self) -> Option<&Neighbors> {
         self.neighbors.as_ref()
     }
 

@@ -49,6 +49,7 @@ pub mod factor_steps;
 pub mod gemm;
 pub mod huge_pages;
 pub mod int8_scan;
+pub mod invert;
 mod level;
 pub mod pairs;
 mod reduce;
