@@ -30,7 +30,7 @@ from ancf.models.item_weights import ItemWeightsModel, binary_history
 Weighting = Literal["cosine", "jaccard", "pearson", "tfidf", "bm25"]
 
 # What a weighting shrinks by unless it is told otherwise.
-_SHRINKAGE = 20.0
+_SHRINKAGE = 50.0
 
 
 class ItemKNN(ItemWeightsModel):
@@ -45,7 +45,7 @@ class ItemKNN(ItemWeightsModel):
         correlation over all users; the angle where users with few items count more; the same without dividing by
         length, but with lengths in each weight.
     shrinkage : float, at least 0, optional
-        Added to the denominator, in users; the larger, the more shared users a pair needs. By default 20; "bm25" has no
+        Added to the denominator, in users; the larger, the more shared users a pair needs. By default 50; "bm25" has no
         denominator and takes none.
     use_weights : bool
         Take the interactions' weights as they are, instead of 1 for each pair.

@@ -114,7 +114,7 @@ impl UserNeighbors {
         let interactions = to_csr(py, &interactions, n_items)?;
         let (weighting, similarity) = measure(weighting).map_err(|e| to_python(py, &e))?;
         let options = UserKnn { neighbors: k, similarity, weighting, shrinkage };
-        let users = enter(py, Size::Large, Some(1), |_| user_knn::UserNeighbors::new(options, interactions))?;
+        let users = enter(py, Size::Large, Some(1), |_| user_knn::UserNeighbors::new(options, &interactions))?;
         Ok(Self { users, n_items })
     }
 

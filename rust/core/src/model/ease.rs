@@ -154,7 +154,9 @@ impl Tiles {
                     across.copy_from_slice(self.tile(pivot, other));
                 }
                 multiply(level, minus, SIZE, View::transposed(across, SIZE), 0, &inverse, SIZE);
-                minus.iter_mut().for_each(|value| *value = -*value);
+                for value in minus {
+                    *value = -*value;
+                }
                 Ok(())
             },
         )?;
@@ -171,7 +173,9 @@ impl Tiles {
                     tile.iter_mut().zip(&minus[part(row)]).for_each(|(value, minus)| *value = -minus);
                 } else if row == pivot {
                     transpose(&minus[part(column)], tile);
-                    tile.iter_mut().for_each(|value| *value = -*value);
+                    for value in tile {
+                        *value = -*value;
+                    }
                 } else {
                     multiply_add(
                         level,

@@ -354,11 +354,10 @@ mod tests {
                             (squares.sum::<f64>() - total(x) * total(x) / users).max(0.0).sqrt()
                         };
                         let value = match o.similarity {
+                            // Items without a common user are not looked at.
+                            _ if sum == 0.0 => 0.0,
                             Similarity::Powers => sum / (source[j] * target[i] + o.shrinkage),
-                            Similarity::Jaccard if sum == 0.0 => 0.0,
                             Similarity::Jaccard => sum / (n(j) + n(i) - sum + o.shrinkage),
-                            // Items without a common user are not looked at: their correlation is never positive.
-                            Similarity::Pearson if sum == 0.0 => 0.0,
                             Similarity::Pearson => {
                                 let scale = deviation(j) * deviation(i) + f64::from(o.shrinkage);
                                 ((f64::from(sum) - total(j) * total(i) / users) / scale) as f32

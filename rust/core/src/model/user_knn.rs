@@ -45,7 +45,7 @@ const CHUNK: usize = 16;
 
 impl UserNeighbors {
     /// Takes the training table (users × items).
-    pub fn new(options: UserKnn, users: Csr) -> Result<Self> {
+    pub fn new(options: UserKnn, users: &Csr) -> Result<Self> {
         let bad = |message: &str| Err(Error::InvalidParameter(message.into()));
         if options.neighbors == 0 {
             return bad("the number of neighbors is 0; it must be at least 1.");
@@ -59,8 +59,8 @@ impl UserNeighbors {
         if options.similarity == Similarity::Jaccard && users.values().iter().any(|&w| w != 1.0) {
             return bad("Jaccard similarity compares sets: all weights must be 1.");
         }
-        let weigher = Weigher::new(options.weighting, &users)?;
-        let users = weigher.weigh(&users)?;
+        let weigher = Weigher::new(options.weighting, users)?;
+        let users = weigher.weigh(users)?;
         let by_item = users.transpose();
         let sizes = sizes(options, &users);
         Ok(Self { options, weigher, users, by_item, sizes })
@@ -250,11 +250,11 @@ mod tests {
                 UserKnn { similarity: Similarity::Jaccard, ..cosine },
             ] {
                 if options.similarity == Similarity::Jaccard && !ones {
-                    assert!(UserNeighbors::new(options, table.clone()).is_err());
+                    assert!(UserNeighbors::new(options, &table).is_err());
                     continue;
                 }
                 let expected = naive(&table, options);
-                let users = UserNeighbors::new(options, table.clone()).unwrap();
+                let users = UserNeighbors::new(options, &table).unwrap();
                 for threads in [1, 2, 3, 8] {
                     let found = users.of(&table, &Context::new(Some(threads)).unwrap()).unwrap();
                     for (row, expected) in expected.iter().enumerate() {
@@ -272,7 +272,7 @@ mod tests {
         let users = Csr::new(vec![0, 2, 4, 5], vec![0, 1, 1, 2, 3], vec![1.0, 3.0, 1.0, 1.0, 1.0], 4).unwrap();
         let options =
             UserKnn { neighbors: 3, similarity: Similarity::Powers, weighting: Weighting::None, shrinkage: 0.0 };
-        let users = UserNeighbors::new(options, users).unwrap();
+        let users = UserNeighbors::new(options, &users).unwrap();
         let history = Csr::new(vec![0, 2], vec![0, 1], vec![1.0, 1.0], 4).unwrap();
         assert_eq!(users.contributions(&history, &[0, 1], &[8.0, 0.5]).unwrap(), [2.0, 6.5]);
         assert!(users.contributions(&history, &[3], &[1.0]).is_err());
@@ -282,10 +282,10 @@ mod tests {
     fn what_makes_no_sense_is_refused() {
         let good = UserKnn { neighbors: 1, similarity: Similarity::Powers, weighting: Weighting::None, shrinkage: 0.0 };
         let small = || table(5, 5, true);
-        assert!(UserNeighbors::new(UserKnn { neighbors: 0, ..good }, small()).is_err());
-        assert!(UserNeighbors::new(UserKnn { shrinkage: f32::NAN, ..good }, small()).is_err());
-        assert!(UserNeighbors::new(UserKnn { similarity: Similarity::Pearson, ..good }, small()).is_err());
-        let users = UserNeighbors::new(good, small()).unwrap();
+        assert!(UserNeighbors::new(UserKnn { neighbors: 0, ..good }, &small()).is_err());
+        assert!(UserNeighbors::new(UserKnn { shrinkage: f32::NAN, ..good }, &small()).is_err());
+        assert!(UserNeighbors::new(UserKnn { similarity: Similarity::Pearson, ..good }, &small()).is_err());
+        let users = UserNeighbors::new(good, &small()).unwrap();
         assert!(users.of(&Csr::empty(2, 9), &Context::new(Some(1)).unwrap()).is_err());
         assert_eq!(users.of(&Csr::empty(2, 5), &Context::new(Some(1)).unwrap()).unwrap(), Csr::empty(2, 5));
     }
