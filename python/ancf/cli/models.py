@@ -43,7 +43,7 @@ class ModelName(click.ParamType):  # type: ignore[type-arg, unused-ignore]
     name = "model"
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
-        return f"[{'|'.join(models.class_names())}]"
+        return "NAME"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         known, name = models.class_names(), str(value)

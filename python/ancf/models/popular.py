@@ -73,17 +73,18 @@ class Popular(Recommender):
             If an option makes no sense.
         """
         check_choice("count", self.count, get_args(Count))
-        if self.window not in ("auto", None):
+        automatic = isinstance(self.window, str) and self.window == "auto"
+        if self.window is not None and not automatic:
             check_number("window", self.window, 0.0, math.inf, above=True, words='None, "auto" or ')
         data = self._training_data(interactions, validation)
         popularity = self._popularity(data)
         if self.window is not None and data.times is not None:
-            days = _AUTO_WINDOW_DAYS if self.window == "auto" else float(self.window)
+            days = _AUTO_WINDOW_DAYS if automatic else float(self.window)
             recent = self._popularity(data.subset(_is_recent(data.times, days)))
             # Of two items that are equal lately; less than the smallest step of what is counted.
             step = 1.0 if self.count != "weight" else float(np.abs(data.weights).min())
             popularity = recent + step * popularity / (np.abs(popularity).max() + step)
-        elif self.window not in ("auto", None):
+        elif self.window is not None and not automatic:
             raise InvalidDataError(
                 f"window={self.window:g} needs times, and this table has none. Name its column (time=), or leave "
                 "window out."

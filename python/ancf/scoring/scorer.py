@@ -313,7 +313,7 @@ class Scorer:
     def neighbor_values(self, sources: NDArray[np.int32], target: int) -> NDArray[np.float64]:
         """What each of these sources adds to the target through the sparse part, before its weight."""
         if self.dense_neighbors is not None:
-            return self.dense_neighbors[sources, target].astype(np.float64)
+            return np.asarray(self.dense_neighbors[sources, target], np.float64)
         assert self.neighbors is not None
         rows = self.neighbors.take(sources)
         out = np.zeros(rows.n_rows)
