@@ -44,7 +44,7 @@ wheel: $(VENV)/wheel ## the wheel, in dist/
 
 test: $(VENV)/tested ## every promise proved: Rust and Python tests, doctests, examples
 	cargo test --workspace --quiet
-	cd tests && ../$(BIN)/python -m pytest -c ../pyproject.toml --rootdir .. --doctest-modules --pyargs ancf .
+	cd tests && ../$(BIN)/python -m pytest -c ../pyproject.toml --rootdir .. -n 2 --dist loadfile --doctest-modules --pyargs ancf .
 
 check: $(VENV)/developed ## format, lints, types, what is linked, the wheel's size
 	cargo fmt --check
