@@ -116,6 +116,7 @@ def ranking_metrics(
     n_items: int,
     *,
     n_truth: npt.NDArray[np.int64] | None = None,
+    n_catalogue: int | None = None,
     num_threads: int | None = None,
 ) -> dict[str, Any]: ...
 

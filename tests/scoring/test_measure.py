@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ancf
-from ancf import _native, evaluation
+from ancf import _native
+from ancf.evaluation import ranking
 
 KS = [1, 3, 10, 20]
 
@@ -142,7 +143,7 @@ def test_chunks_of_users_do_not_change_the_metrics(split, monkeypatch):
     train, test = split
     model = ancf.Popular().fit(train)
     whole = ancf.evaluate(model, test)
-    monkeypatch.setattr(evaluation, "_CHUNK_USERS", 7)
+    monkeypatch.setattr(ranking, "_CHUNK_USERS", 7)
     parts = ancf.evaluate(model, test)
     assert dict(whole) == dict(parts)
 

@@ -13,9 +13,10 @@ const MAX_INLINE_COST: usize = 20_000;
 
 /// Metrics of the lists `items` (m, n), of which row u holds `counts[u]` positions, against `truth` (indptr, items rising
 /// within a row), at every cut-off of `ks`: per user "ndcg@k", "recall@k", "precision@k", "map@k", "mrr@k", "hit@k" (float64, (m,)),
-/// and "coverage@k", one number each. `n_truth`: how many items each user relevant, unknown ones included.
+/// and "coverage@k", one number each. A position of -1 holds a place and is no hit. `n_truth`: how many items each user
+/// wanted, unknown ones included; `n_catalogue`: how many of the `n_items` positions count for the coverage, all if not given.
 #[pyfunction]
-#[pyo3(signature = (items, counts, truth, gains, ks, n_items, *, n_truth=None, num_threads=None))]
+#[pyo3(signature = (items, counts, truth, gains, ks, n_items, *, n_truth=None, n_catalogue=None, num_threads=None))]
 fn ranking_metrics<'py>(
     py: Python<'py>,
     items: PyReadonlyArray2<'py, i32>,
@@ -25,6 +26,7 @@ fn ranking_metrics<'py>(
     ks: Vec<usize>,
     n_items: usize,
     n_truth: Option<PyReadonlyArray1<'py, i64>>,
+    n_catalogue: Option<usize>,
     num_threads: Option<usize>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let contiguous = |what: &str| to_python(py, &Error::InvalidData(format!("{what} must be contiguous.")));
@@ -41,8 +43,10 @@ fn ranking_metrics<'py>(
         totals: n_truth.as_ref().map(|t| t.as_slice()).transpose().map_err(|_| contiguous("n_truth"))?,
     };
     let size = if lists.items.len() < MAX_INLINE_COST { Size::Small } else { Size::Large };
-    let metrics =
-        enter(py, size, num_threads, |context| metrics::ranking_metrics(lists, relevant, &ks, n_items, context))?;
+    let catalogue = n_catalogue.unwrap_or(n_items);
+    let metrics = enter(py, size, num_threads, |context| {
+        metrics::ranking_metrics(lists, relevant, &ks, n_items, catalogue, context)
+    })?;
     let result = PyDict::new(py);
     let mut values = metrics.values.into_iter();
     for (&k, coverage) in ks.iter().zip(metrics.coverage) {

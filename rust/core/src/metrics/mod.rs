@@ -2,4 +2,4 @@
 
 mod ranking;
 
-pub use ranking::{Lists, NAMES, RankingMetrics, Relevant, ranking_metrics};
+pub use ranking::{Lists, NAMES, NO_ITEM, RankingMetrics, Relevant, ranking_metrics};

@@ -26,13 +26,16 @@ use crate::{Error, Result};
 /// Lists of item positions, `width` places per user, of which the first `counts[u]` are filled.
 #[derive(Clone, Copy)]
 pub struct Lists<'a> {
-    /// Row-major, users × `width`.
+    /// Row-major, users × `width`; [`NO_ITEM`] holds a place that can be no hit.
     pub items: &'a [i32],
     /// The length of each user's list.
     pub counts: &'a [i32],
     /// Places per row.
     pub width: usize,
 }
+
+/// A place of a list whose item is unknown, or stands further up already.
+pub const NO_ITEM: i32 = -1;
 
 /// The relevant items of each user.
 #[derive(Clone, Copy)]
@@ -61,15 +64,18 @@ pub struct RankingMetrics {
 /// Users of one task.
 const CHUNK: usize = 512;
 
-/// The metrics of `lists` against `relevant` at every cut-off of `ks`; `catalogue` is the number of items.
+/// The metrics of `lists` against `relevant` at every cut-off of `ks`. There are `n_items`, of which the first `catalogue`
+/// count for the coverage.
 pub fn ranking_metrics(
     lists: Lists,
     relevant: Relevant,
     ks: &[usize],
+    n_items: usize,
     catalogue: usize,
     context: &Context,
 ) -> Result<RankingMetrics> {
     check(lists, relevant, ks)?;
+    let catalogue = catalogue.min(n_items);
     let n_users = lists.counts.len();
     let deepest = ks.iter().copied().max().unwrap_or(0).min(lists.width);
     let longest = relevant.offsets.windows(2).map(|pair| (pair[1] - pair[0]) as usize).max().unwrap_or(0);
@@ -80,7 +86,7 @@ pub fn ranking_metrics(
     for (rank, discount) in discounts.iter().enumerate() {
         ideal[rank + 1] = ideal[rank] + discount;
     }
-    let first_seen: Vec<AtomicU32> = (0..catalogue).map(|_| AtomicU32::new(u32::MAX)).collect();
+    let first_seen: Vec<AtomicU32> = (0..n_items).map(|_| AtomicU32::new(u32::MAX)).collect();
     let n_columns = ks.len() * NAMES.len();
     let task = Task { lists, relevant, ks, deepest, discounts: &discounts, ideal: &ideal, first_seen: &first_seen };
     let measure = |chunk: usize| -> Result<Vec<f64>> {
@@ -110,7 +116,8 @@ pub fn ranking_metrics(
     let coverage = ks
         .iter()
         .map(|&k| {
-            let listed = first_seen.iter().filter(|rank| (rank.load(Ordering::Relaxed) as usize) < k).count();
+            let listed =
+                first_seen[..catalogue].iter().filter(|rank| (rank.load(Ordering::Relaxed) as usize) < k).count();
             if catalogue == 0 { 0.0 } else { listed as f64 / catalogue as f64 }
         })
         .collect();
@@ -194,9 +201,13 @@ impl Task<'_> {
         let total = self.relevant.totals.map_or(row.len(), |totals| totals[user] as usize);
         let filter = Filter::of(row);
         for (rank, &item) in list.iter().enumerate() {
+            if item == NO_ITEM {
+                hits[rank] = -1.0;
+                continue;
+            }
             let Some(first) = usize::try_from(item).ok().and_then(|item| self.first_seen.get(item)) else {
                 return Err(Error::InvalidData(format!(
-                    "list {user} names item {item}; the catalogue has {}.",
+                    "list {user} names item {item}; there are {}.",
                     self.first_seen.len()
                 )));
             };
@@ -270,7 +281,7 @@ mod tests {
         let lists = Lists { items: &[5, 1, 2, 0, 0, 0], counts: &[3, 0], width: 3 };
         let relevant = Relevant { offsets: &[0, 2, 3], items: &[2, 5, 0], gains: None, totals: Some(&[3, 1]) };
         let context = Context::new(Some(2)).unwrap();
-        let got = ranking_metrics(lists, relevant, &[1, 3, 10], 10, &context).unwrap();
+        let got = ranking_metrics(lists, relevant, &[1, 3, 10], 10, 10, &context).unwrap();
         let third = 1.0 / 3.0;
         assert_eq!(value(&got, 0, "recall", 0), third);
         assert_eq!(value(&got, 1, "recall", 0), 2.0 / 3.0);
@@ -289,9 +300,19 @@ mod tests {
     fn gains_weigh_the_ranks() {
         let lists = Lists { items: &[3, 1], counts: &[2], width: 2 };
         let relevant = Relevant { offsets: &[0, 2], items: &[1, 3], gains: Some(&[4.0, 1.0]), totals: None };
-        let got = ranking_metrics(lists, relevant, &[2], 4, &Context::new(Some(1)).unwrap()).unwrap();
+        let got = ranking_metrics(lists, relevant, &[2], 4, 4, &Context::new(Some(1)).unwrap()).unwrap();
         let discount = 1.0 / 3f64.log2();
         assert!((value(&got, 0, "ndcg", 0) - (1.0 + 4.0 * discount) / (4.0 + discount)).abs() < 1e-15);
+    }
+
+    #[test]
+    fn a_place_without_an_item_is_no_hit_and_what_is_outside_the_catalogue_is_not_covered() {
+        let lists = Lists { items: &[NO_ITEM, 2, 0], counts: &[3], width: 3 };
+        let relevant = Relevant { offsets: &[0, 1], items: &[2], gains: None, totals: None };
+        let got = ranking_metrics(lists, relevant, &[1, 3], 3, 2, &Context::new(Some(1)).unwrap()).unwrap();
+        assert_eq!(value(&got, 0, "hit", 0), 0.0);
+        assert_eq!(value(&got, 1, "mrr", 0), 0.5);
+        assert_eq!(got.coverage, [0.0, 0.5]);
     }
 
     #[test]
@@ -299,11 +320,11 @@ mod tests {
         let context = Context::new(Some(1)).unwrap();
         let lists = Lists { items: &[7], counts: &[1], width: 1 };
         let relevant = Relevant { offsets: &[0, 1], items: &[0], gains: None, totals: None };
-        assert!(ranking_metrics(lists, relevant, &[1], 7, &context).is_err());
-        assert!(ranking_metrics(lists, relevant, &[0], 8, &context).is_err());
-        assert!(ranking_metrics(Lists { counts: &[2], ..lists }, relevant, &[1], 8, &context).is_err());
-        assert!(ranking_metrics(lists, Relevant { totals: Some(&[0]), ..relevant }, &[1], 8, &context).is_err());
+        assert!(ranking_metrics(lists, relevant, &[1], 7, 7, &context).is_err());
+        assert!(ranking_metrics(lists, relevant, &[0], 8, 8, &context).is_err());
+        assert!(ranking_metrics(Lists { counts: &[2], ..lists }, relevant, &[1], 8, 8, &context).is_err());
+        assert!(ranking_metrics(lists, Relevant { totals: Some(&[0]), ..relevant }, &[1], 8, 8, &context).is_err());
         let falling = Relevant { offsets: &[0, 2], items: &[1, 1], ..relevant };
-        assert!(ranking_metrics(lists, falling, &[1], 8, &context).is_err());
+        assert!(ranking_metrics(lists, falling, &[1], 8, 8, &context).is_err());
     }
 }
