@@ -43,8 +43,9 @@ FLOORS = {
     "ancf.evaluation": [
         "measuring",
         "result",
-        "given_lists",
-        "ranking",
+        "given_lists slices",
+        "candidates ranking",
+        "beyond",
         "ground_truth",
         "batches metrics",
     ],

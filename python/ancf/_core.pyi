@@ -18,12 +18,14 @@ __all__ = [
     "__version__",
     "_panic_for_tests",
     "als_user_vectors",
+    "auc",
     "bpr_user_vectors",
     "canonical_events",
     "history_weights",
     "item_logits",
     "item_neighbors",
     "item_priors",
+    "list_properties",
     "load_model",
     "measure_roofline",
     "model_to_bytes",
@@ -31,6 +33,7 @@ __all__ = [
     "ranking_metrics",
     "resolve_num_threads",
     "ridge_neighbors",
+    "sample_negatives",
     "save_model",
     "score_scales",
     "serving_vectors",
@@ -119,6 +122,36 @@ def ranking_metrics(
     n_catalogue: int | None = None,
     num_threads: int | None = None,
 ) -> dict[str, Any]: ...
+def list_properties(
+    items: npt.NDArray[np.int32],
+    counts: npt.NDArray[np.int32],
+    truth: tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]],
+    ks: list[int],
+    information: npt.NDArray[np.float64],
+    popularity: npt.NDArray[np.float64],
+    expected: npt.NDArray[np.float64],
+    n_catalogue: int,
+    *,
+    item_users: tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]] | None = None,
+    n_users: int = 0,
+    num_threads: int | None = None,
+) -> dict[str, npt.NDArray[np.float64]]: ...
+def auc(
+    items: npt.NDArray[np.int32],
+    scores: npt.NDArray[np.float32],
+    counts: npt.NDArray[np.int32],
+    truth: tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]],
+    n_items: int,
+) -> npt.NDArray[np.float64]: ...
+def sample_negatives(
+    seed: int,
+    users: npt.NDArray[np.int64],
+    excluded: tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]],
+    n_items: int,
+    n: int,
+    *,
+    num_threads: int | None = None,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]: ...
 
 _Sets = tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]
 _Lists = tuple[npt.NDArray[np.int32], npt.NDArray[np.float32], npt.NDArray[np.int32]]

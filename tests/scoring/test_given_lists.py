@@ -103,7 +103,7 @@ def test_without_a_training_table_every_user_and_purchase_counts():
     assert "coverage@2" not in result
     assert result.n_users == 4
     assert result["hit@2"] == 0.75
-    assert result.list_report == (1, 2, 0, 0, 0, 0)
+    assert result.list_report == (1, 2, 0, 0, 0, 0, 0)
     for name in ("coverage@2", "coverage"):
         with pytest.raises(ancf.InvalidParameterError, match="needs the catalogue"):
             ancf.evaluate(lists, TEST, name)

@@ -14,13 +14,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ancf import _text
-from ancf.data.arrays import object_array, offsets_from_lengths
+from ancf.data.arrays import object_array
 from ancf.data.columns import KNOWN_HEADINGS, normalize_heading
+from ancf.data.csr import ItemSets
 from ancf.data.ids import IdMap, as_id_array
 from ancf.data.interactions import Interactions
 from ancf.data.raw_table import EncodedColumn, RawTable
 from ancf.data.reading import read_table
 from ancf.errors import InvalidDataError, InvalidParameterError
+from ancf.evaluation.candidates import candidate_mask
 from ancf.evaluation.ground_truth import GroundTruth, Known
 from ancf.evaluation.ranking import Lists
 from ancf.scoring.requests import as_sequence, is_one, materialize, table_columns
@@ -68,6 +70,8 @@ class ListReport(NamedTuple):
     """Places with an item that the user had in training, where such items cannot be hits."""
     n_tied: int
     """Users in whose list equal scores or ranks stand; such items are in the order of their ids."""
+    n_outside: int
+    """Places of items that are no candidates; what is behind them moves up."""
 
     def notes(self) -> list[str]:
         """One text for each thing found."""
@@ -77,6 +81,7 @@ class ListReport(NamedTuple):
             (self.n_unknown, "places hold items that are neither in training nor in the test table"),
             (self.n_repeated, "places hold an item that stands further up already"),
             (self.n_had, "places hold what the user had in training, which cannot be a hit"),
+            (self.n_outside, "places hold items that are no candidates; what is behind them moves up"),
             (self.n_tied, "lists have equal scores, which are in the order of the item ids"),
         )
         return [f"{n:,} {text}" for n, text in texts if n]
@@ -106,9 +111,9 @@ class _Entries(NamedTuple):
 
 
 def place_lists(
-    given: GivenLists, known: Known, truth: GroundTruth, n: int, *, has_training: bool, new_only: bool
+    given: GivenLists, known: Known, truth: GroundTruth, n: int, *, candidates: ItemSets | None, new_only: bool
 ) -> PlacedLists:
-    """The first n places of the lists of the users measured.
+    """The first n places of the lists of the users measured, of their candidates alone where there are such.
 
     Raises
     ------
@@ -117,16 +122,13 @@ def place_lists(
         none that holds lists.
     """
     users = known.user_ids.values[truth.users]
-    entries = _read_entries(given, users, min(n, max(known.n_items, 1)))
+    users = known.user_ids.values[truth.users]
+    has_training = len(known.item_ids) > 0
+    entries = _read_entries(given, users, max(known.n_items, 1) if candidates else min(n, max(known.n_items, 1)))
     refuse_other_table(entries.users, known.user_ids, "the users of the lists")
-    refuse_other_table(
-        entries.items,
-        known.item_ids if has_training else (known.other_items or known.item_ids),
-        "the items of the lists",
-    )
-    counts = np.bincount(entries.user_codes, minlength=len(entries.users))
-    starts = offsets_from_lengths(counts)
-    place = np.arange(len(entries.user_codes)) - np.repeat(starts[:-1], counts)
+    names = known.item_ids if has_training else known.other_items
+    if names is not None:
+        refuse_other_table(entries.items, names, "the items of the lists")
     at = known.user_ids.positions(entries.users.values)
     row = np.searchsorted(truth.users, at)
     row = np.where((at >= 0) & (row < len(users)), row, 0)
@@ -137,32 +139,41 @@ def place_lists(
             f"evaluate: none of the users measured has a list ({hint.replace('the model', 'the test table')}). "
             "Give lists for the users of the test table."
         )
-    taken = measured[entries.user_codes] & (place < n)
-    repeated = pd.Series(entries.user_codes.astype(np.int64) * max(len(entries.items), 1) + entries.item_codes)
-    is_repeated = repeated.duplicated().to_numpy()[taken]
-    position = known.item_positions(entries.items.values)[entries.item_codes[taken]]
-    rows, columns = row[entries.user_codes[taken]], place[taken]
-    lengths = np.bincount(rows, minlength=len(users)).astype(np.int32)
-    items = np.full((len(users), int(lengths.max(initial=0))), -1, np.int32)
-    items[rows, columns] = np.where(is_repeated, -1, position)
+    taken = measured[entries.user_codes]
+    position = np.where(taken, known.item_positions(entries.items.values)[entries.item_codes], -1)
+    outside = np.zeros(len(taken), bool)
+    if candidates is not None:
+        outside = taken & ~candidate_mask(candidates, row[entries.user_codes], position, known.n_items)
+        taken &= ~outside
+    lengths = np.bincount(entries.user_codes[taken], minlength=len(entries.users))
+    place = np.full(len(taken), n)
+    place[taken] = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    taken &= place < n
+    keys = entries.user_codes.astype(np.int64) * max(len(entries.items), 1) + entries.item_codes
+    is_repeated = pd.Series(keys).duplicated().to_numpy()[taken]
+    position, place, rows = position[taken], place[taken], row[entries.user_codes[taken]]
+    counts = np.bincount(rows, minlength=len(users)).astype(np.int32)
+    items = np.full((len(users), int(counts.max(initial=0))), -1, np.int32)
+    items[rows, place] = np.where(is_repeated, -1, position)
     had = 0
     if new_only:
-        seen = known.seen.take(truth.users)
-        keys = np.repeat(np.arange(len(users)), np.diff(seen.indptr)) * known.n_items + seen.items
-        had = int(np.isin(rows * known.n_items + position, keys[keys >= 0])[(position >= 0) & ~is_repeated].sum())
+        had = int((candidate_mask(known.seen.take(truth.users), rows, position, known.n_items) & ~is_repeated).sum())
     listed = np.bincount(row[measured], minlength=len(users)) > 0
-    places = min(n, len(known.item_ids)) if has_training else n
+    places = np.full(len(users), min(n, len(known.item_ids)) if has_training else n)
+    if candidates is not None:
+        places = np.minimum(np.diff(candidates.indptr), n)
     return PlacedLists(
         ListReport(
             n_without_list=int((~listed).sum()),
-            n_short=int((lengths[listed] < places).sum()),
+            n_short=int((counts < places)[listed].sum()),
             n_unknown=int(((position < 0) & ~is_repeated).sum()) if has_training else 0,
             n_repeated=int(is_repeated.sum()),
             n_had=had,
             n_tied=len(np.unique(rows[entries.tied[taken]])),
+            n_outside=int(outside.sum()),
         ),
         items,
-        lengths,
+        counts,
     )
 
 

@@ -10,11 +10,20 @@ from numpy.typing import NDArray
 from ancf.checks import check_choice, check_flag
 from ancf.data.interactions import Interactions
 from ancf.errors import InvalidDataError, InvalidParameterError, UnknownUserError
+from ancf.evaluation.candidates import N_NEGATIVES, RANDOM_STATE, Candidates, CandidateSets, find_candidates
 from ancf.evaluation.given_lists import GivenLists, place_lists
 from ancf.evaluation.ground_truth import GroundTruth, Known
-from ancf.evaluation.metrics import DEFAULT_METRICS, ERROR_METRICS, Metric, OnUnknownUser, parse_metrics
-from ancf.evaluation.ranking import ListMaker, ModelLists, error_metrics, ranking_metrics
+from ancf.evaluation.metrics import (
+    DEFAULT_METRICS,
+    ERROR_METRICS,
+    HIT_METRICS,
+    Metric,
+    OnUnknownUser,
+    parse_metrics,
+)
+from ancf.evaluation.ranking import ListMaker, Lists, ModelLists, error_metrics, measure_lists
 from ancf.evaluation.result import Evaluation
+from ancf.evaluation.slices import Detail
 from ancf.params import checks_call
 from ancf.scoring.scorer import HasScorer, Scorer
 
@@ -28,6 +37,9 @@ def evaluate(
     k: int | Sequence[int] = 10,
     filter_already_liked_items: bool = True,
     on_unknown: OnUnknownUser = "skip",
+    candidates: Candidates = "all",
+    n_negatives: int = N_NEGATIVES,
+    random_state: int = RANDOM_STATE,
     train: Interactions | None = None,
 ) -> Evaluation:
     """Measure a model, or lists made elsewhere, on held-out interactions.
@@ -55,6 +67,13 @@ def evaluate(
         False measures repeat purchases as well.
     on_unknown : "skip" or "raise"
         What becomes of test users that were not in training.
+    candidates : "all", "sampled", or items for each user
+        What the lists may hold: all items; what the user wants and ``n_negatives`` sampled items that the user neither
+        had in training nor has in the test; or given items, in the forms that ``recommend(items=)`` takes. Figures over
+        sampled candidates are far higher, no estimate of the others, and may put models in another order
+        (``docs/metrics.md``), so the result is labelled with what it is of.
+    n_negatives, random_state : int, for ``candidates="sampled"``
+        How many items are drawn for each user, and the seed. Every model of one training table gets the same.
     train : Interactions, for lists
         What was known when they were made: the catalogue, what each user had, and who is unknown, so that the same
         users and purchases count as for a model fitted on it. Without, every user and purchase of ``test`` counts. A
@@ -100,6 +119,9 @@ def evaluate(
             k=k,
             filter_already_liked_items=filter_already_liked_items,
             on_unknown=on_unknown,
+            candidates=candidates,
+            n_negatives=n_negatives,
+            random_state=random_state,
             num_threads=model.num_threads,
         )
     return _evaluate_lists(
@@ -109,6 +131,9 @@ def evaluate(
         k=k,
         filter_already_liked_items=filter_already_liked_items,
         on_unknown=on_unknown,
+        candidates=candidates,
+        n_negatives=n_negatives,
+        random_state=random_state,
         train=train,
     )
 
@@ -125,15 +150,24 @@ def evaluate_scorer(
     k: int | Sequence[int] = 10,
     filter_already_liked_items: bool = True,
     on_unknown: OnUnknownUser = "skip",
+    candidates: Candidates = "all",
+    n_negatives: int = N_NEGATIVES,
+    random_state: int = RANDOM_STATE,
     num_threads: int | None = None,
 ) -> Evaluation:
     """``evaluate`` for what a model answers with; the parameters are the same."""
     began = time.perf_counter()
     task = _Task(Known.of_scorer(scorer), test, metrics, k, filter_already_liked_items, on_unknown, num_threads)
-    maker = ModelLists(scorer, task.truth.users, task.new_only, num_threads)
+    chosen = task.choose(candidates, n_negatives, random_state)
+    maker = ModelLists(scorer, task.truth.users, chosen and chosen.sets, task.new_only, num_threads)
     task.rank(maker)
+    if "auc" in task.wanted:
+        task.require_users()
+        task.per_user["auc"] = maker.auc(task.truth.wanted)
     if task.has_errors:
-        task.add_errors(*error_metrics(scorer, test, task.truth.users))
+        errors, each = error_metrics(scorer, test, task.truth.users)
+        task.values |= errors
+        task.per_user |= each
     return task.result(scorer.model, began)
 
 
@@ -145,6 +179,9 @@ def _evaluate_lists(
     k: int | Sequence[int],
     filter_already_liked_items: bool,
     on_unknown: OnUnknownUser,
+    candidates: Candidates,
+    n_negatives: int,
+    random_state: int,
     train: Interactions | None,
 ) -> Evaluation:
     """``evaluate`` for lists made elsewhere."""
@@ -158,15 +195,17 @@ def _evaluate_lists(
     for label, (name, _) in task.wanted.items():
         if name in ERROR_METRICS:
             raise InvalidParameterError(f"metric {label!r}: lists predict no quantity. Leave it out.")
-        if train is None and name == "coverage":
+        if name == "auc":
+            raise InvalidParameterError("metric 'auc': lists are no ranking of all items. Leave it out.")
+        if train is None and name not in HIT_METRICS:
             raise InvalidParameterError(f"metric {label!r} needs the catalogue. Give train=, or leave it out.")
     task.require_users()
+    chosen = task.choose(candidates, n_negatives, random_state)
     placed = place_lists(
-        given, task.known, task.truth, task.cut_offs[-1], has_training=train is not None, new_only=task.new_only
+        given, task.known, task.truth, task.cut_offs[-1], candidates=chosen and chosen.sets, new_only=task.new_only
     )
     task.rank(placed)
-    is_object = hasattr(given, "recommend")
-    result = task.result(type(given).__name__ if is_object else "lists", began)
+    result = task.result(type(given).__name__ if callable(getattr(given, "recommend", None)) else "lists", began)
     result.list_report = placed.report
     return result
 
@@ -190,8 +229,9 @@ class _Task:
         self.known, self.num_threads = known, num_threads
         self.cut_offs = sorted({cut for _, cut in self.wanted.values() if cut})
         self.has_errors = any(name in ERROR_METRICS for name, _ in self.wanted.values())
-        self.new_only = bool(filter_already_liked_items)
-        self.truth = GroundTruth(known, test, self.new_only and bool(self.cut_offs))
+        ranks = bool(self.cut_offs) or "auc" in self.wanted
+        self.new_only = bool(filter_already_liked_items) and ranks
+        self.truth = GroundTruth(known, test, self.new_only)
         if self.truth.unknown_users and on_unknown == "raise":
             raise UnknownUserError(
                 f"{self.truth.unknown_users} users of the test table were not in training. "
@@ -199,6 +239,8 @@ class _Task:
             )
         self.values: dict[str, float] = {}
         self.per_user: dict[str, NDArray[np.float64]] = {}
+        self.candidates: CandidateSets | None = None
+        self.lists: Lists | None = None
 
     def require_users(self) -> None:
         """Refuse a table that leaves nobody to rank for."""
@@ -208,27 +250,33 @@ class _Task:
                 "Split the table so that test users are in training, or choose filter_already_liked_items=False."
             )
 
+    def choose(self, candidates: Candidates, n_negatives: int, random_state: int) -> CandidateSets | None:
+        """The candidates of the users measured."""
+        ranks = bool(self.cut_offs) or "auc" in self.wanted
+        is_all = isinstance(candidates, str) and candidates == "all"
+        if not ranks and not is_all:
+            raise InvalidParameterError("candidates: no metric of lists is asked for. Leave candidates out.")
+        if ranks and not is_all:
+            self.require_users()
+        self.candidates = find_candidates(candidates, n_negatives, random_state, self.known, self.truth, self.new_only)
+        return self.candidates
+
     def rank(self, maker: ListMaker) -> None:
-        """The ranking metrics."""
+        """The metrics of lists."""
         if not self.cut_offs:
             return
         self.require_users()
-        ranked, coverage = ranking_metrics(maker, self.known, self.truth, self.cut_offs, self.num_threads)
-        for label, (name, cut) in self.wanted.items():
-            if name == "coverage":
-                self.values[label] = coverage[cut]
-            elif cut:
-                self.per_user[label] = ranked[f"{name}@{cut}"]
-                self.values[label] = float(self.per_user[label].mean())
-
-    def add_errors(self, errors: dict[str, float], each: dict[str, NDArray[np.float64]]) -> None:
-        """The errors of predictions."""
-        for label, (name, _) in self.wanted.items():
-            if name in ERROR_METRICS:
-                self.values[label], self.per_user[label] = errors[name], each[name]
+        measured = measure_lists(maker, self.known, self.truth, self.wanted, self.num_threads)
+        self.values |= measured.values
+        self.per_user |= measured.per_user
+        self.lists = measured.lists
 
     def result(self, model: str, began: float) -> Evaluation:
         """What was measured, in the order requested."""
+        for label, each in self.per_user.items():
+            if label not in self.values:
+                finite = each if np.isfinite(each).all() else each[np.isfinite(each)]
+                self.values[label] = float(finite.mean()) if len(finite) else float("nan")
         return Evaluation(
             {label: self.values[label] for label in self.wanted},
             {label: self.per_user[label] for label in self.wanted if label in self.per_user},
@@ -237,5 +285,7 @@ class _Task:
             n_unknown_users=self.truth.unknown_users,
             n_unknown_items=self.truth.unknown_items,
             n_known_pairs=self.truth.known_pairs,
+            candidates=self.candidates,
+            detail=Detail(self.known, self.truth, self.lists, self.wanted),
             seconds=time.perf_counter() - began,
         )

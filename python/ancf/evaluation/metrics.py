@@ -10,8 +10,15 @@ import numpy as np
 from ancf.errors import InvalidParameterError
 from ancf.scoring.requests import is_one
 
-RANKING_METRICS = ("ndcg", "recall", "precision", "map", "mrr", "hit", "coverage")
+HIT_METRICS = ("ndcg", "recall", "precision", "map", "mrr", "hit")
+"""Of the hits in a list: one value for each user."""
+PROPERTY_METRICS = ("novelty", "diversity", "serendipity", "popularity_bias")
+"""Of a list and the training table: one value for each user."""
+RANKING_METRICS = (*HIT_METRICS, "coverage", *PROPERTY_METRICS, "gini")
+"""All that have a cut-off."""
 ERROR_METRICS = ("mse", "rmse", "mae")
+WHOLE_METRICS = ("auc", *ERROR_METRICS)
+"""All that have none."""
 OnUnknownUser = Literal["skip", "raise"]
 DEFAULT_METRICS = ("ndcg", "recall", "precision", "map", "mrr", "hit", "coverage")
 
@@ -47,11 +54,11 @@ def parse_metrics(metrics: str | Sequence[str], k: int | Sequence[int]) -> dict[
     for label in [metrics] if isinstance(metrics, str) else metrics:
         match = re.fullmatch(r"([a-z_]+)(?:@(\d+))?", str(label).lower())
         name = match[1] if match else ""
-        if match is None or name not in RANKING_METRICS + ERROR_METRICS:
+        if match is None or name not in RANKING_METRICS + WHOLE_METRICS:
             raise _unknown(label)
-        if name in ERROR_METRICS and match[2]:
+        if name in WHOLE_METRICS and match[2]:
             raise InvalidParameterError(f"metric {label!r}: {name} has no cut-off. Write {name!r}.")
-        for cut in [0] if name in ERROR_METRICS else [int(match[2])] if match[2] else cuts:
+        for cut in [0] if name in WHOLE_METRICS else [int(match[2])] if match[2] else cuts:
             if name in RANKING_METRICS and cut < 1:
                 raise InvalidParameterError(
                     f"metric {label!r}: the cut-off is {cut!r}; it must be a whole number of at least 1."
@@ -65,10 +72,10 @@ def parse_metrics(metrics: str | Sequence[str], k: int | Sequence[int]) -> dict[
 def _unknown(label: Any) -> InvalidParameterError:
     """The error that names what there is, and what may have been meant."""
     name, _, cut = str(label).lower().partition("@")
-    near = get_close_matches(name, RANKING_METRICS + ERROR_METRICS, 1, 0.5)
+    near = get_close_matches(name, RANKING_METRICS + WHOLE_METRICS, 1, 0.5)
     meant = f"{near[0]}@{cut}" if near and cut.isdigit() and near[0] in RANKING_METRICS else "".join(near[:1])
     hint = f"Did you mean {meant!r}? " if near else ""
     return InvalidParameterError(
         f"metric {label!r} is unknown. {hint}"
-        f"There are {', '.join(f'{name}@k' for name in RANKING_METRICS)}, {', '.join(ERROR_METRICS)}."
+        f"There are {', '.join(f'{name}@k' for name in RANKING_METRICS)}, {', '.join(WHOLE_METRICS)}."
     )

@@ -1,20 +1,26 @@
 """Ranking metrics and errors, chunk after chunk of users, whoever made the lists."""
 
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ancf import _native
+from ancf.data.csr import ItemSets
 from ancf.data.interactions import Interactions
 from ancf.errors import InvalidDataError
+from ancf.evaluation.beyond import ItemFacts, gini
 from ancf.evaluation.ground_truth import GroundTruth, Known
+from ancf.evaluation.metrics import PROPERTY_METRICS, Metric
 from ancf.scoring.results import TopN
 from ancf.scoring.scorer import Scorer
 
-# Users ranked at a time: the lists of one chunk are all that is held, whatever the number of test users.
+# Users ranked at a time.
 _CHUNK_USERS = 16_384
+# Places of the whole rankings that are held at a time.
+_CHUNK_PLACES = 8_000_000
 
 
 class Lists(NamedTuple):
@@ -24,6 +30,11 @@ class Lists(NamedTuple):
     """(n_users, n)"""
     counts: NDArray[np.int32]
     """(n_users,)"""
+
+    def shown(self, cut: int) -> NDArray[np.int32]:
+        """The items in the first places of all lists, one after the other."""
+        block = self.items[:, :cut]
+        return block[(np.arange(block.shape[1])[None, :] < self.counts[:, None]) & (block >= 0)]
 
 
 class ListMaker(Protocol):
@@ -35,56 +46,144 @@ class ListMaker(Protocol):
 
 
 class ModelLists:
-    """The lists of a fitted model."""
+    """The lists of a fitted model, among the candidates of each user measured where there are such."""
 
-    def __init__(self, scorer: Scorer, users: NDArray[np.int64], filter_seen: bool, num_threads: int | None) -> None:
-        self.scorer, self.users, self.filter_seen, self.num_threads = scorer, users, filter_seen, num_threads
+    def __init__(
+        self,
+        scorer: Scorer,
+        users: NDArray[np.int64],
+        candidates: ItemSets | None,
+        filter_seen: bool,
+        num_threads: int | None,
+    ) -> None:
+        self.scorer, self.users, self.candidates = scorer, users, candidates
+        self.filter_seen, self.num_threads = filter_seen, num_threads
+
+    def top_n(self, start: int, end: int, n: int) -> TopN:
+        """What ``recommend`` gives these users."""
+        each = None if self.candidates is None else self.candidates.take(np.arange(start, end))
+        return TopN(
+            *self.scorer.ranker.top_n(
+                self.users[start:end],
+                n,
+                filter_seen=self.filter_seen,
+                allow_each=each,
+                num_threads=self.num_threads,
+            )
+        )
 
     def lists(self, start: int, end: int, n: int) -> Lists:
-        """What ``recommend`` gives these users."""
-        top = TopN(
-            *self.scorer.ranker.top_n(
-                self.users[start:end], n, filter_seen=self.filter_seen, num_threads=self.num_threads
-            )
-        )
+        """The same without scores."""
+        top = self.top_n(start, end, n)
         return Lists(top.items, top.counts)
 
+    def auc(self, wanted: ItemSets) -> NDArray[np.float64]:
+        """The area under the ROC curve of each user, over everything that may be listed; NaN where there is none."""
+        n_items = len(self.scorer.item_ids)
+        n = n_items if self.candidates is None else int(np.diff(self.candidates.indptr).max(initial=1))
+        step = max(1, _CHUNK_PLACES // max(n, 1))
+        parts = [np.empty(0)]
+        for start in range(0, len(self.users), step):
+            end = min(start + step, len(self.users))
+            top, part = self.top_n(start, end, max(n, 1)), wanted.take(np.arange(start, end))
+            parts.append(_native.auc(top.items, top.scores, top.counts, (part.indptr, part.items), n_items))
+        return np.concatenate(parts)
 
-def ranking_metrics(
-    maker: ListMaker, known: Known, truth: GroundTruth, cut_offs: list[int], num_threads: int | None
-) -> tuple[dict[str, NDArray[np.float64]], dict[int, float]]:
-    """Label → one value for each user, and cut-off → coverage."""
-    n_items, n_catalogue = known.n_items, len(known.item_ids)
+
+class Measured(NamedTuple):
+    """What was measured of lists, by label."""
+
+    values: dict[str, float]
+    """Metrics that are no mean over users."""
+    per_user: dict[str, NDArray[np.float64]]
+    lists: Lists
+    """As deep as the deepest cut-off."""
+
+
+def measure_lists(
+    maker: ListMaker, known: Known, truth: GroundTruth, wanted: Mapping[str, Metric], num_threads: int | None
+) -> Measured:
+    """All metrics with a cut-off, chunk after chunk of users."""
+    asked = {label: metric for label, metric in wanted.items() if metric.cut}
+    cut_offs = sorted({cut for _, cut in asked.values()})
+    n_catalogue = len(known.item_ids)
+    of_lists = next((label for label, (name, _) in asked.items() if name in PROPERTY_METRICS), None)
+    facts = None if of_lists is None else ItemFacts.of(known, of_lists)
+    exposures = {cut: np.zeros(known.n_items, np.int64) for name, cut in asked.values() if name == "gini"}
+    listed = {cut: np.zeros(known.n_items, bool) for name, cut in asked.values() if name == "coverage"}
+    lists: list[Lists] = []
     parts: list[dict[str, Any]] = []
-    listed = {cut: np.zeros(n_items, bool) for cut in cut_offs}
-    wanted = truth.wanted
     for start in range(0, len(truth.users), _CHUNK_USERS):
         end = min(start + _CHUNK_USERS, len(truth.users))
-        items, counts = maker.lists(start, end, cut_offs[-1])
-        low, high = wanted.indptr[start], wanted.indptr[end]
-        parts.append(
-            _native.ranking_metrics(
-                items,
-                counts,
-                (wanted.indptr[start : end + 1] - low, wanted.items[low:high]),
-                None,
+        part, chunk = maker.lists(start, end, cut_offs[-1]), truth.wanted.take(np.arange(start, end))
+        found = hits_of(part, chunk, truth.totals[start:end], cut_offs, known, num_threads)
+        if facts is not None:
+            found |= facts.properties(
+                part.items,
+                part.counts,
+                chunk,
                 cut_offs,
-                n_items,
-                n_truth=truth.totals[start:end],
-                n_catalogue=n_catalogue,
+                n_catalogue,
+                diversity=any(name == "diversity" for name, _ in asked.values()),
                 num_threads=num_threads,
             )
-        )
-        if len(truth.users) > _CHUNK_USERS:
-            for cut in cut_offs:
-                held = np.arange(items.shape[1])[None, :] < np.minimum(counts, cut)[:, None]
-                listed[cut][items[held & (items >= 0)]] = True
-    if len(parts) == 1:
-        coverage = {cut: float(parts[0][f"coverage@{cut}"]) for cut in cut_offs}
-    else:
-        coverage = {cut: float(mask[:n_catalogue].sum() / max(n_catalogue, 1)) for cut, mask in listed.items()}
-    names = [name for name in parts[0] if not name.startswith("coverage")]
-    return {name: np.concatenate([part[name] for part in parts]) for name in names}, coverage
+        parts.append(found)
+        lists.append(part)
+        for cut, count in exposures.items():
+            count += np.bincount(part.shown(cut), minlength=known.n_items)
+        if len(truth.users) > _CHUNK_USERS:  # else the core has counted them
+            for cut, mask in listed.items():
+                mask[part.shown(cut)] = True
+    values, per_user = {}, {}
+    for label, (name, cut) in asked.items():
+        if name == "coverage":
+            shown = int(listed[cut][:n_catalogue].sum()) / max(n_catalogue, 1)
+            values[label] = float(parts[0][label]) if len(parts) == 1 else shown
+        elif name == "gini":
+            values[label] = gini(exposures[cut][:n_catalogue])
+        elif name == "popularity_bias":
+            assert facts is not None
+            bought = float(facts.popularity_of_wanted(truth).mean())
+            popularity = np.concatenate([part[f"popularity@{cut}"] for part in parts])
+            per_user[label] = popularity / bought if bought else np.full(len(popularity), np.nan)
+        else:
+            per_user[label] = np.concatenate([part[f"{name}@{cut}"] for part in parts])
+    return Measured(values, per_user, _joined(lists))
+
+
+def hits_of(
+    lists: Lists,
+    wanted: ItemSets,
+    totals: NDArray[np.int64],
+    cut_offs: list[int],
+    known: Known,
+    num_threads: int | None,
+) -> dict[str, Any]:
+    """The metrics of hits at every cut-off: ``name@k`` → one value for each list."""
+    return _native.ranking_metrics(
+        lists.items,
+        lists.counts,
+        (wanted.indptr, wanted.items),
+        None,
+        cut_offs,
+        known.n_items,
+        n_truth=totals,
+        n_catalogue=len(known.item_ids),
+        num_threads=num_threads,
+    )
+
+
+def _joined(lists: list[Lists]) -> Lists:
+    """Chunks of lists as one, as wide as the widest."""
+    if len(lists) == 1:
+        return lists[0]
+    counts = np.concatenate([part.counts for part in lists])
+    items = np.full((len(counts), max(part.items.shape[1] for part in lists)), -1, np.int32)
+    start = 0
+    for part in lists:
+        items[start : start + len(part.counts), : part.items.shape[1]] = part.items
+        start += len(part.counts)
+    return Lists(items, counts)
 
 
 def error_metrics(

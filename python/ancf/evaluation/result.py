@@ -8,11 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ancf import _text
+from ancf.errors import InvalidParameterError
+from ancf.evaluation.candidates import CandidateSets
+from ancf.evaluation.given_lists import ListReport
+from ancf.evaluation.slices import Detail, Groups, Of
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from ancf.evaluation.given_lists import ListReport
 
 
 class Evaluation(Mapping[str, float]):
@@ -26,6 +28,7 @@ class Evaluation(Mapping[str, float]):
     n_unknown_users : int, test users that were not in training and were left out
     n_unknown_items : int, test items that were not in training: wanted, but in nobody's list
     n_known_pairs : int, test pairs that the user had in training already and that therefore could not be recommended
+    candidates : "all", or what the lists were restricted to: "99 sampled", "given"
     list_report : ListReport or None, what was found in lists made elsewhere
     seconds : float, the time of ranking and measuring
 
@@ -49,6 +52,8 @@ class Evaluation(Mapping[str, float]):
         n_unknown_users: int = 0,
         n_unknown_items: int = 0,
         n_known_pairs: int = 0,
+        candidates: CandidateSets | None = None,
+        detail: Detail | None = None,
         seconds: float = 0.0,
     ) -> None:
         self._values = values
@@ -58,6 +63,9 @@ class Evaluation(Mapping[str, float]):
         self.n_unknown_users, self.n_unknown_items = n_unknown_users, n_unknown_items
         self.n_known_pairs, self.seconds = n_known_pairs, seconds
         self.list_report: ListReport | None = None
+        self.candidates = "all" if candidates is None else candidates.label
+        self._candidate_notes = [] if candidates is None else candidates.notes
+        self._detail = detail
 
     @property
     def n_users(self) -> int:
@@ -80,16 +88,63 @@ class Evaluation(Mapping[str, float]):
         return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else float("nan")
 
     def to_pandas(self, per_user: bool = False) -> "pd.DataFrame":
-        """A table ``metric, value, stderr``; with ``per_user`` one row for each user and one column for each metric."""
+        """A table ``metric, value, stderr``; with ``per_user`` one row for each user and one column for each metric.
+
+        Where the lists were restricted to candidates, the column ``candidates`` says to which.
+        """
         import pandas as pd
 
         if per_user:
             return pd.DataFrame({"user_id": self.user_ids, **self.per_user})
         rows = [(name, value, self.stderr(name) if name in self.per_user else None) for name, value in self.items()]
-        return pd.DataFrame(rows, columns=["metric", "value", "stderr"])
+        frame = pd.DataFrame(rows, columns=["metric", "value", "stderr"])
+        return frame if self.candidates == "all" else frame.assign(candidates=self.candidates)
+
+    def by(self, what: Groups, *, of: Of = "user", bins: int = 4) -> "pd.DataFrame":
+        """The figures of groups of users, or of groups of items.
+
+        Parameters
+        ----------
+        what : "history_length", "popularity", a mapping or a Series
+            "history_length" groups the users by how many items they had in training, "popularity" by how many users on
+            average had what they bought in the test: ``bins`` groups of about the same size each. A mapping or Series
+            has a label for each user, or with ``of="item"`` one for each item, such as its category. What it does not
+            name, or names None, is in the group None.
+        of : "user" or "item"
+            With "item", a group's figures are those of its items alone: how well purchases of them were found, for the
+            users who bought any. The lists stay the same. Metrics of hits alone, so no coverage or novelty.
+        bins : int, at least 2; for the two names
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row for each group and metric: ``group, metric, n, mean, low, high``. ``n`` counts users, and low and
+            high are the ends of a 95 % interval, mean ± 1.96 standard errors.
+
+        Raises
+        ------
+        InvalidParameterError
+            If ``what`` is unknown, or says nothing of any user or item measured.
+
+        Examples
+        --------
+        >>> import ancf
+        >>> data = ancf.Interactions.from_ids(user=[1, 1, 2, 2, 3], item=["a", "b", "b", "c", "c"])
+        >>> test = ancf.Interactions.from_ids(user=[1, 2, 3], item=["c", "a", "a"])
+        >>> result = ancf.evaluate(ancf.ItemKNN().fit(data), test, "hit@1")
+        >>> result.by("history_length", bins=2)[["group", "n", "mean"]].to_dict("records")
+        [{'group': '1', 'n': 1, 'mean': 0.0}, {'group': '2', 'n': 2, 'mean': 1.0}]
+        """
+        import pandas as pd
+
+        if self._detail is None:
+            raise InvalidParameterError("by: this result does not hold what its groups need. Measure again.")
+        rows = self._detail.slices(what, of, bins, self.per_user)
+        return pd.DataFrame(rows, columns=["group", "metric", "n", "mean", "low", "high"])
 
     def __repr__(self) -> str:
-        rows = [[name, f"{value:.4f}", self._spread(name)] for name, value in self.items()]
+        among = "" if self.candidates == "all" else f" ({self.candidates})"
+        rows = [[f"{name}{among}", f"{value:.4f}", self._spread(name)] for name, value in self.items()]
         notes = [f"{self.n_users:,} users"]
         if self.n_unknown_users:
             notes.append(f"{self.n_unknown_users:,} more were not in training and are left out")
@@ -97,6 +152,13 @@ class Evaluation(Mapping[str, float]):
             notes.append(f"{self.n_unknown_items:,} test items were not in training")
         if self.n_known_pairs:
             notes.append(f"{self.n_known_pairs:,} test pairs known from training do not count")
+        if self.candidates.endswith("sampled"):
+            what = self.candidates.removesuffix(" sampled")
+            notes.append(
+                f"only {what} sampled items stand against what was bought: no estimate of figures over all items"
+            )
+        notes += self._candidate_notes
+        notes += [] if self._detail is None else self._detail.notes()
         if self.list_report is not None:
             notes += self.list_report.notes()
         head = f"{self.model}: " if self.model else ""

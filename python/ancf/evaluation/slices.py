@@ -1,0 +1,147 @@
+"""Figures of groups: of users by what they had or bought, of users and items by a label."""
+
+import math
+from collections.abc import Hashable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, Union, get_args
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ancf.checks import check_choice, check_integer
+from ancf.data.arrays import offsets_from_lengths
+from ancf.data.csr import ItemSets
+from ancf.errors import InvalidParameterError
+from ancf.evaluation.ground_truth import GroundTruth, Known
+from ancf.evaluation.metrics import HIT_METRICS, Metric
+from ancf.evaluation.ranking import Lists, hits_of
+
+if TYPE_CHECKING:
+    from pandas import Series
+
+Named = Literal["history_length", "popularity"]
+Of = Literal["user", "item"]
+Groups: TypeAlias = Union[Named, Mapping[Any, Any], "Series[Any]"]  # Union: text among the types
+Row: TypeAlias = tuple[Hashable, str, int, float, float, float]
+
+
+class Detail(NamedTuple):
+    """What groups are made of: who was measured, what they want and what they were shown."""
+
+    known: Known
+    truth: GroundTruth
+    lists: Lists | None
+    wanted: Mapping[str, Metric]
+
+    def notes(self) -> list[str]:
+        """What has to be told of the cut-offs."""
+        n_items = len(self.known.item_ids)
+        above = [cut for _, cut in self.wanted.values() if cut > n_items]
+        return [f"k={max(above):,} is above the {n_items:,} items of the catalogue"] if above and n_items else []
+
+    def slices(self, what: Groups, of: Of, bins: int, per_user: Mapping[str, NDArray[np.float64]]) -> list[Row]:
+        """The rows of ``Evaluation.by``."""
+        check_choice("of", of, get_args(Of))
+        if isinstance(what, str):
+            check_choice("what", what, get_args(Named))
+            check_integer("bins", bins, 2, 1_000_000)
+            if of == "item":
+                raise InvalidParameterError(f'of="item" has no effect with {what!r}, which groups users. Leave it out.')
+            codes, labels = _quantiles(self._numbers(what), bins)
+            return _rows(codes, labels, per_user)
+        if not isinstance(what, (Mapping, pd.Series)):
+            raise InvalidParameterError(
+                f"what is a {type(what).__name__}; it must be 'history_length', 'popularity', or labels by id, in a "
+                "mapping or Series."
+            )
+        labels_of: Mapping[Any, Any] = what.to_dict() if isinstance(what, pd.Series) else what
+        if of == "user":
+            codes, labels = _labels(self.known.user_ids.values[self.truth.users], labels_of, of)
+            return _rows(codes, labels, per_user)
+        return self._of_items(labels_of)
+
+    def _numbers(self, what: str) -> NDArray[np.float64]:
+        """A number for each user measured."""
+        known, truth = self.known, self.truth
+        if not len(known.seen.items):
+            raise InvalidParameterError(f"by({what!r}) needs the purchases of training. Give train= with lists.")
+        if what == "history_length":
+            return np.diff(known.seen.indptr)[truth.users].astype(np.float64)
+        popularity = np.bincount(known.seen.items, minlength=known.n_items)
+        row = np.repeat(np.arange(len(truth.users)), np.diff(truth.wanted.indptr))
+        sums = np.bincount(row, weights=popularity[truth.wanted.items], minlength=len(truth.users))
+        return np.asarray(sums / truth.totals)
+
+    def _of_items(self, labels_of: Mapping[Any, Any]) -> list[Row]:
+        """The metrics of hits, of the items of each group alone."""
+        asked = {label: metric for label, metric in self.wanted.items() if metric.name in HIT_METRICS}
+        if self.lists is None or not asked:
+            raise InvalidParameterError(f'of="item" needs a metric of hits: {", ".join(HIT_METRICS)}. Measure one.')
+        known, wanted = self.known, self.truth.wanted
+        ids = (
+            known.item_ids.values
+            if known.other_items is None
+            else np.concatenate([known.item_ids.values.astype(object), known.other_items.values.astype(object)])
+        )
+        used = np.unique(wanted.items)
+        some, labels = _labels(ids[used], labels_of, "item")
+        codes = np.zeros(known.n_items, np.int64)
+        codes[used] = some
+        cut_offs = sorted({cut for _, cut in asked.values()})
+        rows: list[Row] = []
+        for code, name in enumerate(labels):
+            kept = codes[wanted.items] == code
+            user = np.repeat(np.arange(wanted.n_rows), np.diff(wanted.indptr))[kept]
+            counts = np.bincount(user, minlength=wanted.n_rows)
+            concerned = np.flatnonzero(counts)
+            part = ItemSets(offsets_from_lengths(counts[concerned]), wanted.items[kept])
+            lists = Lists(np.ascontiguousarray(self.lists.items[concerned]), self.lists.counts[concerned])
+            found = hits_of(lists, part, counts[concerned].astype(np.int64), cut_offs, known, None)
+            rows += [_row(name, label, found[f"{metric.name}@{metric.cut}"]) for label, metric in asked.items()]
+        return rows
+
+
+def _labels(ids: NDArray[Any], labels_of: Mapping[Any, Any], what: str) -> tuple[NDArray[np.intp], list[Any]]:
+    """The group of each id, and the groups in ascending order; None last."""
+    found = [labels_of.get(each) for each in ids.tolist()]
+    found = [None if each is None or each != each else each for each in found]
+    if all(each is None for each in found):
+        raise InvalidParameterError(
+            f"by: none of the {what}s measured has a label. Give labels by {what} id, such as {ids.tolist()[0]!r}."
+        )
+    present = {each for each in found if each is not None}
+    try:
+        groups: list[Any] = sorted(present)
+    except TypeError:
+        groups = sorted(present, key=str)
+    groups += [None] if None in found else []
+    at = {group: code for code, group in enumerate(groups)}
+    return np.array([at[each] for each in found], np.intp), groups
+
+
+def _quantiles(numbers: NDArray[np.float64], bins: int) -> tuple[NDArray[np.intp], list[str]]:
+    """Groups of about the same size; equal numbers are in one group. Labels name the smallest and largest number."""
+    _, at, counts = np.unique(numbers, return_inverse=True, return_counts=True)
+    middle = (np.cumsum(counts) - counts / 2) / len(numbers)
+    kept, codes = np.unique((middle * bins).astype(np.intp)[at], return_inverse=True)
+    labels = []
+    for code in range(len(kept)):
+        low, high = numbers[codes == code].min(), numbers[codes == code].max()
+        labels.append(f"{low:g}" if low == high else f"{low:g} to {high:g}")
+    return codes, labels
+
+
+def _rows(codes: NDArray[np.intp], labels: list[Any], per_user: Mapping[str, NDArray[np.float64]]) -> list[Row]:
+    return [
+        _row(name, label, values[codes == code])
+        for code, name in enumerate(labels)
+        for label, values in per_user.items()
+    ]
+
+
+def _row(group: Hashable, label: str, values: NDArray[np.float64]) -> Row:
+    values = values[np.isfinite(values)]
+    n = len(values)
+    mean = float(values.mean()) if n else math.nan
+    spread = 1.96 * float(values.std(ddof=1)) / math.sqrt(n) if n > 1 else math.nan
+    return group, label, n, mean, mean - spread, mean + spread
