@@ -41,13 +41,13 @@ FLOORS = {
         "errors _native _text demo_shop reference",
     ],
     "ancf.evaluation": [
-        "measuring",
+        "measuring similar",
         "result",
         "given_lists slices",
         "candidates ranking",
         "beyond",
         "ground_truth",
-        "batches metrics",
+        "batches leakage metrics",
     ],
     "crate": ["rank train", "model", "data metrics store", "runtime", "error"],
     "crate::rank": [

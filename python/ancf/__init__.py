@@ -42,10 +42,13 @@ if TYPE_CHECKING:
     from ancf.errors import UnknownItemError as UnknownItemError
     from ancf.errors import UnknownUserError as UnknownUserError
     from ancf.evaluation import Evaluation as Evaluation
+    from ancf.evaluation import LeakageReport as LeakageReport
     from ancf.evaluation import calculate_ndcg as calculate_ndcg
     from ancf.evaluation import dcg_score as dcg_score
     from ancf.evaluation import evaluate as evaluate
     from ancf.evaluation import evaluate_metrics as evaluate_metrics
+    from ancf.evaluation import evaluate_similar as evaluate_similar
+    from ancf.evaluation import leakage_report as leakage_report
     from ancf.models import ALS as ALS
     from ancf.models import ANCF as ANCF
     from ancf.models import BPR as BPR
@@ -97,6 +100,9 @@ _MODULE_OF = {
     "dcg_score": "ancf.evaluation",
     "evaluate": "ancf.evaluation",
     "evaluate_metrics": "ancf.evaluation",
+    "evaluate_similar": "ancf.evaluation",
+    "LeakageReport": "ancf.evaluation",
+    "leakage_report": "ancf.evaluation",
     "compare": "ancf.comparison",
     "load": "ancf.models.loading",
 }

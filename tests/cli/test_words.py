@@ -27,6 +27,7 @@ NOT_REACHABLE = {
     ("evaluation.beyond", "train"): "commands give it where it belongs",
     ("evaluation.candidates", "candidates"): "commands choose it",
     ("evaluation.candidates", "train"): "commands give it where it belongs",
+    ("evaluation.similar", "train"): "no command measures what is bought next",
     ("evaluation.slices", "of"): "commands choose it",
     ("evaluation.slices", "train"): "commands give it where it belongs",
     ("evaluation.measuring", "on_unknown"): "commands leave unknown users out",

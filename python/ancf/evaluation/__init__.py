@@ -9,6 +9,8 @@ from ancf.evaluation.batches import dcg_score as dcg_score
 from ancf.evaluation.batches import evaluate_metrics as evaluate_metrics
 from ancf.evaluation.given_lists import GivenLists as GivenLists
 from ancf.evaluation.given_lists import ListReport as ListReport
+from ancf.evaluation.leakage import LeakageReport as LeakageReport
+from ancf.evaluation.leakage import leakage_report as leakage_report
 from ancf.evaluation.measuring import evaluate as evaluate
 from ancf.evaluation.measuring import evaluate_scorer as evaluate_scorer
 from ancf.evaluation.metrics import DEFAULT_METRICS as DEFAULT_METRICS
@@ -17,3 +19,4 @@ from ancf.evaluation.metrics import RANKING_METRICS as RANKING_METRICS
 from ancf.evaluation.metrics import OnUnknownUser as OnUnknownUser
 from ancf.evaluation.metrics import parse_metrics as parse_metrics
 from ancf.evaluation.result import Evaluation as Evaluation
+from ancf.evaluation.similar import evaluate_similar as evaluate_similar

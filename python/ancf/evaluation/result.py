@@ -1,7 +1,7 @@
 """``Evaluation``: what was measured, for each user and in the mean."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,6 +54,7 @@ class Evaluation(Mapping[str, float]):
         n_known_pairs: int = 0,
         candidates: CandidateSets | None = None,
         detail: Detail | None = None,
+        notes: Sequence[str] = (),
         seconds: float = 0.0,
     ) -> None:
         self._values = values
@@ -64,7 +65,7 @@ class Evaluation(Mapping[str, float]):
         self.n_known_pairs, self.seconds = n_known_pairs, seconds
         self.list_report: ListReport | None = None
         self.candidates = "all" if candidates is None else candidates.label
-        self._candidate_notes = [] if candidates is None else candidates.notes
+        self._notes = [*notes, *([] if candidates is None else candidates.notes)]
         self._detail = detail
 
     @property
@@ -138,7 +139,7 @@ class Evaluation(Mapping[str, float]):
         import pandas as pd
 
         if self._detail is None:
-            raise InvalidParameterError("by: this result does not hold what its groups need. Measure again.")
+            raise InvalidParameterError("by: groups are of what ancf.evaluate measures.")
         rows = self._detail.slices(what, of, bins, self.per_user)
         return pd.DataFrame(rows, columns=["group", "metric", "n", "mean", "low", "high"])
 
@@ -157,7 +158,7 @@ class Evaluation(Mapping[str, float]):
             notes.append(
                 f"only {what} sampled items stand against what was bought: no estimate of figures over all items"
             )
-        notes += self._candidate_notes
+        notes += self._notes
         notes += [] if self._detail is None else self._detail.notes()
         if self.list_report is not None:
             notes += self.list_report.notes()
