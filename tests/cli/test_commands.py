@@ -259,6 +259,75 @@ def test_a_model_file_is_evaluated_on_a_table_of_its_own(rows, shop, tmp_path):
     assert [each["model"] for each in found["models"]] == ["ItemKNN", "Popular"]
 
 
+@pytest.fixture(scope="module")
+def months(shop, tmp_path_factory):
+    """The shop's table in two parts, and lists that item-kNN makes of the first."""
+    folder = tmp_path_factory.mktemp("months")
+    table = pd.read_csv(shop / "purchases.csv", dtype=str)
+    old, new = table[table["order_date"] < "2025-01-01"], table[table["order_date"] >= "2025-01-01"]
+    old.to_csv(folder / "old.csv", index=False)
+    new.to_csv(folder / "new.csv", index=False)
+    model = package.ItemKNN().fit(package.read_interactions(folder / "old.csv"))
+    lists = model.recommend_all(20).to_pandas()[["user_id", "item_id", "score"]]
+    lists.to_csv(folder / "lists.csv", index=False)
+    return folder
+
+
+def test_lists_made_elsewhere_are_evaluated_beside_the_baselines(ancf, rows, months):
+    arguments = ("evaluate", months / "new.csv", "--lists", months / "lists.csv", "--metrics", "ndcg@10,novelty@10")
+    found = rows(*arguments, "--train", months / "old.csv")
+    own = {each["model"]: each["ndcg@10"] for each in found["models"]}
+    assert list(own) == ["lists", "ItemKNN", "Popular"]
+    assert own["lists"] == own["ItemKNN"]
+    assert found["leakage"]["same_events"] == 0
+    assert {each["by"] for each in found["groups"]} == {"history_length", "popularity"}
+    assert {"group", "n", "mean", "low", "high", "model", "metric"} <= found["groups"][0].keys()
+    alone = rows("evaluate", months / "new.csv", "--lists", months / "lists.csv")
+    assert [each["model"] for each in alone["models"]] == ["lists"]
+    assert (alone["groups"], "leakage" in alone) == ([], False)
+    assert "coverage@10" not in alone["models"][0]
+    code, _, err = ancf(*arguments)
+    assert (code, "needs the catalogue. Give --train" in err) == (2, True), err
+
+
+def test_a_training_table_of_its_own_takes_the_place_of_a_split(ancf, rows, months):
+    arguments = ("evaluate", months / "new.csv", "--train", months / "old.csv", "--model", "item-knn")
+    found = rows(*arguments, "--metrics", "ndcg@10", "--no-baselines")
+    train, test = (package.read_interactions(months / name) for name in ("old.csv", "new.csv"))
+    assert found["models"][0]["ndcg@10"] == package.evaluate(package.ItemKNN().fit(train), test, "ndcg@10")["ndcg@10"]
+    _, _, err = ancf("evaluate", months / "old.csv", "--train", months / "old.csv", "--model", "popular", "--repeats")
+    assert "Leak: " in err
+    assert "test events are in the training part as well" in err
+
+
+def test_sampled_candidates_are_labelled_wherever_they_are_shown(ancf, rows, months):
+    arguments = ("evaluate", months / "new.csv", "--train", months / "old.csv", "--model", "popular", "--no-baselines")
+    sampled = (*arguments, "--metrics", "ndcg@10", "--candidates", "sampled", "--n-negatives", 20)
+    found = rows(*sampled)
+    assert (found["candidates"], found["models"][0]["candidates"]) == ("20 sampled", "20 sampled")
+    assert found["models"][0]["ndcg@10"] > rows(*arguments, "--metrics", "ndcg@10")["models"][0]["ndcg@10"]
+    _, out, _ = ancf(*sampled)
+    assert "lists of what was bought and 20 sampled items" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--n-negatives", 9), "--n-negatives has no effect without --candidates sampled"),
+        (("--lists", "x.csv", "--model", "popular"), "--model has no effect with --lists"),
+        (("--lists", "x.csv", "--split", "time"), "--split has no effect with --lists"),
+        (("--train", "x.csv", "--test-share", 0.3), "--test-share has no effect with --train"),
+        (("--train", "x.csv", "--model-file", "shop.ancf"), "--model-file has no effect with --train"),
+        (("--lists", "x.csv", "--baselines"), "--baselines have nothing to be trained on. Give --train"),
+        (("--metrics", "ndgc@10"), "Did you mean 'ndcg@10'"),
+    ],
+)
+def test_options_of_the_evaluation_that_do_not_go_together_are_refused(ancf, options, message):
+    code, _, err = ancf("evaluate", "purchases.csv", *options)
+    assert code in (1, 2)
+    assert message in err
+
+
 def test_a_model_file_is_shown_without_trusting_it(ancf, rows, shop, tmp_path):
     found = rows("inspect", "shop.ancf")
     assert (found["class"], found["options"]["epochs"]) == ("ANCF", 2)

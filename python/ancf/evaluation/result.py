@@ -73,6 +73,16 @@ class Evaluation(Mapping[str, float]):
         """The number of users measured."""
         return len(self.user_ids)
 
+    @property
+    def n_items(self) -> int:
+        """The number of items of the catalogue; 0 where it is not known."""
+        return 0 if self._detail is None else len(self._detail.known.item_ids)
+
+    @property
+    def has_training(self) -> bool:
+        """Whether it is known what the users had before, which ``by("history_length")`` needs."""
+        return self._detail is not None and len(self._detail.known.seen.items) > 0
+
     def __getitem__(self, name: str) -> float:
         return self._values[name]
 
