@@ -66,6 +66,8 @@ if TYPE_CHECKING:
     from ancf.models import from_factors as from_factors
     from ancf.models.loading import load as load
     from ancf.scoring.results import Recommendations as Recommendations
+    from ancf.tuning.result import TuningResult as TuningResult
+    from ancf.tuning.search import tune as tune
 
 # Where each public name lives; the models are those of their registry.
 _MODULE_OF = {
@@ -104,6 +106,8 @@ _MODULE_OF = {
     "LeakageReport": "ancf.evaluation",
     "leakage_report": "ancf.evaluation",
     "compare": "ancf.comparison",
+    "TuningResult": "ancf.tuning.result",
+    "tune": "ancf.tuning.search",
     "load": "ancf.models.loading",
 }
 

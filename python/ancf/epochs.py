@@ -6,11 +6,17 @@ and keeps what the trainer's best epoch gave.
 
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from ancf.errors import TrainingWarning
+
+Watcher = Callable[[int, float], None]
+"""Takes the number of an epoch, from 1, and the metric that chooses among them."""
+
+_watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
 
 State = TypeVar("State")
 State_co = TypeVar("State_co", covariant=True)
@@ -52,6 +58,19 @@ class TrainingResult(NamedTuple, Generic[State]):
     state: State
     best_epoch: int
     history: dict[str, list[float]]
+
+
+@contextmanager
+def watch_epochs(watcher: Watcher) -> Iterator[None]:
+    """Within the block, every epoch that is measured on a validation part is told to ``watcher``.
+
+    What it raises ends the training; the model is left as it was.
+    """
+    token = _watcher.set(watcher)
+    try:
+        yield
+    finally:
+        _watcher.reset(token)
 
 
 def print_settings(label: str, settings: dict[str, Any], verbose: int) -> None:
@@ -129,6 +148,9 @@ def run_epochs(
                         stacklevel=4,
                     )
                 measured = seen.loss if metric == "loss" else seen.metric
+                watcher = _watcher.get()
+                if watcher is not None:
+                    watcher(epoch + 1, measured)
                 value = -measured if metric in LOWER_IS_BETTER else measured
                 if best is None or value > best.value:
                     best = _Best(value, epoch, state)

@@ -24,6 +24,7 @@ COMMANDS = {
     "demo": ("demo", "A made-up shop, from its raw purchases to lists with reasons."),
     "describe": ("describe", "What a purchase table holds, and what reading it leaves out."),
     "train": ("train", "Train a model on a purchase table and write it to a file."),
+    "tune": ("tune", "Good settings of a model for a table, in the time that you give."),
     "evaluate": ("evaluate", "How good the lists are, compared with popularity and item-kNN."),
     "recommend": ("recommend", "Lists for some customers, with reasons on request."),
     "recommend-all": ("recommend", "Lists for every customer, streamed."),

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 _DEFAULT = "ancf"
 # What commands have options of their own for. A model takes over what --normalize says of the table.
 _SKIPPED = ("verbose", "show_progress", "num_threads", "normalize")
-# By class and keyword: options that are not called --KEYWORD, or --model-KEYWORD where the command has that one.
-_NAMES = {"ANCF": {"output": "output_layer"}}
 _CHOSEN = "ancf.cli.chosen"
 
 
@@ -143,7 +141,7 @@ class ModelCommand(Command):
             docs=model,
             section=section,
             skip=_SKIPPED,
-            names=names | _NAMES.get(model.__name__, {}),
+            names=names | dict(models.all_models()[model.__name__].option_names),
         )
         if cli_name == _DEFAULT:
             classic = Option(["--classic"], is_flag=True, section=section, help="The founding set-up, ANCF.classic().")
@@ -219,10 +217,7 @@ def build_model(ctx: click.Context, *, verbose: int) -> "Recommender":
         If an option has a value that the model refuses already here.
     """
     chosen: _Chosen = ctx.meta[_CHOSEN]
-    values = explicit_options(ctx, [str(option.name) for option in chosen.options.values()])
-    keywords = {
-        keyword: values[str(option.name)] for keyword, option in chosen.options.items() if option.name in values
-    }
+    keywords = explicit_keywords(ctx)
     from_command = {"verbose": verbose, "num_threads": ctx.params.get("num_threads")}
     for keyword in inspect.signature(chosen.model).parameters:
         if from_command.get(keyword) is not None:
@@ -232,6 +227,13 @@ def build_model(ctx: click.Context, *, verbose: int) -> "Recommender":
         make = make.classic
     model: Recommender = make(**keywords)
     return model
+
+
+def explicit_keywords(ctx: click.Context) -> dict[str, Any]:
+    """The options of the chosen model that somebody set, by the keyword of its constructor."""
+    options: dict[str, Option] = ctx.meta[_CHOSEN].options
+    values = explicit_options(ctx, [str(option.name) for option in options.values()])
+    return {keyword: values[str(option.name)] for keyword, option in options.items() if option.name in values}
 
 
 def model_keys(ctx: click.Context) -> dict[str, str]:

@@ -41,11 +41,18 @@ class ModelEntry(NamedTuple):
     """Options of a small one, for the tests every model must pass and for golden files."""
     baseline: bool = False
     """Whether ``ancf evaluate`` shows it beside any other."""
+    option_names: Mapping[str, str] = {}
+    """Options that are called otherwise on the command line."""
 
 
 MODELS: dict[str, ModelEntry] = {
     "ALS": ModelEntry("ancf.models.als", "als", {"factors": 4, "epochs": 3, "unobserved_weight": 0.2}),
-    "ANCF": ModelEntry("ancf.models.ancf", "ancf", {"factors": 4, "epochs": 2, "neighbors": 3, "random_state": 1}),
+    "ANCF": ModelEntry(
+        "ancf.models.ancf",
+        "ancf",
+        {"factors": 4, "epochs": 2, "neighbors": 3, "random_state": 1},
+        option_names={"output": "output_layer"},
+    ),
     "BPR": ModelEntry("ancf.models.mf", "bpr", {"factors": 4, "epochs": 8, "learning_rate": 0.2}),
     "EASE": ModelEntry("ancf.models.ease", "ease", {"regularization": 2.0}),
     "Factors": ModelEntry("ancf.models.factors"),

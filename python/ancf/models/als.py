@@ -33,6 +33,7 @@ from ancf.models.factor_training import (
 )
 from ancf.scoring.histories import Histories, ones
 from ancf.scoring.scorer import Arrays, EncodedUsers, Encoder, Scorer
+from ancf.search_space import Integer, Real, SearchSpace
 
 Floats = NDArray[np.float32]
 Auto = Literal["auto"]
@@ -123,6 +124,15 @@ class ALS(FactorModel):
         self.num_threads = num_threads
         self.verbose = verbose
         self.show_progress = show_progress
+
+    def search_space(self) -> SearchSpace:
+        """Factors, what is not observed, and regularization, as Rendle et al. (2022) search them."""
+        return {
+            "factors": Integer(16, 256, log=True),
+            "unobserved_weight": Real(0.001, 1.0, log=True),
+            "regularization": Real(0.0005, 0.1, log=True),
+            "regularization_exponent": Real(0.0, 1.0),
+        }
 
     def fit(self, interactions: Interactions, validation: Interactions | None = None) -> Self:
         """Learn from a table of interactions.

@@ -37,6 +37,7 @@ from ancf.scoring.results import Explanation, Recommendations
 from ancf.scoring.scorer import Arrays, Encoder, Scorer
 from ancf.scoring.similar import Metric
 from ancf.scoring.unknown_ids import refuse_other_table, used_ids
+from ancf.search_space import SearchSpace
 
 
 class Recommender(Params, ABC):
@@ -63,6 +64,13 @@ class Recommender(Params, ABC):
     def _load_encoder(self, arrays: Arrays, meta: dict[str, Any]) -> Encoder:
         """The encoder that was saved with the model; what it needs of the file is checked."""
         raise NotImplementedError
+
+    def search_space(self) -> SearchSpace:
+        """The options that are worth trying, and what each may be; ``ancf.tune`` searches them.
+
+        Any values of it go together with the options as they are. Empty for a model with nothing to choose.
+        """
+        return {}
 
     # ---- what a model calls
 

@@ -26,6 +26,7 @@ from ancf.data.csr import Csr
 from ancf.data.interactions import Interactions
 from ancf.errors import InvalidParameterError
 from ancf.models.item_weights import ItemWeightsModel, binary_history
+from ancf.search_space import Categorical, Dimension, Integer, Real, SearchSpace
 
 Weighting = Literal["cosine", "jaccard", "pearson", "tfidf", "bm25"]
 
@@ -75,6 +76,10 @@ class ItemKNN(ItemWeightsModel):
         self.shrinkage = shrinkage
         self.use_weights = use_weights
         self.num_threads = num_threads
+
+    def search_space(self) -> SearchSpace:
+        """How many neighbors, and how much shared users matter."""
+        return {"neighbors": Integer(5, 500, log=True), "shrinkage": Real(0.0, 200.0)}
 
     def fit(self, interactions: Interactions, validation: Interactions | None = None) -> Self:
         """Find each item's neighbors.

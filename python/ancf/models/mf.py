@@ -22,6 +22,7 @@ from ancf.errors import ModelFileError
 from ancf.models.factor_training import FactorModel, ValidationPairs, known_scores, read_number
 from ancf.scoring.histories import Histories, ones
 from ancf.scoring.scorer import Arrays, EncodedUsers, Encoder, Scorer
+from ancf.search_space import Integer, Real, SearchSpace
 
 Floats = NDArray[np.float32]
 
@@ -147,6 +148,15 @@ class BPR(FactorModel):
         self.num_threads = num_threads
         self.verbose = verbose
         self.show_progress = show_progress
+
+    def search_space(self) -> SearchSpace:
+        """Factors, rate, regularization, and how popular the items are that are compared with."""
+        return {
+            "factors": Integer(16, 256, log=True),
+            "learning_rate": Real(0.02, 0.5, log=True),
+            "regularization": Real(0.001, 0.1, log=True),
+            "negative_exponent": Real(0.0, 1.0),
+        }
 
     def fit(self, interactions: Interactions, validation: Interactions | None = None) -> Self:
         """Learn from a table of interactions; its weights do not matter.
@@ -317,6 +327,15 @@ class SVD(FactorModel):
         self.num_threads = num_threads
         self.verbose = verbose
         self.show_progress = show_progress
+
+    def search_space(self) -> SearchSpace:
+        """Factors, rate, regularization and the vectors at the start."""
+        return {
+            "factors": Integer(8, 200, log=True),
+            "learning_rate": Real(0.001, 0.05, log=True),
+            "regularization": Real(0.005, 0.2, log=True),
+            "init_scale": Real(0.01, 0.3, log=True),
+        }
 
     def fit(self, interactions: Interactions, validation: Interactions | None = None) -> Self:
         """Learn from a table of ratings, its weights.

@@ -20,6 +20,7 @@ from ancf.errors import InvalidDataError
 from ancf.models.base import Recommender
 from ancf.scoring.histories import Histories
 from ancf.scoring.scorer import Arrays, EncodedUsers, Encoder, Scorer
+from ancf.search_space import Categorical, SearchSpace
 
 Count = Literal["users", "events", "weight"]
 Auto = Literal["auto"]
@@ -61,6 +62,10 @@ class Popular(Recommender):
         self.count = count
         self.window = window
         self.num_threads = num_threads
+
+    def search_space(self) -> SearchSpace:
+        """What makes an item popular."""
+        return {"count": Categorical(get_args(Count))}
 
     def fit(self, interactions: Interactions, validation: Interactions | None = None) -> Self:
         """Count.

@@ -36,6 +36,7 @@ from ancf.models.ancf.training_table import TrainingTable, ridge_neighbors
 from ancf.models.base import Recommender
 from ancf.models.network import Attention, Layer, Loss, Optimizer, Output
 from ancf.scoring.scorer import Arrays, Encoder, Scorer
+from ancf.search_space import SearchSpace
 
 State = TypeVar("State")
 TrainerClass = type[SoftmaxTrainer] | type[NetworkTrainer]
@@ -288,6 +289,10 @@ class ANCF(Recommender):
         'mse'
         """
         return cls(**{**cls.CLASSIC, **overrides})
+
+    def search_space(self) -> SearchSpace:
+        """What training goes by, where it has an effect beside the other options; what is left to ``fit`` stays so."""
+        return options.search_space(self)
 
     # ---- learning
 

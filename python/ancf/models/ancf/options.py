@@ -18,6 +18,7 @@ from ancf.data.normalize import NormalizerKind
 from ancf.errors import InvalidDataError, InvalidParameterError
 from ancf.evaluation import parse_metrics
 from ancf.models.network import Attention, Layer, Loss, Optimizer, Output, Similarity
+from ancf.search_space import Dimension, Integer, Real, SearchSpace
 
 Auto = Literal["auto"]
 AutoSimilarity = Literal[Auto, Similarity]
@@ -267,6 +268,32 @@ def _serving_exponent(options: Any, plain_cosine: bool) -> float:
     if not plain_cosine:
         return 1.0
     return 0.5 if options.serving_exponent == "auto" else float(options.serving_exponent)
+
+
+# ---- searching
+
+# The rates around what "auto" takes.
+_RATES = {"adam": Real(0.002, 0.1, log=True), "adagrad": Real(0.01, 0.5, log=True), "sgd": Real(0.05, 5.0, log=True)}
+
+
+def search_space(options: Any) -> SearchSpace:
+    """What may be tried of these options, each of which has an effect beside the others."""
+    space: dict[str, Dimension] = {
+        "factors": Integer(16, 256, log=True),
+        "learning_rate": _RATES[options.optimizer],
+        "batch_size": Integer(128, 4096, log=True),
+    }
+    if _needs_network(options):
+        space["regularization"] = Real(1e-6, 1e-2, log=True)
+    if options.loss == "softmax" and _similarity(options) == "cosine":
+        space["temperature"] = Real(0.05, 0.5, log=True)
+    if options.loss != "mse":
+        space["negative_exponent"] = Real(0.0, 1.0)
+    if options.attention != "none" or options.item_attention:
+        space["attention_exponent"] = Real(0.2, 0.8)
+    if _neighbors(options):
+        space["neighbor_shrinkage"] = Real(2.0, 60.0, log=True)
+    return space
 
 
 # ---- checks
