@@ -253,10 +253,12 @@ class _LiveTable:
         from ancf.tuning.result import trial_table
 
         seconds = int(time.monotonic() - self._began)
-        of = f" of {self._options['trials']}" if self._options["trials"] else ""
-        until = f", until {_clock(int(self._options['timeout']))}" if self._options["timeout"] else ""
-        status = f"{self._name}: trial {len(self._trials) + 1}{of} runs, {_clock(seconds)}{until}; Ctrl-C ends"
-        lines = [status]
+        wanted, number = self._options["trials"], len(self._trials) + 1
+        until = f" of {_clock(int(self._options['timeout']))}" if self._options["timeout"] else ""
+        doing = f"trial {number}{f' of {wanted}' if wanted else ''}"
+        if wanted and number > wanted:
+            doing = "the best setting, trained on both parts"
+        lines = [f"{self._name}: {doing}; {_clock(seconds)}{until}. Ctrl-C ends."]
         if self._trials:
             lines += [
                 "",

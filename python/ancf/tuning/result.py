@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -184,9 +185,9 @@ class TuningResult:
         rows = [["validation", self._figure(self.validation_value, self.best_trial.stderr), self._how_chosen()]]
         if self.test is not None and self.test_value is not None:
             error = self.test.stderr(self.metric) if self.metric in self.test.per_user else None
-            rows.append(["test", self._figure(self.test_value, error), "after training on both parts, looked at once"])
+            rows.append(["test", self._figure(self.test_value, error), "refitted on both, looked at once"])
         width = max(len(row[1]) for row in rows)
-        return [f"{name:<10}  {self.metric} {figure:<{width}}  {words}" for name, figure, words in rows]
+        return [f"{name:<10}  {self.metric} {figure:<{width}}  ({words})" for name, figure, words in rows]
 
     @property
     def _n_complete(self) -> int:
@@ -209,9 +210,9 @@ class TuningResult:
         head = f"{type(self.best_model).__name__}: {len(self.trials)} settings by {_METHODS[self.method]}{others}"
         head += f"; {self.ended}" if self.ended else ""
         names = max(len(part.name) for part in self.parts)
-        account = "\n".join(f"{part.name:<{names}}  {part}" for part in self.parts)
+        account = "\n".join(_fill(f"{part.name:<{names}}  {part}", names + 2) for part in self.parts)
         return [
-            f"{head}\n{account}",
+            f"{_fill(head)}\n{account}",
             trial_table(self.trials, self.metric, self.space, self.given),
             self._importance_text(),
             "\n".join(self._figures()),
@@ -328,10 +329,8 @@ def _table_lines(columns: dict[str, list[str]]) -> list[str]:
     return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
-def _fill(text: str) -> str:
-    import textwrap
-
-    return textwrap.fill(text, _WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+def _fill(text: str, indent: int = 2) -> str:
+    return textwrap.fill(text, _WIDTH, subsequent_indent=" " * indent, break_on_hyphens=False)
 
 
 def _same(value: Any, default: Any) -> bool:
