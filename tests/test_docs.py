@@ -24,6 +24,15 @@ def test_the_example_of_a_new_model_runs():
     assert done.returncode == 0, done.stderr
 
 
+def test_the_code_of_tuning_runs(tmp_path):
+    from ancf.demo_shop import write_csv
+
+    write_csv(tmp_path / "purchases.csv", customers=150, products=60)
+    done = run("import os, sys\nos.chdir(sys.argv[1])\n" + "\n".join(blocks("tuning.md")), str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "looked at once" in done.stdout
+
+
 def test_the_code_of_what_a_score_means_runs():
     done = run("\n".join(blocks("scores.md")))
     assert done.returncode == 0, done.stderr

@@ -34,6 +34,7 @@ from ancf.data.normalize import Normalizer
 from ancf.scoring import Encoder
 from ancf.scoring.bulk import StreamResult
 from ancf.scoring.results import Explanation
+from ancf.search_space import Integer, Real
 
 
 class Own(ancf.Recommender):
@@ -91,6 +92,11 @@ def measure(model: ancf.Recommender, data: Interactions) -> float:
     ancf.evaluate_metrics(model, [([["ann", "tea"]], [1.0])])
     ancf.evaluate_metrics(ancf.ANCFModel(3, 4, attention="batch"), ancf.batch_data([[0, 1]], [1.0]))
     assert_type(result["ndcg@10"], float)
+    space = {"factors": Integer(8, 64, log=True), "learning_rate": Real(0.01, 0.1)}
+    tuned = ancf.tune(ancf.BPR, data, test=data, timeout=60, method="random", space=space, storage=Path("trials.db"))
+    assert_type(ancf.tune("als", data, validation=0.1), ancf.TuningResult)
+    assert_type(tuned.best_model, ancf.Recommender)
+    assert_type(tuned.test_value, float | None)
     return result["ndcg@10"]
 """
 
@@ -120,6 +126,8 @@ WRONG = {
     'ancf.evaluate(model, data, on_unknown="popular")': "arg-type",
     "ancf.evaluate_metrics(3, [])": "arg-type",
     "ancf.compare([3], data, data)": "list-item",
+    'ancf.tune("als", data, method="bayes")': "arg-type",
+    "ancf.tune(3, data)": "arg-type",
 }
 _GIVEN = "import ancf\nmodel: ancf.Recommender\ndata: ancf.Interactions\n"
 

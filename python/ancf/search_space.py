@@ -211,4 +211,4 @@ def _check_bounds(dimension: Any, check: Any, least: float) -> None:
     if dimension.low > dimension.high:
         raise InvalidParameterError(f"low is {dimension.low} and high is {dimension.high}; low must not be above high.")
     if dimension.log and dimension.low <= 0:
-        raise InvalidParameterError(f"low is {dimension.low}; with log=True it must be above 0.")
+        raise InvalidParameterError(f"low is {dimension.low}; on a logarithmic scale it must be above 0.")

@@ -100,7 +100,7 @@ def test_settings_are_counted_where_they_can_be():
     ("make", "message"),
     [
         (lambda: Real(2.0, 1.0), "low is 2.0 and high is 1.0"),
-        (lambda: Real(0.0, 1.0, log=True), "low is 0.0; with log=True it must be above 0"),
+        (lambda: Real(0.0, 1.0, log=True), "low is 0.0; on a logarithmic scale it must be above 0"),
         (lambda: Real(float("nan"), 1.0), "low is nan"),
         (lambda: Integer(1.5, 3), "low is 1.5"),
         (lambda: Integer(1, 3, log="yes"), "log is 'yes'"),

@@ -8,7 +8,7 @@ test part is looked at once, after everything is chosen.
 import inspect
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -67,7 +67,7 @@ def tune(
     timeout: float | None = None,
     metric: str = "ndcg@10",
     method: Method = "auto",
-    space: SearchSpace | None = None,
+    space: Mapping[str, object] | None = None,
     filter_already_liked_items: bool = True,
     storage: str | Path | None = None,
     random_state: int = 0,
@@ -188,7 +188,11 @@ def default_space(model: Recommender, method: Method = "auto", fixed: Iterable[s
     if not space:
         raise InvalidParameterError(
             f"{type(model).__name__} has no option to search: "
-            + (f"{', '.join(own)} were given. Leave one out." if own else "it declares no space. Give space={...}.")
+            + (
+                f"{', '.join(own)} were given. Leave one out."
+                if own
+                else "its search_space declares none. Give a space."
+            )
         )
     if chosen_method(method) != "optuna" and {"learning_rate", "factors"} <= space.keys():
         space = {name: space[name] for name in _FOUNDING if name in space}
@@ -437,7 +441,7 @@ def _trial_limit(trials: int | None, timeout: float | None, proposals: Proposals
         if trials is not None and total is not None and trials < total:
             raise InvalidParameterError(
                 f"trials is {trials}, and the grid has {total} settings with the model as it is. Take trials={total}, "
-                'method="random", or fewer values in space={...}.'
+                'method="random", or a space with fewer values.'
             )
         return total
     wanted = DEFAULT_TRIALS if trials is None and timeout is None else trials
