@@ -256,8 +256,9 @@ class _LiveTable:
         wanted, number = self._options["trials"], len(self._trials) + 1
         until = f" of {_clock(int(self._options['timeout']))}" if self._options["timeout"] else ""
         doing = f"trial {number}{f' of {wanted}' if wanted else ''}"
-        if wanted and number > wanted:
-            doing = "the best setting, trained on both parts"
+        timeout = self._options["timeout"]
+        if (wanted and number > wanted) or (timeout and seconds >= timeout and self._trials):
+            doing = "no more trials; the best setting is trained on both parts"
         lines = [f"{self._name}: {doing}; {_clock(seconds)}{until}. Ctrl-C ends."]
         if self._trials:
             lines += [
