@@ -11,7 +11,7 @@ from ancf.search_space import Categorical, Integer, Real, as_dimension, n_settin
 
 NAMES = [name for name, entry in MODELS.items() if entry.cli_name is not None]
 # Beyond this many corners, each option goes to its ends while the others stay.
-MAX_CORNERS = 64
+MAX_CORNERS = 8
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +39,12 @@ def small(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_corner_of_a_models_space_is_fitted(name, table):
+    assert all(set(class_of(name)().search_space(timed=each)) <= {*small(name).get_params()} for each in (True, False))
     space = class_of(name)().search_space()
     assert space, f"{name} declares nothing to search: see search_space of the other models"
+    untimed = ancf.Interactions.from_ids(**{each: table.to_pandas()[f"{each}_id"] for each in ("user", "item")})
+    for params in corners(class_of(name)().search_space(timed=False)):
+        small(name).set_params(**params).fit(untimed)
     for params in corners(space):
         model = small(name).set_params(**params).fit(table)
         assert len(model.recommend(0, N=3).ids), params

@@ -68,7 +68,7 @@ def test_a_grid_is_every_combination_once(train):
 
 @pytest.mark.parametrize("method", ["optuna", "random", "grid"])
 def test_a_space_that_ends_is_tried_as_a_whole_and_nothing_twice(train, method):
-    result = ancf.tune("Popular", train, method=method, trials=30)
+    result = ancf.tune(ancf.Popular(window=7), train, method=method, trials=30)
     assert sorted(result.to_pandas()["count"]) == ["events", "users", "weight"]
 
 
@@ -92,8 +92,11 @@ def test_an_option_that_was_given_keeps_its_value(train):
     result = ancf.tune(ancf.ALS(factors=4, epochs=2), train, trials=3, method="random")
     assert "factors" not in result.space
     assert result.best_model.factors == 4
-    with pytest.raises(ancf.InvalidParameterError, match="Popular has no option to search: count were given"):
-        ancf.tune(ancf.Popular(count="events"), train)
+    with pytest.raises(ancf.InvalidParameterError, match="has no option to search: all of count, window was given"):
+        ancf.tune(ancf.Popular(count="events", window=7), train)
+    untimed = ancf.Interactions.from_ids(user=[1, 1, 2, 2], item=[1, 2, 1, 3])
+    with pytest.raises(ancf.InvalidParameterError, match="no option to search for a table without times"):
+        ancf.tune("last-bought", untimed)
 
 
 def test_the_model_that_was_given_stays_as_it_is(train):
@@ -173,7 +176,7 @@ class Moody(ancf.Popular):
     def __init__(self, *, mood="well", num_threads=None):
         self.mood = mood
         self.num_threads = num_threads
-        self.count = "users"
+        self.count, self.window = "users", None
 
     def fit(self, interactions, validation=None):
         if self.mood == "memory":
@@ -259,7 +262,7 @@ def test_no_trial_tells_that_it_overfits(train):
         ({"space": {"neighbours": [1]}}, "ItemKNN has no option 'neighbours' (given: [1]); did you mean 'neighbors'?"),
         ({"space": {"neighbors": 5}}, "space: neighbors is 5; give several values"),
         ({"space": {"num_threads": [1, 2]}}, "space: num_threads changes no model"),
-        ({"method": "grid", "trials": 3}, "trials is 3, and the grid has 10 settings"),
+        ({"method": "grid", "trials": 3}, "trials is 3, and the grid has 37 settings"),
         ({"trails": 3}, "tune has no option 'trails' (given: 3); did you mean 'trials'?"),
         ({"storage": ""}, "storage is ''; give a path"),
     ],
@@ -303,7 +306,7 @@ def test_without_optuna_the_extra_is_named_and_auto_is_random(train, monkeypatch
 
 def test_a_trial_is_told_as_it_ends(train, capsys):
     told = []
-    result = ancf.tune("popular", train, method="grid", on_trial=told.append, verbose=1)
+    result = ancf.tune(ancf.Popular(window=7), train, method="grid", on_trial=told.append, verbose=1)
     assert tuple(told) == result.trials
     first = capsys.readouterr().out.splitlines()[0]
     assert first.startswith(f"trial 1/3: ndcg@10 {result.trials[0].value:.4f}, as given (")

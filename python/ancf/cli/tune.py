@@ -22,7 +22,8 @@ from ancf.cli.tables import (
     split_table,
     table_argument,
 )
-from ancf.tuning.search import DEFAULT_TRIALS, Method
+from ancf.tuning.proposals import Method
+from ancf.tuning.search import DEFAULT_TRIALS, default_space
 
 if TYPE_CHECKING:
     from ancf.search_space import SearchSpace
@@ -141,11 +142,12 @@ def tune(ctx: click.Context, /, table: tuple[str, ...], output: str, **options: 
     """
     _check_places(output, options)
     model = build_model(ctx, verbose=0)
-    space = _space(ctx, model, options["method"])
     data = read_table(table, options, options["num_threads"])
     print_note(describe_reading(data))
     train, test = split_table(data, options["split_kind"], options["test_share"], split_seed(ctx))
     validation = _validation_share(ctx, options, train.split_by)
+    # An option that was given keeps its value, also if that is the default.
+    space = default_space(model, options["method"], explicit_keywords(ctx), timed=train.times is not None)
     import ancf
 
     with _progress(model, space, options) as on_trial, logs_to_stderr():
@@ -181,13 +183,6 @@ def _check_places(output: str, options: dict[str, Any]) -> None:
 
         if find_spec("matplotlib") is None:
             raise Failure("--plot needs Matplotlib. Run: pip install 'ancf[tune]', or leave it out.", 2)
-
-
-def _space(ctx: click.Context, model: Any, method: Method) -> "SearchSpace":
-    """What is searched: all that the model declares, but for what was given."""
-    from ancf.tuning.search import default_space
-
-    return default_space(model, method, fixed=explicit_keywords(ctx))
 
 
 def _validation_share(ctx: click.Context, options: dict[str, Any], split_by: str | None) -> float:

@@ -125,7 +125,7 @@ class ALS(FactorModel):
         self.verbose = verbose
         self.show_progress = show_progress
 
-    def search_space(self) -> SearchSpace:
+    def search_space(self, *, timed: bool = True) -> SearchSpace:
         """Factors, what is not observed, and regularization, as Rendle et al. (2022) search them."""
         return {
             "factors": Integer(16, 256, log=True),

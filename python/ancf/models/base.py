@@ -65,10 +65,11 @@ class Recommender(Params, ABC):
         """The encoder that was saved with the model; what it needs of the file is checked."""
         raise NotImplementedError
 
-    def search_space(self) -> SearchSpace:
+    def search_space(self, *, timed: bool = True) -> SearchSpace:
         """The options that are worth trying, and what each may be; ``ancf.tune`` searches them.
 
-        Any values of it go together with the options as they are. Empty for a model with nothing to choose.
+        Any values of it go together with the options as they are, for a table with times or, if it is not ``timed``,
+        without. Empty for a model with nothing to choose.
         """
         return {}
 

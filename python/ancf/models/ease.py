@@ -19,6 +19,7 @@ from ancf.data.interactions import Interactions
 from ancf.errors import InvalidParameterError
 from ancf.models.item_weights import ItemWeightsModel, binary_history
 from ancf.scoring.limits import available_bytes
+from ancf.search_space import Real, SearchSpace
 
 # A float32 here and one in the ranker; while the matrix is inverted, half of it is held beside the weights.
 _BYTES_PER_WEIGHT = 8
@@ -49,6 +50,10 @@ class EASE(ItemWeightsModel):
     def __init__(self, *, regularization: float = 200.0, num_threads: int | None = None) -> None:
         self.regularization = regularization
         self.num_threads = num_threads
+
+    def search_space(self, *, timed: bool = True) -> SearchSpace:
+        """The regularization."""
+        return {"regularization": Real(1.0, 5000.0, log=True)}
 
     def fit(self, interactions: Interactions, validation: Interactions | None = None) -> Self:
         """Invert the matrix of co-purchases.

@@ -77,9 +77,15 @@ class ItemKNN(ItemWeightsModel):
         self.use_weights = use_weights
         self.num_threads = num_threads
 
-    def search_space(self) -> SearchSpace:
-        """How many neighbors, and how much shared users matter."""
-        return {"neighbors": Integer(5, 500, log=True), "shrinkage": Real(0.0, 200.0)}
+    def search_space(self, *, timed: bool = True) -> SearchSpace:
+        """Neighbors, weighting and shrinkage; no "bm25" among them, as it takes no shrinkage."""
+        space: dict[str, Dimension] = {"neighbors": Integer(5, 500, log=True)}
+        if self.weighting == "bm25":
+            return space
+        choices = ["cosine", "jaccard", "pearson", "tfidf"]
+        if self.use_weights:
+            choices.remove("jaccard")
+        return {**space, "weighting": Categorical(choices), "shrinkage": Real(1.0, 500.0, log=True)}
 
     def fit(self, interactions: Interactions, validation: Interactions | None = None) -> Self:
         """Find each item's neighbors.

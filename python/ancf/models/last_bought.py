@@ -22,6 +22,7 @@ from ancf.models.ancf.temporal import PurchaseTimes, recency_weights
 from ancf.models.base import Recommender
 from ancf.scoring.histories import Histories
 from ancf.scoring.scorer import Arrays, EncodedUsers, Encoder, Scorer
+from ancf.search_space import Real, SearchSpace
 
 # Below every n 2^(−age / half_life), whose exponent ends at −60, and far above what float32 can still hold.
 _POPULARITY = 2.0**-61
@@ -55,6 +56,10 @@ class LastBought(Recommender):
     def __init__(self, *, half_life: float | None = None, num_threads: int | None = None) -> None:
         self.half_life = half_life
         self.num_threads = num_threads
+
+    def search_space(self, *, timed: bool = True) -> SearchSpace:
+        """The half-life, where there are times."""
+        return {"half_life": Real(7.0, 730.0, log=True)} if timed else {}
 
     def fit(self, interactions: Interactions, validation: Interactions | None = None) -> Self:
         """Count.

@@ -149,7 +149,7 @@ class BPR(FactorModel):
         self.verbose = verbose
         self.show_progress = show_progress
 
-    def search_space(self) -> SearchSpace:
+    def search_space(self, *, timed: bool = True) -> SearchSpace:
         """Factors, rate, regularization, and how popular the items are that are compared with."""
         return {
             "factors": Integer(16, 256, log=True),
@@ -328,7 +328,7 @@ class SVD(FactorModel):
         self.verbose = verbose
         self.show_progress = show_progress
 
-    def search_space(self) -> SearchSpace:
+    def search_space(self, *, timed: bool = True) -> SearchSpace:
         """Factors, rate, regularization and the vectors at the start."""
         return {
             "factors": Integer(8, 200, log=True),

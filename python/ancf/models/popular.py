@@ -63,9 +63,10 @@ class Popular(Recommender):
         self.window = window
         self.num_threads = num_threads
 
-    def search_space(self) -> SearchSpace:
-        """What makes an item popular."""
-        return {"count": Categorical(get_args(Count))}
+    def search_space(self, *, timed: bool = True) -> SearchSpace:
+        """What makes an item popular, and for how long."""
+        space = {"count": Categorical(get_args(Count))}
+        return {**space, "window": Categorical([7, 14, 30, 90, None])} if timed else space
 
     def fit(self, interactions: Interactions, validation: Interactions | None = None) -> Self:
         """Count.

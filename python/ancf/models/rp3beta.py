@@ -19,6 +19,7 @@ from ancf.checks import check_integer, check_number
 from ancf.data.csr import Csr
 from ancf.data.interactions import Interactions
 from ancf.models.item_weights import ItemWeightsModel, binary_history
+from ancf.search_space import Integer, Real, SearchSpace
 
 
 class RP3beta(ItemWeightsModel):
@@ -52,6 +53,10 @@ class RP3beta(ItemWeightsModel):
         self.beta = beta
         self.neighbors = neighbors
         self.num_threads = num_threads
+
+    def search_space(self, *, timed: bool = True) -> SearchSpace:
+        """Both powers and the neighbors."""
+        return {"alpha": Real(0.0, 1.5), "beta": Real(0.0, 1.0), "neighbors": Integer(10, 1000, log=True)}
 
     def fit(self, interactions: Interactions, validation: Interactions | None = None) -> Self:
         """Walk.

@@ -19,6 +19,7 @@ from ancf.checks import check_flag, check_integer, check_number
 from ancf.data.csr import Csr
 from ancf.data.interactions import Interactions
 from ancf.models.item_weights import ItemWeightsModel, binary_history
+from ancf.search_space import Real, SearchSpace
 
 
 class SLIM(ItemWeightsModel):
@@ -65,6 +66,10 @@ class SLIM(ItemWeightsModel):
         self.max_iterations = max_iterations
         self.tolerance = tolerance
         self.num_threads = num_threads
+
+    def search_space(self, *, timed: bool = True) -> SearchSpace:
+        """Both penalties."""
+        return {"l1": Real(0.05, 20.0, log=True), "l2": Real(0.5, 500.0, log=True)}
 
     def fit(self, interactions: Interactions, validation: Interactions | None = None) -> Self:
         """Solve one regression for each item.

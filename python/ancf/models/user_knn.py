@@ -30,6 +30,7 @@ from ancf.models.item_knn import resolve_shrinkage
 from ancf.models.item_weights import binary_history
 from ancf.scoring.histories import Histories, ones
 from ancf.scoring.scorer import Arrays, EncodedUsers, Encoder, Scorer
+from ancf.search_space import Categorical, Dimension, Integer, Real, SearchSpace
 
 Weighting = Literal["cosine", "jaccard", "tfidf", "bm25"]
 
@@ -76,6 +77,14 @@ class UserKNN(Recommender):
         self.shrinkage = shrinkage
         self.use_weights = use_weights
         self.num_threads = num_threads
+
+    def search_space(self, *, timed: bool = True) -> SearchSpace:
+        """Neighbors, weighting and shrinkage; no "bm25" among them, as it takes no shrinkage."""
+        space: dict[str, Dimension] = {"neighbors": Integer(10, 1000, log=True)}
+        if self.weighting == "bm25":
+            return space
+        choices = ["cosine", "tfidf"] if self.use_weights else ["cosine", "jaccard", "tfidf"]
+        return {**space, "weighting": Categorical(choices), "shrinkage": Real(0.0, 50.0)}
 
     def fit(self, interactions: Interactions, validation: Interactions | None = None) -> Self:
         """Find each user's neighbors.

@@ -8,13 +8,15 @@ import json
 import math
 from abc import ABC, abstractmethod
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from ancf.errors import MissingExtraError
 from ancf.search_space import Categorical, Dimension, Integer, SearchSpace, n_settings
 from ancf.tuning.trial import Trial, lower_is_better
+
+Method = Literal["auto", "optuna", "random", "grid"]
 
 # Values of a number on a grid.
 _GRID_STEPS = 3
@@ -190,6 +192,17 @@ def import_optuna() -> Any:
             'method="optuna" needs Optuna. Run: pip install \'ancf[tune]\', or take method="random" or "grid".'
         ) from None
     return optuna
+
+
+def chosen_method(method: Method) -> Method:
+    """auto: Optuna where it is installed."""
+    if method != "auto":
+        return method
+    try:
+        import_optuna()
+    except MissingExtraError:
+        return "random"
+    return "optuna"
 
 
 def _listed(space: SearchSpace, steps: int | None) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 
@@ -23,7 +23,6 @@ from ancf.errors import (
     InternalError,
     InvalidDataError,
     InvalidParameterError,
-    MissingExtraError,
     TrainingWarning,
 )
 from ancf.evaluation import Evaluation, evaluate, parse_metrics
@@ -33,12 +32,17 @@ from ancf.models.popular import Popular
 from ancf.params import checks_call, refuse_unknown
 from ancf.search_space import SearchSpace, as_dimension
 from ancf.tuning.parts import Parts, make_parts
-from ancf.tuning.proposals import GridProposals, OptunaProposals, Proposals, RandomProposals, import_optuna
+from ancf.tuning.proposals import (
+    GridProposals,
+    Method,
+    OptunaProposals,
+    Proposals,
+    RandomProposals,
+    chosen_method,
+)
 from ancf.tuning.result import TuningResult, trial_line
 from ancf.tuning.storage import TrialStorage
 from ancf.tuning.trial import Trial, best_of, params_text
-
-Method = Literal["auto", "optuna", "random", "grid"]
 
 DEFAULT_TRIALS = 20
 # What is searched without a sampler that learns: the rate, the size of the embedding, the batch.
@@ -151,7 +155,9 @@ def tune(
     metric = _one_metric(metric)
     _check_options(trials, timeout, random_state, filter_already_liked_items, verbose)
     check_choice("method", method, get_args(Method))
-    searched = _check_space(subject, space) if space is not None else default_space(subject, method)
+    searched = (
+        _check_space(subject, space) if space is not None else default_space(subject, method, timed=_has_times(train))
+    )
     proposals = _proposals(method, searched, subject, metric, random_state)
     limit = _trial_limit(trials, timeout, proposals)
     parts = make_parts(train, validation, test, random_state)
@@ -172,7 +178,9 @@ def tune(
             search.storage.close()
 
 
-def default_space(model: Recommender, method: Method = "auto", fixed: Iterable[str] = ()) -> SearchSpace:
+def default_space(
+    model: Recommender, method: Method = "auto", fixed: Iterable[str] = (), *, timed: bool = True
+) -> SearchSpace:
     """What ``tune`` searches where it is not told: the model's space without what was set, as the method takes it.
 
     Raises
@@ -183,31 +191,18 @@ def default_space(model: Recommender, method: Method = "auto", fixed: Iterable[s
     defaults = inspect.signature(type(model).__init__).parameters
     options = model.get_params()
     set_by_user = {*fixed, *(name for name, value in options.items() if value != defaults[name].default)}
-    own = model.search_space()
+    own = model.search_space(timed=timed)
     space = {name: dimension for name, dimension in own.items() if name not in set_by_user}
     if not space:
+        name, times = type(model).__name__, "" if timed else " for a table without times"
         raise InvalidParameterError(
-            f"{type(model).__name__} has no option to search: "
-            + (
-                f"{', '.join(own)} were given. Leave one out."
-                if own
-                else "its search_space declares none. Give a space."
-            )
+            f"{name} has no option to search: all of {', '.join(own)} was given. Leave one out."
+            if own
+            else f"{name} has no option to search{times}. Take another model, or name a space."
         )
     if chosen_method(method) != "optuna" and {"learning_rate", "factors"} <= space.keys():
         space = {name: space[name] for name in _FOUNDING if name in space}
     return space
-
-
-def chosen_method(method: Method) -> Method:
-    """auto: Optuna where it is installed."""
-    if method != "auto":
-        return method
-    try:
-        import_optuna()
-    except MissingExtraError:
-        return "random"
-    return "optuna"
 
 
 class _Search:
@@ -376,6 +371,10 @@ class _Search:
 
 
 # ---- what is asked for
+
+
+def _has_times(train: Any) -> bool:
+    return getattr(train, "times", None) is not None
 
 
 def _unfitted(model: Any) -> Recommender:

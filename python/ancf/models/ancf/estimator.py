@@ -290,7 +290,7 @@ class ANCF(Recommender):
         """
         return cls(**{**cls.CLASSIC, **overrides})
 
-    def search_space(self) -> SearchSpace:
+    def search_space(self, *, timed: bool = True) -> SearchSpace:
         """What training goes by, where it has an effect beside the other options; what is left to ``fit`` stays so."""
         return options.search_space(self)
 
