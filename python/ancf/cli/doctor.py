@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from ancf.models.base import Recommender
 
 # Optional packages, and the extra that installs each.
-_EXTRAS = {"pyarrow": "ancf[arrow]", "usearch": "ancf[usearch]"}
+_EXTRAS = {
+    "pyarrow": "ancf[arrow]",
+    "optuna": "ancf[tune]",
+    "matplotlib": "ancf[tune]",
+    "usearch": "ancf[usearch]",
+}
 _REQUIRED = ("numpy", "pandas", "click", "rich")
 _LIST_LENGTH = 10
 

@@ -39,7 +39,7 @@ _SPLITS = ("auto", "time", "random", "leave-last-out")
     "tune",
     examples=[
         "ancf tune purchases.csv --trials 20 -o best.toml",
-        "ancf tune purchases.csv --model als --timeout 600 --storage trials.db -o best.toml",
+        "ancf tune purchases.csv --model als --timeout 600 --storage t.db -o best.toml",
         "ancf train purchases.csv --config best.toml -o shop.ancf",
     ],
     cls=ModelCommand,
