@@ -161,7 +161,7 @@ def test_where_the_disk_is_full_the_report_has_been_shown(ancf):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("--metric", "ndgc@10"), 2, "metric 'ndgc@10' is unknown. There are ndcg@k"),
+        (("--metric", "ndgc@10"), 2, "metric 'ndgc@10' is unknown. Did you mean 'ndcg@10'?"),
         (("--trials", 0), 2, "is 0; it must be None or a whole number from 1"),
         (("--timeout", -5), 2, "is -5.0; it must be None or a finite number above 0"),
         (("--method", "bayes"), 2, "'bayes' is not one of 'auto', 'optuna', 'random', 'grid'"),

@@ -47,6 +47,8 @@ from ancf.tuning.trial import Trial, best_of, params_text
 DEFAULT_TRIALS = 20
 # What is searched without a sampler that learns: the rate, the size of the embedding, the batch.
 _FOUNDING = ("learning_rate", "factors", "batch_size")
+# More of these is neither better nor worse by itself.
+_NO_GOALS = ("gini", "popularity_bias")
 # The setting itself has no effect on a trial's figures, or the search decides it.
 _OF_THE_SEARCH = {"verbose": 0, "show_progress": False}
 _MAX_SEED = 2**32 - 1
@@ -399,7 +401,13 @@ def _unfitted(model: Any) -> Recommender:
 def _one_metric(metric: Any) -> str:
     if not isinstance(metric, str):
         raise InvalidParameterError(f"metric is {metric!r}; give the name of one, such as 'ndcg@10'.")
-    return next(iter(parse_metrics(metric, 10)))
+    label = next(iter(parse_metrics(metric, 10)))
+    if label.partition("@")[0] in _NO_GOALS:
+        raise InvalidParameterError(
+            f"metric is {metric!r}, which says what lists are like and not how good they are. Tune by another, such as "
+            "'ndcg@10', and look at it with ancf.evaluate."
+        )
+    return label
 
 
 def _check_options(trials: Any, timeout: Any, random_state: Any, filter_seen: Any, verbose: Any) -> None:
@@ -457,9 +465,6 @@ def _check_measurable(parts: Parts, metric: str, repeats: bool) -> None:
         except AncfError as error:
             error.add_note(f"That is the {what} part.")
             raise
-
-
-# ---- figures
 
 
 def _evaluate(model: Recommender, table: Interactions, metric: str, repeats: bool) -> Evaluation:
