@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ancf._native import canonical_events
-from ancf.checks import check_integer, check_number
+from ancf.checks import check_flag, check_integer, check_number
 from ancf.data.arrays import FLOAT32_MAX, object_array, positions_among
 from ancf.data.columns import RATING_HEADINGS, normalize_heading
 from ancf.data.ids import IdMap, sort_order
@@ -64,8 +64,9 @@ class Policies:
             ("on_bad_rows", self.on_bad_rows, ("raise", "drop")),
             ("normalize", self.normalize, NORMALIZERS),
         ):
-            if value not in allowed:
+            if not isinstance(value, str) or value not in allowed:
                 raise InvalidParameterError(f"{name}={value!r}: give one of {', '.join(map(repr, allowed))}.")
+        check_flag("strict", self.strict)
         ItemPatterns(self.exclude_items)
         if self.min_weight is not None:
             check_number("min_weight", self.min_weight, -FLOAT32_MAX, math.inf, words="None or ")

@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from ancf._native import canonical_events
+from ancf._text import format_value
 from ancf.data import timestamps
 from ancf.data.arrays import fits_float32, group_starts, offsets_from_lengths, positions_among, sum_groups
 from ancf.data.csr import Csr
@@ -25,6 +26,7 @@ from ancf.data.ids import IdMap
 from ancf.data.normalize import Normalizer
 from ancf.data.report import Report
 from ancf.errors import InvalidDataError, InvalidParameterError
+from ancf.params import checks_call
 
 ItemTexts = NDArray[Any]
 """One text or None per item, in the order of ``item_ids``: a name or a category."""
@@ -105,6 +107,7 @@ class Interactions:
         self._freeze()
 
     @classmethod
+    @checks_call
     def from_ids(
         cls,
         user: ArrayLike | Iterable[Any],
@@ -253,8 +256,8 @@ class Interactions:
         mask = _flags(which)
         if mask is None:
             raise InvalidParameterError(
-                f"Interactions[{_short(which)}]: give a mask of True and False over the events, such as "
-                "data[data.weights > 1], or a slice. subset(indices) takes positions; "
+                f"Interactions[which]: which is {format_value(which)}; give a mask of True and False over the events, "
+                "such as data[data.weights > 1], or a slice. subset(indices) takes positions; "
                 "np.isin(data.items, data.item_ids.positions(ids)) is the mask for some items."
             )
         return self.subset(mask)
@@ -304,6 +307,7 @@ class Interactions:
         """The number of events of each distinct pair, in the order of ``to_csr``."""
         return np.diff(np.append(self._pair_starts(), len(self))).astype(np.int32)
 
+    @checks_call
     def subset(self, which: ArrayLike) -> Self:
         """The events chosen by a mask or by positions, over the same ids and with the same report.
 
@@ -333,7 +337,8 @@ class Interactions:
             chosen = chosen.astype(bool if chosen.dtype == bool else np.int64)
         if chosen.ndim != 1 or chosen.dtype.kind not in "biu":
             raise InvalidParameterError(
-                f"subset: which is {_short(which)}; give a mask of True and False, or whole numbers, one-dimensional."
+                f"subset: which is {format_value(which)}; give a mask of True and False, or whole numbers, "
+                "one-dimensional."
             )
         if chosen.dtype == bool and len(chosen) != len(self):
             raise InvalidDataError(
@@ -406,12 +411,6 @@ def _flags(which: Any) -> NDArray[np.bool_] | None:
     return mask if mask.ndim == 1 and mask.dtype == bool else None
 
 
-def _short(value: Any) -> str:
-    """A value as a message shows it."""
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
 def _restrict(ids: IdMap, kept: NDArray[np.bool_], codes: NDArray[np.int32]) -> tuple[IdMap, NDArray[np.int32]]:
     """The ids that are kept, and the codes (all of kept ids) as positions among them."""
     return IdMap._unchecked(ids.values[kept], ids.kind), positions_among(kept)[codes]
@@ -426,9 +425,13 @@ def _check_weights(weight: ArrayLike, n: int) -> NDArray[np.float64]:
     try:
         values = np.asarray(weight, np.float64)
     except (TypeError, ValueError) as error:
-        raise InvalidDataError(f"weight: {str(error).rstrip('.')}. Give numbers.") from None
+        raise InvalidDataError(
+            f"weight is {format_value(weight)} ({str(error).rstrip('.')}); give a number for each event."
+        ) from None
     if values.shape != (n,):
-        raise InvalidDataError(f"weight has the shape {values.shape} where user has {n} values; give one per event.")
+        raise InvalidDataError(
+            f"weight is {format_value(weight)} (shape {values.shape}) where user has {n} values; give one per event."
+        )
     bad = np.flatnonzero(~fits_float32(values) | (values == 0))
     if len(bad):
         shown = ", ".join(str(value) for value in values[bad[:3]])
@@ -464,7 +467,7 @@ def _texts_by_item(
         each = np.asarray(None, object)
     if each.shape != (len(codes),):
         raise InvalidDataError(
-            f"{what} has {each.size} values where there are {len(codes)} events ({_short(names)}); "
+            f"{what} has {each.size} values where there are {len(codes)} events ({format_value(names)}); "
             "give a mapping id to text, or one text "
             "for each event."
         )

@@ -7,12 +7,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from ancf._text import format_value
 from ancf.checks import check_choice, check_integer
 from ancf.data.id_texts import IdRules
 from ancf.data.normalize import Normalizer, NormalizerKind
 from ancf.data.reading import TableOptions, read_table
 from ancf.data.split import split_rows
 from ancf.errors import InvalidDataError, InvalidParameterError
+from ancf.params import checks_call
 
 
 class _Parts(NamedTuple):
@@ -30,6 +32,7 @@ class PreparedData(_Parts):
     normalizer: Normalizer
 
 
+@checks_call
 def preprocess_data(
     data: Any,
     *,
@@ -126,6 +129,7 @@ def preprocess_data(
     return prepared
 
 
+@checks_call
 def batch_data(X: Any, y: ArrayLike, batch_size: int = 64) -> Iterator[tuple[Any, Any]]:
     """Consecutive rows of X and y, ``batch_size`` at a time; the last batch may be smaller.
 
@@ -163,7 +167,9 @@ def batch_data(X: Any, y: ArrayLike, batch_size: int = 64) -> Iterator[tuple[Any
             )
     n, m = len(X), len(y)  # type: ignore[arg-type]
     if n != m:
-        raise InvalidDataError(f"X has {n} rows and y has {m}; give one value per row.")
+        raise InvalidDataError(
+            f"X has {n} rows and y has {m}; give one value of y for each row of X (y is {format_value(y)})."
+        )
 
     def batches() -> Iterator[tuple[Any, Any]]:
         for start in range(0, n, batch_size):

@@ -14,10 +14,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ancf._text import format_value
 from ancf.checks import check_choice, check_flag, check_integer
 from ancf.data.interactions import Interactions, SplitBy
 from ancf.data.timestamps import read_moments
 from ancf.errors import InvalidDataError, InvalidParameterError
+from ancf.params import checks_call
 
 OnLeak = Literal["warn", "ignore", "raise"]
 Parts = tuple[Interactions, ...]
@@ -33,6 +35,7 @@ class LeakageWarning(UserWarning):
     """A split lets training see what a measurement on the test part is supposed to predict."""
 
 
+@checks_call
 def random_split(
     data: Interactions,
     fractions: Sequence[float] = (0.6, 0.2, 0.2),
@@ -87,6 +90,7 @@ def split_rows(n: int, fractions: Sequence[float], random_state: int) -> list[ND
     return [*parts, rows]
 
 
+@checks_call
 def time_split(data: Interactions, fractions: Sequence[float] = (0.6, 0.2, 0.2), *, at: Any = None) -> Parts:
     """Events before a point in time, and after it: the split that measures what a shop will see.
 
@@ -127,8 +131,9 @@ def time_split(data: Interactions, fractions: Sequence[float] = (0.6, 0.2, 0.2),
     for number, part in enumerate(parts):
         if not len(part):
             cut_times = ", ".join(str(pd.Timestamp(int(cut), unit="s")) for cut in cuts)
+            asked = f"fractions={tuple(fractions)}" if at is None else f"at={format_value(at)}"
             raise InvalidDataError(
-                f"time_split: part {number + 1} of {len(parts)} would be empty (cuts at {cut_times}). "
+                f"time_split: with {asked} part {number + 1} of {len(parts)} would be empty (cuts at {cut_times}). "
                 "Choose other shares, or give dates with at=."
             )
     return tuple(parts)
@@ -149,6 +154,7 @@ def _read_cuts(at: Any, times: NDArray[np.int64]) -> NDArray[np.int64]:
     return cuts
 
 
+@checks_call
 def leave_last_out(
     data: Interactions, n: int = 1, *, validation: bool = False, random_state: int = 42, on_leak: OnLeak = "warn"
 ) -> Parts:
@@ -192,7 +198,8 @@ def leave_last_out(
     enough = counts[data.users] > n_held_out
     if not enough.any():
         raise InvalidDataError(
-            f"leave_last_out: no user has more than {n_held_out} events. Leave fewer out, or use random_split."
+            f"leave_last_out: no user has more than {n_held_out} events, which {n} with validation={validation} takes. "
+            "Leave fewer out, or use random_split."
         )
     masks = [enough & (from_end < n)]
     if validation:
@@ -202,6 +209,7 @@ def leave_last_out(
     return _record_leakage(_parts(data, (train, *masks), split_by), leaks, on_leak)
 
 
+@checks_call
 def user_split(data: Interactions, fractions: Sequence[float] = (0.6, 0.2, 0.2), *, random_state: int = 42) -> Parts:
     """Users assigned to the parts at random, each with all events: measures how well a model serves unknown users.
 
@@ -224,6 +232,7 @@ def user_split(data: Interactions, fractions: Sequence[float] = (0.6, 0.2, 0.2),
     return tuple(_parts(data, (part_of[data.users] == number for number in range(len(shares))), "user"))
 
 
+@checks_call
 def kfold(
     data: Interactions, n_splits: int = 5, *, random_state: int = 42, on_leak: OnLeak = "warn"
 ) -> Iterator[tuple[Interactions, Interactions]]:
@@ -249,7 +258,7 @@ def kfold(
             test[fold] = True
             parts = _parts(data, (~test, test), "random")
             leaks = _find_leaks(data, parts, "a random fold")
-            yield _record_leakage(parts, leaks, on_leak if number == 0 else "ignore")  # type: ignore[misc]
+            yield _record_leakage(parts, leaks, on_leak if number == 0 else "ignore", 3)  # type: ignore[misc]
 
     return folds_in_turn()
 
@@ -265,7 +274,7 @@ def _parts(data: Interactions, chosen: Iterable[NDArray[Any]], split_by: SplitBy
 def _check_interactions(data: Interactions, what: str) -> None:
     if not isinstance(data, Interactions):
         raise InvalidDataError(
-            f"{what} takes ancf.Interactions, not {type(data).__name__}. Use ancf.read_interactions(table) first."
+            f"{what}: data is {format_value(data)}, not ancf.Interactions. Use ancf.read_interactions(table) first."
         )
 
 
@@ -304,11 +313,12 @@ def _find_leaks(data: Interactions, parts: Sequence[Interactions], what: str) ->
     return leaks
 
 
-def _record_leakage(parts: Sequence[Interactions], leaks: Sequence[str], on_leak: OnLeak) -> Parts:
+def _record_leakage(parts: Sequence[Interactions], leaks: Sequence[str], on_leak: OnLeak, level: int = 4) -> Parts:
+    """``level`` is how far above the warning the caller's own line is."""
     if leaks and on_leak == "raise":
         raise InvalidDataError(f"this split leaks: {'; '.join(leaks)}. Choose another split, or on_leak='warn'.")
     if leaks and on_leak == "warn":
-        warnings.warn(f"{'; '.join(leaks)}. (on_leak='ignore' silences this.)", LeakageWarning, stacklevel=3)
+        warnings.warn(f"{'; '.join(leaks)}. (on_leak='ignore' silences this.)", LeakageWarning, stacklevel=level)
     for part in parts:
         part.leakage = (*part.leakage, *leaks)
     return tuple(parts)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ancf import _text
 from ancf.data.ids import IdMap
-from ancf.errors import MissingExtraError
+from ancf.errors import MissingExtraError, _PositionError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -190,11 +190,12 @@ class Recommendations:
 
     def __getitem__(self, part: int) -> NDArray[Any]:
         """``[0]`` the ids, ``[1]`` the scores."""
-        if part in (0, -2):
-            return self.ids
-        if part in (1, -1):
-            return self.scores
-        raise IndexError(f"Recommendations hold ids [0] and scores [1]; there is no [{part}].")
+        if isinstance(part, (int, np.integer)) and not isinstance(part, bool):
+            if part in (0, -2):
+                return self.ids
+            if part in (1, -1):
+                return self.scores
+        raise _PositionError(f"Recommendations hold ids [0] and scores [1]; there is no [{_text.format_value(part)}].")
 
     def flat_positions(self) -> NDArray[np.int32]:
         """The position of each recommended item, row by row."""
