@@ -413,7 +413,7 @@ class _FrameReader:
         if places is None:
             places = recognize_columns(headings, self.chosen, source)
         held = {at: at for at in range(len(headings))}
-        if len(arrow.column_names) < len(headings):
+        if arrow.column_names != headings:  # some columns, or all in another order
             held = {headings.index(heading): at for at, heading in enumerate(arrow.column_names)}
         return self._raw_table(
             lambda at: to_series(arrow, held[at], source), headings, headings, places, arrow.num_rows, source
