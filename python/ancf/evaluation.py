@@ -107,13 +107,53 @@ class Evaluation(Mapping[str, float]):
         return len(self._values)
 
     def stderr(self, name: str) -> float:
-        """The standard error of the mean over users: their spread over √n."""
+        """The standard error of the mean over users: their spread over √n.
+
+        Parameters
+        ----------
+        name : a metric of ``per_user``
+
+        Returns
+        -------
+        float, NaN for fewer than two users
+
+        Raises
+        ------
+        KeyError
+            If it was not measured for each user.
+
+        Examples
+        --------
+        >>> import ancf
+        >>> data = ancf.Interactions.from_ids(user=[1, 1, 2, 2, 3], item=["a", "b", "b", "c", "c"])
+        >>> test = ancf.Interactions.from_ids(user=[1, 3], item=["c", "b"])
+        >>> ancf.evaluate(ancf.ItemKNN().fit(data), test, "ndcg@2").stderr("ndcg@2")
+        0.0
+        """
         values = self.per_user[name]
         values = values[np.isfinite(values)]
         return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else float("nan")
 
     def to_pandas(self, per_user: bool = False) -> "pd.DataFrame":
-        """A table ``metric, value, stderr``; with ``per_user`` one row for each user and one column for each metric."""
+        """A table ``metric, value, stderr``; with ``per_user`` one row for each user and one column for each metric.
+
+        Parameters
+        ----------
+        per_user : bool
+
+        Returns
+        -------
+        DataFrame
+
+        Examples
+        --------
+        >>> import ancf
+        >>> data = ancf.Interactions.from_ids(user=[1, 1, 2, 2, 3], item=["a", "b", "b", "c", "c"])
+        >>> test = ancf.Interactions.from_ids(user=[1, 3], item=["c", "b"])
+        >>> result = ancf.evaluate(ancf.ItemKNN().fit(data), test, "hit@2")
+        >>> result.to_pandas()["value"].tolist(), result.to_pandas(per_user=True)["user_id"].tolist()
+        ([1.0], [1, 3])
+        """
         import pandas as pd
 
         if per_user:
@@ -404,6 +444,17 @@ def dcg_score(y_true: ArrayLike, y_score: ArrayLike, k: int = 10) -> float:
     y_score : array (n,), by which the list is ordered, descending; equal scores keep their order
     k : int, at least 1
 
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    InvalidDataError
+        If lengths differ or a number is not finite.
+    InvalidParameterError
+        If ``k`` is no whole number of at least 1.
+
     Examples
     --------
     >>> dcg_score([3, 0, 1], [0.9, 0.5, 0.1], k=3)
@@ -416,6 +467,20 @@ def dcg_score(y_true: ArrayLike, y_score: ArrayLike, k: int = 10) -> float:
 @checks_call
 def calculate_ndcg(y_true: ArrayLike, y_score: ArrayLike, k: int = 10) -> float:
     """``dcg_score`` over the best that any order could reach; 0 where nothing is relevant.
+
+    Parameters
+    ----------
+    y_true, y_score, k
+        As in ``dcg_score``.
+
+    Returns
+    -------
+    float, 0 to 1 where no relevance is negative
+
+    Raises
+    ------
+    InvalidDataError, InvalidParameterError
+        As ``dcg_score``.
 
     Examples
     --------

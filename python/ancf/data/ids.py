@@ -90,6 +90,16 @@ class IdMap(Sequence[Any]):
     def factorize(cls, values: ArrayLike | Iterable[Any], what: str = "ids") -> "tuple[Self, NDArray[np.int32]]":
         """The distinct ids in ascending order, and the position of each given value (int32, as long as ``values``).
 
+        Parameters
+        ----------
+        values : array-like of ids (n,)
+        what : str
+            What an error calls them.
+
+        Returns
+        -------
+        (IdMap, int32 array (n,))
+
         Raises
         ------
         InvalidDataError
@@ -166,10 +176,20 @@ class IdMap(Sequence[Any]):
         start, stop : int, optional
             The part of the sequence to look in, as ``list.index`` has them.
 
+        Returns
+        -------
+        int
+
         Raises
         ------
         InvalidDataError
             If the id is not there; also a ``ValueError``, as of a list. ``position`` gives -1 instead.
+
+        Examples
+        --------
+        >>> ids = IdMap(["tea", "cup"])
+        >>> ids.index("cup")
+        1
         """
         for name, bound in (("start", start), ("stop", stop)):
             if type(bound) is not int and not isinstance(bound, np.integer) and (name == "start" or bound is not None):
@@ -185,7 +205,21 @@ class IdMap(Sequence[Any]):
         return at
 
     def count(self, raw: Any) -> int:
-        """1 for an id that is there, 0 for any other."""
+        """1 for an id that is there, 0 for any other.
+
+        Parameters
+        ----------
+        raw : id
+
+        Returns
+        -------
+        int
+
+        Examples
+        --------
+        >>> IdMap(["tea", "cup"]).count("tea")
+        1
+        """
         return int(raw in self)
 
     @cached_property
@@ -204,7 +238,21 @@ class IdMap(Sequence[Any]):
         return dict(zip(self.values.tolist(), range(len(self)), strict=True))
 
     def position(self, raw: Any) -> int:
-        """The position of one id, or -1. NumPy scalars are taken as the Python values they hold."""
+        """The position of one id, or -1. NumPy scalars are taken as the Python values they hold.
+
+        Parameters
+        ----------
+        raw : id
+
+        Returns
+        -------
+        int
+
+        Examples
+        --------
+        >>> IdMap(["tea", "cup"]).position("cup")
+        1
+        """
         kind = type(raw)
         if kind is str or kind is int:
             return self._position_of.get(raw, -1)
@@ -219,7 +267,26 @@ class IdMap(Sequence[Any]):
 
     @checks_call
     def positions(self, ids: ArrayLike | Iterable[Any]) -> NDArray[np.int64]:
-        """The positions of many ids (int64, as long as ``ids``), -1 for each unknown one."""
+        """The positions of many ids (int64, as long as ``ids``), -1 for each unknown one.
+
+        Parameters
+        ----------
+        ids : array-like of ids (n,)
+
+        Returns
+        -------
+        int64 array (n,)
+
+        Raises
+        ------
+        InvalidDataError
+            If they are no sequence.
+
+        Examples
+        --------
+        >>> IdMap(["tea", "cup"]).positions(["cup", "pot"]).tolist()
+        [1, -1]
+        """
         array = as_id_array(ids, "ids")
         if array.dtype.kind in "iu" and array.dtype != np.uint64 and self.kind == "int":
             array = array.astype(np.int64, copy=False)
@@ -234,7 +301,26 @@ class IdMap(Sequence[Any]):
 
     @checks_call
     def take(self, positions: ArrayLike) -> NDArray[Any]:
-        """The ids at these positions, in the shape of ``positions``."""
+        """The ids at these positions, in the shape of ``positions``.
+
+        Parameters
+        ----------
+        positions : whole numbers, in any shape
+
+        Returns
+        -------
+        array of ids, int64 or objects
+
+        Raises
+        ------
+        InvalidParameterError
+            If they are no positions of these ids.
+
+        Examples
+        --------
+        >>> IdMap(["tea", "cup"]).take([1, 1]).tolist()
+        ['cup', 'cup']
+        """
         try:
             at = np.asarray(positions)
             taken: NDArray[Any] = self.values[at if at.size else at.astype(np.intp)]

@@ -56,6 +56,12 @@ class Interactions:
     split_by : "time", "random", "last", "user" or None
         How this part was split off, set by the splits: it tells a model what it will be asked (``ANCF(choose_for=)``).
         None: it is no part. Set it yourself after a split of your own.
+
+    Examples
+    --------
+    >>> data = Interactions.from_ids(user=["ann", "bob", "ann"], item=[7, 7, 9])
+    >>> len(data), data.n_users, data.n_items
+    (3, 2, 2)
     """
 
     user_ids: IdMap
@@ -131,6 +137,12 @@ class Interactions:
             Seconds since 1970, or whatever else ``ancf.read_interactions`` takes for times (docs/reading.md); what was
             decided about them is in the report.
         item_names, item_categories : mapping id → text, or one text per event, optional
+        normalize : "none", "log", "minmax" or "standard"
+            What a model does to the weights; fitted when the model is, on its training part alone.
+
+        Returns
+        -------
+        Interactions
 
         Raises
         ------
@@ -207,10 +219,12 @@ class Interactions:
 
     @property
     def n_users(self) -> int:
+        """The number of users in the map, with events or without."""
         return len(self.user_ids)
 
     @property
     def n_items(self) -> int:
+        """The number of items in the map, with events or without."""
         return len(self.item_ids)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -279,6 +293,12 @@ class Interactions:
         -------
         Csr
             ``indptr`` int64 (n_users + 1,), ``indices`` int32, ascending within a row, ``data`` float32.
+
+        Examples
+        --------
+        >>> data = Interactions.from_ids(user=["ann", "bob", "ann"], item=[7, 7, 9], weight=[1, 2, 3])
+        >>> data.to_csr().indptr.tolist()
+        [0, 2, 3]
         """
         starts = self._pair_starts()
         indptr = offsets_from_lengths(np.bincount(self.users[starts], minlength=self.n_users))
@@ -296,7 +316,18 @@ class Interactions:
         return Csr(indptr, self.items[starts], sums.astype(np.float32))
 
     def pair_times(self) -> NDArray[np.int64] | None:
-        """The last time of each distinct pair, in the order of ``to_csr``; None where there are no times."""
+        """The last time of each distinct pair, in the order of ``to_csr``; None where there are no times.
+
+        Returns
+        -------
+        int64 array (n_pairs,), seconds since 1970, or None
+
+        Examples
+        --------
+        >>> data = Interactions.from_ids(user=[1, 1], item=[7, 7], time=[10, 20])
+        >>> data.pair_times().tolist()
+        [20]
+        """
         if self.times is None:
             return None
         starts = self._pair_starts()
@@ -304,7 +335,18 @@ class Interactions:
         return self.times[ends]
 
     def pair_counts(self) -> NDArray[np.int32]:
-        """The number of events of each distinct pair, in the order of ``to_csr``."""
+        """The number of events of each distinct pair, in the order of ``to_csr``.
+
+        Returns
+        -------
+        int32 array (n_pairs,)
+
+        Examples
+        --------
+        >>> data = Interactions.from_ids(user=[1, 1], item=[7, 7], time=[10, 20])
+        >>> data.pair_counts().tolist()
+        [2]
+        """
         return np.diff(np.append(self._pair_starts(), len(self))).astype(np.int32)
 
     @checks_call
@@ -315,6 +357,10 @@ class Interactions:
         ----------
         which : mask (bool, n) or positions (int)
             Positions may stand in any order and more than once; each event comes once, in the order of the table.
+
+        Returns
+        -------
+        Interactions
 
         Raises
         ------
@@ -359,7 +405,18 @@ class Interactions:
         return new
 
     def compact(self) -> Self:
-        """The same events over the ids that occur in them; itself where all ids do."""
+        """The same events over the ids that occur in them; itself where all ids do.
+
+        Returns
+        -------
+        Interactions
+
+        Examples
+        --------
+        >>> data = Interactions.from_ids(user=["ann", "bob", "ann"], item=[7, 7, 9], weight=[1, 2, 3])
+        >>> data[:1].compact()
+        Interactions(1 users × 1 items, 1 events)
+        """
         users = np.zeros(self.n_users, bool)
         users[self.users] = True
         items = np.zeros(self.n_items, bool)
@@ -375,11 +432,32 @@ class Interactions:
         return new
 
     def normalizer(self) -> Normalizer:
-        """The normalizer named by ``normalize``, fitted on the weights of these events."""
+        """The normalizer named by ``normalize``, fitted on the weights of these events.
+
+        Returns
+        -------
+        Normalizer, fitted
+
+        Examples
+        --------
+        >>> Interactions.from_ids(user=[1, 2], item=[7, 7], weight=[2, 4], normalize="minmax").normalizer()
+        Normalizer('minmax', shift=2, scale=2)
+        """
         return Normalizer(self.normalize).fit(self.weights)
 
     def fingerprint(self) -> str:
-        """A hash of the content (ids, events, weights, times): 32 hex digits, the same for tables that say the same."""
+        """A hash of the content (ids, events, weights, times): 32 hex digits, the same for tables that say the same.
+
+        Returns
+        -------
+        str
+
+        Examples
+        --------
+        >>> one = Interactions.from_ids(user=[1, 2], item=["tea", "cup"])
+        >>> one.fingerprint() == Interactions.from_ids(user=[2, 1], item=["cup", "tea"]).fingerprint()
+        True
+        """
         digest = hashlib.blake2b(digest_size=16)
         for ids in (self.user_ids, self.item_ids):
             arrays, meta = ids.state()
@@ -391,7 +469,18 @@ class Interactions:
         return digest.hexdigest()
 
     def to_pandas(self) -> pd.DataFrame:
-        """The events as a table: ``user_id, item_id, weight`` and, where there are times, ``time`` (UTC)."""
+        """The events as a table: ``user_id, item_id, weight`` and, where there are times, ``time`` (UTC).
+
+        Returns
+        -------
+        DataFrame with a row for each event, in the order of ``users``
+
+        Examples
+        --------
+        >>> data = Interactions.from_ids(user=["ann", "bob", "ann"], item=[7, 7, 9], weight=[1, 2, 3])
+        >>> data.to_pandas()["item_id"].tolist()
+        [7, 9, 7]
+        """
         columns: dict[str, Any] = {
             "user_id": self.user_ids.take(self.users),
             "item_id": self.item_ids.take(self.items),

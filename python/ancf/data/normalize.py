@@ -49,7 +49,26 @@ class Normalizer:
 
     @checks_call
     def fit(self, values: ArrayLike) -> Self:
-        """Learn shift and scale from the quantities of the training part; returns self."""
+        """Learn shift and scale from the quantities of the training part; returns self.
+
+        Parameters
+        ----------
+        values : array-like of numbers
+
+        Returns
+        -------
+        Normalizer, itself
+
+        Raises
+        ------
+        InvalidDataError
+            If there are none, or one is not finite.
+
+        Examples
+        --------
+        >>> Normalizer("standard").fit([1, 3])
+        Normalizer('standard', shift=2, scale=1)
+        """
         array = as_numbers("values", values).ravel()
         if not len(array):
             raise InvalidDataError(
@@ -72,7 +91,27 @@ class Normalizer:
 
     @checks_call
     def transform(self, values: ArrayLike) -> NDArray[np.float64]:
-        """Normalized quantities (float64, the shape of ``values``)."""
+        """Normalized quantities (float64, the shape of ``values``).
+
+        Parameters
+        ----------
+        values : array-like of numbers
+
+        Returns
+        -------
+        float64 array, shaped like ``values``
+
+        Raises
+        ------
+        NotFittedError
+        InvalidDataError
+            If they are no numbers.
+
+        Examples
+        --------
+        >>> Normalizer("none").transform([1, 3]).tolist()
+        [1.0, 3.0]
+        """
         array = self._require_fitted(values)
         if self.kind == "log":
             return np.asarray(np.sign(array) * np.log1p(np.abs(array)))
@@ -80,7 +119,27 @@ class Normalizer:
 
     @checks_call
     def inverse(self, values: ArrayLike) -> NDArray[np.float64]:
-        """Quantities from normalized ones."""
+        """Quantities from normalized ones.
+
+        Parameters
+        ----------
+        values : array-like of numbers
+
+        Returns
+        -------
+        float64 array, shaped like ``values``
+
+        Raises
+        ------
+        NotFittedError
+        InvalidDataError
+            If they are no numbers.
+
+        Examples
+        --------
+        >>> Normalizer("minmax").fit([2, 4]).inverse([0.5]).tolist()
+        [3.0]
+        """
         array = self._require_fitted(values)
         if self.kind == "log":
             return np.asarray(np.sign(array) * np.expm1(np.abs(array)))

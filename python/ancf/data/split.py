@@ -55,6 +55,19 @@ def random_split(
     on_leak : "warn", "ignore" or "raise"
         Where events have times, a random split trains on the future; where a user took an item several times, the same
         pair lands in several parts.
+    random_state : int
+        Seed; the same one gives the same parts.
+
+    Returns
+    -------
+    tuple of Interactions, one for each part
+
+    Raises
+    ------
+    InvalidDataError
+        If a part would be empty, or the split leaks and ``on_leak="raise"``.
+    InvalidParameterError
+        If an option makes no sense; names it and its value.
 
     Examples
     --------
@@ -102,6 +115,10 @@ def time_split(data: Interactions, fractions: Sequence[float] = (0.6, 0.2, 0.2),
     at : time or sequence of times, optional
         The times at which the later parts begin, instead of shares; ``at="2011-11-10"`` gives two parts. Text,
         datetimes or numbers, as in a table (docs/reading.md).
+
+    Returns
+    -------
+    tuple of Interactions, one for each part
 
     Raises
     ------
@@ -163,6 +180,22 @@ def leave_last_out(
     Users with too few events to leave one for training stay in training whole. Without times the events left out are
     drawn at random.
 
+    Parameters
+    ----------
+    data : Interactions
+    n : int, at least 1
+        Events of each user in each part that is held out.
+    validation : bool
+        Whether there is a validation part between the two.
+    random_state : int
+        Seed; draws where there are no times; the same one gives the same parts.
+    on_leak : "warn", "ignore" or "raise"
+        As in ``random_split``.
+
+    Returns
+    -------
+    tuple of Interactions, two or three
+
     Raises
     ------
     InvalidParameterError
@@ -213,6 +246,25 @@ def leave_last_out(
 def user_split(data: Interactions, fractions: Sequence[float] = (0.6, 0.2, 0.2), *, random_state: int = 42) -> Parts:
     """Users assigned to the parts at random, each with all events: measures how well a model serves unknown users.
 
+    Parameters
+    ----------
+    data : Interactions
+    fractions : sequence of float
+        Shares of the users, adding up to 1.
+    random_state : int
+        Seed; the same one gives the same parts.
+
+    Returns
+    -------
+    tuple of Interactions, one for each part
+
+    Raises
+    ------
+    InvalidDataError
+        If there are fewer users than parts.
+    InvalidParameterError
+        If the shares or the seed make no sense.
+
     Examples
     --------
     >>> import ancf
@@ -237,6 +289,27 @@ def kfold(
     data: Interactions, n_splits: int = 5, *, random_state: int = 42, on_leak: OnLeak = "warn"
 ) -> Iterator[tuple[Interactions, Interactions]]:
     """Every event once in a test part: ``n_splits`` pairs ``(train, test)``, events assigned at random.
+
+    Parameters
+    ----------
+    data : Interactions
+    n_splits : int, at least 2
+    random_state : int
+        Seed; the same one gives the same parts.
+    on_leak : "warn", "ignore" or "raise"
+        As in ``random_split``.
+
+    Yields
+    ------
+    (train, test)
+        Two Interactions.
+
+    Raises
+    ------
+    InvalidDataError
+        If a part would be empty, or the split leaks and ``on_leak="raise"``.
+    InvalidParameterError
+        If an option makes no sense; names it and its value.
 
     Examples
     --------

@@ -134,6 +134,10 @@ class ALS(FactorModel):
         validation : Interactions, optional
             Held-out purchases of the same users: they choose the epoch, and are never learned from.
 
+        Returns
+        -------
+        the model itself, fitted
+
         Raises
         ------
         InvalidDataError

@@ -56,7 +56,33 @@ class Recommender(Params, ABC):
 
     @abstractmethod
     def fit(self, interactions: Interactions, validation: Interactions | None = None) -> Self:
-        """Learn from a table of interactions; returns self. Models that need no validation table ignore it."""
+        """Learn from a table of interactions; returns self. Models that need no validation table ignore it.
+
+        Parameters
+        ----------
+        interactions : Interactions
+            The training table.
+        validation : Interactions, optional
+            Held-out interactions, by which some models choose when to stop.
+
+        Returns
+        -------
+        the model itself, fitted
+
+        Raises
+        ------
+        InvalidDataError
+            If the table holds no interactions.
+        InvalidParameterError
+            If an option makes no sense; names it and its value.
+
+        Examples
+        --------
+        >>> import ancf
+        >>> data = ancf.Interactions.from_ids(user=[1, 1, 2], item=["a", "b", "b"])
+        >>> ancf.ItemKNN(neighbors=5).fit(data)
+        ItemKNN(neighbors=5)
+        """
         raise NotImplementedError
 
     @abstractmethod
@@ -655,10 +681,6 @@ class Recommender(Params, ABC):
         path : path of the file, by custom ending in ``.ancf``
             A link is followed; a folder, a device or a pipe is refused. The file keeps the rights of the one that it
             replaces.
-
-        Parameters
-        ----------
-        path : path of the file; one that is there is replaced
 
         Raises
         ------

@@ -46,6 +46,10 @@ def from_factors(
         exactly as many users (items), those ids in ascending order.
     num_threads : int, optional
 
+    Returns
+    -------
+    Factors, fitted
+
     Raises
     ------
     InvalidDataError
@@ -111,7 +115,18 @@ class Factors(Recommender):
         self.num_threads = num_threads
 
     def fit(self, interactions: Interactions, validation: Interactions | None = None) -> Self:
-        """Refused: there is nothing to learn."""
+        """Refused: there is nothing to learn.
+
+        Parameters
+        ----------
+        interactions, validation
+            Not looked at.
+
+        Raises
+        ------
+        InvalidParameterError
+            Always.
+        """
         raise InvalidParameterError(
             "from_factors serves vectors trained elsewhere; it has no fit. Use ancf.ANCF to train."
         )

@@ -79,6 +79,16 @@ class ItemKNN(ItemWeightsModel):
     def fit(self, interactions: Interactions, validation: Interactions | None = None) -> Self:
         """Find each item's neighbors.
 
+        Parameters
+        ----------
+        interactions : Interactions
+        validation : Interactions, optional
+            Not needed; there is nothing to choose by it.
+
+        Returns
+        -------
+        the model itself, fitted
+
         Raises
         ------
         InvalidDataError

@@ -241,6 +241,13 @@ class ANCFModel:
         ------
         UnknownUserError, UnknownItemError
             If there is no such user or item; names them.
+
+        Examples
+        --------
+        >>> import ancf
+        >>> model = ancf.ANCFModel(2, 3, embedding_dim=4)
+        >>> model.forward([0, 1], [2, 2]).shape
+        (2,)
         """
         if self._user_ids is None and self._item_ids is None:
             # Most of a call with few pairs would go into looking at arrays that need no change.
@@ -281,6 +288,13 @@ class ANCFModel:
         ------
         InvalidDataError
             If a target is not finite, or the parts do not fit each other or the loss.
+
+        Examples
+        --------
+        >>> import ancf
+        >>> model = ancf.ANCFModel(2, 3, embedding_dim=4)
+        >>> sorted(model.backward([0], [2], [1.0]).gradients)
+        ['item_factors', 'sharpness', 'user_factors']
         """
         return Gradients(*self._native.backward(*self._batch(user_ids, item_ids, targets, negatives, log_weights)))
 
@@ -296,10 +310,26 @@ class ANCFModel:
     ) -> float:
         """One step of the optimizer on a batch as ``backward`` takes it; the mean loss before the step.
 
+        Parameters
+        ----------
+        user_ids, item_ids, targets, negatives, log_weights
+            As in ``backward``.
+
+        Returns
+        -------
+        float
+
         Raises
         ------
         DivergedError
             If the loss or a parameter would leave the finite numbers; the step is not taken.
+
+        Examples
+        --------
+        >>> import ancf
+        >>> model = ancf.ANCFModel(2, 3, embedding_dim=4)
+        >>> model.step([0], [2], [1.0]) > 0
+        True
         """
         return self._native.step(*self._batch(user_ids, item_ids, targets, negatives, log_weights))
 
