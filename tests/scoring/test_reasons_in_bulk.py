@@ -23,6 +23,9 @@ MODELS = {
     "without attention": ancf.ANCF(factors=8, epochs=1, attention="none", loss="bpr", user_factors=True),
     "ALS": ancf.ALS(factors=8, epochs=2),
     "ItemKNN": ancf.ItemKNN(),
+    "UserKNN": ancf.UserKNN(),
+    "EASE": ancf.EASE(),
+    "LastBought": ancf.LastBought(),
     "Popular": ancf.Popular(),
 }
 

@@ -80,6 +80,16 @@ class UserKNN(Recommender):
     def fit(self, interactions: Interactions, validation: Interactions | None = None) -> Self:
         """Find each user's neighbors.
 
+        Parameters
+        ----------
+        interactions : Interactions
+        validation : Interactions, optional
+            Not needed; there is nothing to choose by it.
+
+        Returns
+        -------
+        the model itself, fitted
+
         Raises
         ------
         InvalidDataError
