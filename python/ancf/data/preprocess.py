@@ -62,7 +62,7 @@ def preprocess_data(
     normalize : "none", "log", "minmax" or "standard"
         Fitted on the training part only.
     on_bad_rows : "raise" or "drop"
-        Rows whose quantity is no finite number.
+        Rows whose quantity is no finite number, and lines of JSON that are none.
     random_state : int
         Of both steps of the split.
 
@@ -97,6 +97,13 @@ def preprocess_data(
     users, items = table.ids["user"], table.ids["item"]
     quantities = np.ones(table.n_rows) if table.weight is None else table.weight.values
     keep = (users.codes >= 0) & (items.codes >= 0)
+    for each in table.left_out:
+        if each.is_bad and len(each.rows) and on_bad_rows == "raise":
+            numbers = ", ".join(str(row + table.row_base) for row in each.rows[:5].tolist())
+            raise InvalidDataError(
+                f"{table.source}: {len(each.rows)} rows {each.text} (rows {numbers}). "
+                'Fix them, or give on_bad_rows="drop" to leave them out.'
+            )
     bad = np.flatnonzero(keep & ~np.isfinite(quantities))
     if table.weight is not None and len(bad) and on_bad_rows == "raise":
         numbers = ", ".join(str(row + table.row_base) for row in bad[:5])
