@@ -37,8 +37,8 @@ FLOORS = {
         "evaluation",
         "scoring",
         "data",
-        "model_file params search_space",
-        "atomic_file checks epochs",
+        "model_file search_space",
+        "atomic_file checks epochs params",
         "errors _native _text demo_shop reference",
     ],
     "ancf.evaluation": [

@@ -35,6 +35,19 @@ def format_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], more: in
     return "\n".join(lines)
 
 
+def format_value(value: Any, max_length: int = 60) -> str:
+    """A value as a message shows it: as it would be typed if that is short, else its type and shape or its beginning.
+
+    >>> format_value("lamp"), format_value(range(3)), format_value([0] * 1000)
+    ("'lamp'", 'range(0, 3)', '[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,...')
+    """
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple) and shape:
+        return f"{type(value).__name__} of the shape {shape}"
+    text = " ".join(repr(value).split())
+    return text if len(text) <= max_length else f"{text[: max_length - 3]}..."
+
+
 def format_list(values: Any, max_shown: int = 5) -> str:
     """The first values as they would be typed, and how many more there are.
 

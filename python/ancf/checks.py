@@ -39,7 +39,8 @@ def as_numbers(name: str, values: Any) -> NDArray[np.float64]:
     try:
         array = np.asarray(values, np.float64)
     except (TypeError, ValueError, OverflowError) as error:
-        raise InvalidDataError(f"{name}: {error}. Give numbers, in an array or a list.") from None
+        shown = _text.format_value(values)
+        raise InvalidDataError(f"{name} is {shown} ({error}); give numbers, in an array or a list.") from None
     if values is None:
         raise InvalidDataError(f"{name} is None; give numbers, in an array or a list.")
     return array

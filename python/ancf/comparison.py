@@ -49,7 +49,30 @@ class Comparison(Mapping[str, Evaluation]):
         return len(self._evaluations)
 
     def best(self, metric: str) -> str:
-        """The name of the model with the highest value (the lowest of an error)."""
+        """The name of the model with the highest value (the lowest of an error).
+
+        Parameters
+        ----------
+        metric : one that was measured
+
+        Returns
+        -------
+        str
+
+        Raises
+        ------
+        KeyError
+            If it was not measured.
+
+        Examples
+        --------
+        >>> import ancf
+        >>> data = ancf.Interactions.from_ids(user=[1, 1, 2, 2, 3], item=["a", "b", "b", "c", "c"])
+        >>> test = ancf.Interactions.from_ids(user=[1, 3], item=["c", "b"])
+        >>> result = ancf.compare(["Popular", "ItemKNN"], data, test, "hit@1")
+        >>> result.best("hit@1")
+        'Popular'
+        """
         sign = -1.0 if metric in ("mse", "rmse", "mae") else 1.0
         return max(self, key=lambda name: sign * self[name][metric])
 
@@ -57,13 +80,50 @@ class Comparison(Mapping[str, Evaluation]):
         """How much ``first`` is above ``second``, user by user: the mean difference and its standard error.
 
         The same users stand behind both figures, so this says more than two separate intervals.
+
+        Parameters
+        ----------
+        first, second : names of models
+        metric : one that has a value for each user
+
+        Returns
+        -------
+        (float, float)
+
+        Raises
+        ------
+        KeyError
+            If there is no such model or metric.
+
+        Examples
+        --------
+        >>> import ancf
+        >>> data = ancf.Interactions.from_ids(user=[1, 1, 2, 2, 3], item=["a", "b", "b", "c", "c"])
+        >>> test = ancf.Interactions.from_ids(user=[1, 3], item=["c", "b"])
+        >>> result = ancf.compare(["Popular", "ItemKNN"], data, test, "hit@1")
+        >>> result.difference("ItemKNN", "Popular", "hit@1")
+        (0.0, 0.0)
         """
         gap = self[first].per_user[metric] - self[second].per_user[metric]
         gap = gap[np.isfinite(gap)]
         return float(gap.mean()), float(gap.std(ddof=1) / np.sqrt(len(gap))) if len(gap) > 1 else float("nan")
 
     def to_pandas(self) -> "pd.DataFrame":
-        """One row for each model: ``model``, a column for each metric, ``fit_s``, ``evaluate_s``."""
+        """One row for each model: ``model``, a column for each metric, ``fit_s``, ``evaluate_s``.
+
+        Returns
+        -------
+        DataFrame
+
+        Examples
+        --------
+        >>> import ancf
+        >>> data = ancf.Interactions.from_ids(user=[1, 1, 2, 2, 3], item=["a", "b", "b", "c", "c"])
+        >>> test = ancf.Interactions.from_ids(user=[1, 3], item=["c", "b"])
+        >>> result = ancf.compare(["Popular", "ItemKNN"], data, test, "hit@1")
+        >>> list(result.to_pandas().columns)
+        ['model', 'hit@1', 'fit_s', 'evaluate_s']
+        """
         import pandas as pd
 
         return pd.DataFrame(

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ancf import _native
 from ancf.errors import InvalidDataError, InvalidParameterError, ModelFileError
+from ancf.params import checks_call
 
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 """Where a model file is: a path, its bytes, or a file opened for reading bytes."""
@@ -164,7 +165,7 @@ def name_of(source: Source) -> str:
     if hasattr(source, "read"):
         name = getattr(source, "name", None)
         return name if isinstance(name, str) else "this file object"
-    return str(as_path(source))
+    return str(as_path(source, "file"))
 
 
 def _load(source: Source) -> tuple[NDArray[np.uint8], str, list[tuple[str, str, list[int], int, int]]]:
@@ -221,12 +222,13 @@ def _description(path: str, text: str | bytes) -> dict[str, Any]:
     return meta
 
 
-def inspect(source: Source) -> dict[str, Any]:
+@checks_call
+def inspect(file: Source) -> dict[str, Any]:
     """What a model file holds. Every byte of it is checked; no model is made.
 
     Parameters
     ----------
-    source : path, bytes, or a file opened for reading bytes
+    file : path, bytes, or a file opened for reading bytes
 
     Returns
     -------
@@ -241,7 +243,7 @@ def inspect(source: Source) -> dict[str, Any]:
     OSError
         If it cannot be read.
     InvalidParameterError
-        If ``source`` is none of the three.
+        If ``file`` is none of the three.
 
     Examples
     --------
@@ -251,7 +253,7 @@ def inspect(source: Source) -> dict[str, Any]:
     >>> about["class"], about["arrays"]["item_vectors"]["shape"]
     ('Popular', [2, 1])
     """
-    arrays, meta, n_bytes = _read(source)
+    arrays, meta, n_bytes = _read(file)
     return {
         **meta,
         "bytes": n_bytes,
@@ -262,11 +264,11 @@ def inspect(source: Source) -> dict[str, Any]:
     }
 
 
-def as_path(path: Any) -> Path:
+def as_path(path: Any, name: str = "path") -> Path:
     """A path, or an error that says what was given instead."""
     try:
         return Path(path)
     except TypeError:
         raise InvalidParameterError(
-            f"path is {path!r}; it must be a path (of a model to load also its bytes, or a file opened with 'rb')."
+            f"{name} is {path!r}; it must be a path (of a model to load also its bytes, or a file opened with 'rb')."
         ) from None

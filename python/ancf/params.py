@@ -6,10 +6,34 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any, ParamSpec, Self, TypeVar
 
+from ancf._text import format_value
 from ancf.errors import InvalidCallError
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_ELSEWHERE = {
+    "sep": "delimiter",
+    "skiprows": "skip_lines",
+    "user_col": "user",
+    "item_col": "item",
+    "rating": "weight",
+    "quantity": "weight",
+    "timestamp": "time",
+    "date": "time",
+    "n": "N",
+    "k": "N",
+    "top_k": "N",
+    "seed": "random_state",
+    "test_size": "fractions",
+    "n_factors": "factors",
+    "n_epochs": "epochs",
+    "iterations": "epochs",
+    "n_jobs": "num_threads",
+    "lr": "learning_rate",
+    "reg": "regularization",
+}
+"""What other libraries call these options."""
 
 
 class Params:
@@ -79,11 +103,13 @@ def _with_keyword_checks(constructor: Callable[..., None], owner: type) -> Calla
 
 
 def refuse_unknown(owner: str, options: dict[str, Any], names: tuple[str, ...]) -> None:
+    """Refuse an option that does not exist, with the name of the one that was meant."""
     for name, value in options.items():
         if name not in names:
-            near = get_close_matches(name, names, 1, 0.5)
+            meant = _ELSEWHERE.get(name)
+            near = [meant] if meant in names else get_close_matches(name, names, 1, 0.5)
             remedy = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(names) or 'no options'}."
-            raise InvalidCallError(f"{owner} has no option {name!r} (given: {value!r}); {remedy}")
+            raise InvalidCallError(f"{owner} has no option {name!r} (given: {format_value(value)}); {remedy}")
 
 
 def checks_call(function: Callable[P, R]) -> Callable[P, R]:
@@ -102,8 +128,8 @@ def checks_call(function: Callable[P, R]) -> Callable[P, R]:
             frame = error.__traceback__
             if frame is None or frame.tb_next is not None or isinstance(error, InvalidCallError):
                 raise
-            name = function.__name__
-            names = [each for each in inspect.signature(function).parameters if each != "self"]
+            name = function.__name__ if function.__name__ != "__init__" else function.__qualname__.split(".")[0]
+            names = [each for each in inspect.signature(function).parameters if each not in ("self", "cls")]
             refuse_unknown(name, dict(options), tuple(names))
             raise InvalidCallError(f"{error}. {name} takes {', '.join(names)}.") from None
 

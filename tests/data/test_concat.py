@@ -56,10 +56,10 @@ def test_the_report_of_joined_tables_adds_up_and_names_the_table():
         ([table([1], [1]), table([1], [1], time=[5])], "times of kind 'no'"),
         ([table([1], [1]), table([1], [1], normalize="log")], "normalize"),
         ([], "there is no table"),
-        ([table([1], [1]), None], "table 1 is a NoneType"),
-        (table([1], [1]), "several tables"),
-        ("ab", "several tables"),
-        (None, "several tables"),
+        ([table([1], [1]), None], r"tables\[1\] is None, not ancf.Interactions"),
+        (table([1], [1]), "give several, as a list"),
+        ("ab", "give several, as a list"),
+        (None, "give several, as a list"),
     ],
 )
 def test_tables_of_different_kinds_are_not_joined(tables, words):
@@ -118,5 +118,5 @@ def test_ids_are_a_sequence(ids):
     with pytest.raises(ValueError, match="is none of these 3 ids") as raised:
         found.index("?")
     assert isinstance(raised.value, ancf.AncfError)
-    with pytest.raises(ancf.InvalidDataError, match="outside what was asked for"):
+    with pytest.raises(ancf.InvalidDataError, match="outside start=1 and stop=None"):
         found.index(ids[0], 1)

@@ -297,7 +297,7 @@ def test_a_zip_archive_is_unpacked_block_by_block(monkeypatch):
     ("name", "meant"), [("sep", "delimiter"), ("skiprows", "skip_lines"), ("usr", "user"), ("retuns", "returns")]
 )
 def test_an_option_of_another_name_gets_the_right_one(name, meant):
-    with pytest.raises(InvalidParameterError, match=f"no option '{name}'; did you mean {meant}="):
+    with pytest.raises(InvalidParameterError, match=f"no option '{name}' .given: ';'.; did you mean '{meant}'"):
         read(PLAIN, **{name: ";"})
 
 

@@ -94,7 +94,7 @@ def test_the_arrays_cannot_be_written():
         ({"user": [1, 2], "item": [1]}, "item has 1 values"),
         ({"user": [1, 2], "item": [1, 2], "weight": [1, 0]}, "weight: 1 of 2 are zero"),
         ({"user": [1, 2], "item": [1, 2], "weight": [1, np.nan]}, "not finite"),
-        ({"user": [1, 2], "item": [1, 2], "weight": ["a", "b"]}, "Give numbers"),
+        ({"user": [1, 2], "item": [1, 2], "weight": ["a", "b"]}, "give a number for each event"),
         ({"user": [1, 2], "item": [1, 2], "weight": [1]}, "shape"),
         ({"user": [1, 2], "item": [1, 2], "time": ["a", "b"]}, "Give dates"),
         ({"user": [1, 2], "item": [1, 2], "time": [1.0, np.inf]}, "not finite"),

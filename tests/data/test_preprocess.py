@@ -173,3 +173,13 @@ def test_a_batch_size_is_a_whole_number_of_at_least_one(size):
 def test_x_and_y_are_equally_long():
     with pytest.raises(InvalidDataError, match="X has 2 rows and y has 1"):
         ancf.batch_data([1, 2], [1])
+
+
+def test_a_line_that_is_no_json_is_told_and_the_remedy_works(tmp_path):
+    path = tmp_path / "shop.jsonl"
+    lines = [f'{{"user_id": "u{n}", "item_id": "i{n % 3}", "quantity": {n + 1}}}' for n in range(10)]
+    path.write_text("\n".join([*lines[:4], '{"user_id": "u4", ', *lines[4:]]) + "\n")
+    with pytest.raises(ancf.InvalidDataError, match=r"rows? .*rows 5.*on_bad_rows=.drop."):
+        ancf.preprocess_data(path)
+    prepared = ancf.preprocess_data(path, on_bad_rows="drop")
+    assert sum(map(len, prepared[:3])) == 10

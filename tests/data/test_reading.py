@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import itertools
 import os
 import subprocess
 import sys
@@ -63,6 +64,15 @@ def test_standard_input_is_read(tmp_path):
     for text in (csv_of(FRAME).encode(), gzip.compress(csv_of(FRAME).encode())):
         run = subprocess.run([sys.executable, "-c", code], input=text, capture_output=True, check=True, timeout=60)
         assert run.stdout.decode().strip() == EXPECTED
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(["user", "item", "quantity", "date"])))
+def test_the_columns_of_a_parquet_file_stand_in_any_order(order, tmp_path):
+    columns = {"user": ["ann", "bob"], "item": ["tea", "cup"], "quantity": [2, 3], "date": ["2011-12-09", "2011-12-10"]}
+    path = tmp_path / "purchases.parquet"
+    pd.DataFrame({name: columns[name] for name in order}).to_parquet(path)
+    expected = ancf.read_interactions(pd.DataFrame(columns))
+    assert ancf.read_interactions(path).fingerprint() == expected.fingerprint()
 
 
 def test_frames_arrow_parquet_and_dicts_say_the_same(tmp_path):

@@ -57,6 +57,15 @@ def test_the_report_names_the_rows_that_lie_after_all_others() -> None:
     assert str(note) in str(report)
 
 
+def test_a_row_is_noted_for_its_date_once() -> None:
+    """9999-12-31 is far from all others because it is no date of a purchase at all; the row has that note alone."""
+    times = pd.Series(pd.to_datetime(_year(5000), unit="s").strftime("%Y-%m-%d"))
+    times[[17, 3000]] = ["9999-12-31", "2026-02-04"]
+    report = ancf.read_interactions(pd.DataFrame({"user": range(5000), "item": "tea", "day": times})).report
+    rows = {note.name: note.first_rows for note in report.notes}
+    assert rows == {"far_times": (17,), "late_times": (3000,)}
+
+
 def test_the_report_names_the_rows_that_lie_before_all_others() -> None:
     times = _year(5000)
     times[[40, 9, 333]] = [0, 5, 86400]

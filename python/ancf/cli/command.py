@@ -166,6 +166,8 @@ class Command(click.Command):
             name = max(option.opts, key=len)
             if value is None or (option.is_flag and not option.secondary_opts):
                 return name
+            if value == "()":
+                return f"{name} ''"
             if value in ("True", "False") and option.secondary_opts:
                 return max(
                     option.opts if (value == "True") is (keyword not in _INVERTED) else option.secondary_opts, key=len
@@ -176,7 +178,7 @@ class Command(click.Command):
             message = re.sub(pattern, words, message)
         if "time_column" in options:
             message = re.sub(r"\btime=\[([\"'])([^\"']*)\1, \1([^\"']*)\1\]", r'--time-column "\2,\3"', message)
-        message = re.sub(r"\b([A-Za-z_]+)=(?!=)(\"[^\"]*\"|'[^']*'|\w[\w.]*\w|\w)?", as_option, message)
+        message = re.sub(r"\b([A-Za-z_]+)=(?!=)(\"[^\"]*\"|'[^']*'|\w[\w.]*\w|\w|\(\))?", as_option, message)
         message = re.sub(r"(--[a-z-]+ \w+) or \"(\w+)\"", r"\1 or \2", message)
         if "history" in options:
             message = message.replace("recommend_for_history with", "--history with")

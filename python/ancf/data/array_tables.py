@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ancf._text import format_value
 from ancf.data.columns import KNOWN_HEADINGS, is_position
 from ancf.errors import InvalidDataError, InvalidParameterError
 
@@ -52,7 +53,10 @@ def frame_of_rows(source: Any) -> pd.DataFrame:
         if isinstance(rows, np.ndarray) and not rows.ndim:
             raise InvalidDataError(f"{rows!r} is no purchase table. Give rows of (user, item[, weight[, time]]).")
         if not len(rows):
-            raise InvalidDataError("array: there are no rows. Give rows of (user, item), (…, weight) or (…, time).")
+            raise InvalidDataError(
+                f"array: there are no rows in {format_value(source)}. Give rows of (user, item), (…, weight) or "
+                "(…, time)."
+            )
         _check_lengths(rows)
         frame = pd.DataFrame(rows)
     except (ValueError, TypeError) as error:
@@ -62,8 +66,8 @@ def frame_of_rows(source: Any) -> pd.DataFrame:
             f"{type(source).__name__}: {error}. Give rows of (user, item[, weight[, time]]), one for each purchase."
         ) from None
     if frame.shape[1] < 2 and isinstance(frame.columns, pd.RangeIndex):
-        shape = f" of shape {source.shape}" if isinstance(source, np.ndarray) else ""
-        raise InvalidDataError(f"array{shape}: give rows of (user, item[, weight[, time]]), one for each purchase.")
+        shape = f"of shape {source.shape}" if isinstance(source, np.ndarray) else format_value(source)
+        raise InvalidDataError(f"array {shape}: give rows of (user, item[, weight[, time]]), one for each purchase.")
     return frame
 
 

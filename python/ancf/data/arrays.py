@@ -84,3 +84,21 @@ def sum_groups(values: NDArray[Any], starts: NDArray[np.intp]) -> NDArray[np.flo
     """
     group = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(values))))
     return np.asarray(np.bincount(group, weights=values, minlength=len(starts)), np.float64)
+
+
+def inner_products(rows: NDArray[Any], others: NDArray[Any]) -> NDArray[np.float64]:
+    """⟨r, o⟩ of each row r (n, d) and each other o (m, d) in float64, as (n, m).
+
+    Each is a sum by itself, so that it has the same bits whatever stands beside it; a matrix product promises no such
+    thing.
+
+    Examples
+    --------
+    >>> inner_products(np.eye(2), np.array([[3.0, 4.0]])).tolist()
+    [[3.0], [4.0]]
+    """
+    found = np.empty((len(rows), len(others)))
+    wide = np.ascontiguousarray(rows, np.float64)
+    for at, other in enumerate(others.astype(np.float64)):
+        np.sum(wide * other, axis=1, out=found[:, at])
+    return found

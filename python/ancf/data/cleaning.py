@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ancf._native import canonical_events
-from ancf.checks import check_integer, check_number
+from ancf.checks import check_flag, check_integer, check_number
 from ancf.data.arrays import FLOAT32_MAX, object_array, positions_among
 from ancf.data.columns import RATING_HEADINGS, normalize_heading
 from ancf.data.ids import IdMap, sort_order
@@ -64,8 +64,9 @@ class Policies:
             ("on_bad_rows", self.on_bad_rows, ("raise", "drop")),
             ("normalize", self.normalize, NORMALIZERS),
         ):
-            if value not in allowed:
+            if not isinstance(value, str) or value not in allowed:
                 raise InvalidParameterError(f"{name}={value!r}: give one of {', '.join(map(repr, allowed))}.")
+        check_flag("strict", self.strict)
         ItemPatterns(self.exclude_items)
         if self.min_weight is not None:
             check_number("min_weight", self.min_weight, -FLOAT32_MAX, math.inf, words="None or ")
@@ -175,7 +176,9 @@ def clean(table: RawTable, policies: Policies, num_threads: int | None = None) -
     repeated = repeated if rows.numbers is None else rows.numbers[repeated]
     report.note("duplicates", f"repeat an earlier row's {event}; quantities summed", repeated)
     if times is not None:
-        note_strays(report, times, rows.numbers)
+        told = [noted for name, _, noted in table.notes if name in ("far_times", "early_numbers") and noted is not None]
+        told_rows = np.concatenate([np.empty(0, np.int64), *(_row_numbers(noted) for noted in told)])
+        note_strays(report, times, rows.numbers, told_rows)
     _note_ratings(report, table, weights, policies)
     decisions = "; ".join(str(each) for each in (*report.reasons, *report.notes) if each.name not in CHOSEN_REASONS)
     if policies.strict and decisions:
@@ -196,6 +199,11 @@ def clean(table: RawTable, policies: Policies, num_threads: int | None = None) -
         report=report,
         normalize=policies.normalize,
     )
+
+
+def _row_numbers(which: NDArray[Any]) -> NDArray[np.int64]:
+    """The rows of a mask, or of numbers, as numbers from 0."""
+    return np.flatnonzero(which) if which.dtype == bool else which.astype(np.int64)
 
 
 def _leave_out_malformed(row_filter: _RowFilter, table: RawTable, policies: Policies) -> None:

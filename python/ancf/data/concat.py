@@ -6,12 +6,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ancf._text import format_value
 from ancf.data.ids import IdMap
 from ancf.data.interactions import Interactions, ItemTexts
 from ancf.data.report import Reason, Report
 from ancf.errors import InvalidDataError
+from ancf.params import checks_call
 
 
+@checks_call
 def concat(tables: Iterable[Interactions]) -> Interactions:
     """Several tables as one: the months of a year, the shops of a chain.
 
@@ -83,20 +86,25 @@ def concat(tables: Iterable[Interactions]) -> Interactions:
 
 
 def _check_tables(tables: Any) -> list[Interactions]:
-    if isinstance(tables, (Interactions, str)) or not isinstance(tables, Iterable) or isinstance(tables, type):
+    if isinstance(tables, (Interactions, str, bytes)) or not isinstance(tables, Iterable) or isinstance(tables, type):
         raise InvalidDataError(
-            f"concat takes several tables, not one {type(tables).__name__}. Give a list: ancf.concat([a, b])."
+            f"concat: tables is {format_value(tables)}; give several, as a list: ancf.concat([a, b])."
         )
     try:
         parts = list(tables)
     except TypeError as error:
-        raise InvalidDataError(f"concat: {error}. Give a list of tables: ancf.concat([a, b]).") from None
+        raise InvalidDataError(
+            f"concat: tables is {format_value(tables)} ({error}); give a list: ancf.concat([a, b])."
+        ) from None
     if not parts:
-        raise InvalidDataError("concat: there is no table. Give one or more ancf.Interactions.")
+        raise InvalidDataError(
+            f"concat: tables is {format_value(tables)}, and there is no table in it. Give one or more "
+            "ancf.Interactions."
+        )
     for at, part in enumerate(parts):
         if not isinstance(part, Interactions):
             raise InvalidDataError(
-                f"concat: table {at} is a {type(part).__name__}, not ancf.Interactions. "
+                f"concat: tables[{at}] is {format_value(part)}, not ancf.Interactions. "
                 "Use ancf.read_interactions(table) first."
             )
     return parts

@@ -17,6 +17,7 @@ from functools import cached_property
 from itertools import product
 from typing import Any
 
+from ancf._text import format_value
 from ancf.errors import InvalidParameterError
 
 MISSING_WORDS = (
@@ -67,6 +68,10 @@ class IdRules:
         """The rules that the caller of ``read_interactions`` chose."""
         if missing is None:
             return cls(None, normalize_ids)
+        if isinstance(missing, bytes) or not isinstance(missing, Collection) or getattr(missing, "ndim", 1) != 1:
+            raise InvalidParameterError(
+                f"missing is {format_value(missing)}; give words, such as missing=('NA', '-1'), or () for none."
+            )
         listed: list[Any] = [missing] if isinstance(missing, str) else list(missing)
         wrong = [word for word in listed if not isinstance(word, str)]
         if wrong:

@@ -19,9 +19,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from ancf._text import format_value
 from ancf.data.arrays import largest_exact, object_array
 from ancf.data.packed_text import pack_bytes, pack_texts, unpack_bytes, unpack_texts
 from ancf.errors import InvalidDataError, InvalidParameterError, ModelFileError, _PositionError
+from ancf.params import checks_call
 
 # A Python object per kind of id; NumPy holds all but the integers as objects.
 _TYPES: dict[str, type] = {"int": int, "str": str, "uuid": uuid.UUID, "bytes": bytes}
@@ -60,14 +62,15 @@ class IdMap(Sequence[Any]):
     values: NDArray[Any]
     kind: str
 
+    @checks_call
     def __init__(self, values: ArrayLike | Iterable[Any]) -> None:
-        array, kind = _typed(values)
+        array, kind = _typed(values, "values")
         index = pd.Index(array)
         if not index.is_unique:
             twice = np.flatnonzero(index.duplicated())
             raise InvalidDataError(
-                f"ids: {len(twice)} stand more than once ({_first(array[twice])}, first at position {twice[0]}). "
-                "Give each id once."
+                f"values: {len(twice)} ids stand more than once ({_first(array[twice])}, first at position "
+                f"{twice[0]}). Give each id once."
             )
         self._set(array, kind)
 
@@ -83,8 +86,19 @@ class IdMap(Sequence[Any]):
         return new
 
     @classmethod
+    @checks_call
     def factorize(cls, values: ArrayLike | Iterable[Any], what: str = "ids") -> "tuple[Self, NDArray[np.int32]]":
         """The distinct ids in ascending order, and the position of each given value (int32, as long as ``values``).
+
+        Parameters
+        ----------
+        values : array-like of ids (n,)
+        what : str
+            What an error calls them.
+
+        Returns
+        -------
+        (IdMap, int32 array (n,))
 
         Raises
         ------
@@ -152,6 +166,7 @@ class IdMap(Sequence[Any]):
             return np.array(self.values, dtype)
         return np.array(self.values) if copy else self.values
 
+    @checks_call
     def index(self, raw: Any, start: int = 0, stop: int | None = None) -> int:
         """The position of an id.
 
@@ -161,14 +176,28 @@ class IdMap(Sequence[Any]):
         start, stop : int, optional
             The part of the sequence to look in, as ``list.index`` has them.
 
+        Returns
+        -------
+        int
+
         Raises
         ------
         InvalidDataError
             If the id is not there; also a ``ValueError``, as of a list. ``position`` gives -1 instead.
+
+        Examples
+        --------
+        >>> ids = IdMap(["tea", "cup"])
+        >>> ids.index("cup")
+        1
         """
+        for name, bound in (("start", start), ("stop", stop)):
+            if type(bound) is not int and not isinstance(bound, np.integer) and (name == "start" or bound is not None):
+                raise InvalidParameterError(f"index: {name} is {format_value(bound)}; give a whole number.")
         at = self.position(raw)
         if at < 0 or at not in range(*slice(start, stop).indices(len(self))):
-            hint = self.hint(raw) if at < 0 else f"it stands at position {at}, outside what was asked for"
+            outside = f"it stands at position {at}, outside start={start} and stop={stop}"
+            hint = self.hint(raw) if at < 0 else outside
             raise InvalidDataError(
                 f"{raw!r} is none of these {len(self):,} ids ({hint or _first(self.values)}). "
                 "position(id) gives -1 for an unknown one."
@@ -176,7 +205,21 @@ class IdMap(Sequence[Any]):
         return at
 
     def count(self, raw: Any) -> int:
-        """1 for an id that is there, 0 for any other."""
+        """1 for an id that is there, 0 for any other.
+
+        Parameters
+        ----------
+        raw : id
+
+        Returns
+        -------
+        int
+
+        Examples
+        --------
+        >>> IdMap(["tea", "cup"]).count("tea")
+        1
+        """
         return int(raw in self)
 
     @cached_property
@@ -195,7 +238,21 @@ class IdMap(Sequence[Any]):
         return dict(zip(self.values.tolist(), range(len(self)), strict=True))
 
     def position(self, raw: Any) -> int:
-        """The position of one id, or -1. NumPy scalars are taken as the Python values they hold."""
+        """The position of one id, or -1. NumPy scalars are taken as the Python values they hold.
+
+        Parameters
+        ----------
+        raw : id
+
+        Returns
+        -------
+        int
+
+        Examples
+        --------
+        >>> IdMap(["tea", "cup"]).position("cup")
+        1
+        """
         kind = type(raw)
         if kind is str or kind is int:
             return self._position_of.get(raw, -1)
@@ -208,9 +265,29 @@ class IdMap(Sequence[Any]):
         except TypeError:  # an unhashable thing is nobody's id
             return -1
 
+    @checks_call
     def positions(self, ids: ArrayLike | Iterable[Any]) -> NDArray[np.int64]:
-        """The positions of many ids (int64, as long as ``ids``), -1 for each unknown one."""
-        array = as_id_array(ids)
+        """The positions of many ids (int64, as long as ``ids``), -1 for each unknown one.
+
+        Parameters
+        ----------
+        ids : array-like of ids (n,)
+
+        Returns
+        -------
+        int64 array (n,)
+
+        Raises
+        ------
+        InvalidDataError
+            If they are no sequence.
+
+        Examples
+        --------
+        >>> IdMap(["tea", "cup"]).positions(["cup", "pot"]).tolist()
+        [1, -1]
+        """
+        array = as_id_array(ids, "ids")
         if array.dtype.kind in "iu" and array.dtype != np.uint64 and self.kind == "int":
             array = array.astype(np.int64, copy=False)
             if self._is_range:
@@ -222,9 +299,35 @@ class IdMap(Sequence[Any]):
                 return np.asarray(self._index.get_indexer(pd.Index(array, dtype=object)), np.int64)
         return np.fromiter((self.position(each) for each in array.tolist()), np.int64, len(array))
 
+    @checks_call
     def take(self, positions: ArrayLike) -> NDArray[Any]:
-        """The ids at these positions, in the shape of ``positions``."""
-        taken: NDArray[Any] = self.values[np.asarray(positions)]
+        """The ids at these positions, in the shape of ``positions``.
+
+        Parameters
+        ----------
+        positions : whole numbers, in any shape
+
+        Returns
+        -------
+        array of ids, int64 or objects
+
+        Raises
+        ------
+        InvalidParameterError
+            If they are no positions of these ids.
+
+        Examples
+        --------
+        >>> IdMap(["tea", "cup"]).take([1, 1]).tolist()
+        ['cup', 'cup']
+        """
+        try:
+            at = np.asarray(positions)
+            taken: NDArray[Any] = self.values[at if at.size else at.astype(np.intp)]
+        except (IndexError, TypeError, ValueError) as error:
+            raise InvalidParameterError(
+                f"take: positions is {format_value(positions)} ({error}); give whole numbers below {len(self)}."
+            ) from None
         return taken
 
     def __contains__(self, raw: Any) -> bool:
@@ -305,7 +408,7 @@ def sort_order(uniques: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.int3
     return order, rank
 
 
-def as_id_array(values: ArrayLike | Iterable[Any]) -> NDArray[Any]:
+def as_id_array(values: ArrayLike | Iterable[Any], what: str = "ids") -> NDArray[Any]:
     """One-dimensional NumPy array: numbers as numbers, everything else as objects; categories by their values."""
     if isinstance(values, IdMap):
         return values.values
@@ -326,7 +429,7 @@ def as_id_array(values: ArrayLike | Iterable[Any]) -> NDArray[Any]:
         array = values
     else:
         if isinstance(values, (str, bytes, type)) or not isinstance(values, Iterable):
-            raise InvalidDataError(f"ids are {values!r}; give a sequence of ids, such as a list of one.")
+            raise InvalidDataError(f"{what}: {values!r} is no sequence of ids. Give one, such as a list of one.")
         listed = values if isinstance(values, (list, tuple)) else list(values)
         kinds = {type(each) for each in listed}
         if kinds <= {int} or (kinds and all(issubclass(kind, (float, np.integer, np.floating)) for kind in kinds)):
@@ -337,7 +440,9 @@ def as_id_array(values: ArrayLike | Iterable[Any]) -> NDArray[Any]:
         else:
             array = object_array([each.item() if isinstance(each, np.generic) else each for each in listed])
     if array.ndim != 1:
-        raise InvalidDataError(f"ids have {array.ndim} dimensions; give a one-dimensional sequence.")
+        raise InvalidDataError(
+            f"{what}: an array of the shape {array.shape} has {array.ndim} dimensions; give a one-dimensional sequence."
+        )
     if array.dtype.kind in "US":
         return array.astype(object)
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
@@ -345,7 +450,7 @@ def as_id_array(values: ArrayLike | Iterable[Any]) -> NDArray[Any]:
 
 def _typed(values: ArrayLike | Iterable[Any], what: str = "ids") -> tuple[NDArray[Any], str]:
     """The ids as an int64 or object array, and their kind."""
-    array = as_id_array(values)
+    array = as_id_array(values, what)
     if not len(array):
         return (np.empty(0, np.int64), "int") if array.dtype.kind in "iuf" else (np.empty(0, object), "str")
     if array.dtype.kind == "f":
@@ -365,7 +470,7 @@ def _typed(values: ArrayLike | Iterable[Any], what: str = "ids") -> tuple[NDArra
             raise InvalidDataError(f"{what}: {array.max()} does not fit 63 bits. Give such ids as text.")
         return array.astype(np.int64), "int"
     if array.dtype.kind != "O":
-        raise InvalidDataError(f"{what} have the type {array.dtype}; ids are integers, text, UUIDs or bytes.")
+        raise InvalidDataError(f"{what}: values have the type {array.dtype}; ids are integers, text, UUIDs or bytes.")
     inferred = pd.api.types.infer_dtype(array, skipna=False)
     if inferred == "string":
         return array.copy(), "str"
@@ -386,8 +491,8 @@ def _typed(values: ArrayLike | Iterable[Any], what: str = "ids") -> tuple[NDArra
             return array.copy(), kind
     found = sorted({type(each).__name__ for each in listed})
     raise InvalidDataError(
-        f"{what} are of {'mixed' if len(found) > 1 else 'unusable'} kinds ({', '.join(found)}: {_first(array)}). "
-        "Give ids of one kind: integers, text, UUIDs or bytes."
+        f"{what}: values are of {'mixed' if len(found) > 1 else 'unusable'} kinds "
+        f"({', '.join(found)}: {_first(array)}). Give ids of one kind: integers, text, UUIDs or bytes."
     )
 
 

@@ -40,6 +40,8 @@ def find_inputs(source: Any) -> Inputs | None:
     InvalidDataError
         If there is no table, or one is given twice.
     """
+    if isinstance(source, str) and not source.strip():
+        raise InvalidDataError(f"{source!r} is no path. Give the path of a table.")
     if isinstance(source, (str, Path)):
         return None if str(source) == "-" else _of_path(source)
     if hasattr(source, "read"):

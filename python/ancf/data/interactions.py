@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from ancf._native import canonical_events
+from ancf._text import format_value
 from ancf.data import timestamps
 from ancf.data.arrays import fits_float32, group_starts, offsets_from_lengths, positions_among, sum_groups
 from ancf.data.csr import Csr
@@ -25,6 +26,7 @@ from ancf.data.ids import IdMap
 from ancf.data.normalize import Normalizer
 from ancf.data.report import Report
 from ancf.errors import InvalidDataError, InvalidParameterError
+from ancf.params import checks_call
 
 ItemTexts = NDArray[Any]
 """One text or None per item, in the order of ``item_ids``: a name or a category."""
@@ -54,6 +56,12 @@ class Interactions:
     split_by : "time", "random", "last", "user" or None
         How this part was split off, set by the splits: it tells a model what it will be asked (``ANCF(choose_for=)``).
         None: it is no part. Set it yourself after a split of your own.
+
+    Examples
+    --------
+    >>> data = Interactions.from_ids(user=["ann", "bob", "ann"], item=[7, 7, 9])
+    >>> len(data), data.n_users, data.n_items
+    (3, 2, 2)
     """
 
     user_ids: IdMap
@@ -105,6 +113,7 @@ class Interactions:
         self._freeze()
 
     @classmethod
+    @checks_call
     def from_ids(
         cls,
         user: ArrayLike | Iterable[Any],
@@ -128,6 +137,12 @@ class Interactions:
             Seconds since 1970, or whatever else ``ancf.read_interactions`` takes for times (docs/reading.md); what was
             decided about them is in the report.
         item_names, item_categories : mapping id → text, or one text per event, optional
+        normalize : "none", "log", "minmax" or "standard"
+            What a model does to the weights; fitted when the model is, on its training part alone.
+
+        Returns
+        -------
+        Interactions
 
         Raises
         ------
@@ -204,10 +219,12 @@ class Interactions:
 
     @property
     def n_users(self) -> int:
+        """The number of users in the map, with events or without."""
         return len(self.user_ids)
 
     @property
     def n_items(self) -> int:
+        """The number of items in the map, with events or without."""
         return len(self.item_ids)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -253,8 +270,8 @@ class Interactions:
         mask = _flags(which)
         if mask is None:
             raise InvalidParameterError(
-                f"Interactions[{_short(which)}]: give a mask of True and False over the events, such as "
-                "data[data.weights > 1], or a slice. subset(indices) takes positions; "
+                f"Interactions[which]: which is {format_value(which)}; give a mask of True and False over the events, "
+                "such as data[data.weights > 1], or a slice. subset(indices) takes positions; "
                 "np.isin(data.items, data.item_ids.positions(ids)) is the mask for some items."
             )
         return self.subset(mask)
@@ -276,6 +293,12 @@ class Interactions:
         -------
         Csr
             ``indptr`` int64 (n_users + 1,), ``indices`` int32, ascending within a row, ``data`` float32.
+
+        Examples
+        --------
+        >>> data = Interactions.from_ids(user=["ann", "bob", "ann"], item=[7, 7, 9], weight=[1, 2, 3])
+        >>> data.to_csr().indptr.tolist()
+        [0, 2, 3]
         """
         starts = self._pair_starts()
         indptr = offsets_from_lengths(np.bincount(self.users[starts], minlength=self.n_users))
@@ -293,7 +316,18 @@ class Interactions:
         return Csr(indptr, self.items[starts], sums.astype(np.float32))
 
     def pair_times(self) -> NDArray[np.int64] | None:
-        """The last time of each distinct pair, in the order of ``to_csr``; None where there are no times."""
+        """The last time of each distinct pair, in the order of ``to_csr``; None where there are no times.
+
+        Returns
+        -------
+        int64 array (n_pairs,), seconds since 1970, or None
+
+        Examples
+        --------
+        >>> data = Interactions.from_ids(user=[1, 1], item=[7, 7], time=[10, 20])
+        >>> data.pair_times().tolist()
+        [20]
+        """
         if self.times is None:
             return None
         starts = self._pair_starts()
@@ -301,9 +335,21 @@ class Interactions:
         return self.times[ends]
 
     def pair_counts(self) -> NDArray[np.int32]:
-        """The number of events of each distinct pair, in the order of ``to_csr``."""
+        """The number of events of each distinct pair, in the order of ``to_csr``.
+
+        Returns
+        -------
+        int32 array (n_pairs,)
+
+        Examples
+        --------
+        >>> data = Interactions.from_ids(user=[1, 1], item=[7, 7], time=[10, 20])
+        >>> data.pair_counts().tolist()
+        [2]
+        """
         return np.diff(np.append(self._pair_starts(), len(self))).astype(np.int32)
 
+    @checks_call
     def subset(self, which: ArrayLike) -> Self:
         """The events chosen by a mask or by positions, over the same ids and with the same report.
 
@@ -311,6 +357,10 @@ class Interactions:
         ----------
         which : mask (bool, n) or positions (int)
             Positions may stand in any order and more than once; each event comes once, in the order of the table.
+
+        Returns
+        -------
+        Interactions
 
         Raises
         ------
@@ -333,7 +383,8 @@ class Interactions:
             chosen = chosen.astype(bool if chosen.dtype == bool else np.int64)
         if chosen.ndim != 1 or chosen.dtype.kind not in "biu":
             raise InvalidParameterError(
-                f"subset: which is {_short(which)}; give a mask of True and False, or whole numbers, one-dimensional."
+                f"subset: which is {format_value(which)}; give a mask of True and False, or whole numbers, "
+                "one-dimensional."
             )
         if chosen.dtype == bool and len(chosen) != len(self):
             raise InvalidDataError(
@@ -354,7 +405,18 @@ class Interactions:
         return new
 
     def compact(self) -> Self:
-        """The same events over the ids that occur in them; itself where all ids do."""
+        """The same events over the ids that occur in them; itself where all ids do.
+
+        Returns
+        -------
+        Interactions
+
+        Examples
+        --------
+        >>> data = Interactions.from_ids(user=["ann", "bob", "ann"], item=[7, 7, 9], weight=[1, 2, 3])
+        >>> data[:1].compact()
+        Interactions(1 users × 1 items, 1 events)
+        """
         users = np.zeros(self.n_users, bool)
         users[self.users] = True
         items = np.zeros(self.n_items, bool)
@@ -370,11 +432,32 @@ class Interactions:
         return new
 
     def normalizer(self) -> Normalizer:
-        """The normalizer named by ``normalize``, fitted on the weights of these events."""
+        """The normalizer named by ``normalize``, fitted on the weights of these events.
+
+        Returns
+        -------
+        Normalizer, fitted
+
+        Examples
+        --------
+        >>> Interactions.from_ids(user=[1, 2], item=[7, 7], weight=[2, 4], normalize="minmax").normalizer()
+        Normalizer('minmax', shift=2, scale=2)
+        """
         return Normalizer(self.normalize).fit(self.weights)
 
     def fingerprint(self) -> str:
-        """A hash of the content (ids, events, weights, times): 32 hex digits, the same for tables that say the same."""
+        """A hash of the content (ids, events, weights, times): 32 hex digits, the same for tables that say the same.
+
+        Returns
+        -------
+        str
+
+        Examples
+        --------
+        >>> one = Interactions.from_ids(user=[1, 2], item=["tea", "cup"])
+        >>> one.fingerprint() == Interactions.from_ids(user=[2, 1], item=["cup", "tea"]).fingerprint()
+        True
+        """
         digest = hashlib.blake2b(digest_size=16)
         for ids in (self.user_ids, self.item_ids):
             arrays, meta = ids.state()
@@ -386,7 +469,18 @@ class Interactions:
         return digest.hexdigest()
 
     def to_pandas(self) -> pd.DataFrame:
-        """The events as a table: ``user_id, item_id, weight`` and, where there are times, ``time`` (UTC)."""
+        """The events as a table: ``user_id, item_id, weight`` and, where there are times, ``time`` (UTC).
+
+        Returns
+        -------
+        DataFrame with a row for each event, in the order of ``users``
+
+        Examples
+        --------
+        >>> data = Interactions.from_ids(user=["ann", "bob", "ann"], item=[7, 7, 9], weight=[1, 2, 3])
+        >>> data.to_pandas()["item_id"].tolist()
+        [7, 9, 7]
+        """
         columns: dict[str, Any] = {
             "user_id": self.user_ids.take(self.users),
             "item_id": self.item_ids.take(self.items),
@@ -406,12 +500,6 @@ def _flags(which: Any) -> NDArray[np.bool_] | None:
     return mask if mask.ndim == 1 and mask.dtype == bool else None
 
 
-def _short(value: Any) -> str:
-    """A value as a message shows it."""
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
 def _restrict(ids: IdMap, kept: NDArray[np.bool_], codes: NDArray[np.int32]) -> tuple[IdMap, NDArray[np.int32]]:
     """The ids that are kept, and the codes (all of kept ids) as positions among them."""
     return IdMap._unchecked(ids.values[kept], ids.kind), positions_among(kept)[codes]
@@ -426,9 +514,13 @@ def _check_weights(weight: ArrayLike, n: int) -> NDArray[np.float64]:
     try:
         values = np.asarray(weight, np.float64)
     except (TypeError, ValueError) as error:
-        raise InvalidDataError(f"weight: {str(error).rstrip('.')}. Give numbers.") from None
+        raise InvalidDataError(
+            f"weight is {format_value(weight)} ({str(error).rstrip('.')}); give a number for each event."
+        ) from None
     if values.shape != (n,):
-        raise InvalidDataError(f"weight has the shape {values.shape} where user has {n} values; give one per event.")
+        raise InvalidDataError(
+            f"weight is {format_value(weight)} (shape {values.shape}) where user has {n} values; give one per event."
+        )
     bad = np.flatnonzero(~fits_float32(values) | (values == 0))
     if len(bad):
         shown = ", ".join(str(value) for value in values[bad[:3]])
@@ -464,7 +556,7 @@ def _texts_by_item(
         each = np.asarray(None, object)
     if each.shape != (len(codes),):
         raise InvalidDataError(
-            f"{what} has {each.size} values where there are {len(codes)} events ({_short(names)}); "
+            f"{what} has {each.size} values where there are {len(codes)} events ({format_value(names)}); "
             "give a mapping id to text, or one text "
             "for each event."
         )

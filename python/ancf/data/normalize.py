@@ -9,8 +9,10 @@ from typing import Any, Literal, Self, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ancf._text import format_value
 from ancf.checks import as_numbers
 from ancf.errors import InvalidDataError, InvalidParameterError, NotFittedError
+from ancf.params import checks_call
 
 NormalizerKind = Literal["none", "log", "minmax", "standard"]
 NORMALIZERS: tuple[str, ...] = get_args(NormalizerKind)
@@ -35,21 +37,49 @@ class Normalizer:
     [2.0, 3.0, 8.0]
     """
 
+    @checks_call
     def __init__(self, kind: str = "none") -> None:
         if not isinstance(kind, str) or kind not in NORMALIZERS:
-            raise InvalidParameterError(f"normalize={kind!r}: give one of {', '.join(map(repr, NORMALIZERS))}.")
+            raise InvalidParameterError(
+                f"normalize={kind!r}: there is no such kind. Give one of {', '.join(map(repr, NORMALIZERS))}."
+            )
         self.kind = kind
         self.shift, self.scale = 0.0, 1.0
         self._fitted = kind in ("none", "log")
 
+    @checks_call
     def fit(self, values: ArrayLike) -> Self:
-        """Learn shift and scale from the quantities of the training part; returns self."""
+        """Learn shift and scale from the quantities of the training part; returns self.
+
+        Parameters
+        ----------
+        values : array-like of numbers
+
+        Returns
+        -------
+        Normalizer, itself
+
+        Raises
+        ------
+        InvalidDataError
+            If there are none, or one is not finite.
+
+        Examples
+        --------
+        >>> Normalizer("standard").fit([1, 3])
+        Normalizer('standard', shift=2, scale=1)
+        """
         array = as_numbers("values", values).ravel()
         if not len(array):
-            raise InvalidDataError(f"normalize={self.kind!r}: there are no quantities to fit on.")
+            raise InvalidDataError(
+                f"Normalizer({self.kind!r}): values is {format_value(values)}, without a quantity to fit on. Give the "
+                "quantities of the training part."
+            )
         if not np.isfinite(array).all():
             at = int(np.flatnonzero(~np.isfinite(array))[0])
-            raise InvalidDataError(f"normalize={self.kind!r}: quantity {array[at]} at position {at} is not finite.")
+            raise InvalidDataError(
+                f"Normalizer({self.kind!r}): {array[at]} at position {at} of values is not finite. Leave it out."
+            )
         if self.kind == "minmax":
             self.shift, self.scale = float(array.min()), float(array.max() - array.min())
         elif self.kind == "standard":
@@ -59,15 +89,57 @@ class Normalizer:
         self._fitted = True
         return self
 
+    @checks_call
     def transform(self, values: ArrayLike) -> NDArray[np.float64]:
-        """Normalized quantities (float64, the shape of ``values``)."""
+        """Normalized quantities (float64, the shape of ``values``).
+
+        Parameters
+        ----------
+        values : array-like of numbers
+
+        Returns
+        -------
+        float64 array, shaped like ``values``
+
+        Raises
+        ------
+        NotFittedError
+        InvalidDataError
+            If they are no numbers.
+
+        Examples
+        --------
+        >>> Normalizer("none").transform([1, 3]).tolist()
+        [1.0, 3.0]
+        """
         array = self._require_fitted(values)
         if self.kind == "log":
             return np.asarray(np.sign(array) * np.log1p(np.abs(array)))
         return np.asarray((array - self.shift) / self.scale)
 
+    @checks_call
     def inverse(self, values: ArrayLike) -> NDArray[np.float64]:
-        """Quantities from normalized ones."""
+        """Quantities from normalized ones.
+
+        Parameters
+        ----------
+        values : array-like of numbers
+
+        Returns
+        -------
+        float64 array, shaped like ``values``
+
+        Raises
+        ------
+        NotFittedError
+        InvalidDataError
+            If they are no numbers.
+
+        Examples
+        --------
+        >>> Normalizer("minmax").fit([2, 4]).inverse([0.5]).tolist()
+        [3.0]
+        """
         array = self._require_fitted(values)
         if self.kind == "log":
             return np.asarray(np.sign(array) * np.expm1(np.abs(array)))

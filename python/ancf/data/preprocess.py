@@ -7,12 +7,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from ancf._text import format_value
 from ancf.checks import check_choice, check_integer
 from ancf.data.id_texts import IdRules
 from ancf.data.normalize import Normalizer, NormalizerKind
 from ancf.data.reading import TableOptions, read_table
 from ancf.data.split import split_rows
 from ancf.errors import InvalidDataError, InvalidParameterError
+from ancf.params import checks_call
 
 
 class _Parts(NamedTuple):
@@ -30,6 +32,7 @@ class PreparedData(_Parts):
     normalizer: Normalizer
 
 
+@checks_call
 def preprocess_data(
     data: Any,
     *,
@@ -59,7 +62,7 @@ def preprocess_data(
     normalize : "none", "log", "minmax" or "standard"
         Fitted on the training part only.
     on_bad_rows : "raise" or "drop"
-        Rows whose quantity is no finite number.
+        Rows whose quantity is no finite number, and lines of JSON that are none.
     random_state : int
         Of both steps of the split.
 
@@ -94,6 +97,13 @@ def preprocess_data(
     users, items = table.ids["user"], table.ids["item"]
     quantities = np.ones(table.n_rows) if table.weight is None else table.weight.values
     keep = (users.codes >= 0) & (items.codes >= 0)
+    for each in table.left_out:
+        if each.is_bad and len(each.rows) and on_bad_rows == "raise":
+            numbers = ", ".join(str(row + table.row_base) for row in each.rows[:5].tolist())
+            raise InvalidDataError(
+                f"{table.source}: {len(each.rows)} rows {each.text} (rows {numbers}). "
+                'Fix them, or give on_bad_rows="drop" to leave them out.'
+            )
     bad = np.flatnonzero(keep & ~np.isfinite(quantities))
     if table.weight is not None and len(bad) and on_bad_rows == "raise":
         numbers = ", ".join(str(row + table.row_base) for row in bad[:5])
@@ -126,6 +136,7 @@ def preprocess_data(
     return prepared
 
 
+@checks_call
 def batch_data(X: Any, y: ArrayLike, batch_size: int = 64) -> Iterator[tuple[Any, Any]]:
     """Consecutive rows of X and y, ``batch_size`` at a time; the last batch may be smaller.
 
@@ -163,7 +174,9 @@ def batch_data(X: Any, y: ArrayLike, batch_size: int = 64) -> Iterator[tuple[Any
             )
     n, m = len(X), len(y)  # type: ignore[arg-type]
     if n != m:
-        raise InvalidDataError(f"X has {n} rows and y has {m}; give one value per row.")
+        raise InvalidDataError(
+            f"X has {n} rows and y has {m}; give one value of y for each row of X (y is {format_value(y)})."
+        )
 
     def batches() -> Iterator[tuple[Any, Any]]:
         for start in range(0, n, batch_size):

@@ -1,18 +1,16 @@
 """``read_interactions``: a purchase table of any make in, clean interactions out."""
 
-import functools
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, ParamSpec, TypeVar
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from ancf.checks import check_choice, check_flag
+from ancf.checks import check_choice, check_flag, check_threads
 from ancf.data.array_tables import (
     check_guessed_weight,
     entries_of_matrix,
@@ -47,23 +45,9 @@ from ancf.data.text_header import TextOptions
 from ancf.data.text_scan import scan_text
 from ancf.data.timestamps import NO_TIME_OPTIONS, TimeOptions, TimeUnit
 from ancf.errors import InvalidDataError, InvalidParameterError
+from ancf.params import checks_call
 
 Layout = Literal["rows", "matrix"]
-
-_Arguments = ParamSpec("_Arguments")
-_Result = TypeVar("_Result")
-
-_OTHER_NAMES = {
-    "sep": "delimiter",
-    "skiprows": "skip_lines",
-    "user_col": "user",
-    "item_col": "item",
-    "rating": "weight",
-    "quantity": "weight",
-    "timestamp": "time",
-    "date": "time",
-}
-"""What other libraries call these options."""
 
 
 class TableOptions(NamedTuple):
@@ -79,23 +63,7 @@ class TableOptions(NamedTuple):
 _PLAIN = TableOptions()
 
 
-def _with_known_options(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
-    """Refuse an option that does not exist, with the name of the one that was meant."""
-
-    @functools.wraps(function)
-    def checked(*arguments: _Arguments.args, **options: _Arguments.kwargs) -> _Result:
-        known = list(function.__kwdefaults__ or ())
-        for name in options:
-            if name not in known and name != "source":
-                near = [_OTHER_NAMES[name]] if name in _OTHER_NAMES else get_close_matches(name, known, 1, 0.5)
-                remedy = f"did you mean {near[0]}=?" if near else f"there are {', '.join(known)}."
-                raise InvalidParameterError(f"{function.__name__} has no option {name!r}; {remedy}")
-        return function(*arguments, **options)
-
-    return checked
-
-
-@_with_known_options
+@checks_call
 def read_interactions(
     source: Any,
     *,
@@ -230,6 +198,7 @@ def read_interactions(
     times = TimeOptions(time_unit, day_first, time_format)
     times.check()
     check_flag("normalize_ids", normalize_ids)
+    check_threads(num_threads)
     id_rules = IdRules.of(missing, normalize_ids)
     chosen: dict[str, Any] = {"user": user, "item": item, "weight": weight, "time": time}
     chosen |= {"name": name, "category": category, "basket": basket}
@@ -245,6 +214,8 @@ def read_table(source: Any, chosen: Mapping[str, Any], options: TableOptions = _
 
     Several tables are read one after the other, and become one.
     """
+    if options.layout is not None:
+        check_choice("layout", options.layout, ("rows", "matrix"))
     if isinstance(source, Iterator) and not hasattr(source, "read"):
         source = list(source)
     inputs = None if options.layout == "matrix" or is_sparse(source) else find_inputs(source)
@@ -265,8 +236,6 @@ def _read_one(source: Any, chosen: Mapping[str, Any], options: TableOptions, nam
     """One table; ``name`` is what it is called among several, which may be empty."""
     if isinstance(source, Interactions):
         raise InvalidDataError("these are interactions already; there is nothing to read.")
-    if options.layout is not None:
-        check_choice("layout", options.layout, ("rows", "matrix"))
     chosen = choose_time(chosen)
     reader = _FrameReader(chosen, options.times, options.id_rules)
     is_parquet = isinstance(source, (str, Path)) and _is_parquet(source)
@@ -444,7 +413,7 @@ class _FrameReader:
         if places is None:
             places = recognize_columns(headings, self.chosen, source)
         held = {at: at for at in range(len(headings))}
-        if len(arrow.column_names) < len(headings):
+        if arrow.column_names != headings:  # some columns, or all in another order
             held = {headings.index(heading): at for at, heading in enumerate(arrow.column_names)}
         return self._raw_table(
             lambda at: to_series(arrow, held[at], source), headings, headings, places, arrow.num_rows, source

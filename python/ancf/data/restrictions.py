@@ -7,15 +7,19 @@ removed first.
 """
 
 import re
+import uuid
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ancf._text import format_value
 from ancf.errors import InvalidParameterError
 
 _N_SHOWN = 5
+_PATTERN_KINDS = (str, bytes, int, float, Decimal, np.generic, uuid.UUID, re.Pattern)
 _NEVER = np.iinfo(np.int32).max
 
 
@@ -59,13 +63,14 @@ class ItemPatterns:
     def __init__(self, given: Any) -> None:
         is_one = isinstance(given, (str, bytes, re.Pattern)) or not isinstance(given, Iterable)
         if isinstance(given, Mapping):
-            raise InvalidParameterError("exclude_items is a mapping; give a list of ids and patterns.")
+            raise InvalidParameterError(
+                f"exclude_items is {format_value(given)}, a mapping; give a list of ids and patterns."
+            )
+        if isinstance(given, type) or (hasattr(given, "ndim") and given.ndim != 1):
+            raise InvalidParameterError(f"exclude_items is {format_value(given)}; give a list of ids and patterns.")
         self._entries: list[Any] = [given] if is_one else list(given)
         for entry in self._entries:
-            usable = isinstance(entry, re.Pattern) or (
-                getattr(type(entry), "__hash__", None) is not None and not isinstance(entry, (bool, tuple))
-            )
-            if entry is None or entry != entry or not usable:
+            if isinstance(entry, bool) or not isinstance(entry, _PATTERN_KINDS) or entry != entry:
                 raise InvalidParameterError(f"exclude_items: {entry!r} is no id and no pattern. Give ids or text.")
 
     def __bool__(self) -> bool:

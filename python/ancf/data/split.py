@@ -14,10 +14,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ancf._text import format_value
 from ancf.checks import check_choice, check_flag, check_integer
 from ancf.data.interactions import Interactions, SplitBy
 from ancf.data.timestamps import read_moments
 from ancf.errors import InvalidDataError, InvalidParameterError
+from ancf.params import checks_call
 
 OnLeak = Literal["warn", "ignore", "raise"]
 Parts = tuple[Interactions, ...]
@@ -33,6 +35,7 @@ class LeakageWarning(UserWarning):
     """A split lets training see what a measurement on the test part is supposed to predict."""
 
 
+@checks_call
 def random_split(
     data: Interactions,
     fractions: Sequence[float] = (0.6, 0.2, 0.2),
@@ -52,6 +55,19 @@ def random_split(
     on_leak : "warn", "ignore" or "raise"
         Where events have times, a random split trains on the future; where a user took an item several times, the same
         pair lands in several parts.
+    random_state : int
+        Seed; the same one gives the same parts.
+
+    Returns
+    -------
+    tuple of Interactions, one for each part
+
+    Raises
+    ------
+    InvalidDataError
+        If a part would be empty, or the split leaks and ``on_leak="raise"``.
+    InvalidParameterError
+        If an option makes no sense; names it and its value.
 
     Examples
     --------
@@ -87,6 +103,7 @@ def split_rows(n: int, fractions: Sequence[float], random_state: int) -> list[ND
     return [*parts, rows]
 
 
+@checks_call
 def time_split(data: Interactions, fractions: Sequence[float] = (0.6, 0.2, 0.2), *, at: Any = None) -> Parts:
     """Events before a point in time, and after it: the split that measures what a shop will see.
 
@@ -98,6 +115,10 @@ def time_split(data: Interactions, fractions: Sequence[float] = (0.6, 0.2, 0.2),
     at : time or sequence of times, optional
         The times at which the later parts begin, instead of shares; ``at="2011-11-10"`` gives two parts. Text,
         datetimes or numbers, as in a table (docs/reading.md).
+
+    Returns
+    -------
+    tuple of Interactions, one for each part
 
     Raises
     ------
@@ -127,8 +148,9 @@ def time_split(data: Interactions, fractions: Sequence[float] = (0.6, 0.2, 0.2),
     for number, part in enumerate(parts):
         if not len(part):
             cut_times = ", ".join(str(pd.Timestamp(int(cut), unit="s")) for cut in cuts)
+            asked = f"fractions={tuple(fractions)}" if at is None else f"at={format_value(at)}"
             raise InvalidDataError(
-                f"time_split: part {number + 1} of {len(parts)} would be empty (cuts at {cut_times}). "
+                f"time_split: with {asked} part {number + 1} of {len(parts)} would be empty (cuts at {cut_times}). "
                 "Choose other shares, or give dates with at=."
             )
     return tuple(parts)
@@ -149,6 +171,7 @@ def _read_cuts(at: Any, times: NDArray[np.int64]) -> NDArray[np.int64]:
     return cuts
 
 
+@checks_call
 def leave_last_out(
     data: Interactions, n: int = 1, *, validation: bool = False, random_state: int = 42, on_leak: OnLeak = "warn"
 ) -> Parts:
@@ -156,6 +179,22 @@ def leave_last_out(
 
     Users with too few events to leave one for training stay in training whole. Without times the events left out are
     drawn at random.
+
+    Parameters
+    ----------
+    data : Interactions
+    n : int, at least 1
+        Events of each user in each part that is held out.
+    validation : bool
+        Whether there is a validation part between the two.
+    random_state : int
+        Seed; draws where there are no times; the same one gives the same parts.
+    on_leak : "warn", "ignore" or "raise"
+        As in ``random_split``.
+
+    Returns
+    -------
+    tuple of Interactions, two or three
 
     Raises
     ------
@@ -192,7 +231,8 @@ def leave_last_out(
     enough = counts[data.users] > n_held_out
     if not enough.any():
         raise InvalidDataError(
-            f"leave_last_out: no user has more than {n_held_out} events. Leave fewer out, or use random_split."
+            f"leave_last_out: no user has more than {n_held_out} events, which {n} with validation={validation} takes. "
+            "Leave fewer out, or use random_split."
         )
     masks = [enough & (from_end < n)]
     if validation:
@@ -202,8 +242,28 @@ def leave_last_out(
     return _record_leakage(_parts(data, (train, *masks), split_by), leaks, on_leak)
 
 
+@checks_call
 def user_split(data: Interactions, fractions: Sequence[float] = (0.6, 0.2, 0.2), *, random_state: int = 42) -> Parts:
     """Users assigned to the parts at random, each with all events: measures how well a model serves unknown users.
+
+    Parameters
+    ----------
+    data : Interactions
+    fractions : sequence of float
+        Shares of the users, adding up to 1.
+    random_state : int
+        Seed; the same one gives the same parts.
+
+    Returns
+    -------
+    tuple of Interactions, one for each part
+
+    Raises
+    ------
+    InvalidDataError
+        If there are fewer users than parts.
+    InvalidParameterError
+        If the shares or the seed make no sense.
 
     Examples
     --------
@@ -224,10 +284,32 @@ def user_split(data: Interactions, fractions: Sequence[float] = (0.6, 0.2, 0.2),
     return tuple(_parts(data, (part_of[data.users] == number for number in range(len(shares))), "user"))
 
 
+@checks_call
 def kfold(
     data: Interactions, n_splits: int = 5, *, random_state: int = 42, on_leak: OnLeak = "warn"
 ) -> Iterator[tuple[Interactions, Interactions]]:
     """Every event once in a test part: ``n_splits`` pairs ``(train, test)``, events assigned at random.
+
+    Parameters
+    ----------
+    data : Interactions
+    n_splits : int, at least 2
+    random_state : int
+        Seed; the same one gives the same parts.
+    on_leak : "warn", "ignore" or "raise"
+        As in ``random_split``.
+
+    Yields
+    ------
+    (train, test)
+        Two Interactions.
+
+    Raises
+    ------
+    InvalidDataError
+        If a part would be empty, or the split leaks and ``on_leak="raise"``.
+    InvalidParameterError
+        If an option makes no sense; names it and its value.
 
     Examples
     --------
@@ -249,7 +331,7 @@ def kfold(
             test[fold] = True
             parts = _parts(data, (~test, test), "random")
             leaks = _find_leaks(data, parts, "a random fold")
-            yield _record_leakage(parts, leaks, on_leak if number == 0 else "ignore")  # type: ignore[misc]
+            yield _record_leakage(parts, leaks, on_leak if number == 0 else "ignore", 3)  # type: ignore[misc]
 
     return folds_in_turn()
 
@@ -265,7 +347,7 @@ def _parts(data: Interactions, chosen: Iterable[NDArray[Any]], split_by: SplitBy
 def _check_interactions(data: Interactions, what: str) -> None:
     if not isinstance(data, Interactions):
         raise InvalidDataError(
-            f"{what} takes ancf.Interactions, not {type(data).__name__}. Use ancf.read_interactions(table) first."
+            f"{what}: data is {format_value(data)}, not ancf.Interactions. Use ancf.read_interactions(table) first."
         )
 
 
@@ -304,11 +386,12 @@ def _find_leaks(data: Interactions, parts: Sequence[Interactions], what: str) ->
     return leaks
 
 
-def _record_leakage(parts: Sequence[Interactions], leaks: Sequence[str], on_leak: OnLeak) -> Parts:
+def _record_leakage(parts: Sequence[Interactions], leaks: Sequence[str], on_leak: OnLeak, level: int = 4) -> Parts:
+    """``level`` is how far above the warning the caller's own line is."""
     if leaks and on_leak == "raise":
         raise InvalidDataError(f"this split leaks: {'; '.join(leaks)}. Choose another split, or on_leak='warn'.")
     if leaks and on_leak == "warn":
-        warnings.warn(f"{'; '.join(leaks)}. (on_leak='ignore' silences this.)", LeakageWarning, stacklevel=3)
+        warnings.warn(f"{'; '.join(leaks)}. (on_leak='ignore' silences this.)", LeakageWarning, stacklevel=level)
     for part in parts:
         part.leakage = (*part.leakage, *leaks)
     return tuple(parts)

@@ -102,12 +102,7 @@ def _utf8_blocks(source: ByteSource, encoding: str | None) -> tuple[Iterator[byt
     name, head, stream, size = source.name, source.head, source.stream, source.size
     note = ""
     if encoding is not None:
-        try:
-            encoding = codecs.lookup(encoding).name
-        except LookupError:
-            raise InvalidParameterError(
-                f"encoding={encoding!r} is unknown. Give one such as 'utf-8' or 'cp1252'."
-            ) from None
+        encoding = codecs.lookup(encoding).name
     elif head[:4] in (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE):
         encoding, note = "utf-32", "the file is UTF-32"
     elif head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):

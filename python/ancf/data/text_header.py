@@ -4,10 +4,14 @@ The header is the first line under which columns are recognized. Lines above it 
 as long as each of them has fewer filled fields than the header: a line as full as the header may be a row.
 """
 
+import codecs
 import csv
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
 
 from ancf.data.byte_source import HEAD_BYTES
 from ancf.data.columns import ColumnChoice, recognize_columns
@@ -39,7 +43,14 @@ class TextOptions:
         InvalidParameterError
             If an option has no meaning.
         """
-        delimiter = "\t" if self.delimiter in ("\\t", "tab") else self.delimiter
+        if self.header is not None and not isinstance(self.header, (bool, np.bool_)):
+            raise InvalidParameterError(f"header={self.header!r}: give True, False or None.")
+        delimiter = self.delimiter
+        if delimiter is not None and not isinstance(delimiter, str):
+            raise InvalidParameterError(f"delimiter={delimiter!r}: give one ASCII character, such as ',' or ';'.")
+        if self.encoding is not None and not is_text_encoding(self.encoding):
+            raise InvalidParameterError(f"encoding={self.encoding!r} is unknown. Give one such as 'utf-8' or 'cp1252'.")
+        delimiter = "\t" if delimiter in ("\\t", "tab") else delimiter
         if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n' or not delimiter.isascii()):
             raise InvalidParameterError(
                 f"delimiter={self.delimiter!r}: give one ASCII character, such as ',' or ';'. Where several stand "
@@ -55,11 +66,20 @@ class TextOptions:
             raise InvalidParameterError(f"comment={comment!r}: give one ASCII character, such as '#'.")
         if comment is not None and comment == delimiter:
             raise InvalidParameterError(f"comment={comment!r} is the delimiter, too. Give another one.")
-        return TextOptions(self.header, delimiter, self.encoding, skip, comment)
+        header = None if self.header is None else bool(self.header)
+        return TextOptions(header, delimiter, self.encoding, skip, comment)
 
     def given(self) -> list[str]:
         """The options that somebody set, as they are written."""
         return [f"{name}={value!r}" for name, value in vars(self).items() if value is not None]
+
+
+def is_text_encoding(name: Any) -> bool:
+    """Whether Python knows an encoding of text by this name."""
+    try:
+        return isinstance(name, str) and bool(codecs.lookup(name)._is_text_encoding)
+    except (LookupError, ValueError):
+        return False
 
 
 @dataclass

@@ -52,8 +52,13 @@ class TimeRange(NamedTuple):
         return np.minimum(times, self.end)
 
 
-def note_strays(report: Report, times: NDArray[np.int64], rows: NDArray[np.int64] | None) -> None:
-    """Name the rows whose time lies far from all others; ``rows`` are the row numbers of the times, from 0."""
+def note_strays(
+    report: Report, times: NDArray[np.int64], rows: NDArray[np.int64] | None, told: NDArray[np.int64]
+) -> None:
+    """Name the rows whose time lies far from all others; ``rows`` are the row numbers of the times, from 0.
+
+    ``told`` are the rows of which a note about their date is there already.
+    """
     if not len(times):
         return
     usual = TimeRange.from_times(times)
@@ -61,9 +66,10 @@ def note_strays(report: Report, times: NDArray[np.int64], rows: NDArray[np.int64
     if not stray.any():
         return
     first, last = int(times[~stray].min()), int(times[~stray].max())
+    new = stray & ~np.isin(np.arange(len(times)) if rows is None else rows, told) if len(told) else stray
     for name, which, side in (
-        ("late_times", stray & (times > last), "after"),
-        ("early_times", stray & (times < first), "before"),
+        ("late_times", new & (times > last), "after"),
+        ("early_times", new & (times < first), "before"),
     ):
         at = np.flatnonzero(which)
         if not len(at):

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ancf._text import format_value
 from ancf.data import number_times, text_times
 from ancf.data.number_times import END_PLAUSIBLE, FIRST_PLAUSIBLE, TIME_UNITS, format_time
 from ancf.data.number_times import UNKNOWN as UNKNOWN
@@ -43,7 +44,7 @@ class TimeOptions:
 
     def check(self) -> None:
         """Raise ``InvalidParameterError`` where an option has no meaning, or two are given that exclude each other."""
-        if self.unit is not None and self.unit not in TIME_UNITS:
+        if self.unit is not None and not (isinstance(self.unit, str) and self.unit in TIME_UNITS):
             units = ", ".join(map(repr, TIME_UNITS))
             raise InvalidParameterError(
                 f"time_unit={self.unit!r}: give one of {units}; numbers such as 20111209 need none."
@@ -376,7 +377,9 @@ def as_column(values: Any, what: str) -> "pd.Series[Any]":
             return pd.Series(values, dtype=object)
     array = np.asarray(values)
     if array.ndim != 1:
-        raise InvalidDataError(f"{what} has the shape {array.shape}; give a sequence of times, one for each.")
+        raise InvalidDataError(
+            f"{what} is {format_value(values)} (shape {array.shape}); give a sequence of times, one for each."
+        )
     return pd.Series(array)
 
 

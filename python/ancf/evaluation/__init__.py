@@ -17,6 +17,7 @@ from ancf.evaluation.metrics import DEFAULT_METRICS as DEFAULT_METRICS
 from ancf.evaluation.metrics import ERROR_METRICS as ERROR_METRICS
 from ancf.evaluation.metrics import RANKING_METRICS as RANKING_METRICS
 from ancf.evaluation.metrics import OnUnknownUser as OnUnknownUser
+from ancf.evaluation.metrics import check_metric as check_metric
 from ancf.evaluation.metrics import parse_metrics as parse_metrics
 from ancf.evaluation.result import Evaluation as Evaluation
 from ancf.evaluation.similar import evaluate_similar as evaluate_similar

@@ -15,6 +15,11 @@ from ancf.scoring.unknown_ids import refuse_other_table, used_ids
 class LeakageReport(NamedTuple):
     """What a training and a test part share, and what the test part has beyond training. Prints as a table.
 
+    Attributes
+    ----------
+    train_events, test_events, test_pairs, same_events, repeated_pairs, unknown_item_events, unknown_user_events : int
+    before_cut, before_own_past, cut : int, or None without times
+
     Examples
     --------
     >>> import ancf
@@ -65,7 +70,19 @@ class LeakageReport(NamedTuple):
         return texts
 
     def to_pandas(self) -> pd.DataFrame:
-        """A table ``what, events, of``."""
+        """The rows as they are printed.
+
+        Returns
+        -------
+        DataFrame ``what, events, of``
+
+        Examples
+        --------
+        >>> import ancf
+        >>> data = ancf.Interactions.from_ids(user=[1, 2], item=["a", "b"])
+        >>> int(ancf.leakage_report(data, data).to_pandas()["events"].max())
+        2
+        """
         return pd.DataFrame(self._rows(), columns=["what", "events", "of"])
 
     def _rows(self) -> list[tuple[str, int, int]]:

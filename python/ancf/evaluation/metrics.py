@@ -69,6 +69,14 @@ def parse_metrics(metrics: str | Sequence[str], k: int | Sequence[int]) -> dict[
     return wanted
 
 
+def check_metric(name: str, value: str) -> None:
+    """The name of one metric, as an option of this name has it."""
+    try:
+        parse_metrics([value], 10)
+    except InvalidParameterError as error:
+        raise InvalidParameterError(f"{name}: {error}") from None
+
+
 def _unknown(label: Any) -> InvalidParameterError:
     """The error that names what there is, and what may have been meant."""
     name, _, cut = str(label).lower().partition("@")

@@ -93,7 +93,29 @@ class Evaluation(Mapping[str, float]):
         return len(self._values)
 
     def stderr(self, name: str) -> float:
-        """The standard error of the mean over users: their spread over √n."""
+        """The standard error of the mean over users: their spread over √n.
+
+        Parameters
+        ----------
+        name : a metric of ``per_user``
+
+        Returns
+        -------
+        float, NaN for fewer than two users
+
+        Raises
+        ------
+        KeyError
+            If it was not measured for each user.
+
+        Examples
+        --------
+        >>> import ancf
+        >>> data = ancf.Interactions.from_ids(user=[1, 1, 2, 2, 3], item=["a", "b", "b", "c", "c"])
+        >>> test = ancf.Interactions.from_ids(user=[1, 3], item=["c", "b"])
+        >>> ancf.evaluate(ancf.ItemKNN().fit(data), test, "ndcg@2").stderr("ndcg@2")
+        0.0
+        """
         values = self.per_user[name]
         values = values[np.isfinite(values)]
         return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else float("nan")
@@ -102,6 +124,23 @@ class Evaluation(Mapping[str, float]):
         """A table ``metric, value, stderr``; with ``per_user`` one row for each user and one column for each metric.
 
         Where the lists were restricted to candidates, the column ``candidates`` says to which.
+
+        Parameters
+        ----------
+        per_user : bool
+
+        Returns
+        -------
+        DataFrame
+
+        Examples
+        --------
+        >>> import ancf
+        >>> data = ancf.Interactions.from_ids(user=[1, 1, 2, 2, 3], item=["a", "b", "b", "c", "c"])
+        >>> test = ancf.Interactions.from_ids(user=[1, 3], item=["c", "b"])
+        >>> result = ancf.evaluate(ancf.ItemKNN().fit(data), test, "hit@2")
+        >>> result.to_pandas()["value"].tolist(), result.to_pandas(per_user=True)["user_id"].tolist()
+        ([1.0], [1, 3])
         """
         import pandas as pd
 

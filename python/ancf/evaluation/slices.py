@@ -66,11 +66,11 @@ class Detail(NamedTuple):
         if not len(known.seen.items):
             raise InvalidParameterError(f"by({what!r}) needs the purchases of training. Give train= with lists.")
         if what == "history_length":
-            return np.diff(known.seen.indptr)[truth.users].astype(np.float64)
+            return np.asarray(np.diff(known.seen.indptr)[truth.users], np.float64)
         popularity = np.bincount(known.seen.items, minlength=known.n_items)
         row = np.repeat(np.arange(len(truth.users)), np.diff(truth.wanted.indptr))
         sums = np.bincount(row, weights=popularity[truth.wanted.items], minlength=len(truth.users))
-        return np.asarray(sums / truth.totals)
+        return np.asarray(sums / truth.totals, np.float64)
 
     def _of_items(self, labels_of: Mapping[Any, Any]) -> list[Row]:
         """The metrics of hits, of the items of each group alone."""

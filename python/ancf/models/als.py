@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from ancf import _native
 from ancf.checks import check_flag, check_number
+from ancf.data.arrays import inner_products
 from ancf.data.csr import Csr
 from ancf.data.interactions import Interactions
 from ancf.errors import InvalidDataError
@@ -143,6 +144,10 @@ class ALS(FactorModel):
         validation : Interactions, optional
             Held-out purchases of the same users: they choose the epoch, and are never learned from.
 
+        Returns
+        -------
+        the model itself, fitted
+
         Raises
         ------
         InvalidDataError
@@ -264,9 +269,9 @@ class _ExactEncoder(Encoder):
         return histories.weights
 
     def history_contributions(
-        self, scorer: Scorer, histories: Histories, user: int | None, item: int
+        self, scorer: Scorer, histories: Histories, user: int | None, items: NDArray[np.int64]
     ) -> NDArray[np.float64]:
-        """c_uj q_iᵀ W_u q_j for each item j of the history; their sum is ⟨p_u, q_i⟩."""
+        """c_uj q_iᵀ W_u q_j for each item j of the history; their sum over j is ⟨p_u, q_i⟩."""
         if user is not None and self.confidence is not None:
             weights = self.confidence[scorer.seen.indptr[user] : scorer.seen.indptr[user + 1]]
         else:
@@ -277,8 +282,8 @@ class _ExactEncoder(Encoder):
         ridge = penalty["regularization"] * math.pow(frequency, penalty["regularization_exponent"])
         matrix = (had * weights[:, None]).T @ had
         matrix[np.diag_indices_from(matrix)] += penalty["unobserved_weight"] * self.gramian + ridge
-        target = scorer.item_vectors[item].astype(np.float64)
-        return np.asarray(weights * (had @ np.linalg.solve(matrix, target)))
+        solved = np.linalg.solve(matrix, had.T).T
+        return np.asarray(weights[:, None] * inner_products(solved, scorer.item_vectors[items]))
 
     def to_arrays(self) -> tuple[Arrays, dict[str, Any]]:
         arrays = {"gramian": self.gramian}

@@ -57,7 +57,33 @@ class Recommender(Params, ABC):
 
     @abstractmethod
     def fit(self, interactions: Interactions, validation: Interactions | None = None) -> Self:
-        """Learn from a table of interactions; returns self. Models that need no validation table ignore it."""
+        """Learn from a table of interactions; returns self. Models that need no validation table ignore it.
+
+        Parameters
+        ----------
+        interactions : Interactions
+            The training table.
+        validation : Interactions, optional
+            Held-out interactions, by which some models choose when to stop.
+
+        Returns
+        -------
+        the model itself, fitted
+
+        Raises
+        ------
+        InvalidDataError
+            If the table holds no interactions.
+        InvalidParameterError
+            If an option makes no sense; names it and its value.
+
+        Examples
+        --------
+        >>> import ancf
+        >>> data = ancf.Interactions.from_ids(user=[1, 1, 2], item=["a", "b", "b"])
+        >>> ancf.ItemKNN(neighbors=5).fit(data)
+        ItemKNN(neighbors=5)
+        """
         raise NotImplementedError
 
     @abstractmethod
@@ -68,8 +94,22 @@ class Recommender(Params, ABC):
     def search_space(self, *, timed: bool = True) -> SearchSpace:
         """The options that are worth trying, and what each may be; ``ancf.tune`` searches them.
 
-        Any values of it go together with the options as they are, for a table with times or, if it is not ``timed``,
-        without. Empty for a model with nothing to choose.
+        Any values of it go together with the options as they are.
+
+        Parameters
+        ----------
+        timed : bool
+            Whether the table has times; options that need them are left out where it has none.
+
+        Returns
+        -------
+        dict, option → ``Real``, ``Integer`` or ``Categorical``; empty for a model with nothing to choose
+
+        Examples
+        --------
+        >>> import ancf
+        >>> list(ancf.UserKNN().search_space())
+        ['neighbors', 'weighting', 'shrinkage']
         """
         return {}
 
@@ -241,7 +281,7 @@ class Recommender(Params, ABC):
         --------
         >>> import ancf
         >>> data = ancf.Interactions.from_ids(user=[1, 1, 2, 2, 3], item=["a", "b", "b", "c", "c"])
-        >>> model = ancf.ItemKNN().fit(data)
+        >>> model = ancf.ItemKNN(shrinkage=0).fit(data)
         >>> ids, scores = model.recommend(1, N=2)
         >>> ids.tolist()
         ['c']
@@ -437,7 +477,7 @@ class Recommender(Params, ABC):
         --------
         >>> import ancf
         >>> data = ancf.Interactions.from_ids(user=[1, 1, 2, 2, 3], item=["a", "b", "b", "c", "c"])
-        >>> ancf.ItemKNN().fit(data).recommend_all(N=1, users=[3, 1])
+        >>> ancf.ItemKNN(shrinkage=0).fit(data).recommend_all(N=1, users=[3, 1])
         user_id  item_id  score   rank  source
               3  b        0.5        1  model
               1  c        0.5        1  model
@@ -548,7 +588,7 @@ class Recommender(Params, ABC):
         --------
         >>> import ancf
         >>> data = ancf.Interactions.from_ids(user=[1, 1, 2, 2, 3], item=["a", "b", "b", "c", "c"])
-        >>> ancf.ItemKNN().fit(data).explain(history=["a", "c"], item="b")
+        >>> ancf.ItemKNN(shrinkage=0).fit(data).explain(history=["a", "c"], item="b")
         b for this history: score 1.207
         because of  adds
         a           0.7071
@@ -664,10 +704,6 @@ class Recommender(Params, ABC):
         path : path of the file, by custom ending in ``.ancf``
             A link is followed; a folder, a device or a pipe is refused. The file keeps the rights of the one that it
             replaces.
-
-        Parameters
-        ----------
-        path : path of the file; one that is there is replaced
 
         Raises
         ------

@@ -58,6 +58,16 @@ class EASE(ItemWeightsModel):
     def fit(self, interactions: Interactions, validation: Interactions | None = None) -> Self:
         """Invert the matrix of co-purchases.
 
+        Parameters
+        ----------
+        interactions : Interactions
+        validation : Interactions, optional
+            Not needed; there is nothing to choose by it.
+
+        Returns
+        -------
+        the model itself, fitted
+
         Raises
         ------
         InvalidDataError

@@ -17,7 +17,7 @@ from ancf.data.csr import ItemSets
 from ancf.data.interactions import Interactions
 from ancf.epochs import Trainer, Validation, print_settings, run_epochs
 from ancf.errors import InvalidParameterError, ModelFileError
-from ancf.evaluation import evaluate_scorer, parse_metrics
+from ancf.evaluation import check_metric, evaluate_scorer, parse_metrics
 from ancf.models.base import Recommender
 from ancf.scoring.limits import check_training_memory
 from ancf.scoring.scorer import Arrays, Scorer
@@ -77,7 +77,7 @@ class FactorModel(Recommender):
         if not isinstance(self.validation_metric, str):
             raise InvalidParameterError(f'validation_metric is {self.validation_metric!r}; give a name: "ndcg@10".')
         if self.validation_metric != "loss":
-            parse_metrics(self.validation_metric, 10)
+            check_metric("validation_metric", self.validation_metric)
         if self.random_state is not None:
             check_integer("random_state", self.random_state, 0, 2**64 - 1, words="None or ")
         check_integer("verbose", self.verbose, 0, 2**31 - 1)

@@ -6,6 +6,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ancf._text import format_value
 from ancf.checks import check_threads
 from ancf.data.arrays import offsets_from_lengths
 from ancf.data.csr import ItemSets
@@ -44,6 +45,10 @@ def from_factors(
         The id of each row. Without them a row's id is its number, from 0; or, where ``interactions`` has
         exactly as many users (items), those ids in ascending order.
     num_threads : int, optional
+
+    Returns
+    -------
+    Factors, fitted
 
     Raises
     ------
@@ -110,7 +115,18 @@ class Factors(Recommender):
         self.num_threads = num_threads
 
     def fit(self, interactions: Interactions, validation: Interactions | None = None) -> Self:
-        """Refused: there is nothing to learn."""
+        """Refused: there is nothing to learn.
+
+        Parameters
+        ----------
+        interactions, validation
+            Not looked at.
+
+        Raises
+        ------
+        InvalidParameterError
+            Always.
+        """
         raise InvalidParameterError(
             "from_factors serves vectors trained elsewhere; it has no fit. Use ancf.ANCF to train."
         )
@@ -148,11 +164,13 @@ def _as_factors(values: ArrayLike, name: str) -> NDArray[np.float32]:
             table = np.ascontiguousarray(values, np.float32)
     except (TypeError, ValueError) as error:
         raise InvalidDataError(
-            f"{name}: {str(error).rstrip('.')}. Give a table of numbers, one row for each id."
+            f"{name} is {format_value(values)} ({str(error).rstrip('.')}); give a table of numbers, one row for "
+            "each id."
         ) from None
     if table.ndim != 2 or not table.size:
         raise InvalidDataError(
-            f"{name} has the shape {table.shape}; give a table with at least one row and one column."
+            f"{name} is {format_value(values)} (shape {np.shape(values)}); give a table with at least one row and one "
+            "column."
         )
     finite = np.isfinite(table).all(axis=1)
     if not finite.all():
@@ -178,10 +196,11 @@ def _id_map(given: Any, known: IdMap | None, n: int, side: str) -> IdMap:
         try:
             ids = given if isinstance(given, IdMap) else IdMap(as_sequence(materialize(given), f"{side}_ids"))
         except InvalidDataError as error:
-            raise InvalidDataError(f"{side}_ids: {error}") from None
+            raise InvalidDataError(f"{side}_ids: {str(error).removeprefix('values: ')}") from None
         if len(ids) != n:
             raise InvalidDataError(
-                f"{side}_ids holds {len(ids)} ids for {n} rows of {side}_factors; give one for each row."
+                f"{side}_ids holds {len(ids)} ids ({format_value(given)}) for {n} rows of {side}_factors; give one for "
+                "each row."
             )
         return ids
     if known is not None and len(known) == n:

@@ -17,11 +17,11 @@ Reference: Gowalla, Recall@20 .157 and NDCG@20 .121 with Pearson and 10 neighbor
 2020) by Anelli et al. (RecSys 2023): all items ranked that a user does not have in training, mean over users.
 """
 
-import math
 from typing import Literal, Self, get_args
 
 from ancf import _native
 from ancf.checks import check_choice, check_flag, check_integer, check_number
+from ancf.data.arrays import FLOAT32_MAX
 from ancf.data.csr import Csr
 from ancf.data.interactions import Interactions
 from ancf.errors import InvalidParameterError
@@ -90,6 +90,16 @@ class ItemKNN(ItemWeightsModel):
     def fit(self, interactions: Interactions, validation: Interactions | None = None) -> Self:
         """Find each item's neighbors.
 
+        Parameters
+        ----------
+        interactions : Interactions
+        validation : Interactions, optional
+            Not needed; there is nothing to choose by it.
+
+        Returns
+        -------
+        the model itself, fitted
+
         Raises
         ------
         InvalidDataError
@@ -122,7 +132,7 @@ class ItemKNN(ItemWeightsModel):
 def resolve_shrinkage(weighting: str, shrinkage: float | None, use_weights: bool, default: float) -> float:
     """The shrinkage of a nearest-neighbor model; refuses what has no effect beside its weighting."""
     if shrinkage is not None:
-        check_number("shrinkage", shrinkage, 0.0, math.inf, words="None or ")
+        check_number("shrinkage", shrinkage, 0.0, FLOAT32_MAX, words="None or ")
     if weighting == "bm25" and shrinkage is not None:
         raise InvalidParameterError(
             f'shrinkage={shrinkage:g} has no effect with weighting="bm25", which has no denominator. Leave it out.'

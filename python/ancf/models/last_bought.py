@@ -64,6 +64,16 @@ class LastBought(Recommender):
     def fit(self, interactions: Interactions, validation: Interactions | None = None) -> Self:
         """Count.
 
+        Parameters
+        ----------
+        interactions : Interactions
+        validation : Interactions, optional
+            Not needed; there is nothing to choose by it.
+
+        Returns
+        -------
+        the model itself, fitted
+
         Raises
         ------
         InvalidDataError

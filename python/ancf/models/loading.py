@@ -3,8 +3,10 @@
 from ancf import model_file, models
 from ancf.errors import MissingExtraError, ModelFileError
 from ancf.models.base import Recommender
+from ancf.params import checks_call
 
 
+@checks_call
 def load(file: model_file.Source) -> "Recommender":
     """Read a model file. Nothing in it is executed, and nothing is ever unpickled.
 

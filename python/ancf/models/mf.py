@@ -167,6 +167,10 @@ class BPR(FactorModel):
         validation : Interactions, optional
             Held-out purchases of the same users: they choose the epoch, and are never learned from.
 
+        Returns
+        -------
+        the model itself, fitted
+
         Raises
         ------
         InvalidDataError
@@ -346,6 +350,10 @@ class SVD(FactorModel):
             A pair that occurs twice counts once with the sum of its weights.
         validation : Interactions, optional
             Held-out ratings of the same users: they choose the epoch, and are never learned from.
+
+        Returns
+        -------
+        the model itself, fitted
 
         Raises
         ------

@@ -12,12 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from ancf import _native, _text
 from ancf.checks import check_choice, check_flag, check_integer, check_number, check_threads
+from ancf.data.arrays import FLOAT32_MAX
 from ancf.data.csr import Csr
 from ancf.data.ids import IdMap
 from ancf.data.interactions import Interactions
 from ancf.data.time_range import SECONDS_PER_DAY
 from ancf.errors import InvalidDataError, InvalidParameterError, UnknownItemError, UnknownUserError
-from ancf.params import refuse_unknown
+from ancf.params import checks_call, refuse_unknown
 
 Attention = Literal["none", "mean", "degree", "learned", "target"]
 PairAttention = Literal[Attention, "batch"]
@@ -158,11 +159,11 @@ class ANCFModel:
         check_flag("factor_attention", factor_attention)
         check_number("init_scale", init_scale, 0.0, 1e6)
         for name, number in (("temperature", temperature), ("learning_rate", learning_rate)):
-            check_number(name, number, 0.0, np.inf, above=True)
+            check_number(name, number, 0.0, FLOAT32_MAX, above=True)
         check_number("attention_exponent", attention_exponent, 0.0, 2.0)
-        check_number("regularization", regularization, 0.0, np.inf)
+        check_number("regularization", regularization, 0.0, FLOAT32_MAX)
         if half_life is not None:
-            check_number("half_life", half_life, 0.0, np.inf, above=True, words="None or ")
+            check_number("half_life", half_life, 0.0, FLOAT32_MAX, above=True, words="None or ")
         attends = attention in ("mean", "degree", "learned", "target") or item_attention
         if attends and history is None:
             raise InvalidParameterError(
@@ -224,6 +225,7 @@ class ANCFModel:
         for name, array in arrays.items():
             self._native.set_parameter(name, array.ravel())
 
+    @checks_call
     def forward(self, user_ids: ArrayLike, item_ids: ArrayLike) -> NDArray[np.float32]:
         """Predictions of pairs: scores, squashed with ``output="sigmoid"``.
 
@@ -239,6 +241,13 @@ class ANCFModel:
         ------
         UnknownUserError, UnknownItemError
             If there is no such user or item; names them.
+
+        Examples
+        --------
+        >>> import ancf
+        >>> model = ancf.ANCFModel(2, 3, embedding_dim=4)
+        >>> model.forward([0, 1], [2, 2]).shape
+        (2,)
         """
         if self._user_ids is None and self._item_ids is None:
             # Most of a call with few pairs would go into looking at arrays that need no change.
@@ -247,6 +256,7 @@ class ANCFModel:
                 return found
         return self._native.forward(*self._pairs(user_ids, item_ids), self.num_threads)
 
+    @checks_call
     def backward(
         self,
         user_ids: ArrayLike,
@@ -278,9 +288,17 @@ class ANCFModel:
         ------
         InvalidDataError
             If a target is not finite, or the parts do not fit each other or the loss.
+
+        Examples
+        --------
+        >>> import ancf
+        >>> model = ancf.ANCFModel(2, 3, embedding_dim=4)
+        >>> sorted(model.backward([0], [2], [1.0]).gradients)
+        ['item_factors', 'sharpness', 'user_factors']
         """
         return Gradients(*self._native.backward(*self._batch(user_ids, item_ids, targets, negatives, log_weights)))
 
+    @checks_call
     def step(
         self,
         user_ids: ArrayLike,
@@ -292,10 +310,26 @@ class ANCFModel:
     ) -> float:
         """One step of the optimizer on a batch as ``backward`` takes it; the mean loss before the step.
 
+        Parameters
+        ----------
+        user_ids, item_ids, targets, negatives, log_weights
+            As in ``backward``.
+
+        Returns
+        -------
+        float
+
         Raises
         ------
         DivergedError
             If the loss or a parameter would leave the finite numbers; the step is not taken.
+
+        Examples
+        --------
+        >>> import ancf
+        >>> model = ancf.ANCFModel(2, 3, embedding_dim=4)
+        >>> model.step([0], [2], [1.0]) > 0
+        True
         """
         return self._native.step(*self._batch(user_ids, item_ids, targets, negatives, log_weights))
 
@@ -312,7 +346,9 @@ class ANCFModel:
         user_positions = _positions(users, self._user_ids, self.num_users, "user")
         item_positions = _positions(items, self._item_ids, self.num_items, "item")
         if len(user_positions) != len(item_positions):
-            raise InvalidDataError(f"got {len(user_positions)} users and {len(item_positions)} items; give pairs.")
+            raise InvalidDataError(
+                f"user_ids has {len(user_positions)} values and item_ids has {len(item_positions)}; give pairs."
+            )
         return user_positions, item_positions
 
     def _batch(self, users: Any, items: Any, targets: Any, negatives: Any, log_weights: Any) -> tuple[Any, ...]:
@@ -324,17 +360,29 @@ class ANCFModel:
             fits = given.ndim == 1 if self.loss == "softmax" else given.ndim in (1, 2) and len(given) == n_pairs
             if not fits:
                 raise InvalidDataError(
-                    f"negatives have the shape {given.shape}; with loss={self.loss!r} give {expected}."
+                    f"negatives is {_text.format_value(negatives)} (shape {given.shape}); with loss={self.loss!r} give "
+                    f"{expected}."
                 )
             rows = _positions(given.ravel(), self._item_ids, self.num_items, "item")
-        return (
-            user_positions,
-            item_positions,
-            _as_float32(targets, "targets"),
-            rows,
-            _as_float32(log_weights, "log_weights"),
-            self.num_threads,
-        )
+        compares = self.loss in ("bpr", "softmax")
+        if targets is None and not compares:
+            raise InvalidDataError(f"targets is None; loss={self.loss!r} takes a number for each pair.")
+        if negatives is not None and not compares:
+            raise InvalidDataError(
+                f"negatives is {_text.format_value(negatives)}; loss={self.loss!r} takes none. Leave them out."
+            )
+        numbers, logs = _as_float32(targets, "targets"), _as_float32(log_weights, "log_weights")
+        if numbers is not None and negatives is None and len(numbers) != n_pairs:
+            raise InvalidDataError(
+                f"targets is {_text.format_value(targets)} ({len(numbers)} values) where there are {n_pairs} pairs; "
+                "give one for each."
+            )
+        if logs is not None and len(logs) != (0 if rows is None else len(rows)):
+            raise InvalidDataError(
+                f'log_weights is {_text.format_value(log_weights)} ({len(logs)} values); with loss="softmax" give one '
+                "for each negative, else leave it out."
+            )
+        return user_positions, item_positions, numbers, rows, logs, self.num_threads
 
 
 def _as_float32(values: Any, what: str) -> NDArray[np.float32] | None:
@@ -345,14 +393,19 @@ def _as_float32(values: Any, what: str) -> NDArray[np.float32] | None:
         with np.errstate(over="ignore"):
             array = np.ascontiguousarray(values, np.float32)
     except (TypeError, ValueError) as error:
-        raise InvalidDataError(f"{what}: {str(error).rstrip('.')}. Give numbers.") from None
+        raise InvalidDataError(
+            f"{what} is {_text.format_value(values)} ({str(error).rstrip('.')}); give numbers."
+        ) from None
     return array.reshape(-1)
 
 
 def _id_map(ids: Any, n: int, what: str) -> IdMap | None:
     if ids is None:
         return None
-    known = ids if isinstance(ids, IdMap) else IdMap(ids)
+    try:
+        known = ids if isinstance(ids, IdMap) else IdMap(ids)
+    except InvalidDataError as error:
+        raise InvalidDataError(f"{what}_ids: {str(error).removeprefix('values: ')}") from None
     if len(known) != n:
         raise InvalidParameterError(f"{what}_ids has {len(known)} ids where num_{what}s is {n}; give one for each.")
     return known
@@ -362,7 +415,9 @@ def _as_array(values: Any, what: str) -> NDArray[Any]:
     try:
         return np.asarray(values)
     except (TypeError, ValueError) as error:
-        raise InvalidDataError(f"{what}: {error}. Give one value for each pair, all of one kind.") from None
+        raise InvalidDataError(
+            f"{what} is {_text.format_value(values)} ({error}); give one value for each pair, all of one kind."
+        ) from None
 
 
 def _positions(values: ArrayLike, ids: IdMap | None, n: int, what: str) -> NDArray[np.int64]:
@@ -377,11 +432,12 @@ def _positions(values: ArrayLike, ids: IdMap | None, n: int, what: str) -> NDArr
     whole = array.dtype.kind in "iu" or (array.dtype.kind == "f" and bool((array == np.floor(array)).all()))
     if array.ndim != 1 or (len(array) and not whole):
         raise InvalidDataError(
-            f"{what}s: give a list of positions from 0 to {n - 1}, or build the model with {what}_ids= to use raw ids."
+            f"{what}_ids is {_text.format_value(values)}; give a list of positions from 0 to {n - 1}, or build the "
+            f"model with {what}_ids= to use raw ids."
         )
     out = np.flatnonzero((array < 0) | (array >= n))
     if len(out):
-        raise error(f"{what} {array[out[0]]} at position {out[0]}: this model has {what}s 0 to {n - 1}.")
+        raise error(f"{what}_ids: {array[out[0]]} at position {out[0]}; this model has {what}s 0 to {n - 1}.")
     return np.ascontiguousarray(array, np.int64)
 
 

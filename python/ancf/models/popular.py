@@ -71,6 +71,16 @@ class Popular(Recommender):
     def fit(self, interactions: Interactions, validation: Interactions | None = None) -> Self:
         """Count.
 
+        Parameters
+        ----------
+        interactions : Interactions
+        validation : Interactions, optional
+            Not needed; there is nothing to choose by it.
+
+        Returns
+        -------
+        the model itself, fitted
+
         Raises
         ------
         InvalidDataError

@@ -11,11 +11,11 @@ Reference: Gowalla, Recall@20 .1829 and NDCG@20 .1520, on the split of LightGCN 
 (RecSys 2023): all items ranked that a user does not have in training, mean over users, options tuned.
 """
 
-import math
 from typing import Self
 
 from ancf import _native
 from ancf.checks import check_integer, check_number
+from ancf.data.arrays import FLOAT32_MAX
 from ancf.data.csr import Csr
 from ancf.data.interactions import Interactions
 from ancf.models.item_weights import ItemWeightsModel, binary_history
@@ -61,6 +61,16 @@ class RP3beta(ItemWeightsModel):
     def fit(self, interactions: Interactions, validation: Interactions | None = None) -> Self:
         """Walk.
 
+        Parameters
+        ----------
+        interactions : Interactions
+        validation : Interactions, optional
+            Not needed; there is nothing to choose by it.
+
+        Returns
+        -------
+        the model itself, fitted
+
         Raises
         ------
         InvalidDataError
@@ -68,8 +78,8 @@ class RP3beta(ItemWeightsModel):
         InvalidParameterError
             If an option makes no sense.
         """
-        check_number("alpha", self.alpha, 0.0, math.inf)
-        check_number("beta", self.beta, 0.0, math.inf)
+        check_number("alpha", self.alpha, 0.0, FLOAT32_MAX)
+        check_number("beta", self.beta, 0.0, FLOAT32_MAX)
         check_integer("neighbors", self.neighbors, 1, 2**31 - 1)
         data = self._training_data(interactions, validation)
         history = binary_history(data)

@@ -74,6 +74,16 @@ class SLIM(ItemWeightsModel):
     def fit(self, interactions: Interactions, validation: Interactions | None = None) -> Self:
         """Solve one regression for each item.
 
+        Parameters
+        ----------
+        interactions : Interactions
+        validation : Interactions, optional
+            Not needed; there is nothing to choose by it.
+
+        Returns
+        -------
+        the model itself, fitted
+
         Raises
         ------
         InvalidDataError

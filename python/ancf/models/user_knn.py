@@ -89,6 +89,16 @@ class UserKNN(Recommender):
     def fit(self, interactions: Interactions, validation: Interactions | None = None) -> Self:
         """Find each user's neighbors.
 
+        Parameters
+        ----------
+        interactions : Interactions
+        validation : Interactions, optional
+            Not needed; there is nothing to choose by it.
+
+        Returns
+        -------
+        the model itself, fitted
+
         Raises
         ------
         InvalidDataError
@@ -166,14 +176,17 @@ class _NearestUsers(Encoder):
         histories: Histories,
         user: int | None,
         weighted: tuple[NDArray[np.int32], NDArray[np.float32]],
-        item: int,
+        items: NDArray[np.int64],
     ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
         neighbors, n_items = scorer.neighbors, len(scorer.item_ids)
         assert neighbors is not None
-        items, weights = histories.items, histories.weights if self.use_weights else ones(len(histories.items))
+        had, weights = histories.items, histories.weights if self.use_weights else ones(len(histories.items))
         if user is not None:
-            items, weights = neighbors.row(n_items + user)
+            had, weights = neighbors.row(n_items + user)
         sources, similarities = weighted
-        added = similarities.astype(np.float64) * scorer.neighbor_values(sources, item)
-        shares = self.users.contributions(items, weights, sources - np.int32(n_items), added)
-        return items, shares
+        added = similarities.astype(np.float64)[:, None] * scorer.neighbor_values(sources, items)
+        shares = [
+            self.users.contributions(had, weights, sources - np.int32(n_items), np.ascontiguousarray(each))
+            for each in added.T
+        ]
+        return had, np.column_stack(shares)

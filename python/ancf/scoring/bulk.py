@@ -100,11 +100,7 @@ class _Chunks:
         lists = self.scorer.recommendations(self.scorer.user_ids.values[rows], top, "model", False)
         reasons: Reasons | None = None
         if self.columns.explain:
-            reasons = [
-                each
-                for row, items, count in zip(rows.tolist(), top.items.tolist(), top.counts.tolist(), strict=True)
-                for each in top_reasons(self.scorer, row, items[:count], self.columns.explain)
-            ]
+            reasons = top_reasons(self.scorer, rows, top, self.columns.explain)
         return lists, reasons
 
     def fingerprint(self, suffix: str) -> str:

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ancf.checks import check_choice
+from ancf.data.arrays import inner_products
 from ancf.errors import InvalidDataError, InvalidParameterError, UnknownUserError
 from ancf.scoring.histories import Histories, read_histories, take_apart
 from ancf.scoring.lists import ON_UNKNOWN, find_known_items, find_users
 from ancf.scoring.requests import is_one, unknown_users
-from ancf.scoring.results import Explanation, Reason
+from ancf.scoring.results import Explanation, Reason, TopN
 from ancf.scoring.scorer import EncodedUsers, Scorer, TargetAttention
 from ancf.scoring.unknown_ids import refuse_twin
 
@@ -91,15 +92,19 @@ class _Parts(NamedTuple):
         return cls.make(scorer, row, scorer.history_of(row), users, row)
 
 
-def top_reasons(scorer: Scorer, row: int, targets: list[int], n: int) -> list[list[tuple[int, float]]]:
-    """For each of a known user's items the ``n`` purchases that add most, as positions and what they add; exactly the
-    first reasons of ``explain``."""
-    part = _Parts.of_user(scorer, row)
+def top_reasons(scorer: Scorer, rows: NDArray[np.int64], lists: TopN, n: int) -> list[list[tuple[int, float]]]:
+    """For each item of the lists of known users the ``n`` purchases that add most, as positions and what they add;
+    exactly the first reasons of ``explain``, list after list."""
     found = []
-    for target in targets:
-        items, added, _ = _contributions(scorer, part, target)
-        best = np.argsort(-added, kind="stable")[:n]
-        found.append(list(zip(items[best].tolist(), added[best].tolist(), strict=True)))
+    for row, items, count in zip(rows.tolist(), lists.items.astype(np.int64), lists.counts.tolist(), strict=True):
+        if not count:
+            continue
+        added = _added(scorer, _Parts.of_user(scorer, row), items[:count])
+        involved = added.items.tolist()
+        for values in added.values:
+            # A purchase that adds nothing is no reason.
+            best = [at for at in np.argsort(-values, kind="stable")[: n + np.count_nonzero(values == 0)] if values[at]]
+            found.append([(involved[at], float(values[at])) for at in best[:n]])
     return found
 
 
@@ -125,34 +130,56 @@ def _explanation(scorer: Scorer, user: Any, item: Any, score: float, part: _Part
     return Explanation(user, item, score, reasons, base, None if names is None else names[target], scorer.link)
 
 
-def _contributions(
-    scorer: Scorer, part: _Parts, target: int
-) -> tuple[NDArray[np.int64], NDArray[np.float64], dict[str, float]]:
-    """The items that add anything to the score of one, ascending; what each adds; what the score has beside them."""
-    contributions = scorer.encoder.history_contributions(scorer, part.histories, part.row, target)
-    explained = None if contributions is None else float(contributions.sum())
-    base = scorer.encoder.base_terms(scorer, part.vector, target, explained)
-    if part.shift is not None:
-        base = {**base, "the user's shift": part.shift}
+class _Added(NamedTuple):
+    """What the purchases of one user add to the scores of several items."""
+
+    items: NDArray[np.int64]
+    """Those that may add anything, ascending (n,)."""
+    values: NDArray[np.float64]
+    """What each adds to each score (items explained, n)."""
+    dense: NDArray[np.float64] | None
+    """What the dense part of each score has of it; None where that is not known."""
+
+
+def _added(scorer: Scorer, part: _Parts, targets: NDArray[np.int64]) -> _Added:
+    """What each purchase adds; a number has the same bits whatever other targets are asked for."""
+    contributions = scorer.encoder.history_contributions(scorer, part.histories, part.row, targets)
     items: list[NDArray[np.int32]] = []
     values: list[NDArray[np.float64]] = []
     if part.weighted is not None and scorer.target is not None:
         attended, offsets = part.weighted
         items.append(attended)
-        values.append(_target_contributions(scorer.target, scorer.item_vectors, attended, offsets, target))
+        values.append(_target_contributions(scorer.target, scorer.item_vectors, attended, offsets, targets))
     if contributions is not None:
         items.append(part.histories.items)
         values.append(contributions)
     if part.weighted is not None and scorer.has_neighbors:
-        bought, each = scorer.encoder.neighbor_contributions(scorer, part.histories, part.row, part.weighted, target)
+        bought, each = scorer.encoder.neighbor_contributions(scorer, part.histories, part.row, part.weighted, targets)
         items.append(bought)
         values.append(each)
+    dense = None if contributions is None else contributions.sum(axis=0)
     if not items:
-        return np.empty(0, np.int64), np.empty(0), base
-    involved, place = np.unique(np.concatenate(items), return_inverse=True)
-    added = np.bincount(place, weights=np.concatenate(values), minlength=len(involved))
-    nonzero = added != 0
-    return involved[nonzero].astype(np.int64), added[nonzero], base
+        return _Added(np.empty(0, np.int64), np.empty((len(targets), 0)), dense)
+    involved, at = np.unique(np.concatenate(items), return_inverse=True)
+    joined = np.concatenate(values)
+    added = np.empty((len(targets), len(involved)))
+    for number in range(len(targets)):
+        added[number] = np.bincount(at, weights=joined[:, number], minlength=len(involved))
+    return _Added(involved.astype(np.int64), added, dense)
+
+
+def _contributions(
+    scorer: Scorer, part: _Parts, target: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64], dict[str, float]]:
+    """The items that add anything to the score of one, ascending; what each adds; what the score has beside them."""
+    added = _added(scorer, part, np.array([target]))
+    base = scorer.encoder.base_terms(
+        scorer, part.vector, target, None if added.dense is None else float(added.dense[0])
+    )
+    if part.shift is not None:
+        base = {**base, "the user's shift": part.shift}
+    nonzero = added.values[0] != 0
+    return added.items[nonzero], added.values[0][nonzero], base
 
 
 def _target_contributions(
@@ -160,13 +187,15 @@ def _target_contributions(
     item_vectors: NDArray[np.float32],
     items: NDArray[np.int32],
     logit_offsets: NDArray[np.float32],
-    target: int,
+    targets: NDArray[np.int64],
 ) -> NDArray[np.float64]:
-    """a_uj ⟨q_j, q_i⟩ of each history item, in float64."""
+    """a_uj ⟨q_j, q_i⟩ of each history item for each target (items, targets), in float64."""
     keys, queries, item_logits, exponent = target_attention
-    logits = item_logits[items].astype(np.float64) + logit_offsets + keys[items].astype(np.float64) @ queries[target]
-    weights = np.exp(logits)
-    vectors = item_vectors.astype(np.float64)
-    share: NDArray[np.float64] = weights / max(weights.sum(), np.finfo(float).tiny) ** exponent
-    added: NDArray[np.float64] = share * (vectors[items] @ vectors[target])
+    own = item_logits[items].astype(np.float64) + logit_offsets
+    weights = np.exp(own[:, None] + inner_products(keys[items], queries[targets]))
+    products = inner_products(item_vectors[items], item_vectors[targets])
+    added = np.empty_like(products)
+    for at in range(len(targets)):
+        weight = np.ascontiguousarray(weights[:, at])
+        added[:, at] = weight / max(weight.sum(), np.finfo(float).tiny) ** exponent * products[:, at]
     return added

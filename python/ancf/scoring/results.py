@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ancf import _text
 from ancf.data.ids import IdMap
-from ancf.errors import MissingExtraError
+from ancf.errors import MissingExtraError, _PositionError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -190,11 +190,12 @@ class Recommendations:
 
     def __getitem__(self, part: int) -> NDArray[Any]:
         """``[0]`` the ids, ``[1]`` the scores."""
-        if part in (0, -2):
-            return self.ids
-        if part in (1, -1):
-            return self.scores
-        raise IndexError(f"Recommendations hold ids [0] and scores [1]; there is no [{part}].")
+        if isinstance(part, (int, np.integer)) and not isinstance(part, bool):
+            if part in (0, -2):
+                return self.ids
+            if part in (1, -1):
+                return self.scores
+        raise _PositionError(f"Recommendations hold ids [0] and scores [1]; there is no [{_text.format_value(part)}].")
 
     def flat_positions(self) -> NDArray[np.int32]:
         """The position of each recommended item, row by row."""
@@ -221,7 +222,20 @@ class Recommendations:
         return np.repeat(self.user_ids, counts), self._answers.values[positions], scores, rank, sources
 
     def rows(self) -> Iterator[Row]:
-        """Every recommendation as a named tuple ``(user_id, item_id, score, rank, source)``, user by user."""
+        """Every recommendation as a named tuple ``(user_id, item_id, score, rank, source)``, user by user.
+
+        Returns
+        -------
+        iterator of ``Row``
+
+        Examples
+        --------
+        >>> import ancf
+        >>> data = ancf.Interactions.from_ids(user=[1, 2, 2], item=["tea", "tea", "cup"])
+        >>> recs = ancf.Popular().fit(data).recommend([1])
+        >>> [row.item_id for row in recs.rows()]
+        ['cup']
+        """
         users, items, scores, rank, sources = self._flat()
         columns = (users.tolist(), items.tolist(), scores.tolist(), rank.tolist(), sources.tolist())
         return map(Row, *columns)
@@ -230,6 +244,18 @@ class Recommendations:
         """The columns ``user_id, item_id, score, rank, source`` as NumPy arrays.
 
         Where the model knows the items' names they are the column ``name`` behind ``item_id``: text, or None.
+
+        Returns
+        -------
+        dict, name → array (n_rows,)
+
+        Examples
+        --------
+        >>> import ancf
+        >>> data = ancf.Interactions.from_ids(user=[1, 2, 2], item=["tea", "tea", "cup"])
+        >>> recs = ancf.Popular().fit(data).recommend([1])
+        >>> recs.to_dict()["rank"].tolist()
+        [1]
         """
         users, items, scores, rank, sources = self._flat()
         names = {} if self._names is None else {"name": self._names[self.flat_positions()]}
@@ -245,6 +271,10 @@ class Recommendations:
     def to_pandas(self) -> "pd.DataFrame":
         """A table with the columns of ``to_dict``, one row for each recommendation.
 
+        Returns
+        -------
+        DataFrame
+
         Examples
         --------
         >>> import ancf
@@ -257,7 +287,17 @@ class Recommendations:
         return pd.DataFrame(self.to_dict())
 
     def to_arrow(self) -> "pa.Table":
-        """The same table for Arrow (``pyarrow.Table``); needs the extra ``ancf[arrow]``."""
+        """The same table for Arrow (``pyarrow.Table``); needs the extra ``ancf[arrow]``.
+
+        Returns
+        -------
+        pyarrow.Table
+
+        Raises
+        ------
+        MissingExtraError
+            If pyarrow is not installed.
+        """
         try:
             import pyarrow as pa
         except ImportError as error:
@@ -366,7 +406,19 @@ class Explanation:
         return len(self.reasons)
 
     def to_pandas(self) -> "pd.DataFrame":
-        """A table ``item_id, name, contribution, share``; ``share`` is the part of the score (of 1)."""
+        """A table ``item_id, name, contribution, share``; ``share`` is the part of the score (of 1).
+
+        Returns
+        -------
+        DataFrame
+
+        Examples
+        --------
+        >>> import ancf
+        >>> data = ancf.Interactions.from_ids(user=[1, 1, 2], item=["a", "b", "b"])
+        >>> ancf.ItemKNN().fit(data).explain(2, "a").to_pandas()["item_id"].tolist()
+        ['b']
+        """
         import pandas as pd
 
         rows = [(each.item_id, each.name, each.contribution) for each in self.reasons]

@@ -85,11 +85,13 @@ class Encoder(ABC):
         return TopNOne(top.items[0, : top.counts[0]], top.scores[0, : top.counts[0]])
 
     def history_contributions(
-        self, scorer: "Scorer", histories: Histories, user: int | None, item: int
+        self, scorer: "Scorer", histories: Histories, user: int | None, items: NDArray[np.int64]
     ) -> NDArray[np.float64] | None:
-        """What each item of one history adds to the dense part of a score; None where that is not known.
+        """What each item of one history adds to the dense part of the score of each of ``items`` (positions), as
+        (history, items); None where that is not known.
 
-        ``user`` is the position of a user of the training table, None for a bare history.
+        ``user`` is the position of a user of the training table, None for a bare history. A number has the same bits
+        whatever other items are asked for (``ancf.data.arrays.inner_products``).
         """
         return None
 
@@ -99,16 +101,17 @@ class Encoder(ABC):
         histories: Histories,
         user: int | None,
         weighted: tuple[NDArray[np.int32], NDArray[np.float32]],
-        item: int,
+        items: NDArray[np.int64],
     ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-        """What purchases add to the sparse part of one score: their items and numbers; an item may stand there twice.
+        """What purchases add to the sparse part of the score of each of ``items``: their own items (n,), of which one
+        may stand there twice, and numbers (n, items).
 
         ``weighted`` is the row of the weighted history, its sources and weights; the rest as in
         ``history_contributions``.
         """
         sources, weights = weighted
         # Sources beyond the items contribute to the items too: a purchase and its repetition.
-        values = weights.astype(np.float64) * scorer.neighbor_values(sources, item)
+        values = weights.astype(np.float64)[:, None] * scorer.neighbor_values(sources, items)
         return sources % np.int32(len(scorer.item_ids)), values
 
     def base_terms(
@@ -310,15 +313,18 @@ class Scorer:
         assert self.neighbors is not None
         return self.neighbors.row(source)
 
-    def neighbor_values(self, sources: NDArray[np.int32], target: int) -> NDArray[np.float64]:
-        """What each of these sources adds to the target through the sparse part, before its weight."""
+    def neighbor_values(self, sources: NDArray[np.int32], targets: NDArray[np.int64]) -> NDArray[np.float64]:
+        """What each of these sources adds to each target through the sparse part, before its weight."""
         if self.dense_neighbors is not None:
-            return np.asarray(self.dense_neighbors[sources, target], np.float64)
+            return self.dense_neighbors[sources[:, None], targets].astype(np.float64)
         assert self.neighbors is not None
         rows = self.neighbors.take(sources)
-        out = np.zeros(rows.n_rows)
-        hits = np.flatnonzero(rows.indices == target)
-        out[np.searchsorted(rows.indptr, hits, side="right") - 1] = rows.data[hits]
+        out = np.zeros((rows.n_rows, len(targets)))
+        column_of = np.full(len(self.item_ids), -1, np.int64)
+        column_of[targets] = np.arange(len(targets))
+        columns = column_of[rows.indices]
+        hits = np.flatnonzero(columns >= 0)
+        out[np.searchsorted(rows.indptr, hits, side="right") - 1, columns[hits]] = rows.data[hits]
         return out
 
     def history_of(self, row: int) -> Histories:

@@ -108,6 +108,15 @@ class TuningResult:
         DataFrame
             ``trial``, ``state``, the metric, ``stderr``, a column for each option (for the first row those that the
             model was given), ``best_epoch``, ``training_loss``, ``validation_loss``, ``seconds``, ``error``.
+
+        Examples
+        --------
+        >>> import ancf
+        >>> rows = [(user, item) for user in range(8) for item in range(8) if (user + item) % 3]
+        >>> data = ancf.Interactions.from_ids(user=[user for user, _ in rows], item=[item for _, item in rows])
+        >>> result = ancf.tune("popular", data, method="grid")
+        >>> result.to_pandas()["trial"].tolist()
+        [1, 2, 3]
         """
         import pandas as pd
 
@@ -135,6 +144,15 @@ class TuningResult:
         -------
         str
             Every option that is not the model's default; comments say where it comes from.
+
+        Examples
+        --------
+        >>> import ancf
+        >>> rows = [(user, item) for user in range(8) for item in range(8) if (user + item) % 3]
+        >>> data = ancf.Interactions.from_ids(user=[user for user, _ in rows], item=[item for _, item in rows])
+        >>> result = ancf.tune("popular", data, method="grid")
+        >>> result.to_toml().splitlines()[-1]
+        'model = "popular"'
         """
         model = self.best_model
         entry = all_models()[type(model).__name__]
@@ -156,12 +174,21 @@ class TuningResult:
         ----------
         out : path
 
+        Returns
+        -------
+        Path, where it was written
+
         Raises
         ------
         MissingExtraError
             If Matplotlib is not installed (``pip install 'ancf[tune]'``).
         OSError
             If the file cannot be written; it is the old one or the new one.
+
+        Examples
+        --------
+        >>> ancf.tune("item-knn", data, trials=20).plot("mattered.svg")  # doctest: +SKIP
+        PosixPath('mattered.svg')
         """
         from ancf.tuning.picture import draw
 
@@ -201,9 +228,9 @@ class TuningResult:
         return f"{value:.4f}" + (f" ± {1.96 * error:.4f}" if error is not None and np.isfinite(error) else "")
 
     def __repr__(self) -> str:
-        return "\n\n".join(block for block in self.blocks() if block)
+        return "\n\n".join(block for block in self._blocks() if block)
 
-    def blocks(self) -> list[str]:
+    def _blocks(self) -> list[str]:
         """The parts of the report: what was done, the trials, what mattered, the figures, the settings."""
         counts = {state: sum(each.state == state for each in self.trials) for state in ("pruned", "failed")}
         others = "".join(f", {number} {state}" for state, number in counts.items() if number)

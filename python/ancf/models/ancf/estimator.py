@@ -282,6 +282,20 @@ class ANCF(Recommender):
         Vectors of users and items with 50 numbers, attention over the factors of their product, squared error of the
         normalized quantity, batches of 64, 10 epochs of Adam; no histories, no item-item part.
 
+        Parameters
+        ----------
+        overrides
+            Options of ``ANCF`` by name.
+
+        Returns
+        -------
+        ANCF, not fitted
+
+        Raises
+        ------
+        InvalidParameterError
+            If there is no such option; names the nearest.
+
         Examples
         --------
         >>> import ancf
@@ -304,6 +318,10 @@ class ANCF(Recommender):
         interactions : Interactions
         validation : Interactions, optional
             Held-out purchases of the same users: they choose the epoch, and are never learned from.
+
+        Returns
+        -------
+        the model itself, fitted
 
         Raises
         ------

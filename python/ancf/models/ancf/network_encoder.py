@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ancf import _native
+from ancf.data.arrays import inner_products
 from ancf.data.csr import Csr
 from ancf.data.normalize import Normalizer
 from ancf.errors import InvalidDataError, ModelFileError
@@ -185,7 +186,7 @@ class NetworkEncoder(Encoder):
         return Csr(histories.indptr, histories.items, offsets)
 
     def history_contributions(
-        self, scorer: Scorer, histories: Histories, user: int | None, item: int
+        self, scorer: Scorer, histories: Histories, user: int | None, items: NDArray[np.int64]
     ) -> NDArray[np.float64] | None:
         """a_uj ⟨v_j, q_i⟩ of each item of the history, where the score (before a sigmoid) is their sum with others."""
         settings, state = self.settings, self.state
@@ -205,7 +206,7 @@ class NetworkEncoder(Encoder):
                 total = total + state.parameters["user_factors"][user]
             length = float(np.linalg.norm(total))
             each = each / (length if length > _MIN_ABS_WEIGHT else 1.0)
-        return np.asarray(each @ scorer.item_vectors[item, :d].astype(np.float64))
+        return inner_products(each, scorer.item_vectors[items, :d])
 
     def base_terms(self, scorer: Scorer, vector: Floats, item: int, explained: float | None) -> dict[str, float]:
         if explained is None:

@@ -5,7 +5,6 @@ mixture of the parts of a score keeps its middle until it is chosen on purchases
 """
 
 import inspect
-import math
 import os
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -13,10 +12,11 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from ancf.checks import check_choice, check_flag, check_integer, check_number
+from ancf.data.arrays import FLOAT32_MAX
 from ancf.data.interactions import SplitBy
 from ancf.data.normalize import NormalizerKind
 from ancf.errors import InvalidDataError, InvalidParameterError
-from ancf.evaluation import parse_metrics
+from ancf.evaluation import check_metric
 from ancf.models.network import Attention, Layer, Loss, Optimizer, Output, Similarity
 from ancf.search_space import Dimension, Integer, Real, SearchSpace
 
@@ -322,7 +322,7 @@ def check(estimator: Any) -> None:
     for name, least, most in (
         ("attention_exponent", 0.0, 2.0),
         ("negative_exponent", 0.0, 2.0),
-        ("regularization", 0.0, math.inf),
+        ("regularization", 0.0, FLOAT32_MAX),
     ):
         check_number(name, getattr(estimator, name), least, most)
     for name, most in (("serving_exponent", 2.0), ("neighbor_weight", 1e6)):
@@ -331,10 +331,12 @@ def check(estimator: Any) -> None:
     if estimator.neighbor_candidates != "auto":
         check_integer("neighbor_candidates", estimator.neighbor_candidates, 1, 1024, words='"auto" or ')
     if estimator.neighbor_shrinkage != "auto":
-        check_number("neighbor_shrinkage", estimator.neighbor_shrinkage, 0.0, math.inf, above=True, words='"auto" or ')
+        check_number(
+            "neighbor_shrinkage", estimator.neighbor_shrinkage, 0.0, FLOAT32_MAX, above=True, words='"auto" or '
+        )
     for name in ("temperature", "learning_rate"):
         if getattr(estimator, name) != "auto":
-            check_number(name, getattr(estimator, name), 0.0, math.inf, above=True, words='"auto" or ')
+            check_number(name, getattr(estimator, name), 0.0, FLOAT32_MAX, above=True, words='"auto" or ')
     if estimator.patience is not None:
         check_integer("patience", estimator.patience, 1, 100_000, words="None or ")
     if estimator.random_state is not None:
@@ -360,16 +362,16 @@ def check(estimator: Any) -> None:
         check_flag(name, getattr(estimator, name))
     check_number("user_dropout", estimator.user_dropout, 0.0, 0.99)
     if estimator.half_life not in (None, "auto"):
-        check_number("half_life", estimator.half_life, 0.0, np.inf, above=True, words='None, "auto" or ')
+        check_number("half_life", estimator.half_life, 0.0, FLOAT32_MAX, above=True, words='None, "auto" or ')
     check_number("repeat_weight", estimator.repeat_weight, 0.0, 1e6)
     if estimator.trend != "auto":
         check_number("trend", estimator.trend, 0.0, 2.0, words='"auto" or ')
     if estimator.trend_half_life != "auto":
-        check_number("trend_half_life", estimator.trend_half_life, 0.0, np.inf, above=True, words='"auto" or ')
+        check_number("trend_half_life", estimator.trend_half_life, 0.0, FLOAT32_MAX, above=True, words='"auto" or ')
     _check_belonging(estimator)
     _check_combinations(estimator)
     if estimator.validation_metric not in ("auto", "loss"):
-        parse_metrics([estimator.validation_metric], 10)
+        check_metric("validation_metric", estimator.validation_metric)
 
 
 def _check_belonging(estimator: Any) -> None:

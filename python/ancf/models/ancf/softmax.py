@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ancf import _native
+from ancf.data.arrays import inner_products
 from ancf.data.csr import Csr
 from ancf.errors import ModelFileError
 from ancf.models.ancf.options import Settings
@@ -234,9 +235,9 @@ class HistoryEncoder(Encoder):
         return TopNOne(*scorer.ranker.top_n_for_items(positions, N, filter_seen, self.item_priors))
 
     def history_contributions(
-        self, scorer: Scorer, histories: Histories, user: int | None, item: int
+        self, scorer: Scorer, histories: Histories, user: int | None, items: NDArray[np.int64]
     ) -> NDArray[np.float64]:
-        """a_uj ⟨v_j, q_i⟩ / ‖p_u‖ for each item j of the history; their sum is ⟨p̂_u, q_i⟩."""
+        """a_uj ⟨v_j, q_i⟩ / ‖p_u‖ for each item j of the history; their sum over j is ⟨p̂_u, q_i⟩."""
         if user is None:
             recency = recency_weights(histories.indptr, histories.times, self.half_life)
         else:
@@ -244,8 +245,7 @@ class HistoryEncoder(Encoder):
         weights = self.item_priors[histories.items] * recency
         parts = scorer.item_vectors[histories.items].astype(np.float64) * weights[:, None]
         length = float(np.linalg.norm(parts.sum(axis=0)))
-        target = scorer.item_vectors[item].astype(np.float64)
-        return np.asarray(parts @ target / (length if length > 0 else 1.0))
+        return inner_products(parts, scorer.item_vectors[items]) / (length if length > 0 else 1.0)
 
     def to_arrays(self) -> tuple[Arrays, dict[str, Any]]:
         arrays = {"item_priors": self.item_priors}
