@@ -89,6 +89,14 @@ def ask(model: ancf.Recommender, out: Path | None, some: Sequence[str], one_or_m
 
 def measure(model: ancf.Recommender, data: Interactions) -> float:
     result = ancf.evaluate(model, data, ["ndcg@10"], on_unknown="raise")
+    lists = {"ann": ["tea", "cup"], "bob": ["tea"]}
+    assert_type(ancf.evaluate(lists, data, train=data, candidates="sampled", n_negatives=50), ancf.Evaluation)
+    ancf.evaluate(model.recommend(["ann"]), data, candidates=lists)
+    ancf.evaluate("lists.csv", data)
+    result.by("history_length", bins=3)
+    result.by({"tea": "drinks"}, of="item")
+    assert_type(ancf.leakage_report(data, data), ancf.LeakageReport)
+    assert_type(ancf.evaluate_similar(model, data, "hit@5", train=data), ancf.Evaluation)
     ancf.evaluate_metrics(model, [([["ann", "tea"]], [1.0])])
     ancf.evaluate_metrics(ancf.ANCFModel(3, 4, attention="batch"), ancf.batch_data([[0, 1]], [1.0]))
     assert_type(result["ndcg@10"], float)
@@ -124,6 +132,9 @@ WRONG = {
     'model.export("folder", "csv")': "arg-type",
     "ancf.evaluate(3, data)": "arg-type",
     'ancf.evaluate(model, data, on_unknown="popular")': "arg-type",
+    'ancf.evaluate(model, data, candidates="some")': "arg-type",
+    'ancf.evaluate(model, data).by("age")': "arg-type",
+    "ancf.evaluate_similar({1: [2]}, data)": "arg-type",
     "ancf.evaluate_metrics(3, [])": "arg-type",
     "ancf.compare([3], data, data)": "list-item",
     'ancf.tune("als", data, method="bayes")': "arg-type",
