@@ -58,7 +58,11 @@ fn ranking_metrics<'py>(
     Ok(result)
 }
 
+/// Sets of positions as they come from Python: row offsets, positions.
 type RowArrays<'py> = (PyReadonlyArray1<'py, i64>, PyReadonlyArray1<'py, i32>);
+
+/// The same as it is handed to Python.
+type RowsResult<'py> = (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i32>>);
 
 fn rows<'a>(py: Python<'_>, arrays: &'a RowArrays<'_>, n_columns: usize, what: &str) -> PyResult<Rows<'a>> {
     Rows::new(arrays.0.as_slice()?, arrays.1.as_slice()?, n_columns, what).map_err(|e| to_python(py, &e))
@@ -137,7 +141,7 @@ fn sample_negatives<'py>(
     n_items: usize,
     n: usize,
     num_threads: Option<usize>,
-) -> PyResult<(Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i32>>)> {
+) -> PyResult<RowsResult<'py>> {
     let (users, excluded) = (users.as_slice()?, rows(py, &excluded, n_items, "the items left out")?);
     let sampled = enter(py, Size::Large, num_threads, |context| {
         metrics::sample_negatives(seed, users, excluded, n_items, n, context)
