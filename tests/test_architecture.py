@@ -50,6 +50,13 @@ FLOORS = {
         "ground_truth",
         "batches leakage metrics",
     ],
+    "ancf.comparison": [
+        "comparing",
+        "result progress process",
+        "running sentence",
+        "budget contestants pairs slices",
+        "statistics",
+    ],
     "crate": ["rank train", "model", "data metrics store", "runtime", "error"],
     "crate::rank": [
         "ranker",

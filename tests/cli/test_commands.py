@@ -110,6 +110,7 @@ def test_every_format_says_the_same(ancf, rows, user, tmp_path):
 ARGUMENTS = {
     "describe": "purchases.csv",
     "evaluate": "purchases.csv --model popular",
+    "compare": "purchases.csv --models popular -q",
     "recommend": "shop.ancf --user {user} --explain --names",
     "similar": "shop.ancf --item {item}",
     "explain": "shop.ancf --user {user} --item {item}",
@@ -236,11 +237,12 @@ def test_the_description_accounts_for_every_row(ancf, rows):
     assert "time span" in out
 
 
-def test_the_evaluation_compares_with_popularity_and_item_knn(ancf, rows):
+def test_the_evaluation_measures_one_model(ancf, rows):
     found = rows("evaluate", "purchases.csv", "--epochs", 2, "-q", "--metrics", "ndcg@5,hit@10")
-    assert [each["model"] for each in found["models"]] == ["ANCF", "ItemKNN", "Popular"]
-    assert all(0 <= each["ndcg@5"] <= 1 for each in found["models"])
-    _, _, err = ancf("evaluate", "purchases.csv", "--model", "popular", "--no-baselines")
+    assert (found["model"], list(found["metrics"])) == ("ANCF", ["ndcg@5", "hit@10"])
+    assert all(0 <= each <= 1 for each in found["metrics"].values())
+    _, out, err = ancf("evaluate", "purchases.csv", "--model", "popular")
+    assert out.startswith("Popular: ")
     assert "Split by time" in err
     _, _, err = ancf("evaluate", "purchases.csv", "--model", "popular", "--time-column", "none")
     assert "Split at random, as the table has no times" in err
@@ -255,8 +257,8 @@ def test_a_model_file_is_evaluated_on_a_table_of_its_own(rows, shop, tmp_path):
     model.save(tmp_path / "old.ancf")
     found = rows("evaluate", tmp_path / "new.csv", "-m", tmp_path / "old.ancf", "--metrics", "ndcg@10")
     expected = package.evaluate(model, package.read_interactions(tmp_path / "new.csv"), "ndcg@10")
-    assert found["models"][0]["ndcg@10"] == expected["ndcg@10"]
-    assert [each["model"] for each in found["models"]] == ["ItemKNN", "Popular"]
+    assert found["metrics"]["ndcg@10"] == expected["ndcg@10"]
+    assert (found["model"], found["fit_s"]) == ("ItemKNN", None)
 
 
 @pytest.fixture(scope="module")
@@ -273,39 +275,39 @@ def months(shop, tmp_path_factory):
     return folder
 
 
-def test_lists_made_elsewhere_are_evaluated_beside_the_baselines(ancf, rows, months):
+def test_lists_made_elsewhere_are_evaluated_as_the_model_that_made_them(ancf, rows, months):
     arguments = ("evaluate", months / "new.csv", "--lists", months / "lists.csv", "--metrics", "ndcg@10,novelty@10")
     found = rows(*arguments, "--train", months / "old.csv")
-    own = {each["model"]: each["ndcg@10"] for each in found["models"]}
-    assert list(own) == ["lists", "ItemKNN", "Popular"]
-    assert own["lists"] == own["ItemKNN"]
+    own = rows("evaluate", months / "new.csv", "--train", months / "old.csv", "--model", "item-knn")
+    assert (found["model"], own["model"]) == ("lists", "ItemKNN")
+    assert found["metrics"]["ndcg@10"] == own["metrics"]["ndcg@10"]
     assert found["leakage"]["same_events"] == 0
     assert {each["by"] for each in found["groups"]} == {"history_length", "popularity"}
-    assert {"group", "n", "mean", "low", "high", "model", "metric"} <= found["groups"][0].keys()
+    assert {"group", "n", "mean", "low", "high", "metric"} <= found["groups"][0].keys()
     alone = rows("evaluate", months / "new.csv", "--lists", months / "lists.csv")
-    assert [each["model"] for each in alone["models"]] == ["lists"]
+    assert alone["model"] == "lists"
     assert (alone["groups"], "leakage" in alone) == ([], False)
-    assert "coverage@10" not in alone["models"][0]
+    assert "coverage@10" not in alone["metrics"]
     code, _, err = ancf(*arguments)
     assert (code, "needs the catalogue. Give --train" in err) == (2, True), err
 
 
 def test_a_training_table_of_its_own_takes_the_place_of_a_split(ancf, rows, months):
     arguments = ("evaluate", months / "new.csv", "--train", months / "old.csv", "--model", "item-knn")
-    found = rows(*arguments, "--metrics", "ndcg@10", "--no-baselines")
+    found = rows(*arguments, "--metrics", "ndcg@10")
     train, test = (package.read_interactions(months / name) for name in ("old.csv", "new.csv"))
-    assert found["models"][0]["ndcg@10"] == package.evaluate(package.ItemKNN().fit(train), test, "ndcg@10")["ndcg@10"]
+    assert found["metrics"]["ndcg@10"] == package.evaluate(package.ItemKNN().fit(train), test, "ndcg@10")["ndcg@10"]
     _, _, err = ancf("evaluate", months / "old.csv", "--train", months / "old.csv", "--model", "popular", "--repeats")
     assert "Leak: " in err
     assert "test events are in the training part as well" in err
 
 
 def test_sampled_candidates_are_labelled_wherever_they_are_shown(ancf, rows, months):
-    arguments = ("evaluate", months / "new.csv", "--train", months / "old.csv", "--model", "popular", "--no-baselines")
+    arguments = ("evaluate", months / "new.csv", "--train", months / "old.csv", "--model", "popular")
     sampled = (*arguments, "--metrics", "ndcg@10", "--candidates", "sampled", "--n-negatives", 20)
     found = rows(*sampled)
-    assert (found["candidates"], found["models"][0]["candidates"]) == ("20 sampled", "20 sampled")
-    assert found["models"][0]["ndcg@10"] > rows(*arguments, "--metrics", "ndcg@10")["models"][0]["ndcg@10"]
+    assert found["candidates"] == "20 sampled"
+    assert found["metrics"]["ndcg@10"] > rows(*arguments, "--metrics", "ndcg@10")["metrics"]["ndcg@10"]
     _, out, _ = ancf(*sampled)
     assert "lists of what was bought and 20 sampled items" in out
 
@@ -318,7 +320,6 @@ def test_sampled_candidates_are_labelled_wherever_they_are_shown(ancf, rows, mon
         (("--lists", "x.csv", "--split", "time"), "--split has no effect with --lists"),
         (("--train", "x.csv", "--test-share", 0.3), "--test-share has no effect with --train"),
         (("--train", "x.csv", "--model-file", "shop.ancf"), "--model-file has no effect with --train"),
-        (("--lists", "x.csv", "--baselines"), "--baselines have nothing to be trained on. Give --train"),
         (("--metrics", "ndgc@10"), "Did you mean 'ndcg@10'"),
     ],
 )

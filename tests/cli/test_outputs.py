@@ -25,6 +25,7 @@ def ids(shop):
 WRITING = {
     "describe": "describe purchases.csv",
     "evaluate": "evaluate purchases.csv --model popular",
+    "compare": "compare purchases.csv --models popular -q",
     "recommend": "recommend shop.ancf --user {user}",
     "recommend-all": "recommend-all shop.ancf -n 2",
     "similar": "similar shop.ancf --item {item}",

@@ -27,7 +27,7 @@ def test_several_tables_a_folder_and_a_pattern_are_one_table(ancf, rows, folder)
     code, _, err = ancf("train", *tables, "-o", model, "--model", "popular", "-q")
     assert code == 0, err
     assert "january.csv, february.csv: 3 users, 3 items" in err
-    assert ancf("evaluate", *tables, "--model-file", model, "--no-baselines", "--repeats")[0] == 0
+    assert ancf("evaluate", *tables, "--model-file", model, "--repeats")[0] == 0
     code, _, err = ancf("train", tables[0], "-o", model, "--epochs", 1, "-q", "--validation", folder)
     assert (code, "5 events" in err) == (0, True)
 

@@ -254,14 +254,18 @@ def test_an_installed_model_answers_as_the_same_class_does_here(trained, command
     assert np.float32([row["score"] for row in found]).tolist() == expected.scores.tolist()
 
 
-def test_an_installed_model_is_evaluated_beside_the_baselines(command, folder):
+def test_an_installed_model_is_evaluated_and_compared(command, folder):
     found = json.loads(
         command("evaluate", "table.csv", "--model", "toy", "--prior", "2", "--metrics", "ndcg@5", "--format", "json")
     )
     train, test = ancf.random_split(ancf.read_interactions(folder / "table.csv"), (0.8, 0.2), random_state=42)
-    expected = ancf.compare(Toy(prior=2.0), train, test, "ndcg@5")["Toy"]["ndcg@5"]
-    assert {each["model"]: each["ndcg@5"] for each in found["models"]}["Toy"] == expected
-    assert [each["model"] for each in found["models"]] == ["Toy", "ItemKNN", "Popular"]
+    assert found["metrics"]["ndcg@5"] == ancf.compare(Toy(prior=2.0), train, test, "ndcg@5")["Toy"]["ndcg@5"]
+    found = json.loads(
+        command("compare", "table.csv", "--models", "toy,popular", "--metrics", "ndcg@5", "-q", "--format", "json")
+    )
+    assert [each["model"] for each in found["models"]] == ["Toy", "Popular"]
+    expected = ancf.compare(Toy(), train, test, "ndcg@5")["Toy"]["ndcg@5"]
+    assert found["models"][0]["metrics"]["ndcg@5"]["value"] == expected
 
 
 def test_the_page_of_an_installed_model_is_made_of_its_signature_and_docstring(command):

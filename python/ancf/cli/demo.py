@@ -114,20 +114,7 @@ def _evaluation(result: "Comparison") -> None:
     )
     rows = [[name, *(f"{each[metric]:.4f}" for metric in _METRICS)] for name, each in result.items()]
     click.echo(_indented(text_table(["model", *_METRICS], rows)) + "\n")
-    best = result.best("ndcg@10")
-    others = [name for name in result if name != "attention"]
-    rival = max(others, key=lambda name: result[name]["ndcg@10"])
-    gap, error = result.difference("attention", rival, "ndcg@10")
-    if best == "attention" and gap > 2 * error:
-        _paragraph(
-            f"Customer by customer, attention is {gap:.4f} above {rival} in ndcg@10, with a standard error of "
-            f"{error:.4f}: {gap / error:.0f} standard errors, not luck."
-        )
-    else:
-        _paragraph(
-            f"Here {best} has the highest ndcg@10; attention differs from {rival} by {gap:+.4f}, with a standard error "
-            f"of {error:.4f}."
-        )
+    _paragraph(f"Customer by customer: {result.sentence}")
 
 
 def _known_customer(model: "Recommender", train: "Interactions", test: "Interactions") -> None:

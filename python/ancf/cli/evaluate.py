@@ -1,4 +1,4 @@
-"""``ancf evaluate``: how good the lists are on purchases that were held out, compared with the baseline models."""
+"""``ancf evaluate``: how good the lists of a model are, or lists made elsewhere, on purchases that were held out."""
 
 import math
 import time
@@ -7,24 +7,25 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from ancf.cli.command import Failure, command, option
-from ancf.cli.models import ModelCommand, baselines, build_model, load, logs_to_stderr, model_keys, model_option
+from ancf.cli.models import ModelCommand, build_model, load, logs_to_stderr, model_keys, model_option
 from ancf.cli.options import threads_option, typed_options
 from ancf.cli.output import chosen_format, output_options, print_note, write_table
 from ancf.cli.tables import (
-    SPLITS,
+    check_test_part,
     count_text,
     describe_reading,
+    note_left_out,
     read_table,
     reading_options,
     split_seed,
     split_table,
     table_argument,
+    test_part_options,
 )
 
 if TYPE_CHECKING:
     from ancf.data.interactions import Interactions
     from ancf.evaluation import Evaluation
-    from ancf.models.base import Recommender
 
 _SECTION = "Evaluation"
 _SEED = 42
@@ -62,22 +63,7 @@ METRICS = "ndcg@10,recall@20,hit@10,coverage@10"
     help="Train on this table, or take the lists to be made from it, and evaluate on the whole TABLE.",
 )
 @option("--metrics", metavar="LIST", default=METRICS, section=_SECTION, help=f"Separated by commas. [{METRICS}]")
-@option(
-    "--test-share",
-    type=click.FLOAT,
-    metavar="SHARE",
-    default=0.2,
-    section=_SECTION,
-    help="The part of the events that is held out. [0.2]",
-)
-@option(
-    "--split",
-    "split_kind",
-    type=click.Choice(SPLITS),
-    default="auto",
-    section=_SECTION,
-    help="How to split: by time where there is a time, else at random. [auto]",
-)
+@test_part_options
 @option(
     "--candidates",
     type=click.Choice(("all", "sampled")),
@@ -99,12 +85,6 @@ METRICS = "ndcg@10,recall@20,hit@10,coverage@10"
     section=_SECTION,
     help="Also count items that the customer had before. [no]",
 )
-@option(
-    "--baselines/--no-baselines",
-    default=True,
-    section=_SECTION,
-    help="Compare with popularity and item-kNN. [yes]",
-)
 @option("--quiet", "-q", is_flag=True, section=_SECTION, help="No lines about each epoch.")
 @reading_options
 @model_option
@@ -114,24 +94,20 @@ METRICS = "ndcg@10,recall@20,hit@10,coverage@10"
 def evaluate(
     ctx: click.Context, /, table: tuple[str, ...], output_format: str | None, output: str, **options: Any
 ) -> None:
-    """How good the lists are, compared with popularity and item-kNN.
+    """How good the lists of a model are, or lists made elsewhere.
 
-    TABLE is split by time where it has a time, else at random; models are trained on the first part, and their lists
-    are compared with what the customers bought in the second. With --model-file, --lists or --train, all of TABLE is
-    what they bought.
+    TABLE is split by time where it has a time, else at random; a model is trained on the first part, and its lists are
+    compared with what the customers bought in the second. With --model-file, --lists or --train, all of TABLE is what
+    they bought. 'ancf compare' holds several models against each other.
     """
     from ancf.evaluation import parse_metrics
 
-    metrics = [each.strip() for each in options["metrics"].split(",") if each.strip()]
+    metrics = split_metrics(options["metrics"])
     parse_metrics(metrics, 10)
-    threads = options["num_threads"]
     _check_together(ctx, options)
     subject, train, test = _what_is_measured(ctx, table, options)
     if options["lists"] and train is None and not typed_options(ctx, ("metrics",)):
         metrics = [each for each in metrics if not each.startswith("coverage")]
-    named: dict[str, Any] = {"lists" if options["lists"] else type(subject).__name__: subject}
-    if options["baselines"] and train is not None:
-        named = {**named, **{name: each for name, each in baselines(threads).items() if name not in named}}
     keywords: dict[str, Any] = {"filter_already_liked_items": not options["repeats"]}
     if options["candidates"] == "sampled":
         keywords |= {
@@ -140,36 +116,44 @@ def evaluate(
             "random_state": _SEED if options["lists"] or options["model_file"] else split_seed(ctx),
         }
     with logs_to_stderr():
-        measured = {name: _measure(each, train, test, metrics, keywords) for name, each in named.items()}
-    first = next(iter(measured.values())).result
-    _note_left_out(first)
-    leakage = _leakage(train, test) if train is not None and not options["model_file"] else None
-    among = [] if first.candidates == "all" else ["candidates"]
-    columns = ["model", *first, *among, "fit_s", "evaluate_s"]
-    rows = [
-        [name, *_figures(each.result), *([each.result.candidates] if among else []), each.fit_s, each.result.seconds]
-        for name, each in measured.items()
-    ]
+        result, fit_seconds = _measure(subject, train, test, metrics, keywords)
+    note_left_out(result)
+    for text in () if result.list_report is None else result.list_report.notes():
+        print_note(text)
+    leakage = _leakage(train, test) if train is not None else None
+    name = "lists" if options["lists"] else type(subject).__name__
+    times = {"fit_s": fit_seconds, "evaluate_s": result.seconds}
+    figures = dict(zip(result, _figures(result), strict=True))
     document = {
-        "users": first.n_users,
-        "unknown_users": first.n_unknown_users,
-        "known_pairs": first.n_known_pairs,
-        "candidates": first.candidates,
-        **({"lists": first.list_report._asdict()} if first.list_report else {}),
+        "model": name,
+        "users": result.n_users,
+        "unknown_users": result.n_unknown_users,
+        "known_pairs": result.n_known_pairs,
+        "candidates": result.candidates,
+        **({"lists": result.list_report._asdict()} if result.list_report else {}),
         **({"leakage": leakage} if leakage else {}),
-        "models": [dict(zip(columns, row, strict=True)) for row in rows],
+        "metrics": figures,
+        **times,
         "groups": [
-            {"model": name, "by": by, **record}
-            for name, each in measured.items()
+            {"by": by, **record}
             for by in ("history_length", "popularity")
-            if each.result.has_training
-            for record in _records(each.result.by(by))
+            if result.has_training
+            for record in _records(result.by(by))
         ],
     }
-    heading = f"{count_text(first.n_users, 'customer')}, lists {_over(first)}\n"
+    among = {} if result.candidates == "all" else {"candidates": result.candidates}
+    row: dict[str, Any] = {"model": name, **figures, **among, **times}
+    heading = f"{count_text(result.n_users, 'customer')}, lists {_over(result)}\n"
     if chosen_format(output_format, output) == "table":
-        rows = [[f"{cell:.4f}" if isinstance(cell, float) else cell for cell in row] for row in rows]
-    write_table(columns, rows, output_format=output_format, output=output, heading=heading, document=document)
+        row = {column: f"{cell:.4f}" if isinstance(cell, float) else cell for column, cell in row.items()}
+    write_table(
+        list(row), [list(row.values())], output_format=output_format, output=output, heading=heading, document=document
+    )
+
+
+def split_metrics(text: str) -> list[str]:
+    """The metrics of a list with commas."""
+    return [each.strip() for each in text.split(",") if each.strip()]
 
 
 class _Measured(NamedTuple):
@@ -194,10 +178,8 @@ def _what_is_measured(
         train = read_table(options["train"], options, threads)
         print_note(describe_reading(train))
         return subject, train, data
-    if options["lists"]:
+    if options["lists"] or options["model_file"]:
         return subject, None, data
-    if options["model_file"]:
-        return subject, _training_pairs(subject) if options["baselines"] else data, data
     return subject, *split_table(data, options["split_kind"], options["test_share"], split_seed(ctx))
 
 
@@ -262,8 +244,6 @@ def _check_together(ctx: click.Context, options: dict[str, Any]) -> None:
     ):
         if options[name] and (typed := typed_options(ctx, others)):
             raise Failure(f"{others[typed[0]]} has no effect with --{name}. Leave one of them out.", 2)
-    if options["lists"] and not options["train"] and typed_options(ctx, ("baselines",)) and options["baselines"]:
-        raise Failure("--baselines have nothing to be trained on. Give --train, or leave them out.", 2)
     own = {**split, "model": "--model"}
     if options["model_file"] and (typed := typed_options(ctx, names := own | model_keys(ctx))):
         raise Failure(
@@ -271,38 +251,4 @@ def _check_together(ctx: click.Context, options: dict[str, Any]) -> None:
             "Leave one of them out.",
             2,
         )
-    if options["split_kind"] == "leave-last-out" and typed_options(ctx, ("test_share",)):
-        raise Failure(
-            "--test-share has no effect with --split leave-last-out, which holds each customer's last event out. "
-            "Leave one of them out.",
-            2,
-        )
-
-
-def _note_left_out(result: Any) -> None:
-    if result.n_unknown_users:
-        print_note(f"{result.n_unknown_users:,} customers of the test part were not in training and are left out")
-    if result.n_known_pairs:
-        print_note(f"{result.n_known_pairs:,} repeat purchases do not count (--repeats counts them)")
-    for text in () if result.list_report is None else result.list_report.notes():
-        print_note(text)
-
-
-def _training_pairs(model: "Recommender") -> "Interactions":
-    """The pairs that a model was trained on, to train the baselines on.
-
-    Raises
-    ------
-    Failure
-        If the model holds none.
-    """
-    import numpy as np
-
-    from ancf.data.interactions import Interactions
-
-    scorer = model._fitted()
-    seen = scorer.seen
-    if not len(seen.items):
-        raise Failure("this model file holds no purchases for the baselines. Add --no-baselines.", 2)
-    users = np.repeat(np.arange(seen.n_rows), np.diff(seen.indptr))
-    return Interactions(scorer.user_ids, scorer.item_ids, users, seen.items, np.ones(len(seen.items)))
+    check_test_part(ctx, options)

@@ -253,16 +253,6 @@ def chosen_name(ctx: click.Context) -> str:
     return name
 
 
-def baselines(num_threads: int | None) -> "dict[str, Recommender]":
-    """The models that every other is compared with, unfitted, by the name of the class."""
-    made: dict[str, Recommender] = {}
-    for name, entry in models.all_models().items():
-        if entry.baseline:
-            made[name] = models.class_of(name)()
-            made[name].num_threads = num_threads
-    return made
-
-
 class _ToStderr:
     """What a model prints while it learns goes to stderr, wherever that leads at the time."""
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ancf.cli.command import Failure, Function, Option, in_options, with_options
-from ancf.cli.options import explicit_options, parameter_options
+from ancf.cli.options import explicit_options, parameter_options, typed_options
 from ancf.cli.output import print_note
 from ancf.data.reading import read_interactions
 
@@ -66,6 +66,50 @@ _READING = tuple(_reading_options())
 def reading_options(function: Function) -> Function:
     """The options of ``read_interactions``."""
     return with_options(function, list(_reading_options().values()))
+
+
+def test_part_options(function: Function) -> Function:
+    """``--test-share`` and ``--split``: which part of the table is held out to measure on."""
+    share = Option(
+        ["--test-share"],
+        type=click.FLOAT,
+        metavar="SHARE",
+        default=0.2,
+        section="Evaluation",
+        help="The part of the events that is held out. [0.2]",
+    )
+    split = Option(
+        ["--split", "split_kind"],
+        type=click.Choice(SPLITS),
+        default="auto",
+        section="Evaluation",
+        help="How to split: by time where there is a time, else at random. [auto]",
+    )
+    return with_options(function, [share, split])
+
+
+def check_test_part(ctx: click.Context, options: dict[str, Any]) -> None:
+    """Refuse a share that would have no effect.
+
+    Raises
+    ------
+    Failure
+        Exit code 2.
+    """
+    if options["split_kind"] == "leave-last-out" and typed_options(ctx, ("test_share",)):
+        raise Failure(
+            "--test-share has no effect with --split leave-last-out, which holds each customer's last event out. "
+            "Leave one of them out.",
+            2,
+        )
+
+
+def note_left_out(result: Any) -> None:
+    """Lines about what an evaluation leaves out."""
+    if result.n_unknown_users:
+        print_note(f"{result.n_unknown_users:,} customers of the test part were not in training and are left out")
+    if result.n_known_pairs:
+        print_note(f"{result.n_known_pairs:,} repeat purchases do not count (--repeats counts them)")
 
 
 def read_table(source: str | Sequence[str], options: dict[str, Any], num_threads: int | None = None) -> "Interactions":

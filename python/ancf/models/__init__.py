@@ -13,7 +13,7 @@ import importlib
 import warnings
 from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 if TYPE_CHECKING:
     from ancf.models.als import ALS
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from ancf.models.user_knn import UserKNN
 
 
+Group = Literal["all", "quick", "classical", "neural"]
+"""Models by what they are, for comparisons: every one, those that take seconds, those without and with a network."""
+
+
 class ModelEntry(NamedTuple):
     """Where a model is, and what it is called."""
 
@@ -39,27 +43,31 @@ class ModelEntry(NamedTuple):
     """Its name on the command line; None for a model that is not trained there."""
     example: Mapping[str, Any] = {}
     """Options of a small one, for the tests every model must pass and for golden files."""
-    baseline: bool = False
-    """Whether ``ancf evaluate`` shows it beside any other."""
+    group: Literal["classical", "neural"] = "classical"
+    """Which group of a comparison it is in."""
+    quick: bool = False
+    """Whether it is in the group that takes seconds."""
     option_names: Mapping[str, str] = {}
     """Options that are called otherwise on the command line."""
 
 
 MODELS: dict[str, ModelEntry] = {
-    "ALS": ModelEntry("ancf.models.als", "als", {"factors": 4, "epochs": 3, "unobserved_weight": 0.2}),
+    "ALS": ModelEntry("ancf.models.als", "als", {"factors": 4, "epochs": 3, "unobserved_weight": 0.2}, quick=True),
     "ANCF": ModelEntry(
         "ancf.models.ancf",
         "ancf",
         {"factors": 4, "epochs": 2, "neighbors": 3, "random_state": 1},
+        group="neural",
+        quick=True,
         option_names={"output": "output_layer"},
     ),
     "BPR": ModelEntry("ancf.models.mf", "bpr", {"factors": 4, "epochs": 8, "learning_rate": 0.2}),
-    "EASE": ModelEntry("ancf.models.ease", "ease", {"regularization": 2.0}),
+    "EASE": ModelEntry("ancf.models.ease", "ease", {"regularization": 2.0}, quick=True),
     "Factors": ModelEntry("ancf.models.factors"),
-    "ItemKNN": ModelEntry("ancf.models.item_knn", "item-knn", {"neighbors": 4, "shrinkage": 1.0}, baseline=True),
-    "LastBought": ModelEntry("ancf.models.last_bought", "last-bought"),
-    "Popular": ModelEntry("ancf.models.popular", "popular", baseline=True),
-    "RP3beta": ModelEntry("ancf.models.rp3beta", "rp3beta", {"neighbors": 5}),
+    "ItemKNN": ModelEntry("ancf.models.item_knn", "item-knn", {"neighbors": 4, "shrinkage": 1.0}, quick=True),
+    "LastBought": ModelEntry("ancf.models.last_bought", "last-bought", quick=True),
+    "Popular": ModelEntry("ancf.models.popular", "popular", quick=True),
+    "RP3beta": ModelEntry("ancf.models.rp3beta", "rp3beta", {"neighbors": 5}, quick=True),
     "SLIM": ModelEntry("ancf.models.slim", "slim", {"l1": 0.2, "l2": 1.0}),
     "SVD": ModelEntry("ancf.models.mf", "svd", {"factors": 4, "epochs": 5, "learning_rate": 0.05}),
     "UserKNN": ModelEntry("ancf.models.user_knn", "user-knn", {"neighbors": 4, "shrinkage": 1.0}),
@@ -93,6 +101,7 @@ __all__ = [
     "class_names",
     "class_of",
     "from_factors",
+    "names_in",
     "register",
 ]
 
@@ -143,6 +152,8 @@ def register(
     taken = {entry.cli_name: other for other, entry in known.items() if other != name and entry.cli_name}
     if name in known and name not in _REGISTERED:
         raise InvalidParameterError(f"a model named {name} is known already. Give the class another name.")
+    if cli_name in get_args(Group):
+        raise InvalidParameterError(f"cli_name={cli_name!r} is the name of a group of models. Choose another.")
     if cli_name in taken:
         raise InvalidParameterError(f"cli_name={cli_name!r} is the model {taken[cli_name]}. Choose another.")
     _REGISTERED[name] = (model, ModelEntry(model.__module__, cli_name, example or {}))
@@ -181,6 +192,15 @@ def class_names() -> dict[str, str]:
         if entry.cli_name is not None:
             found.setdefault(entry.cli_name, class_name)
     return found
+
+
+def names_in(group: Group) -> list[str]:
+    """The classes of a group that can be trained, in the order of the registry."""
+    return [
+        name
+        for name, entry in all_models().items()
+        if entry.cli_name is not None and (group == "all" or entry.group == group or (group == "quick" and entry.quick))
+    ]
 
 
 def class_of(name: str) -> type["Recommender"]:

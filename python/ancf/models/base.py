@@ -113,6 +113,10 @@ class Recommender(Params, ABC):
         """
         return {}
 
+    def _predicts_quantity(self) -> bool:
+        """Whether its scores are quantities or ratings, so that a comparison may show their errors."""
+        return getattr(self, "loss", None) == "mse"
+
     # ---- what a model calls
 
     def _training_data(self, interactions: Any, validation: Any = None) -> Interactions:

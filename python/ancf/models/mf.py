@@ -341,6 +341,9 @@ class SVD(FactorModel):
             "init_scale": Real(0.01, 0.3, log=True),
         }
 
+    def _predicts_quantity(self) -> bool:
+        return True
+
     def fit(self, interactions: Interactions, validation: Interactions | None = None) -> Self:
         """Learn from a table of ratings, its weights.
 

@@ -1,0 +1,506 @@
+"""``Comparison``: what several models reached on the same users, and which differences are more than luck."""
+
+import html
+import math
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ancf import _text
+from ancf.comparison.pairs import Difference, Figures, compare_figures, lower_is_better
+from ancf.comparison.running import Outcome
+from ancf.comparison.sentence import ablation_sentence, format_difference, format_p, verdict_sentence
+from ancf.comparison.slices import Slice
+from ancf.comparison.statistics import CONFIDENCE, N_RESAMPLES
+from ancf.errors import InvalidParameterError
+from ancf.evaluation import Evaluation
+from ancf.models.base import Recommender
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_WIDTH = 80
+
+
+class Comparison(Mapping[str, Evaluation]):
+    """What ``compare`` found: a mapping model's name → ``Evaluation``, in the order given, that prints as tables.
+
+    The figures of a table are means over the same users for all models. ``docs/comparing.md`` says what each column
+    means and how the tests work. ``print(result.sentence)`` is the short form.
+
+    Attributes
+    ----------
+    sentence : str, who won, by how much, and whether that is more than luck; ``summary()`` is the same
+    metric : str, the metric that decides: the first that has a value for each user
+    baseline : str or None, the model that all are held against beside the best
+    outcomes : dict, name → what became of everybody, also of those without an evaluation
+    failures : dict, name → why a model has no row
+    fit_seconds : dict, name → seconds, or None for what was fitted already
+    evaluate_seconds : dict, name → seconds of making the lists and measuring them
+    models : dict, name → the fitted model
+    interrupted : bool, whether Ctrl-C ended it early
+    notes : list of str, what is worth knowing about the users measured
+    slices : dict, name → groups of the users: by history, by popularity of what they bought, by category
+    over : dict or None, for pieces of a model: name → the piece it is added to
+    """
+
+    def __init__(
+        self,
+        outcomes: Mapping[str, Outcome],
+        metrics: Sequence[str],
+        *,
+        ours: Sequence[str] = (),
+        baseline: str | None = None,
+        over: Mapping[str, str | None] | None = None,
+        slices: Mapping[str, Slice] | None = None,
+        about: Mapping[str, Any] | None = None,
+        notes: Sequence[str] = (),
+        interrupted: bool = False,
+        random_state: int = 0,
+    ) -> None:
+        self.outcomes = dict(outcomes)
+        self._evaluations = {name: each.evaluation for name, each in outcomes.items() if each.evaluation is not None}
+        self.metrics = tuple(metrics)
+        self.baseline, self.interrupted, self.notes = baseline, interrupted, list(notes)
+        self.over, self.slices = None if over is None else dict(over), dict(slices or {})
+        self._ours, self._about = tuple(ours), dict(about or {})
+        self.models: dict[str, Recommender] = {
+            name: each.model for name, each in outcomes.items() if each.model is not None
+        }
+        self.fit_seconds = {name: outcomes[name].fit_seconds for name in self._evaluations}
+        self.evaluate_seconds = {name: each.seconds for name, each in self._evaluations.items()}
+        self.failures = {
+            name: f"{each.status}: {each.message}" if each.message else each.status
+            for name, each in outcomes.items()
+            if each.status != "done"
+        }
+        self._figures: dict[str, Figures] = compare_figures(
+            {metric: {name: each[metric] for name, each in self.items() if metric in each} for metric in self.metrics},
+            {
+                metric: found
+                for metric in self.metrics
+                if (found := {n: each.per_user[metric] for n, each in self.items() if metric in each.per_user})
+            },
+            random_state,
+        )
+        with_users = [each for each in self.metrics if self._figures[each].differences]
+        with_values = [each for each in self.metrics if self._figures[each].values]
+        self.metric = (with_users or with_values or list(self.metrics))[0]
+
+    # ---- a mapping
+
+    def __getitem__(self, name: str) -> Evaluation:
+        return self._evaluations[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._evaluations)
+
+    def __len__(self) -> int:
+        return len(self._evaluations)
+
+    # ---- what was found
+
+    @property
+    def n_users(self) -> int:
+        """The users measured, the same for all models."""
+        return next(iter(self.values())).n_users if self else 0
+
+    def ranking(self, metric: str | None = None) -> list[str]:
+        """The names of those that have this metric, the best first; equal ones in the order given."""
+        values = self._of(metric).values
+        sign = 1.0 if lower_is_better(metric or self.metric) else -1.0
+        return sorted(values, key=lambda name: sign * values[name])
+
+    def best(self, metric: str | None = None) -> str:
+        """The name of the model with the highest value (the lowest of an error)."""
+        return self.ranking(metric)[0]
+
+    def interval(self, name: str, metric: str | None = None) -> tuple[float, float] | None:
+        """The 95 % interval of a model's mean, by users drawn anew; None for what is no mean over users."""
+        return self._of(metric).intervals.get(name)
+
+    def difference(self, first: str, second: str, metric: str | None = None) -> Difference:
+        """How much ``first`` is above ``second``, user by user, with its interval and tests.
+
+        Raises
+        ------
+        InvalidParameterError
+            If one of them has no values of this metric for each user.
+        """
+        found = self._of(metric).differences
+        if (first, second) in found:
+            return found[first, second]
+        if (second, first) in found:
+            return found[second, first].reversed()
+        raise InvalidParameterError(
+            f"difference: {first!r} and {second!r} are no two models with {metric or self.metric} for each user."
+        )
+
+    def to_best_other(self, name: str, metric: str | None = None) -> Difference | None:
+        """A model against the best of the others; None where it is alone."""
+        others = [each for each in self.ranking(metric) if each != name]
+        return self.difference(name, others[0], metric) if others and name in self._of(metric).values else None
+
+    def differences(self, metric: str | None = None) -> list[Difference]:
+        """What the tables show: each model against the best of the others, the best first.
+
+        Of pieces of a model, each against the one it is added to.
+        """
+        if self.over is not None:
+            pairs = [(name, below) for name, below in self.over.items() if below is not None]
+            return [
+                self.difference(name, below, metric)
+                for name, below in pairs
+                if name in self._of(metric).values and below in self._of(metric).values
+            ]
+        found = [self.to_best_other(name, metric) for name in self.ranking(metric)]
+        return [each for each in found if each is not None]
+
+    def _of(self, metric: str | None) -> Figures:
+        name = metric or self.metric
+        if name not in self._figures:
+            raise InvalidParameterError(f"metric {name!r} was not measured; there are {', '.join(self.metrics)}.")
+        return self._figures[name]
+
+    @property
+    def sentence(self) -> str:
+        """Who won, by how much, and whether that is more than luck."""
+        unfinished = list(self.failures)
+        if self.over is not None:
+            steps = self._testable(self.differences)
+            best = self.best() if steps else ""
+            plain = [name for name in self._without_attention() if name in self and name != best]
+            whole = [self.difference(best, name) for name in plain]
+            return ablation_sentence(whole, steps, self.metric, unfinished)
+        lead = self._testable(lambda: [self.to_best_other(self.best())]) if self else []
+        values = self._figures[self.metric].values
+        if len(values) > 1 and not lead:
+            best = self.best()
+            return (
+                f"{best} has the best {self.metric}, {values[best]:.4f}; it has no value for each customer, so that "
+                "luck cannot be told."
+            )
+        return verdict_sentence(lead[0] if lead else None, values, self._ours, self.metric, unfinished)
+
+    def _without_attention(self) -> list[str]:
+        """The piece that all begins with, and the ones that are added to it first."""
+        over = self.over or {}
+        first = [name for name, below in over.items() if below is None]
+        return [*first, *(name for name, below in over.items() if below in first)]
+
+    def _testable(self, found: Any) -> list[Any]:
+        return [each for each in found() if each is not None] if self._figures[self.metric].differences else []
+
+    def summary(self) -> str:
+        """The sentence."""
+        return self.sentence
+
+    # ---- for programs
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """One row for each model, in the order given, also for those without a result.
+
+        ``model``; a column for each metric, empty where a model has none; ``low`` and ``high``, the 95 % interval of
+        the metric that decides; ``difference`` to the best other model and ``p``, the larger of the two corrected
+        p-values; ``tune_s``, ``fit_s``, ``evaluate_s``; ``model_mb``, ``memory_mb``; ``status``.
+        """
+        import pandas as pd
+
+        rows = []
+        against = {each.first: each for each in self._testable(self.differences)}
+        for name, each in self.outcomes.items():
+            interval = self._figures[self.metric].intervals.get(name) or (None, None)
+            gap = against.get(name)
+            rows.append(
+                {
+                    "model": name,
+                    **{metric: self._figures[metric].values.get(name) for metric in self.metrics},
+                    "low": interval[0],
+                    "high": interval[1],
+                    "difference": None if gap is None else gap.value,
+                    "p": None if gap is None else gap.p,
+                    "tune_s": each.tune_seconds,
+                    "fit_s": each.fit_seconds,
+                    "evaluate_s": None if each.evaluation is None else each.evaluation.seconds,
+                    "model_mb": _megabytes(each.model_bytes),
+                    "memory_mb": _megabytes(each.peak_bytes),
+                    "status": self.failures.get(name, "done"),
+                }
+            )
+        frame = pd.DataFrame(rows)
+        numbers = [column for column in frame.columns if column not in ("model", "status")]
+        return frame.astype(dict.fromkeys(numbers, "float64"))
+
+    def per_user(self, metric: str | None = None) -> "pd.DataFrame":
+        """One row for each user measured: ``user_id`` and a column for each model."""
+        import pandas as pd
+
+        name = metric or self.metric
+        self._of(name)
+        columns = {model: each.per_user[name] for model, each in self.items() if name in each.per_user}
+        users: Any = next(iter(self.values())).user_ids if self else []
+        return pd.DataFrame({"user_id": users, **columns})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything in numbers, text, lists and dictionaries, for JSON and reports; NaN is None.
+
+        ``sentence``, ``metric``, ``metrics``, ``baseline``, ``best``, ``interrupted``, ``notes``; ``users`` and what
+        was left out; ``models``, one dictionary each with values, intervals, seconds, sizes, options and what training
+        recorded; ``differences``, every pair on every metric; ``slices``, means by group of users; ``about``, the
+        tables, versions and how it was measured.
+        """
+        first = next(iter(self.values()), None)
+        document = {
+            "sentence": self.sentence,
+            "metric": self.metric,
+            "metrics": list(self.metrics),
+            "baseline": self.baseline,
+            "best": self.best() if self._figures[self.metric].values else None,
+            "interrupted": self.interrupted,
+            "notes": self.notes,
+            "users": self.n_users,
+            "unknown_users": None if first is None else first.n_unknown_users,
+            "unknown_items": None if first is None else first.n_unknown_items,
+            "known_pairs": None if first is None else first.n_known_pairs,
+            "models": [self._model_document(name) for name in self.outcomes],
+            "differences": [
+                _difference_document(each)
+                for figures in self._figures.values()
+                for each in figures.differences.values()
+            ],
+            "over": self.over,
+            "slices": {name: self._slice_document(each) for name, each in self.slices.items()},
+            "about": {
+                **self._about,
+                "confidence": CONFIDENCE,
+                "resamples": N_RESAMPLES,
+                "tests": ["paired t", "Wilcoxon signed-rank"],
+                "correction": "Holm, over all pairs of models for each metric",
+            },
+        }
+        plain: dict[str, Any] = _plain(document)
+        return plain
+
+    def _model_document(self, name: str) -> dict[str, Any]:
+        each = self.outcomes[name]
+        return {
+            "model": name,
+            "class": each.model_class,
+            "ours": name in self._ours,
+            "status": each.status,
+            "message": each.message,
+            "metrics": {
+                metric: {"value": figures.values[name], "interval": figures.intervals.get(name)}
+                for metric, figures in self._figures.items()
+                if name in figures.values
+            },
+            "tune_s": each.tune_seconds,
+            "fit_s": each.fit_seconds,
+            "evaluate_s": None if each.evaluation is None else each.evaluation.seconds,
+            "model_bytes": each.model_bytes,
+            "peak_bytes": each.peak_bytes,
+            "options": each.options,
+            "history": each.history,
+        }
+
+    def _slice_document(self, part: Slice) -> list[dict[str, Any]]:
+        found = []
+        for at, label in enumerate(part.labels):
+            users = part.groups == at
+            means = {
+                name: {metric: _mean(values[users]) for metric, values in each.per_user.items()}
+                for name, each in self.items()
+            }
+            found.append({"label": label, "users": int(users.sum()), "means": means})
+        return found
+
+    # ---- for people
+
+    def __repr__(self) -> str:
+        return "\n\n".join(self.blocks())
+
+    def blocks(self, width: int = _WIDTH) -> list[str]:
+        """What it prints: tables of figures, differences and costs, what is worth knowing, and the sentence."""
+        columns, rows = self._value_table()
+        found = ["\n".join(_parts(columns, rows, width))]
+        for title, table in self._difference_tables():
+            found.append(f"{title}\n{_text.format_table(*_shortened(*table, width))}")
+        found.append("\n".join(_parts(*self._cost_table(), width)))
+        more = [*(f"{name}: {why}" for name, why in self.failures.items()), *self.notes]
+        if self.interrupted:
+            more.append("interrupted: these are the models that had finished")
+        if more:
+            found.append("\n".join(textwrap.fill(each, width, subsequent_indent="  ") for each in more))
+        return [*found, textwrap.fill(self.sentence, width, break_on_hyphens=False)]
+
+    def _order(self) -> list[str]:
+        """Pieces in their order, else the best first, those without the metric behind them."""
+        if self.over is not None:
+            return list(self)
+        ranked = self.ranking()
+        return [*ranked, *(name for name in self if name not in ranked)]
+
+    def _value_table(self) -> tuple[list[str], list[list[str]]]:
+        rows: list[list[str]] = []
+        for name in self._order():
+            found = (self._figures[metric].values.get(name) for metric in self.metrics)
+            rows.append([name, *("–" if value is None else f"{value:.4f}" for value in found)])
+        return _aligned(["model", *self.metrics], rows)
+
+    def _difference_tables(self) -> list[tuple[str, tuple[list[str], list[list[str]]]]]:
+        found = []
+        shown = self._testable(self.differences)
+        if self.over is not None:
+            if shown:
+                found.append((f"{self.metric}: what each piece adds", self._difference_rows(shown, "piece", "over")))
+            return found
+        if shown:
+            title = f"{self.metric} against the best of the other models"
+            found.append((title, self._difference_rows(shown, "model", "against")))
+        if self.baseline is not None and self.baseline in self._figures[self.metric].values:
+            others = [name for name in self.ranking() if name != self.baseline]
+            rows = self._testable(lambda: [self.difference(name, str(self.baseline)) for name in others])
+            if rows:
+                title = f"{self.metric} against the baseline"
+                found.append((title, self._difference_rows(rows, "model", "against")))
+        return found
+
+    def _difference_rows(self, rows: list[Difference], what: str, over: str) -> tuple[list[str], list[list[str]]]:
+        table = []
+        for each in rows:
+            interval = "–" if each.interval is None else f"{each.interval[0]:+.4f} to {each.interval[1]:+.4f}"
+            balance = f"{each.won}:{each.lost}:{each.tied}"
+            table.append([each.first, each.second, format_difference(each.value), interval, format_p(each.p), balance])
+        return _aligned([what, over, "differs", "95 % interval", "p", "won:lost:same"], table, 2)
+
+    def _cost_table(self) -> tuple[list[str], list[list[str]]]:
+        names = self._order()
+        outcomes = [self.outcomes[name] for name in names]
+        columns: list[tuple[str, list[str]]] = [
+            ("model", names),
+            *(
+                [(f"{self.metric}, 95 % interval", [_interval_text(self.interval(name)) for name in names])]
+                if any(self.interval(name) for name in names)
+                else []
+            ),
+            ("tune s", [_seconds_text(each.tune_seconds) for each in outcomes]),
+            ("fit s", [_seconds_text(each.fit_seconds) for each in outcomes]),
+            ("lists s", [_seconds_text(self[name].seconds) for name in names]),
+            ("file MB", [_size_text(each.model_bytes) for each in outcomes]),
+            ("memory MB", [_size_text(each.peak_bytes) for each in outcomes]),
+        ]
+        kept = [(name, cells) for name, cells in columns if name in ("model", "fit s") or any(c != "–" for c in cells)]
+        rows = [list(row) for row in zip(*(cells for _, cells in kept), strict=True)]
+        return _aligned([name for name, _ in kept], rows)
+
+    def _repr_html_(self) -> str:
+        parts = [f"<p><b>{html.escape(self.sentence)}</b></p>"]
+        parts.append(_html_table(*self._value_table()))
+        for title, rows in self._difference_tables():
+            parts += [f"<p>{html.escape(title)}</p>", _html_table(*rows)]
+        parts.append(_html_table(*self._cost_table()))
+        more = [*(f"{name}: {why}" for name, why in self.failures.items()), *self.notes]
+        parts += [f"<p>{html.escape(each)}</p>" for each in more]
+        return "\n".join(parts)
+
+
+def _aligned(columns: list[str], rows: list[list[str]], first: int = 1) -> tuple[list[str], list[list[str]]]:
+    """Numbers as text to the right of their column, from the column ``first`` on."""
+    widths = [max(len(line[at]) for line in [columns, *rows]) for at in range(len(columns))]
+    to_right = [
+        [cell if at < first else cell.rjust(width) for at, (cell, width) in enumerate(zip(row, widths, strict=True))]
+        for row in rows
+    ]
+    return [name if at < first else name.rjust(widths[at]) for at, name in enumerate(columns)], to_right
+
+
+def _parts(columns: list[str], rows: list[list[str]], width: int) -> list[str]:
+    """A table as text; its columns in several tables, each with the names, where they do not fit the width."""
+    columns, rows = _shortened(columns, rows, width, n_names=1)
+    wide = [max(len(line[at]) for line in [columns, *rows]) + 2 for at in range(len(columns))]
+    groups: list[list[int]] = [[]]
+    for at in range(1, len(columns)):
+        if groups[-1] and wide[0] + sum(wide[each] for each in groups[-1]) + wide[at] - 2 > width:
+            groups.append([])
+        groups[-1].append(at)
+    return [
+        _text.format_table([columns[at] for at in [0, *group]], [[row[at] for at in [0, *group]] for row in rows])
+        for group in groups
+    ]
+
+
+def _shortened(
+    columns: list[str], rows: list[list[str]], width: int, n_names: int = 2
+) -> tuple[list[str], list[list[str]]]:
+    """With the middle of long names left out, so that the line fits where it can."""
+    numbers = sum(2 + max(len(line[at]) for line in [columns, *rows]) for at in range(n_names, len(columns)))
+    room = max((width - numbers) // n_names - 2 + 2 // n_names, 8) if n_names > 1 else width // 2
+
+    def short(name: str) -> str:
+        half = (room - 1) // 2
+        return name if len(name) <= room else f"{name[: room - 1 - half]}…{name[len(name) - half :]}"
+
+    return columns, [[*map(short, row[:n_names]), *row[n_names:]] for row in rows]
+
+
+def _html_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    head = "".join(f"<th>{html.escape(each.strip())}</th>" for each in columns)
+    body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell.strip())}</td>' for cell in row)}</tr>" for row in rows)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _interval_text(interval: tuple[float, float] | None) -> str:
+    return "–" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}"
+
+
+def _seconds_text(seconds: float | None) -> str:
+    return "–" if seconds is None else f"{seconds:.2f}"
+
+
+def _size_text(n_bytes: int | None) -> str:
+    return "–" if n_bytes is None else f"{n_bytes / 1e6:.1f}"
+
+
+def _megabytes(n_bytes: int | None) -> float | None:
+    return None if n_bytes is None else n_bytes / 1e6
+
+
+def _mean(values: Any) -> float | None:
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if len(finite) else None
+
+
+def _difference_document(each: Difference) -> dict[str, Any]:
+    return {
+        "first": each.first,
+        "second": each.second,
+        "metric": each.metric,
+        "difference": each.value,
+        "interval": each.interval,
+        "won": each.won,
+        "lost": each.lost,
+        "tied": each.tied,
+        "t": each.t_test.statistic,
+        "p_t": each.t_test.p,
+        "p_t_corrected": each.p_t,
+        "wilcoxon": each.wilcoxon.statistic,
+        "p_wilcoxon": each.wilcoxon.p,
+        "p_wilcoxon_corrected": each.p_wilcoxon,
+        "pairs_corrected_for": each.n_pairs,
+        "more_than_luck": each.more_than_luck,
+    }
+
+
+def _plain(value: Any) -> Any:
+    """For JSON: built-in types alone, NaN and infinities as None, ids and dates as text."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [_plain(each) for each in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (str, int, bool)) else str(value)
