@@ -27,11 +27,9 @@ models = {
     "attention on both sides": ancf.ANCF(attention="degree", **base),
     "vectors alone": ancf.ANCF(attention="degree", **{**base, "neighbors": 0}),
 }
-result = ancf.compare(models, train, test, metrics=["ndcg@10", "recall@20", "hit@10", "coverage@10"])
-print(result, end="\n\n")
+result = ancf.compare(
+    models, train, test, metrics=["ndcg@10", "recall@20", "hit@10", "coverage@10"], baseline="item-kNN"
+)
 
-# %% A difference means something when it is larger than its error, user by user.
-for name in models:
-    if name != "item-kNN":
-        gap, error = result.difference(name, "item-kNN", "ndcg@10")
-        print(f"{name:32} {gap:+.4f} ± {1.96 * error:.4f} ndcg@10 against item-kNN")
+# %% Tables, each difference with its interval and tests, and the sentence that says whether the best is more than lucky.
+print(result)

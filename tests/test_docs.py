@@ -38,6 +38,12 @@ def test_the_code_of_what_a_score_means_runs():
     assert done.returncode == 0, done.stderr
 
 
+def test_the_code_of_comparing_models_runs():
+    done = run("\n".join(blocks("comparing.md")))
+    assert done.returncode == 0, done.stderr
+    assert " won with ndcg@10 " in done.stdout
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "tests/golden").glob("*.ancf")), ids=lambda path: path.stem)
 def test_the_reader_in_the_file_format_reads_every_golden_file(path):
     (reader,) = blocks("file-format.md")

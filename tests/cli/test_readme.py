@@ -72,7 +72,7 @@ def test_the_file_of_options_is_accepted(folder, tmp_path):
 @pytest.mark.parametrize(
     ("name", "arguments", "said"),
     [
-        ("attention_or_classical", ["300"], "ndcg@10 against item-kNN"),
+        ("attention_or_classical", ["300"], "ndcg@10 against the baseline"),
         ("unknown_visitors", ["300"], "attention   finds the next new thing of"),
         ("nightly_job", ["purchases.csv", "lists.csv", "new.ancf"], "recommendations for"),
     ],

@@ -15,7 +15,8 @@ KEYWORD = re.compile(r"(?<![-\w.])([A-Za-z_]+)=(?!=)")
 
 # (module, keyword): why no command line gets to see it.
 NOT_REACHABLE = {
-    ("comparison", "refit"): "evaluate hands over models for one table",
+    ("comparison.comparing", "refit"): "commands hand over nothing that is fitted",
+    ("comparison.comparing", "own_process"): "the command gives each model a process",
     ("data.array_tables", "layout"): "matrices are in memory",
     ("data.columns", "layout"): "matrices are in memory",
     ("data.ids", "start"): "no command looks for a position",

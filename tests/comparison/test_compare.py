@@ -291,12 +291,12 @@ GOOD, BAD = np.linspace(0.3, 0.6, 40), np.linspace(0.1, 0.4, 40) + np.tile([0.0,
 
 
 def test_ours_that_lost_is_said_first():
-    assert sentence(BAD, GOOD).startswith("ANCF lost: EASE is the best with ndcg@10 0.4500, 0.1950 or 76% above ANCF")
+    assert sentence(BAD, GOOD).startswith("ANCF lost: EASE is the best with ndcg@10 0.4500, 0.1950 or 76 % above ANCF")
     assert "and that is more than luck (paired t p <.001, Wilcoxon p <.001)" in sentence(BAD, GOOD)
 
 
 def test_ours_that_won_and_others_are_said_plainly():
-    assert sentence(GOOD, BAD).startswith("ANCF won with ndcg@10 0.4500, 0.1950 or 76% above EASE")
+    assert sentence(GOOD, BAD).startswith("ANCF won with ndcg@10 0.4500, 0.1950 or 76 % above EASE")
     assert sentence(BAD, GOOD, ours=()).startswith("EASE won with ndcg@10")
 
 
@@ -324,7 +324,7 @@ def test_one_user_is_too_few_to_tell():
         warnings.simplefilter("error")
         found = ancf.compare({"one": {1: ["b", "c"]}, "other": {1: ["c"]}}, train, test, "mrr@2")
         assert found.sentence == (
-            "other won with mrr@2 1.0000, 0.5000 or 100% above one, and there are too few customers to tell whether "
+            "other won with mrr@2 1.0000, 0.5000 or 100 % above one, and there are too few customers to tell whether "
             "that is more than luck."
         )
         json.dumps(found.to_dict(), allow_nan=False)
@@ -349,11 +349,33 @@ def test_a_model_alone_has_nobody_to_be_held_against(split):
     assert "there is nothing else to hold it against" in found.sentence
 
 
-def test_a_metric_without_a_value_for_each_user_cannot_decide(split):
-    found = ancf.compare(["Popular", "ItemKNN"], *split, "coverage@5")
-    assert found.best() == "ItemKNN"
-    assert "luck cannot be told" in found.sentence
-    assert ancf.compare(["Popular", "ItemKNN"], *split, ["coverage@5", "recall@5"]).metric == "recall@5"
+def test_metrics_that_describe_lists_decide_nothing(split):
+    found = ancf.compare(["Popular", "ItemKNN"], *split, ["coverage@5", "novelty@5"])
+    assert found.sentence.startswith(
+        "Nobody won: coverage@5, novelty@5 describe lists without saying how good they are."
+    )
+    found = ancf.compare(["Popular", "ItemKNN"], *split, ["gini@5", "popularity_bias@5", "recall@5"])
+    assert found.metric == "recall@5"
+    assert "with recall@5" in found.sentence
+    assert found.difference("Popular", "ItemKNN", "popularity_bias@5").value > 0
+
+
+def test_a_model_fitted_on_another_table_is_refused_before_anything_is_fitted(split):
+    train, test = split
+    everything = ancf.concat([train, test])
+    with pytest.raises(ancf.InvalidDataError, match="Popular was fitted on another table than train"):
+        ancf.compare([ancf.Popular().fit(everything), Interrupting()], train, test, "recall@5")
+    again = ancf.compare([ancf.Popular().fit(everything), "ItemKNN"], train, test, "recall@5", refit=True)
+    assert dict(again["Popular"]) == dict(ancf.evaluate(ancf.Popular().fit(train), test, "recall@5"))
+
+
+def test_parts_that_leak_are_noted():
+    data = ancf.Interactions.from_ids(user=[1, 1, 2, 2, 1], item=["a", "b", "a", "c", "c"], time=[1, 5, 2, 6, 3])
+    parts = [data.subset([0, 1, 3, 4]), data.subset([2])]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = ancf.compare("Popular", *parts, "recall@1")
+    assert any(note.startswith("leak: 1 test events lie before") for note in found.notes)
 
 
 def test_the_baseline_is_a_row_and_may_be_named_as_on_the_command_line(split):
@@ -407,6 +429,8 @@ def test_a_model_that_fails_has_a_row_that_says_so_and_the_others_go_on(split):
     assert list(found) == ["Popular"]
     assert found.failures == {"bad": "failed: RuntimeError: half way", "big": "out of memory: not enough memory"}
     assert "bad: failed: RuntimeError: half way" in repr(found)
+    with pytest.raises(KeyError, match="bad has no figures: failed: RuntimeError: half way"):
+        found["bad"]
     assert found.to_pandas().set_index("model").loc["bad", "status"] == "failed: RuntimeError: half way"
     assert found.sentence.endswith("(bad and big did not finish).")
     with pytest.raises(RuntimeError, match="half way"):

@@ -19,7 +19,8 @@ from ancf.comparison.running import Outcome, Task, predicts_quantity, run_contes
 from ancf.comparison.slices import slice_users
 from ancf.data.interactions import Interactions
 from ancf.errors import InvalidDataError, InvalidParameterError
-from ancf.evaluation import DEFAULT_METRICS, ERROR_METRICS, parse_metrics
+from ancf.evaluation import DEFAULT_METRICS, ERROR_METRICS, leakage_report, parse_metrics
+from ancf.evaluation.ground_truth import GroundTruth, Known
 from ancf.params import checks_call
 from ancf.scoring.requests import materialize
 from ancf.scoring.unknown_ids import refuse_other_table, used_ids
@@ -144,6 +145,7 @@ def compare(
     known = train.compact()
     for side in ("user", "item"):
         refuse_other_table(used_ids(test, side), getattr(known, f"{side}_ids"), f"the {side}s of the test table")
+    _check_fitted(contestants, train, test, bool(filter_already_liked_items) and not set(labels) <= set(ERROR_METRICS))
     task = Task(
         train,
         test,
@@ -155,7 +157,6 @@ def compare(
     outcomes, interrupted = _run_all(contestants, task, own_process, timeout_per_model, show_progress)
     if not any(each.evaluation for each in outcomes.values()):
         raise _no_result(outcomes)
-    _check_users(outcomes)
     return Comparison(
         outcomes,
         labels,
@@ -193,6 +194,26 @@ def _check_quantities(labels: Sequence[str], contestants: Sequence[Contestant]) 
             f"compare: none of these models predicts the quantity, so that {', '.join(errors)} would be empty. "
             "Leave it out, or add a model that does, such as SVD."
         )
+
+
+def _check_fitted(contestants: Sequence[Contestant], train: Interactions, test: Interactions, new_only: bool) -> None:
+    """Refuse figures of other people or other purchases: a fitted model brings its own training table."""
+    expected: GroundTruth | None = None
+    for each in contestants:
+        if each.fit or not each.is_model:
+            continue
+        of_tables, own = Known.of_tables(train, test), Known.of_scorer(each.what._fitted())
+        expected = expected or GroundTruth(of_tables, test, new_only)
+        found = GroundTruth(own, test, new_only)
+        if not (
+            np.array_equal(own.user_ids.values[found.users], of_tables.user_ids.values[expected.users])
+            and (found.known_pairs, found.unknown_items) == (expected.known_pairs, expected.unknown_items)
+        ):
+            raise InvalidDataError(
+                f"compare: {each.label} was fitted on another table than train, so that it would be measured on "
+                f"{len(found.users):,} users and {found.totals.sum():,} purchases, and the others on "
+                f"{len(expected.users):,} and {expected.totals.sum():,}. Use refit=True, or give its lists as a table."
+            )
 
 
 def _budget(
@@ -259,18 +280,6 @@ def _no_result(outcomes: dict[str, Outcome]) -> Exception:
     return InvalidDataError(f"compare: no model has a result. {why}.")
 
 
-def _check_users(outcomes: dict[str, Outcome]) -> None:
-    """Refuse figures of different people."""
-    done = {name: each.evaluation for name, each in outcomes.items() if each.evaluation is not None}
-    first = next(iter(done))
-    for name, each in done.items():
-        if not np.array_equal(each.user_ids, done[first].user_ids):
-            raise InvalidDataError(
-                f"compare: {name} was measured on {each.n_users} users and {first} on {done[first].n_users} (or "
-                "others); they were fitted on different tables. Use refit=True."
-            )
-
-
 def _slices(outcomes: dict[str, Outcome], train: Interactions, test: Interactions) -> dict[str, Any]:
     user_ids = next(each.evaluation for each in outcomes.values() if each.evaluation is not None).user_ids
     return slice_users(train, test, user_ids)
@@ -299,7 +308,8 @@ def _notes(outcomes: dict[str, Outcome], contestants: Sequence[Contestant], task
         as_given = [each.label for each in contestants if outcomes[each.label].tune_seconds is None and each.is_model]
         if as_given := [name for name in as_given if name in done]:
             notes.append(f"not tuned, with the options as given or nothing to choose: {', '.join(as_given)}")
-    return [*notes, *task.test.leakage]
+    leaks = leakage_report(task.train, task.test).leaks
+    return [*notes, *(f"leak: {each}" for each in leaks or task.test.leakage)]
 
 
 def _about(task: Task, timeout_s: float | None, random_state: int) -> dict[str, Any]:

@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 from ancf.errors import InvalidDataError, InvalidParameterError
+from ancf.evaluation import GivenLists
 from ancf.models import Group, class_names, class_of, names_in
 from ancf.models.base import Recommender
 from ancf.scoring.requests import is_one, table_columns
 from ancf.scoring.results import Recommendations
 
-Contestants: TypeAlias = Any
+OneContestant: TypeAlias = Recommender | type[Recommender] | GivenLists
+"""A model, a class, or a name; or lists made elsewhere in a form of ``ancf.evaluate`` that is no plain text."""
+Contestants: TypeAlias = OneContestant | Iterable[OneContestant] | Mapping[str, OneContestant]
 """What ``compare`` takes as ``models``: see its docstring."""
 
 PIECES: Literal["attention"] = "attention"
@@ -56,7 +59,8 @@ def find_contestants(models: Contestants, *, refit: bool, num_threads: int | Non
         alone = isinstance(models, (Recommender, str, type)) or _are_lists(models)
         if not alone and is_one(models):
             raise InvalidParameterError(f"compare: models is {models!r}; give models of ancf, or their names.")
-        entered = [each for value in ([models] if alone else models) for each in _find(value, refit)]
+        values: Any = [models] if alone else models
+        entered = [each for value in values for each in _find(value, refit)]
     found = _with_names(entered)
     if not found:
         raise InvalidDataError("compare: give at least one model.")

@@ -8,14 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ancf.comparison.statistics import ALPHA, PairedTest, holm, paired_t, percentile_interval, resampled_means, wilcoxon
+from ancf.evaluation.metrics import ERROR_METRICS, HIT_METRICS
 
-ERRORS = ("mse", "rmse", "mae")
-"""Of which less is better; their means are over pairs of users and items, not over users."""
+DECIDING = (*HIT_METRICS, "auc", *ERROR_METRICS)
+"""Metrics that say how good lists or predictions are; others describe them, and more is not better."""
 
 
 def lower_is_better(metric: str) -> bool:
-    """Whether it is an error."""
-    return metric in ERRORS
+    """Whether it is an error; the means of these are over pairs of users and items, not over users."""
+    return metric in ERROR_METRICS
+
+
+def decides(metric: str) -> bool:
+    """Whether a model can win by it."""
+    return metric.partition("@")[0] in DECIDING
 
 
 class Difference(NamedTuple):

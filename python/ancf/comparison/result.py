@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ancf import _text
-from ancf.comparison.pairs import Difference, Figures, compare_figures, lower_is_better
+from ancf.comparison.pairs import Difference, Figures, compare_figures, decides, lower_is_better
 from ancf.comparison.running import Outcome
 from ancf.comparison.sentence import ablation_sentence, format_difference, format_p, verdict_sentence
 from ancf.comparison.slices import Slice
@@ -33,7 +33,8 @@ class Comparison(Mapping[str, Evaluation]):
     Attributes
     ----------
     sentence : str, who won, by how much, and whether that is more than luck; ``summary()`` is the same
-    metric : str, the metric that decides: the first that has a value for each user
+    metric : str, the metric that decides: the first that says how good lists are (coverage, novelty and their like
+        describe lists, and decide nothing)
     baseline : str or None, the model that all are held against beside the best
     outcomes : dict, name → what became of everybody, also of those without an evaluation
     failures : dict, name → why a model has no row
@@ -77,21 +78,29 @@ class Comparison(Mapping[str, Evaluation]):
             if each.status != "done"
         }
         self._figures: dict[str, Figures] = compare_figures(
-            {metric: {name: each[metric] for name, each in self.items() if metric in each} for metric in self.metrics},
+            {
+                metric: {n: each[metric] for n, each in self.items() if metric in each and math.isfinite(each[metric])}
+                for metric in self.metrics
+            },
             {
                 metric: found
                 for metric in self.metrics
-                if (found := {n: each.per_user[metric] for n, each in self.items() if metric in each.per_user})
+                if (found := {n: each.per_user[metric] for n, each in self.items() if self._has_users(metric, n)})
             },
             random_state,
         )
-        with_users = [each for each in self.metrics if self._figures[each].differences]
         with_values = [each for each in self.metrics if self._figures[each].values]
-        self.metric = (with_users or with_values or list(self.metrics))[0]
+        self.metric = ([*filter(decides, with_values)] or with_values or list(self.metrics))[0]
+
+    def _has_users(self, metric: str, name: str) -> bool:
+        each = self._evaluations[name]
+        return metric in each.per_user and math.isfinite(each[metric])
 
     # ---- a mapping
 
     def __getitem__(self, name: str) -> Evaluation:
+        if name not in self._evaluations and name in self.failures:
+            raise KeyError(f"{name} has no figures: {self.failures[name]}")
         return self._evaluations[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -176,11 +185,10 @@ class Comparison(Mapping[str, Evaluation]):
             return ablation_sentence(whole, steps, self.metric, unfinished)
         lead = self._testable(lambda: [self.to_best_other(self.best())]) if self else []
         values = self._figures[self.metric].values
-        if len(values) > 1 and not lead:
-            best = self.best()
+        if len(values) > 1 and not decides(self.metric):
             return (
-                f"{best} has the best {self.metric}, {values[best]:.4f}; it has no value for each customer, so that "
-                "luck cannot be told."
+                f"Nobody won: {', '.join(self.metrics)} {'describes' if len(self.metrics) == 1 else 'describe'} lists "
+                "without saying how good they are. Ask for ndcg@10, too."
             )
         return verdict_sentence(lead[0] if lead else None, values, self._ours, self.metric, unfinished)
 
@@ -370,7 +378,7 @@ class Comparison(Mapping[str, Evaluation]):
     def _difference_rows(self, rows: list[Difference], what: str, over: str) -> tuple[list[str], list[list[str]]]:
         table = []
         for each in rows:
-            interval = "–" if each.interval is None else f"{each.interval[0]:+.4f} to {each.interval[1]:+.4f}"
+            interval = "–" if each.interval is None else " to ".join(map(format_difference, each.interval))
             balance = f"{each.won}:{each.lost}:{each.tied}"
             table.append([each.first, each.second, format_difference(each.value), interval, format_p(each.p), balance])
         return _aligned([what, over, "differs", "95 % interval", "p", "won:lost:same"], table, 2)

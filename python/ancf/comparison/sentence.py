@@ -93,11 +93,11 @@ def ablation_sentence(
 
 def _amount(lead: Difference, values: dict[str, float]) -> str:
     other = values[lead.second]
-    percent = f"{abs(lead.value / other):.0%}" if other else ""
+    percent = f"{100 * abs(lead.value / other):.0f} %" if other else ""
     relation = "below" if lower_is_better(lead.metric) else "above"
     size = f"{abs(lead.value):.4f}"
     interval = f" ({_interval(lead).removesuffix(', ')})" if lead.interval else ""
-    share = f" or {percent}" if percent and percent != "0%" else ""
+    share = f" or {percent}" if percent and percent != "0 %" else ""
     return f"{size}{share} {relation} {lead.second}{interval}"
 
 
