@@ -110,7 +110,7 @@ def test_every_format_says_the_same(ancf, rows, user, tmp_path):
 ARGUMENTS = {
     "describe": "purchases.csv",
     "evaluate": "purchases.csv --model popular",
-    "compare": "purchases.csv --models popular -q",
+    "compare": "purchases.csv --models popular,item-knn -q",
     "recommend": "shop.ancf --user {user} --explain --names",
     "similar": "shop.ancf --item {item}",
     "explain": "shop.ancf --user {user} --item {item}",
@@ -134,7 +134,7 @@ def test_every_command_writes_every_format(ancf, shop, user, tmp_path, name, for
         "json": lambda: len(json.loads(path.read_text())),
         "table": lambda: len(path.read_text().splitlines()),
     }[form]()
-    assert n_rows >= 2
+    assert n_rows >= (1 if name == "evaluate" else 2)  # one model is one row
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet", "json", "table"])
@@ -242,7 +242,7 @@ def test_the_evaluation_measures_one_model(ancf, rows):
     assert (found["model"], list(found["metrics"])) == ("ANCF", ["ndcg@5", "hit@10"])
     assert all(0 <= each <= 1 for each in found["metrics"].values())
     _, out, err = ancf("evaluate", "purchases.csv", "--model", "popular")
-    assert out.startswith("Popular: ")
+    assert [line.split()[0] for line in out.splitlines()[2:]] == ["model", "Popular"]
     assert "Split by time" in err
     _, _, err = ancf("evaluate", "purchases.csv", "--model", "popular", "--time-column", "none")
     assert "Split at random, as the table has no times" in err

@@ -565,6 +565,9 @@ def test_the_table_says_how_far_it_is_and_about_how_long_the_rest_takes(split):
     table.texts["a"] = "done"
     table.running, table.began_model = "b", 1010.0
     assert table.state(1014.0) == "1 of 3 done in 14 s; about 16 s left, at most 2 min"
+    table.names = ["a", "b"]
+    assert table.state(1025.0) == "1 of 2 done in 25 s; at most 45 s"
+    table.names = ["a", "b", "c"]
     console = Console(width=80, record=True, file=io.StringIO())
     console.print(table.render())
     shown = console.export_text().splitlines()

@@ -97,8 +97,10 @@ class _Table(Progress):
             each = (self.began_model - self.began if self.running else spent) / done
             waiting = len(self.names) - done - (self.running is not None)
             running = max(each - (now - self.began_model), 0.0) if self.running else 0.0
-            left.append(f"about {_duration(waiting * each + running)} left")
-        if self.timeout_s is not None:
+            # One that takes longer than those before it says nothing about the time left.
+            if waiting * each + running > 0:
+                left.append(f"about {_duration(waiting * each + running)} left")
+        if self.timeout_s is not None and done < len(self.names):
             rest = (len(self.names) - done) * self.timeout_s - (now - self.began_model if self.running else 0.0)
             left.append(f"at most {_duration(max(rest, 0.0))}")
         return "; ".join([text, ", ".join(left)]) if left else text
