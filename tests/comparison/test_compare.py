@@ -264,6 +264,18 @@ def test_settings_are_chosen_on_a_part_of_the_training_table_and_models_of_yours
     assert "not tuned, with the options as given or nothing to choose: own" in found.notes
 
 
+def test_what_settings_are_chosen_by_says_how_good_the_model_is(split):
+    from ancf.comparison.budget import Budget
+
+    goal = Budget(2, ("gini@5", "rmse", "recall@5"), True, None, 0)
+    by_hits = ancf.tune(ancf.ItemKNN, split[0], trials=2, metric="recall@5").best_params
+    assert goal.options(ancf.ItemKNN(), split[0]) == by_hits
+    by_error = ancf.tune(ancf.SVD, split[0], trials=2, metric="rmse").best_params
+    assert goal.options(ancf.SVD(), split[0]) == by_error
+    with pytest.raises(ancf.InvalidParameterError, match="none of rmse says how good ItemKNN is"):
+        goal._replace(metrics=("rmse",)).options(ancf.ItemKNN(), split[0])
+
+
 def test_tuning_with_nothing_to_choose_and_a_validation_table_without_tuning_are_refused(split):
     with pytest.raises(ancf.InvalidParameterError, match="tune=3 has nothing to choose"):
         ancf.compare([ancf.ItemKNN()], *split, "recall@5", tune=3)

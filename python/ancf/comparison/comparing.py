@@ -237,7 +237,7 @@ def _budget(
             f"tune={trials!r} has nothing to choose: models of yours keep their options. Give names or classes, such "
             "as 'ItemKNN'."
         )
-    return Budget(trials, labels[0], new_only, validation, random_state)
+    return Budget(trials, tuple(labels), new_only, validation, random_state)
 
 
 def _run_all(
