@@ -24,6 +24,7 @@ FUNCTIONS["inspect"] = inspect_file
 INTERNAL = {
     *("IdMap.hint", "IdMap.state", "IdMap.from_state", "Normalizer.state", "Normalizer.from_state"),
     *("Recommendations.parts", "Recommendations.flat_positions", "Explanation.link"),
+    "Comparison.blocks",
 }
 # Other parameters are those of the function that its text names.
 REFERS = {"Recommender.recommend_for_history": {"filter_already_liked_items", "items", "filter_items", "N"}}

@@ -78,7 +78,6 @@ WRONG = {
     ("evaluate", "train"): TABLE[1:],
     "candidates": [NAN, "some", ["lamp"], {"lamp": [1]}, {1: ["lamp"]}, object()],
     "n_negatives": COUNT,
-    "random_state": [-1, 2.5, NAN, "ten", True, [3], 2**70],
     "test": TABLE,
     "metrics": [None, 5, NAN, "ndgc", [], ["ndcg@0"], [5], object()],
     "k": [None, 0, -1, 2.5, NAN, "ten", True, [], [0], [1, "x"]],

@@ -117,26 +117,114 @@ class Comparison(Mapping[str, Evaluation]):
         return next(iter(self.values())).n_users if self else 0
 
     def ranking(self, metric: str | None = None) -> list[str]:
-        """The names of those that have this metric, the best first; equal ones in the order given."""
+        """The names of those that have this metric, the best first; equal ones in the order given.
+
+        Parameters
+        ----------
+        metric : str, optional; by default the one that decides the sentence
+
+        Returns
+        -------
+        list of str
+
+        Raises
+        ------
+        InvalidParameterError
+            If it was not measured.
+
+        Examples
+        --------
+        >>> import ancf
+        >>> data = ancf.Interactions.from_ids(user=[1, 2, 2, 3, 4, 4, 5], item=["a", "a", "c", "d", "d", "f", "c"])
+        >>> test = ancf.Interactions.from_ids(user=[1, 3], item=["c", "f"])
+        >>> result = ancf.compare(["popular", "item-knn"], data, test, "hit@1")
+        >>> result.ranking()
+        ['ItemKNN', 'Popular']
+        """
         values = self._of(metric).values
         sign = 1.0 if lower_is_better(metric or self.metric) else -1.0
         return sorted(values, key=lambda name: sign * values[name])
 
     def best(self, metric: str | None = None) -> str:
-        """The name of the model with the highest value (the lowest of an error)."""
+        """The name of the model with the highest value (the lowest of an error).
+
+        Parameters
+        ----------
+        metric : str, optional; by default the one that decides the sentence
+
+        Returns
+        -------
+        str
+
+        Raises
+        ------
+        InvalidParameterError
+            If it was not measured.
+
+        Examples
+        --------
+        >>> import ancf
+        >>> data = ancf.Interactions.from_ids(user=[1, 2, 2, 3, 4, 4, 5], item=["a", "a", "c", "d", "d", "f", "c"])
+        >>> test = ancf.Interactions.from_ids(user=[1, 3], item=["c", "f"])
+        >>> result = ancf.compare(["popular", "item-knn"], data, test, "hit@1")
+        >>> result.best()
+        'ItemKNN'
+        """
         return self.ranking(metric)[0]
 
     def interval(self, name: str, metric: str | None = None) -> tuple[float, float] | None:
-        """The 95 % interval of a model's mean, by users drawn anew; None for what is no mean over users."""
+        """The 95 % interval of a model's mean, by users drawn anew; None for what is no mean over users.
+
+        Parameters
+        ----------
+        name : str, a model
+        metric : str, optional; by default the one that decides the sentence
+
+        Returns
+        -------
+        (low, high), or None
+
+        Raises
+        ------
+        InvalidParameterError
+            If it was not measured.
+
+        Examples
+        --------
+        >>> import ancf
+        >>> data = ancf.Interactions.from_ids(user=[1, 2, 2, 3, 4, 4, 5], item=["a", "a", "c", "d", "d", "f", "c"])
+        >>> test = ancf.Interactions.from_ids(user=[1, 3], item=["c", "f"])
+        >>> result = ancf.compare(["popular", "item-knn"], data, test, "hit@1")
+        >>> result.interval("ItemKNN")
+        (1.0, 1.0)
+        """
         return self._of(metric).intervals.get(name)
 
     def difference(self, first: str, second: str, metric: str | None = None) -> Difference:
         """How much ``first`` is above ``second``, user by user, with its interval and tests.
 
+        Parameters
+        ----------
+        first, second : str, models
+        metric : str, optional; by default the one that decides the sentence
+
+        Returns
+        -------
+        Difference
+
         Raises
         ------
         InvalidParameterError
             If one of them has no values of this metric for each user.
+
+        Examples
+        --------
+        >>> import ancf
+        >>> data = ancf.Interactions.from_ids(user=[1, 2, 2, 3, 4, 4, 5], item=["a", "a", "c", "d", "d", "f", "c"])
+        >>> test = ancf.Interactions.from_ids(user=[1, 3], item=["c", "f"])
+        >>> result = ancf.compare(["popular", "item-knn"], data, test, "hit@1")
+        >>> result.difference("ItemKNN", "Popular").won
+        1
         """
         found = self._of(metric).differences
         if (first, second) in found:
@@ -148,7 +236,31 @@ class Comparison(Mapping[str, Evaluation]):
         )
 
     def to_best_other(self, name: str, metric: str | None = None) -> Difference | None:
-        """A model against the best of the others; None where it is alone."""
+        """A model against the best of the others; None where it is alone.
+
+        Parameters
+        ----------
+        name : str, a model
+        metric : str, optional; by default the one that decides the sentence
+
+        Returns
+        -------
+        Difference, or None
+
+        Raises
+        ------
+        InvalidParameterError
+            If it was not measured.
+
+        Examples
+        --------
+        >>> import ancf
+        >>> data = ancf.Interactions.from_ids(user=[1, 2, 2, 3, 4, 4, 5], item=["a", "a", "c", "d", "d", "f", "c"])
+        >>> test = ancf.Interactions.from_ids(user=[1, 3], item=["c", "f"])
+        >>> result = ancf.compare(["popular", "item-knn"], data, test, "hit@1")
+        >>> result.to_best_other("ItemKNN").second
+        'Popular'
+        """
         others = [each for each in self.ranking(metric) if each != name]
         return self.difference(name, others[0], metric) if others and name in self._of(metric).values else None
 
@@ -156,6 +268,28 @@ class Comparison(Mapping[str, Evaluation]):
         """What the tables show: each model against the best of the others, the best first.
 
         Of pieces of a model, each against the one it is added to.
+
+        Parameters
+        ----------
+        metric : str, optional; by default the one that decides the sentence
+
+        Returns
+        -------
+        list of Difference
+
+        Raises
+        ------
+        InvalidParameterError
+            If it was not measured.
+
+        Examples
+        --------
+        >>> import ancf
+        >>> data = ancf.Interactions.from_ids(user=[1, 2, 2, 3, 4, 4, 5], item=["a", "a", "c", "d", "d", "f", "c"])
+        >>> test = ancf.Interactions.from_ids(user=[1, 3], item=["c", "f"])
+        >>> result = ancf.compare(["popular", "item-knn"], data, test, "hit@1")
+        >>> [each.first for each in result.differences()]
+        ['ItemKNN', 'Popular']
         """
         if self.over is not None:
             pairs = [(name, below) for name, below in self.over.items() if below is not None]
@@ -201,10 +335,6 @@ class Comparison(Mapping[str, Evaluation]):
     def _testable(self, found: Any) -> list[Any]:
         return [each for each in found() if each is not None] if self._figures[self.metric].differences else []
 
-    def summary(self) -> str:
-        """The sentence."""
-        return self.sentence
-
     # ---- for programs
 
     def to_pandas(self) -> "pd.DataFrame":
@@ -213,6 +343,19 @@ class Comparison(Mapping[str, Evaluation]):
         ``model``; a column for each metric, empty where a model has none; ``low`` and ``high``, the 95 % interval of
         the metric that decides; ``difference`` to the best other model and ``p``, the larger of the two corrected
         p-values; ``tune_s``, ``fit_s``, ``evaluate_s``; ``model_mb``, ``memory_mb``; ``status``.
+
+        Returns
+        -------
+        DataFrame
+
+        Examples
+        --------
+        >>> import ancf
+        >>> data = ancf.Interactions.from_ids(user=[1, 2, 2, 3, 4, 4, 5], item=["a", "a", "c", "d", "d", "f", "c"])
+        >>> test = ancf.Interactions.from_ids(user=[1, 3], item=["c", "f"])
+        >>> result = ancf.compare(["popular", "item-knn"], data, test, "hit@1")
+        >>> result.to_pandas()["status"].tolist()
+        ['done', 'done']
         """
         import pandas as pd
 
@@ -242,7 +385,30 @@ class Comparison(Mapping[str, Evaluation]):
         return frame.astype(dict.fromkeys(numbers, "float64"))
 
     def per_user(self, metric: str | None = None) -> "pd.DataFrame":
-        """One row for each user measured: ``user_id`` and a column for each model."""
+        """One row for each user measured: ``user_id`` and a column for each model.
+
+        Parameters
+        ----------
+        metric : str, optional; by default the one that decides the sentence
+
+        Returns
+        -------
+        DataFrame
+
+        Raises
+        ------
+        InvalidParameterError
+            If it was not measured.
+
+        Examples
+        --------
+        >>> import ancf
+        >>> data = ancf.Interactions.from_ids(user=[1, 2, 2, 3, 4, 4, 5], item=["a", "a", "c", "d", "d", "f", "c"])
+        >>> test = ancf.Interactions.from_ids(user=[1, 3], item=["c", "f"])
+        >>> result = ancf.compare(["popular", "item-knn"], data, test, "hit@1")
+        >>> result.per_user().columns.tolist()
+        ['user_id', 'Popular', 'ItemKNN']
+        """
         import pandas as pd
 
         name = metric or self.metric
@@ -258,6 +424,19 @@ class Comparison(Mapping[str, Evaluation]):
         was left out; ``models``, one dictionary each with values, intervals, seconds, sizes, options and what training
         recorded; ``differences``, every pair on every metric; ``slices``, means by group of users; ``about``, the
         tables, versions and how it was measured.
+
+        Returns
+        -------
+        dict
+
+        Examples
+        --------
+        >>> import ancf
+        >>> data = ancf.Interactions.from_ids(user=[1, 2, 2, 3, 4, 4, 5], item=["a", "a", "c", "d", "d", "f", "c"])
+        >>> test = ancf.Interactions.from_ids(user=[1, 3], item=["c", "f"])
+        >>> result = ancf.compare(["popular", "item-knn"], data, test, "hit@1")
+        >>> result.to_dict()["best"]
+        'ItemKNN'
         """
         first = next(iter(self.values()), None)
         document = {
