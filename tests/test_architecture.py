@@ -39,7 +39,7 @@ FLOORS = {
         "data",
         "model_file search_space",
         "atomic_file checks epochs params",
-        "errors _native _text demo_shop reference",
+        "errors _native _text demo_shop reference reference_neural",
     ],
     "ancf.evaluation": [
         "measuring similar",

@@ -53,12 +53,16 @@ if TYPE_CHECKING:
     from ancf.models import ANCF as ANCF
     from ancf.models import BPR as BPR
     from ancf.models import EASE as EASE
+    from ancf.models import GMF as GMF
+    from ancf.models import MLP as MLP
     from ancf.models import SLIM as SLIM
     from ancf.models import SVD as SVD
     from ancf.models import ANCFModel as ANCFModel
     from ancf.models import Factors as Factors
     from ancf.models import ItemKNN as ItemKNN
     from ancf.models import LastBought as LastBought
+    from ancf.models import LightGCN as LightGCN
+    from ancf.models import NeuMF as NeuMF
     from ancf.models import Popular as Popular
     from ancf.models import Recommender as Recommender
     from ancf.models import RP3beta as RP3beta

@@ -9,8 +9,10 @@ _Csr = tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.float3
 __all__ = [
     "AlsTrainer",
     "BprTrainer",
+    "LightGcnTrainer",
     "Network",
     "NetworkTrainer",
+    "NeuralTrainer",
     "Ranker",
     "SoftmaxTrainer",
     "SvdTrainer",
@@ -29,6 +31,7 @@ __all__ = [
     "load_model",
     "measure_roofline",
     "model_to_bytes",
+    "neural_user_vectors",
     "parse_model",
     "ranking_metrics",
     "resolve_num_threads",
@@ -154,6 +157,7 @@ def sample_negatives(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]: ...
 
 _Sets = tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]
+_Layers = tuple[int, list[int], npt.NDArray[np.float32]]
 _Lists = tuple[npt.NDArray[np.int32], npt.NDArray[np.float32], npt.NDArray[np.int32]]
 
 @final
@@ -171,6 +175,7 @@ class Ranker:
         queries: npt.NDArray[np.float32] | None = None,
         item_logits: npt.NDArray[np.float32] | None = None,
         attention_exponent: float | None = None,
+        layers: _Layers | None = None,
         link: str = "identity",
     ) -> Ranker: ...
     def set_users(
@@ -314,6 +319,64 @@ def bpr_user_vectors(
     learning_rate: float,
     regularization: float,
     seed: int,
+    num_threads: int | None = None,
+) -> _Floats: ...
+
+@final
+class LightGcnTrainer:
+    def __new__(
+        cls,
+        interactions: _Csr,
+        n_items: int,
+        *,
+        factors: int,
+        n_layers: int,
+        epochs: int,
+        batch_size: int,
+        learning_rate: float,
+        regularization: float,
+        seed: int,
+        num_threads: int | None = None,
+    ) -> LightGcnTrainer: ...
+    def epoch(self, epoch: int, num_threads: int | None = None) -> float: ...
+    def state(self, num_threads: int | None = None) -> tuple[_Floats, _Floats, _Floats]: ...
+    def gradients(self, users: npt.NDArray[np.int64], items: npt.NDArray[np.int64]) -> tuple[list[_Floats], float]: ...
+
+@final
+class NeuralTrainer:
+    def __new__(
+        cls,
+        interactions: _Csr,
+        n_items: int,
+        *,
+        product: int,
+        embedding: int,
+        widths: list[int],
+        epochs: int,
+        batch_size: int,
+        negatives: int,
+        learning_rate: float,
+        regularization: float,
+        dropout: float,
+        seed: int,
+        num_threads: int | None = None,
+    ) -> NeuralTrainer: ...
+    def epoch(self, epoch: int, num_threads: int | None = None) -> float: ...
+    def state(self, num_threads: int | None = None) -> tuple[_Floats, _Floats, _Floats]: ...
+    def parameters(self) -> tuple[_Floats, _Floats, _Floats]: ...
+    def gradients(
+        self, users: npt.NDArray[np.int64], items: npt.NDArray[np.int64], labels: _Floats
+    ) -> tuple[tuple[_Floats, _Floats, _Floats], float]: ...
+
+def neural_user_vectors(
+    histories: _Csr,
+    item_vectors: _Floats,
+    mean: _Floats,
+    deviation: _Floats,
+    *,
+    negatives: int,
+    seed: int,
+    layers: _Layers | None = None,
     num_threads: int | None = None,
 ) -> _Floats: ...
 

@@ -8,7 +8,7 @@ from ancf.models import MODELS, class_of
 from ancf.testing import ModelContract
 
 # A user of the training table has a vector there that is not that of the history alone.
-_WITH_A_VECTOR_OF_TRAINING = {"BPR", "SVD"}
+_WITH_A_VECTOR_OF_TRAINING = {"BPR", "GMF", "LightGCN", "MLP", "NeuMF", "SVD"}
 
 
 def _contract_of(name, entry):

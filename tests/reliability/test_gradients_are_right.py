@@ -6,7 +6,7 @@ The Rust core is held against the same gradients in ``tests/models/test_network.
 import numpy as np
 import pytest
 
-from ancf import reference
+from ancf import reference, reference_neural
 
 N_USERS, N_ITEMS, D = 5, 6, 3
 ATTENTION = ("none", "mean", "degree", "learned", "target", "batch")
@@ -135,3 +135,53 @@ def test_huge_scores(loss):
     parameters = parameters_of(options)
     parameters["item_bias"] += np.array([400.0, -400.0, 399.5, 0.0, -399.0, 400.5])
     assert_right(options, parameters, batch(loss))
+
+
+# ---- NeuMF and LightGCN, of `ancf.reference_neural`
+
+
+def assert_slopes(loss_at, arrays, slopes):
+    h = 1e-4
+    for name, array in arrays.items():
+        numbers, found = array.reshape(-1), np.reshape(slopes[name], -1)
+        for k, number in enumerate(numbers.copy()):
+            losses = []
+            for shift in (-2, -1, 1, 2):
+                numbers[k] = number + shift * h
+                losses.append(loss_at())
+            numbers[k] = number
+            slope = (losses[0] - 8 * losses[1] + 8 * losses[2] - losses[3]) / (12 * h)
+            assert abs(slope - found[k]) <= 1e-7, f"{name}[{k}]: {slope} by differences, {found[k]} by the formula"
+
+
+@pytest.mark.parametrize("shape", [(3, 0, ()), (0, 3, (4,)), (0, 2, (5, 3)), (2, 3, (4, 3, 2))])
+def test_products_and_layers(shape):
+    network = reference_neural.Network(*shape)
+    draws = np.random.default_rng(4)
+    width = network.product + network.embedding
+    users, items = draws.standard_normal((N_USERS, width)), draws.standard_normal((N_ITEMS, width))
+    weights = {name: np.array(draws.standard_normal(size)) for name, size in network.shapes().items()}
+    u, i, y = draws.integers(0, N_USERS, 9), draws.integers(0, N_ITEMS, 9), np.array([1.0, 0, 0] * 3)
+
+    def found():
+        return network.loss_and_gradient(users, items, weights, u, i, y)
+
+    _, by_users, by_items, by_weight = found()
+    arrays, slopes = {"users": users, "items": items, **weights}, {"users": by_users, "items": by_items, **by_weight}
+    assert arrays.keys() == slopes.keys()
+    assert_slopes(lambda: found()[0], arrays, slopes)
+
+
+@pytest.mark.parametrize("n_layers", [1, 2, 3])
+def test_embeddings_propagated_over_the_graph(n_layers):
+    draws = np.random.default_rng(5)
+    has = np.zeros((N_USERS, N_ITEMS))
+    has[[*USERS, 4], [*ITEMS, 1]] = 1.0
+    users, items = draws.standard_normal((N_USERS, D)), draws.standard_normal((N_ITEMS, D))
+    u, i, j = np.array([0, 0, 1, 4]), np.array([0, 2, 3, 1]), np.array([3, 5, 0, 0])
+
+    def found():
+        return reference_neural.lightgcn_loss_and_gradient(has, n_layers, 0.1, users, items, u, i, j)
+
+    _, by_users, by_items = found()
+    assert_slopes(lambda: found()[0], {"users": users, "items": items}, {"users": by_users, "items": by_items})

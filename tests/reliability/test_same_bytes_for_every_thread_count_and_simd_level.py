@@ -56,6 +56,9 @@ _CHILD = """
         "ease": lambda n: ancf.EASE(num_threads=n),
         "slim": lambda n: ancf.SLIM(positive=False, num_threads=n),
         "last bought": lambda n: ancf.LastBought(num_threads=n),
+        "gmf": lambda n: ancf.GMF(factors=21, epochs=2, num_threads=n),
+        "neumf": lambda n: ancf.NeuMF(factors=9, layers="17,8,3", dropout=0.2, epochs=2, batch_size=99, num_threads=n),
+        "lightgcn": lambda n: ancf.LightGCN(factors=21, epochs=2, batch_size=500, num_threads=n),
         "popular": lambda n: ancf.Popular(count="weight", num_threads=n),
     }
 

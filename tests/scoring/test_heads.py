@@ -9,7 +9,7 @@ import ancf
 from ancf import _native
 from ancf.data.csr import Csr
 from ancf.errors import InvalidDataError, InvalidParameterError
-from ancf.scoring.scorer import TargetAttention
+from ancf.scoring.scorer import Layers, TargetAttention
 
 
 def factors(n_users=40, n_items=300, d=8, seed=1):
@@ -39,6 +39,7 @@ def heads():
             "history": histories(rng),
             "item_bias": None if exponent == 0.5 else bias,
         }
+    yield {"head": "layers", "layers": Layers(3, [5, 4], rng.standard_normal(29, np.float32))}
 
 
 def histories(rng):
@@ -65,10 +66,10 @@ def target_scores(users, items, head):
     return scores if head["item_bias"] is None else scores + head["item_bias"]
 
 
-NAMES = ["inner", "attention", "attention with bias", "target", "target softmax", "target odd"]
+NAMES = ["inner", "attention", "attention with bias", "target", "target softmax", "target odd", "layers"]
 
 
-@pytest.mark.parametrize("head", list(heads())[3:], ids=NAMES[3:])
+@pytest.mark.parametrize("head", list(heads())[3:6], ids=NAMES[3:6])
 def test_target_attention_is_its_formula(head):
     model = served(**head)
     users, items, _ = factors()
@@ -154,6 +155,17 @@ def test_parts_that_do_not_belong_together_are_refused():
     for name, wrong in (("keys", table[:-1]), ("queries", table[:, :1]), ("item_logits", bias * np.nan)):
         with pytest.raises(InvalidDataError, match=name.replace("_", " ")):
             _native.Ranker(items, head="target_attention", **{**target, name: np.ascontiguousarray(wrong)})
+    numbers = np.ones(29, np.float32)
+    for wrong, what in (
+        ((3, [5, 4], numbers[:-1]), "28 numbers; there must be 29"),
+        ((2, [5, 4], numbers), "read 7 numbers; vectors have 8"),
+        ((3, [5, 0], numbers), "widths from 1"),
+        ((3, [5, 4], numbers * np.nan), "number 0 is NaN"),
+    ):
+        with pytest.raises((InvalidDataError, InvalidParameterError), match=what):
+            _native.Ranker(items, head="layers", layers=wrong)
+    with pytest.raises(InvalidParameterError, match='head="layers" layers'):
+        _native.Ranker(items, head="layers")
     with pytest.raises(InvalidParameterError, match='"identity" or "sigmoid"'):
         _native.Ranker(items, link="logit")
     ranker = _native.Ranker(items)

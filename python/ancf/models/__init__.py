@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from ancf.models.factors import Factors, from_factors
     from ancf.models.item_knn import ItemKNN
     from ancf.models.last_bought import LastBought
+    from ancf.models.lightgcn import LightGCN
     from ancf.models.mf import BPR, SVD
     from ancf.models.network import ANCFModel
+    from ancf.models.neural import GMF, MLP, NeuMF
     from ancf.models.popular import Popular
     from ancf.models.rp3beta import RP3beta
     from ancf.models.slim import SLIM
@@ -51,6 +53,8 @@ class ModelEntry(NamedTuple):
     """Options that are called otherwise on the command line."""
 
 
+_SMALL_NETWORK: dict[str, Any] = {"factors": 4, "epochs": 6, "batch_size": 64, "learning_rate": 0.05}
+
 MODELS: dict[str, ModelEntry] = {
     "ALS": ModelEntry("ancf.models.als", "als", {"factors": 4, "epochs": 3, "unobserved_weight": 0.2}, quick=True),
     "ANCF": ModelEntry(
@@ -64,8 +68,16 @@ MODELS: dict[str, ModelEntry] = {
     "BPR": ModelEntry("ancf.models.mf", "bpr", {"factors": 4, "epochs": 8, "learning_rate": 0.2}),
     "EASE": ModelEntry("ancf.models.ease", "ease", {"regularization": 2.0}, quick=True),
     "Factors": ModelEntry("ancf.models.factors"),
+    "GMF": ModelEntry("ancf.models.neural", "gmf", _SMALL_NETWORK, group="neural"),
     "ItemKNN": ModelEntry("ancf.models.item_knn", "item-knn", {"neighbors": 4, "shrinkage": 1.0}, quick=True),
     "LastBought": ModelEntry("ancf.models.last_bought", "last-bought", quick=True),
+    "LightGCN": ModelEntry(
+        "ancf.models.lightgcn", "lightgcn", {"factors": 4, "n_layers": 2, "epochs": 5}, group="neural"
+    ),
+    "MLP": ModelEntry("ancf.models.neural", "mlp", {**_SMALL_NETWORK, "layers": "6,3"}, group="neural"),
+    "NeuMF": ModelEntry(
+        "ancf.models.neural", "neumf", {**_SMALL_NETWORK, "layers": "6,3", "dropout": 0.1}, group="neural"
+    ),
     "Popular": ModelEntry("ancf.models.popular", "popular", quick=True),
     "RP3beta": ModelEntry("ancf.models.rp3beta", "rp3beta", {"neighbors": 5}, quick=True),
     "SLIM": ModelEntry("ancf.models.slim", "slim", {"l1": 0.2, "l2": 1.0}),
@@ -85,6 +97,8 @@ __all__ = [
     "ANCF",
     "BPR",
     "EASE",
+    "GMF",
+    "MLP",
     "MODELS",
     "SLIM",
     "SVD",
@@ -92,7 +106,9 @@ __all__ = [
     "Factors",
     "ItemKNN",
     "LastBought",
+    "LightGCN",
     "ModelEntry",
+    "NeuMF",
     "Popular",
     "RP3beta",
     "Recommender",

@@ -10,13 +10,14 @@ and what each purchase adds to a score.
 
 A scorer goes into plain arrays and a small dictionary, and comes back from them; that is what a model file holds.
 Arrays: ``item_vectors``, ``user_vectors``, ``seen.*``, ``history.*``, ``neighbours.*``, ``sharpness``,
-``item_bias``, ``user_shift``, ``target.*``, the ids under ``user_ids.*`` and ``item_ids.*``, names and categories
-as offsets into UTF-8 bytes, and those of the encoder.
+``item_bias``, ``user_shift``, ``target.*``, ``layers.numbers``, the ids under ``user_ids.*`` and ``item_ids.*``, names
+and categories as offsets into UTF-8 bytes, and those of the encoder.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
 import numpy as np
@@ -42,6 +43,25 @@ class TargetAttention(NamedTuple):
     queries: NDArray[np.float32]  # (n_items, d_keys)
     item_logits: NDArray[np.float32]  # (n_items,)
     attention_exponent: float
+
+
+class Layers(NamedTuple):
+    """Fully connected layers that every pair goes through; see ``rust/core/src/model/layers.rs``."""
+
+    product: int
+    """How many numbers of a user's and an item's vector are multiplied; the others are sums of the first layer."""
+    widths: list[int]
+    numbers: NDArray[np.float32]
+    """W_2, b_2, …, W_L, b_L, o, b: matrices with a row for each input."""
+
+    def output(self, sums: NDArray[np.float64]) -> tuple[float, float]:
+        """For the sums of one pair in the first layer: what the last layer makes of them, and the bias b."""
+        hidden, at = np.maximum(sums, 0.0), 0
+        for inputs, outputs in pairwise(self.widths):
+            matrix = self.numbers[at : at + inputs * outputs].reshape(inputs, outputs).astype(np.float64)
+            at += (inputs + 1) * outputs
+            hidden = np.maximum(hidden @ matrix + self.numbers[at - outputs : at], 0.0)
+        return float(hidden @ self.numbers[at:-1]), float(self.numbers[-1])
 
 
 class EncodedUsers(NamedTuple):
@@ -123,7 +143,12 @@ class Encoder(ABC):
         """
         if explained is not None:
             return {}
-        items = scorer.item_vectors
+        items, layers = scorer.item_vectors, scorer.layers
+        if layers is not None:
+            user, other, g = vector.astype(np.float64), items[item].astype(np.float64), layers.product
+            by_layers, constant = layers.output(user[g:] + other[g:])
+            product = {"the product of the embeddings": float(user[:g] @ other[:g])} if g else {}
+            return {**product, "the layers": by_layers, "the bias": constant}
         bias = {} if scorer.item_bias is None else {"the item's bias": float(scorer.item_bias[item])}
         if not items.shape[1]:
             return bias
@@ -172,6 +197,7 @@ class Scorer:
     sharpness: NDArray[np.float32] | None = None
     item_bias: NDArray[np.float32] | None = None
     target: TargetAttention | None = None
+    layers: Layers | None = None
     user_shift: NDArray[np.float32] | None = None
     link: str = "identity"
     training: dict[str, Any] | None = None
@@ -198,6 +224,7 @@ class Scorer:
             head=self.head,
             sharpness=self.sharpness,
             item_bias=self.item_bias,
+            layers=self.layers,
             link=self.link,
             **({} if self.target is None else self.target._asdict()),
         )
@@ -362,6 +389,9 @@ class Scorer:
             arrays["target.keys"], arrays["target.queries"] = self.target.keys, self.target.queries
             arrays["target.item_logits"] = self.target.item_logits
             meta["attention_exponent"] = self.target.attention_exponent
+        if self.layers is not None:
+            arrays["layers.numbers"] = self.layers.numbers
+            meta["layers"] = {"product": self.layers.product, "widths": self.layers.widths}
         if self.neighbors is not None:
             arrays["neighbours.indptr"], arrays["neighbours.items"] = self.neighbors.sets
             arrays["neighbours.values"] = self.neighbors.data
@@ -404,7 +434,7 @@ class Scorer:
             for side in ("user_ids", "item_ids")
         )
         seen = ItemSets(arrays["seen.indptr"], arrays["seen.items"])
-        names = categories = history = neighbors = target = None
+        names = categories = history = neighbors = target = layers = None
         if "item_names.offsets" in arrays:
             names = unpack_optional_texts(arrays["item_names.offsets"], arrays["item_names.bytes"], "names")
         if "item_categories.offsets" in arrays:
@@ -426,6 +456,9 @@ class Scorer:
                 arrays["target.item_logits"],
                 float(meta["attention_exponent"]),
             )
+        if "layers.numbers" in arrays:
+            shape = meta["layers"]
+            layers = Layers(int(shape["product"]), [int(width) for width in shape["widths"]], arrays["layers.numbers"])
         return cls(
             model=model,
             options=options,
@@ -444,6 +477,7 @@ class Scorer:
             sharpness=arrays.get("sharpness"),
             item_bias=arrays.get("item_bias"),
             target=target,
+            layers=layers,
             user_shift=arrays.get("user_shift"),
             link=str(meta.get("link", "identity")),
             training=None if meta.get("history") is None else dict(meta["history"]),

@@ -1,6 +1,7 @@
 //! NumPy arrays in, checked types of the core out, and back.
 
 use ancf_core::data::Csr;
+use ancf_core::model::layers::Layers;
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1};
 use pyo3::prelude::*;
 
@@ -11,6 +12,14 @@ pub type CsrArrays<'py> = (PyReadonlyArray1<'py, i64>, PyReadonlyArray1<'py, i32
 
 /// The same as it is handed to Python.
 pub type CsrResult<'py> = (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i32>>, Bound<'py, PyArray1<f32>>);
+
+/// Fully connected layers as they come from Python: how many factors are multiplied, widths, numbers.
+pub type LayerArrays<'py> = (usize, Vec<usize>, PyReadonlyArray1<'py, f32>);
+
+/// Checks them once.
+pub fn to_layers(py: Python<'_>, (product, widths, numbers): &LayerArrays<'_>) -> PyResult<Layers> {
+    Layers::new(*product, widths.clone(), numbers.as_slice()?.to_vec()).map_err(|e| to_python(py, &e))
+}
 
 /// Checks the three arrays once; negative numbers are refused like any other position out of range.
 pub fn to_csr(py: Python<'_>, arrays: &CsrArrays<'_>, n_columns: usize) -> PyResult<Csr> {
@@ -39,4 +48,9 @@ pub fn from_csr<'py>(py: Python<'py>, matrix: &Csr) -> CsrResult<'py> {
 pub fn to_rows(py: Python<'_>, numbers: Vec<f32>, columns: usize) -> PyResult<Bound<'_, PyArray2<f32>>> {
     let rows = numbers.len() / columns.max(1);
     numbers.into_pyarray(py).reshape([rows, columns])
+}
+
+/// Positions as the core counts; a negative number is out of any range, and refused there.
+pub fn to_positions(array: &PyReadonlyArray1<'_, i64>) -> PyResult<Vec<u32>> {
+    Ok(array.as_slice()?.iter().map(|&at| u32::try_from(at).unwrap_or(u32::MAX)).collect())
 }

@@ -13,7 +13,9 @@ mod rank;
 mod store;
 mod system;
 mod train_factors;
+mod train_lightgcn;
 mod train_network;
+mod train_neural;
 mod train_softmax;
 
 use pyo3::prelude::*;
@@ -29,7 +31,9 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     store::register(module)?;
     system::register(module)?;
     train_factors::register(module)?;
+    train_lightgcn::register(module)?;
     train_network::register(module)?;
+    train_neural::register(module)?;
     train_softmax::register(module)?;
     Ok(())
 }

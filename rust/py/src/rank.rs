@@ -9,7 +9,7 @@ use numpy::{
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::convert::{CsrArrays, to_csr};
+use crate::convert::{CsrArrays, LayerArrays, to_csr, to_layers};
 use crate::enter::{Size, enter, enter_inline, to_python, with_copy};
 
 /// Rows of positions: offsets, items.
@@ -34,9 +34,10 @@ const MAX_UNWATCHED_COST: usize = 1 << 28;
 /// `neighbors`: (indptr, items, values), row j what history item j adds to others; more rows than items are sources that
 /// histories may name beside the items; or `dense_neighbors` (n_items, n_items), the same for all items.
 ///
-/// `head`: "inner", "factor_attention" with `sharpness` (d,), or "target_attention"
-/// with `keys` and `queries` (n_items, d_keys), `item_logits` (n_items,) and `attention_exponent`; the latter two may have
-/// an `item_bias` (n_items,). Target attention reads the values of the users' histories as additions to the logits. Weights
+/// `head`: "inner", "factor_attention" with `sharpness` (d,), or "target_attention" with `keys` and `queries` (n_items,
+/// d_keys), `item_logits` (n_items,) and `attention_exponent`; the latter two may have an `item_bias` (n_items,); or "layers"
+/// with `layers`: how many factors are multiplied, the widths of the layers, and their numbers, see
+/// `ancf_core::model::layers`. Target attention reads the values of the users' histories as additions to the logits. Weights
 /// of an output layer over p · q (GMF) belong in the item vectors, and a bias of an inner product is one more factor.
 /// `link`: "identity" or "sigmoid", the last step of every score that comes out; with the users' `shift` it is applied after
 /// the lists are in order.
@@ -49,7 +50,7 @@ pub struct Ranker {
 #[pymethods]
 impl Ranker {
     #[new]
-    #[pyo3(signature = (item_vectors, *, neighbors=None, dense_neighbors=None, head="inner", sharpness=None, item_bias=None, keys=None, queries=None, item_logits=None, attention_exponent=None, link="identity"))]
+    #[pyo3(signature = (item_vectors, *, neighbors=None, dense_neighbors=None, head="inner", sharpness=None, item_bias=None, keys=None, queries=None, item_logits=None, attention_exponent=None, layers=None, link="identity"))]
     fn new(
         py: Python<'_>,
         item_vectors: PyReadonlyArray2<'_, f32>,
@@ -62,6 +63,7 @@ impl Ranker {
         queries: Option<PyReadonlyArray2<'_, f32>>,
         item_logits: Option<PyReadonlyArray1<'_, f32>>,
         attention_exponent: Option<f32>,
+        layers: Option<LayerArrays<'_>>,
         link: &str,
     ) -> PyResult<Self> {
         let (n_items, d) = (item_vectors.shape()[0], item_vectors.shape()[1]);
@@ -84,16 +86,18 @@ impl Ranker {
         };
         let logits = item_logits.map(|logits| logits.as_slice().map(<[f32]>::to_vec)).transpose()?;
         let target = (table(keys, "keys")?, table(queries, "queries")?, logits, attention_exponent);
+        let layers = layers.map(|arrays| to_layers(py, &arrays)).transpose()?;
         with_copy(py, values(py, &item_vectors, "item vectors")?, |vectors| {
             if bias.as_ref().is_some_and(Vec::is_empty) && n_items > 0 {
                 return Err(Error::InvalidData(format!("item_bias is empty; there are {n_items} items.")));
             }
-            let head = match (head, sharpness, bias, target) {
-                ("inner", None, None, (None, None, None, None)) => Head::Inner,
-                ("factor_attention", Some(sharpness), bias, (None, None, None, None)) => {
+            let head = match (head, sharpness, bias, target, layers) {
+                ("inner", None, None, (None, None, None, None), None) => Head::Inner,
+                ("layers", None, None, (None, None, None, None), Some(layers)) => Head::Layers(layers),
+                ("factor_attention", Some(sharpness), bias, (None, None, None, None), None) => {
                     Head::FactorAttention { sharpness, bias: bias.unwrap_or_default() }
                 }
-                ("target_attention", None, bias, (Some(keys), Some(queries), Some(logits), Some(exponent))) => {
+                ("target_attention", None, bias, (Some(keys), Some(queries), Some(logits), Some(exponent)), None) => {
                     let ((shape, keys), (other, queries)) = (keys, queries);
                     if shape != other {
                         return Err(Error::InvalidData(format!(
@@ -104,17 +108,18 @@ impl Ranker {
                     let bias = bias.unwrap_or_default();
                     Head::TargetAttention(TargetAttention { keys, queries, d_keys: shape[1], logits, exponent, bias })
                 }
-                ("inner" | "factor_attention" | "target_attention", ..) => {
+                ("inner" | "factor_attention" | "target_attention" | "layers", ..) => {
                     return Err(Error::InvalidParameter(
                         "head=\"factor_attention\" needs sharpness, head=\"target_attention\" keys, queries, item_logits \
-                         and attention_exponent, and neither takes what belongs to another head. item_bias may go with \
-                         both; a bias of an inner product is one more factor."
+                         and attention_exponent, head=\"layers\" layers, and none takes what belongs to another head. item_bias may go with \
+                         the first two; a bias of an inner product is one more factor."
                             .into(),
                     ));
                 }
                 _ => {
                     return Err(Error::InvalidParameter(format!(
-                        "head is {head:?}; it must be \"inner\", \"factor_attention\" or \"target_attention\"."
+                        "head is {head:?}; it must be \"inner\", \"factor_attention\", \"target_attention\" or \
+                         \"layers\"."
                     )));
                 }
             };
@@ -297,7 +302,7 @@ impl Ranker {
 
 impl Ranker {
     fn size(&self, n_rows: usize) -> Size {
-        let work = n_rows.saturating_mul(self.ranker.n_items()).saturating_mul(self.ranker.factors().max(8));
+        let work = n_rows.saturating_mul(self.ranker.n_items()).saturating_mul(self.ranker.cost().max(8));
         if work < MAX_INLINE_COST {
             Size::Small
         } else if n_rows <= FEW_ROWS && work < MAX_UNWATCHED_COST && self.ranker.serves_few_fast() {

@@ -14,7 +14,7 @@ use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::convert::{CsrArrays, to_csr, to_rows};
+use crate::convert::{CsrArrays, to_csr, to_positions, to_rows};
 use crate::enter::{Size, enter, enter_inline, to_python};
 
 /// The model's options by the names of `ancf.ANCFModel`.
@@ -123,11 +123,6 @@ impl NetworkOptions {
 type Positions<'py> = PyReadonlyArray1<'py, i64>;
 type Numbers<'py> = PyReadonlyArray1<'py, f32>;
 
-/// Positions as the core counts; a negative number is out of any range, and refused there.
-fn positions(array: &Positions<'_>) -> PyResult<Vec<u32>> {
-    Ok(array.as_slice()?.iter().map(|&at| u32::try_from(at).unwrap_or(u32::MAX)).collect())
-}
-
 /// The positions of a contiguous int64 array, if that is what it is and all are below `n`.
 fn positions_in_range(array: &Bound<'_, PyAny>, n: usize) -> Option<Vec<u32>> {
     let array = array.cast::<PyArray1<i64>>().ok()?.try_readonly().ok()?;
@@ -210,8 +205,8 @@ impl Network {
         negatives: Option<Positions<'_>>,
         log_weights: Option<Numbers<'_>>,
     ) -> PyResult<Batch> {
-        let (users, items) = (positions(users)?, positions(items)?);
-        let negatives = negatives.as_ref().map(positions).transpose()?.unwrap_or_default();
+        let (users, items) = (to_positions(users)?, to_positions(items)?);
+        let negatives = negatives.as_ref().map(to_positions).transpose()?.unwrap_or_default();
         let numbers = |array: Option<Numbers<'_>>| -> PyResult<Vec<f32>> {
             Ok(array.map(|array| array.as_slice().map(<[f32]>::to_vec)).transpose()?.unwrap_or_default())
         };
@@ -268,7 +263,7 @@ impl Network {
         items: Positions<'py>,
         num_threads: Option<usize>,
     ) -> PyResult<Bound<'py, PyArray1<f32>>> {
-        self.scores(py, &positions(&users)?, &positions(&items)?, num_threads)
+        self.scores(py, &to_positions(&users)?, &to_positions(&items)?, num_threads)
     }
 
     /// The same for two contiguous int64 arrays of equal length, all positions in range. Anything else gives None, and the

@@ -122,7 +122,7 @@ pub fn propagate(context: &Context, d: usize, pattern: &Csr, values: &[f32], tab
 }
 
 /// The same, added to `onto` instead of what `out` holds.
-fn propagate_onto(
+pub fn propagate_onto(
     context: &Context,
     d: usize,
     pattern: &Csr,

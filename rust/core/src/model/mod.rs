@@ -1,4 +1,4 @@
-//! The formulas of the models: attention over histories, item vectors, item-item weights.
+//! The formulas of the models: attention over histories, item vectors, item-item weights, layers.
 
 pub mod als;
 pub mod attention;
@@ -6,6 +6,7 @@ pub mod ease;
 pub mod eigen;
 pub mod fold_in;
 pub mod item_knn;
+pub mod layers;
 pub mod ridge;
 pub mod score_scales;
 pub mod slim;

@@ -4,8 +4,10 @@
 //! inner             ⟨p, q⟩
 //! factor attention  Σ_k α_k p_k q_k,  α = softmax(sharpness · p · q)                 [+ bias_i]
 //! target attention  ⟨p, q⟩ and what the candidate makes of the history              [+ bias_i]; see `target_attention`
+//! layers            a part of ⟨p, q⟩, and fully connected layers over the rest; see `model::layers`
 //! ```
 
+use crate::model::layers::{self, Layers};
 use crate::runtime::simd::attend::{self, Tables};
 use crate::runtime::simd::tiles::{self, LANES};
 use crate::runtime::simd::{Level, dot};
@@ -31,6 +33,8 @@ pub enum Head {
     },
     /// ⟨p, q⟩ and what the candidate makes of the history, whose weights are then logits; see `target_attention`.
     TargetAttention(TargetAttention),
+    /// Every pair goes through layers, which no bound can spare.
+    Layers(Layers),
 }
 
 impl Head {
@@ -52,6 +56,13 @@ impl Head {
                 "target attention reads the histories as logits; neighbors do not go with it.".into(),
             )),
             Self::TargetAttention(target) => target.check(n_items),
+            Self::Layers(layers) if layers.factors() != d => Err(Error::InvalidData(format!(
+                "layers over {} products and {} sums read {} numbers; vectors have {d}.",
+                layers.product(),
+                layers.widths()[0],
+                layers.factors()
+            ))),
+            Self::Layers(_) => Ok(()),
         }
     }
 
@@ -70,13 +81,27 @@ impl Head {
         }
     }
 
+    /// Whether every pair has to be scored by itself.
+    #[inline]
+    pub(super) fn is_pairwise(&self) -> bool {
+        matches!(self, Self::Layers(_))
+    }
+
+    /// Multiply-adds of one pair, for vectors of `d` numbers.
+    pub(super) fn cost(&self, d: usize) -> usize {
+        match self {
+            Self::Layers(layers) => layers.cost(),
+            _ => d,
+        }
+    }
+
     /// The bias of each item; empty where the head has none.
     #[inline]
     pub(super) fn biases(&self) -> &[f32] {
         match self {
             Self::FactorAttention { bias, .. } => bias,
             Self::TargetAttention(target) => &target.bias,
-            Self::Inner => &[],
+            Self::Inner | Self::Layers(_) => &[],
         }
     }
 
@@ -93,7 +118,7 @@ impl Head {
         for (k, (&user, &item)) in query.max_abs.iter().zip(item_max_abs).enumerate() {
             let product = f64::from(user) * f64::from(item);
             let sharpness = match self {
-                Self::Inner | Self::TargetAttention(_) => 1.0,
+                Self::Inner | Self::TargetAttention(_) | Self::Layers(_) => 1.0,
                 Self::FactorAttention { sharpness, .. } => f64::from(sharpness[k]).abs().max(1.0),
             };
             sum += product;
@@ -118,6 +143,9 @@ impl Head {
         match self {
             Self::TargetAttention(target) => target.dense(level, vectors, query, row, items, scores),
             Self::Inner => dot::dots(level, vector, vectors, items, scores),
+            Self::Layers(layers) => {
+                layers.scores(level, vector, vectors, items, scores, &mut layers::Scratch::default());
+            }
             Self::FactorAttention { sharpness, bias } => {
                 dot::attentions(level, vector, sharpness, vectors, items, scores);
                 if !bias.is_empty() {
@@ -143,8 +171,10 @@ impl Head {
         offer: impl FnMut(usize, usize, f32) -> f32,
     ) {
         match self {
-            // Target attention has a search of its own; it never comes here.
-            Self::Inner | Self::TargetAttention(_) => tiles::inner(level, pack, rows, d, thresholds, offer),
+            // Target attention has a search of its own, and pairs that go through layers are scored one by one.
+            Self::Inner | Self::TargetAttention(_) | Self::Layers(_) => {
+                tiles::inner(level, pack, rows, d, thresholds, offer)
+            }
             Self::FactorAttention { sharpness, .. } => {
                 tiles::attention(level, pack, sharpness, rows, biases, thresholds, offer);
             }

@@ -85,6 +85,9 @@ pub fn choose(
             if overflow { "sums could leave the range of float32" } else { "the head has biases and no factors" };
         return Choice { path: Path::Pairs, reason };
     }
+    if scorer.head().is_pairwise() {
+        return Choice { path: Path::Pairs, reason: "every pair goes through the layers" };
+    }
     if scorer.head().target().is_some() {
         let reason = "candidates weigh the histories themselves, in tiles that all users share";
         return Choice { path: Path::TargetSearch, reason };

@@ -96,6 +96,11 @@ impl Ranker {
         self.scorer.factors()
     }
 
+    /// Multiply-adds of one score.
+    pub fn cost(&self) -> usize {
+        self.scorer.head().cost(self.scorer.factors())
+    }
+
     /// What scores.
     #[cfg(test)]
     pub(super) fn scorer(&self) -> &Scorer {

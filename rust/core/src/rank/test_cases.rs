@@ -4,6 +4,7 @@
 use super::key::{key, position_of, score_of};
 use super::*;
 use crate::data::Csr;
+use crate::model::layers::{Layers, Shape};
 use crate::runtime::Context;
 use crate::runtime::rng::Stream;
 use crate::runtime::simd::Level;
@@ -110,6 +111,15 @@ impl Case {
         self
     }
 
+    /// Layers over all but `product` of the factors.
+    pub fn with_layers(mut self, product: usize, rest: &[usize]) -> Self {
+        let widths = [&[self.d - product], rest].concat();
+        let n = Shape::new(&widths).len();
+        let layers = Layers::new(product, widths, numbers(Kind::Normal, n, 1, Stream::new(5, 9)));
+        self.head = Head::Layers(layers.unwrap());
+        self
+    }
+
     pub fn with_target(mut self, exponent: f32, biased: bool) -> Self {
         let table = |n: usize, part: u64| numbers(Kind::Normal, n, 1, Stream::new(8, part));
         let d_keys = self.d / 2;
@@ -177,6 +187,21 @@ impl Case {
                     upper = e.mul_add(*x, upper);
                 }
                 bias.get(item).map_or(upper / lower, |bias| upper / lower + bias)
+            }
+            Head::Layers(layers) => {
+                let (g, shape, numbers) = (layers.product(), Shape::new(layers.widths()), layers.numbers());
+                // As `f32::max` gives it where one of the two is no number: 0.
+                let rectified = |x: f32| if x > 0.0 { x } else { 0.0 };
+                let mut h: Vec<f32> = p[g..].iter().zip(&q[g..]).map(|(p, q)| rectified(p + q)).collect();
+                for &(inputs, outputs, from, bias) in &shape.inner {
+                    let sum = |out: usize| {
+                        (0..inputs)
+                            .fold(numbers[bias + out], |sum, k| h[k].mul_add(numbers[from + k * outputs + out], sum))
+                    };
+                    h = (0..outputs).map(|out| rectified(sum(out))).collect();
+                }
+                let sum = p[..g].iter().zip(q).fold(numbers[shape.bias], |sum, (p, q)| p.mul_add(*q, sum));
+                h.iter().zip(&numbers[shape.output..]).fold(sum, |sum, (h, o)| h.mul_add(*o, sum))
             }
             Head::TargetAttention(target) => {
                 let dense = p.iter().zip(q).fold(0f32, |sum, (p, q)| p.mul_add(*q, sum));
@@ -320,6 +345,8 @@ pub fn cases() -> Vec<Case> {
         cases.push(Case::new(kind, 70, 200, 8, false, 9).with_target(1.0, true).with_link(Kind::Normal));
         cases.push(Case::new(kind, 7, 65, 8, false, 9).with_target(0.3, false));
         cases.push(Case::new(kind, 5, 40, 0, false, 9).with_target(0.3, true));
+        cases.push(Case::new(kind, 20, 130, 16, false, 10).with_layers(7, &[5, 3]).with_link(Kind::Normal));
+        cases.push(Case::new(kind, 7, 200, 9, true, 11).with_layers(0, &[]));
     }
     cases.into_iter().step_by(one_in()).collect()
 }

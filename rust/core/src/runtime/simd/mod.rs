@@ -6,7 +6,7 @@
 //! falls back to the exact library function, slower and not different.
 //!
 //! Kernels import each other one way: `scores` → `pairs`; both and {`softmax_panel`, `tiles`, `attend`, `dot`} →
-//! {`reduce`, `sparse`} → `vector` → `exp` → `level`; {`cholesky`, `factor_steps`} → `vector`.
+//! {`reduce`, `sparse`} → `vector` → `exp` → `level`; {`cholesky`, `factor_steps`} → `vector`; `layers` → `exp`.
 
 #![allow(unsafe_code)]
 
@@ -50,6 +50,7 @@ pub mod gemm;
 pub mod huge_pages;
 pub mod int8_scan;
 pub mod invert;
+pub mod layers;
 mod level;
 pub mod pairs;
 mod reduce;
