@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ancf import _native
 from ancf.checks import check_integer, check_number
+from ancf.data.arrays import inner_products
 from ancf.data.csr import Csr
 from ancf.data.interactions import Interactions
 from ancf.models.factor_training import FactorModel, ValidationPairs, known_scores, read_floats
@@ -210,11 +211,11 @@ class _GraphEncoder(Encoder):
         return EncodedUsers(_native.weighted_sums(Csr(histories.indptr, histories.items, weights), self.contributions))
 
     def history_contributions(
-        self, scorer: Scorer, histories: Histories, user: int | None, item: int
+        self, scorer: Scorer, histories: Histories, user: int | None, items: NDArray[np.int64]
     ) -> NDArray[np.float64]:
-        """n^-½ ⟨c_j, f_i⟩ for each item j of the history."""
-        had = self.contributions[histories.items].astype(np.float64)
-        return np.asarray(had @ scorer.item_vectors[item].astype(np.float64) / np.sqrt(max(len(had), 1)))
+        """n^-½ ⟨c_j, f_i⟩ for each item j of the history and each i of ``items``."""
+        had = self.contributions[histories.items]
+        return np.asarray(inner_products(had, scorer.item_vectors[items]) / np.sqrt(max(len(had), 1)))
 
     def base_terms(
         self, scorer: Scorer, vector: NDArray[np.float32], item: int, explained: float | None
