@@ -58,8 +58,8 @@ PIECES = {
 """By label, in the order in which they are shown."""
 
 # What all can do: target and factor attention know no cosine and no item-item weights, and one trainer learns all six,
-# with the same negatives in a step. Few of them: inner products without a temperature soon overfit against many, and what
-# target attention takes grows with them (docs/quality.md).
+# with the same negatives in a step. Few of them: inner products without a temperature soon overfit against many, and
+# what target attention takes grows with them (docs/quality.md).
 _SAME: dict[str, Any] = {"loss": "softmax", "similarity": "product", "neighbors": 0, "negatives": 64}
 _PIECE_OPTIONS = frozenset(name for piece in PIECES.values() for name in piece.options)
 
