@@ -20,6 +20,7 @@ from ancf.data.interactions import Interactions
 from ancf.models.factor_training import FactorModel, ValidationPairs, known_scores, read_floats
 from ancf.scoring.histories import Histories
 from ancf.scoring.scorer import Arrays, EncodedUsers, Encoder, Scorer
+from ancf.search_space import Integer, Real, SearchSpace
 
 Floats = NDArray[np.float32]
 Auto = Literal["auto"]
@@ -133,6 +134,15 @@ class LightGCN(FactorModel):
         self.verbose = verbose
         self.show_progress = show_progress
 
+    def search_space(self, *, timed: bool = True) -> SearchSpace:
+        """Factors, layers, rate and regularization."""
+        return {
+            "factors": Integer(16, 128, log=True),
+            "n_layers": Integer(1, 4),
+            "learning_rate": Real(0.005, 0.05, log=True),
+            "regularization": Real(1e-5, 1e-2, log=True),
+        }
+
     def fit(self, interactions: Interactions, validation: Interactions | None = None) -> Self:
         """Learn from a table of interactions; its weights do not matter.
 
@@ -141,6 +151,10 @@ class LightGCN(FactorModel):
         interactions : Interactions
         validation : Interactions, optional
             Held-out purchases of the same users: they choose the epoch, and are never learned from.
+
+        Returns
+        -------
+        the model itself, fitted
 
         Raises
         ------
@@ -213,8 +227,8 @@ class _GraphEncoder(Encoder):
     def history_contributions(
         self, scorer: Scorer, histories: Histories, user: int | None, items: NDArray[np.int64]
     ) -> NDArray[np.float64]:
-        """n^-½ ⟨c_j, f_i⟩ for each item j of the history and each i of ``items``."""
-        had = self.contributions[histories.items]
+        """n^-½ ⟨c_j, f_i⟩ for each item j of the history."""
+        had = self.contributions[histories.items].astype(np.float64)
         return np.asarray(inner_products(had, scorer.item_vectors[items]) / np.sqrt(max(len(had), 1)))
 
     def base_terms(

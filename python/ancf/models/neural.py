@@ -23,6 +23,7 @@ from ancf.errors import InvalidParameterError
 from ancf.models.factor_training import FactorModel, ValidationPairs, known_scores, read_floats, read_number
 from ancf.scoring.histories import Histories, ones
 from ancf.scoring.scorer import Arrays, EncodedUsers, Encoder, Layers, Scorer
+from ancf.search_space import Integer, Real, SearchSpace
 
 Floats = NDArray[np.float32]
 
@@ -72,6 +73,16 @@ class _Network(FactorModel):
     def _dropout(self) -> float:
         return 0.0
 
+    def search_space(self, *, timed: bool = True) -> SearchSpace:
+        """Factors, rate, regularization and negatives; with layers dropout, too."""
+        space: dict[str, Any] = {
+            "factors": Integer(8, 128, log=True),
+            "learning_rate": Real(0.001, 0.02, log=True),
+            "regularization": Real(0.001, 0.1, log=True),
+            "n_negatives": Integer(2, 16, log=True),
+        }
+        return {**space, "dropout": Real(0.0, 0.5)} if self._widths() else space
+
     def fit(self, interactions: Interactions, validation: Interactions | None = None) -> Self:
         """Learn from a table of interactions; its weights do not matter.
 
@@ -80,6 +91,10 @@ class _Network(FactorModel):
         interactions : Interactions
         validation : Interactions, optional
             Held-out purchases of the same users: they choose the epoch, and are never learned from.
+
+        Returns
+        -------
+        the model itself, fitted
 
         Raises
         ------

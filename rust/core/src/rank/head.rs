@@ -41,7 +41,6 @@ impl Head {
     /// Checks shapes and numbers for `n_items` items of `d` factors.
     pub(super) fn check(&self, n_items: usize, d: usize, has_neighbors: bool) -> Result<()> {
         match self {
-            Self::Inner => Ok(()),
             Self::FactorAttention { sharpness, bias } => {
                 if sharpness.len() != d {
                     return Err(Error::InvalidData(format!(
@@ -62,7 +61,7 @@ impl Head {
                 layers.widths()[0],
                 layers.factors()
             ))),
-            Self::Layers(_) => Ok(()),
+            Self::Inner | Self::Layers(_) => Ok(()),
         }
     }
 
@@ -173,7 +172,7 @@ impl Head {
         match self {
             // Target attention has a search of its own, and pairs that go through layers are scored one by one.
             Self::Inner | Self::TargetAttention(_) | Self::Layers(_) => {
-                tiles::inner(level, pack, rows, d, thresholds, offer)
+                tiles::inner(level, pack, rows, d, thresholds, offer);
             }
             Self::FactorAttention { sharpness, .. } => {
                 tiles::attention(level, pack, sharpness, rows, biases, thresholds, offer);

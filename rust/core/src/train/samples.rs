@@ -20,7 +20,7 @@ pub struct Places {
     /// The distinct rows.
     pub rows: Vec<u32>,
     offsets: Vec<usize>,
-    places: Vec<u32>,
+    of_rows: Vec<u32>,
 }
 
 impl Places {
@@ -31,21 +31,21 @@ impl Places {
         self.keys.sort_unstable();
         self.rows.clear();
         self.offsets.clear();
-        self.places.clear();
+        self.of_rows.clear();
         for (at, &key) in self.keys.iter().enumerate() {
             let row = (key >> 32) as u32;
             if self.rows.last() != Some(&row) {
                 self.rows.push(row);
                 self.offsets.push(at);
             }
-            self.places.push(key as u32);
+            self.of_rows.push(key as u32);
         }
         self.offsets.push(self.keys.len());
     }
 
     /// The places of the row at `at` in `rows`.
     pub fn of(&self, at: usize) -> &[u32] {
-        &self.places[self.offsets[at]..self.offsets[at + 1]]
+        &self.of_rows[self.offsets[at]..self.offsets[at + 1]]
     }
 }
 

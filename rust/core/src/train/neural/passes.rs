@@ -27,7 +27,7 @@ pub struct Samples<'a> {
     pub inverse: f32,
 }
 
-impl<'a> Samples<'a> {
+impl Samples<'_> {
     /// The groups of one task.
     pub fn part(self, task: usize, groups_per_task: usize) -> Self {
         let groups = task * groups_per_task..self.users.len().min((task + 1) * groups_per_task);

@@ -56,12 +56,13 @@ fn threads_and_levels_give_the_same_bits_and_the_loss_falls() {
 }
 
 #[test]
-fn what_is_served_scores_as_training_does_and_a_folded_user_prefers_their_taste() {
+fn what_is_served_scores_as_training_does_and_folded_users_prefer_their_taste() {
     let data = interactions(|_| 1.0);
     let context = Context::new(Some(1)).unwrap();
     for options in several() {
+        let options = Options { epochs: 40, learning_rate: 0.03, ..options };
         let mut trainer = Trainer::new(&data, options.clone()).unwrap();
-        for epoch in 0..12 {
+        for epoch in 0..40 {
             trainer.epoch(epoch, &context).unwrap();
         }
         let state = trainer.state(&context);
@@ -85,7 +86,7 @@ fn what_is_served_scores_as_training_does_and_a_folded_user_prefers_their_taste(
         for item in [0, 7, 39] {
             let (_, loss) = trainer.sample_gradients(&[5], &[item], &[1.0], &context).unwrap();
             let expected = (1.0 + (-f64::from(served[item as usize])).exp()).ln();
-            assert!((loss - expected).abs() < 1e-5, "{loss} {expected}");
+            assert!((loss - expected).abs() < 1e-4, "{loss} {expected}");
         }
         let mean: Vec<f32> = (0..d).map(|k| state.users.iter().skip(k).step_by(d).sum::<f32>() / 90.0).collect();
         let deviation: Vec<f32> = (0..d)
@@ -93,7 +94,8 @@ fn what_is_served_scores_as_training_does_and_a_folded_user_prefers_their_taste(
             .collect();
         let prior = Prior { mean: &mean, deviation: &deviation };
         let fold_in = FoldIn::new(&state.items, layers.as_ref(), prior, 4, 7);
-        for user in 0..4 {
+        let mut margin = 0.0;
+        for user in 0..20 {
             let mut folded = vec![0.0; d];
             fold_in.user(context.level, data.row(user), &mut fold_in::Scratch::default(), &mut folded);
             let scores = scores(&folded);
@@ -101,8 +103,9 @@ fn what_is_served_scores_as_training_does_and_a_folded_user_prefers_their_taste(
                 (0..40).filter(|item| (item % 4 == user % 4) == own).map(|item| scores[item]).sum::<f32>()
                     / if own { 10.0 } else { 30.0 }
             };
-            assert!(mean(true) > mean(false), "{options:?} {user}");
+            margin += (mean(true) - mean(false)) / 20.0;
         }
+        assert!(margin > 1.0, "{options:?} {margin}");
     }
 }
 
