@@ -227,8 +227,8 @@ class _GraphEncoder(Encoder):
     def history_contributions(
         self, scorer: Scorer, histories: Histories, user: int | None, items: NDArray[np.int64]
     ) -> NDArray[np.float64]:
-        """n^-½ ⟨c_j, f_i⟩ for each item j of the history."""
-        had = self.contributions[histories.items].astype(np.float64)
+        """n^-½ ⟨c_j, f_i⟩ for each item j of the history and each i of ``items``."""
+        had = self.contributions[histories.items]
         return np.asarray(inner_products(had, scorer.item_vectors[items]) / np.sqrt(max(len(had), 1)))
 
     def base_terms(
