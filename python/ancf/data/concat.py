@@ -29,7 +29,8 @@ def concat(tables: Iterable[Interactions]) -> Interactions:
     Interactions
         Over the ids of all, ascending. Events that agree in user, item and time become one with their weights summed,
         as in one table. An item has the first name (and category) that a table gives it. ``report`` adds up the
-        rows of all reports; its reasons and notes name the table that they come from. ``leakage`` is that of all.
+        rows of all reports; its reasons and notes name the table that they come from. ``leakage`` is that of all,
+        ``mark`` that of the last table that has one.
 
     Raises
     ------
@@ -82,6 +83,7 @@ def concat(tables: Iterable[Interactions]) -> Interactions:
     )
     joined.report = _report(parts, joined)
     joined.leakage = tuple(dict.fromkeys(leak for part in parts for leak in part.leakage))
+    joined.mark = next((part.mark for part in reversed(parts) if part.mark is not None), None)
     return joined
 
 

@@ -31,6 +31,8 @@ from ancf.params import checks_call
 ItemTexts = NDArray[Any]
 """One text or None per item, in the order of ``item_ids``: a name or a category."""
 SplitBy = Literal["time", "random", "last", "user"]
+Mark = int | str
+"""What a caller calls the last event of a table."""
 
 
 class Interactions:
@@ -56,6 +58,9 @@ class Interactions:
     split_by : "time", "random", "last", "user" or None
         How this part was split off, set by the splits: it tells a model what it will be asked (``ANCF(choose_for=)``).
         None: it is no part. Set it yourself after a split of your own.
+    mark : int, str or None
+        What you call the last event in here: the number in a journal, the name of a file. A model that learns from the
+        table keeps it (``model.mark_``), so that you know from where to go on. Set it yourself.
 
     Examples
     --------
@@ -76,6 +81,7 @@ class Interactions:
     normalize: str
     leakage: tuple[str, ...]
     split_by: SplitBy | None
+    mark: Mark | None
 
     def __init__(
         self,
@@ -101,7 +107,7 @@ class Interactions:
         self.user_ids, self.item_ids = user_ids, item_ids
         self.item_names, self.item_categories = item_names, item_categories
         self.report = Report(rows_read=n, rows_used=n) if report is None else report
-        self.normalize, self.leakage, self.split_by = normalize, (), None
+        self.normalize, self.leakage, self.split_by, self.mark = normalize, (), None, None
         self.users, self.items, self.weights, self.times, _ = canonical_events(
             np.ascontiguousarray(users, np.int32),
             np.ascontiguousarray(items, np.int32),
@@ -208,7 +214,7 @@ class Interactions:
         new.user_ids, new.item_ids = user_ids, item_ids
         new.users, new.items, new.weights, new.times = users, items, weights, times
         new.item_names, new.item_categories, new.report = item_names, item_categories, report
-        new.normalize, new.leakage, new.split_by = normalize, (), None
+        new.normalize, new.leakage, new.split_by, new.mark = normalize, (), None, None
         new._freeze()
         return new
 
@@ -401,6 +407,7 @@ class Interactions:
         new = copy.copy(self)
         new.users, new.items, new.weights = self.users[chosen], self.items[chosen], self.weights[chosen]
         new.times = None if self.times is None else self.times[chosen]
+        new.mark = None
         new._freeze()
         return new
 

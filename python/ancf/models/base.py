@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ancf import model_file
 from ancf.checks import check_flag, check_integer, check_path, check_threads
 from ancf.data.ids import IdMap
-from ancf.data.interactions import Interactions
+from ancf.data.interactions import Interactions, Mark
 from ancf.errors import (
     AncfError,
     InvalidDataError,
@@ -32,7 +32,8 @@ from ancf.scoring.bulk import StreamResult
 from ancf.scoring.export import Format
 from ancf.scoring.limits import check_n
 from ancf.scoring.lists import OnUnknown
-from ancf.scoring.requests import Id, Ids, ItemFilter, SeveralIds
+from ancf.scoring.purchases import History, Purchases
+from ancf.scoring.requests import Id, Ids, ItemFilter, SeveralIds, as_objects, is_one, unknown_users
 from ancf.scoring.results import Explanation, Recommendations
 from ancf.scoring.scorer import Arrays, Encoder, Scorer
 from ancf.scoring.similar import Metric
@@ -152,6 +153,7 @@ class Recommender(Params, ABC):
             item_ids=data.item_ids,
             item_names=data.item_names,
             item_categories=data.item_categories,
+            purchases=Purchases.from_interactions(data),
             **parts,
         )
 
@@ -227,6 +229,52 @@ class Recommender(Params, ABC):
     def item_categories_(self) -> NDArray[Any] | None:
         """The items' categories in the order of ``item_ids_``; None where the table had none."""
         return self._fitted().item_categories
+
+    @property
+    def mark_(self) -> Mark | None:
+        """What the table that the model learned from last calls its last event (``Interactions.mark``)."""
+        purchases = self._fitted().purchases
+        return None if purchases is None else purchases.mark
+
+    @checks_call
+    def history(self, user: Id) -> History:
+        """What the model has of a user: items, quantities, the number of purchases and their times.
+
+        Parameters
+        ----------
+        user : id, as it stood in the training table
+
+        Returns
+        -------
+        History
+            ``item_ids``, ``weights`` (summed quantities), ``counts`` and ``times`` (seconds since 1970 of the last
+            purchase), one entry for each item in the order of ``item_ids_``. ``recommend_for_history`` takes them, with
+            what happened since.
+
+        Raises
+        ------
+        UnknownUserError
+            If the user was not in training; names the id.
+        InvalidParameterError
+            If several users are given.
+
+        Examples
+        --------
+        >>> import ancf
+        >>> data = ancf.Interactions.from_ids(user=[1, 1, 1, 2], item=["a", "b", "b", "b"], time=[86400, 0, 86400, 0])
+        >>> had = ancf.Popular().fit(data).history(1)
+        >>> had.item_ids.tolist(), had.counts.tolist(), had.times.tolist()
+        (['a', 'b'], [1, 2], [86400, 86400])
+        """
+        scorer = self._fitted()
+        if not is_one(user):
+            raise InvalidParameterError(f"history takes one user, not a {type(user).__name__}. Ask for each by its id.")
+        row = scorer.user_ids.position(user)
+        if row < 0:
+            raise unknown_users(as_objects([user]), scorer.user_ids, 1, scoring=True)
+        if scorer.purchases is None:
+            return History(scorer.item_ids.take(scorer.seen.row(row)), None, None, None)
+        return scorer.purchases.history(scorer.seen, row, scorer.item_ids)
 
     # ---- recommending
 

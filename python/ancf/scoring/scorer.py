@@ -10,8 +10,8 @@ and what each purchase adds to a score.
 
 A scorer goes into plain arrays and a small dictionary, and comes back from them; that is what a model file holds.
 Arrays: ``item_vectors``, ``user_vectors``, ``seen.*``, ``history.*``, ``neighbours.*``, ``sharpness``,
-``item_bias``, ``user_shift``, ``target.*``, ``layers.numbers``, the ids under ``user_ids.*`` and ``item_ids.*``, names
-and categories as offsets into UTF-8 bytes, and those of the encoder.
+``item_bias``, ``user_shift``, ``target.*``, ``layers.numbers``, ``events.*``, the ids under ``user_ids.*`` and
+``item_ids.*``, names and categories as offsets into UTF-8 bytes, and those of the encoder.
 """
 
 from abc import ABC, abstractmethod
@@ -31,6 +31,7 @@ from ancf.data.packed_text import pack_optional_texts, unpack_optional_texts
 from ancf.errors import InvalidDataError
 from ancf.scoring.filters import Filters
 from ancf.scoring.histories import Histories, one_history, short_history
+from ancf.scoring.purchases import Purchases
 from ancf.scoring.results import Recommendations, TopN, TopNOne
 
 Arrays = dict[str, NDArray[Any]]
@@ -202,6 +203,8 @@ class Scorer:
     link: str = "identity"
     training: dict[str, Any] | None = None
     """What training recorded: losses, metrics, settings."""
+    purchases: Purchases | None = None
+    """The events behind ``seen``; None for a model file without them, and vectors that were trained elsewhere."""
     ranker: "_native.Ranker" = field(init=False)
     _lazy_rankers: "dict[str, tuple[_native.Ranker, NDArray[np.float32]]]" = field(init=False)
 
@@ -407,8 +410,12 @@ class Scorer:
         meta["options"] = {name: value for name, value in self.options.items() if name != "num_threads"}
         if self.training is not None:
             meta["history"] = self.training
-        more, about = self.encoder.to_arrays()
-        return {**arrays, **more}, {**meta, **about}
+        for more, about in (
+            self.encoder.to_arrays(),
+            ({}, {}) if self.purchases is None else self.purchases.to_arrays(),
+        ):
+            arrays, meta = {**arrays, **more}, {**meta, **about}
+        return arrays, meta
 
     @classmethod
     def from_arrays(
@@ -481,6 +488,7 @@ class Scorer:
             user_shift=arrays.get("user_shift"),
             link=str(meta.get("link", "identity")),
             training=None if meta.get("history") is None else dict(meta["history"]),
+            purchases=Purchases.from_arrays(arrays, meta, len(seen.items)),
         )
 
 

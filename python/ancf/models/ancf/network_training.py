@@ -26,6 +26,7 @@ from ancf.models.ancf.selection import NEIGHBOR_WEIGHTS, SERVING_EXPONENTS, Held
 from ancf.models.ancf.softmax import scale_item_weights
 from ancf.models.ancf.temporal import sparse_history
 from ancf.models.ancf.training_table import TrainingTable
+from ancf.scoring.purchases import Purchases
 from ancf.scoring.scorer import Scorer
 
 
@@ -154,6 +155,7 @@ class NetworkTrainer:
             item_ids=table.data.item_ids,
             item_names=table.data.item_names,
             item_categories=table.data.item_categories,
+            purchases=Purchases.from_interactions(table.data),
             seen=table.matrix.sets,
             item_vectors=tables.item_vectors,
             user_vectors=tables.user_vectors,

@@ -37,6 +37,7 @@ from ancf.models.ancf.temporal import (
 )
 from ancf.models.ancf.training_table import TrainingTable
 from ancf.scoring.histories import Histories
+from ancf.scoring.purchases import Purchases
 from ancf.scoring.results import TopNOne
 from ancf.scoring.scorer import Arrays, EncodedUsers, Encoder, Scorer
 
@@ -155,6 +156,7 @@ class SoftmaxTrainer:
             item_ids=table.data.item_ids,
             item_names=table.data.item_names,
             item_categories=table.data.item_categories,
+            purchases=Purchases.from_interactions(table.data),
             seen=pairs.sets,
             item_vectors=mixture.vectors.item_vectors,
             user_vectors=mixture.user_vectors,

@@ -1,0 +1,150 @@
+"""What a model keeps of the purchases themselves: how often, how much and when, beside who has what.
+
+``Scorer.seen`` says which items each user has. An update takes in new purchases beside the old ones, and a shop wants
+to see whose history a list was made of; both need each event. It stands in the order of ``seen``: by user, item, time.
+What is the same for all events is not kept: ``counts`` is None where each pair has one event, ``weights`` where each
+weighs 1.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ancf.data.arrays import offsets_from_lengths, sum_groups
+from ancf.data.csr import ItemSets
+from ancf.data.ids import IdMap
+from ancf.data.interactions import Interactions, Mark
+from ancf.data.report import Report
+from ancf.errors import InvalidDataError, ModelFileError
+
+Arrays = dict[str, NDArray[Any]]
+
+
+class History(NamedTuple):
+    """What a model has of one user: one entry for each item, in the order of ``item_ids_``.
+
+    Examples
+    --------
+    >>> import ancf
+    >>> data = ancf.Interactions.from_ids(user=[1, 1, 2], item=["tea", "cup", "tea"], weight=[3, 1, 2])
+    >>> had = ancf.Popular().fit(data).history(1)
+    >>> had.item_ids.tolist(), had.weights.tolist(), had.times
+    (['cup', 'tea'], [1.0, 3.0], None)
+    """
+
+    item_ids: NDArray[Any]
+    """(n,)"""
+    weights: NDArray[np.float32] | None
+    """The summed quantities (n,); None where the model file was written without them."""
+    counts: NDArray[np.int32] | None
+    """The number of purchases (n,); None likewise."""
+    times: NDArray[np.int64] | None
+    """The last purchase of each, in seconds since 1970 (n,); None where the table had no times."""
+
+
+@dataclass(frozen=True, eq=False)
+class Purchases:
+    """The events behind ``seen``, which is not held here."""
+
+    n_events: int
+    counts: NDArray[np.int32] | None
+    """Events of each pair (n_pairs,)."""
+    weights: NDArray[np.float32] | None
+    """(n_events,)"""
+    times: NDArray[np.int64] | None
+    """Seconds since 1970 (n_events,); None for a table without times."""
+    mark: Mark | None = None
+    """What the caller called the last event (``Interactions.mark``)."""
+
+    @classmethod
+    def from_interactions(cls, data: Interactions) -> Self:
+        """Those of a table whose pairs are ``seen``.
+
+        Raises
+        ------
+        InvalidDataError
+            If its mark is neither a whole number nor text.
+        """
+        mark = data.mark
+        if not (mark is None or _is_mark(mark)):
+            raise InvalidDataError(f"mark is {mark!r}; give a whole number or text.")
+        counts = data.pair_counts()
+        weights = np.ascontiguousarray(data.weights)
+        return cls(
+            len(data),
+            None if len(counts) == len(data) else counts,
+            None if (weights == 1).all() else weights,
+            data.times,
+            mark,
+        )
+
+    @cached_property
+    def _starts(self) -> NDArray[np.int64] | None:
+        """Where the events of each pair begin; None where they are the pairs."""
+        return None if self.counts is None else offsets_from_lengths(self.counts)
+
+    def history(self, seen: ItemSets, row: int, item_ids: IdMap) -> History:
+        """One user's, by position."""
+        first, last = int(seen.indptr[row]), int(seen.indptr[row + 1])
+        ids = item_ids.take(seen.items[first:last])
+        counts = np.ones(last - first, np.int32) if self.counts is None else self.counts[first:last].copy()
+        starts = np.arange(first, last + 1) if self._starts is None else self._starts[first : last + 1]
+        events = slice(int(starts[0]), int(starts[-1]))
+        weights = np.ones(events.stop - events.start, np.float32) if self.weights is None else self.weights[events]
+        summed = sum_groups(weights, starts[:-1] - starts[0]).astype(np.float32)
+        return History(ids, summed, counts, None if self.times is None else self.times[starts[1:] - 1])
+
+    def interactions(self, user_ids: IdMap, item_ids: IdMap, seen: ItemSets, **texts: Any) -> Interactions:
+        """The table that these are the events of; ``texts``: names and categories."""
+        users = np.repeat(np.arange(seen.n_rows, dtype=np.int32), np.diff(seen.indptr))
+        items = seen.items
+        if self.counts is not None:
+            users, items = np.repeat(users, self.counts), np.repeat(items, self.counts)
+        weights = np.ones(self.n_events, np.float32) if self.weights is None else self.weights
+        report = Report(source="model", rows_read=self.n_events, rows_used=self.n_events)
+        data = Interactions._from_canonical(
+            user_ids, item_ids, users, items, weights, self.times, report=report, **texts
+        )
+        data.mark = self.mark
+        return data
+
+    # ---- the model file
+
+    def to_arrays(self) -> tuple[Arrays, dict[str, Any]]:
+        """As a model file keeps them."""
+        parts = {"events.counts": self.counts, "events.weights": self.weights, "events.times": self.times}
+        about: dict[str, Any] = {"n": self.n_events}
+        if self.mark is not None:
+            about["mark"] = self.mark
+        return {name: part for name, part in parts.items() if part is not None}, {"events": about}
+
+    @classmethod
+    def from_arrays(cls, arrays: Arrays, meta: dict[str, Any], n_pairs: int) -> Self | None:
+        """Those of a model file, every number checked; None for a file without them.
+
+        Raises
+        ------
+        ModelFileError
+        """
+        about = meta.get("events")
+        if about is None:
+            return None
+        counts, weights, times = (arrays.get(f"events.{name}") for name in ("counts", "weights", "times"))
+        n = about.get("n") if isinstance(about, dict) else None
+        well = isinstance(n, int) and (n == n_pairs if counts is None else counts.shape == (n_pairs,))
+        if well and counts is not None:
+            well = counts.dtype == np.int32 and bool((counts >= 1).all()) and int(counts.sum(dtype=np.int64)) == n
+        well = well and (weights is None or (weights.dtype == np.float32 and weights.shape == (n,)))
+        well = well and (weights is None or bool(np.isfinite(weights).all()))
+        well = well and (times is None or (times.dtype == np.int64 and times.shape == (n,)))
+        mark = about.get("mark") if well else None
+        if not well or n is None or not (mark is None or _is_mark(mark)):
+            raise ModelFileError("model file: its events do not fit its histories. Load another copy.")
+        return cls(n, counts, weights, times, mark)
+
+
+def _is_mark(mark: Any) -> bool:
+    return isinstance(mark, (int, str)) and not isinstance(mark, bool)
