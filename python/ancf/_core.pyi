@@ -93,6 +93,7 @@ def ridge_neighbors(
     shrinkage: float,
     user_power: float,
     source_power: float,
+    targets: npt.NDArray[np.int32] | None = None,
     num_threads: int | None = None,
 ) -> _Csr: ...
 def measure_roofline(num_threads: int | None = None, rounds: int = 5) -> tuple[float, float]: ...

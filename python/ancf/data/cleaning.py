@@ -24,6 +24,7 @@ from ancf.data.number_times import unit_by_size
 from ancf.data.raw_table import EncodedColumn, RawTable, TimeColumn, Unparsed
 from ancf.data.report import N_FIRST_ROWS, Report
 from ancf.data.restrictions import ItemPatterns, core_rounds, count_ids
+from ancf.data.returns import remaining_quantities
 from ancf.data.text_times import is_clock
 from ancf.data.time_range import note_strays
 from ancf.data.timestamps import OUT_OF_RANGE, no_date
@@ -383,10 +384,7 @@ def _net_returns(
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Quantities after each return took back what its customer had bought of the item before, latest purchase first.
 
-    The mask says which events have any left.
-    With S_k the sum of the quantities up to event k, what is left of purchase k is min_{t≥k} S_t - S_{k-1}, at least 0
-    and at most what was bought: later returns reduce it only after what was bought later is used up, and a return of
-    something bought before the table begins takes nothing back. Only pairs with a return are touched. Without times,
+    The mask says which events have any left. Only pairs with a return are touched (``returns.py``). Without times,
     returns come after all purchases of the pair.
     """
     returned = weights < 0
@@ -401,19 +399,8 @@ def _net_returns(
     order = np.lexsort((involved, returned[involved], time, pair))
     involved, pair = involved[order], pair[order]
 
-    quantity = pd.Series(weights[involved])
-    running = quantity.groupby(pair).cumsum()
-    lowest_from_here = running[::-1].groupby(pair[::-1]).cummin()[::-1]
-    before = np.append(0.0, running.to_numpy()[:-1])
-    before[1:][pair[1:] != pair[:-1]] = 0.0
-    left = lowest_from_here.to_numpy() - before
-    quantities = quantity.to_numpy()
-    # Cumulative sums have rounding errors of about 1e-16 of what was bought.
-    left = np.where(left >= quantities * (1 - 1e-9), quantities, left)
-    left[left <= 1e-9 * np.abs(quantities)] = 0.0
-
     net = weights.copy()
-    net[involved] = left
+    net[involved] = remaining_quantities(pair, weights[involved])
     row_filter.report.leave_out("returns", "are returns, netted against earlier purchases", rows[returned])
     row_filter.report.leave_out("cancelled", "are purchases that were returned in full", rows[(net == 0) & ~returned])
     row_filter.report.note("reduced", "are purchases that were returned in part", rows[(net > 0) & (net != weights)])

@@ -411,8 +411,13 @@ class Interactions:
         new._freeze()
         return new
 
-    def compact(self) -> Self:
+    def compact(self, *, keep_items: NDArray[np.bool_] | None = None) -> Self:
         """The same events over the ids that occur in them; itself where all ids do.
+
+        Parameters
+        ----------
+        keep_items : bool array (n_items,), optional
+            Items that stay without an event, too.
 
         Returns
         -------
@@ -426,7 +431,7 @@ class Interactions:
         """
         users = np.zeros(self.n_users, bool)
         users[self.users] = True
-        items = np.zeros(self.n_items, bool)
+        items = np.zeros(self.n_items, bool) if keep_items is None else keep_items.copy()
         items[self.items] = True
         if users.all() and items.all():
             return self

@@ -8,8 +8,9 @@ while others ask it answers each of them wholly from one state or the other. ``d
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self, overload
+from typing import Any, ClassVar, NoReturn, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from ancf.data.ids import IdMap
 from ancf.data.interactions import Interactions, Mark
 from ancf.errors import (
     AncfError,
+    InvalidCallError,
     InvalidDataError,
     InvalidParameterError,
     ModelFileError,
@@ -27,7 +29,7 @@ from ancf.errors import (
     _NoSuchPartError,
 )
 from ancf.params import Params, checks_call
-from ancf.scoring import bulk, explain, export, lists, similar
+from ancf.scoring import bulk, explain, export, lists, similar, updates
 from ancf.scoring.bulk import StreamResult
 from ancf.scoring.export import Format
 from ancf.scoring.limits import check_n
@@ -38,6 +40,8 @@ from ancf.scoring.results import Explanation, Recommendations
 from ancf.scoring.scorer import Arrays, Encoder, Scorer
 from ancf.scoring.similar import Metric
 from ancf.scoring.unknown_ids import refuse_other_table, used_ids
+from ancf.scoring.update_report import UpdateReport
+from ancf.scoring.updates import Update
 from ancf.search_space import SearchSpace
 
 
@@ -50,6 +54,9 @@ class Recommender(Params, ABC):
     item_names_ : array of text aligned with ``item_ids_``, or None
     item_vectors_, user_vectors_ : float32 arrays (n_items, d) and (n_users, d), for models that have vectors
     """
+
+    #: Whether an update trains anew on all purchases, which for a model that counts or solves once is the update.
+    _update_is_fit: ClassVar[bool] = False
 
     _scorer: Scorer | None = None
     num_threads: int | None = None
@@ -153,8 +160,22 @@ class Recommender(Params, ABC):
             item_ids=data.item_ids,
             item_names=data.item_names,
             item_categories=data.item_categories,
-            purchases=Purchases.from_interactions(data),
-            **parts,
+            **{"purchases": Purchases.from_interactions(data), **parts},
+        )
+
+    def _updated(self, scorer: Scorer, update: Update) -> Scorer:
+        """The scorer with what an update brings, as a function of what was trained and of all purchases.
+
+        A model that can be updated says how (``docs/updating.md``), or trains anew; ``self`` is an unfitted one with
+        the options of the scorer.
+        """
+        data = update.data.compact()
+        return replace(self.fit(data)._fitted(), **update.about(data))
+
+    def _refuse_update(self) -> NoReturn:
+        raise InvalidCallError(
+            f"{type(self).__name__} cannot take in purchases without training anew. Call fit with all of them "
+            "(ancf.concat joins tables), or use a model that can: ANCF."
         )
 
     def _fitted(self) -> Scorer:
@@ -275,6 +296,60 @@ class Recommender(Params, ABC):
         if scorer.purchases is None:
             return History(scorer.item_ids.take(scorer.seen.row(row)), None, None, None)
         return scorer.purchases.history(scorer.seen, row, scorer.item_ids)
+
+    # ---- updating
+
+    @checks_call
+    def partial_fit(self, interactions: Interactions, *, deduplicate: bool = False) -> Self:
+        """Take in new purchases, customers and products without training anew.
+
+        Histories, counts, times, trend and popularity become those of all purchases; ``docs/updating.md`` says what
+        else changes and what stays. Two updates give the same bytes as one of both tables. Whoever asks meanwhile is
+        answered by the model as it was.
+
+        Parameters
+        ----------
+        interactions : Interactions
+            With ids of the same kind as the training table's, and times if that had some. Read with
+            ``returns="keep"``, its negative quantities take back what was bought before.
+        deduplicate : bool
+            A row whose user, item and moment are in already takes the place of what is there, instead of adding to it.
+
+        Returns
+        -------
+        self; ``last_update_`` is the account
+
+        Raises
+        ------
+        InvalidCallError
+            If this model has to be trained anew.
+        InvalidDataError
+            If the table does not fit, no purchase would be left, or the model comes from a file without purchases.
+        NotFittedError
+
+        Examples
+        --------
+        >>> import ancf
+        >>> may = ancf.Interactions.from_ids(user=["ann", "ann", "bob"], item=["tea", "cup", "tea"])
+        >>> june = ancf.Interactions.from_ids(user=["cleo", "cleo"], item=["tea", "pot"])
+        >>> model = ancf.Popular().fit(may).partial_fit(june)
+        >>> model.recommend("bob", N=2).ids.tolist()
+        ['cup', 'pot']
+        >>> print(model.last_update_)
+        2 events taken in: 1 new user, 1 new item, 2 items touched
+        """
+        check_flag("deduplicate", deduplicate)
+        scorer = self._fitted()
+        if not self._update_is_fit and type(self)._updated is Recommender._updated:
+            self._refuse_update()
+        fitted = type(self)(**{**scorer.options, "num_threads": self.num_threads})
+        self._scorer = updates.apply(scorer, interactions, deduplicate, fitted._updated)
+        return self
+
+    @property
+    def last_update_(self) -> UpdateReport | None:
+        """What the last ``partial_fit`` brought; None for a model that was fitted or loaded since."""
+        return self._fitted().update
 
     # ---- recommending
 

@@ -47,6 +47,8 @@ class EASE(ItemWeightsModel):
     ['cup']
     """
 
+    _update_is_fit = True
+
     def __init__(self, *, regularization: float = 200.0, num_threads: int | None = None) -> None:
         self.regularization = regularization
         self.num_threads = num_threads

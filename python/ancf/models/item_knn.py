@@ -62,6 +62,8 @@ class ItemKNN(ItemWeightsModel):
           3  cup      0.8165     1  model
     """
 
+    _update_is_fit = True
+
     def __init__(
         self,
         *,

@@ -53,6 +53,8 @@ class LastBought(Recommender):
     ['pot']
     """
 
+    _update_is_fit = True
+
     def __init__(self, *, half_life: float | None = None, num_threads: int | None = None) -> None:
         self.half_life = half_life
         self.num_threads = num_threads

@@ -56,6 +56,8 @@ class Popular(Recommender):
     ['cup']
     """
 
+    _update_is_fit = True
+
     def __init__(
         self, *, count: Count = "users", window: float | Auto | None = "auto", num_threads: int | None = None
     ) -> None:

@@ -46,6 +46,8 @@ class RP3beta(ItemWeightsModel):
     ['cup']
     """
 
+    _update_is_fit = True
+
     def __init__(
         self, *, alpha: float = 0.5, beta: float = 0.2, neighbors: int = 100, num_threads: int | None = None
     ) -> None:

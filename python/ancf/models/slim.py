@@ -50,6 +50,8 @@ class SLIM(ItemWeightsModel):
     ['cup']
     """
 
+    _update_is_fit = True
+
     def __init__(
         self,
         *,

@@ -63,6 +63,8 @@ class UserKNN(Recommender):
     ['tea']
     """
 
+    _update_is_fit = True
+
     def __init__(
         self,
         *,

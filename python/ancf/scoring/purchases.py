@@ -58,9 +58,15 @@ class Purchases:
     """Seconds since 1970 (n_events,); None for a table without times."""
     mark: Mark | None = None
     """What the caller called the last event (``Interactions.mark``)."""
+    n_trained: int | None = None
+    """Events of the training table, where updates brought others that a model did not train on."""
+    returns: Interactions | None = None
+    """The raw events of pairs with a return that an update brought (``data/ledger.py``)."""
 
     @classmethod
-    def from_interactions(cls, data: Interactions) -> Self:
+    def from_interactions(
+        cls, data: Interactions, *, n_trained: int | None = None, returns: Interactions | None = None
+    ) -> Self:
         """Those of a table whose pairs are ``seen``.
 
         Raises
@@ -79,6 +85,8 @@ class Purchases:
             None if (weights == 1).all() else weights,
             data.times,
             mark,
+            n_trained,
+            returns,
         )
 
     @cached_property
@@ -115,11 +123,22 @@ class Purchases:
 
     def to_arrays(self) -> tuple[Arrays, dict[str, Any]]:
         """As a model file keeps them."""
-        parts = {"events.counts": self.counts, "events.weights": self.weights, "events.times": self.times}
+        found = {"events.counts": self.counts, "events.weights": self.weights, "events.times": self.times}
+        arrays = {name: part for name, part in found.items() if part is not None}
         about: dict[str, Any] = {"n": self.n_events}
         if self.mark is not None:
             about["mark"] = self.mark
-        return {name: part for name, part in parts.items() if part is not None}, {"events": about}
+        if self.n_trained is not None:
+            about["trained"] = self.n_trained
+        if self.returns is None:
+            return arrays, {"events": about}
+        returns, kinds = self.returns, {}
+        for side, ids in (("user_ids", returns.user_ids), ("item_ids", returns.item_ids)):
+            parts, kinds[side] = ids.state()
+            arrays |= {f"returns.{side}.{name}": part for name, part in parts.items()}
+        columns = {"users": returns.users, "items": returns.items, "weights": returns.weights, "times": returns.times}
+        arrays |= {f"returns.{name}": part for name, part in columns.items() if part is not None}
+        return arrays, {"events": about, "returns": kinds}
 
     @classmethod
     def from_arrays(cls, arrays: Arrays, meta: dict[str, Any], n_pairs: int) -> Self | None:
@@ -143,7 +162,32 @@ class Purchases:
         mark = about.get("mark") if well else None
         if not well or n is None or not (mark is None or _is_mark(mark)):
             raise ModelFileError("model file: its events do not fit its histories. Load another copy.")
-        return cls(n, counts, weights, times, mark)
+        trained = about.get("trained")
+        if not (trained is None or (isinstance(trained, int) and trained >= 0)):
+            raise ModelFileError("model file: its events do not fit its histories. Load another copy.")
+        return cls(n, counts, weights, times, mark, trained, _read_returns(arrays, meta, times is not None))
+
+
+def _read_returns(arrays: Arrays, meta: dict[str, Any], timed: bool) -> Interactions | None:
+    """The raw events of pairs with returns of a model file, every number checked; None for a file without them."""
+    if "returns" not in meta:
+        return None
+    try:
+        ids = []
+        for side in ("user_ids", "item_ids"):
+            begins = f"returns.{side}."
+            parts = {name.removeprefix(begins): part for name, part in arrays.items() if name.startswith(begins)}
+            ids.append(IdMap.from_state(parts, meta["returns"][side]))
+        users, items, weights = (arrays[f"returns.{name}"] for name in ("users", "items", "weights"))
+        times = arrays["returns.times"] if timed else None
+        columns = [(users, np.int32), (items, np.int32), (weights, np.float32), (times, np.int64)]
+        if any(array is not None and (array.dtype != kind or array.ndim != 1) for array, kind in columns):
+            raise ModelFileError("an array is of another type")
+        if not np.isfinite(weights).all():
+            raise ModelFileError("a quantity is not finite")
+        return Interactions(ids[0], ids[1], users, items, weights, times)
+    except (InvalidDataError, KeyError, ModelFileError, TypeError, ValueError) as error:
+        raise ModelFileError(f"model file: its returns do not fit ({error}). Load another copy.") from error
 
 
 def _is_mark(mark: Any) -> bool:

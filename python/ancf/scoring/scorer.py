@@ -33,6 +33,7 @@ from ancf.scoring.filters import Filters
 from ancf.scoring.histories import Histories, one_history, short_history
 from ancf.scoring.purchases import Purchases
 from ancf.scoring.results import Recommendations, TopN, TopNOne
+from ancf.scoring.update_report import UpdateReport
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -205,6 +206,8 @@ class Scorer:
     """What training recorded: losses, metrics, settings."""
     purchases: Purchases | None = None
     """The events behind ``seen``; None for a model file without them, and vectors that were trained elsewhere."""
+    update: UpdateReport | None = None
+    """What the update brought that made this of another scorer; no part of the file."""
     ranker: "_native.Ranker" = field(init=False)
     _lazy_rankers: "dict[str, tuple[_native.Ranker, NDArray[np.float32]]]" = field(init=False)
 

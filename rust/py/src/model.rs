@@ -192,9 +192,11 @@ fn slim_weights<'py>(
 /// Sparse item-item weights by local ridge regression.
 ///
 /// `interactions`: (indptr i64, indices i32, values f32) of users × items, of which the values are ignored.
-/// Returns the weights as (indptr, indices, values), one row for each source item.
+/// Returns the weights as (indptr, indices, values), one row for each source item; with `targets` those that point to
+/// these items, one row for each of them, before sources are cut to their strongest.
 #[pyfunction]
-#[pyo3(signature = (interactions, n_items, *, candidates, neighbors, shrinkage, user_power, source_power, num_threads=None))]
+#[pyo3(signature = (interactions, n_items, *, candidates, neighbors, shrinkage, user_power, source_power, targets=None,
+                    num_threads=None))]
 fn ridge_neighbors<'py>(
     py: Python<'py>,
     interactions: CsrArrays<'py>,
@@ -204,11 +206,20 @@ fn ridge_neighbors<'py>(
     shrinkage: f32,
     user_power: f32,
     source_power: f32,
+    targets: Option<PyReadonlyArray1<'py, i32>>,
     num_threads: Option<usize>,
 ) -> PyResult<CsrResult<'py>> {
     let interactions = to_csr(py, &interactions, n_items)?;
     let ridge = Ridge { candidates, neighbors, shrinkage, user_power, source_power };
-    let weights = enter(py, Size::Large, num_threads, |context| ridge.fit(&interactions, context))?;
+    // A negative number becomes a position far out of range, which is refused.
+    let targets: Option<Vec<u32>> = match &targets {
+        Some(targets) => Some(targets.as_slice()?.iter().map(|&target| target as u32).collect()),
+        None => None,
+    };
+    let weights = enter(py, Size::Large, num_threads, |context| match &targets {
+        Some(targets) => ridge.fit_targets(&interactions, targets, context),
+        None => ridge.fit(&interactions, context),
+    })?;
     Ok(from_csr(py, &weights))
 }
 

@@ -25,6 +25,7 @@ from ancf.data.csr import Csr
 from ancf.data.interactions import Interactions
 from ancf.data.normalize import Normalizer
 from ancf.epochs import Trainer, TrainingResult, Validation, print_settings, progress_bar, run_epochs
+from ancf.errors import InvalidCallError, InvalidDataError
 from ancf.evaluation import evaluate_scorer, parse_metrics
 from ancf.models.ancf import options
 from ancf.models.ancf.network_encoder import NetworkEncoder
@@ -33,9 +34,11 @@ from ancf.models.ancf.options import Auto, AutoChooseFor, AutoNormalize, AutoSim
 from ancf.models.ancf.selection import HeldOut, ndcg, select_mixture
 from ancf.models.ancf.softmax import HistoryEncoder, SoftmaxTrainer
 from ancf.models.ancf.training_table import TrainingTable, ridge_neighbors
+from ancf.models.ancf.updating import update_scorer
 from ancf.models.base import Recommender
 from ancf.models.network import Attention, Layer, Loss, Optimizer, Output
 from ancf.scoring.scorer import Arrays, Encoder, Scorer
+from ancf.scoring.updates import Update
 from ancf.search_space import SearchSpace
 
 State = TypeVar("State")
@@ -361,6 +364,24 @@ class ANCF(Recommender):
         record = {**result.history, "best_epoch": result.best_epoch, "settings": settings.record()}
         self._scorer = trainer.build_scorer(result.state, neighbors, settings, **self._about(), training=record)
         return self
+
+    def _updated(self, scorer: Scorer, update: Update) -> Scorer:
+        """The same vectors and settings over all purchases (``updating.py``)."""
+        encoder = scorer.encoder
+        if not isinstance(encoder, HistoryEncoder):
+            raise InvalidCallError(
+                "an ANCF whose options go beyond the plain softmax cannot take in purchases without training anew. "
+                "Call fit with all of them (ancf.concat joins tables), or leave loss, attention, output, user_factors, "
+                "factor_attention and biases as they are."
+            )
+        if encoder.trained is None or scorer.training is None:
+            raise InvalidDataError(
+                "this ANCF was loaded from a file that does not keep what an update starts from. Train it again with "
+                "fit (or ancf train), and save it."
+            )
+        settings = options.resolve(self, len(scorer.item_ids), timed=update.data.times is not None)
+        chosen = {name: value for name, value in scorer.training["settings"].items() if hasattr(settings, name)}
+        return update_scorer(scorer, encoder.trained, update, replace(settings, **chosen))
 
     def _choose_on_a_first_training(
         self, trainer_class: TrainerClass, table: TrainingTable, held_out: HeldOut, settings: Settings

@@ -35,6 +35,7 @@ from ancf.models.ancf.temporal import (
     sparse_history,
     trend_factors,
 )
+from ancf.models.ancf.trained import Scales, Trained
 from ancf.models.ancf.training_table import TrainingTable
 from ancf.scoring.histories import Histories
 from ancf.scoring.purchases import Purchases
@@ -44,21 +45,63 @@ from ancf.scoring.scorer import Arrays, EncodedUsers, Encoder, Scorer
 Floats = NDArray[np.float32]
 
 
-class ServingVectors(NamedTuple):
-    """What serving needs of the vectors: q, and what an item weighs in a history."""
+class ItemParts(NamedTuple):
+    """What the scores are mixed of, item by item, before trend and recency."""
+
+    vectors: Floats
+    """q: the trained vectors by the power of their lengths that is served."""
+    scaling: Floats
+    """‖v‖^(1 − p), which turns q back into v."""
+    priors: Floats
+    """r: what an item weighs in a history, by the number of its users."""
+    neighbors: Csr | None
+    """c, the item-item weights."""
+
+
+class Mixture(NamedTuple):
+    """The parts of the score on one scale."""
 
     item_vectors: Floats
     item_priors: Floats
-
-
-class _Mixture(NamedTuple):
-    """The parts of the score on one scale."""
-
-    vectors: ServingVectors
     user_vectors: Floats
     neighbors: Csr | None
     history: Csr | None
     recency: Floats
+    scales: Scales
+    has_trend: bool
+
+
+def mix(
+    parts: ItemParts,
+    pairs: Csr,
+    purchases: PurchaseTimes,
+    settings: Settings,
+    measure: Callable[[Floats, Floats, Csr | None], Scales],
+) -> Mixture:
+    """The item vectors with their trend, user vectors, the item-item weights on the same scale, and what they weigh in
+    each history. ``measure`` gives the scales for user vectors, item vectors and weights."""
+    n_items = len(parts.vectors)
+    vectors, priors, neighbors = parts.vectors, parts.priors * parts.scaling, parts.neighbors
+    trend = trend_factors(purchases, n_items, settings.trend, settings.trend_half_life)
+    if trend is not None:
+        vectors, priors = vectors * trend[:, None], priors / trend
+    recency = recency_weights(pairs.indptr, purchases.times, settings.half_life)
+    users = _native.user_vectors(pairs.with_data(recency), vectors, priors, settings.num_threads)
+    if not settings.neighbor_weight:
+        neighbors = None
+    if neighbors is None and not settings.repeat_weight:
+        return Mixture(vectors, priors, users, None, None, recency, Scales(1.0, 0.0), trend is not None)
+    if neighbors is not None and trend is not None:
+        neighbors = neighbors.with_data(neighbors.data * trend[neighbors.indices])
+    scales = measure(users, vectors, neighbors)
+    if neighbors is not None:
+        neighbors = scale_item_weights(neighbors, scales.neighbors)
+    counts = None
+    if settings.repeat_weight:
+        neighbors = add_repeat_sources(neighbors or Csr.empty(n_items), n_items, scales.repeats)
+        counts = purchases.counts
+    history = sparse_history(*pairs.sets, recency, counts, n_items)
+    return Mixture(vectors, priors, users, neighbors, history, recency, scales, trend is not None)
 
 
 class SoftmaxTrainer:
@@ -67,7 +110,6 @@ class SoftmaxTrainer:
     def __init__(self, table: TrainingTable, settings: Settings, held_out: HeldOut | None = None) -> None:
         self._table, self._settings = table, settings
         self.pairs = table.pairs(held_out)
-        self._priors = _native.item_priors(self.pairs, table.n_items, settings.attention)
         self._native = _native.SoftmaxTrainer(
             self.pairs,
             table.n_items,
@@ -133,12 +175,14 @@ class SoftmaxTrainer:
         self, state: Floats, neighbors: Csr | None, held_out: HeldOut, settings: Settings
     ) -> Callable[[dict[str, Any]], "_native.Ranker"]:
         """For a choice of the mixture, the ranker that it makes of what was not held out."""
-        scales: dict[tuple[Any, ...], tuple[float, float]] = {}
+        root_mean_squares: dict[tuple[Any, ...], tuple[float, float]] = {}
 
         def build(choice: dict[str, Any]) -> "_native.Ranker":
             chosen = replace(settings, **choice, repeat_weight=0.0)
-            mixture = self._mix(self.pairs, held_out.purchases, state, neighbors, chosen, scales)
-            ranker = _native.Ranker(mixture.vectors.item_vectors, neighbors=mixture.neighbors)
+            parts = self._item_parts(self.pairs, state, neighbors, chosen)
+            measure = self._measure(self.pairs, chosen, root_mean_squares)
+            mixture = mix(parts, self.pairs, held_out.purchases, chosen, measure)
+            ranker = _native.Ranker(mixture.item_vectors, neighbors=mixture.neighbors)
             ranker.set_users(mixture.user_vectors, mixture.history, self.pairs.sets)
             return ranker
 
@@ -150,7 +194,16 @@ class SoftmaxTrainer:
         """What answers, over the whole histories of the table."""
         table = self._table
         pairs = table.pairs()
-        mixture = self._mix(pairs, table.purchase_times, state, neighbors, settings)
+        parts = self._item_parts(pairs, state, neighbors, settings)
+        mixture = mix(parts, pairs, table.purchase_times, settings, self._measure(pairs, settings, {}))
+        values = None if parts.neighbors is None else parts.neighbors.data
+        trained = Trained(
+            mixture.scales,
+            parts.scaling,
+            parts.vectors if mixture.has_trend else None,
+            values if mixture.has_trend and settings.neighbor_weight else None,
+        )
+        encoder = HistoryEncoder(mixture.item_priors, mixture.recency, settings.half_life, trained)
         return Scorer(
             user_ids=table.data.user_ids,
             item_ids=table.data.item_ids,
@@ -158,56 +211,35 @@ class SoftmaxTrainer:
             item_categories=table.data.item_categories,
             purchases=Purchases.from_interactions(table.data),
             seen=pairs.sets,
-            item_vectors=mixture.vectors.item_vectors,
+            item_vectors=mixture.item_vectors,
             user_vectors=mixture.user_vectors,
-            encoder=HistoryEncoder(mixture.vectors.item_priors, mixture.recency, settings.half_life),
+            encoder=encoder,
             neighbors=mixture.neighbors,
             history=mixture.history,
             **about,
         )
 
-    def _mix(
-        self,
-        pairs: Csr,
-        purchases: PurchaseTimes,
-        state: Floats,
-        neighbors: Csr | None,
-        settings: Settings,
-        scales: dict[tuple[Any, ...], tuple[float, float]] | None = None,
-    ) -> _Mixture:
-        """The item vectors with their trend, user vectors, the item-item weights on the same scale, and what they weigh
-        in each history. ``scales`` keeps what does not depend on the weight of the item-item part."""
-        n_items, threads = self._table.n_items, settings.num_threads
+    def _item_parts(self, pairs: Csr, state: Floats, neighbors: Csr | None, settings: Settings) -> ItemParts:
         vectors, scaling = _native.serving_vectors(state, settings.serving_exponent)
-        priors = self._priors * scaling
-        trend = trend_factors(purchases, n_items, settings.trend, settings.trend_half_life)
-        if trend is not None:
-            vectors, priors = vectors * trend[:, None], priors / trend
-        served = ServingVectors(vectors, priors)
-        recency = recency_weights(pairs.indptr, purchases.times, settings.half_life)
-        users = _native.user_vectors(pairs.with_data(recency), vectors, priors, threads)
-        if not settings.neighbor_weight:
-            neighbors = None
-        if neighbors is None and not settings.repeat_weight:
-            return _Mixture(served, users, None, None, recency)
-        if neighbors is not None and trend is not None:
-            neighbors = neighbors.with_data(neighbors.data * trend[neighbors.indices])
-        scales = {} if scales is None else scales
-        key = (settings.serving_exponent, settings.trend, settings.trend_half_life, settings.half_life)
-        if key not in scales:
-            scales[key] = _native.score_scales(users, vectors, pairs, neighbors or Csr.empty(n_items), threads)
-        of_vectors, of_neighbors = scales[key]
-        of_vectors = of_vectors if of_vectors > 0 else 1.0
-        if neighbors is not None:
+        priors = _native.item_priors(pairs, self._table.n_items, settings.attention)
+        return ItemParts(vectors, scaling, priors, neighbors)
+
+    def _measure(
+        self, pairs: Csr, settings: Settings, known: dict[tuple[Any, ...], tuple[float, float]]
+    ) -> Callable[[Floats, Floats, Csr | None], Scales]:
+        """The scales that make both parts as large; ``known`` keeps what does not depend on their weights."""
+
+        def measure(users: Floats, vectors: Floats, neighbors: Csr | None) -> Scales:
+            key = (settings.serving_exponent, settings.trend, settings.trend_half_life, settings.half_life)
+            if key not in known:
+                empty = Csr.empty(self._table.n_items)
+                known[key] = _native.score_scales(users, vectors, pairs, neighbors or empty, settings.num_threads)
+            of_vectors, of_neighbors = known[key]
+            of_vectors = of_vectors if of_vectors > 0 else 1.0
             ratio = of_vectors / of_neighbors if of_neighbors > 0 else 1.0
-            neighbors = scale_item_weights(neighbors, settings.neighbor_weight * ratio)
-        counts = None
-        if settings.repeat_weight:
-            repeat_weight = settings.repeat_weight * of_vectors
-            neighbors = add_repeat_sources(neighbors or Csr.empty(n_items), n_items, repeat_weight)
-            counts = purchases.counts
-        history = sparse_history(*pairs.sets, recency, counts, n_items)
-        return _Mixture(served, users, neighbors, history, recency)
+            return Scales(settings.neighbor_weight * ratio, settings.repeat_weight * of_vectors)
+
+        return measure
 
 
 def scale_item_weights(neighbors: Csr, scale: float) -> Csr:
@@ -218,8 +250,10 @@ def scale_item_weights(neighbors: Csr, scale: float) -> Csr:
 class HistoryEncoder(Encoder):
     """The user is the history: somebody unknown gets exactly the vector that training would have made."""
 
-    def __init__(self, item_priors: Floats, recency: Floats, half_life: float | None) -> None:
-        self.item_priors, self.recency, self.half_life = item_priors, recency, half_life
+    def __init__(
+        self, item_priors: Floats, recency: Floats, half_life: float | None, trained: Trained | None = None
+    ) -> None:
+        self.item_priors, self.recency, self.half_life, self.trained = item_priors, recency, half_life, trained
 
     def fold_in(self, scorer: Scorer, histories: Histories, num_threads: int | None) -> EncodedUsers:
         indptr, items = histories.indptr, histories.items
@@ -253,7 +287,8 @@ class HistoryEncoder(Encoder):
         arrays = {"item_priors": self.item_priors}
         if self.half_life is not None:
             arrays["recent"] = self.recency
-        return arrays, {"half_life": self.half_life}
+        more, about = ({}, {}) if self.trained is None else self.trained.to_arrays()
+        return {**arrays, **more}, {"half_life": self.half_life, **about}
 
     @classmethod
     def from_arrays(cls, arrays: Arrays, meta: dict[str, Any]) -> Self:
@@ -273,4 +308,4 @@ class HistoryEncoder(Encoder):
         well = recency.dtype == np.float32 and recency.shape == (entries,) and np.isfinite(recency).all()
         if not well or not (half_life is None or 0 < float(half_life) < math.inf):
             raise ModelFileError("model file: what is recent is of another shape or not finite. Load another copy.")
-        return cls(priors, recency, half_life)
+        return cls(priors, recency, half_life, Trained.from_arrays(arrays, meta))

@@ -103,8 +103,14 @@ class TrainingTable:
                 )
 
 
-def ridge_neighbors(pairs: Csr, n_items: int, settings: Settings) -> Csr | None:
-    """The item-item weights of these pairs; None where the settings have no such part."""
+def ridge_neighbors(
+    pairs: Csr, n_items: int, settings: Settings, targets: NDArray[np.int32] | None = None
+) -> Csr | None:
+    """The item-item weights of these pairs, one row for each source; None where the settings have no such part.
+
+    With ``targets`` those that point to these items, one row for each of them, before sources are cut to their
+    strongest.
+    """
     if not settings.neighbors or not settings.neighbor_weight:
         return None
     return Csr(
@@ -116,6 +122,7 @@ def ridge_neighbors(pairs: Csr, n_items: int, settings: Settings) -> Csr | None:
             shrinkage=settings.neighbor_shrinkage,
             user_power=_RIDGE_POWER,
             source_power=_RIDGE_POWER,
+            targets=targets,
             num_threads=settings.num_threads,
         )
     )

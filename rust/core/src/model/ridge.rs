@@ -67,50 +67,14 @@ impl Ridge {
     /// The weights, one row for each source item (`n_items` × `n_items`), from who interacted with what.
     pub fn fit(&self, interactions: &Csr, context: &Context) -> Result<Csr> {
         self.check()?;
-        let users_of = interactions.transpose();
-        let n_items = users_of.n_rows();
-        let user_weights: Vec<f32> =
-            (0..interactions.n_rows()).map(|u| count_power(interactions.row(u).len(), -self.user_power)).collect();
-        let popularity: Vec<usize> = (0..n_items).map(|i| users_of.row(i).len()).collect();
-        let candidate_weights: Vec<f32> = popularity.iter().map(|&n| count_power(n, -CANDIDATE_POWER)).collect();
-
-        let source_weights: Vec<f32> = popularity.iter().map(|&n| count_power(n, -self.source_power)).collect();
-
+        let table = CoPurchases::new(self, interactions);
+        let n_items = table.n_items();
+        let all: Vec<u32> = (0..n_items as u32).collect();
         // 1. G, by rows: the diagonal, and the strongest companions of each item.
-        let rows = context.install(|| {
-            (0..n_items)
-                .into_par_iter()
-                .map_init(
-                    || CoPurchaseRow::new(n_items),
-                    |scratch, item| {
-                        context.cancel.check()?;
-                        Ok(scratch.row(item, interactions, &users_of, &user_weights, &candidate_weights))
-                    },
-                )
-                .collect::<Result<Vec<Row>>>()
-        })?;
-        let mean_diagonal = rows.iter().map(|row| f64::from(row.diagonal)).sum::<f64>() / n_items.max(1) as f64;
-        let lambda = (f64::from(self.shrinkage) * mean_diagonal).max(f64::from(f32::MIN_POSITIVE)) as f32;
-
+        let rows = table.rows(&all, context)?;
         // 2. One regression for each target.
-        let columns = context.install(|| {
-            (0..n_items)
-                .into_par_iter()
-                .map_init(
-                    || Regression::new(n_items, self.candidates),
-                    |scratch, target| {
-                        context.cancel.check()?;
-                        let mut column = scratch.solve(target, &rows, &candidate_weights, lambda, context);
-                        for (source, weight) in &mut column {
-                            *weight *= source_weights[*source as usize];
-                        }
-                        Ok(column)
-                    },
-                )
-                .collect::<Result<Vec<_>>>()
-        })?;
+        let columns = table.solve(self, &all, &rows, context)?;
         drop(rows);
-
         // 3. Each source keeps its strongest.
         let by_target = from_rows(columns, n_items)?;
         let by_source = by_target.transpose();
@@ -119,9 +83,127 @@ impl Ridge {
             (0..n_items).map(|source| strongest(by_source.row(source), by_source.row_values(source), self.neighbors));
         from_rows(kept.collect(), n_items)
     }
+
+    /// The weights that point to some targets, one row for each of them (targets × `n_items`), before sources are cut to
+    /// their strongest: bit for bit what `fit` solves for these. Of G only the rows that they need are made.
+    pub fn fit_targets(&self, interactions: &Csr, targets: &[u32], context: &Context) -> Result<Csr> {
+        self.check()?;
+        let table = CoPurchases::new(self, interactions);
+        let n_items = table.n_items();
+        if let Some(target) = targets.iter().find(|&&target| target as usize >= n_items) {
+            return Err(Error::InvalidData(format!("target {target} is none of {n_items} items.")));
+        }
+        let mut rows = table.rows(targets, context)?;
+        let mut needed = vec![false; n_items];
+        let mut order = Vec::new();
+        for &target in targets {
+            let row = &rows[target as usize];
+            select_candidates(row, &table.candidate_weights, self.candidates(n_items), &mut order);
+            order.iter().for_each(|&at| needed[row.items[at as usize] as usize] = true);
+        }
+        for &target in targets {
+            needed[target as usize] = false;
+        }
+        let others: Vec<u32> = (0..n_items as u32).filter(|&item| needed[item as usize]).collect();
+        let mut found = table.rows(&others, context)?;
+        for &item in &others {
+            rows[item as usize] = std::mem::take(&mut found[item as usize]);
+        }
+        from_rows(table.solve(self, targets, &rows, context)?, n_items)
+    }
+
+    /// Companions that a regression sees at most.
+    fn candidates(&self, n_items: usize) -> usize {
+        self.candidates.min(n_items).min(MAX_COMPANIONS)
+    }
+}
+
+/// Who interacted with what from both sides, with all weights that depend on counts alone.
+struct CoPurchases<'a> {
+    items_of: &'a Csr,
+    users_of: Csr,
+    user_weights: Vec<f32>,
+    candidate_weights: Vec<f32>,
+    source_weights: Vec<f32>,
+}
+
+impl<'a> CoPurchases<'a> {
+    fn new(ridge: &Ridge, interactions: &'a Csr) -> Self {
+        let users_of = interactions.transpose();
+        let powers = |power: f32| (0..users_of.n_rows()).map(|i| count_power(users_of.row(i).len(), power)).collect();
+        Self {
+            user_weights: (0..interactions.n_rows())
+                .map(|u| count_power(interactions.row(u).len(), -ridge.user_power))
+                .collect(),
+            candidate_weights: powers(-CANDIDATE_POWER),
+            source_weights: powers(-ridge.source_power),
+            items_of: interactions,
+            users_of,
+        }
+    }
+
+    fn n_items(&self) -> usize {
+        self.users_of.n_rows()
+    }
+
+    /// The rows of G of some items, by position; of all others the diagonal alone.
+    fn rows(&self, items: &[u32], context: &Context) -> Result<Vec<Row>> {
+        let mut rows: Vec<Row> = (0..self.n_items())
+            .map(|item| {
+                let diagonal = self.users_of.row(item).iter().fold(0.0, |sum, &u| sum + self.user_weights[u as usize]);
+                Row { diagonal, ..Row::default() }
+            })
+            .collect();
+        let made = context.install(|| {
+            items
+                .par_iter()
+                .map_init(
+                    || CoPurchaseRow::new(self.n_items()),
+                    |scratch, &item| {
+                        context.cancel.check()?;
+                        Ok(scratch.row(
+                            item as usize,
+                            self.items_of,
+                            &self.users_of,
+                            &self.user_weights,
+                            &self.candidate_weights,
+                        ))
+                    },
+                )
+                .collect::<Result<Vec<Row>>>()
+        })?;
+        for (&item, row) in items.iter().zip(made) {
+            rows[item as usize] = row;
+        }
+        Ok(rows)
+    }
+
+    /// One regression for each target; the weights divided by the power of the source's popularity.
+    fn solve(&self, ridge: &Ridge, targets: &[u32], rows: &[Row], context: &Context) -> Result<Vec<Vec<(u32, f32)>>> {
+        let n_items = self.n_items();
+        let mean_diagonal = rows.iter().map(|row| f64::from(row.diagonal)).sum::<f64>() / n_items.max(1) as f64;
+        let lambda = (f64::from(ridge.shrinkage) * mean_diagonal).max(f64::from(f32::MIN_POSITIVE)) as f32;
+        context.install(|| {
+            targets
+                .par_iter()
+                .map_init(
+                    || Regression::new(n_items, ridge.candidates(n_items)),
+                    |scratch, &target| {
+                        context.cancel.check()?;
+                        let mut column = scratch.solve(target as usize, rows, &self.candidate_weights, lambda, context);
+                        for (source, weight) in &mut column {
+                            *weight *= self.source_weights[*source as usize];
+                        }
+                        Ok(column)
+                    },
+                )
+                .collect()
+        })
+    }
 }
 
 /// One row of G without its diagonal: companions by rising position.
+#[derive(Default)]
 struct Row {
     diagonal: f32,
     items: Vec<u32>,
@@ -189,8 +271,7 @@ struct Regression {
 }
 
 impl Regression {
-    fn new(n_items: usize, candidates: usize) -> Self {
-        let size = candidates.min(n_items).min(MAX_COMPANIONS);
+    fn new(n_items: usize, size: usize) -> Self {
         Self {
             places: vec![0; n_items],
             found: vec![(0, 0.0); MAX_COMPANIONS + 1],
@@ -212,14 +293,7 @@ impl Regression {
         let row = &rows[target];
         let limit = self.matrix.len().isqrt();
         // 1. The strongest companions.
-        self.order.clear();
-        self.order.extend(0..row.items.len() as u32);
-        if self.order.len() > limit {
-            let strength = |&at: &u32| row.values[at as usize] * candidate_weights[row.items[at as usize] as usize];
-            self.order.select_nth_unstable_by(limit, |a, b| descending(strength(a), *a, strength(b), *b));
-            self.order.truncate(limit);
-            self.order.sort_unstable();
-        }
+        select_candidates(row, candidate_weights, limit, &mut self.order);
         let size = self.order.len();
         if size == 0 {
             return Vec::new();
@@ -255,6 +329,18 @@ impl Regression {
         }
         let weights = self.order.iter().map(|&at| row.items[at as usize]).zip(self.right.iter().copied());
         weights.filter(|&(_, weight)| weight > 0.0 && weight.is_finite()).collect()
+    }
+}
+
+/// The places of a row's strongest companions, ascending.
+fn select_candidates(row: &Row, candidate_weights: &[f32], limit: usize, order: &mut Vec<u32>) {
+    order.clear();
+    order.extend(0..row.items.len() as u32);
+    if order.len() > limit {
+        let strength = |&at: &u32| row.values[at as usize] * candidate_weights[row.items[at as usize] as usize];
+        order.select_nth_unstable_by(limit, |a, b| descending(strength(a), *a, strength(b), *b));
+        order.truncate(limit);
+        order.sort_unstable();
     }
 }
 
@@ -356,6 +442,23 @@ mod tests {
             }
         }
         weights
+    }
+
+    #[test]
+    fn some_targets_get_the_bits_that_all_of_them_get() {
+        let data = interactions(200, 40);
+        let context = Context::new(Some(2)).unwrap();
+        let options = Ridge { candidates: 12, neighbors: 40, ..Ridge::default() };
+        let all = options.fit(&data, &context).unwrap().transpose();
+        let targets = [3, 17, 30];
+        let some = options.fit_targets(&data, &targets, &context).unwrap();
+        assert_eq!(some.n_rows(), 3);
+        for (row, &target) in targets.iter().enumerate() {
+            assert!(!some.row(row).is_empty());
+            assert_eq!(some.row(row), all.row(target as usize));
+            assert_eq!(some.row_values(row), all.row_values(target as usize));
+        }
+        assert!(options.fit_targets(&data, &[40], &context).is_err());
     }
 
     #[test]

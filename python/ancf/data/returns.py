@@ -1,0 +1,38 @@
+"""What is left of purchases after returns: each return takes back what was bought before it, latest purchase first.
+
+With S_k the sum of a pair's quantities up to event k, what is left of purchase k is min_{t≥k} S_t - S_{k-1}, at least 0
+and at most what was bought: later returns reduce it only after what was bought later is used up, and a return of
+something bought before the table begins takes nothing back.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+
+def remaining_quantities(pairs: NDArray[Any], quantities: NDArray[Any]) -> NDArray[np.float64]:
+    """What is left of each event; 0 for returns.
+
+    Parameters
+    ----------
+    pairs, quantities : arrays (n,)
+        Sorted by pair, and within a pair by time with purchases before returns.
+
+    Examples
+    --------
+    >>> remaining_quantities(np.array([0, 0, 0, 1]), np.array([2.0, 3.0, -4.0, -1.0])).tolist()
+    [1.0, 0.0, 0.0, 0.0]
+    """
+    quantity = pd.Series(np.asarray(quantities, np.float64))
+    running = quantity.groupby(pairs).cumsum()
+    lowest_from_here = running[::-1].groupby(pairs[::-1]).cummin()[::-1]
+    before = np.append(0.0, running.to_numpy()[:-1])
+    before[1:][pairs[1:] != pairs[:-1]] = 0.0
+    left = lowest_from_here.to_numpy() - before
+    values = quantity.to_numpy()
+    # Cumulative sums have rounding errors of about 1e-16 of what was bought.
+    left = np.where(left >= values * (1 - 1e-9), values, left)
+    left[left <= 1e-9 * np.abs(values)] = 0.0
+    return np.asarray(left)

@@ -1,0 +1,95 @@
+"""What training left of a plain model, where trend, scales and updates cover it up: what an update starts from.
+
+An updated model is a function of what was trained and of all purchases (``updating.py``), so this part of it survives
+every update as it is.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ancf.data.csr import Csr
+from ancf.errors import ModelFileError
+from ancf.scoring.scorer import Arrays
+
+Floats = NDArray[np.float32]
+
+TRAINED, TOUCHED, NEW = 0, 1, 2
+"""States of an item: as training left it; with rows since, so that its weights are solved anew; not in training."""
+
+
+class Scales(NamedTuple):
+    """What brings the parts of a score on one scale."""
+
+    neighbors: float
+    """What the item-item weights c are multiplied with."""
+    repeats: float
+    """The weight of a repetition."""
+
+
+class Trained(NamedTuple):
+    """What an update starts from; arrays are by item."""
+
+    scales: Scales
+    scaling: Floats
+    """‖v‖^(1 − p), which turns a served vector back into the trained one."""
+    vectors: Floats | None
+    """Served vectors before the trend; None where there is no trend, and they are those of the scorer."""
+    values: Floats | None
+    """The item-item weights c before trend and scale, in the order of the scorer's; None where there is no trend, and
+    the scorer's are as training left them."""
+    states: NDArray[np.uint8] | None = None
+    """None: all are TRAINED."""
+    thresholds: Floats | None = None
+    """The least weight that each source kept in training, 0 where it kept all; None before the first update."""
+
+    def to_arrays(self) -> tuple[Arrays, dict[str, Any]]:
+        """As a model file keeps it."""
+        parts = ("scaling", "vectors", "values", "states", "thresholds")
+        arrays = {f"trained.{name}": getattr(self, name) for name in parts if getattr(self, name) is not None}
+        return arrays, {"trained": {name: float(value) for name, value in self.scales._asdict().items()}}
+
+    @classmethod
+    def from_arrays(cls, arrays: Arrays, meta: dict[str, Any]) -> "Trained | None":
+        """That of a model file, every shape and number checked; None for a file without it.
+
+        Raises
+        ------
+        ModelFileError
+        """
+        about = meta.get("trained")
+        if about is None:
+            return None
+        n_items, d = arrays["item_vectors"].shape
+        indptr = arrays.get("neighbours.indptr")
+        n_weights = 0 if indptr is None or len(indptr) <= n_items else int(indptr[n_items])
+        shapes = {"scaling": (n_items,), "vectors": (n_items, d), "values": (n_weights,)}
+        shapes |= {"states": (n_items,), "thresholds": (n_items,)}
+        found = {name: arrays.get(f"trained.{name}") for name in shapes}
+        states = found["states"]
+        well = found["scaling"] is not None and (states is None or bool((states <= NEW).all()))
+        for name, array in found.items():
+            kind = np.uint8 if name == "states" else np.float32
+            well = well and (array is None or (array.dtype == kind and array.shape == shapes[name]))
+            well = well and (array is None or bool(np.isfinite(array).all()))
+        try:
+            scales = Scales(float(about["neighbors"]), float(about["repeats"]))
+        except (KeyError, TypeError, ValueError):
+            scales = Scales(math.nan, math.nan)
+        if not well or not all(map(math.isfinite, scales)):
+            raise ModelFileError("model file: what training left does not fit its items. Load another copy.")
+        return cls(scales, **found)  # type: ignore[arg-type]
+
+
+def least_kept(neighbors: Csr, n_rows: int, k: int) -> Floats:
+    """The least value of each of the first rows that has k of them, 0 for shorter ones."""
+    lengths = np.diff(neighbors.indptr[: n_rows + 1])
+    least = np.zeros(n_rows, np.float32)
+    filled = np.flatnonzero(lengths)
+    if len(filled):
+        values = neighbors.data[: neighbors.indptr[n_rows]]
+        least[filled] = np.minimum.reduceat(values, neighbors.indptr[filled])
+    least[lengths < k] = 0.0
+    return least

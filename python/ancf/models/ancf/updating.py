@@ -1,0 +1,209 @@
+"""New purchases in a plain model without training anew: a function of what was trained and of all purchases.
+
+Known items keep their vectors. A new item has none; its vector is made of its buyers, as training makes the part of an
+item's vector that comes from its users:
+
+    v_j = s Σ_{u∈M(j)} b_ju p̂_u       b_ju = r_u / (Σ_{k∈M(j)} r_k)^β,  r_u = n_u^-½ ("degree") or 1 ("mean")
+
+p̂_u is the unit vector of the user's trained items; s is the median, over trained items with at most 30 buyers, of what
+their own length is to that of the same sum.
+
+Item-item weights that point to an item with rows since the training are solved anew from all purchases; the others stay
+as they are. A source keeps those of them that are no less than the least that it kept in training, so that nothing of
+the training is pushed out which a later update might want back; a new source keeps its strongest.
+
+Attention priors, recency, trend, user vectors and histories are computed from all purchases, as training does.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ancf import _native
+from ancf.data.arrays import offsets_from_lengths
+from ancf.data.csr import Csr
+from ancf.data.interactions import Interactions
+from ancf.models.ancf.options import Settings
+from ancf.models.ancf.softmax import HistoryEncoder, ItemParts, mix
+from ancf.models.ancf.temporal import PurchaseTimes
+from ancf.models.ancf.trained import NEW, TOUCHED, TRAINED, Trained, least_kept
+from ancf.models.ancf.training_table import ridge_neighbors
+from ancf.scoring.scorer import Scorer
+from ancf.scoring.updates import Update
+
+Floats = NDArray[np.float32]
+
+# Known items with so many buyers at most are like new ones.
+_FEW_BUYERS = 30
+
+
+def update_scorer(scorer: Scorer, trained: Trained, update: Update, settings: Settings) -> Scorer:
+    """The scorer over all purchases; ``trained`` is what training left of it."""
+    n_known = len(scorer.item_ids)
+    known_states = np.zeros(n_known, np.uint8) if trained.states is None else trained.states
+    data, touched, at = _over_served_items(scorer, update, known_states)
+    n_items = data.n_items
+    # 1. What training left, at the places that its items have now.
+    was_trained = np.flatnonzero(known_states < NEW)
+    places = at[was_trained]
+    states = np.full(n_items, NEW, np.uint8)
+    states[places] = known_states[was_trained]
+    states[touched & (states == TRAINED)] = TOUCHED
+    served = scorer.item_vectors if trained.vectors is None else trained.vectors
+    vectors, scaling = np.zeros((n_items, served.shape[1]), np.float32), np.ones(n_items, np.float32)
+    vectors[places], scaling[places] = served[was_trained], trained.scaling[was_trained]
+    # 2. Vectors of new items.
+    pairs = data.to_csr()
+    pairs = pairs.with_data(np.ones(len(pairs.indices), np.float32))
+    priors = _native.item_priors(pairs, n_items, settings.attention)
+    is_new = states == NEW
+    if is_new.any():
+        made = _vectors_from_buyers(pairs, vectors, scaling, priors, is_new, settings)
+        vectors[is_new], scaling[is_new] = _native.serving_vectors(made, settings.serving_exponent)
+    # 3. Item-item weights.
+    neighbors, thresholds = None, None
+    if scorer.neighbors is not None and settings.neighbors and settings.neighbor_weight:
+        scale = 1.0 if trained.values is not None else trained.scales.neighbors
+        kept = _first_rows(scorer.neighbors, n_known, trained.values)
+        known_least = (
+            least_kept(kept, n_known, settings.neighbors) if trained.thresholds is None else trained.thresholds
+        )
+        thresholds = np.zeros(n_items, np.float32)
+        thresholds[places] = known_least[was_trained]
+        valid = _still_valid(kept, at, states, known_states)
+        neighbors = _with_solved(valid, pairs, states, thresholds, scale, settings)
+    # 4. Everything on one scale, as training left it.
+    scales = trained.scales if trained.values is not None else trained.scales._replace(neighbors=1.0)
+    parts = ItemParts(vectors, scaling, priors, neighbors)
+    mixture = mix(parts, pairs, PurchaseTimes.from_interactions(data), settings, lambda *_: scales)
+    left = Trained(
+        trained.scales,
+        scaling,
+        None if trained.vectors is None else vectors,
+        None if trained.values is None or neighbors is None else neighbors.data,
+        states,
+        thresholds,
+    )
+    assert scorer.purchases is not None
+    n_trained = scorer.purchases.n_trained
+    return replace(
+        scorer,
+        user_ids=data.user_ids,
+        item_ids=data.item_ids,
+        item_names=data.item_names,
+        item_categories=data.item_categories,
+        seen=pairs.sets,
+        item_vectors=mixture.item_vectors,
+        user_vectors=mixture.user_vectors,
+        encoder=HistoryEncoder(mixture.item_priors, mixture.recency, settings.half_life, left),
+        neighbors=mixture.neighbors,
+        history=mixture.history,
+        **update.about(data, scorer.purchases.n_events if n_trained is None else n_trained),
+    )
+
+
+def _over_served_items(
+    scorer: Scorer, update: Update, known_states: NDArray[np.uint8]
+) -> tuple[Interactions, NDArray[np.bool_], NDArray[np.int64]]:
+    """All purchases over the items that have any or were trained, which of these have a row in this update, and where
+    the scorer's items are among them (−1: gone)."""
+    every = update.data
+    keep = np.zeros(every.n_items, bool)
+    keep[every.item_ids.positions(scorer.item_ids.values[known_states < NEW])] = True
+    data = every.compact(keep_items=keep)
+    touched = update.touched if data is every else update.touched[every.item_ids.positions(data.item_ids.values)]
+    return data, touched, data.item_ids.positions(scorer.item_ids.values)
+
+
+def _vectors_from_buyers(
+    pairs: Csr, vectors: Floats, scaling: Floats, priors: Floats, is_new: NDArray[np.bool_], settings: Settings
+) -> Floats:
+    """v of the new items, in their order."""
+    n_items, n_users = len(vectors), pairs.n_rows
+    counts = np.bincount(pairs.indices, minlength=n_items)
+    # The users as their trained items make them.
+    users = np.repeat(np.arange(n_users, dtype=np.int32), np.diff(pairs.indptr))
+    of_trained = ~is_new[pairs.indices]
+    histories = Csr(
+        offsets_from_lengths(np.bincount(users[of_trained], minlength=n_users)),
+        pairs.indices[of_trained],
+        pairs.data[of_trained],
+    )
+    made_users = _native.user_vectors(histories, vectors, priors * scaling, settings.num_threads)
+    # Their sums at the new items, and at trained ones with few buyers, which say how long such a vector should be.
+    order = np.argsort(pairs.indices, kind="stable")
+    buyers = Csr(offsets_from_lengths(counts), users[order], pairs.data)
+    logits = _native.item_logits(buyers, n_users, settings.attention)
+    few = np.flatnonzero(~is_new & (counts > 0) & (counts <= _FEW_BUYERS))
+
+    def sums(items: NDArray[np.int64]) -> Floats:
+        some = buyers.take(items)
+        some = some.with_data(np.zeros(len(some.indices), np.float32))
+        weights = _native.history_weights(some, logits, settings.attention_exponent)
+        return _native.weighted_sums(some.with_data(weights), made_users)
+
+    length = np.float32(1.0)
+    if len(few):
+        _, of_sums = _native.serving_vectors(sums(few), 0.0)
+        _, of_items = _native.serving_vectors(vectors[few] * scaling[few][:, None], 0.0)
+        length = np.float32(np.median(of_items / of_sums))
+    return np.ascontiguousarray(length * sums(np.flatnonzero(is_new)))
+
+
+def _first_rows(neighbors: Csr, n_rows: int, values: Floats | None) -> Csr:
+    """The item-item weights without the rows of repetitions, as training left them."""
+    indptr = neighbors.indptr[: n_rows + 1]
+    end = int(indptr[-1])
+    return Csr(indptr, neighbors.indices[:end], neighbors.data[:end] if values is None else values)
+
+
+def _still_valid(
+    kept: Csr, at: NDArray[np.int64], states: NDArray[np.uint8], known_states: NDArray[np.uint8]
+) -> tuple[NDArray[np.int64], Floats]:
+    """The weights of the training, between items that have had no row at their target: source · n_items + target, and
+    the value."""
+    n_items = len(states)
+    of_target = np.where(at >= 0, states[at], NEW) == TRAINED
+    sources = np.repeat(np.arange(kept.n_rows), np.diff(kept.indptr))
+    valid = of_target[kept.indices] & (known_states < NEW)[sources]
+    return at[sources[valid]] * n_items + at[kept.indices[valid]], kept.data[valid]
+
+
+def _with_solved(
+    kept: tuple[NDArray[np.int64], Floats],
+    pairs: Csr,
+    states: NDArray[np.uint8],
+    thresholds: Floats,
+    scale: float,
+    settings: Settings,
+) -> Csr:
+    """The kept weights and those that are solved anew, one row for each source."""
+    n_items = len(states)
+    targets = np.flatnonzero(states != TRAINED).astype(np.int32)
+    solved = ridge_neighbors(pairs, n_items, settings, targets)
+    assert solved is not None
+    sources, values = solved.indices, solved.data * np.float32(scale)
+    keys = sources.astype(np.int64) * n_items + np.repeat(targets, np.diff(solved.indptr))
+    strong = values >= thresholds[sources]
+    of_new = np.flatnonzero(states[sources] == NEW)
+    if len(of_new):
+        strong[of_new] = _strongest(keys[of_new], values[of_new], n_items, settings.neighbors)
+    keys, values = keys[strong], values[strong]
+    order = np.argsort(keys)
+    # Both runs are sorted, which a stable sort merges in one pass.
+    keys, values = np.concatenate((kept[0], keys[order])), np.concatenate((kept[1], values[order]))
+    order = np.argsort(keys, kind="stable")
+    keys = keys[order]
+    lengths = np.bincount(keys // n_items, minlength=n_items)
+    return Csr(offsets_from_lengths(lengths), (keys % n_items).astype(np.int32), values[order])
+
+
+def _strongest(keys: NDArray[np.int64], values: Floats, n_items: int, k: int) -> NDArray[np.bool_]:
+    """Which are among the k greatest values of their row, ties to the smaller column."""
+    rows = keys // n_items
+    order = np.lexsort((keys, -values, rows))
+    starts = offsets_from_lengths(np.bincount(rows))[:-1]
+    rank = np.empty(len(keys), np.int64)
+    rank[order] = np.arange(len(keys)) - starts[rows[order]]
+    return np.asarray(rank < k)

@@ -1,0 +1,145 @@
+"""An update: the purchases a scorer has and those that come, as one table, and the account of it.
+
+What a model makes of that table is its own matter (``Recommender._updated``); it has to be a function of what was
+trained and of the table alone, so that it does not matter how the rows were cut into updates (``docs/updating.md``).
+"""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ancf.data.interactions import Interactions
+from ancf.data.ledger import Joined, join
+from ancf.errors import InvalidDataError, TrainingWarning
+from ancf.scoring.purchases import Purchases
+from ancf.scoring.scorer import Scorer
+from ancf.scoring.update_report import UpdateReport
+
+MAX_SINCE = 0.25
+"""Events beyond the training, as a share of its own, from which on training anew is advised."""
+_FIT_PAIRS = 2000
+
+
+class Update(NamedTuple):
+    """What a model makes its new scorer of."""
+
+    data: Interactions
+    """All purchases after returns, over all ids that ever occurred."""
+    touched: NDArray[np.bool_]
+    """Which items of ``data.item_ids`` have a row in this update."""
+    returns: Interactions | None
+    report: UpdateReport
+
+    def about(self, data: Interactions, n_trained: int | None = None) -> dict[str, Any]:
+        """The parts of the scorer that are the same for all models; ``data`` is what it is made of."""
+        report = self.report
+        if n_trained is not None:
+            report = replace(report, trained=n_trained, since=max(0, len(data) - n_trained))
+        purchases = Purchases.from_interactions(data, n_trained=n_trained, returns=self.returns)
+        return {"purchases": purchases, "update": report}
+
+
+def apply(scorer: Scorer, new: Any, deduplicate: bool, updated: Callable[[Scorer, Update], Scorer]) -> Scorer:
+    """The scorer that ``updated`` makes of all purchases; warns where training anew is worth it.
+
+    Raises
+    ------
+    InvalidDataError
+        If the table does not fit, or nothing would be left.
+    """
+    if not isinstance(new, Interactions):
+        raise InvalidDataError(
+            f"partial_fit takes ancf.Interactions, not {type(new).__name__}. "
+            'Use ancf.read_interactions(table, returns="keep").'
+        )
+    purchases = scorer.purchases
+    if purchases is None:
+        raise InvalidDataError(
+            f"this {scorer.model} was loaded from a file without the purchases that it learned from, so nothing can be "
+            "added to them. Train it again with fit (or ancf train), and save it."
+        )
+    netted = new.report.count("returns")
+    if netted:
+        warnings.warn(
+            f"{netted:,} returns were taken off this table's own purchases when it was read, and not off earlier ones. "
+            "Read it with returns='keep' to take them off all.",
+            TrainingWarning,
+            stacklevel=4,
+        )
+    texts = {"item_names": scorer.item_names, "item_categories": scorer.item_categories}
+    known = purchases.interactions(scorer.user_ids, scorer.item_ids, scorer.seen, **texts)
+    joined = join(known, purchases.returns, new, deduplicate=deduplicate)
+    if not len(joined.data):
+        raise InvalidDataError("after these returns no purchase would be left. The model is as it was.")
+    report = _report(scorer, known, new, joined)
+    if not joined.n_events:
+        same = replace(purchases, mark=joined.data.mark)
+        return replace(scorer, purchases=same, update=report)
+    found = updated(scorer, Update(joined.data, joined.touched, joined.returns, report))
+    _warn(found.update)
+    return found
+
+
+def _report(scorer: Scorer, known: Interactions, new: Interactions, joined: Joined) -> UpdateReport:
+    data = joined.data
+    left_users, left_items = (
+        np.bincount(part, minlength=n) > 0 for part, n in ((data.users, data.n_users), (data.items, data.n_items))
+    )
+    had_users = data.user_ids.positions(known.user_ids.values)
+    had_items = data.item_ids.positions(known.item_ids.values)
+    new_items = left_items.copy()
+    new_items[had_items] = False
+    return UpdateReport(
+        events=joined.n_events,
+        repeated=joined.n_repeated,
+        corrected=joined.n_corrected,
+        new_users=int(left_users.sum() - left_users[had_users].sum()),
+        new_items=int(new_items.sum()),
+        touched_items=int(joined.touched.sum()),
+        returns=joined.n_returns,
+        cancelled=joined.n_cancelled,
+        gone_users=int((~left_users[had_users]).sum()),
+        fit=_fit(scorer, new),
+    )
+
+
+def _fit(scorer: Scorer, new: Interactions) -> float | None:
+    """How often new pairs of known users and items score above random items."""
+    new = new.compact()
+    users = scorer.user_ids.positions(new.user_ids.values)[new.users] if len(new) else np.empty(0, np.int64)
+    items = scorer.item_ids.positions(new.item_ids.values)[new.items] if len(new) else np.empty(0, np.int64)
+    usable = np.flatnonzero((users >= 0) & (items >= 0) & (new.weights > 0))
+    if len(usable):
+        n_items = len(scorer.item_ids)
+        seen = np.repeat(np.arange(scorer.seen.n_rows), np.diff(scorer.seen.indptr)) * n_items + scorer.seen.items
+        usable = usable[~np.isin(users[usable] * n_items + items[usable], seen)]
+    if not len(usable):
+        return None
+    draws = np.random.Generator(np.random.PCG64(0))
+    if len(usable) > _FIT_PAIRS:
+        usable = np.sort(draws.permutation(usable)[:_FIT_PAIRS])
+    other = draws.integers(0, len(scorer.item_ids), len(usable))
+    bought = scorer.ranker.scores(users[usable], items[usable])
+    random = scorer.ranker.scores(users[usable], other)
+    return float((bought > random).mean() + 0.5 * (bought == random).mean())
+
+
+def _warn(report: UpdateReport | None) -> None:
+    if report is None or report.trained is None or report.since is None:
+        return
+    if report.since > MAX_SINCE * report.trained:
+        fit = (
+            ""
+            if report.fit is None
+            else f"; new purchases score above random items {100 * report.fit:.0f} % of the time"
+        )
+        warnings.warn(
+            f"{report.since:,} events came since the training on {report.trained:,}{fit}. "
+            "Item vectors are as old as the training: train anew when there is time.",
+            TrainingWarning,
+            stacklevel=4,
+        )

@@ -1,0 +1,348 @@
+"""An update equals the sum of its parts: two of one day are one of two days, to the byte; one that fails is none."""
+
+import pathlib
+import threading
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import ancf
+from ancf.models.ancf import updating
+
+PARTS = {"factors": 4, "epochs": 2, "random_state": 1}
+MIXED = {**PARTS, "neighbors": 3, "neighbor_candidates": 5, "neighbor_weight": 1.0}
+MODELS = {
+    "ancf": lambda: ancf.ANCF(**MIXED, half_life=None, trend=0.0),
+    "ancf with times": lambda: ancf.ANCF(**MIXED, half_life=20.0, trend=0.5, trend_half_life=15.0),
+    "ancf without weights": lambda: ancf.ANCF(**PARTS, neighbors=0, repeat_weight=0.0),
+    "popular": lambda: ancf.Popular(count="weight"),
+    "item-knn": lambda: ancf.ItemKNN(neighbors=4, shrinkage=1.0, use_weights=True),
+}
+
+
+def base_table(timed=True):
+    draws = np.random.default_rng(3)
+    users, items = draws.integers(0, 12, 120), draws.integers(0, 9, 120)
+    times = draws.integers(0, 40, 120) * 86400
+    return ancf.Interactions.from_ids(
+        user=[f"u{user}" for user in users],
+        item=[f"i{item}" for item in items],
+        weight=draws.integers(1, 4, 120),
+        time=times if timed else None,
+    )
+
+
+def table_of(rows, timed=True):
+    frame = pd.DataFrame(rows, columns=["user", "item", "quantity", "time"])
+    frame["time"] *= 86400
+    frame["name"] = "the item " + frame["item"]
+    options = {} if timed else {"time": False}
+    return ancf.read_interactions(frame, returns="keep", **options)
+
+
+def drawn_rows(seed):
+    """Some users and items are known and some new; days lie before, within and after the training."""
+    draws = np.random.default_rng(seed)
+    n = int(draws.integers(2, 25))
+    users, items = draws.integers(0, 16, n), draws.integers(0, 13, n)
+    quantities, days = draws.choice([1, 1, 2, 3, -1, -2, -5], n), draws.integers(20, 60, n)
+    return [
+        (f"u{user}", f"i{item}", int(quantity), int(day))
+        for user, item, quantity, day in zip(users, items, quantities, days, strict=True)
+    ]
+
+
+FITTED = {}
+
+
+def fresh(name, timed=True):
+    if (name, timed) not in FITTED:
+        data = base_table(timed)
+        if not timed and name == "ancf with times":
+            pytest.skip("this model needs times")
+        FITTED[name, timed] = MODELS[name]().fit(data).to_bytes()
+    return ancf.load(FITTED[name, timed])
+
+
+@pytest.mark.filterwarnings("ignore::ancf.errors.TrainingWarning")
+@pytest.mark.parametrize("timed", [True, False], ids=["timed", "timeless"])
+@pytest.mark.parametrize("name", MODELS)
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), cuts=st.lists(st.integers(1, 24), min_size=1, max_size=3))
+def test_however_the_rows_are_cut_the_bytes_are_the_same(name, timed, seed, cuts):
+    rows = drawn_rows(seed)
+    whole = fresh(name, timed).partial_fit(table_of(rows, timed))
+    parts = fresh(name, timed)
+    ends = [0, *sorted(min(cut, len(rows)) for cut in cuts), len(rows)]
+    for start, end in pairwise(ends):
+        if end > start:
+            parts.partial_fit(table_of(rows[start:end], timed))
+            parts = ancf.load(parts.to_bytes())
+    assert parts.to_bytes() == whole.to_bytes()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_an_update_of_nothing_changes_no_byte(name):
+    model = fresh(name)
+    before = model.to_bytes()
+    nothing = table_of([("u1", "i1", 1, 20)])[:0]
+    assert model.partial_fit(nothing).to_bytes() == before
+    model.partial_fit(table_of([("u1", "i1", 1, 50)]))
+    once = model.to_bytes()
+    assert once != before
+    again = table_of([("u1", "i1", 1, 50)])
+    assert model.partial_fit(again, deduplicate=True).to_bytes() == once
+    assert model.last_update_.repeated == 1
+
+
+@pytest.mark.parametrize("name", ["popular", "item-knn"])
+def test_a_model_that_counts_is_the_one_that_is_trained_on_everything(name):
+    rows = [("u1", "i1", 2, 50), ("u20", "i3", 1, 51), ("u20", "i20", 1, 52)]
+    frame = pd.DataFrame(rows, columns=["user", "item", "quantity", "time"])
+    frame["time"] *= 86400
+    both = ancf.concat([base_table(), ancf.read_interactions(frame)])
+    assert fresh(name).partial_fit(ancf.read_interactions(frame)).to_bytes() == MODELS[name]().fit(both).to_bytes()
+
+
+class Failing:
+    """Stands for a function and fails the k-th time that it is called."""
+
+    def __init__(self, function, k):
+        self.function, self.left = function, k
+
+    def __call__(self, *arguments, **keywords):
+        self.left -= 1
+        if self.left < 0:
+            raise MemoryError("injected")
+        return self.function(*arguments, **keywords)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "ridge_neighbors",
+        "mix",
+        "_vectors_from_buyers",
+        "_still_valid",
+        "PurchaseTimes",
+        "HistoryEncoder",
+        "least_kept",
+    ],
+)
+def test_an_update_that_fails_leaves_the_model_as_it_was(place, monkeypatch):
+    model = fresh("ancf with times")
+    before, lists = model.to_bytes(), model.recommend_all(N=4).to_pandas()
+    rows = table_of([("u1", "i1", 1, 50), ("new", "newer", 1, 51), ("u2", "newer", 1, 51)])
+    if place == "PurchaseTimes":
+        monkeypatch.setattr(updating.PurchaseTimes, "from_interactions", Failing(None, 0))
+    else:
+        monkeypatch.setattr(updating, place, Failing(getattr(updating, place), 0))
+    with pytest.raises(MemoryError, match="injected"):
+        model.partial_fit(rows)
+    assert model.to_bytes() == before
+    assert model.recommend_all(N=4).to_pandas().equals(lists)
+    assert model.last_update_ is None
+    monkeypatch.undo()
+    assert "new" in model.partial_fit(rows).user_ids_
+
+
+def test_old_and_new_serve_while_an_update_runs(monkeypatch):
+    model = fresh("ancf")
+    old = model.recommend("u1", N=3).ids.tolist()
+    entered, go_on = threading.Event(), threading.Event()
+
+    def waits(*arguments):
+        entered.set()
+        assert go_on.wait(30)
+        return mix(*arguments)
+
+    mix = updating.mix
+    monkeypatch.setattr(updating, "mix", waits)
+    rows = table_of([("new", "i1", 1, 50)])
+    thread = threading.Thread(target=lambda: model.partial_fit(rows))
+    thread.start()
+    assert entered.wait(30)
+    assert model.recommend("u1", N=3).ids.tolist() == old
+    assert "new" not in model.user_ids_
+    go_on.set()
+    thread.join(30)
+    assert "new" in model.user_ids_
+    assert len(model.recommend("new", N=3).ids) == 3
+
+
+@pytest.mark.parametrize("name", ["ancf", "ancf with times"])
+def test_what_has_no_row_keeps_its_bits(name):
+    model = fresh(name)
+    before = model._fitted()
+    after = model.partial_fit(table_of([("u1", "i1", 1, 50), ("u1", "new", 1, 50)]))._fitted()
+    trained, kept = before.encoder.trained, after.encoder.trained
+    at = after.item_ids.positions(before.item_ids.values)
+    vectors = [
+        scorer.item_vectors if part.vectors is None else part.vectors
+        for scorer, part in ((before, trained), (after, kept))
+    ]
+    assert vectors[1][at].tobytes() == vectors[0].tobytes()
+    assert after.encoder.trained.states[at].tolist() == [int(each == "i1") for each in before.item_ids]
+    weights = []
+    for scorer, part in ((before, trained), (after, kept)):
+        n = len(scorer.item_ids)
+        values = scorer.neighbors.data[: scorer.neighbors.indptr[n]] if part.values is None else part.values
+        sources = np.repeat(np.arange(n), np.diff(scorer.neighbors.indptr[: n + 1]))
+        targets = scorer.neighbors.indices[: len(values)]
+        names = scorer.item_ids.values
+        weights.append(
+            {
+                (names[source], names[target]): value
+                for source, target, value in zip(sources, targets, values, strict=True)
+                if names[target] not in ("i1", "new")
+            }
+        )
+    assert weights[0] == weights[1]
+
+
+def test_a_new_item_is_listed_for_those_who_are_like_its_buyers():
+    users = [f"u{user}" for user in range(40)]
+    rows = [(user, f"i{at % 2 + 2 * each}") for at, user in enumerate(users) for each in range(5) if (at + each) % 6]
+    data = ancf.Interactions.from_ids(user=[user for user, _ in rows], item=[item for _, item in rows])
+    model = ancf.ANCF(factors=8, epochs=8).fit(data)
+    came = [(user, "new") for user in users[:20:2]]
+    model.partial_fit(ancf.Interactions.from_ids(user=[user for user, _ in came], item=[item for _, item in came]))
+    scores = model.predict(users[20:], "new")
+    assert scores[::2].min() > scores[1::2].max()
+    assert "new" in model.recommend(users[22], N=3).ids
+
+
+def test_what_an_update_brought_is_told():
+    model = fresh("ancf")
+    rows = [("u1", "i1", 1, 50), ("u30", "i30", 2, 50), ("u30", "i30", -2, 51), ("u31", "i2", 3, 52)]
+    model.partial_fit(table_of(rows))
+    told = model.last_update_
+    assert (told.events, told.new_users, told.new_items, told.touched_items) == (4, 1, 0, 3)
+    assert (told.returns, told.cancelled) == (1, 1)
+    assert "u30" not in model.user_ids_
+    assert "4 events taken in: 1 new user, 0 new items, 3 items touched, 1 return (1 purchase gone)" in str(told)
+    assert told.to_dict()["since"] == told.since == 2
+    assert ancf.load(model.to_bytes()).last_update_ is None
+
+
+def test_a_return_takes_back_what_was_trained_on():
+    model = fresh("ancf")
+    had = model.history("u1")
+    rows = [("u1", item, -int(weight), 60) for item, weight in zip(had.item_ids[1:], had.weights[1:], strict=True)]
+    model.partial_fit(table_of(rows))
+    assert model.history("u1").item_ids.tolist() == had.item_ids[:1].tolist()
+    assert set(had.item_ids[1:]) & set(model.recommend("u1", N=20).ids)
+
+
+def test_a_return_that_comes_before_its_purchase_finds_it():
+    late = fresh("popular").partial_fit(table_of([("u40", "i1", -1, 55)]))
+    assert "u40" not in late.user_ids_
+    late.partial_fit(table_of([("u40", "i1", 3, 54)]))
+    assert late.history("u40").weights.tolist() == [2.0]
+
+
+def test_a_corrected_quantity_corrects_where_rows_come_twice():
+    model = fresh("popular").partial_fit(table_of([("u40", "i1", 3, 55), ("u40", "i2", 1, 55)]))
+    again = table_of([("u40", "i1", 5, 55), ("u40", "i2", 1, 55), ("u40", "i3", 1, 55)])
+    model.partial_fit(again, deduplicate=True)
+    assert model.history("u40").weights.tolist() == [5.0, 1.0, 1.0]
+    told = model.last_update_
+    assert (told.events, told.repeated, told.corrected) == (2, 2, 1)
+    model.partial_fit(again)
+    assert model.history("u40").weights.tolist() == [10.0, 2.0, 2.0]
+
+
+def test_much_that_is_newer_than_the_training_is_warned_of_with_figures():
+    rows = [(f"u{at % 12}", f"i{at % 9}", 1, 50 + at % 7) for at in range(80)]
+    with pytest.warns(ancf.errors.TrainingWarning, match=r"\d+ events came since the training on \d+"):
+        fresh("ancf").partial_fit(table_of(rows))
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (pd.DataFrame({"user": [1], "item": ["i1"], "time": [86400]}), "users .* kind 'int'"),
+        (pd.DataFrame({"user": ["u1"], "item": [1], "time": [86400]}), "items .* kind 'int'"),
+        (pd.DataFrame({"user": ["u1"], "item": ["i1"]}), "no times"),
+    ],
+)
+def test_a_table_that_does_not_fit_is_refused(rows, message):
+    model = fresh("ancf")
+    before = model.to_bytes()
+    with pytest.raises(ancf.InvalidDataError, match=message):
+        model.partial_fit(ancf.read_interactions(rows))
+    assert model.to_bytes() == before
+    with pytest.raises(ancf.InvalidDataError, match="time=False"):
+        fresh("ancf", timed=False).partial_fit(table_of([("u1", "i1", 1, 50)]))
+    with pytest.raises(ancf.InvalidDataError, match="partial_fit takes"):
+        model.partial_fit(rows)
+    with pytest.raises(ancf.InvalidParameterError, match="deduplicate"):
+        model.partial_fit(table_of([("u1", "i1", 1, 50)]), deduplicate="yes")
+
+
+def test_returns_that_were_netted_at_reading_are_told():
+    frame = pd.DataFrame({"user": ["u1", "u1"], "item": ["i1", "i2"], "quantity": [-1, 2], "time": [86400, 86400]})
+    with pytest.warns(ancf.errors.TrainingWarning, match="returns='keep'"):
+        fresh("popular").partial_fit(ancf.read_interactions(frame))
+
+
+def test_a_purchase_must_be_left():
+    data = ancf.Interactions.from_ids(user=[1, 2], item=[1, 2])
+    model = ancf.Popular().fit(data)
+    gone = ancf.Interactions.from_ids(user=[1, 2], item=[1, 2], weight=[-1, -1])
+    with pytest.raises(ancf.InvalidDataError, match="no purchase would be left"):
+        model.partial_fit(gone)
+    assert model.history(1).item_ids.tolist() == [1]
+
+
+def test_a_model_that_cannot_be_updated_says_what_to_do():
+    data = base_table()
+    for model in (ancf.BPR(epochs=1), ancf.SVD(epochs=1)):
+        with pytest.raises(ancf.errors.InvalidCallError, match="training anew"):
+            model.fit(data).partial_fit(data)
+    network = ancf.ANCF(loss="bpr", factors=4, epochs=1, neighbors=0).fit(data)
+    with pytest.raises(ancf.errors.InvalidCallError, match="plain softmax"):
+        network.partial_fit(data)
+    with pytest.raises(ancf.errors.InvalidCallError, match="training anew"):
+        ancf.from_factors(np.eye(2), np.eye(2)).partial_fit(data)
+    with pytest.raises(ancf.errors.NotFittedError):
+        ancf.ANCF().partial_fit(data)
+
+
+def test_a_file_that_keeps_too_little_says_to_train_again():
+    golden = pathlib.Path(__file__).parents[1] / "golden"
+    for path in sorted(golden.glob("*.ancf")):
+        model = ancf.load(path)
+        table = ancf.Interactions.from_ids(user=model.user_ids_.values[:1], item=model.item_ids_.values[:1])
+        with pytest.raises((ancf.InvalidDataError, ancf.errors.InvalidCallError), match=r"[Tt]rain"):
+            model.partial_fit(table)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda arrays, meta: arrays.update({"trained.states": arrays["trained.states"] + np.uint8(3)}),
+        lambda arrays, meta: arrays.update({"trained.scaling": arrays["trained.scaling"][1:]}),
+        lambda arrays, meta: arrays.update({"trained.vectors": arrays["trained.vectors"] * np.float32("nan")}),
+        lambda arrays, meta: arrays.update({"trained.values": arrays["trained.values"][1:]}),
+        lambda arrays, meta: meta["trained"].pop("neighbors"),
+        lambda arrays, meta: meta.update(trained=3),
+        lambda arrays, meta: arrays.pop("trained.scaling"),
+        lambda arrays, meta: arrays.pop("returns.users"),
+        lambda arrays, meta: arrays.update({"returns.items": arrays["returns.items"] + np.int32(900)}),
+        lambda arrays, meta: arrays.update({"returns.weights": arrays["returns.weights"] * np.float32("inf")}),
+        lambda arrays, meta: arrays.update({"returns.users": arrays["returns.users"].astype(np.int64)}),
+        lambda arrays, meta: meta["returns"].pop("user_ids"),
+        lambda arrays, meta: meta.update(returns=7),
+    ],
+)
+def test_a_damaged_file_is_refused(damage):
+    model = fresh("ancf with times").partial_fit(table_of([("u1", "i1", 1, 50), ("u1", "i1", -9, 51)]))
+    arrays, meta = model._fitted().to_arrays()
+    damage(arrays, meta)
+    with pytest.raises(ancf.errors.ModelFileError, match="Load another copy"):
+        ancf.ANCF._from_arrays(arrays, meta)
