@@ -24,6 +24,7 @@ COMMANDS = {
     "demo": ("demo", "A made-up shop, from its raw purchases to lists with reasons."),
     "describe": ("describe", "What a purchase table holds, and what reading it leaves out."),
     "train": ("train", "Train a model on a purchase table and write it to a file."),
+    "update": ("update", "New purchases into a model, without training anew."),
     "tune": ("tune", "Good settings of a model for a table, in the time that you give."),
     "evaluate": ("evaluate", "How good the lists of a model are."),
     "compare": ("compare", "Which model is the best, and whether that is more than luck."),

@@ -318,3 +318,12 @@ def model_path(path: str) -> Iterator[str]:
         raise Failure(f"{path}: there is no such model file. 'ancf train TABLE -o {path}' makes one.", 5) from None
     except PermissionError:
         raise Failure(f"{path}: you have no right to read this file.", 5) from None
+
+
+def save(model: "Recommender", output: str) -> None:
+    """Write a model file, or its bytes to stdout."""
+    if output != "-":
+        model.save(output)
+        return
+    sys.stdout.buffer.write(model.to_bytes())
+    sys.stdout.buffer.flush()

@@ -1,7 +1,6 @@
 """``ancf train``: a purchase table in, a model file out."""
 
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ancf.cli.command import Failure, command, option
-from ancf.cli.models import ModelCommand, build_model, chosen_name, learns_in_epochs, logs_to_stderr, model_option
+from ancf.cli.models import ModelCommand, build_model, chosen_name, learns_in_epochs, logs_to_stderr, model_option, save
 from ancf.cli.options import check_writable, threads_option, typed_options
 from ancf.cli.output import print_note
 from ancf.cli.tables import (
@@ -102,7 +101,7 @@ def train(ctx: click.Context, /, table: tuple[str, ...], output: str, **options:
     seconds = time.perf_counter() - began
     if validation is not None:
         _note_best_epoch(model)
-    _save(model, output)
+    save(model, output)
     if output != "-":
         print_note(
             f"{output}: {type(model).__name__} of {count_text(len(model.user_ids_), 'user')} and "
@@ -158,14 +157,3 @@ def _note_best_epoch(model: "Recommender") -> None:
     print_note(
         f"The best epoch is {best}, with {by}: {values[best - 1]:.4f}." if values else f"The best epoch is {best}."
     )
-
-
-def _save(model: "Recommender", output: str) -> None:
-    if output != "-":
-        model.save(output)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.ancf"
-        model.save(path)
-        sys.stdout.buffer.write(path.read_bytes())
-        sys.stdout.buffer.flush()
