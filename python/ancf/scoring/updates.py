@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ancf.data.csr import ItemSets
 from ancf.data.interactions import Interactions
 from ancf.data.ledger import Joined, join
 from ancf.errors import InvalidDataError, TrainingWarning
@@ -114,9 +115,7 @@ def _fit(scorer: Scorer, new: Interactions) -> float | None:
     items = scorer.item_ids.positions(new.item_ids.values)[new.items] if len(new) else np.empty(0, np.int64)
     usable = np.flatnonzero((users >= 0) & (items >= 0) & (new.weights > 0))
     if len(usable):
-        n_items = len(scorer.item_ids)
-        seen = np.repeat(np.arange(scorer.seen.n_rows), np.diff(scorer.seen.indptr)) * n_items + scorer.seen.items
-        usable = usable[~np.isin(users[usable] * n_items + items[usable], seen)]
+        usable = usable[~_had(scorer.seen, users[usable], items[usable])]
     if not len(usable):
         return None
     draws = np.random.Generator(np.random.PCG64(0))
@@ -126,6 +125,17 @@ def _fit(scorer: Scorer, new: Interactions) -> float | None:
     bought = scorer.ranker.scores(users[usable], items[usable])
     random = scorer.ranker.scores(users[usable], other)
     return float((bought > random).mean() + 0.5 * (bought == random).mean())
+
+
+def _had(seen: ItemSets, users: NDArray[np.int64], items: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which of these pairs are among those seen."""
+    rows = seen.take(np.unique(users))
+    n_items = 1 + int(max(items.max(), seen.items.max(initial=0)))
+    at = np.searchsorted(np.unique(users), users)
+    keys = np.repeat(np.arange(rows.n_rows), np.diff(rows.indptr)) * n_items + rows.items
+    wanted = at * n_items + items
+    place = np.minimum(np.searchsorted(keys, wanted), max(len(keys) - 1, 0))
+    return np.asarray(keys[place] == wanted) if len(keys) else np.zeros(len(users), bool)
 
 
 def _warn(report: UpdateReport | None) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 import ancf
 from ancf.data.interactions import Interactions
-from ancf.errors import InvalidParameterError, NotFittedError, UnknownItemError, UnknownUserError
+from ancf.errors import InvalidCallError, InvalidParameterError, NotFittedError, UnknownItemError, UnknownUserError
 from ancf.models.base import Recommender
 from ancf.scoring.similar import has_item_similarity
 
@@ -223,6 +223,29 @@ class ModelContract:
             ids, scores = self.fitted(data, num_threads=threads).recommend_all(N=4)
             results.add((str([list(row) for row in ids]), b"".join(np.asarray(row).tobytes() for row in scores)))
         assert len(results) == 1
+
+    # ---- updates
+
+    def test_an_update_equals_the_sum_of_its_parts_or_is_refused(self, data: Interactions) -> None:
+        rows = list(zip(["new", "001"] * 6, ["P01", "P02", "P03", "new"] * 3, strict=True))
+
+        def part(chosen: list[tuple[str, str]]) -> Interactions:
+            return Interactions.from_ids([user for user, _ in chosen], [item for _, item in chosen])
+
+        model = self.fitted(data)
+        before = model.to_bytes()
+        refused = ""
+        try:
+            model.partial_fit(part(rows[:5])).partial_fit(part(rows[5:]))
+        except InvalidCallError as error:
+            refused = str(error)
+        if refused:
+            assert "anew" in refused
+            assert model.to_bytes() == before
+            return
+        assert {"new"} <= set(model.user_ids_) & set(model.item_ids_)
+        assert len(model.recommend("new", N=3, filter_already_liked_items=False).ids) == 3
+        assert self.fitted(data).partial_fit(part(rows)).to_bytes() == model.to_bytes()
 
     # ---- manners and files
 
