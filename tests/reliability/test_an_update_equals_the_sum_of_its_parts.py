@@ -174,6 +174,22 @@ def test_old_and_new_serve_while_an_update_runs(monkeypatch):
     assert len(model.recommend("new", N=3).ids) == 3
 
 
+def test_an_update_that_another_overtakes_is_refused(monkeypatch):
+    model = fresh("ancf")
+    mix = updating.mix
+
+    def overtaken(*arguments):
+        monkeypatch.setattr(updating, "mix", mix)
+        model.partial_fit(table_of([("first", "i1", 1, 50)]))
+        return mix(*arguments)
+
+    monkeypatch.setattr(updating, "mix", overtaken)
+    with pytest.raises(ancf.errors.InvalidCallError, match="meanwhile"):
+        model.partial_fit(table_of([("second", "i1", 1, 50)]))
+    assert "first" in model.user_ids_
+    assert "second" not in model.user_ids_
+
+
 @pytest.mark.parametrize("name", ["ancf", "ancf with times"])
 def test_what_has_no_row_keeps_its_bits(name):
     model = fresh(name)

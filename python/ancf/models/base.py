@@ -322,7 +322,7 @@ class Recommender(Params, ABC):
         Raises
         ------
         InvalidCallError
-            If this model has to be trained anew.
+            If this model has to be trained anew, or was fitted or updated by another call meanwhile.
         InvalidDataError
             If the table does not fit, no purchase would be left, or the model comes from a file without purchases.
         NotFittedError
@@ -343,7 +343,13 @@ class Recommender(Params, ABC):
         if not self._update_is_fit and type(self)._updated is Recommender._updated:
             self._refuse_update()
         fitted = type(self)(**{**scorer.options, "num_threads": self.num_threads})
-        self._scorer = updates.apply(scorer, interactions, deduplicate, fitted._updated)
+        found = updates.apply(scorer, interactions, deduplicate, fitted._updated)
+        if self._scorer is not scorer:
+            raise InvalidCallError(
+                "the model was fitted or updated by another call meanwhile, and nothing of this one was taken in. Call "
+                "partial_fit again, one call after the other."
+            )
+        self._scorer = found
         return self
 
     @property
