@@ -33,7 +33,9 @@ from ancf.comparison import Comparison
 from ancf.data.normalize import Normalizer
 from ancf.scoring import Encoder
 from ancf.scoring.bulk import StreamResult
+from ancf.scoring.purchases import History
 from ancf.scoring.results import Explanation
+from ancf.scoring.update_report import UpdateReport
 from ancf.search_space import Integer, Real
 
 
@@ -61,6 +63,9 @@ def learn(data: Interactions) -> ANCF:
     model = ANCF(factors=8, epochs="auto", attention="learned", half_life=None, negatives=5, loss="bpr")
     assert_type(model.fit(data, validation=data), ANCF)
     assert_type(model.normalizer_, Normalizer | None)
+    assert_type(model.partial_fit(data, deduplicate=True), ANCF)
+    assert_type(model.last_update_, UpdateReport | None)
+    assert_type(model.mark_, int | str | None)
     return model
 
 
@@ -83,6 +88,7 @@ def ask(model: ancf.Recommender, out: Path | None, some: Sequence[str], one_or_m
     assert_type(model.explain("ann", "tea"), Explanation)
     assert_type(model.explain(item="tea", history=["cup"]).reasons[0].contribution, float)
     assert_type(model.similar_items("tea", metric="inner"), Recommendations)
+    assert_type(model.history("ann"), History)
     assert_type(model.export("folder", "npy"), list[Path])
     assert_type([row.score for row in model.recommend("ann").rows()], list[float])
 
@@ -117,6 +123,7 @@ WRONG = {
     'ancf.ANCF(epochs="soon")': "arg-type",
     'ancf.Popular(count="views")': "arg-type",
     "ancf.ANCF().fit(3)": "arg-type",
+    "ancf.ANCF().partial_fit(3)": "arg-type",
     "ancf.nothing": "attr-defined",
     "from ancf import nobody": "attr-defined",
     "from ancf.models import Popularity": "attr-defined",

@@ -342,7 +342,8 @@ class Recommender(Params, ABC):
         scorer = self._fitted()
         if not self._update_is_fit and type(self)._updated is Recommender._updated:
             self._refuse_update()
-        fitted = type(self)(**{**scorer.options, "num_threads": self.num_threads})
+        own = {"num_threads": self.num_threads} if "num_threads" in scorer.options else {}
+        fitted = type(self)(**{**scorer.options, **own})
         found = updates.apply(scorer, interactions, deduplicate, fitted._updated)
         if self._scorer is not scorer:
             raise InvalidCallError(
