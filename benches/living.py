@@ -133,7 +133,7 @@ def mean(values: Any) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("tables", nargs="+")
+    parser.add_argument("tables", nargs="*")
     parser.add_argument("--days", type=int, default=30)
     parser.add_argument("--month", type=int, default=1, help="1: the last, 2: the one before, ...")
     parser.add_argument("--retrain-every", type=int, default=1)
