@@ -423,6 +423,11 @@ class Interactions:
         -------
         Interactions
 
+        Raises
+        ------
+        InvalidDataError
+            If the mask is not as long as there are items.
+
         Examples
         --------
         >>> data = Interactions.from_ids(user=["ann", "bob", "ann"], item=[7, 7, 9], weight=[1, 2, 3])
@@ -431,7 +436,9 @@ class Interactions:
         """
         users = np.zeros(self.n_users, bool)
         users[self.users] = True
-        items = np.zeros(self.n_items, bool) if keep_items is None else keep_items.copy()
+        items = np.zeros(self.n_items, bool) if keep_items is None else np.array(keep_items, bool)
+        if items.shape != (self.n_items,):
+            raise InvalidDataError(f"keep_items has the shape {items.shape} where there are {self.n_items} items.")
         items[self.items] = True
         if users.all() and items.all():
             return self
