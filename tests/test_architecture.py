@@ -53,10 +53,17 @@ FLOORS = {
     "ancf.comparison": [
         "comparing",
         "result progress process",
+        "report",
         "running sentence",
         "budget",
         "contestants pairs slices",
         "statistics",
+    ],
+    "ancf.comparison.report": [
+        "page",
+        "figures",
+        "tables customers popularity pictures",
+        "material definitions texts",
     ],
     "crate": ["rank train", "model", "data metrics store", "runtime", "error"],
     "crate::rank": [

@@ -1,5 +1,6 @@
 """``ancf compare``: the sentence and the tables, lists made elsewhere, a model that fails, Ctrl-C, a full disk."""
 
+import html
 import os
 import re
 import signal
@@ -77,7 +78,7 @@ def test_lists_of_a_file_stand_beside_the_models(rows, shop, tmp_path):
         ("--timeout-per-model 0", 2, "timeout_per_model is 0.0; it must be a finite number above 0"),
         ("--tune 0", 2, "tune is 0; it must be"),
         ("--split leave-last-out --test-share 0.1", 2, "--test-share has no effect with --split leave-last-out"),
-        ("-o report.html", 2, "report.html: the ending .html names no format."),
+        ("-o report.pdf", 2, "report.pdf: the ending .pdf names no format."),
         ("-o nowhere/all.json", 2, "the folder"),
     ],
 )
@@ -165,3 +166,49 @@ def test_a_full_disk_while_the_result_is_written_leaves_the_old_file(ancf, tmp_p
     assert f"{tmp_path / 'all.json'}: No space left on device" in err
     assert (tmp_path / "all.json").read_text() == "old"
     assert [each.name for each in tmp_path.iterdir()] == ["all.json"]
+
+
+# ---- the report
+
+
+def test_a_name_that_ends_in_html_gives_the_report_and_the_sentence_in_the_terminal(ancf, tmp_path):
+    code, out, err = ancf("compare", "purchases.csv", *FEW, "-q", "-o", tmp_path / "report.html")
+    assert code == 0, err
+    page = (tmp_path / "report.html").read_text()
+    assert out.count("\n") == 1
+    assert html.escape(out.strip()) in page
+    assert f"ancf compare purchases.csv {' '.join(FEW)} -q -o {tmp_path / 'report.html'}" in page
+    assert 'id="customers"' in page
+    assert "Memory, MB" in page
+    assert err.endswith(f"The report is in {tmp_path / 'report.html'}\n")
+
+
+def test_the_report_may_go_to_a_pipe(ancf):
+    code, out, err = ancf("compare", "purchases.csv", "--models", "popular", "-q", "--format", "html")
+    assert code == 0, err
+    assert out.startswith("<!doctype html>")
+    assert out.endswith("</html>\n")
+
+
+def test_no_other_command_writes_a_page(ancf, tmp_path):
+    code, _, err = ancf("evaluate", "purchases.csv", "-o", tmp_path / "report.html")
+    assert code == 2
+    assert "the ending .html names no format" in err
+
+
+def test_a_missing_extra_is_told_before_anything_is_trained(ancf, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    code, out, err = ancf("compare", "purchases.csv", *FEW, "-o", tmp_path / "report.html")
+    assert code != 0
+    assert "pip install 'ancf[report]'" in err
+    assert "Split by time" not in err
+    assert out == ""
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")  # noqa: PTH110
+def test_a_report_that_cannot_be_written_leaves_the_figures_in_the_terminal(ancf):
+    code, out, err = ancf("compare", "purchases.csv", *FEW, "-q", "-f", "html", "-o", "/dev/full")
+    assert code == 1
+    assert "No space left on device" in err
+    assert "ItemKNN" in out
+    assert "memory MB" in out

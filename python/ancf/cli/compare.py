@@ -11,11 +11,14 @@ from ancf.cli.command import Command, Failure, command, in_options, option
 from ancf.cli.evaluate import METRICS, split_metrics
 from ancf.cli.options import threads_option, typed_options
 from ancf.cli.output import (
+    REPORT_FORMATS,
     chosen_format,
-    output_options,
+    open_output,
     print_note,
     printable,
+    report_options,
     terminal_width,
+    wrapped,
     write_table,
     write_text,
 )
@@ -49,7 +52,7 @@ class _CompareCommand(Command):
 @command(
     "compare",
     examples=[
-        "ancf compare purchases.csv",
+        "ancf compare purchases.csv -o report.html",
         "ancf compare purchases.csv --models ancf,ease,als --baseline EASE",
         "ancf compare purchases.csv --lists their_lists.csv=theirs",
         "ancf compare purchases.csv --models all --timeout-per-model 600 -o all.json",
@@ -117,7 +120,7 @@ class _CompareCommand(Command):
 @option("--quiet", "-q", is_flag=True, section=_SECTION, help="Nothing about what is done so far.")
 @reading_options
 @threads_option
-@output_options
+@report_options
 @click.pass_context
 def compare(
     ctx: click.Context, /, table: tuple[str, ...], output_format: str | None, output: str, **options: Any
@@ -135,6 +138,11 @@ def compare(
     parse_metrics(metrics, 10)
     check_test_part(ctx, options)
     models = _contestants(ctx, options)
+    kind = chosen_format(output_format, output, formats=REPORT_FORMATS)
+    if kind == "html":
+        from ancf.comparison.report import check_extra
+
+        check_extra()
     data = read_table(table, options, options["num_threads"])
     print_note(describe_reading(data))
     train, test = split_table(data, options["split_kind"], options["test_share"], options["random_state"])
@@ -150,10 +158,15 @@ def compare(
         own_process=True,
         num_threads=options["num_threads"],
         random_state=options["random_state"],
-        keep_models=False,
+        keep_models=kind == "html",
         show_progress=not options["quiet"],
     )
-    _write(ctx, result, output_format, output)
+    if kind == "html":
+        _write_report(result, ctx.meta[_ARGUMENTS], output)
+    elif kind == "table":
+        write_text(_text(result, output), output)
+    else:
+        _write_rows(result, ctx.meta[_ARGUMENTS], output_format, output)
     if result.interrupted:
         print_note(f"interrupted: {', '.join(result.failures)} not run to the end")
         ctx.exit(_INTERRUPTED)
@@ -190,14 +203,32 @@ def _contestants(ctx: click.Context, options: dict[str, Any]) -> Any:
     return entered
 
 
-def _write(ctx: click.Context, result: "Comparison", output_format: str | None, output: str) -> None:
-    if chosen_format(output_format, output) == "table":
-        width = terminal_width() if output == "-" and sys.stdout.isatty() else 80
-        people = count_text(result.n_users, "customer")
-        text = "\n\n".join([f"{people}, {count_text(len(result.outcomes), 'model')}", *result.blocks(width)])
-        write_text(printable(in_options(text), "\n") + "\n", output)
-        return
+def _text(result: "Comparison", output: str) -> str:
+    """The tables and the sentence."""
+    width = terminal_width() if output == "-" and sys.stdout.isatty() else 80
+    people = count_text(result.n_users, "customer")
+    text = "\n\n".join([f"{people}, {count_text(len(result.outcomes), 'model')}", *result.blocks(width)])
+    return printable(in_options(text), "\n") + "\n"
+
+
+def _write_rows(result: "Comparison", typed: str, output_format: str | None, output: str) -> None:
     frame = result.to_pandas()
     rows = [list(row) for row in frame.astype(object).where(frame.notna(), None).itertuples(index=False)]
-    document = {**result.to_dict(), "command": ctx.meta[_ARGUMENTS]}
+    document = {**result.to_dict(), "command": typed}
     write_table(list(frame.columns), rows, output_format=output_format, output=output, document=document)
+
+
+def _write_report(result: "Comparison", typed: str, output: str) -> None:
+    """The page, and the sentence in the terminal."""
+    result.notes = [in_options(each) for each in result.notes]
+    try:
+        page = result.to_html(command=typed)
+        with open_output(output, "html") as file:
+            file.write(page.encode())
+    except Exception:  # what took so long to find is not lost with the page
+        if output != "-":
+            write_text(_text(result, "-"), "-")
+        raise
+    if output != "-":
+        write_text(wrapped(printable(in_options(result.sentence))) + "\n", "-")
+        print_note(f"The report is in {output}")

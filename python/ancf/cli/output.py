@@ -21,24 +21,41 @@ if TYPE_CHECKING:
     from ancf.scoring.results import Explanation
 
 FORMATS = ("table", "json", "jsonl", "csv", "parquet")
+REPORT_FORMATS = (*FORMATS, "html")
 _SECTION = "Output"
 _MAX_REASONS = 3
-_SUFFIXES = {".json": "json", ".jsonl": "jsonl", ".csv": "csv", ".parquet": "parquet", ".txt": "table"}
+_SUFFIXES = {
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".csv": "csv",
+    ".parquet": "parquet",
+    ".txt": "table",
+    ".html": "html",
+    ".htm": "html",
+}
 
 
 def output_options(function: Function) -> Function:
     """``--format`` and ``--output``; what is wrong with them is said before anything is computed."""
+    return _output_options(function, FORMATS)
 
+
+def report_options(function: Function) -> Function:
+    """``output_options`` of a command that writes a page for a browser, too."""
+    return _output_options(function, REPORT_FORMATS)
+
+
+def _output_options(function: Function, formats: Sequence[str]) -> Function:
     @functools.wraps(function)
     def checked(*arguments: Any, output_format: str | None, output: str, **options: Any) -> Any:
-        chosen_format(output_format, output)
+        chosen_format(output_format, output, formats=formats)
         if output != "-":
             check_writable(output)
         return function(*arguments, output_format=output_format, output=output, **options)
 
     format_option = Option(
         ["--format", "-f", "output_format"],
-        type=click.Choice(FORMATS),
+        type=click.Choice(formats),
         section=_SECTION,
         help="How the result is written. [by the ending of --output, else table]",
     )
@@ -53,7 +70,9 @@ def output_options(function: Function) -> Function:
     return with_options(cast("Function", checked), [format_option, output_option])
 
 
-def chosen_format(output_format: str | None, output: str, otherwise: str = "table") -> str:
+def chosen_format(
+    output_format: str | None, output: str, otherwise: str = "table", formats: Sequence[str] = FORMATS
+) -> str:
     """The format that the file's name ends in, else the one asked for, else ``otherwise``.
 
     A name is typed for this very call, so it goes before a format from the environment or a file; a format that is
@@ -67,16 +86,15 @@ def chosen_format(output_format: str | None, output: str, otherwise: str = "tabl
     suffixes = [] if output == "-" else Path(output.lower()).suffixes
     compressed = suffixes[-1:] == [".gz"]
     suffix = (["", *suffixes[:-1]] if compressed else ["", *suffixes])[-1]
-    by_name = _SUFFIXES.get(suffix)
+    endings = {ending: name for ending, name in _SUFFIXES.items() if name in formats}
+    by_name = endings.get(suffix)
     ctx = click.get_current_context(silent=True)
     source = ctx.get_parameter_source("output_format") if ctx is not None else None
     typed = output_format if source is click.core.ParameterSource.COMMANDLINE else None
     if by_name is None and output_format is None and suffix and _is_named(output):
-        raise Failure(
-            f"{output}: the ending {suffix} names no format. Use {', '.join(_SUFFIXES)}, or give --format.", 2
-        )
+        raise Failure(f"{output}: the ending {suffix} names no format. Use {', '.join(endings)}, or give --format.", 2)
     if typed is not None and by_name not in (None, typed) and not (suffix == ".txt" and typed != "parquet"):
-        near = next(ending for ending, name in _SUFFIXES.items() if name == typed)
+        near = next(ending for ending, name in endings.items() if name == typed)
         raise Failure(
             f"--format {typed} and the name {output} contradict each other. Leave --format out, or let the name end in "
             f"{near}.",

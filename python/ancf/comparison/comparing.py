@@ -168,6 +168,7 @@ def compare(
         notes=_notes(outcomes, contestants, task),
         interrupted=interrupted,
         random_state=random_state,
+        tables=(train, test),
     )
 
 

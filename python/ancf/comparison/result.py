@@ -4,16 +4,20 @@ import html
 import math
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from ancf import _text
+from ancf.atomic_file import atomic_write
 from ancf.comparison.pairs import Difference, Figures, compare_figures, decides, lower_is_better
 from ancf.comparison.running import Outcome
 from ancf.comparison.sentence import ablation_sentence, format_difference, format_p, verdict_sentence
 from ancf.comparison.slices import Slice
 from ancf.comparison.statistics import CONFIDENCE, N_RESAMPLES
+from ancf.data.interactions import Interactions
 from ancf.errors import InvalidParameterError
 from ancf.evaluation import Evaluation
 from ancf.models.base import Recommender
@@ -60,8 +64,9 @@ class Comparison(Mapping[str, Evaluation]):
         notes: Sequence[str] = (),
         interrupted: bool = False,
         random_state: int = 0,
+        tables: tuple[Interactions, Interactions] | None = None,
     ) -> None:
-        self.outcomes = dict(outcomes)
+        self.outcomes, self._tables = dict(outcomes), tables
         self._evaluations = {name: each.evaluation for name, each in outcomes.items() if each.evaluation is not None}
         self.metrics = tuple(metrics)
         self.baseline, self.interrupted, self.notes = baseline, interrupted, list(notes)
@@ -500,8 +505,75 @@ class Comparison(Mapping[str, Evaluation]):
                 name: {metric: _mean(values[users]) for metric, values in each.per_user.items()}
                 for name, each in self.items()
             }
-            found.append({"label": label, "users": int(users.sum()), "means": means})
+            stderr = {
+                name: {metric: _stderr(values[users]) for metric, values in each.per_user.items()}
+                for name, each in self.items()
+            }
+            found.append({"label": label, "users": int(users.sum()), "means": means, "stderr": stderr})
         return found
+
+    @overload
+    def to_html(self, path: None = None, *, command: str | None = None) -> str: ...
+
+    @overload
+    def to_html(self, path: str | PathLike[str], *, command: str | None = None) -> None: ...
+
+    def to_html(self, path: str | PathLike[str] | None = None, *, command: str | None = None) -> str | None:
+        """The report: one page that needs nothing else, for a browser, a phone or a printer.
+
+        The sentence, the figures, the differences with their intervals, groups of customers, what is recommended
+        against what is bought, a few real customers with the reasons for their lists, learning curves, what was left
+        out of the data, how it was split, and what repeats it. The lists need the models (``keep_models=True``).
+
+        Parameters
+        ----------
+        path : where the page goes, complete or not at all; left out, it is returned as text
+        command : str, optional
+            What was typed to make it, to stand in the report.
+
+        Returns
+        -------
+        str or None
+            The page; None where it is written to ``path``.
+
+        Raises
+        ------
+        MissingExtraError
+            If jinja2 or matplotlib is not installed: ``pip install 'ancf[report]'``.
+        OSError
+            If it cannot be written.
+
+        Examples
+        --------
+        >>> import ancf
+        >>> data = ancf.Interactions.from_ids(user=[1, 1, 2, 2, 3, 3], item=["a", "b", "b", "c", "c", "a"])
+        >>> test = ancf.Interactions.from_ids(user=[1, 3], item=["c", "b"])
+        >>> page = ancf.compare(["popular", ancf.ItemKNN()], data, test).to_html()
+        >>> page.splitlines()[0]
+        '<!doctype html>'
+        """
+        from ancf.comparison.report import Material, render
+
+        first = next(iter(self.values()), None)
+        page = render(
+            Material(
+                document=self.to_dict(),
+                order=self._order(),
+                ranking=self.ranking(),
+                against_best=self._testable(self.differences),
+                against_baseline=self._to_baseline(),
+                models=self.models,
+                user_ids=np.empty(0, np.int64) if first is None else first.user_ids,
+                tables=self._tables,
+                command=command,
+                failures=self.failures,
+            )
+        )
+        if path is None:
+            return page
+        with atomic_write(Path(path)) as file:
+            file.write(page.encode())
+        return None
 
     # ---- for people
 
@@ -546,13 +618,17 @@ class Comparison(Mapping[str, Evaluation]):
         if shown:
             title = f"{self.metric} against the best of the other models"
             found.append((title, self._difference_rows(shown, "model", "against")))
-        if self.baseline is not None and self.baseline in self._figures[self.metric].values:
-            others = [name for name in self.ranking() if name != self.baseline]
-            rows = self._testable(lambda: [self.difference(name, str(self.baseline)) for name in others])
-            if rows:
-                title = f"{self.metric} against the baseline"
-                found.append((title, self._difference_rows(rows, "model", "against")))
+        if rows := self._to_baseline():
+            title = f"{self.metric} against the baseline"
+            found.append((title, self._difference_rows(rows, "model", "against")))
         return found
+
+    def _to_baseline(self) -> list[Difference]:
+        baseline = self.baseline
+        if baseline is None or baseline not in self._figures[self.metric].values:
+            return []
+        others = [name for name in self.ranking() if name != baseline]
+        return self._testable(lambda: [self.difference(name, baseline) for name in others])
 
     def _difference_rows(self, rows: list[Difference], what: str, over: str) -> tuple[list[str], list[list[str]]]:
         table = []
@@ -657,6 +733,11 @@ def _megabytes(n_bytes: int | None) -> float | None:
 def _mean(values: Any) -> float | None:
     finite = values[np.isfinite(values)]
     return float(finite.mean()) if len(finite) else None
+
+
+def _stderr(values: Any) -> float | None:
+    finite = values[np.isfinite(values)]
+    return float(finite.std(ddof=1) / math.sqrt(len(finite))) if len(finite) > 1 else None
 
 
 def _difference_document(each: Difference) -> dict[str, Any]:

@@ -136,6 +136,15 @@ class Encoder(ABC):
         values = weights.astype(np.float64)[:, None] * scorer.neighbor_values(sources, items)
         return sources % np.int32(len(scorer.item_ids)), values
 
+    def attention_weights(
+        self, scorer: "Scorer", histories: Histories, user: int | None
+    ) -> NDArray[np.floating[Any]] | None:
+        """How much each item of one history counts, whatever is scored; None for models without such attention.
+
+        Positive, in units of their own; ``user`` as in ``history_contributions``.
+        """
+        return None
+
     def base_terms(
         self, scorer: "Scorer", vector: NDArray[np.float32], item: int, explained: float | None
     ) -> dict[str, float]:

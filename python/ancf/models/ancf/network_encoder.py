@@ -190,14 +190,11 @@ class NetworkEncoder(Encoder):
     ) -> NDArray[np.float64] | None:
         """a_uj ⟨v_j, q_i⟩ of each item of the history, where the score (before a sigmoid) is their sum with others."""
         settings, state = self.settings, self.state
-        if scorer.head != "inner" or settings.concatenates or settings.attention == "none":
+        if scorer.head != "inner" or settings.concatenates:
             return None
-        if user is None:
-            weights = attend(settings, self._with_offsets(histories), state).weights
-        else:
-            weights = state.weights[scorer.seen.indptr[user] : scorer.seen.indptr[user + 1]]
-            if len(weights) != len(histories.items):
-                return None
+        weights = self.attention_weights(scorer, histories, user)
+        if weights is None:
+            return None
         d = state.item_vectors.shape[1]
         each = state.item_vectors[histories.items].astype(np.float64) * weights[:, None].astype(np.float64)
         total = each.sum(axis=0)
@@ -207,6 +204,15 @@ class NetworkEncoder(Encoder):
             length = float(np.linalg.norm(total))
             each = each / (length if length > _MIN_ABS_WEIGHT else 1.0)
         return inner_products(each, scorer.item_vectors[items, :d])
+
+    def attention_weights(self, scorer: Scorer, histories: Histories, user: int | None) -> Floats | None:
+        """a of the history; none with target attention, which depends on the candidate."""
+        if self.settings.attention in ("target", "none"):
+            return None
+        if user is None:
+            return attend(self.settings, self._with_offsets(histories), self.state).weights
+        weights = self.state.weights[scorer.seen.indptr[user] : scorer.seen.indptr[user + 1]]
+        return weights if len(weights) == len(histories.items) else None
 
     def base_terms(self, scorer: Scorer, vector: Floats, item: int, explained: float | None) -> dict[str, float]:
         if explained is None:

@@ -274,14 +274,24 @@ class HistoryEncoder(Encoder):
         self, scorer: Scorer, histories: Histories, user: int | None, items: NDArray[np.int64]
     ) -> NDArray[np.float64]:
         """a_uj ⟨v_j, q_i⟩ / ‖p_u‖ for each item j of the history; their sum over j is ⟨p̂_u, q_i⟩."""
-        if user is None:
-            recency = recency_weights(histories.indptr, histories.times, self.half_life)
-        else:
-            recency = self.recency[scorer.seen.indptr[user] : scorer.seen.indptr[user + 1]]
-        weights = self.item_priors[histories.items] * recency
+        weights = self.item_priors[histories.items] * self._recency_of(scorer, histories, user)
         parts = scorer.item_vectors[histories.items].astype(np.float64) * weights[:, None]
         length = float(np.linalg.norm(parts.sum(axis=0)))
         return inner_products(parts, scorer.item_vectors[items]) / (length if length > 0 else 1.0)
+
+    def attention_weights(self, scorer: Scorer, histories: Histories, user: int | None) -> Floats:
+        """The prior by how recent the purchase is. ``item_priors`` also hold lengths that the served vectors lost."""
+        recency = self._recency_of(scorer, histories, user)
+        if scorer.options.get("attention") == "mean":
+            return recency
+        n_users = np.bincount(scorer.seen.items, minlength=len(scorer.item_ids))[histories.items]
+        return (recency / np.sqrt(np.maximum(n_users, 1))).astype(np.float32)
+
+    def _recency_of(self, scorer: Scorer, histories: Histories, user: int | None) -> Floats:
+        """Of each purchase of one history."""
+        if user is None:
+            return recency_weights(histories.indptr, histories.times, self.half_life)
+        return self.recency[scorer.seen.indptr[user] : scorer.seen.indptr[user + 1]]
 
     def to_arrays(self) -> tuple[Arrays, dict[str, Any]]:
         arrays = {"item_priors": self.item_priors}
