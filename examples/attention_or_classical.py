@@ -31,5 +31,5 @@ result = ancf.compare(
     models, train, test, metrics=["ndcg@10", "recall@20", "hit@10", "coverage@10"], baseline="item-kNN"
 )
 
-# %% Tables, each difference with its interval and tests, and the sentence that says whether the best is more than lucky.
+# %% Tables, each difference with its interval and tests, and the sentence that says whether the best is more than luck
 print(result)
