@@ -6,11 +6,11 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SOURCES := Cargo.toml Cargo.lock pyproject.toml README.md $(shell find rust python -name '*.rs' -o -name '*.py' -o -name '*.pyi' -o -name 'Cargo.toml' -o -name 'py.typed')
 
-.PHONY: help demo test check bench wheel clean valgrind neon miri
+.PHONY: help demo test test-serve check bench wheel clean valgrind neon miri
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(VENV)/python: ## the virtual environment
 	$(PYTHON) -m venv $(VENV)
@@ -44,7 +44,13 @@ wheel: $(VENV)/wheel ## the wheel, in dist/
 
 test: $(VENV)/tested ## every promise proved: Rust and Python tests, doctests, examples
 	cargo test --workspace --quiet
-	cd tests && ../$(BIN)/python -m pytest -c ../pyproject.toml --rootdir .. -n 2 --dist loadfile --doctest-modules --pyargs ancf .
+	cd tests && ../$(BIN)/python -m pytest -c ../pyproject.toml --rootdir .. -n 2 --dist loadfile --doctest-modules --ignore serve --pyargs ancf .
+
+# PostgreSQL is Debian's; where it cannot be installed, its tests skip and say so.
+test-serve: $(VENV)/tested ## the server: lists, events, reloads, limits, kills, with SQLite and PostgreSQL
+	$(PIP) install "$$(ls dist/*.whl)[test-serve]"
+	@ls /usr/lib/postgresql/*/bin/initdb > /dev/null 2>&1 || { [ "$$(id -u)" = 0 ] && apt-get update -q && apt-get install -q -y postgresql; } || true
+	cd tests && ../$(BIN)/python -m pytest -c ../pyproject.toml --rootdir .. serve
 
 check: $(VENV)/developed ## format, lints, types, what is linked, the wheel's size
 	cargo fmt --check

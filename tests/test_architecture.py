@@ -31,6 +31,7 @@ FLOORS = {
     "ancf": [
         "__main__",
         "cli testing",
+        "serving",
         "comparison",
         "tuning",
         "models",

@@ -16,6 +16,7 @@ CLASSES = [
     *(getattr(ancf, name) for name in models.MODELS),
     *(ancf.Recommender, ancf.ANCFModel, ancf.Interactions, ancf.IdMap, ancf.Evaluation, ancf.Recommendations),
     *(Comparison, Explanation, Normalizer, ancf.LeakageReport, ancf.TuningResult),
+    *(ancf.Client, ancf.AsyncClient),
 ]
 FUNCTIONS = {name: getattr(ancf, name) for name in ancf.__all__ if inspect.isroutine(getattr(ancf, name))}
 FUNCTIONS["inspect"] = inspect_file
@@ -29,9 +30,14 @@ INTERNAL = {
 # Other parameters are those of the function that its text names.
 REFERS = {"Recommender.recommend_for_history": {"filter_already_liked_items", "items", "filter_items", "N"}}
 RETURNS_NOTHING = {"Recommender.save", "Factors.fit"}
-NEVER_RAISES = {"IdMap.count", "IdMap.position", "Evaluation.to_pandas", "Recommender.search_space"}
+NEVER_RAISES = {"IdMap.parse", "IdMap.count", "IdMap.position", "Evaluation.to_pandas", "Recommender.search_space"}
+# A server is asked in docs/serving.md.
+NO_EXAMPLE = {
+    *(f"Client.{name}" for name in ("recommend", "recommend_for_history", "similar_items", "add_events")),
+    *("Client.forget_user", "Client.model", "Client.close"),
+}
 # Made by functions that have an example of them, or shown by their base class.
-NO_EXAMPLE = {"Factors", "Recommender", "Explanation", "Comparison", "Factors.fit", "Recommendations.to_arrow"}
+NO_EXAMPLE |= {"Factors", "Recommender", "Explanation", "Comparison", "Factors.fit", "Recommendations.to_arrow"}
 
 
 def methods():
@@ -41,6 +47,8 @@ def methods():
             full = f"{owner.__name__}.{name}"
             if name == "search_space" and owner is not ancf.Recommender:
                 continue  # says where its ranges come from; the rest is that of the base class
+            if owner is ancf.AsyncClient:
+                continue  # says what Client says
             if inspect.isfunction(function) and not name.startswith("_") and full not in INTERNAL:
                 yield full, function
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ancf.errors import MissingExtraError as MissingExtraError
     from ancf.errors import ModelFileError as ModelFileError
     from ancf.errors import NotFittedError as NotFittedError
+    from ancf.errors import ServerError as ServerError
     from ancf.errors import TrainingWarning as TrainingWarning
     from ancf.errors import UnknownItemError as UnknownItemError
     from ancf.errors import UnknownUserError as UnknownUserError
@@ -70,6 +71,8 @@ if TYPE_CHECKING:
     from ancf.models import from_factors as from_factors
     from ancf.models.loading import load as load
     from ancf.scoring.results import Recommendations as Recommendations
+    from ancf.serving.client import AsyncClient as AsyncClient
+    from ancf.serving.client import Client as Client
     from ancf.tuning.result import TuningResult as TuningResult
     from ancf.tuning.search import tune as tune
 
@@ -84,6 +87,7 @@ _MODULE_OF = {
     "MissingExtraError": "ancf.errors",
     "ModelFileError": "ancf.errors",
     "NotFittedError": "ancf.errors",
+    "ServerError": "ancf.errors",
     "TrainingWarning": "ancf.errors",
     "UnknownItemError": "ancf.errors",
     "UnknownUserError": "ancf.errors",
@@ -113,6 +117,8 @@ _MODULE_OF = {
     "TuningResult": "ancf.tuning.result",
     "tune": "ancf.tuning.search",
     "load": "ancf.models.loading",
+    "AsyncClient": "ancf.serving.client",
+    "Client": "ancf.serving.client",
 }
 
 # A type checker must see neither: a list that it cannot read would hide the imports above from "from ancf import *",

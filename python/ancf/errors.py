@@ -56,6 +56,20 @@ class MissingExtraError(AncfError, ImportError):
     """A function needs an optional package that is not installed; the message names the extra."""
 
 
+class ServerError(AncfError, OSError):
+    """A server that cannot be reached, or refuses a request.
+
+    Attributes
+    ----------
+    status : int or None, the status of HTTP; None where there was no answer
+    place : str or None, what of the request is wrong
+    """
+
+    def __init__(self, message: str, status: int | None = None, place: str | None = None) -> None:
+        super().__init__(message)
+        self.status, self.place = status, place
+
+
 class InternalError(AncfError, RuntimeError):
     """A defect of ancf itself."""
 

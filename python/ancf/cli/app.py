@@ -32,6 +32,7 @@ COMMANDS = {
     "recommend-all": ("recommend", "Lists for every customer, streamed."),
     "similar": ("similar", "The items most like an item, or customers like a customer."),
     "explain": ("similar", "What each purchase contributes to a recommendation."),
+    "serve": ("serve", "Serve a model over HTTP, with every event counted at once."),
     "inspect": ("inspect", "What a model file holds, without trusting it."),
     "doctor": ("doctor", "The machine, the extras, and how a model would rank here."),
 }

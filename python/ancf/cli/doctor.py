@@ -22,6 +22,8 @@ _EXTRAS = {
     "optuna": "ancf[tune]",
     "matplotlib": "ancf[tune]",
     "usearch": "ancf[usearch]",
+    "uvicorn": "ancf[serve]",
+    "httpx": "ancf[client]",
 }
 _REQUIRED = ("numpy", "pandas", "click", "rich")
 _LIST_LENGTH = 10

@@ -38,19 +38,7 @@ def history_option(section: str) -> Callable[[Function], Function]:
 
 def parse_id(typed: str, ids: "IdMap") -> Any:
     """What was typed as an id of the model's kind; as it stands where it cannot be one."""
-    if ids.position(typed) >= 0 or ids.kind == "str":
-        return typed
-    if ids.kind == "int":
-        digits = typed.strip().removeprefix("-")
-        return int(typed) if digits.isascii() and digits.isdigit() else typed
-    if ids.kind == "uuid":
-        from uuid import UUID
-
-        try:
-            return UUID(typed)
-        except ValueError:
-            return typed
-    return typed.encode("utf-8", "surrogateescape") if ids.kind == "bytes" else typed
+    return ids.parse(typed)
 
 
 def parse_ids(typed: list[str], ids: "IdMap") -> list[Any]:

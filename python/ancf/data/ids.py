@@ -265,6 +265,36 @@ class IdMap(Sequence[Any]):
         except TypeError:  # an unhashable thing is nobody's id
             return -1
 
+    def parse(self, text: str) -> Any:
+        """What is written in a text as an id of this kind.
+
+        Parameters
+        ----------
+        text : str
+
+        Returns
+        -------
+        int, str, ``uuid.UUID`` or bytes
+            The text itself where it cannot be such an id.
+
+        Examples
+        --------
+        >>> IdMap([7, 9]).parse("7"), IdMap(["7", "9"]).parse("7"), IdMap([7, 9]).parse("seven")
+        (7, '7', 'seven')
+        """
+        if self.kind == "str":
+            return text
+        if self.kind == "int":
+            digits = text.strip().removeprefix("-")
+            # Longer ones are no 64-bit number.
+            return int(text) if digits.isascii() and digits.isdigit() and len(digits) < 20 else text
+        if self.kind == "uuid":
+            try:
+                return uuid.UUID(text)
+            except ValueError:
+                return text
+        return text.encode("utf-8", "surrogateescape") if self.kind == "bytes" else text
+
     @checks_call
     def positions(self, ids: ArrayLike | Iterable[Any]) -> NDArray[np.int64]:
         """The positions of many ids (int64, as long as ``ids``), -1 for each unknown one.

@@ -119,6 +119,7 @@ class _OwnPurchases(Encoder):
     """A purchase adds to its own item: how often it was made, halved by its age."""
 
     vectors_are_comparable = False
+    counts_purchases = True
     similar_items = None
 
     def __init__(self, half_life: float | None) -> None:

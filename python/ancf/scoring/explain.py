@@ -97,14 +97,26 @@ def top_reasons(scorer: Scorer, rows: NDArray[np.int64], lists: TopN, n: int) ->
     exactly the first reasons of ``explain``, list after list."""
     found = []
     for row, items, count in zip(rows.tolist(), lists.items.astype(np.int64), lists.counts.tolist(), strict=True):
-        if not count:
-            continue
-        added = _added(scorer, _Parts.of_user(scorer, row), items[:count])
-        involved = added.items.tolist()
-        for values in added.values:
-            # A purchase that adds nothing is no reason.
-            best = [at for at in np.argsort(-values, kind="stable")[: n + np.count_nonzero(values == 0)] if values[at]]
-            found.append([(involved[at], float(values[at])) for at in best[:n]])
+        if count:
+            found += _top_reasons(scorer, _Parts.of_user(scorer, row), items[:count], n)
+    return found
+
+
+def top_reasons_of_history(
+    scorer: Scorer, histories: Histories, users: EncodedUsers, items: NDArray[np.int64], n: int
+) -> list[list[tuple[int, float]]]:
+    """The same for the list of one bare history, folded in as ``users``."""
+    return _top_reasons(scorer, _Parts.make(scorer, None, histories, users, 0), items, n)
+
+
+def _top_reasons(scorer: Scorer, part: _Parts, items: NDArray[np.int64], n: int) -> list[list[tuple[int, float]]]:
+    found = []
+    added = _added(scorer, part, items)
+    involved = added.items.tolist()
+    for values in added.values:
+        # A purchase that adds nothing is no reason.
+        best = [at for at in np.argsort(-values, kind="stable")[: n + np.count_nonzero(values == 0)] if values[at]]
+        found.append([(involved[at], float(values[at])) for at in best[:n]])
     return found
 
 

@@ -18,6 +18,7 @@ from ancf.data.csr import ItemSets
 from ancf.data.ids import IdMap
 from ancf.data.interactions import Interactions, Mark
 from ancf.data.report import Report
+from ancf.data.time_range import TimeRange
 from ancf.errors import InvalidDataError, ModelFileError
 
 Arrays = dict[str, NDArray[Any]]
@@ -94,16 +95,31 @@ class Purchases:
         """Where the events of each pair begin; None where they are the pairs."""
         return None if self.counts is None else offsets_from_lengths(self.counts)
 
+    @cached_property
+    def until(self) -> int | None:
+        """A moment by which nearly all events had happened (``TimeRange``); None without times."""
+        return None if self.times is None or not len(self.times) else TimeRange.from_times(self.times).end
+
     def history(self, seen: ItemSets, row: int, item_ids: IdMap) -> History:
         """One user's, by position."""
         first, last = int(seen.indptr[row]), int(seen.indptr[row + 1])
-        ids = item_ids.take(seen.items[first:last])
+        starts = np.arange(first, last + 1) if self._starts is None else self._starts[first : last + 1]
+        weights, counts, _ = self.of_pairs(first, last)
+        times = None if self.times is None else self.times[starts[1:] - 1]
+        return History(item_ids.take(seen.items[first:last]), weights, counts, times)
+
+    def of_pairs(
+        self, first: int, last: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.int64] | None]:
+        """Summed quantities, numbers of events and last times of some pairs; no time is after ``until``."""
         counts = np.ones(last - first, np.int32) if self.counts is None else self.counts[first:last].copy()
         starts = np.arange(first, last + 1) if self._starts is None else self._starts[first : last + 1]
         events = slice(int(starts[0]), int(starts[-1]))
         weights = np.ones(events.stop - events.start, np.float32) if self.weights is None else self.weights[events]
         summed = sum_groups(weights, starts[:-1] - starts[0]).astype(np.float32)
-        return History(ids, summed, counts, None if self.times is None else self.times[starts[1:] - 1])
+        if self.times is None or self.until is None:
+            return summed, counts, None
+        return summed, counts, np.minimum(self.times[starts[1:] - 1], self.until)
 
     def interactions(self, user_ids: IdMap, item_ids: IdMap, seen: ItemSets, **texts: Any) -> Interactions:
         """The table that these are the events of; ``texts``: names and categories."""

@@ -30,7 +30,7 @@ from ancf.data.normalize import Normalizer
 from ancf.data.packed_text import pack_optional_texts, unpack_optional_texts
 from ancf.errors import InvalidDataError
 from ancf.scoring.filters import Filters
-from ancf.scoring.histories import Histories, one_history, short_history
+from ancf.scoring.histories import Histories, one_history, ones, short_history
 from ancf.scoring.purchases import Purchases
 from ancf.scoring.results import Recommendations, TopN, TopNOne
 from ancf.scoring.update_report import UpdateReport
@@ -87,6 +87,8 @@ class Encoder(ABC):
     vectors_are_comparable: ClassVar[bool] = True
     #: How item-item weights say which items are alike: by an item's row, by its column, or not at all.
     similar_items: Literal["rows", "columns"] | None = "rows"
+    #: Whether, where there are times, a history weighs how often a thing was bought, rather than how much.
+    counts_purchases: ClassVar[bool] = False
     #: What the model did to the quantities that it predicts.
     normalizer: Normalizer | None = None
 
@@ -373,6 +375,18 @@ class Scorer:
         """What a user of the training table has had, all with a weight of 1."""
         items = self.seen.row(row)
         return Histories(np.array([0, len(items)], np.int64), items, np.ones(len(items), np.float32))
+
+    def purchases_of(self, row: int) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.int64] | None]:
+        """What a user of the training table has had, as training saw it: items, weights, and times where they are
+        known, none after ``Purchases.until``."""
+        first, last = int(self.seen.indptr[row]), int(self.seen.indptr[row + 1])
+        items, known = self.seen.items[first:last], self.purchases
+        if known is None:
+            return items, ones(len(items)), None
+        weights, counts, times = known.of_pairs(first, last)
+        if times is None:
+            return items, weights, None
+        return items, counts.astype(np.float32) if self.encoder.counts_purchases else weights, times
 
     # ---- the model file
 

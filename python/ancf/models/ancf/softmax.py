@@ -250,6 +250,8 @@ def scale_item_weights(neighbors: Csr, scale: float) -> Csr:
 class HistoryEncoder(Encoder):
     """The user is the history: somebody unknown gets exactly the vector that training would have made."""
 
+    counts_purchases = True
+
     def __init__(
         self, item_priors: Floats, recency: Floats, half_life: float | None, trained: Trained | None = None
     ) -> None:

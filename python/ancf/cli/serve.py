@@ -1,0 +1,89 @@
+"""``ancf serve``: a model behind HTTP."""
+
+from typing import Any
+
+import click
+
+from ancf.cli.command import Failure, command, option
+from ancf.cli.models import model_path
+
+_EVENTS = "Events"
+_RUNNING = "Server"
+
+
+def _event_weights(given: tuple[str, ...]) -> dict[str, float]:
+    from ancf.serving.settings import EVENT_WEIGHTS
+
+    weights = dict(EVENT_WEIGHTS)
+    for each in given:
+        event, _, number = each.partition("=")
+        try:
+            weights[event] = float(number)
+        except ValueError:
+            number = ""
+        if not (event.isidentifier() and number):
+            raise Failure(f"--event-weight {each}: give a type of event and a number, such as view=0.2.", 2)
+    return weights
+
+
+@command(
+    "serve",
+    examples=[
+        "ancf serve shop.ancf",
+        "ancf serve shop.ancf --port 9000 --workers 4 --api-key-file keys.toml",
+        "ancf serve shop.ancf --journal postgresql://shop@db/shop",
+    ],
+)
+@click.argument("model_file", metavar="MODEL")
+@option("--host", default="127.0.0.1", section=_RUNNING, help="The address to listen at. [127.0.0.1]")
+@option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    section=_RUNNING,
+    help="The port; 0 takes a free one. [8000]",
+)
+@option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    default=1,
+    section=_RUNNING,
+    help="Processes; each has its own copy of the model. [1]",
+)
+@option("--api-key-file", metavar="FILE", section=_RUNNING, help="A TOML file of keys; without one, anybody may ask.")
+@option("--access-log", is_flag=True, section=_RUNNING, help="Log every request, without the ids in it.")
+@option(
+    "--journal",
+    metavar="URL",
+    section=_EVENTS,
+    help="sqlite:///PATH or postgresql://...: where events are kept. [MODEL.events.db]",
+)
+@option(
+    "--event-weight",
+    multiple=True,
+    metavar="TYPE=NUMBER",
+    section=_EVENTS,
+    help="What a type of event weighs in a history; again for more. [purchase=1, view=0.1, return=-1]",
+)
+def serve(model_file: str, event_weight: tuple[str, ...], journal: str | None, **options: Any) -> None:
+    """Serve a model over HTTP, with every event counted at once.
+
+    The page /docs of the server has its routes. SIGTERM and Ctrl-C end it in order; a new MODEL file is taken while it
+    runs. The log goes to stderr, one JSON object to a line.
+    """
+    from ancf.serving.server import check_extra, run
+    from ancf.serving.settings import Settings, default_journal
+
+    if model_file == "-":
+        raise Failure("a server needs a model file that stays. Give its path.", 2)
+    check_extra()
+    with model_path(model_file) as path:
+        settings = Settings(
+            model=path,
+            journal=journal or default_journal(path),
+            event_weights=_event_weights(event_weight),
+            **options,
+        )
+        code = run(settings)
+    if code:
+        raise Failure("a worker did not start; the log above says why.", code)

@@ -1,0 +1,84 @@
+"""The journal of events: what users did, durable before it is acknowledged, each event once.
+
+A ``Journal`` is a database: SQLite or PostgreSQL, in modules of their own. ``writer.py`` opens and writes them.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
+
+from ancf.errors import AncfError
+
+FORGET = "forget"
+"""The event that stands in the place of all events of a user who is forgotten."""
+
+
+class JournalError(AncfError, OSError):
+    """The journal cannot be read or written at the moment."""
+
+
+class Event(NamedTuple):
+    """Something that a user did."""
+
+    event_id: str
+    user_id: str
+    item_id: str
+    event: str
+    quantity: float
+    at: int
+    """Seconds since 1970."""
+
+
+class Entry(NamedTuple):
+    """An event of a known user, as the journal gives it back."""
+
+    item_id: str
+    event: str
+    quantity: float
+    at: int
+
+
+class Journal(ABC):
+    """A database of events. Objects of this class belong to one thread."""
+
+    reads_block: ClassVar[bool]
+    """Whether a read may wait for another machine, so that it belongs into a thread."""
+
+    @abstractmethod
+    def append(self, batches: Sequence[Sequence[Event]]) -> list[int]:
+        """Make events durable in one transaction; for each batch the number of those that were new.
+
+        An event whose ``event_id`` is known is left as it is.
+        """
+
+    def of_user(self, user_id: str, limit: int) -> list[Entry]:
+        """The newest events of a user, oldest first; before them the mark of one who was forgotten, however old."""
+        entries = self._newest(user_id, limit)
+        entries.reverse()
+        if len(entries) == limit and entries[0].event != FORGET:
+            entries = [*self._forgotten(user_id), *entries]
+        return entries
+
+    @abstractmethod
+    def _newest(self, user_id: str, limit: int) -> list[Entry]:
+        """The newest events of a user, newest first."""
+
+    @abstractmethod
+    def _forgotten(self, user_id: str) -> list[Entry]:
+        """The mark of a user who was forgotten, if there is one."""
+
+    @abstractmethod
+    def forget(self, user_id: str, at: int) -> int:
+        """Erase all events of a user, durably, and note that there was one; returns their number."""
+
+    @abstractmethod
+    def read_note(self, name: str) -> str | None:
+        """What all workers were told under this name."""
+
+    @abstractmethod
+    def write_note(self, name: str, text: str) -> None:
+        """Tell all workers something, durably."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Leave the database."""

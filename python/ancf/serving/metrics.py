@@ -1,0 +1,154 @@
+"""What Prometheus is told. With several workers they add up what each counts, in files of a folder of their own."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ancf.serving.served_model import ServedModel
+
+if TYPE_CHECKING:
+    from prometheus_client import Counter
+
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""Where the workers count together; named in the environment before prometheus_client is imported."""
+
+_BUCKETS = (
+    *(0.0001, 0.0002, 0.0005),
+    *(0.001, 0.002, 0.005),
+    *(0.01, 0.02, 0.05),
+    *(0.1, 0.2, 0.5),
+    *(1.0, 2.0, 5.0),
+)
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Metrics:
+    """The numbers of a worker."""
+
+    def __init__(self, in_flight: Callable[[], int], waiting_events: Callable[[], int]) -> None:
+        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+        self._registry = CollectorRegistry()
+        registry = self._registry
+        self._requests = Counter(
+            "ancf_requests", "Requests by route and status.", ["route", "status"], registry=registry
+        )
+        self._seconds = Histogram(
+            "ancf_request_seconds",
+            "Seconds from a request to its answer.",
+            ["route"],
+            buckets=_BUCKETS,
+            registry=registry,
+        )
+        self._lists = Counter("ancf_lists", "Lists by where they come from.", ["source"], registry=registry)
+        self._events = Counter("ancf_events", "Events by what became of them.", ["outcome"], registry=registry)
+        self._shed = Counter(
+            "ancf_shed_requests", "Requests refused because too many were in flight.", registry=registry
+        )
+        self._reloads = Counter("ancf_reloads", "Looks at another model file.", ["outcome"], registry=registry)
+        self._in_flight = Gauge(
+            "ancf_in_flight_requests",
+            "Requests that are worked on.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self._waiting = Gauge(
+            "ancf_waiting_events",
+            "Events that are not durable yet.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self._memory = Gauge(
+            "ancf_resident_bytes", "Memory of a worker.", registry=registry, multiprocess_mode="liveall"
+        )
+        self._loaded = Gauge(
+            "ancf_model_loaded_timestamp_seconds",
+            "When the model that answers was loaded.",
+            registry=registry,
+            multiprocess_mode="livemin",
+        )
+        self._learned = Gauge(
+            "ancf_model_learned_until_timestamp_seconds",
+            "Up to when the model that answers has learned.",
+            registry=registry,
+            multiprocess_mode="livemin",
+        )
+        self._model = Gauge(
+            "ancf_model", "1 for the version that answers.", ["version"], registry=registry, multiprocess_mode="livemax"
+        )
+        self._read_in_flight, self._read_waiting = in_flight, waiting_events
+        # Finding the child of a label takes longer than counting.
+        self._counters: dict[tuple[Counter, tuple[str, ...]], Counter] = {}
+        self._histograms: dict[str, Histogram] = {}
+        self._version: str | None = None
+
+    def request(self, route: str, status: int, seconds: float) -> None:
+        """A request was answered."""
+        self._count(self._requests, route, str(status))
+        histogram = self._histograms.get(route)
+        if histogram is None:
+            histogram = self._histograms[route] = self._seconds.labels(route)
+        histogram.observe(seconds)
+
+    def list_from(self, source: str) -> None:
+        """A list was made."""
+        self._count(self._lists, source)
+
+    def _count(self, counter: "Counter", *labels: str) -> None:
+        child = self._counters.get((counter, labels))
+        if child is None:
+            child = self._counters[counter, labels] = counter.labels(*labels)
+        child.inc()
+
+    def events(self, accepted: int, duplicates: int) -> None:
+        """Events were written."""
+        self._events.labels("accepted").inc(accepted)
+        self._events.labels("duplicate").inc(duplicates)
+
+    def shed(self) -> None:
+        """A request was refused unread."""
+        self._shed.inc()
+
+    def reload(self, outcome: str) -> None:
+        """Another model file was looked at."""
+        self._reloads.labels(outcome).inc()
+
+    def model(self, served: ServedModel) -> None:
+        """Another model answers."""
+        if self._version is not None:
+            self._model.labels(self._version).set(0)
+        self._version = served.version
+        self._model.labels(served.version).set(1)
+        self._loaded.set(served.loaded_at)
+        known = served.scorer.purchases
+        if known is not None and known.until is not None:
+            self._learned.set(known.until)
+
+    def update(self) -> None:
+        """Bring what changes by itself up to date."""
+        self._in_flight.set(self._read_in_flight())
+        self._waiting.set(self._read_waiting())
+        self._memory.set(resident_bytes())
+
+    def text(self) -> bytes:
+        """Everything, of all workers, as Prometheus reads it."""
+        from prometheus_client import CollectorRegistry, generate_latest
+
+        self.update()
+        registry = self._registry
+        if FOLDER in os.environ:
+            from prometheus_client.multiprocess import MultiProcessCollector
+
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)
+
+
+def resident_bytes() -> int:
+    """The memory of this process that is in RAM; 0 where the system does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")

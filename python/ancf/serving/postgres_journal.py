@@ -1,0 +1,135 @@
+"""The journal in PostgreSQL, for workers on several machines."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, TypeVar
+
+from ancf.errors import MissingExtraError
+from ancf.serving.journal import FORGET, Entry, Event, Journal, JournalError
+
+Result = TypeVar("Result")
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS ancf_events (
+    seq BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    user_id TEXT NOT NULL, item_id TEXT NOT NULL, event TEXT NOT NULL, quantity DOUBLE PRECISION NOT NULL,
+    at BIGINT NOT NULL, event_id TEXT UNIQUE
+);
+CREATE INDEX IF NOT EXISTS ancf_events_of_user ON ancf_events (user_id, seq) INCLUDE (item_id, event, quantity, at);
+CREATE TABLE IF NOT EXISTS ancf_notes (name TEXT PRIMARY KEY, text TEXT NOT NULL);
+"""
+# One statement for a whole transaction; it says which events were new.
+_INSERT = """
+INSERT INTO ancf_events (event_id, user_id, item_id, event, quantity, at)
+SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::float8[], %s::bigint[])
+ON CONFLICT (event_id) DO NOTHING RETURNING event_id
+"""
+_OF_USER = "SELECT item_id, event, quantity, at FROM ancf_events WHERE user_id = %s ORDER BY seq DESC LIMIT %s"
+_FORGOTTEN = "SELECT item_id, event, quantity, at FROM ancf_events WHERE user_id = %s AND event = %s"
+# Two workers that start at once would both make the tables.
+_SCHEMA_LOCK = 0x616E6366
+
+
+class PostgresJournal(Journal):
+    """Events in the tables ``ancf_events`` and ``ancf_notes``."""
+
+    reads_block: ClassVar[bool] = True
+
+    def __init__(self, url: str) -> None:
+        try:
+            import psycopg
+        except ImportError as error:
+            raise MissingExtraError(
+                "a journal in PostgreSQL needs psycopg. Install it with: pip install 'ancf[postgresql]'"
+            ) from error
+        self._psycopg, self._url = psycopg, url
+        self._db: Any = None
+        self._retrying(self._make_tables)
+
+    def append(self, batches: Sequence[Sequence[Event]]) -> list[int]:
+        events = [event for batch in batches for event in batch]
+        if not events:
+            return [0] * len(batches)
+        # An id that comes twice within a transaction counts for whoever sent it first. In the order of ids, two
+        # transactions with the same ones wait for each other rather than lock each other out.
+        first = {event.event_id: event for event in reversed(events)}
+        columns = [list(column) for column in zip(*(first[each] for each in sorted(first)), strict=True)]
+
+        def insert(db: Any) -> set[str]:
+            with db.transaction():
+                return {row[0] for row in db.execute(_INSERT, columns, prepare=True).fetchall()}
+
+        new = self._retrying(insert)
+        counts = []
+        for batch in batches:
+            mine = {event.event_id for event in batch} & new
+            new -= mine
+            counts.append(len(mine))
+        return counts
+
+    def _newest(self, user_id: str, limit: int) -> list[Entry]:
+        return self._entries(_OF_USER, (user_id, limit))
+
+    def _forgotten(self, user_id: str) -> list[Entry]:
+        return self._entries(_FORGOTTEN, (user_id, FORGET))
+
+    def _entries(self, query: str, values: tuple[Any, ...]) -> list[Entry]:
+        rows = self._retrying(lambda db: db.execute(query, values, prepare=True).fetchall())
+        return [Entry(*row) for row in rows]
+
+    def forget(self, user_id: str, at: int) -> int:
+        def erase(db: Any) -> int:
+            with db.transaction():
+                erased = db.execute(
+                    "DELETE FROM ancf_events WHERE user_id = %s AND event <> %s", (user_id, FORGET)
+                ).rowcount
+                db.execute("DELETE FROM ancf_events WHERE user_id = %s", (user_id,))
+                db.execute(
+                    "INSERT INTO ancf_events (user_id, item_id, event, quantity, at) VALUES (%s, '', %s, 0, %s)",
+                    (user_id, FORGET, at),
+                )
+            return int(erased)
+
+        return self._retrying(erase)
+
+    def read_note(self, name: str) -> str | None:
+        row = self._retrying(lambda db: db.execute("SELECT text FROM ancf_notes WHERE name = %s", (name,)).fetchone())
+        return None if row is None else str(row[0])
+
+    def write_note(self, name: str, text: str) -> None:
+        self._retrying(
+            lambda db: db.execute(
+                "INSERT INTO ancf_notes VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET text = excluded.text",
+                (name, text),
+            )
+        )
+
+    def close(self) -> None:
+        if self._db is not None:
+            self._db.close()
+        self._db = None
+
+    def _make_tables(self, db: Any) -> None:
+        with db.transaction():
+            db.execute("SELECT pg_advisory_xact_lock(%s)", (_SCHEMA_LOCK,))
+            db.execute(_SCHEMA)
+
+    def _retrying(self, ask: Callable[[Any], Result]) -> Result:
+        """What the database answers; over a new connection where the old one was cut. Every question may come twice."""
+        for last in (False, True):
+            try:
+                if self._db is None or self._db.closed:
+                    self._db = self._psycopg.connect(self._url, autocommit=True, connect_timeout=2)
+                    # An acknowledged event is on the disk, whatever the database is set to.
+                    self._db.execute("SET synchronous_commit = on; SET statement_timeout = '5s'")
+                return ask(self._db)
+            except self._psycopg.Error as error:
+                broken = self._db is None or self._db.broken or self._db.closed
+                if self._db is not None:
+                    self._db.close()
+                self._db = None
+                if last or not broken:
+                    said = " ".join(str(error).split())
+                    raise JournalError(
+                        f"the journal in PostgreSQL: {said.rstrip('.')}. Check that it runs and lets this user in."
+                    ) from error
+        raise AssertionError("unreachable")

@@ -1,0 +1,325 @@
+"""A model that is being served: one scorer, its version, and every question that requests ask of it.
+
+Each answer is wholly of one ``ServedModel``, which never changes; another model is another object. The lists have the
+bits of ``recommend`` and ``recommend_for_history``.
+"""
+
+import hashlib
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ancf import _text
+from ancf.data.csr import ItemSets
+from ancf.errors import InvalidDataError, ModelFileError
+from ancf.models.base import Recommender
+from ancf.models.loading import load
+from ancf.scoring.explain import top_reasons, top_reasons_of_history
+from ancf.scoring.filters import Filters, Requested
+from ancf.scoring.histories import Histories, read_histories, take_apart
+from ancf.scoring.requests import unknown_items, unknown_users
+from ancf.scoring.results import TopN
+from ancf.scoring.scorer import EncodedUsers, Scorer
+from ancf.serving.histories import Continued, continue_history, row_of
+from ancf.serving.journal import Entry
+from ancf.serving.schema import (
+    ExplanationBody,
+    Item,
+    ListOptions,
+    PopularOptions,
+    Reason,
+    ScoreList,
+    SimilarOptions,
+    Source,
+)
+
+_NOBODY = Requested(np.zeros(1, np.int64), what="request", whats="requests")
+# One user's list takes microseconds; a pool of threads would only be in the way of other requests.
+_THREADS = 1
+_HEADER_LIMIT = 256 << 10
+
+
+class _List(NamedTuple):
+    """A list by positions, and where it comes from."""
+
+    positions: NDArray[np.int32]
+    scores: NDArray[np.float32]
+    source: Source
+
+
+class ServedModel:
+    """A model with what answering needs of it at hand."""
+
+    def __init__(self, model: Recommender, version: str) -> None:
+        self.model, self.version = model, version
+        self.scorer: Scorer = model._fitted()
+        self.loaded_at = time.time()
+        ids = self.scorer.item_ids
+        # Lists of text: an element of an array takes longer to get.
+        self._ids = _as_texts(ids.values)
+        names = self.scorer.item_names
+        self._names: list[str | None] = [None] * len(self._ids) if names is None else names.tolist()
+        self._categories: dict[str, NDArray[np.uint8]] = {}
+        if self.scorer.item_categories is not None:
+            labels = self.scorer.item_categories
+            for label in sorted({str(each) for each in labels.tolist() if each is not None}):
+                self._categories[label] = (labels == label).astype(np.uint8)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "ServedModel":
+        """The model in a file, every byte of it checked, and asked a few questions.
+
+        Raises
+        ------
+        ModelFileError, OSError
+            If it is damaged or missing, or its answers are none.
+        """
+        for _ in range(3):
+            version = version_of(path)
+            model = load(path)
+            # The file may have been replaced while it was read.
+            if version == version_of(path):
+                served = cls(model, version)
+                served.probe()
+                return served
+        raise ModelFileError(f"{path}: the file changes while it is read. Write it elsewhere and rename it.")
+
+    @property
+    def categories(self) -> list[str]:
+        """The categories of the items, ascending."""
+        return list(self._categories)
+
+    def probe(self) -> None:
+        """Ask what a shop asks.
+
+        Raises
+        ------
+        ModelFileError
+            If there is no finite answer.
+        """
+        users, items = self.scorer.user_ids, self.scorer.item_ids
+        if not len(items):
+            raise ModelFileError("the model file holds no items. Load another copy.")
+        options = ListOptions(n=10, exclude_seen=False)
+        lists = [self._list(-1, self._continued_basket([0]), options)]
+        if len(users):
+            lists.append(self._list(0, None, options))
+        for each in lists:
+            if not np.isfinite(each.scores).all():
+                raise ModelFileError("the model file gives scores that are not finite. Load another copy.")
+
+    # ---- lists
+
+    def recommend(
+        self, user_id: str, entries: Sequence[Entry], options: ListOptions, event_weights: Mapping[str, float]
+    ) -> list[Item]:
+        """The list of a user, with what the journal has of them."""
+        scorer = self.scorer
+        row = row_of(scorer, user_id, entries)
+        continued = continue_history(scorer, row, entries, event_weights) if entries else None
+        if (row < 0 and continued is None) or (continued is not None and not len(continued.histories.items)):
+            return self._for_unknown(user_id, continued, options)
+        return self._items(row, continued, self._list(row, continued, options), options.explain)
+
+    def recommend_for_basket(self, history: list[str], weights: list[float] | None, options: ListOptions) -> list[Item]:
+        """The list of somebody of whom only some items are known."""
+        ids = self.scorer.item_ids
+        request = take_apart([ids.parse(each) for each in history], weights, None)
+        histories = read_histories(request, ids, options.on_unknown)
+        continued = Continued(histories, ItemSets(histories.indptr, histories.items))
+        if not len(histories.items):
+            return self._for_unknown(None, None, options)
+        return self._items(-1, continued, self._list(-1, continued, options), options.explain)
+
+    def popular(self, options: PopularOptions) -> list[Item]:
+        """The most popular items."""
+        filters = self._filters(options.category, None, options.exclude)
+        return self._items(-1, None, self._popular(options.n, filters), 0)
+
+    def similar(self, item_id: str, options: SimilarOptions) -> list[Item]:
+        """The items most like an item."""
+        ids = self.scorer.item_ids
+        chosen = None if options.category is None else self._category(options.category).astype(bool)
+        found = self.model.similar_items(
+            ids.parse(item_id),
+            options.n,
+            metric=options.metric,
+            items=chosen,
+            filter_items=None if options.exclude is None else [ids.parse(each) for each in options.exclude],
+        )
+        return self._items(-1, None, _List(found.flat_positions(), found.scores, "similar"), 0)
+
+    # ---- scores
+
+    def explain(
+        self, user_id: str, item_id: str, entries: Sequence[Entry], event_weights: Mapping[str, float]
+    ) -> ExplanationBody:
+        """What the score of an item is made of."""
+        scorer = self.scorer
+        ids = scorer.item_ids
+        row = row_of(scorer, user_id, entries)
+        continued = continue_history(scorer, row, entries, event_weights)
+        item = ids.parse(item_id)
+        if continued is None:
+            self._refuse_unknown(user_id, row)
+            why = self.model.explain(scorer.user_ids.values[row], item)
+        else:
+            known = continued.histories
+            times = None if known.times is None else known.times.astype("datetime64[s]")
+            why = self.model.explain(
+                item=item, history=ids.values[known.items].tolist(), weights=known.weights, times=times
+            )
+        reasons = [Reason(str(each.item_id), each.name, each.contribution) for each in why.reasons]
+        return ExplanationBody(user_id, item_id, why.name, why.score, reasons, why.base, self.version)
+
+    def score(
+        self, user_id: str, items: list[str], entries: Sequence[Entry], event_weights: Mapping[str, float]
+    ) -> ScoreList:
+        """The scores of some items."""
+        scorer = self.scorer
+        ids = scorer.item_ids
+        parsed = [ids.parse(each) for each in items]
+        positions = ids.positions(parsed)
+        if (positions < 0).any():
+            raise unknown_items(np.array(parsed, object)[positions < 0], ids)
+        row = row_of(scorer, user_id, entries)
+        continued = continue_history(scorer, row, entries, event_weights)
+        if continued is None:
+            self._refuse_unknown(user_id, row)
+            scores = scorer.ranker.scores(np.full(len(positions), row, np.int64), positions)
+        else:
+            users = scorer.encoder.fold_in(scorer, continued.histories, _THREADS)
+            scores = scorer.ranker.scores_for(users.vectors, users.history, positions, shift=users.shift)
+        return ScoreList(user_id, scores.tolist(), self.version)
+
+    def unknown_items(self, items: Sequence[str]) -> list[str]:
+        """Those that the model does not know, each once."""
+        ids = self.scorer.item_ids
+        return [each for each in dict.fromkeys(items) if ids.position(ids.parse(each)) < 0]
+
+    # ---- how
+
+    def _list(self, row: int, continued: Continued | None, options: ListOptions) -> _List:
+        scorer = self.scorer
+        filtered = options.category is not None or options.items is not None or options.exclude is not None
+        if continued is None and not filtered:
+            return _List(*scorer.ranker.top_n_one(row, options.n, options.exclude_seen), "model")
+        filters = self._filters(options.category, options.items, options.exclude) if filtered else Filters()
+        if continued is None:
+            top = scorer.top_n(
+                np.array([row], np.int64),
+                options.n,
+                filter_seen=options.exclude_seen,
+                filters=filters,
+                num_threads=_THREADS,
+            )
+            n = int(top.counts[0])
+            return _List(top.items[0, :n], top.scores[0, :n], "model")
+        users = scorer.encoder.fold_in(scorer, continued.histories, _THREADS)
+        items, scores, counts = scorer.ranker.top_n_for(
+            users.vectors,
+            users.history,
+            continued.bought if options.exclude_seen else None,
+            options.n,
+            shift=users.shift,
+            num_threads=_THREADS,
+            **filters.keywords(),
+        )
+        n = int(counts[0])
+        return _List(items[0, :n], scores[0, :n], "history")
+
+    def _popular(self, n: int, filters: Filters) -> _List:
+        top = self.scorer.top_n_popular(1, n, filters, _THREADS)
+        count = int(top.counts[0])
+        return _List(top.items[0, :count], top.scores[0, :count], "popular")
+
+    def _for_unknown(self, user_id: str | None, continued: Continued | None, options: ListOptions) -> list[Item]:
+        if options.on_unknown == "skip":
+            return []
+        if options.on_unknown == "raise":
+            if user_id is None:
+                raise InvalidDataError("history: no item of it is known. Give at least one that is.")
+            self._refuse_unknown(user_id, -1)
+        filters = self._filters(options.category, options.items, options.exclude)
+        return self._items(-1, None, self._popular(options.n, filters), 0)
+
+    def _refuse_unknown(self, user_id: str, row: int) -> None:
+        if row < 0:
+            raise unknown_users(np.array([user_id], object), self.scorer.user_ids, 1, scoring=True)
+
+    def _filters(self, category: str | None, items: list[str] | None, exclude: list[str] | None) -> Filters:
+        parse = self.scorer.item_ids.parse
+        filters = Filters.resolve(
+            None if items is None else [parse(each) for each in items],
+            None if exclude is None else [parse(each) for each in exclude],
+            self.scorer.item_ids,
+            _NOBODY,
+        )
+        if category is not None:
+            chosen = self._category(category)
+            filters.allow = chosen if filters.allow is None else chosen & filters.allow
+        return filters
+
+    def _category(self, name: str) -> NDArray[np.uint8]:
+        if name not in self._categories:
+            known = (
+                f"There are {_text.format_list(self.categories, 10)}."
+                if self._categories
+                else "This model knows no categories; leave it out."
+            )
+            raise InvalidDataError(f"category={name!r}: no item is in it. {known}")
+        return self._categories[name]
+
+    def _continued_basket(self, positions: list[int]) -> Continued:
+        items = np.array(positions, np.int32)
+        indptr = np.array([0, len(items)], np.int64)
+        return Continued(Histories(indptr, items, np.ones(len(items), np.float32)), ItemSets(indptr, items))
+
+    def _items(self, row: int, continued: Continued | None, found: _List, n_reasons: int) -> list[Item]:
+        positions, source = found.positions.tolist(), found.source
+        ids, names = self._ids, self._names
+        items = [
+            Item(ids[at], score, rank, source, names[at])
+            for rank, (at, score) in enumerate(zip(positions, found.scores.tolist(), strict=True), 1)
+        ]
+        if n_reasons:
+            for item, reasons in zip(items, self._reasons(row, continued, positions, n_reasons), strict=True):
+                item.reasons = reasons
+        return items
+
+    def _reasons(self, row: int, continued: Continued | None, targets: list[int], n: int) -> list[list[Reason]]:
+        scorer = self.scorer
+        if continued is not None:
+            users: EncodedUsers = scorer.encoder.fold_in(scorer, continued.histories, _THREADS)
+            found = top_reasons_of_history(scorer, continued.histories, users, np.array(targets, np.int64), n)
+        elif row >= 0:
+            items = np.array([targets], np.int32)
+            one = TopN(items, np.zeros(items.shape, np.float32), np.array([len(targets)], np.int32))
+            found = top_reasons(scorer, np.array([row], np.int64), one, n)
+        else:
+            return [[] for _ in targets]
+        return [[Reason(self._ids[at], self._names[at], adds) for at, adds in each] for each in found]
+
+
+def version_of(path: str | Path) -> str:
+    """What tells a model file from others: the hash of its header, which has a hash of everything else.
+
+    Raises
+    ------
+    ModelFileError
+        If it does not begin like a model file.
+    """
+    with Path(path).open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > min(_HEADER_LIMIT, os.fstat(file.fileno()).st_size):
+            raise ModelFileError(f"{path}: it does not begin like a model file. Load another copy.")
+        return hashlib.sha256(file.read(length)).hexdigest()[:12]
+
+
+def _as_texts(values: NDArray[Any]) -> list[str]:
+    return [each.decode("utf-8", "replace") if isinstance(each, bytes) else str(each) for each in values.tolist()]

@@ -1,0 +1,372 @@
+"""Slow, half-open and greedy clients hurt nobody, and what is too much is refused at once and in words.
+
+Workers are started with small limits; a lock on the journal, held by the test, keeps events from being written.
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from ancf.serving.limits import Limits
+from ancf.serving.settings import Settings
+
+_WORK = "from ancf.serving.server import work; work()"
+
+
+class Worker:
+    """A worker with limits of its own; it ends when its stdin closes, as it does with the tests."""
+
+    def __init__(self, model_file, **limits):
+        with socket.create_server(("127.0.0.1", 0), reuse_port=True) as reserved:
+            self.port = reserved.getsockname()[1]
+        self.journal = model_file.parent / "events.db"
+        settings = Settings(
+            str(model_file), f"sqlite:///{self.journal}", port=self.port, limits=dataclasses.replace(Limits(), **limits)
+        )
+        self.process = subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", _WORK],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        self.process.stdin.write(json.dumps(dataclasses.asdict(settings)).encode() + b"\n")
+        self.process.stdin.flush()
+        if self.process.stdout.readline() != b"ready\n":
+            raise AssertionError(self.process.stderr.read().decode())
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=20)
+
+    def connect(self):
+        return socket.create_connection(("127.0.0.1", self.port), 20)
+
+    @contextlib.contextmanager
+    def without_writing(self):
+        """Nothing is written to the journal meanwhile."""
+        with Path(f"{self.journal}.lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def in_flight(self):
+        return self.metric("ancf_in_flight_requests") - 1
+
+    def metric(self, name):
+        [line] = [each for each in self.http.get("/metrics").text.splitlines() if each.startswith(f"{name} ")]
+        return float(line.rpartition(" ")[2])
+
+    def wait_for(self, reached):
+        pause = threading.Event()
+        for _ in range(1000):
+            if reached():
+                return
+            pause.wait(0.02)
+        raise AssertionError("it never came to that")
+
+    def end(self):
+        self.http.close()
+        for stream in (self.process.stdin, self.process.stdout):
+            stream.close()
+        self.process.wait(30)
+        log = self.process.stderr.read().decode()
+        self.process.stderr.close()
+        assert '"defect"' not in log, log
+        return log
+
+
+@pytest.fixture
+def worker(model_file):
+    started = []
+
+    def start(**limits):
+        started.append(Worker(model_file, **limits))
+        return started[-1]
+
+    yield start
+    for each in started:
+        if not each.http.is_closed:
+            each.end()
+
+
+def read_all(connection):
+    """Everything until the other side closes."""
+    content = b""
+    with contextlib.suppress(ConnectionResetError):
+        while block := connection.recv(1 << 16):
+            content += block
+    return content
+
+
+def read_answer(connection):
+    """The next answer: its head and its body."""
+    content = b""
+    while b"\r\n\r\n" not in content:
+        content += connection.recv(1 << 16)
+    head, _, body = content.partition(b"\r\n\r\n")
+    [length] = [int(line.split()[1]) for line in head.split(b"\r\n") if line.startswith(b"content-length")]
+    while len(body) < length:
+        body += connection.recv(1 << 16)
+    return head, body
+
+
+def request(path="/health/live", *headers, method="GET", body=b""):
+    lines = [f"{method} {path} HTTP/1.1", "Host: x", *headers]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def events(n, start=0):
+    return {"events": [{"event_id": f"e{start + i}", "user_id": "u", "item_id": "i"} for i in range(n)]}
+
+
+# ---- slow clients
+
+
+@pytest.mark.parametrize("beginning", [b"", b"GET /health/li", request()[:-4] + b"\r\nX-Slow: 1\r\n"])
+def test_headers_that_do_not_come_are_not_waited_for(worker, beginning):
+    server = worker(header_deadline=0.3)
+    with server.connect() as connection:
+        connection.sendall(beginning)
+        assert read_all(connection).startswith(
+            b"HTTP/1.1 408 Request Timeout\r\ncontent-type: application/problem+json"
+        )
+
+
+def test_headers_that_trickle_are_cut_off_at_the_same_moment(worker):
+    server = worker(header_deadline=0.5)
+    with server.connect() as connection:
+        began, sent, pause = time.monotonic(), 0, threading.Event()
+        with contextlib.suppress(ConnectionError):
+            for byte in request("/health/live", f"X-Slow: {'x' * 500}"):
+                connection.sendall(bytes([byte]))
+                sent += 1
+                pause.wait(0.02)
+        assert sent < 500
+        assert time.monotonic() - began < 20
+
+
+def test_a_second_request_of_a_connection_has_the_same_deadline(worker):
+    server = worker(header_deadline=0.4)
+    with server.connect() as connection:
+        connection.sendall(request())
+        assert read_answer(connection)[1] == b'{"status":"ok"}'
+        connection.sendall(b"GET /health/live HT")
+        assert read_all(connection).startswith(b"HTTP/1.1 408")
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(worker):
+    server = worker(body_deadline=0.3)
+    with server.connect() as connection:
+        headers = ("Content-Type: application/json", "Content-Length: 100")
+        connection.sendall(request("/v1/events", *headers, method="POST", body=b"{"))
+        answer = read_all(connection)
+        assert answer.startswith(b"HTTP/1.1 408")
+        assert b"The body was not there after 0.3 seconds." in answer
+
+
+def test_hundreds_of_half_open_connections_hurt_nobody(worker):
+    server = worker(in_flight=4)
+    with contextlib.ExitStack() as opened:
+        for number in range(300):
+            connection = opened.enter_context(server.connect())
+            connection.sendall(b"GET /v1/popular HTTP/1.1\r\nHost: x\r\nX: " if number % 2 else b"")
+        assert {server.http.get("/v1/popular").status_code for _ in range(20)} == {200}
+
+
+def test_a_client_that_does_not_read_is_let_go_and_others_are_answered(worker):
+    server = worker(write_deadline=0.5, keep_alive=60)
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", server.port))
+        connection.settimeout(0.2)
+        sent = 0
+        with contextlib.suppress(OSError):
+            for sent in range(5000):  # noqa: B007
+                connection.sendall(request("/openapi.json"))
+        assert {server.http.get("/v1/popular").status_code for _ in range(5)} == {200}
+        server.wait_for(lambda: server.in_flight() == 0)
+        connection.settimeout(20)
+        received = len(read_all(connection))
+        assert received < sent * 10_000
+
+
+# ---- sizes
+
+
+def test_headers_may_be_as_long_as_the_limit_and_no_longer(worker):
+    limit = 2000
+    server = worker(headers=limit)
+
+    def status(length):
+        # The path, "host", its value, and the name and value of the header itself.
+        used = len("/health/live") + len("host") + 1 + len("x-pad")
+        with server.connect() as connection:
+            connection.sendall(request("/health/live", f"X-Pad: {'x' * (length - used)}", "")[:-2])
+            return int(connection.recv(4096).split()[1])
+
+    assert status(limit) == 200
+    assert status(limit + 1) == 431
+
+
+def test_a_header_without_an_end_is_cut_off(worker):
+    server = worker(headers=2000)
+    with server.connect() as connection:
+        with contextlib.suppress(ConnectionError):
+            connection.sendall(b"GET / HTTP/1.1\r\nX: ")
+            for _ in range(100):
+                connection.sendall(b"x" * 1000)
+        assert read_all(connection)[:12] in (b"HTTP/1.1 431", b"")
+    assert server.http.get("/health/live").status_code == 200
+
+
+def test_what_is_no_http_is_refused_in_json(worker):
+    server = worker()
+    with server.connect() as connection:
+        connection.sendall(b"\x16\x03\x01 hello\r\n\r\n")
+        head, _, body = read_all(connection).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400")
+    assert json.loads(body)["status"] == 400
+
+
+# ---- too much at once
+
+
+class InBackground(threading.Thread):
+    """A request on a connection of its own."""
+
+    def __init__(self, server, body):
+        super().__init__(daemon=True)
+        self.server, self.body, self.answer = server, body, None
+        self.start()
+
+    def run(self):
+        with httpx.Client(base_url=self.server.http.base_url, timeout=30) as http:
+            self.answer = http.post("/v1/events", json=self.body)
+
+
+def test_beyond_so_many_in_flight_requests_are_refused_at_once_and_the_connection_stays(worker):
+    server = worker(in_flight=3, handling_deadline=15.0)
+    with server.without_writing():
+        waiting = [InBackground(server, events(1, start=n)) for n in range(2)]
+        server.wait_for(lambda: server.in_flight() == 2)
+        assert server.http.get("/v1/popular").status_code == 200
+        waiting.append(InBackground(server, events(1, start=2)))
+        server.wait_for(lambda: server.http.get("/v1/popular").status_code == 503)
+        with server.connect() as connection:
+            for question in (
+                request("/v1/popular"),
+                request("/v1/score", "Content-Length: 2", method="POST", body=b"{}"),
+            ):
+                connection.sendall(question)
+                head, body = read_answer(connection)
+                assert head.startswith(b"HTTP/1.1 503")
+                assert b"retry-after: 1" in head
+                assert json.loads(body)["detail"] == "Too many requests are in flight."
+            assert [each.answer for each in waiting] == [None] * 3
+    for each in waiting:
+        each.join(30)
+        assert each.answer.json()["accepted"] == 1
+    assert server.http.get("/v1/popular").status_code == 200
+    assert server.metric("ancf_shed_requests_total") >= 3
+
+
+def test_events_that_cannot_be_written_in_time_may_be_sent_again(worker):
+    server = worker(handling_deadline=0.3)
+    with server.without_writing():
+        answer = server.http.post("/v1/events", json=events(2))
+        assert answer.status_code == 503
+        assert answer.headers["retry-after"] == "1"
+        assert server.http.get("/v1/popular").status_code == 200
+    again = server.http.post("/v1/events", json=events(2)).json()
+    assert again["accepted"] + again["duplicates"] == 2
+
+
+def test_events_that_wait_to_be_written_are_limited(worker):
+    server = worker(waiting_events=10, handling_deadline=15.0)
+    with server.without_writing():
+        waiting = InBackground(server, events(7))
+        server.wait_for(lambda: server.metric("ancf_waiting_events") == 7)
+        assert server.http.post("/v1/events", json=events(4, start=7)).status_code == 503
+        last = InBackground(server, events(3, start=7))
+        server.wait_for(lambda: server.metric("ancf_waiting_events") == 10)
+    for each in (waiting, last):
+        each.join(30)
+    assert (waiting.answer.json()["accepted"], last.answer.json()["accepted"]) == (7, 3)
+    assert server.metric("ancf_waiting_events") == 0
+
+
+def test_under_overload_every_request_gets_an_answer_and_some_get_a_list(worker):
+    server = worker(in_flight=2)
+    n_connections, n_requests = 60, 20
+    with contextlib.ExitStack() as opened:
+        connections = [opened.enter_context(server.connect()) for _ in range(n_connections)]
+        answers = []
+        for _ in range(n_requests):
+            for each in connections:
+                each.sendall(request("/v1/recommend/nobody"))
+            for each in connections:
+                head, body = read_answer(each)
+                json.loads(body)
+                answers.append(int(head.split()[1]))
+    assert len(answers) == n_connections * n_requests
+    assert set(answers) <= {200, 503}
+    assert answers.count(200) >= n_requests
+    server.wait_for(lambda: server.in_flight() == 0)
+
+
+def test_pipelined_requests_are_answered_in_their_order(worker):
+    server = worker()
+    with server.connect() as connection:
+        connection.sendall(
+            b"".join(request(f"/v1/popular?n={n}") for n in (1, 2, 3)) + request("/health/live", "Connection: close")
+        )
+        bodies = [part.partition(b"\r\n\r\n")[2] for part in read_all(connection).split(b"HTTP/1.1 200 OK")[1:]]
+    assert [len(json.loads(body)["items"]) for body in bodies[:3]] == [1, 2, 3]
+    assert json.loads(bodies[3]) == {"status": "ok"}
+
+
+# ---- the end
+
+
+def test_a_server_that_is_told_to_end_answers_what_it_has_begun(worker):
+    server = worker(handling_deadline=15.0, drain=15.0)
+    with server.without_writing():
+        waiting = InBackground(server, events(1))
+        server.wait_for(lambda: server.in_flight() == 1)
+        server.http.close()
+        os.kill(server.process.pid, signal.SIGTERM)
+
+        def refused():
+            with contextlib.suppress(ConnectionRefusedError), server.connect():
+                return False
+            return True
+
+        server.wait_for(refused)
+        assert waiting.answer is None
+    waiting.join(30)
+    assert waiting.answer.json()["accepted"] == 1
+    assert server.process.wait(30) == 0
+    assert '"ended"' in server.end()
+
+
+def test_every_limit_is_above_nothing():
+    for each in dataclasses.fields(Limits):
+        with pytest.raises(ValueError, match=each.name):
+            Limits(**{each.name: 0})
+
+
+def test_the_page_on_serving_has_every_limit(request):
+    page = (request.config.rootpath / "docs/serving.md").read_text()
+    limits = Limits()
+    for value in ("1,000", "100", "10,000", "512", "16 KiB", "1 MiB", "128", "50,000", "75"):
+        assert f"| {value} |" in page
+    assert (limits.headers, limits.body, limits.in_flight, limits.waiting_events) == (16 << 10, 1 << 20, 128, 50_000)
+    assert (limits.header_deadline, limits.body_deadline, limits.handling_deadline, limits.keep_alive) == (5, 10, 2, 75)

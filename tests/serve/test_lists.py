@@ -1,0 +1,208 @@
+"""What the server answers is what the library answers, and every event counts at once."""
+
+import numpy as np
+import pytest
+
+import ancf
+
+
+def purchase(user, item, event_id, **more):
+    return {"event_id": event_id, "user_id": user, "item_id": item, **more}
+
+
+@pytest.fixture(scope="module")
+def library(model_files):
+    return ancf.load(model_files[0])
+
+
+def had(model, user):
+    """What the model has of a user, as ``recommend_for_history`` takes it."""
+    scorer = model._fitted()
+    items, weights, times = scorer.purchases_of(scorer.user_ids.position(scorer.user_ids.parse(user)))
+    return scorer.item_ids.take(items), weights, times.astype("datetime64[s]")
+
+
+def as_served(recommendations):
+    return [(str(item), float(score)) for item, score in zip(*recommendations, strict=True)]
+
+
+def items_of(answer):
+    return [(each["item_id"], each["score"]) for each in answer["items"]]
+
+
+def test_a_known_user_gets_the_list_of_the_library(shared_server, library):
+    for user in library.user_ids_.values[:20]:
+        answer = shared_server.list_of(user, n=7)
+        assert items_of(answer) == as_served(library.recommend(user, N=7))
+        assert [each["rank"] for each in answer["items"]] == list(range(1, 8))
+        assert {each["source"] for each in answer["items"]} == {"model"}
+        assert (
+            answer["items"][0]["name"] == library.item_names_[library.item_ids_.position(answer["items"][0]["item_id"])]
+        )
+
+
+def test_somebody_unknown_gets_what_is_popular_an_error_or_nothing(shared_server, library):
+    popular = library.recommend(["?"], N=4, on_unknown="popular")
+    answer = shared_server.list_of("nobody", n=4)
+    assert [each["item_id"] for each in answer["items"]] == popular.ids[0].tolist()
+    assert {each["source"] for each in answer["items"]} == {"popular"}
+    assert shared_server.list_of("nobody", on_unknown="skip")["items"] == []
+    refused = shared_server.client.get("/v1/recommend/nobody?on_unknown=raise")
+    assert refused.status_code == 404
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert "nobody" in refused.json()["detail"]
+
+
+def test_a_purchase_changes_the_next_list_as_the_same_history_does(shared_server, library):
+    user = str(library.user_ids_[5])
+    items, weights, times = had(library, user)
+    bought = shared_server.ids(user, n=3)[1]
+    shared_server.events(purchase(user, bought, "change-1", time="2026-01-02T03:04:05Z"))
+    expected = library.recommend_for_history(
+        [*items, bought],
+        weights=[*weights, 1.0],
+        times=[*times, np.datetime64("2026-01-02T03:04:05")],
+        N=10,
+    )
+    answer = shared_server.list_of(user, n=10)
+    assert items_of(answer) == as_served(expected)
+    assert bought not in [each["item_id"] for each in answer["items"]]
+    assert {each["source"] for each in answer["items"]} == {"history"}
+    again = shared_server.list_of(user, n=10, exclude_seen=False)
+    assert items_of(again) == as_served(
+        library.recommend_for_history(
+            [*items, bought],
+            weights=[*weights, 1.0],
+            times=[*times, np.datetime64("2026-01-02T03:04:05")],
+            filter_already_liked_items=False,
+        )
+    )
+
+
+def test_somebody_new_is_their_events(shared_server, library):
+    item = str(library.item_ids_[3])
+    shared_server.events(purchase("new one", item, "new-1", quantity=4))
+    assert items_of(shared_server.list_of("new%20one")) == as_served(library.recommend_for_history([item]))
+
+
+def test_what_was_only_looked_at_may_be_recommended(shared_server, library):
+    item = str(library.item_ids_[3])
+    shared_server.events(purchase("looker", item, "look-1", event="view"))
+    answer = shared_server.list_of("looker", n=1000)
+    assert item in [each["item_id"] for each in answer["items"]]
+    assert {each["source"] for each in answer["items"]} == {"history"}
+
+
+def test_what_came_back_counts_no_more(shared_server, library):
+    user = str(library.user_ids_[6])
+    before = shared_server.list_of(user)["items"]
+    item = before[0]["item_id"]
+    shared_server.events(purchase(user, item, "back-1", quantity=2))
+    assert item not in shared_server.ids(user)
+    shared_server.events(purchase(user, item, "back-2", event="return", quantity=2))
+    assert [each["item_id"] for each in shared_server.list_of(user)["items"]] == [each["item_id"] for each in before]
+
+
+def test_what_the_model_has_learned_is_not_counted_again(shared_server, library):
+    user = str(library.user_ids_[7])
+    items, _, times = had(library, user)
+    before = shared_server.list_of(user, exclude_seen=False)["items"]
+    assert before[0]["source"] == "model"
+    shared_server.events(purchase(user, str(items[0]), "learned-1", time=f"{times[0]}Z"))
+    assert shared_server.list_of(user, exclude_seen=False)["items"] == before
+
+
+def test_an_event_of_the_past_that_the_model_does_not_know_counts(shared_server, library):
+    user = str(library.user_ids_[8])
+    bought = shared_server.ids(user)[0]
+    shared_server.events(purchase(user, bought, "late-1", time="2024-06-01T00:00:00Z"))
+    assert bought not in shared_server.ids(user, n=1000)
+
+
+def test_an_event_that_is_sent_twice_counts_once(shared_server, library):
+    item = str(library.item_ids_[3])
+    event = purchase("twice", item, "twice-1")
+    assert shared_server.events(event) == {"accepted": 1, "duplicates": 0, "unknown_items": []}
+    once = items_of(shared_server.list_of("twice", exclude_seen=False))
+    assert shared_server.events(event, event) == {"accepted": 0, "duplicates": 2, "unknown_items": []}
+    assert items_of(shared_server.list_of("twice", exclude_seen=False)) == once
+
+
+def test_items_that_the_model_does_not_know_are_named(shared_server):
+    said = shared_server.events(purchase("someone", "not there", "unknown-1"))
+    assert said == {"accepted": 1, "duplicates": 0, "unknown_items": ["not there"]}
+    assert {each["source"] for each in shared_server.list_of("someone")["items"]} == {"popular"}
+
+
+def test_who_is_forgotten_is_unknown_and_may_begin_anew(shared_server, library):
+    user, item = str(library.user_ids_[9]), str(library.item_ids_[3])
+    shared_server.events(purchase(user, item, "forget-1"), purchase(user, item, "forget-2"))
+    answer = shared_server.client.delete(f"/v1/users/{user}")
+    assert answer.json() == {"user_id": user, "events": 2}
+    assert {each["source"] for each in shared_server.list_of(user)["items"]} == {"popular"}
+    shared_server.events(purchase(user, item, "forget-3"))
+    assert items_of(shared_server.list_of(user)) == as_served(library.recommend_for_history([item]))
+    assert shared_server.client.delete(f"/v1/users/{user}").json()["events"] == 1
+
+
+def test_filters_hold_with_and_without_events(shared_server, library):
+    user = str(library.user_ids_[10])
+    category = library.item_categories_[0]
+    chosen = [str(item) for item, of in zip(library.item_ids_, library.item_categories_, strict=True) if of == category]
+    for event in (None, purchase(user, chosen[0], "filter-1")):
+        if event:
+            shared_server.events(event)
+        listed = shared_server.ids(user, n=1000, category=category, exclude_seen=False)
+        assert sorted(listed) == sorted(chosen)
+        assert sorted(shared_server.ids(user, items=chosen[:3], exclude_seen=False)) == sorted(chosen[:3])
+        without = shared_server.ids(user, category=category, exclude=chosen[1:], exclude_seen=False)
+        assert without == chosen[:1]
+    refused = shared_server.client.get(f"/v1/recommend/{user}?category=nothing")
+    assert refused.status_code == 422
+    assert str(category) in refused.json()["detail"]
+
+
+def test_reasons_are_those_of_explain(shared_server, library):
+    user = str(library.user_ids_[11])
+    for event in (None, purchase(user, str(library.item_ids_[3]), "explain-1")):
+        if event:
+            shared_server.events(event)
+        best = shared_server.list_of(user, n=2, explain=2)["items"][0]
+        whole = shared_server.client.get("/v1/explain", params={"user_id": user, "item_id": best["item_id"]}).json()
+        assert best["reasons"] == whole["reasons"][:2]
+        assert whole["score"] == best["score"]
+        parts = sum(each["adds"] for each in whole["reasons"]) + sum(whole["base"].values())
+        assert parts == pytest.approx(whole["score"], rel=1e-4)
+        scores = shared_server.client.post("/v1/score", json={"user_id": user, "items": [best["item_id"]]}).json()
+        assert scores["scores"] == [best["score"]]
+
+
+def test_several_users_and_baskets_are_asked_at_once(shared_server, library):
+    users = [str(each) for each in library.user_ids_[12:15]]
+    answer = shared_server.client.post("/v1/recommend", json={"users": [*users, "nobody"], "n": 3}).json()
+    assert [each["user_id"] for each in answer["lists"]] == [*users, "nobody"]
+    for user, each in zip(users, answer["lists"], strict=False):
+        assert items_of(each) == as_served(library.recommend(user, N=3))
+    basket = [str(each) for each in library.item_ids_[:3]]
+    [only] = shared_server.client.post("/v1/recommend", json={"history": basket, "weights": [1, 2, 3]}).json()["lists"]
+    assert items_of(only) == as_served(library.recommend_for_history(basket, weights=[1, 2, 3]))
+    assert only["user_id"] is None
+
+
+def test_similar_and_popular_items_are_those_of_the_library(shared_server, library):
+    item = str(library.item_ids_[4])
+    answer = shared_server.client.get(f"/v1/similar/{item}?n=5").json()
+    assert items_of(answer) == as_served(library.similar_items(item, N=5))
+    popular = shared_server.client.get("/v1/popular?n=3").json()
+    assert [each["item_id"] for each in popular["items"]] == shared_server.ids("nobody", n=3)
+
+
+def test_ids_of_every_kind_are_text(serve, model_file):
+    data = ancf.Interactions.from_ids(user=[10, 10, 20, 20, 30], item=[1, 2, 2, 3, 3])
+    model = ancf.ItemKNN().fit(data)
+    model.save(model_file)
+    server = serve()
+    assert items_of(server.list_of("10")) == as_served(model.recommend(10))
+    server.events(purchase("10", "3", "number-1"))
+    assert server.ids("10") == []
+    assert server.client.get("/v1/model").json()["item_id_kind"] == "int"
