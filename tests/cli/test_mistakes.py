@@ -57,7 +57,7 @@ def test_a_broken_table_is_bad_data(ancf, tmp_path, kind):
         (
             "train {table} -o m.ancf --model popular --factors 3",
             2,
-            "--factors is an option of the model als, ancf, bpr, svd",
+            "--factors is an option of the model als, ancf, bpr, gmf, lightgcn, mlp, neumf, svd",
         ),
         ("train {table} -o m.ancf --learning-rate 1e30 -q", 1, "try a smaller learning_rate"),
         ("train {table} -o m.ancf --encoding klingon", 2, "--encoding klingon is unknown"),

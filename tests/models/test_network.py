@@ -229,11 +229,11 @@ def test_what_makes_no_sense_is_refused_by_name(options, says):
 @pytest.mark.parametrize(
     ("batch", "says"),
     [
-        (([0, 1], [0], [1.0, 1.0]), "got 2 users and 1 items"),
+        (([0, 1], [0], [1.0, 1.0]), "user_ids has 2 values and item_ids has 1; give pairs"),
         (([0, 1], [0, 1], [1.0, np.nan]), "target 1 is NaN"),
         (([0, 1], [0, 1], [1.0, np.inf]), "target 1 is inf"),
-        (([0, 1], [0, 1], [1.0]), "1 targets"),
-        (([0, 1], [0, 1], None), "0 targets"),
+        (([0, 1], [0, 1], [1.0]), r"targets is \[1.0\] \(1 values\) where there are 2 pairs"),
+        (([0, 1], [0, 1], None), "targets is None; loss='mse' takes a number for each pair"),
         (([], [], []), "empty"),
         (([0.5], [0], [1.0]), "positions"),
         (([0], [0], ["much"]), "targets"),
@@ -249,9 +249,9 @@ def test_a_batch_that_does_not_fit_is_refused_and_changes_nothing(batch, says):
 
 def test_unknown_positions_are_named():
     model = ancf.ANCFModel(3, 4, 2)
-    with pytest.raises(ancf.UnknownUserError, match="user 3 at position 1"):
+    with pytest.raises(ancf.UnknownUserError, match="user_ids: 3 at position 1"):
         model.forward([0, 3], [0, 0])
-    with pytest.raises(ancf.UnknownItemError, match="item -1"):
+    with pytest.raises(ancf.UnknownItemError, match="item_ids: -1"):
         model.forward([0], [-1])
 
 

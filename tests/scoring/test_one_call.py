@@ -103,7 +103,7 @@ def test_a_history_that_is_not_what_was_seen_survives_the_state():
     data = table("str")
     model = ancf.ItemKNN().fit(data)
     indptr, items = model._scorer.seen
-    model._scorer = replace(model._scorer, seen=ItemSets(np.zeros(len(indptr), np.int64), items[:0]))
+    model._scorer = replace(model._scorer, seen=ItemSets(np.zeros(len(indptr), np.int64), items[:0]), purchases=None)
     again = ancf.ItemKNN._from_arrays(*model._scorer.to_arrays())
     assert again.recommend_all(N=5).to_pandas().equals(model.recommend_all(N=5).to_pandas())
 

@@ -10,11 +10,11 @@ Reference: Gowalla, Recall@20 .1765 and NDCG@20 .1467, on the split of LightGCN 
 (RecSys 2023): all items ranked that a user does not have in training, mean over users, λ tuned.
 """
 
-import math
 from typing import Self
 
 from ancf import _native
 from ancf.checks import check_number
+from ancf.data.arrays import FLOAT32_MAX
 from ancf.data.interactions import Interactions
 from ancf.errors import InvalidParameterError
 from ancf.models.item_weights import ItemWeightsModel, binary_history
@@ -78,7 +78,7 @@ class EASE(ItemWeightsModel):
             If an option makes no sense, ``regularization`` is too small for float32, or the weights would not fit into
             memory; says how much they need.
         """
-        check_number("regularization", self.regularization, 0.0, math.inf, above=True)
+        check_number("regularization", self.regularization, 0.0, FLOAT32_MAX, above=True)
         data = self._training_data(interactions, validation)
         _check_memory(data.n_items)
         history = binary_history(data)

@@ -6,7 +6,6 @@ He, Deng, Wang, Li, Zhang, Wang, *LightGCN: Simplifying and Powering Graph Convo
 (SIGIR 2020). ``ancf.reference_neural`` has the formulas in NumPy, ``rust/core/src/train/lightgcn.rs`` learns them.
 """
 
-import math
 from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
@@ -169,7 +168,7 @@ class LightGCN(FactorModel):
         check_integer("n_layers", self.n_layers, 1, 16)
         if not (isinstance(self.batch_size, str) and self.batch_size == "auto"):
             check_integer("batch_size", self.batch_size, 1, 2**31 - 1, words='"auto" or ')
-        check_number("learning_rate", self.learning_rate, 0.0, math.inf, above=True)
+        check_number("learning_rate", self.learning_rate, 0.0, 1e6, above=True)
         check_number("regularization", self.regularization, 0.0, 1e6)
         data = self._training_data(interactions, validation)
         self._check_memory(data, 10)

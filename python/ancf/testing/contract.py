@@ -227,10 +227,13 @@ class ModelContract:
     # ---- updates
 
     def test_an_update_equals_the_sum_of_its_parts_or_is_refused(self, data: Interactions) -> None:
-        rows = list(zip(["new", "001"] * 6, ["P01", "P02", "P03", "new"] * 3, strict=True))
+        begin = None if data.times is None else int(data.times.max())
+        rows = list(zip(["new", "001"] * 6, ["P01", "P02", "P03", "new"] * 3, range(12), strict=True))
 
-        def part(chosen: list[tuple[str, str]]) -> Interactions:
-            return Interactions.from_ids([user for user, _ in chosen], [item for _, item in chosen])
+        def part(chosen: list[tuple[str, str, int]]) -> Interactions:
+            users, items, at = zip(*chosen, strict=True)
+            times = None if begin is None else [begin + each for each in at]
+            return Interactions.from_ids(list(users), list(items), time=times)
 
         model = self.fitted(data)
         before = model.to_bytes()
