@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ancf import _native
 from ancf.checks import check_integer, check_number
-from ancf.data.arrays import inner_products
+from ancf.data.arrays import FLOAT32_MAX, inner_products
 from ancf.data.csr import Csr
 from ancf.data.interactions import Interactions
 from ancf.models.factor_training import FactorModel, ValidationPairs, known_scores, read_floats
@@ -168,7 +168,7 @@ class LightGCN(FactorModel):
         check_integer("n_layers", self.n_layers, 1, 16)
         if not (isinstance(self.batch_size, str) and self.batch_size == "auto"):
             check_integer("batch_size", self.batch_size, 1, 2**31 - 1, words='"auto" or ')
-        check_number("learning_rate", self.learning_rate, 0.0, 1e6, above=True)
+        check_number("learning_rate", self.learning_rate, 0.0, FLOAT32_MAX, above=True)
         check_number("regularization", self.regularization, 0.0, 1e6)
         data = self._training_data(interactions, validation)
         self._check_memory(data, 10)

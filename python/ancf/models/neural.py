@@ -107,7 +107,7 @@ class _Network(FactorModel):
         self._check_training_options()
         check_integer("batch_size", self.batch_size, 1, 2**31 - 1)
         check_integer("n_negatives", self.n_negatives, 1, 1000)
-        check_number("learning_rate", self.learning_rate, 0.0, 1e6, above=True)
+        check_number("learning_rate", self.learning_rate, 0.0, FLOAT32_MAX, above=True)
         check_number("regularization", self.regularization, 0.0, 1e6)
         dropout, widths = self._dropout(), self._widths()
         check_number("dropout", dropout, 0.0, 0.99)
