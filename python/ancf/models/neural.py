@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ancf import _native
 from ancf.checks import check_integer, check_number
+from ancf.data.arrays import FLOAT32_MAX
 from ancf.data.interactions import Interactions
 from ancf.errors import InvalidParameterError
 from ancf.models.factor_training import FactorModel, ValidationPairs, known_scores, read_floats, read_number

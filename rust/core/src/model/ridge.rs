@@ -99,7 +99,9 @@ impl Ridge {
         for &target in targets {
             let row = &rows[target as usize];
             select_candidates(row, &table.candidate_weights, self.candidates(n_items), &mut order);
-            order.iter().for_each(|&at| needed[row.items[at as usize] as usize] = true);
+            for &at in &order {
+                needed[row.items[at as usize] as usize] = true;
+            }
         }
         for &target in targets {
             needed[target as usize] = false;
