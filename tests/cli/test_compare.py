@@ -43,6 +43,27 @@ def test_the_figures_are_those_of_the_call_behind_it(rows, shop):
     )
 
 
+def test_a_training_table_of_its_own_is_compared_on_the_whole_table(rows, ancf, shop, tmp_path):
+    train, test = package.time_split(package.read_interactions(shop / "purchases.csv"), (0.8, 0.2))
+    for name, part in (("train", train), ("test", test)):
+        part.to_pandas().to_csv(tmp_path / f"{name}.csv", index=False)
+    given = (tmp_path / "test.csv", "--train", tmp_path / "train.csv", "--models", "item-knn", "-q")
+    found = rows("compare", *given, "--candidates", "sampled", "--n-negatives", "9")
+    tables = [package.read_interactions(tmp_path / f"{name}.csv") for name in ("train", "test")]
+    expected = package.compare(
+        "item-knn",
+        *tables,
+        ["ndcg@10", "recall@20", "hit@10", "coverage@10"],
+        candidates="sampled",
+        n_negatives=9,
+        random_state=42,
+    ).to_dict()
+    assert [each["metrics"] for each in found["models"]] == [each["metrics"] for each in expected["models"]]
+    for options, said in ((("--split", "random"), "--split has no effect"), (("--n-negatives", "5"), "--candidates")):
+        code, _, err = ancf("compare", *given, *options)
+        assert (code, said in err) == (2, True), err
+
+
 def test_csv_has_a_row_for_each_model(ancf, tmp_path):
     code, _, err = ancf("compare", "purchases.csv", "--models", "popular", "-q", "-o", tmp_path / "all.csv")
     assert code == 0, err

@@ -37,6 +37,26 @@ def result(split):
     return ancf.compare([ancf.Popular(), ancf.ItemKNN(), ancf.ItemKNN(neighbors=5)], *split, METRICS)
 
 
+def test_every_model_has_the_same_sampled_candidates_and_the_result_says_so(split):
+    found = ancf.compare(["popular", "item-knn"], *split, METRICS, candidates="sampled", n_negatives=20, random_state=3)
+    train, test = split
+    for name, model in (("Popular", ancf.Popular()), ("ItemKNN", ancf.ItemKNN())):
+        alone = ancf.evaluate(model.fit(train), test, METRICS, candidates="sampled", n_negatives=20, random_state=3)
+        assert dict(found[name]) == dict(alone)
+    assert found.sentence.endswith("The lists rank what was bought and 20 sampled items, not all items.")
+    assert any("20 sampled items: no estimate of figures over all items" in note for note in found.notes)
+    assert found.to_dict()["about"]["candidates"] == "20 sampled"
+
+
+def test_given_candidates_are_those_of_every_model(split):
+    train, test = split
+    allowed = {user: train.item_ids.values[:30].tolist() for user in test.user_ids.values.tolist()}
+    found = ancf.compare(["popular"], train, test, METRICS, candidates=allowed)
+    alone = ancf.evaluate(ancf.Popular().fit(train), test, METRICS, candidates=allowed)
+    assert dict(found["Popular"]) == dict(alone)
+    assert found.sentence.endswith("The lists rank given candidates, not all items.")
+
+
 class Failing(ancf.Popular):
     """Learns, and then something goes wrong."""
 

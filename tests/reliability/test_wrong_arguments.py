@@ -29,7 +29,10 @@ QUESTIONS = {
     "save": (lambda: MODEL.save, {"path": "unused.ancf"}),
     "export": (lambda: FACTORS.export, {"path": "unused"}),
     "evaluate": (lambda: ancf.evaluate, {"model": MODEL, "test": DATA, "filter_already_liked_items": False}),
-    "compare": (lambda: ancf.compare, {"models": [ancf.Popular()], "train": DATA, "test": DATA}),
+    "compare": (
+        lambda: ancf.compare,
+        {"models": [ancf.Popular()], "train": DATA, "test": DATA, "filter_already_liked_items": False},
+    ),
     "from_factors": (lambda: ancf.from_factors, {"user_factors": np.eye(2), "item_factors": np.eye(2)}),
 }
 

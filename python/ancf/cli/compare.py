@@ -88,7 +88,29 @@ class _CompareCommand(Command):
     section=_SECTION,
     help="A row that all others are held against, too.",
 )
+@option(
+    "--train",
+    metavar="FILE",
+    section=_SECTION,
+    from_environment=False,
+    help="Train on this table, and compare on the whole TABLE.",
+)
 @test_part_options
+@option(
+    "--candidates",
+    type=click.Choice(("all", "sampled")),
+    default="all",
+    section=_SECTION,
+    help="Rank all items, or what was bought and some sampled ones. [all]",
+)
+@option(
+    "--n-negatives",
+    type=click.INT,
+    default=99,
+    metavar="N",
+    section=_SECTION,
+    help="Items sampled for each customer. [99]",
+)
 @option(
     "--repeats/--no-repeats",
     default=False,
@@ -128,8 +150,9 @@ def compare(
     """Which model is the best, and whether that is more than luck.
 
     TABLE is split by time where it has a time, else at random; every model is trained on the first part, and its lists
-    are compared with what the customers bought in the second. Each has a process of its own: one that fails or takes
-    too long gets a row that says so, and Ctrl-C keeps what is finished.
+    are compared with what the customers bought in the second. With --train, all of TABLE is what they bought. Each
+    model has a process of its own: one that fails or takes too long gets a row that says so, and Ctrl-C keeps what is
+    finished.
     """
     import ancf
     from ancf.evaluation import parse_metrics
@@ -137,6 +160,7 @@ def compare(
     metrics = split_metrics(options["metrics"])
     parse_metrics(metrics, 10)
     check_test_part(ctx, options)
+    _check_together(ctx, options)
     models = _contestants(ctx, options)
     kind = chosen_format(output_format, output, formats=REPORT_FORMATS)
     if kind == "html":
@@ -145,13 +169,19 @@ def compare(
         check_extra()
     data = read_table(table, options, options["num_threads"])
     print_note(describe_reading(data))
-    train, test = split_table(data, options["split_kind"], options["test_share"], options["random_state"])
+    if options["train"]:
+        train, test = read_table(options["train"], options, options["num_threads"]), data
+        print_note(describe_reading(train))
+    else:
+        train, test = split_table(data, options["split_kind"], options["test_share"], options["random_state"])
+    sampled = {"candidates": "sampled", "n_negatives": options["n_negatives"]}
     result = ancf.compare(
         models,
         train,
         test,
         metrics,
         filter_already_liked_items=not options["repeats"],
+        **(sampled if options["candidates"] == "sampled" else {}),
         baseline=options["baseline"],
         tune=options["tune"],
         timeout_per_model=options["timeout_per_model"],
@@ -170,6 +200,23 @@ def compare(
     if result.interrupted:
         print_note(f"interrupted: {', '.join(result.failures)} not run to the end")
         ctx.exit(_INTERRUPTED)
+
+
+def _check_together(ctx: click.Context, options: dict[str, Any]) -> None:
+    """Refuse options that would have no effect beside others.
+
+    Raises
+    ------
+    Failure
+        Exit code 2.
+    """
+    if typed_options(ctx, ("n_negatives",)) and options["candidates"] != "sampled":
+        raise Failure("--n-negatives has no effect without --candidates sampled. Leave it out, or choose that.", 2)
+    names = {"split_kind": "--split", "test_share": "--test-share"}
+    if options["train"] and (typed := typed_options(ctx, names)):
+        raise Failure(
+            f"{names[typed[0]]} has no effect with --train, with which TABLE is not split. Leave one of them out.", 2
+        )
 
 
 def _contestants(ctx: click.Context, options: dict[str, Any]) -> Any:

@@ -19,7 +19,8 @@ from ancf.comparison.running import Outcome, Task, predicts_quantity, run_contes
 from ancf.comparison.slices import slice_users
 from ancf.data.interactions import Interactions
 from ancf.errors import InvalidDataError, InvalidParameterError
-from ancf.evaluation import DEFAULT_METRICS, ERROR_METRICS, leakage_report, parse_metrics
+from ancf.evaluation import DEFAULT_METRICS, ERROR_METRICS, Evaluation, leakage_report, parse_metrics
+from ancf.evaluation.candidates import N_NEGATIVES, Candidates
 from ancf.evaluation.ground_truth import GroundTruth, Known
 from ancf.params import checks_call
 from ancf.scoring.requests import materialize
@@ -35,6 +36,8 @@ def compare(
     *,
     k: int | Sequence[int] = 10,
     filter_already_liked_items: bool = True,
+    candidates: Candidates = "all",
+    n_negatives: int = N_NEGATIVES,
     baseline: str | None = None,
     refit: bool = False,
     tune: int | None = None,
@@ -61,6 +64,8 @@ def compare(
     metrics, k, filter_already_liked_items
         As in ``ancf.evaluate``. The first decides the sentence. "mse", "rmse" and "mae" are empty for what predicts no
         quantity.
+    candidates, n_negatives
+        As in ``ancf.evaluate``, with ``random_state`` as the seed: the same candidates for every model.
     baseline : str, optional
         The name of a row that all others are held against, beside the best.
     refit : bool
@@ -78,7 +83,7 @@ def compare(
     num_threads : int, optional
         For the models that are fitted here. Models of yours keep their own where this is left out.
     random_state : int
-        Seed of the intervals and of ``tune``.
+        Seed of the intervals, of ``tune`` and of sampled candidates.
     keep_models : bool
         Keep the fitted models, for ``models`` of the result. False saves the memory.
     show_progress : bool, optional
@@ -153,6 +158,7 @@ def compare(
         bool(filter_already_liked_items),
         budget=_budget(tune, validation, contestants, labels, bool(filter_already_liked_items), random_state),
         keep_models=keep_models,
+        ranking=_ranking(candidates, n_negatives, random_state),
     )
     outcomes, interrupted = _run_all(contestants, task, own_process, timeout_per_model, show_progress)
     if not any(each.evaluation for each in outcomes.values()):
@@ -164,12 +170,24 @@ def compare(
         baseline=baseline,
         over=entered.over,
         slices=_slices(outcomes, known, test),
-        about=_about(task, timeout_per_model, random_state),
+        about=_about(task, _first(outcomes).candidates, timeout_per_model, random_state),
         notes=_notes(outcomes, contestants, task),
         interrupted=interrupted,
         random_state=random_state,
         tables=(train, test),
     )
+
+
+def _ranking(candidates: Candidates, n_negatives: int, random_state: int) -> dict[str, Any]:
+    """What ``evaluate`` is told of the candidates."""
+    if isinstance(candidates, str) and candidates == "sampled":
+        return {"candidates": candidates, "n_negatives": n_negatives, "random_state": int(random_state)}
+    check_integer("n_negatives", n_negatives, 1, 2**31 - 1)
+    if n_negatives != N_NEGATIVES:
+        raise InvalidParameterError(
+            f'n_negatives={n_negatives!r} has no effect without candidates="sampled". Leave it out, or choose that.'
+        )
+    return {} if isinstance(candidates, str) and candidates == "all" else {"candidates": candidates}
 
 
 class _Entered(NamedTuple):
@@ -282,8 +300,12 @@ def _no_result(outcomes: dict[str, Outcome]) -> Exception:
 
 
 def _slices(outcomes: dict[str, Outcome], train: Interactions, test: Interactions) -> dict[str, Any]:
-    user_ids = next(each.evaluation for each in outcomes.values() if each.evaluation is not None).user_ids
-    return slice_users(train, test, user_ids)
+    return slice_users(train, test, _first(outcomes).user_ids)
+
+
+def _first(outcomes: dict[str, Outcome]) -> Evaluation:
+    """The figures of the first model that has any; all were measured on the same users and candidates."""
+    return next(each.evaluation for each in outcomes.values() if each.evaluation is not None)
 
 
 def _notes(outcomes: dict[str, Outcome], contestants: Sequence[Contestant], task: Task) -> list[str]:
@@ -297,6 +319,13 @@ def _notes(outcomes: dict[str, Outcome], contestants: Sequence[Contestant], task
         if n
     ]
     notes = ["; ".join(left_out)] if left_out else []
+    if first.candidates != "all":
+        notes.append(
+            f"lists of what was bought and {first.candidates} items: no estimate of figures over all items, and models "
+            "may stand in another order"
+            if first.candidates.endswith("sampled")
+            else f"lists of {first.candidates} candidates"
+        )
     if first.n_known_pairs:
         notes.append(
             f"{first.n_known_pairs:,} test pairs known from training do not count "
@@ -313,7 +342,7 @@ def _notes(outcomes: dict[str, Outcome], contestants: Sequence[Contestant], task
     return [*notes, *(f"leak: {each}" for each in leaks or task.test.leakage)]
 
 
-def _about(task: Task, timeout_s: float | None, random_state: int) -> dict[str, Any]:
+def _about(task: Task, candidates: str, timeout_s: float | None, random_state: int) -> dict[str, Any]:
     """What repeats the comparison."""
 
     def table(part: Interactions) -> dict[str, Any]:
@@ -333,6 +362,7 @@ def _about(task: Task, timeout_s: float | None, random_state: int) -> dict[str, 
         "train": table(task.train),
         "test": table(task.test),
         "filter_already_liked_items": task.filter_already_liked_items,
+        "candidates": candidates,
         "tune": None if task.budget is None else task.budget.trials,
         "timeout_per_model": timeout_s,
         "random_state": int(random_state),

@@ -315,6 +315,11 @@ class Comparison(Mapping[str, Evaluation]):
     @property
     def sentence(self) -> str:
         """Who won, by how much, and whether that is more than luck."""
+        among = self._about.get("candidates", "all")
+        what = f"what was bought and {among} items" if among.endswith("sampled") else f"{among} candidates"
+        return self._verdict() + ("" if among == "all" else f" The lists rank {what}, not all items.")
+
+    def _verdict(self) -> str:
         unfinished = list(self.failures)
         if self.over is not None:
             steps = self._testable(self.differences)

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +29,8 @@ class Task:
     budget: Budget | None = None
     """How open options are chosen; None leaves them at their defaults."""
     keep_models: bool = True
+    ranking: Mapping[str, Any] = field(default_factory=dict)
+    """What ``evaluate`` is told of the candidates."""
 
 
 @dataclass
@@ -89,7 +92,7 @@ def _run(contestant: Contestant, task: Task, own_process: bool) -> Outcome:
         return Outcome("failed", f"it predicts no quantity, so that it has no {', '.join(task.metrics)}")
     tables: dict[str, Any] = {} if contestant.is_model else {"train": task.train}
     found.evaluation = evaluate(
-        what, task.test, metrics, filter_already_liked_items=task.filter_already_liked_items, **tables
+        what, task.test, metrics, filter_already_liked_items=task.filter_already_liked_items, **tables, **task.ranking
     )
     if own_process:
         found.peak_bytes = peak_bytes()
