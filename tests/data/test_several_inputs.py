@@ -1,6 +1,8 @@
 """Several files, frames, folders, patterns and archives are one table, and each row's file stands in the account."""
 
 import io
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -65,6 +67,17 @@ def test_paths_folders_patterns_archives_frames_and_streams_say_the_same(folder,
         assert data.fingerprint() == EXPECTED
         assert adds_up(data.report)
         assert data.report.rows_read == 5
+
+
+def test_an_archive_may_come_through_a_pipe(folder):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as out:
+        for name in MONTHS:
+            out.write(folder / name, name)
+    code = "import ancf; print(ancf.read_interactions('-').fingerprint())"
+    for raw, said in ((packed.getvalue(), EXPECTED), (packed.getvalue()[:-9], "is damaged")):
+        done = subprocess.run([sys.executable, "-c", code], input=raw, capture_output=True, check=False)
+        assert said in (done.stdout + done.stderr).decode()
 
 
 def test_files_of_a_folder_come_by_name_and_those_of_a_list_as_they_stand(folder):

@@ -4,7 +4,9 @@ Files of a folder, a pattern or an archive come in the order of their names, tho
 """
 
 import glob
+import io
 import re
+import sys
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -43,7 +45,7 @@ def find_inputs(source: Any) -> Inputs | None:
     if isinstance(source, str) and not source.strip():
         raise InvalidDataError(f"{source!r} is no path. Give the path of a table.")
     if isinstance(source, (str, Path)):
-        return None if str(source) == "-" else _of_path(source)
+        return _of_standard_input() if str(source) == "-" else _of_path(source)
     if hasattr(source, "read"):
         return _of_archive(source, str(getattr(source, "name", "file object"))) if _is_zip_object(source) else None
     if isinstance(source, Sequence) and len(source) and all(map(_is_table, source)):
@@ -54,6 +56,20 @@ def find_inputs(source: Any) -> Inputs | None:
 def _is_table(each: Any) -> bool:
     """Whether an entry of a list is a table or a path (a list of anything else is a list of rows)."""
     return isinstance(each, (str, Path)) or hasattr(each, "read") or hasattr(each, "__arrow_c_stream__")
+
+
+def _of_standard_input() -> Inputs | None:
+    """An archive is kept in memory, packed as it is: its list of members stands at its end."""
+    try:
+        stream: Any = sys.stdin.buffer
+        if _is_zip_object(stream):
+            return _of_archive(stream, "standard input")
+        if stream.seekable() or stream.peek(len(ZIP_MAGIC))[: len(ZIP_MAGIC)] != ZIP_MAGIC:
+            return None
+        packed = io.BytesIO(stream.read())
+    except (AttributeError, OSError, ValueError):  # what is wrong with it is told when it is read
+        return None
+    return _of_archive(packed, "standard input")
 
 
 def _of_path(source: str | Path) -> Inputs | None:
