@@ -172,6 +172,40 @@ def test_json_lines_and_arrays_say_what_the_table_says(text, pack):
     assert read(pack(text.encode())).fingerprint() == EXPECTED
 
 
+def _zipped(raw):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as out:
+        out.writestr("table.csv", raw)
+    return packed.getvalue()
+
+
+def _parquet(raw):
+    packed = io.BytesIO()
+    pd.read_csv(io.BytesIO(raw), dtype=str).to_parquet(packed, index=False)
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "pack"),
+    [
+        ("table.csv.gz", gzip.compress),
+        ("table.csv.bz2", bz2.compress),
+        ("table.csv.xz", lzma.compress),
+        ("table.zip", _zipped),
+        ("table.parquet", _parquet),
+    ],
+)
+def test_another_copy_in_place_of_a_damaged_file_is_read_whole(tmp_path, name, pack):
+    rows = "".join(f"ann{at % 90},{at % 70}\n" for at in range(2000))
+    whole, path = pack(f"user,item\n{rows}".encode()), tmp_path / name
+    for damaged in (whole[: len(whole) // 2], whole[:-20]):
+        path.write_bytes(damaged)
+        with pytest.raises(InvalidDataError, match="another copy"):
+            ancf.read_interactions(path)
+    path.write_bytes(whole)
+    assert ancf.read_interactions(path).report.rows_read == 2000
+
+
 def test_numbers_of_json_stay_as_they_are_written():
     data = read('{"user": 12345678901234567890123, "item": 1.50}\n{"user": 1e3, "item": "é\\n,"}\n')
     assert data.user_ids.values.tolist() == ["12345678901234567890123", "1e3"]
