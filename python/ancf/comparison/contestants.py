@@ -1,13 +1,12 @@
 """Who is compared: models, classes, names and groups of the registry, and lists made elsewhere, each under a name."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 from ancf.errors import InvalidDataError, InvalidParameterError
 from ancf.evaluation import GivenLists
-from ancf.models import Group, class_names, class_of, names_in
+from ancf.models import Group, class_names, class_of, find_class_name, names_in
 from ancf.models.base import Recommender
 from ancf.scoring.requests import is_one, table_columns
 from ancf.scoring.results import Recommendations
@@ -117,14 +116,7 @@ def row_name(name: str, names: Sequence[str]) -> str | None:
 
 def _class_name(model: str) -> str:
     """The class of the registry with this name, as it is or as the command line has it."""
-    by_cli_name = class_names()
-    by_name = {name: name for name in by_cli_name.values()} | by_cli_name
-    if model not in by_name:
-        known = [*by_name, *get_args(Group), PIECES]
-        near = get_close_matches(model, known, 1, 0.4)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}."
-        raise InvalidParameterError(f"compare: there is no model {model!r}; {hint}")
-    return by_name[model]
+    return find_class_name("compare", model, (*get_args(Group), PIECES))
 
 
 def _kind(what: Any) -> str:

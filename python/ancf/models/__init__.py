@@ -210,6 +210,28 @@ def class_names() -> dict[str, str]:
     return found
 
 
+def find_class_name(caller: str, name: str, others: tuple[str, ...] = ()) -> str:
+    """The class with this name, as it is or as the command line has it; ``others`` are names the caller takes, too.
+
+    Raises
+    ------
+    InvalidParameterError
+        If there is none; names the nearest.
+    """
+    from difflib import get_close_matches
+
+    from ancf.errors import InvalidParameterError
+
+    by_cli_name = class_names()
+    by_name = {each: each for each in by_cli_name.values()} | by_cli_name
+    if name not in by_name:
+        known = [*by_name, *others]
+        near = get_close_matches(name, known, 1, 0.4)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}."
+        raise InvalidParameterError(f"{caller}: there is no model {name!r}; {hint}")
+    return by_name[name]
+
+
 def names_in(group: Group) -> list[str]:
     """The classes of a group that can be trained, in the order of the registry."""
     return [

@@ -1,6 +1,7 @@
 """What models with a vector for each user and each item have in common: epochs, a validation part, memory, the seed.
 
-``ALS`` (``als.py``), ``BPR`` and ``SVD`` (``mf.py``) say what is learned and what is served of it.
+``ALS`` (``als.py``), ``BPR`` and ``SVD`` (``mf.py``), ``GMF``, ``MLP`` and ``NeuMF`` (``neural.py``) and ``LightGCN``
+(``lightgcn.py``) say what is learned and what is served of it.
 """
 
 import os

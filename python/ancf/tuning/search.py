@@ -9,7 +9,6 @@ import inspect
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
 
@@ -26,7 +25,7 @@ from ancf.errors import (
     TrainingWarning,
 )
 from ancf.evaluation import Evaluation, evaluate, parse_metrics
-from ancf.models import class_names, class_of
+from ancf.models import class_of, find_class_name
 from ancf.models.base import Recommender
 from ancf.models.popular import Popular
 from ancf.params import checks_call, refuse_unknown
@@ -386,13 +385,7 @@ def _unfitted(model: Any) -> Recommender:
     elif isinstance(model, type) and issubclass(model, Recommender):
         found = model()
     elif isinstance(model, str):
-        by_cli_name = class_names()
-        by_name = {name: name for name in by_cli_name.values()} | by_cli_name
-        if model not in by_name:
-            near = get_close_matches(model, by_name, 1, 0.4)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(by_name)}."
-            raise InvalidParameterError(f"tune: there is no model {model!r}; {hint}")
-        found = class_of(by_name[model])()
+        found = class_of(find_class_name("tune", model))()
     else:
         raise InvalidParameterError(f"tune: {model!r} is no model; give one of ancf, its class, or its name.")
     return found
