@@ -5,6 +5,7 @@ import pytest
 
 import ancf
 from ancf.data.csr import Csr, ItemSets
+from ancf.data.time_range import TimeRange
 from ancf.models.ancf.selection import (
     HeldOut,
     _Buyers,
@@ -17,6 +18,7 @@ from ancf.models.ancf.temporal import (
     PurchaseTimes,
     add_repeat_sources,
     recency_weights,
+    repeat_factors,
     sparse_history,
     trend_factors,
 )
@@ -45,17 +47,37 @@ def test_a_purchase_one_half_life_before_the_newest_counts_half():
     assert (recency_weights(indptr, times, None) == 1).all()
 
 
+def test_what_is_bought_again_within_a_month_counts_more_for_its_repetition():
+    # Users 1 and 2 buy milk again after 10 days, nobody buys a lamp again; user 3 buys the lamp twice on one day.
+    day = 86_400
+    rows = [(1, "milk", 0), (1, "milk", 10), (2, "milk", 0), (2, "milk", 10), (2, "lamp", 0), (3, "lamp", 1.5)]
+    rows += [(3, "lamp", 1.6), (4, "salt", 0), (4, "salt", 45), (5, "milk", 100)]
+    user, item, days = zip(*rows, strict=True)
+    data = ancf.Interactions.from_ids(user=user, item=item, time=[int(each * day) for each in days])
+    # Purchases that are 30 days old: four of milk, two of lamps, two of salt; two of the eight were repeated.
+    share = 2 / 8
+    smoothed = [(2 + 10 * share) / (4 + 10), (10 * share) / (2 + 10), (10 * share) / (2 + 10)]
+    wanted = dict(zip(["milk", "lamp", "salt"], smoothed, strict=True))
+    found = repeat_factors(data, TimeRange.from_times(data.times))
+    assert np.allclose(found, [(wanted[each] / share) ** 0.5 for each in data.item_ids.values.tolist()])
+
+
+def test_without_repetitions_all_items_count_the_same_for_theirs():
+    data = ancf.Interactions.from_ids(user=[1, 2], item=["a", "b"], time=[0, 86_400])
+    assert repeat_factors(data, TimeRange.from_times(data.times)).tolist() == [1, 1]
+
+
 def test_repeats_are_sources_of_their_own():
     indptr, items = np.array([0, 2, 3]), np.array([0, 2, 1], np.int32)
-    recency, counts = np.array([1, 0.5, 1], np.float32), np.array([3, 2, 1], np.float32)
-    offsets, sources, values = sparse_history(indptr, items, recency, counts, 4)
+    recency, repeats = np.array([1, 0.5, 1], np.float32), np.array([3, 2, 1], np.float32)
+    offsets, sources, values = sparse_history(indptr, items, recency, repeats, 4)
     assert offsets.tolist() == [0, 4, 6]
     assert sources.tolist() == [0, 2, 4, 6, 1, 5]
-    assert np.allclose(values, [2**-0.5, 0.5 * 2**-0.5, 3, 1, 1, 1])
-    indptr, items, values = add_repeat_sources(Csr.empty(4), 4, 7.0)
+    assert np.allclose(values, [2**-0.5, 0.5 * 2**-0.5, 3, 2, 1, 1])
+    indptr, items, values = add_repeat_sources(Csr.empty(4), 4, np.array([7, 8, 9, 7], np.float32))
     assert indptr.tolist() == [0, 0, 0, 0, 0, 1, 2, 3, 4]
     assert items.tolist() == [0, 1, 2, 3]
-    assert (values == 7).all()
+    assert values.tolist() == [7, 8, 9, 7]
 
 
 def test_what_was_bought_most_and_last_comes_first_where_lists_may_hold_it():
@@ -187,9 +209,9 @@ def test_what_belongs_together_may_make_the_item_item_part_lighter_not_heavier(a
     # Users in turn, each with a weight at which their NDCG is highest; those of siblings feel it twice as much.
     def measure(choice):
         weight = choice["neighbor_weight"]
-        return np.array([1 - abs(weight - apart), 1 - 2 * abs(weight - together)] * 3)
+        return np.array([1 - abs(weight - apart), 1 - 2 * abs(weight - together)] * 30)
 
-    held = HeldOut(None, None, None, np.arange(6), None, 0.5, alternates_strategies=True)
+    held = HeldOut(None, None, None, np.arange(60), None, 0.5, alternates_strategies=True)
     grids, start = {"neighbor_weight": (0.0, 0.25, 0.5, 1.0)}, {"neighbor_weight": 1.0}
     assert select_mixture(held, measure, grids, start) == {"neighbor_weight": chosen}
     assert select_mixture(held._replace(alternates_strategies=False), measure, grids, start) == {
@@ -209,7 +231,9 @@ def test_the_best_choice_is_found_one_option_after_the_other():
 
     def measure(choice):
         asked.append(dict(choice))
-        return -abs(choice["a"] - 2) - (0 if choice["b"] is None else choice["b"]) - 0.5 * (choice["c"] != 5)
+        return np.array(
+            [-abs(choice["a"] - 2) - (0 if choice["b"] is None else choice["b"]) - 0.5 * (choice["c"] != 5)]
+        )
 
     start = {"a": 1, "b": None, "c": 7}
     assert coordinate_search(measure, {"a": (0, 1, 2), "b": (None, 1.0), "c": (5,)}, start) == {
@@ -218,6 +242,15 @@ def test_the_best_choice_is_found_one_option_after_the_other():
         "c": 5,
     }
     assert len(asked) == len({tuple(each.values()) for each in asked})
+
+
+@pytest.mark.parametrize(("gains", "chosen"), [([3.0, -2.0, 1.0], 0.5), ([3.0, 1.0, 2.0], 0.0)])
+def test_the_serving_exponent_stays_unless_the_gain_is_above_its_standard_error(gains, chosen):
+    def measure(choice):
+        return np.zeros(3) if choice["serving_exponent"] else np.array(gains)
+
+    found = coordinate_search(measure, {"serving_exponent": (0.0, 0.5)}, {"serving_exponent": 0.5})
+    assert found == {"serving_exponent": chosen}
 
 
 @pytest.mark.parametrize(

@@ -261,33 +261,33 @@ fn user_vectors<'py>(
 }
 
 /// Weighted histories for the item-item part of a score, from histories (indptr, item positions, τ): n^-½ τ at the items
-/// and, with `counts` (one for each τ), counts · τ at the sources `n_items` further on.
+/// and, with `repeats` (one for each τ), those at the sources `n_items` further on.
 #[pyfunction]
 fn sparse_history<'py>(
     py: Python<'py>,
     histories: CsrArrays<'py>,
-    counts: Option<PyReadonlyArray1<'py, f32>>,
+    repeats: Option<PyReadonlyArray1<'py, f32>>,
     n_items: usize,
 ) -> PyResult<CsrResult<'py>> {
     let histories = to_csr(py, &histories, n_items)?;
-    let counts = counts.as_ref().map(|counts| counts.as_slice()).transpose()?;
-    if let Some(counts) = counts
-        && counts.len() != histories.len()
+    let repeats = repeats.as_ref().map(|repeats| repeats.as_slice()).transpose()?;
+    if let Some(repeats) = repeats
+        && repeats.len() != histories.len()
     {
         let message =
-            format!("got {} counts and {} entries; give one count for each entry.", counts.len(), histories.len());
+            format!("got {} repeats and {} entries; give one for each entry.", repeats.len(), histories.len());
         return Err(to_python(py, &Error::InvalidData(message)));
     }
     let size = if histories.len() > LARGE { Size::Large } else { Size::Small };
     let (offsets, columns, values) = enter(py, size, Some(1), |context| {
-        let n_weights = histories.len() * if counts.is_some() { 2 } else { 1 };
+        let n_weights = histories.len() * if repeats.is_some() { 2 } else { 1 };
         let (mut columns, mut values) = (Vec::with_capacity(n_weights), Vec::with_capacity(n_weights));
         let mut offsets = vec![0];
         for (row, bounds) in histories.offsets().windows(2).enumerate() {
             context.cancel.check()?;
-            let counts = counts.map(|counts| &counts[bounds[0]..bounds[1]]);
+            let repeats = repeats.map(|repeats| &repeats[bounds[0]..bounds[1]]);
             let (items, recency) = (histories.row(row), histories.row_values(row));
-            fold_in::weigh_history(items, recency, counts, n_items, &mut columns, &mut values);
+            fold_in::weigh_history(items, recency, repeats, n_items, &mut columns, &mut values);
             offsets.push(columns.len() as i64);
         }
         Ok((offsets, columns.into_iter().map(|column: u32| column as i32).collect::<Vec<_>>(), values))

@@ -31,7 +31,7 @@ from ancf.models.ancf import options
 from ancf.models.ancf.network_encoder import NetworkEncoder
 from ancf.models.ancf.network_training import NetworkTrainer
 from ancf.models.ancf.options import Auto, AutoChooseFor, AutoNormalize, AutoSimilarity, Init, Settings
-from ancf.models.ancf.selection import HeldOut, ndcg, select_mixture
+from ancf.models.ancf.selection import START_HALF_LIFE, HeldOut, ndcg, select_mixture
 from ancf.models.ancf.softmax import HistoryEncoder, SoftmaxTrainer
 from ancf.models.ancf.training_table import TrainingTable, ridge_neighbors
 from ancf.models.ancf.updating import update_scorer
@@ -91,9 +91,11 @@ class ANCF(Recommender):
         γ and days: how much higher the weight of items is that sell better lately than they used to, in purchases
         halved every so many days of age; 0 leaves it out. auto: where the table has times, chosen on its last tenth.
     repeat_weight : float
-        The weight of a purchase for its own repetition, times how often it was made and how recently; in units of the
-        vectors' scores. It matters where ``filter_already_liked_items=False``; the default puts what was bought most
-        and last first.
+        The weight of a purchase for its own repetition, times how often it was made, how recently, and how much more
+        often the item is bought again than others; in units of the vectors' scores. It matters where
+        ``filter_already_liked_items=False``; the default puts what was bought most and last first.
+    repeat_half_life : float or None
+        Days after which a purchase counts half for its own repetition, counted from the user's newest.
     item_attention : bool
         Whether an item's vector aggregates its users.
     user_factors : bool
@@ -208,6 +210,7 @@ class ANCF(Recommender):
         trend: float | Auto = "auto",
         trend_half_life: float | Auto = "auto",
         repeat_weight: float = 20.0,
+        repeat_half_life: float | None = 180.0,
         item_attention: bool = True,
         user_factors: bool = False,
         user_dropout: float = 0.0,
@@ -248,6 +251,7 @@ class ANCF(Recommender):
         self.trend = trend
         self.trend_half_life = trend_half_life
         self.repeat_weight = repeat_weight
+        self.repeat_half_life = repeat_half_life
         self.item_attention = item_attention
         self.user_factors = user_factors
         self.user_dropout = user_dropout
@@ -476,5 +480,5 @@ def _choose(
         held_out,
         lambda choice: ndcg(ranker_builder(choice), held_out, settings.num_threads),
         trainer.grids(held_out, settings),
-        settings.record(),
+        {**settings.record(), "half_life": START_HALF_LIFE},
     )

@@ -78,6 +78,7 @@ class Settings:
     trend: float
     trend_half_life: float
     repeat_weight: float
+    repeat_half_life: float | None
     open_choices: frozenset[str]
     """What is chosen on purchases held out of the training table."""
     choose_for: ChooseFor
@@ -117,6 +118,7 @@ _RECORDED = (
     "neighbor_weight",
     "random_state",
     "repeat_weight",
+    "repeat_half_life",
     "serving_exponent",
     "temperature",
     "trend",
@@ -178,6 +180,7 @@ def resolve(estimator: Any, n_items: int, timed: bool, split_by: SplitBy | None 
         trend=0.0 if o.trend == "auto" else float(o.trend),
         trend_half_life=15.0 if o.trend_half_life == "auto" else float(o.trend_half_life),
         repeat_weight=float(o.repeat_weight),
+        repeat_half_life=None if o.repeat_half_life is None else float(o.repeat_half_life),
         open_choices=frozenset(name for name, may in may_open if may and getattr(o, name) == "auto"),
         choose_for=choose_for,
         num_threads=o.num_threads,
@@ -364,6 +367,8 @@ def check(estimator: Any) -> None:
     if estimator.half_life not in (None, "auto"):
         check_number("half_life", estimator.half_life, 0.0, FLOAT32_MAX, above=True, words='None, "auto" or ')
     check_number("repeat_weight", estimator.repeat_weight, 0.0, 1e6)
+    if estimator.repeat_half_life is not None:
+        check_number("repeat_half_life", estimator.repeat_half_life, 0.0, FLOAT32_MAX, above=True, words="None or ")
     if estimator.trend != "auto":
         check_number("trend", estimator.trend, 0.0, 2.0, words='"auto" or ')
     if estimator.trend_half_life != "auto":
@@ -388,7 +393,7 @@ def _check_belonging(estimator: Any) -> None:
         ("half_life", learns or not _needs_network(estimator), 'attention="learned" or "target", or the plain softmax'),
         *(
             (name, not _needs_network(estimator), "the plain softmax")
-            for name in ("trend", "trend_half_life", "repeat_weight")
+            for name in ("trend", "trend_half_life", "repeat_weight", "repeat_half_life")
         ),
         ("user_dropout", estimator.user_factors, "user_factors=True"),
         ("layer", estimator.output == "sigmoid", 'output="sigmoid"'),

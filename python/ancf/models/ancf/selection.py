@@ -6,8 +6,8 @@ the latest for what each takes next; and where any purchase will be asked for, w
 can tell, for half of the users any fifth, for the others one purchase and those that are most often bought with it.
 What is bought next comes in visits too, and an item-item weight looks better than it is where the rest of a visit is
 left in the history: the second half may give it a lower weight than the first half would, never a higher one. The model
-learns from what remains, and the mixture that ranks the held-out purchases best (NDCG@20) is taken. The test part of
-anybody's split is never seen.
+learns from what remains, and the mixture that ranks the held-out purchases best (NDCG@20) is taken, each option by the
+rule of one standard error. The test part of anybody's split is never seen.
 """
 
 from collections.abc import Callable
@@ -40,6 +40,8 @@ TREND_HALF_LIVES = (15.0, 60.0, 240.0)
 """Days."""
 _LAST_SHARE = 0.1
 SERVING_EXPONENTS = (0.0, 0.3, 0.5, 0.7, 1.0)
+START_HALF_LIFE = 240.0
+"""Where the search begins; None where nothing can be chosen."""
 
 
 class HeldOut(NamedTuple):
@@ -197,26 +199,34 @@ def select_mixture(
     """The mixture that ranks what was held out best; ``measure`` gives the NDCG of each user."""
     measured = _memoized(measure)
     if not held_out.alternates_strategies:
-        return coordinate_search(lambda choice: float(measured(choice).mean()), grids, start)
-    choice = coordinate_search(lambda choice: float(measured(choice)[::2].mean()), grids, start)
+        return coordinate_search(measured, grids, start)
+    choice = coordinate_search(lambda choice: measured(choice)[::2], grids, start)
     not_heavier = tuple(each for each in grids["neighbor_weight"] if each <= choice["neighbor_weight"])
-    return coordinate_search(
-        lambda choice: float(measured(choice).mean()), {**grids, "neighbor_weight": not_heavier}, choice
-    )
+    return coordinate_search(measured, {**grids, "neighbor_weight": not_heavier}, choice)
 
 
 def coordinate_search(
-    measure: Callable[[dict[str, Any]], float], grids: dict[str, tuple[Any, ...]], start: dict[str, Any]
+    measure: Callable[[dict[str, Any]], NDArray[np.float64]],
+    grids: dict[str, tuple[Any, ...]],
+    start: dict[str, Any],
 ) -> dict[str, Any]:
-    """The choice with the highest measure: one option after the other in the order of ``grids``, the others where they
-    stand (at first as in ``start``), then the first once more. Ties go to the first."""
+    """The choice with the highest mean: one option after the other in the order of ``grids``, the others where they
+    stand (at first as in ``start``), then the first once more.
+
+    An option leaves where it stands only for a gain above the standard error of that gain, so that a few rows more or
+    less do not decide.
+    """
     measured = _memoized(measure)
     choice = {name: start[name] if start[name] in grid else grid[0] for name, grid in grids.items()}
 
     def value(name: str, each: Any) -> float:
-        return measured({**choice, name: each})
+        return float(measured({**choice, name: each}).mean())
 
     for name in (*grids, next(iter(grids))):
-        if len(grids[name]) > 1:
-            choice[name] = max(grids[name], key=lambda each: value(name, each))
+        if len(grids[name]) < 2:
+            continue
+        best = max(grids[name], key=lambda each: value(name, each))
+        gain = measured({**choice, name: best}) - measured(choice)
+        if gain.mean() > gain.std() / np.sqrt(len(gain)):
+            choice[name] = best
     return choice

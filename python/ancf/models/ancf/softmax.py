@@ -37,7 +37,7 @@ from ancf.models.ancf.temporal import (
 )
 from ancf.models.ancf.trained import Scales, Trained
 from ancf.models.ancf.training_table import TrainingTable
-from ancf.scoring.histories import Histories
+from ancf.scoring.histories import Histories, ones
 from ancf.scoring.purchases import Purchases
 from ancf.scoring.results import TopNOne
 from ancf.scoring.scorer import Arrays, EncodedUsers, Encoder, Scorer
@@ -96,11 +96,14 @@ def mix(
     scales = measure(users, vectors, neighbors)
     if neighbors is not None:
         neighbors = scale_item_weights(neighbors, scales.neighbors)
-    counts = None
+    repeats = None
     if settings.repeat_weight:
-        neighbors = add_repeat_sources(neighbors or Csr.empty(n_items), n_items, scales.repeats)
-        counts = purchases.counts
-    history = sparse_history(*pairs.sets, recency, counts, n_items)
+        repeated = ones(n_items) if purchases.repeated is None else purchases.repeated
+        neighbors = add_repeat_sources(neighbors or Csr.empty(n_items), n_items, repeated * np.float32(scales.repeats))
+        repeats = recency_weights(pairs.indptr, purchases.times, settings.repeat_half_life)
+        if purchases.counts is not None:
+            repeats = repeats * purchases.counts
+    history = sparse_history(*pairs.sets, recency, repeats, n_items)
     return Mixture(vectors, priors, users, neighbors, history, recency, scales, trend is not None)
 
 
@@ -203,7 +206,8 @@ class SoftmaxTrainer:
             parts.vectors if mixture.has_trend else None,
             values if mixture.has_trend and settings.neighbor_weight else None,
         )
-        encoder = HistoryEncoder(mixture.item_priors, mixture.recency, settings.half_life, trained)
+        half_lives = settings.half_life, settings.repeat_half_life
+        encoder = HistoryEncoder(mixture.item_priors, mixture.recency, *half_lives, trained)
         return Scorer(
             user_ids=table.data.user_ids,
             item_ids=table.data.item_ids,
@@ -253,9 +257,15 @@ class HistoryEncoder(Encoder):
     counts_purchases = True
 
     def __init__(
-        self, item_priors: Floats, recency: Floats, half_life: float | None, trained: Trained | None = None
+        self,
+        item_priors: Floats,
+        recency: Floats,
+        half_life: float | None,
+        repeat_half_life: float | None,
+        trained: Trained | None = None,
     ) -> None:
-        self.item_priors, self.recency, self.half_life, self.trained = item_priors, recency, half_life, trained
+        self.item_priors, self.recency, self.trained = item_priors, recency, trained
+        self.half_life, self.repeat_half_life = half_life, repeat_half_life
 
     def fold_in(self, scorer: Scorer, histories: Histories, num_threads: int | None) -> EncodedUsers:
         indptr, items = histories.indptr, histories.items
@@ -264,8 +274,12 @@ class HistoryEncoder(Encoder):
         if scorer.neighbors is None:
             return EncodedUsers(vectors)
         n_items = len(scorer.item_vectors)
-        counts = histories.weights if scorer.neighbors.n_rows > n_items else None
-        return EncodedUsers(vectors, sparse_history(indptr, items, recency, counts, n_items))
+        repeats = None
+        if scorer.neighbors.n_rows > n_items:
+            repeats = recency_weights(indptr, histories.times, self.repeat_half_life)
+            if histories.weights is not None:
+                repeats = repeats * histories.weights
+        return EncodedUsers(vectors, sparse_history(indptr, items, recency, repeats, n_items))
 
     def top_n_for_items(
         self, scorer: Scorer, positions: list[int], N: int, filter_seen: bool, num_threads: int | None
@@ -300,7 +314,7 @@ class HistoryEncoder(Encoder):
         if self.half_life is not None:
             arrays["recent"] = self.recency
         more, about = ({}, {}) if self.trained is None else self.trained.to_arrays()
-        return {**arrays, **more}, {"half_life": self.half_life, **about}
+        return {**arrays, **more}, {"half_life": self.half_life, "repeat_half_life": self.repeat_half_life, **about}
 
     @classmethod
     def from_arrays(cls, arrays: Arrays, meta: dict[str, Any]) -> Self:
@@ -316,8 +330,9 @@ class HistoryEncoder(Encoder):
         if not np.isfinite(priors).all():
             raise ModelFileError("model file: item_priors hold numbers that are not finite. Load another copy.")
         half_life, entries = meta.get("half_life"), len(arrays["seen.items"])
+        repeat_half_life = meta.get("repeat_half_life", half_life)
         recency = arrays.get("recent", np.ones(entries, np.float32) if half_life is None else np.empty(0, np.float32))
-        well = recency.dtype == np.float32 and recency.shape == (entries,) and np.isfinite(recency).all()
-        if not well or not (half_life is None or 0 < float(half_life) < math.inf):
+        well = recency.dtype == np.float32 and recency.shape == (entries,) and bool(np.isfinite(recency).all())
+        if not well or not all(each is None or 0 < float(each) < math.inf for each in (half_life, repeat_half_life)):
             raise ModelFileError("model file: what is recent is of another shape or not finite. Load another copy.")
-        return cls(priors, recency, half_life, Trained.from_arrays(arrays, meta))
+        return cls(priors, recency, half_life, repeat_half_life, Trained.from_arrays(arrays, meta))

@@ -2,13 +2,18 @@
 
     τ_uj = 2^(−age_uj / half_life)            age_uj: days before the newest purchase of the same user
     w_uj = n_u^-½ τ_uj                        what purchase j adds to its neighbors
-    m_uj = n_uj τ_uj                          what it adds to itself; n_uj: how often it was bought
+    m_uj = n_uj 2^(−age_uj / repeat_half_life)   what it adds to itself; n_uj: how often it was bought
+    ρ_j  = (r_j / r)^½                        what m_uj counts at item j; r_j: the share of purchases of j that the same
+                                              user repeated within 30 days, r that of all items
     g_i  = ((n_i' + 5 s) / (s n_i + 5 s))^γ   the trend of item i: n_i' its purchases, halved every ``trend_half_life``
                                               days of age, n_i all of them, s the shop's n' / n; the ratio is held
                                               between 1/16 and 16
 
 "Today" is the end of the range in which nearly all events lie (``data/time_range.py``), and later ones happened today;
 events far outside do not count for the trend, so that one wrong date changes one purchase and not the shop.
+
+r_j is of days: a purchase is repeated if the user bought the item on a later day, at most 30 days after. It is told by
+purchases that are 30 days old, and each item is thought to have had ten more, repeated as those of the whole shop.
 
 The trend multiplies the served vector of an item and the weights that point to it, so that both parts of the score feel
 it. Repetitions are rows of their own below the item-item weights, row n_items + j with the one entry j, so that they
@@ -29,15 +34,19 @@ from ancf.scoring.histories import ones
 # Purchases that an item is thought to have had beside its own, spread as those of the whole shop.
 _SMOOTHING = 5.0
 _MAX_RATIO = 16.0
+_REPEAT_DAYS = 30
+# Purchases that an item is thought to have had beside its own, repeated as those of the whole shop.
+_REPEAT_SMOOTHING = 10.0
 
 
 class PurchaseTimes(NamedTuple):
-    """When each pair was last bought (seconds since 1970, none after today), how often, and the items and days of age
-    of all purchases that are not stray; None where that is not known or not asked."""
+    """When each pair was last bought (seconds since 1970, none after today), how often, the items and days of age of
+    all purchases that are not stray, and ρ of the items; None where that is not known or not asked."""
 
     times: NDArray[np.int64] | None
     counts: NDArray[np.float32] | None
     events: tuple[NDArray[np.int32], NDArray[np.float64]] | None
+    repeated: NDArray[np.float32] | None = None
 
     @classmethod
     def from_interactions(cls, data: Interactions) -> Self:
@@ -49,7 +58,12 @@ class PurchaseTimes(NamedTuple):
         assert pair_times is not None
         counted = ~usual.strays(data.times)
         ages = (usual.end - usual.clip(data.times[counted])) / SECONDS_PER_DAY
-        return cls(usual.clip(pair_times), data.pair_counts().astype(np.float32), (data.items[counted], ages))
+        return cls(
+            usual.clip(pair_times),
+            data.pair_counts().astype(np.float32),
+            (data.items[counted], ages),
+            repeat_factors(data, usual),
+        )
 
 
 def recency_weights(
@@ -94,22 +108,42 @@ def trend_factors(purchases: PurchaseTimes, n_items: int, power: float, half_lif
     return np.ascontiguousarray(powers[:, 0])
 
 
+def repeat_factors(data: Interactions, usual: TimeRange) -> NDArray[np.float32]:
+    """ρ of the items of a table with times, float32 (n_items,)."""
+    assert data.times is not None
+    days = usual.clip(data.times) // SECONDS_PER_DAY
+    # Events stand by user, item and time: one for each day, and the next of the same pair right after it.
+    same = (data.users[1:] == data.users[:-1]) & (data.items[1:] == data.items[:-1])
+    first = np.concatenate(([True], ~same | (days[1:] != days[:-1])))
+    users, items, days = data.users[first], data.items[first], days[first]
+    follows = (users[1:] == users[:-1]) & (items[1:] == items[:-1]) & (days[1:] - days[:-1] <= _REPEAT_DAYS)
+    old = days <= usual.end // SECONDS_PER_DAY - _REPEAT_DAYS
+    bought = np.bincount(items[old], minlength=data.n_items)
+    again = np.bincount(items[:-1][old[:-1] & follows], minlength=data.n_items)
+    if not again.any():
+        return ones(data.n_items)
+    share = again.sum() / bought.sum()
+    rates = (again + _REPEAT_SMOOTHING * share) / (bought + _REPEAT_SMOOTHING)
+    return np.asarray(np.sqrt(rates / share), np.float32)
+
+
 def sparse_history(
     indptr: NDArray[np.int64],
     items: NDArray[np.int32],
     recency: NDArray[np.float32],
-    counts: NDArray[np.float32] | None,
+    repeats: NDArray[np.float32] | None,
     n_items: int,
 ) -> Csr:
-    """The weighted history that the sparse part reads: w on the items, and with ``counts`` m on their own rows."""
-    return Csr(*_native.sparse_history((indptr, items, recency), counts, n_items))
+    """The weighted history that the sparse part reads: w on the items, and with ``repeats``, m, those on their own
+    rows."""
+    return Csr(*_native.sparse_history((indptr, items, recency), repeats, n_items))
 
 
-def add_repeat_sources(neighbors: Csr, n_items: int, weight: float) -> Csr:
-    """The item-item weights with n_items more rows: what an item adds to itself."""
+def add_repeat_sources(neighbors: Csr, n_items: int, weights: NDArray[np.float32]) -> Csr:
+    """The item-item weights with n_items more rows: what an item adds to itself, ``weights`` (n_items,)."""
     indptr, items, values = neighbors
     return Csr(
         np.concatenate((indptr, indptr[-1] + np.arange(1, n_items + 1))),
         np.concatenate((items, np.arange(n_items, dtype=np.int32))),
-        np.concatenate((values, np.full(n_items, weight, np.float32))),
+        np.concatenate((values, weights)),
     )

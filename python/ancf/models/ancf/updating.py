@@ -96,7 +96,9 @@ def update_scorer(scorer: Scorer, trained: Trained, update: Update, settings: Se
         seen=pairs.sets,
         item_vectors=mixture.item_vectors,
         user_vectors=mixture.user_vectors,
-        encoder=HistoryEncoder(mixture.item_priors, mixture.recency, settings.half_life, left),
+        encoder=HistoryEncoder(
+            mixture.item_priors, mixture.recency, settings.half_life, settings.repeat_half_life, left
+        ),
         neighbors=mixture.neighbors,
         history=mixture.history,
         **update.about(data, scorer.purchases.n_events if n_trained is None else n_trained),

@@ -3,7 +3,7 @@
 //! ```text
 //! p_u  = Σ_j r_j τ_uj v_j / ‖Σ_j r_j τ_uj v_j‖     r_j: attention prior of the item, τ_uj: recency
 //! w_uj = n_u^-½ τ_uj                                n_u: length of the history
-//! m_uj = n_uj τ_uj                                  n_uj: purchases of the item, where repetitions count
+//! m_uj                                              what j adds to itself, where repetitions count
 //! ```
 //!
 //! The m are sources of their own behind the items: that of item j has the position `n_items` + j.
@@ -22,11 +22,11 @@ pub fn user_vector(level: Level, history: &[u32], recency: &[f32], priors: &[f32
     }
 }
 
-/// Appends the weights w of one history, and m where `counts` tells how often each item was bought.
+/// Appends the weights w of one history, and with `repeats` m of each of its items.
 pub fn weigh_history(
     history: &[u32],
     recency: &[f32],
-    counts: Option<&[f32]>,
+    repeats: Option<&[f32]>,
     n_items: usize,
     columns: &mut Vec<u32>,
     values: &mut Vec<f32>,
@@ -34,9 +34,9 @@ pub fn weigh_history(
     let scale = (1.0 / (history.len().max(1) as f64).sqrt()) as f32;
     columns.extend_from_slice(history);
     values.extend(recency.iter().map(|recency| scale * recency));
-    if let Some(counts) = counts {
+    if let Some(repeats) = repeats {
         columns.extend(history.iter().map(|&item| item + n_items as u32));
-        values.extend(counts.iter().zip(recency).map(|(count, recency)| count * recency));
+        values.extend_from_slice(repeats);
     }
 }
 
@@ -64,6 +64,6 @@ mod tests {
         weigh_history(&[], &[], None, 5, &mut columns, &mut values);
         weigh_history(&[0, 1, 2, 4], &[1.0, 0.5, 1.0, 1.0], Some(&[1.0, 3.0, 2.0, 1.0]), 5, &mut columns, &mut values);
         assert_eq!(columns, [0, 1, 2, 4, 5, 6, 7, 9]);
-        assert_eq!(values, [0.5, 0.25, 0.5, 0.5, 1.0, 1.5, 2.0, 1.0]);
+        assert_eq!(values, [0.5, 0.25, 0.5, 0.5, 1.0, 3.0, 2.0, 1.0]);
     }
 }

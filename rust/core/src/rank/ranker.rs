@@ -180,8 +180,8 @@ impl Ranker {
         let weighed = self.scorer.neighbors().map(|neighbors| {
             let (mut columns, mut values) = (Vec::new(), Vec::new());
             if priors.is_some() {
-                let counts = (neighbors.n_rows() > n_items).then_some(&ones[..]);
-                fold_in::weigh_history(history, &ones, counts, n_items, &mut columns, &mut values);
+                let repeats = (neighbors.n_rows() > n_items).then_some(&ones[..]);
+                fold_in::weigh_history(history, &ones, repeats, n_items, &mut columns, &mut values);
             } else {
                 (columns, values) = (history.to_vec(), ones);
             }
