@@ -37,7 +37,7 @@ FLOORS = {
         "models",
         "evaluation",
         "scoring",
-        "data",
+        "data checkpoints",
         "model_file search_space",
         "atomic_file checks epochs params",
         "errors _native _text demo_shop reference reference_neural",

@@ -1,7 +1,7 @@
 """Epochs: training, validation, early stopping, the lines people read.
 
 ``run_epochs`` knows no model: it asks a trainer for one epoch after the other, a validation function for its numbers,
-and keeps what the trainer's best epoch gave.
+and keeps what the trainer's best epoch gave. A keeper (``checkpoints.py``) is told where training stands.
 """
 
 import sys
@@ -9,7 +9,11 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ancf.errors import TrainingWarning
 
@@ -34,6 +38,12 @@ class Trainer(Protocol[State_co]):
     def state(self) -> State_co:
         """What serving needs of the model as it stands."""
 
+    def progress(self) -> tuple[dict[str, NDArray[np.float32]], int]:
+        """Every number that an epoch changes, by name, and the steps taken."""
+
+    def resume(self, numbers: dict[str, NDArray[np.float32]], steps: int) -> None:
+        """Go on from what ``progress`` gave."""
+
 
 LOWER_IS_BETTER = ("loss", "mse", "rmse", "mae")
 """Of what a validation part can be measured by."""
@@ -46,10 +56,36 @@ class Validation(NamedTuple):
     metric: float
 
 
-class _Best(NamedTuple, Generic[State]):
+class Best(NamedTuple, Generic[State]):
+    """The best epoch so far, from 0, what it measured (higher is better), and what it left."""
+
     value: float
     epoch: int
     state: State
+
+
+@dataclass
+class Progress(Generic[State]):
+    """Where training stands between two epochs, beside the numbers of the trainer."""
+
+    epochs: int = 0
+    history: dict[str, list[float]] = field(default_factory=lambda: {"training_loss": []})
+    best: Best[State] | None = None
+    rises: int = 0
+    """Epochs in a row with a rising validation loss."""
+    warned: bool = False
+    ended: bool = False
+    """Whether patience has ended it."""
+
+
+class Keeper(Protocol):
+    """What keeps the progress of each stage of a training."""
+
+    def begin(self, stage: str, trainer: Trainer[State]) -> Progress[State]:
+        """Where the stage stands; the trainer stands there afterwards."""
+
+    def keep(self, stage: str, trainer: Trainer[State], progress: Progress[State], *, last: bool) -> None:
+        """An epoch has ended, the ``last`` one or not."""
 
 
 class TrainingResult(NamedTuple, Generic[State]):
@@ -88,6 +124,7 @@ def run_epochs(
     patience: int | None = None,
     verbose: int = 0,
     show_progress: bool | None = None,
+    keeper: Keeper | None = None,
 ) -> TrainingResult[State]:
     """Train for up to ``epochs`` epochs.
 
@@ -105,6 +142,8 @@ def run_epochs(
         1 prints a line for each loss of each epoch, and one for the metric that chooses the best.
     show_progress : bool, optional
         A progress bar on stderr; by default where that is a terminal and ``verbose`` is set.
+    keeper : Keeper, optional
+        Says which epochs are done, and is told of each.
 
     Returns
     -------
@@ -117,50 +156,60 @@ def run_epochs(
     DivergedError
         From the trainer, when the loss is no longer finite.
     """
-    history: dict[str, list[float]] = {"training_loss": []}
-    best: _Best[State] | None = None
-    rises = 0
-    warned = False
+    at: Progress[State] = Progress() if keeper is None else keeper.begin("training", trainer)
+    if at.epochs and verbose:
+        print(f"Going on after epoch {at.epochs}/{epochs}", flush=True)
     with progress_bar("Training", epochs, verbose, show_progress) as advance:
-        for epoch in range(epochs):
+        advance(at.epochs)
+        while at.epochs < epochs and not at.ended:
+            epoch = at.epochs
             loss = trainer.epoch(epoch)
-            history["training_loss"].append(loss)
+            at.history["training_loss"].append(loss)
             if verbose:
                 print(f"Epoch {epoch + 1}/{epochs}, Training Loss: {loss:.4f}", flush=True)
             if validate is not None:
                 state = trainer.state()
-                seen = validate(state)
-                history.setdefault("validation_loss", []).append(seen.loss)
-                if metric != "loss":
-                    history.setdefault(metric, []).append(seen.metric)
-                if verbose:
-                    print(f"Epoch {epoch + 1}/{epochs}, Validation Loss: {seen.loss:.4f}", flush=True)
-                if verbose and metric != "loss":
-                    print(f"Epoch {epoch + 1}/{epochs}, Validation {metric}: {seen.metric:.4f}", flush=True)
-                rises = rises + 1 if _overfits(history) else 0
-                if rises == _RISES_BEFORE_WARNING and not warned:
-                    warned = True
-                    warnings.warn(
-                        f"the validation loss has risen for {rises} epochs (to {seen.loss:.4f} in epoch {epoch + 1}) "
-                        "while the training loss fell: the model begins to overfit. Fewer epochs, a "
-                        "higher regularization or early stopping help.",
-                        TrainingWarning,
-                        stacklevel=4,
-                    )
-                measured = seen.loss if metric == "loss" else seen.metric
-                watcher = _watcher.get()
-                if watcher is not None:
-                    watcher(epoch + 1, measured)
-                value = -measured if metric in LOWER_IS_BETTER else measured
-                if best is None or value > best.value:
-                    best = _Best(value, epoch, state)
-                elif patience is not None and epoch - best.epoch >= patience:
-                    advance(epochs)
-                    break
-            advance(epoch + 1)
-    if best is None:
-        return TrainingResult(trainer.state(), len(history["training_loss"]), history)
-    return TrainingResult(best.state, best.epoch + 1, history)
+                _take_in(at, validate(state), state, epochs, metric, patience, verbose)
+            at.epochs += 1
+            advance(epochs if at.ended else at.epochs)
+            if keeper is not None:
+                keeper.keep("training", trainer, at, last=at.ended or at.epochs == epochs)
+    if at.best is None:
+        return TrainingResult(trainer.state(), at.epochs, at.history)
+    return TrainingResult(at.best.state, at.best.epoch + 1, at.history)
+
+
+def _take_in(
+    at: Progress[State], seen: Validation, state: State, epochs: int, metric: str, patience: int | None, verbose: int
+) -> None:
+    """What validation says of the epoch that has just ended, and of the state that it left."""
+    epoch = at.epochs
+    at.history.setdefault("validation_loss", []).append(seen.loss)
+    if metric != "loss":
+        at.history.setdefault(metric, []).append(seen.metric)
+    if verbose:
+        print(f"Epoch {epoch + 1}/{epochs}, Validation Loss: {seen.loss:.4f}", flush=True)
+    if verbose and metric != "loss":
+        print(f"Epoch {epoch + 1}/{epochs}, Validation {metric}: {seen.metric:.4f}", flush=True)
+    at.rises = at.rises + 1 if _overfits(at.history) else 0
+    if at.rises == _RISES_BEFORE_WARNING and not at.warned:
+        at.warned = True
+        warnings.warn(
+            f"the validation loss has risen for {at.rises} epochs (to {seen.loss:.4f} in epoch {epoch + 1}) "
+            "while the training loss fell: the model begins to overfit. Fewer epochs, a "
+            "higher regularization or early stopping help.",
+            TrainingWarning,
+            stacklevel=5,
+        )
+    measured = seen.loss if metric == "loss" else seen.metric
+    watcher = _watcher.get()
+    if watcher is not None:
+        watcher(epoch + 1, measured)
+    value = -measured if metric in LOWER_IS_BETTER else measured
+    if at.best is None or value > at.best.value:
+        at.best = Best(value, epoch, state)
+    elif patience is not None and epoch - at.best.epoch >= patience:
+        at.ended = True
 
 
 def _overfits(history: dict[str, list[float]]) -> bool:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shlex
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 
 import ancf as package
+from ancf import _native
 from ancf.cli.app import COMMANDS, main_group
 
 
@@ -363,3 +365,96 @@ def test_all_commands_are_there():
     import click
 
     assert all(main_group.get_command(click.Context(main_group), name) is not None for name in COMMANDS)
+
+
+# ---- a training that goes on
+
+
+@pytest.fixture
+def stopping(monkeypatch):
+    """Ctrl-C in the given epoch of an ALS."""
+    native = _native.AlsTrainer
+
+    def stop_in(number):
+        class Stopping:
+            def __init__(self, *arguments, **options):
+                self.native, self.epochs = native(*arguments, **options), 0
+
+            def epoch(self, *arguments):
+                self.epochs += 1
+                if self.epochs == number:
+                    raise KeyboardInterrupt
+                return self.native.epoch(*arguments)
+
+            def __getattr__(self, name):
+                return getattr(self.native, name)
+
+        monkeypatch.setattr(_native, "AlsTrainer", Stopping)
+
+    yield stop_in
+    monkeypatch.setattr(_native, "AlsTrainer", native)
+
+
+def test_an_interrupted_training_names_the_command_that_goes_on_and_it_ends_in_the_same_bytes(
+    ancf, shop, stopping, tmp_path
+):
+    whole, model, going = (tmp_path / name for name in ("whole.ancf", "als.ancf", "als going.ancf"))
+    common = ("--model", "als", "--factors", "4", "--epochs", "4")
+    assert ancf("train", "purchases.csv", "-o", whole, *common)[0] == 0
+    stopping(3)
+    typed = ("train", "purchases.csv", "-o", model, *common, "--checkpoint", going)
+    code, out, err = ancf(*typed)
+    again = f"ancf train purchases.csv -o {model} {' '.join(common)} --checkpoint '{going}' --resume"
+    assert (code, out) == (130, "")
+    assert f"{going} holds 2 epochs of training; the same call with --resume goes on from there." in err
+    assert f"{model} was not written. Go on with: {again}" in err
+    code, _, err = ancf(*typed)
+    assert code == 2
+    assert f"'{going}', which is there already. Go on with it by --resume" in err
+    stopping(99)
+    code, _, err = ancf(*shlex.split(again)[1:])
+    assert code == 0, err
+    assert "Going on after epoch 2/4\nEpoch 3/4" in err
+    assert model.read_bytes() == whole.read_bytes()
+    assert not going.exists()
+
+
+def test_a_checkpoint_stays_until_the_model_is_written(ancf, shop, monkeypatch, tmp_path):
+    model, going = tmp_path / "als.ancf", tmp_path / "going.ancf"
+    save = package.model_file.save
+
+    def full(path, *arguments):
+        if path == model:
+            raise OSError(28, "No space left on device", str(path))
+        save(path, *arguments)
+
+    monkeypatch.setattr(package.model_file, "save", full)
+    typed = ("train", "purchases.csv", "-o", model, "--model", "als", "--epochs", "2", "--checkpoint", going)
+    code, _, err = ancf(*typed)
+    assert code == 1
+    assert "No space left on device" in err
+    assert f"--checkpoint {going} --resume" in err
+    assert going.exists()
+    monkeypatch.setattr(package.model_file, "save", save)
+    code, _, err = ancf(*typed, "--resume")
+    assert code == 0, err
+    assert "Epoch" not in err
+    assert model.exists()
+    assert not going.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--resume"], "--resume needs a file to go on from. Add --checkpoint FILE"),
+        (["--every", "2"], "--every needs a file to go on from"),
+        (["--model", "popular", "--checkpoint", "going.ancf"], "--checkpoint has no effect for popular"),
+        (["--checkpoint", "-"], "--checkpoint -: give a file of its own"),
+        (["--checkpoint", "new.ancf"], "--checkpoint new.ancf: give a file of its own"),
+        (["--checkpoint", "nowhere/going.ancf"], "nowhere"),
+    ],
+)
+def test_options_of_checkpoints_that_cannot_be_meant_are_refused(ancf, options, message):
+    code, _, err = ancf("train", "purchases.csv", "-o", "new.ancf", *options)
+    assert code == 2
+    assert message in err

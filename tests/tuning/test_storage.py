@@ -189,3 +189,11 @@ def test_a_full_disk_ends_the_search_and_keeps_the_trials_before(train, tmp_path
     with pytest.raises(_StopError):
         search(train, path, on_trial=lambda trial: kept.append(trial) or stop_after(3)(trial))
     assert tuple(kept) == uninterrupted.trials[:3]
+
+
+def test_trials_of_another_version_are_refused(train, tmp_path, monkeypatch):
+    path = tmp_path / "trials.db"
+    search(train, path, trials=1)
+    monkeypatch.setattr(ancf.tuning.search, "__version__", "9.9.9")
+    with pytest.raises(ancf.InvalidDataError, match=r"the version of ancf was .*, is 9\.9\.9"):
+        search(train, path, trials=2)

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import click
 
 from ancf._native import __version__
-from ancf.cli.command import CONFIG, HELP_NAMES, Command, Failure
+from ancf.cli.command import ARGUMENTS, CONFIG, HELP_NAMES, Command, Failure
 
 # Command: the module of this package that holds it, and its line in the overview. A module is imported when its command
 # is used, so that the overview comes at once.
@@ -112,6 +112,7 @@ def run(arguments: Sequence[str]) -> int:
         with _show_warnings():
             try:
                 with main_group.make_context("ancf", list(arguments)) as ctx:
+                    ctx.meta[ARGUMENTS] = list(arguments)
                     main_group.invoke(ctx)
             finally:
                 sys.stdout.flush()
@@ -143,7 +144,8 @@ def _message_and_code(error: Exception) -> tuple[str, int]:
         return error.format_message(), error.exit_code
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{error.strerror or error}. Check the path, its rights and the space left.", 1
+        message = f"{where}{error.strerror or error}. Check the path, its rights and the space left."
+        return "\n".join([message, *getattr(error, "__notes__", ())]), 1
     if isinstance(error, MemoryError):
         return f"not enough memory ({error}). Use a smaller table, or fewer factors.", 1
     return (

@@ -13,6 +13,8 @@ import click
 
 CONFIG = "ancf.cli.config"
 """Where a context keeps the file of ``ancf --config FILE COMMAND``."""
+ARGUMENTS = "ancf.cli.arguments"
+"""Where a context keeps what was typed behind ``ancf``."""
 HELP_NAMES = ["-h", "--help"]
 _LAST_SECTION = "Options"
 # Keywords of the API whose options are called otherwise: the names of their parameters here.
@@ -219,6 +221,14 @@ def option(
 ) -> Callable[[Function], Function]:
     """``click.option`` with a section."""
     return click.option(*names, cls=Option, section=section, from_environment=from_environment, **settings)
+
+
+def typed_again(ctx: click.Context, flag: str) -> str:
+    """The command line that was typed, as a shell takes it, with a flag more."""
+    typed: list[str] = list(ctx.meta.get(ARGUMENTS, [ctx.info_name]))
+    if flag not in typed:
+        typed.insert(typed.index("--") if "--" in typed else len(typed), flag)
+    return shlex.join(["ancf", *typed])
 
 
 def with_options(function: Function, options: Sequence[Option]) -> Function:

@@ -247,6 +247,12 @@ def learns_in_epochs(ctx: click.Context) -> bool:
     return "epochs" in inspect.signature(ctx.meta[_CHOSEN].model).parameters
 
 
+def chosen_class(ctx: click.Context) -> "type[Recommender]":
+    """The class of the chosen model."""
+    model: type[Recommender] = ctx.meta[_CHOSEN].model
+    return model
+
+
 def chosen_name(ctx: click.Context) -> str:
     """What the chosen model is called on the command line."""
     name: str = ctx.meta[_CHOSEN].cli_name

@@ -1,14 +1,26 @@
 """``ancf train``: a purchase table in, a model file out."""
 
+import inspect
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ancf.cli.command import Failure, command, option
-from ancf.cli.models import ModelCommand, build_model, chosen_name, learns_in_epochs, logs_to_stderr, model_option, save
+from ancf.cli.command import Failure, command, option, typed_again
+from ancf.cli.models import (
+    ModelCommand,
+    build_model,
+    chosen_class,
+    chosen_name,
+    learns_in_epochs,
+    logs_to_stderr,
+    model_option,
+    save,
+)
 from ancf.cli.options import check_writable, threads_option, typed_options
 from ancf.cli.output import print_note
 from ancf.cli.tables import (
@@ -37,6 +49,7 @@ _NO_METRICS = ("training_loss", "validation_loss")
         "ancf train purchases.csv -o shop.ancf --holdout 0.1 --epochs 30",
         "ancf train january.csv february.csv -o shop.ancf",
         "zcat purchases.csv.gz | ancf train - -o shop.ancf --user-column Kunde",
+        "ancf train purchases.csv -o shop.ancf --checkpoint shop.going --resume",
     ],
     cls=ModelCommand,
 )
@@ -59,6 +72,26 @@ _NO_METRICS = ("training_loss", "validation_loss")
     help="How --holdout splits: by time where there is a time, else at random. [auto]",
 )
 @option("--validation", metavar="TABLE", section=_SECTION, help="Validate on this table instead.")
+@option(
+    "--checkpoint",
+    metavar="FILE",
+    section=_SECTION,
+    help="Keep in this file where training stands, for --resume; it is removed once the model is written. [none]",
+)
+@option(
+    "--every",
+    type=click.IntRange(min=1),
+    default=1,
+    metavar="N",
+    section=_SECTION,
+    help="Write --checkpoint after every N epochs. [1]",
+)
+@option(
+    "--resume",
+    is_flag=True,
+    section=_SECTION,
+    help="Go on from --checkpoint where it is there; the model has the same bytes as without an interruption.",
+)
 @option("--quiet", "-q", is_flag=True, section=_SECTION, help="No lines about each epoch.")
 @reading_options
 @model_option
@@ -76,6 +109,7 @@ def train(ctx: click.Context, /, table: tuple[str, ...], output: str, **options:
     elif sys.stdout.isatty():
         raise Failure("a model file cannot be shown in a terminal. Name a file: -o shop.ancf.", 2)
     _check_validation(ctx, options)
+    resuming = _resuming(ctx, options, output)
     model = build_model(ctx, verbose=0 if options["quiet"] else 1)
     data = read_table(table, options, options["num_threads"])
     print_note(describe_reading(data))
@@ -89,19 +123,14 @@ def train(ctx: click.Context, /, table: tuple[str, ...], output: str, **options:
         print_note(
             "note: with a single user or item there is nothing to learn from others, and nothing new to recommend"
         )
-    began = time.perf_counter()
-    try:
+    with _interruption_explained(ctx, output, resuming.get("checkpoint")):
+        began = time.perf_counter()
         with logs_to_stderr():
-            model.fit(data, validation=validation)
-    except KeyboardInterrupt as error:
-        if output != "-":
-            state = "is as it was" if Path(output).exists() else "was not written"
-            error.add_note(f"{output} {state}.")
-        raise
-    seconds = time.perf_counter() - began
-    if validation is not None:
-        _note_best_epoch(model)
-    save(model, output)
+            model.fit(data, validation=validation, **resuming)
+        seconds = time.perf_counter() - began
+        if validation is not None:
+            _note_best_epoch(model)
+        save(model, output)
     if output != "-":
         print_note(
             f"{output}: {type(model).__name__} of {count_text(len(model.user_ids_), 'user')} and "
@@ -140,6 +169,55 @@ def _check_validation(ctx: click.Context, options: dict[str, Any]) -> None:
             "or leave it out.",
             2,
         )
+
+
+def _resuming(ctx: click.Context, options: dict[str, Any], output: str) -> dict[str, Any]:
+    """What ``fit`` gets of the options about checkpoints.
+
+    Raises
+    ------
+    Failure
+        Exit code 2, for an option that would have no effect.
+    """
+    path = options["checkpoint"]
+    if not path:
+        for name in typed_options(ctx, ("every", "resume")):
+            raise Failure(f"--{name} needs a file to go on from. Add --checkpoint FILE, or leave it out.", 2)
+        return {}
+    if "checkpoint" not in inspect.signature(chosen_class(ctx).fit).parameters:
+        if typed_options(ctx, ("checkpoint", "every", "resume")):
+            raise Failure(
+                f"--checkpoint has no effect for {chosen_name(ctx)}, which has no epochs to go on from. Leave it out.",
+                2,
+            )
+        return {}
+    if path == "-" or Path(path).resolve() == Path(output).resolve():
+        raise Failure(f"--checkpoint {path}: give a file of its own, such as shop.going.", 2)
+    check_writable(path, streams=False)
+    return {"checkpoint": path, "every": options["every"], "resume": options["resume"]}
+
+
+@contextmanager
+def _interruption_explained(ctx: click.Context, output: str, checkpoint: str | None) -> Iterator[None]:
+    """Says what an interruption leaves, and how to go on.
+
+    The checkpoint is given up when the block ends well: the model is written then, and not before.
+    """
+    from ancf.checkpoints import keep_finished
+    from ancf.errors import AncfError
+
+    try:
+        with keep_finished():
+            yield
+    except (KeyboardInterrupt, OSError) as error:
+        if output != "-" and isinstance(error, KeyboardInterrupt):
+            state = "is as it was" if Path(output).exists() else "was not written"
+            error.add_note(f"{output} {state}.")
+        if checkpoint is not None and Path(checkpoint).exists() and not isinstance(error, AncfError):
+            error.add_note(f"Go on with: {typed_again(ctx, '--resume')}")
+        raise
+    if checkpoint is not None:
+        Path(checkpoint).unlink(missing_ok=True)
 
 
 def _note_best_epoch(model: "Recommender") -> None:

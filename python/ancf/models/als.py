@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ancf import _native
+from ancf.checkpoints import CheckpointPath
 from ancf.checks import check_flag, check_number
 from ancf.data.arrays import inner_products
 from ancf.data.csr import Csr
@@ -27,6 +28,7 @@ from ancf.data.interactions import Interactions
 from ancf.errors import InvalidDataError
 from ancf.models.factor_training import (
     FactorModel,
+    NativeTrainer,
     ValidationPairs,
     known_scores,
     read_floats,
@@ -135,7 +137,15 @@ class ALS(FactorModel):
             "regularization_exponent": Real(0.0, 1.0),
         }
 
-    def fit(self, interactions: Interactions, validation: Interactions | None = None) -> Self:
+    def fit(
+        self,
+        interactions: Interactions,
+        validation: Interactions | None = None,
+        *,
+        checkpoint: CheckpointPath | None = None,
+        every: int = 1,
+        resume: bool = False,
+    ) -> Self:
         """Learn from a table of interactions.
 
         Parameters
@@ -143,6 +153,12 @@ class ALS(FactorModel):
         interactions : Interactions
         validation : Interactions, optional
             Held-out purchases of the same users: they choose the epoch, and are never learned from.
+        checkpoint : path, optional
+            A file that keeps where training stands, and is removed when it has ended.
+        every : int, at least 1
+            Epochs between two writings of it.
+        resume : bool
+            Go on from the file where it is there; the model has the bits of one that was never interrupted.
 
         Returns
         -------
@@ -151,7 +167,8 @@ class ALS(FactorModel):
         Raises
         ------
         InvalidDataError
-            If the table holds no interactions, or a weight is not above 0 where weights are used.
+            If the table holds no interactions, a weight is not above 0 where weights are used, or the checkpoint is of
+            another fit; says in what they differ.
         InvalidParameterError
             If an option makes no sense, or the vectors would not fit into memory; names the option and its value.
         DivergedError
@@ -164,28 +181,29 @@ class ALS(FactorModel):
         check_number("regularization_exponent", self.regularization_exponent, 0.0, 2.0)
         check_flag("use_weights", self.use_weights)
         data = self._training_data(interactions, validation)
-        self._check_memory(data, 4, 12 * int(self.factors) ** 2 * thread_count(self.num_threads))
-        history = data.to_csr()
-        if self.use_weights:
-            _check_weights(data, history)
-        else:
-            history = history.with_data(np.ones_like(history.data))
-        seed = self._seed()
-        penalty = self._penalty(data.n_items)
-        trainer = _Trainer(self, history, data.n_items, seed, penalty)
+        with self._checkpoint(data, validation, checkpoint, every, resume) as kept:
+            self._check_memory(data, 4, 12 * int(self.factors) ** 2 * thread_count(self.num_threads))
+            history = data.to_csr()
+            if self.use_weights:
+                _check_weights(data, history)
+            else:
+                history = history.with_data(np.ones_like(history.data))
+            seed = self._seed(kept)
+            penalty = self._penalty(data.n_items)
+            trainer = _Trainer(self, history, data.n_items, seed, penalty)
 
-        def build_scorer(state: _State, training: dict[str, Any] | None = None) -> Scorer:
-            confidence = history.data if self.use_weights else None
-            return self._build_scorer(
-                data,
-                seen=history.sets,
-                item_vectors=state.items,
-                user_vectors=state.users,
-                encoder=_ExactEncoder(penalty, state.gramian, confidence),
-                training=training,
-            )
+            def build_scorer(state: _State, training: dict[str, Any] | None = None) -> Scorer:
+                confidence = history.data if self.use_weights else None
+                return self._build_scorer(
+                    data,
+                    seen=history.sets,
+                    item_vectors=state.items,
+                    user_vectors=state.users,
+                    encoder=_ExactEncoder(penalty, state.gramian, confidence),
+                    training=training,
+                )
 
-        self._scorer = self._train(trainer, build_scorer, data, validation, {"random_state": seed, **penalty})
+            self._scorer = self._train(trainer, build_scorer, data, validation, {"random_state": seed, **penalty}, kept)
         return self
 
     def _penalty(self, n_items: int) -> dict[str, float]:
@@ -215,12 +233,11 @@ class _State(NamedTuple):
     gramian: Floats  # the diagonal of QᵀQ, which has nothing beside it
 
 
-class _Trainer:
+class _Trainer(NativeTrainer["_native.AlsTrainer"]):
     """The core's trainer, an epoch at a time."""
 
     def __init__(self, model: ALS, history: Csr, n_items: int, seed: int, penalty: Mapping[str, float]) -> None:
-        self._threads = model.num_threads
-        self._native = _native.AlsTrainer(
+        native = _native.AlsTrainer(
             history,
             n_items,
             factors=int(model.factors),
@@ -228,6 +245,7 @@ class _Trainer:
             num_threads=model.num_threads,
             **penalty,
         )
+        super().__init__(native, model.num_threads)
 
     def epoch(self, epoch: int) -> float:
         """One sweep over both sides; the loss."""

@@ -7,12 +7,14 @@
 import os
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from contextlib import AbstractContextManager
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ancf import _native
+from ancf.checkpoints import Checkpoint, CheckpointPath, open_checkpoint
 from ancf.checks import check_flag, check_integer
 from ancf.data.csr import ItemSets
 from ancf.data.interactions import Interactions
@@ -20,12 +22,36 @@ from ancf.epochs import Trainer, Validation, print_settings, run_epochs
 from ancf.errors import InvalidParameterError, ModelFileError
 from ancf.evaluation import check_metric, evaluate_scorer, parse_metrics
 from ancf.models.base import Recommender
+from ancf.models.resuming import fit_of
 from ancf.scoring.limits import check_training_memory
 from ancf.scoring.scorer import Arrays, Scorer
 
 MAX_FACTORS = 4096
 
 State = TypeVar("State")
+
+
+class _Native(Protocol):
+    def progress(self, num_threads: int | None = None) -> tuple[dict[str, NDArray[np.float32]], int]: ...
+    def resume(self, numbers: dict[str, NDArray[np.float32]], steps: int, num_threads: int | None = None) -> None: ...
+
+
+NativeT = TypeVar("NativeT", bound=_Native)
+
+
+class NativeTrainer(Generic[NativeT]):
+    """A trainer of the core that a checkpoint may keep."""
+
+    def __init__(self, native: NativeT, num_threads: int | None) -> None:
+        self._native, self._threads = native, num_threads
+
+    def progress(self) -> tuple[dict[str, NDArray[np.float32]], int]:
+        """Every number that an epoch changes, by name, and the steps taken."""
+        return self._native.progress(self._threads)
+
+    def resume(self, numbers: dict[str, NDArray[np.float32]], steps: int) -> None:
+        """Go on from what ``progress`` gave."""
+        self._native.resume(numbers, steps, self._threads)
 
 
 class ValidationPairs(NamedTuple):
@@ -85,9 +111,21 @@ class FactorModel(Recommender):
         if self.show_progress is not None:
             check_flag("show_progress", self.show_progress)
 
-    def _seed(self) -> int:
-        """The seed: the given one, or a new one."""
-        return int.from_bytes(os.urandom(8), "little") if self.random_state is None else int(self.random_state)
+    def _seed(self, kept: Checkpoint | None) -> int:
+        """The seed: that of the fit that goes on, the given one, or a new one."""
+        seed = int.from_bytes(os.urandom(8), "little") if self.random_state is None else int(self.random_state)
+        return seed if kept is None else kept.seed(seed)
+
+    def _checkpoint(
+        self,
+        data: Interactions,
+        validation: Interactions | None,
+        checkpoint: CheckpointPath | None,
+        every: int,
+        resume: bool,
+    ) -> AbstractContextManager[Checkpoint | None]:
+        """The checkpoint of a fit; None where none was asked for."""
+        return open_checkpoint(checkpoint, every, resume, lambda: fit_of(self, data, validation))
 
     def _check_memory(self, data: Interactions, copies: int, extra_bytes: int = 0) -> None:
         """Refuse vectors that would not fit; ``copies`` of all of them are there at once."""
@@ -102,6 +140,7 @@ class FactorModel(Recommender):
         data: Interactions,
         validation: Interactions | None,
         settings: dict[str, Any],
+        kept: Checkpoint | None,
         *,
         new_pairs_only: bool = True,
     ) -> Scorer:
@@ -133,6 +172,7 @@ class FactorModel(Recommender):
             patience=self.patience,
             verbose=self.verbose,
             show_progress=self.show_progress,
+            keeper=kept,
         )
         record = {**result.history, "best_epoch": result.best_epoch, "settings": settings}
         return build_scorer(result.state, training=record)

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ancf import _native
+from ancf.checkpoints import CheckpointPath
 from ancf.checks import check_integer, check_number
 from ancf.data.arrays import FLOAT32_MAX, inner_products
 from ancf.data.csr import Csr
 from ancf.data.interactions import Interactions
-from ancf.models.factor_training import FactorModel, ValidationPairs, known_scores, read_floats
+from ancf.models.factor_training import FactorModel, NativeTrainer, ValidationPairs, known_scores, read_floats
 from ancf.scoring.histories import Histories
 from ancf.scoring.scorer import Arrays, EncodedUsers, Encoder, Scorer
 from ancf.search_space import Integer, Real, SearchSpace
@@ -33,11 +34,8 @@ class _State(NamedTuple):
     contributions: Floats
 
 
-class _Trainer:
+class _Trainer(NativeTrainer["_native.LightGcnTrainer"]):
     """The core's trainer, an epoch at a time."""
-
-    def __init__(self, native: "_native.LightGcnTrainer", num_threads: int | None) -> None:
-        self._native, self._threads = native, num_threads
 
     def epoch(self, epoch: int) -> float:
         """One round over the purchases; the mean loss."""
@@ -142,7 +140,15 @@ class LightGCN(FactorModel):
             "regularization": Real(1e-5, 1e-2, log=True),
         }
 
-    def fit(self, interactions: Interactions, validation: Interactions | None = None) -> Self:
+    def fit(
+        self,
+        interactions: Interactions,
+        validation: Interactions | None = None,
+        *,
+        checkpoint: CheckpointPath | None = None,
+        every: int = 1,
+        resume: bool = False,
+    ) -> Self:
         """Learn from a table of interactions; its weights do not matter.
 
         Parameters
@@ -150,6 +156,12 @@ class LightGCN(FactorModel):
         interactions : Interactions
         validation : Interactions, optional
             Held-out purchases of the same users: they choose the epoch, and are never learned from.
+        checkpoint : path, optional
+            A file that keeps where training stands, and is removed when it has ended.
+        every : int, at least 1
+            Epochs between two writings of it.
+        resume : bool
+            Go on from the file where it is there; the model has the bits of one that was never interrupted.
 
         Returns
         -------
@@ -158,7 +170,7 @@ class LightGCN(FactorModel):
         Raises
         ------
         InvalidDataError
-            If the table holds no interactions.
+            If the table holds no interactions, or the checkpoint is of another fit; says in what they differ.
         InvalidParameterError
             If an option makes no sense, or the vectors would not fit into memory; names the option and its value.
         DivergedError
@@ -171,35 +183,38 @@ class LightGCN(FactorModel):
         check_number("learning_rate", self.learning_rate, 0.0, FLOAT32_MAX, above=True)
         check_number("regularization", self.regularization, 0.0, 1e6)
         data = self._training_data(interactions, validation)
-        self._check_memory(data, 10)
-        history, seed = data.to_csr(), self._seed()
-        n = len(history.indices)
-        batch_size = min(max(n // 10, 2048) if self.batch_size == "auto" else int(self.batch_size), n)
-        native = _native.LightGcnTrainer(
-            history,
-            data.n_items,
-            factors=int(self.factors),
-            n_layers=int(self.n_layers),
-            epochs=int(self.epochs),
-            batch_size=batch_size,
-            learning_rate=float(self.learning_rate),
-            regularization=float(self.regularization),
-            seed=seed,
-            num_threads=self.num_threads,
-        )
-
-        def build_scorer(state: _State, training: dict[str, Any] | None = None) -> Scorer:
-            return self._build_scorer(
-                data,
-                seen=history.sets,
-                item_vectors=state.items,
-                user_vectors=state.users,
-                encoder=_GraphEncoder(state.contributions),
-                training=training,
+        with self._checkpoint(data, validation, checkpoint, every, resume) as kept:
+            self._check_memory(data, 10)
+            history, seed = data.to_csr(), self._seed(kept)
+            n = len(history.indices)
+            batch_size = min(max(n // 10, 2048) if self.batch_size == "auto" else int(self.batch_size), n)
+            native = _native.LightGcnTrainer(
+                history,
+                data.n_items,
+                factors=int(self.factors),
+                n_layers=int(self.n_layers),
+                epochs=int(self.epochs),
+                batch_size=batch_size,
+                learning_rate=float(self.learning_rate),
+                regularization=float(self.regularization),
+                seed=seed,
+                num_threads=self.num_threads,
             )
 
-        settings = {"random_state": seed, "batch_size": batch_size}
-        self._scorer = self._train(_Trainer(native, self.num_threads), build_scorer, data, validation, settings)
+            def build_scorer(state: _State, training: dict[str, Any] | None = None) -> Scorer:
+                return self._build_scorer(
+                    data,
+                    seen=history.sets,
+                    item_vectors=state.items,
+                    user_vectors=state.users,
+                    encoder=_GraphEncoder(state.contributions),
+                    training=training,
+                )
+
+            settings = {"random_state": seed, "batch_size": batch_size}
+            self._scorer = self._train(
+                _Trainer(native, self.num_threads), build_scorer, data, validation, settings, kept
+            )
         return self
 
     def _validation_loss(self, scorer: Scorer, pairs: ValidationPairs, seed: int) -> float:

@@ -1,6 +1,7 @@
 """``ancf.load``: a model file becomes the model that was saved."""
 
 from ancf import model_file, models
+from ancf.checkpoints import CLASS_NAME
 from ancf.errors import MissingExtraError, ModelFileError
 from ancf.models.base import Recommender
 from ancf.params import checks_call
@@ -45,6 +46,11 @@ def load(file: model_file.Source) -> "Recommender":
     path = model_file.name_of(file)
     arrays, meta = model_file.read(file)
     name = meta.get("class")
+    if name == CLASS_NAME:
+        raise ModelFileError(
+            f"{path}: this is a checkpoint of a training that has not ended. Call fit with checkpoint={path!r} and "
+            "resume=True on the same table, and load what it saves."
+        )
     try:
         model = models.class_of(str(name))
     except KeyError:

@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ancf import _native
+from ancf.checkpoints import CheckpointPath
 from ancf.checks import check_number
 from ancf.data.arrays import fits_float32
 from ancf.data.interactions import Interactions
 from ancf.errors import ModelFileError
-from ancf.models.factor_training import FactorModel, ValidationPairs, known_scores, read_number
+from ancf.models.factor_training import FactorModel, NativeTrainer, ValidationPairs, known_scores, read_number
 from ancf.scoring.histories import Histories, ones
 from ancf.scoring.scorer import Arrays, EncodedUsers, Encoder, Scorer
 from ancf.search_space import Integer, Real, SearchSpace
@@ -36,11 +37,8 @@ class _State(NamedTuple):
     item_biases: Floats
 
 
-class _Trainer:
+class _Trainer(NativeTrainer["_native.BprTrainer | _native.SvdTrainer"]):
     """A trainer of the core, an epoch at a time."""
-
-    def __init__(self, native: "_native.BprTrainer | _native.SvdTrainer", num_threads: int | None) -> None:
-        self._native, self._threads = native, num_threads
 
     def epoch(self, epoch: int) -> float:
         """One round over the table; the mean loss."""
@@ -158,7 +156,15 @@ class BPR(FactorModel):
             "negative_exponent": Real(0.0, 1.0),
         }
 
-    def fit(self, interactions: Interactions, validation: Interactions | None = None) -> Self:
+    def fit(
+        self,
+        interactions: Interactions,
+        validation: Interactions | None = None,
+        *,
+        checkpoint: CheckpointPath | None = None,
+        every: int = 1,
+        resume: bool = False,
+    ) -> Self:
         """Learn from a table of interactions; its weights do not matter.
 
         Parameters
@@ -166,6 +172,12 @@ class BPR(FactorModel):
         interactions : Interactions
         validation : Interactions, optional
             Held-out purchases of the same users: they choose the epoch, and are never learned from.
+        checkpoint : path, optional
+            A file that keeps where training stands, and is removed when it has ended.
+        every : int, at least 1
+            Epochs between two writings of it.
+        resume : bool
+            Go on from the file where it is there; the model has the bits of one that was never interrupted.
 
         Returns
         -------
@@ -174,7 +186,7 @@ class BPR(FactorModel):
         Raises
         ------
         InvalidDataError
-            If the table holds no interactions.
+            If the table holds no interactions, or the checkpoint is of another fit; says in what they differ.
         InvalidParameterError
             If an option makes no sense, or the vectors would not fit into memory; names the option and its value.
         DivergedError
@@ -186,35 +198,36 @@ class BPR(FactorModel):
         check_number("bias_regularization", self.bias_regularization, 0.0, 1e6)
         check_number("negative_exponent", self.negative_exponent, 0.0, 2.0)
         data = self._training_data(interactions, validation)
-        self._check_memory(data, 5)
-        history = data.to_csr()
-        seed = self._seed()
-        native = _native.BprTrainer(
-            history,
-            data.n_items,
-            factors=int(self.factors),
-            epochs=int(self.epochs),
-            learning_rate=float(self.learning_rate),
-            regularization=float(self.regularization),
-            bias_regularization=float(self.bias_regularization),
-            negative_exponent=float(self.negative_exponent),
-            seed=seed,
-            num_threads=self.num_threads,
-        )
-
-        def build_scorer(state: _State, training: dict[str, Any] | None = None) -> Scorer:
-            return self._build_scorer(
-                data,
-                seen=history.sets,
-                item_vectors=_with_column(state.items, state.item_biases),
-                user_vectors=_with_column(state.users, np.ones(data.n_users, np.float32)),
-                encoder=_RankingEncoder(self, seed),
-                training=training,
+        with self._checkpoint(data, validation, checkpoint, every, resume) as kept:
+            self._check_memory(data, 5)
+            history = data.to_csr()
+            seed = self._seed(kept)
+            native = _native.BprTrainer(
+                history,
+                data.n_items,
+                factors=int(self.factors),
+                epochs=int(self.epochs),
+                learning_rate=float(self.learning_rate),
+                regularization=float(self.regularization),
+                bias_regularization=float(self.bias_regularization),
+                negative_exponent=float(self.negative_exponent),
+                seed=seed,
+                num_threads=self.num_threads,
             )
 
-        self._scorer = self._train(
-            _Trainer(native, self.num_threads), build_scorer, data, validation, {"random_state": seed}
-        )
+            def build_scorer(state: _State, training: dict[str, Any] | None = None) -> Scorer:
+                return self._build_scorer(
+                    data,
+                    seen=history.sets,
+                    item_vectors=_with_column(state.items, state.item_biases),
+                    user_vectors=_with_column(state.users, np.ones(data.n_users, np.float32)),
+                    encoder=_RankingEncoder(self, seed),
+                    training=training,
+                )
+
+            self._scorer = self._train(
+                _Trainer(native, self.num_threads), build_scorer, data, validation, {"random_state": seed}, kept
+            )
         return self
 
     def _validation_loss(self, scorer: Scorer, pairs: ValidationPairs, seed: int) -> float:
@@ -344,7 +357,15 @@ class SVD(FactorModel):
     def _predicts_quantity(self) -> bool:
         return True
 
-    def fit(self, interactions: Interactions, validation: Interactions | None = None) -> Self:
+    def fit(
+        self,
+        interactions: Interactions,
+        validation: Interactions | None = None,
+        *,
+        checkpoint: CheckpointPath | None = None,
+        every: int = 1,
+        resume: bool = False,
+    ) -> Self:
         """Learn from a table of ratings, its weights.
 
         Parameters
@@ -353,6 +374,12 @@ class SVD(FactorModel):
             A pair that occurs twice counts once with the sum of its weights.
         validation : Interactions, optional
             Held-out ratings of the same users: they choose the epoch, and are never learned from.
+        checkpoint : path, optional
+            A file that keeps where training stands, and is removed when it has ended.
+        every : int, at least 1
+            Epochs between two writings of it.
+        resume : bool
+            Go on from the file where it is there; the model has the bits of one that was never interrupted.
 
         Returns
         -------
@@ -361,7 +388,7 @@ class SVD(FactorModel):
         Raises
         ------
         InvalidDataError
-            If the table holds no interactions.
+            If the table holds no interactions, or the checkpoint is of another fit; says in what they differ.
         InvalidParameterError
             If an option makes no sense, or the vectors would not fit into memory; names the option and its value.
         DivergedError
@@ -372,40 +399,42 @@ class SVD(FactorModel):
         check_number("regularization", self.regularization, 0.0, 1e6)
         check_number("init_scale", self.init_scale, 0.0, 1e6)
         data = self._training_data(interactions, validation)
-        self._check_memory(data, 5)
-        ratings = data.to_csr()
-        seed = self._seed()
-        native = _native.SvdTrainer(
-            ratings,
-            data.n_items,
-            factors=int(self.factors),
-            learning_rate=float(self.learning_rate),
-            regularization=float(self.regularization),
-            start_scale=float(self.init_scale),
-            seed=seed,
-            num_threads=self.num_threads,
-        )
-        mean = np.float32(native.mean)
-
-        def build_scorer(state: _State, training: dict[str, Any] | None = None) -> Scorer:
-            return self._build_scorer(
-                data,
-                seen=ratings.sets,
-                item_vectors=_with_column(state.items, state.item_biases),
-                user_vectors=_with_column(state.users, np.ones(data.n_users, np.float32)),
-                user_shift=mean + state.user_biases,
-                encoder=_RatingEncoder(self, mean),
-                training=training,
+        with self._checkpoint(data, validation, checkpoint, every, resume) as kept:
+            self._check_memory(data, 5)
+            ratings = data.to_csr()
+            seed = self._seed(kept)
+            native = _native.SvdTrainer(
+                ratings,
+                data.n_items,
+                factors=int(self.factors),
+                learning_rate=float(self.learning_rate),
+                regularization=float(self.regularization),
+                start_scale=float(self.init_scale),
+                seed=seed,
+                num_threads=self.num_threads,
             )
+            mean = np.float32(native.mean)
 
-        self._scorer = self._train(
-            _Trainer(native, self.num_threads),
-            build_scorer,
-            data,
-            validation,
-            {"random_state": seed},
-            new_pairs_only=False,
-        )
+            def build_scorer(state: _State, training: dict[str, Any] | None = None) -> Scorer:
+                return self._build_scorer(
+                    data,
+                    seen=ratings.sets,
+                    item_vectors=_with_column(state.items, state.item_biases),
+                    user_vectors=_with_column(state.users, np.ones(data.n_users, np.float32)),
+                    user_shift=mean + state.user_biases,
+                    encoder=_RatingEncoder(self, mean),
+                    training=training,
+                )
+
+            self._scorer = self._train(
+                _Trainer(native, self.num_threads),
+                build_scorer,
+                data,
+                validation,
+                {"random_state": seed},
+                kept,
+                new_pairs_only=False,
+            )
         return self
 
     def _validation_loss(self, scorer: Scorer, pairs: ValidationPairs, seed: int) -> float:

@@ -16,11 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ancf import _native
+from ancf.checkpoints import CheckpointPath
 from ancf.checks import check_integer, check_number
 from ancf.data.arrays import FLOAT32_MAX
 from ancf.data.interactions import Interactions
 from ancf.errors import InvalidParameterError
-from ancf.models.factor_training import FactorModel, ValidationPairs, known_scores, read_floats, read_number
+from ancf.models.factor_training import (
+    FactorModel,
+    NativeTrainer,
+    ValidationPairs,
+    known_scores,
+    read_floats,
+    read_number,
+)
 from ancf.scoring.histories import Histories, ones
 from ancf.scoring.scorer import Arrays, EncodedUsers, Encoder, Layers, Scorer
 from ancf.search_space import Integer, Real, SearchSpace
@@ -39,11 +47,8 @@ class _State(NamedTuple):
     layers: Floats
 
 
-class _Trainer:
+class _Trainer(NativeTrainer["_native.NeuralTrainer"]):
     """The core's trainer, an epoch at a time."""
-
-    def __init__(self, native: "_native.NeuralTrainer", num_threads: int | None) -> None:
-        self._native, self._threads = native, num_threads
 
     def epoch(self, epoch: int) -> float:
         """One round over the purchases; the mean cross-entropy."""
@@ -83,7 +88,15 @@ class _Network(FactorModel):
         }
         return {**space, "dropout": Real(0.0, 0.5)} if self._widths() else space
 
-    def fit(self, interactions: Interactions, validation: Interactions | None = None) -> Self:
+    def fit(
+        self,
+        interactions: Interactions,
+        validation: Interactions | None = None,
+        *,
+        checkpoint: CheckpointPath | None = None,
+        every: int = 1,
+        resume: bool = False,
+    ) -> Self:
         """Learn from a table of interactions; its weights do not matter.
 
         Parameters
@@ -91,6 +104,12 @@ class _Network(FactorModel):
         interactions : Interactions
         validation : Interactions, optional
             Held-out purchases of the same users: they choose the epoch, and are never learned from.
+        checkpoint : path, optional
+            A file that keeps where training stands, and is removed when it has ended.
+        every : int, at least 1
+            Epochs between two writings of it.
+        resume : bool
+            Go on from the file where it is there; the model has the bits of one that was never interrupted.
 
         Returns
         -------
@@ -99,7 +118,7 @@ class _Network(FactorModel):
         Raises
         ------
         InvalidDataError
-            If the table holds no interactions.
+            If the table holds no interactions, or the checkpoint is of another fit; says in what they differ.
         InvalidParameterError
             If an option makes no sense, or the network would not fit into memory; names the option and its value.
         DivergedError
@@ -113,42 +132,43 @@ class _Network(FactorModel):
         dropout, widths = self._dropout(), self._widths()
         check_number("dropout", dropout, 0.0, 0.99)
         data = self._training_data(interactions, validation)
-        factors = int(self.factors)
-        product, embedding = factors if self._has_product() else 0, factors if widths else 0
-        copies = 6 if product and embedding else 4
-        self._check_memory(data, copies, 4 * data.n_items * sum(widths))
-        history, seed = data.to_csr(), self._seed()
-        native = _native.NeuralTrainer(
-            history,
-            data.n_items,
-            product=product,
-            embedding=embedding,
-            widths=widths,
-            epochs=int(self.epochs),
-            batch_size=min(int(self.batch_size), len(history.indices)),
-            negatives=int(self.n_negatives),
-            learning_rate=float(self.learning_rate),
-            regularization=float(self.regularization),
-            dropout=float(dropout),
-            seed=seed,
-            num_threads=self.num_threads,
-        )
-
-        def build_scorer(state: _State, training: dict[str, Any] | None = None) -> Scorer:
-            return self._build_scorer(
-                data,
-                seen=history.sets,
-                item_vectors=state.items,
-                user_vectors=state.users,
-                encoder=_NeuralEncoder.of_users(state.users, seed, int(self.n_negatives)),
-                head="layers" if widths else "inner",
-                layers=Layers(product, widths, state.layers) if widths else None,
-                link="sigmoid",
-                training=training,
+        with self._checkpoint(data, validation, checkpoint, every, resume) as kept:
+            factors = int(self.factors)
+            product, embedding = factors if self._has_product() else 0, factors if widths else 0
+            copies = 6 if product and embedding else 4
+            self._check_memory(data, copies, 4 * data.n_items * sum(widths))
+            history, seed = data.to_csr(), self._seed(kept)
+            native = _native.NeuralTrainer(
+                history,
+                data.n_items,
+                product=product,
+                embedding=embedding,
+                widths=widths,
+                epochs=int(self.epochs),
+                batch_size=min(int(self.batch_size), len(history.indices)),
+                negatives=int(self.n_negatives),
+                learning_rate=float(self.learning_rate),
+                regularization=float(self.regularization),
+                dropout=float(dropout),
+                seed=seed,
+                num_threads=self.num_threads,
             )
 
-        trainer = _Trainer(native, self.num_threads)
-        self._scorer = self._train(trainer, build_scorer, data, validation, {"random_state": seed})
+            def build_scorer(state: _State, training: dict[str, Any] | None = None) -> Scorer:
+                return self._build_scorer(
+                    data,
+                    seen=history.sets,
+                    item_vectors=state.items,
+                    user_vectors=state.users,
+                    encoder=_NeuralEncoder.of_users(state.users, seed, int(self.n_negatives)),
+                    head="layers" if widths else "inner",
+                    layers=Layers(product, widths, state.layers) if widths else None,
+                    link="sigmoid",
+                    training=training,
+                )
+
+            trainer = _Trainer(native, self.num_threads)
+            self._scorer = self._train(trainer, build_scorer, data, validation, {"random_state": seed}, kept)
         return self
 
     def _validation_loss(self, scorer: Scorer, pairs: ValidationPairs, seed: int) -> float:

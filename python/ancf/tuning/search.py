@@ -14,6 +14,7 @@ from typing import Any, get_args
 
 import numpy as np
 
+from ancf._native import __version__
 from ancf.checks import check_choice, check_flag, check_integer, check_number, check_path
 from ancf.data.interactions import Interactions
 from ancf.epochs import watch_epochs
@@ -318,6 +319,7 @@ class _Search:
         """What two searches must have in common for their trials to go together."""
         quiet = {"verbose", "show_progress", "num_threads", "validation_metric"}
         return {
+            "version of ancf": __version__,
             "model": type(self.model).__name__,
             "options": {name: repr(value) for name, value in self.model.get_params().items() if name not in quiet},
             "training_table": self.parts.train.fingerprint(),

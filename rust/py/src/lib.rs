@@ -9,6 +9,7 @@ mod data;
 mod enter;
 mod metrics;
 mod model;
+mod progress;
 mod rank;
 mod store;
 mod system;

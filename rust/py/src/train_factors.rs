@@ -8,9 +8,11 @@ use ancf_core::train::factorization::{State, bpr, svd};
 use ancf_core::{Error, Result};
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
 use crate::convert::{CsrArrays, to_csr, to_rows};
 use crate::enter::{Size, enter, to_python};
+use crate::progress::{Progress, progress, resume};
 
 /// Entries up to which histories are folded in on the calling thread.
 const FEW_ENTRIES: usize = 2000;
@@ -44,6 +46,24 @@ impl AlsTrainer {
         let penalty = Penalty { unobserved_weight, regularization, exponent: regularization_exponent };
         let model = enter(py, Size::Large, num_threads, |_| als::Trainer::new(&interactions, factors, penalty, seed))?;
         Ok(Self { model: Mutex::new(model), factors })
+    }
+
+    /// Every number that an epoch changes, by name, and the steps taken.
+    #[pyo3(signature = (num_threads=None))]
+    fn progress<'py>(&self, py: Python<'py>, num_threads: Option<usize>) -> PyResult<Progress<'py>> {
+        progress(py, &self.model, num_threads)
+    }
+
+    /// Goes on from what `progress` gave.
+    #[pyo3(signature = (numbers, steps, num_threads=None))]
+    fn resume(
+        &self,
+        py: Python<'_>,
+        numbers: Bound<'_, PyDict>,
+        steps: u64,
+        num_threads: Option<usize>,
+    ) -> PyResult<()> {
+        resume(py, &self.model, &numbers, steps, num_threads)
     }
 
     /// Items given users, then users given items; the loss divided by the number of interactions.
@@ -146,6 +166,24 @@ impl BprTrainer {
         Ok(Self { model: Mutex::new(model), factors })
     }
 
+    /// Every number that an epoch changes, by name, and the steps taken.
+    #[pyo3(signature = (num_threads=None))]
+    fn progress<'py>(&self, py: Python<'py>, num_threads: Option<usize>) -> PyResult<Progress<'py>> {
+        progress(py, &self.model, num_threads)
+    }
+
+    /// Goes on from what `progress` gave.
+    #[pyo3(signature = (numbers, steps, num_threads=None))]
+    fn resume(
+        &self,
+        py: Python<'_>,
+        numbers: Bound<'_, PyDict>,
+        steps: u64,
+        num_threads: Option<usize>,
+    ) -> PyResult<()> {
+        resume(py, &self.model, &numbers, steps, num_threads)
+    }
+
     /// One round over all interactions; the mean loss.
     #[pyo3(signature = (epoch, num_threads=None))]
     fn epoch(&self, py: Python<'_>, epoch: usize, num_threads: Option<usize>) -> PyResult<f64> {
@@ -235,6 +273,24 @@ impl SvdTrainer {
     #[getter]
     fn mean(&self) -> f32 {
         self.model.lock().unwrap_or_else(PoisonError::into_inner).mean()
+    }
+
+    /// Every number that an epoch changes, by name, and the steps taken.
+    #[pyo3(signature = (num_threads=None))]
+    fn progress<'py>(&self, py: Python<'py>, num_threads: Option<usize>) -> PyResult<Progress<'py>> {
+        progress(py, &self.model, num_threads)
+    }
+
+    /// Goes on from what `progress` gave.
+    #[pyo3(signature = (numbers, steps, num_threads=None))]
+    fn resume(
+        &self,
+        py: Python<'_>,
+        numbers: Bound<'_, PyDict>,
+        steps: u64,
+        num_threads: Option<usize>,
+    ) -> PyResult<()> {
+        resume(py, &self.model, &numbers, steps, num_threads)
     }
 
     /// One round over all ratings; the mean squared error.

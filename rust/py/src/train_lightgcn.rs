@@ -5,9 +5,11 @@ use std::sync::{Mutex, PoisonError};
 use ancf_core::train::lightgcn::{Options, Trainer};
 use numpy::{PyArray2, PyReadonlyArray1};
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
 use crate::convert::{CsrArrays, to_csr, to_positions, to_rows};
 use crate::enter::{Size, enter};
+use crate::progress::{Progress, progress, resume};
 
 /// User vectors, item vectors, and what an item adds to a user.
 type Vectors<'py> = (Bound<'py, PyArray2<f32>>, Bound<'py, PyArray2<f32>>, Bound<'py, PyArray2<f32>>);
@@ -40,6 +42,24 @@ impl LightGcnTrainer {
         let options = Options { factors, n_layers, epochs, batch_size, learning_rate, regularization, seed };
         let model = enter(py, Size::Large, num_threads, |_| Trainer::new(&interactions, options))?;
         Ok(Self { model: Mutex::new(model), factors })
+    }
+
+    /// Every number that an epoch changes, by name, and the steps taken.
+    #[pyo3(signature = (num_threads=None))]
+    fn progress<'py>(&self, py: Python<'py>, num_threads: Option<usize>) -> PyResult<Progress<'py>> {
+        progress(py, &self.model, num_threads)
+    }
+
+    /// Goes on from what `progress` gave.
+    #[pyo3(signature = (numbers, steps, num_threads=None))]
+    fn resume(
+        &self,
+        py: Python<'_>,
+        numbers: Bound<'_, PyDict>,
+        steps: u64,
+        num_threads: Option<usize>,
+    ) -> PyResult<()> {
+        resume(py, &self.model, &numbers, steps, num_threads)
     }
 
     /// One pass over all purchases; the mean of −ln σ.

@@ -16,6 +16,7 @@ use pyo3::types::PyDict;
 
 use crate::convert::{CsrArrays, to_csr, to_positions, to_rows};
 use crate::enter::{Size, enter, enter_inline, to_python};
+use crate::progress::{Progress, progress, resume};
 
 /// The model's options by the names of `ancf.ANCFModel`.
 #[derive(FromPyObject)]
@@ -368,6 +369,24 @@ impl NetworkTrainer {
             network::Trainer::new(model, targets, schedule)
         })?;
         Ok(Self { training: Mutex::new(training), factors, n_items })
+    }
+
+    /// Every number that an epoch changes, by name, and the steps taken.
+    #[pyo3(signature = (num_threads=None))]
+    fn progress<'py>(&self, py: Python<'py>, num_threads: Option<usize>) -> PyResult<Progress<'py>> {
+        progress(py, &self.training, num_threads)
+    }
+
+    /// Goes on from what `progress` gave.
+    #[pyo3(signature = (numbers, steps, num_threads=None))]
+    fn resume(
+        &self,
+        py: Python<'_>,
+        numbers: Bound<'_, PyDict>,
+        steps: u64,
+        num_threads: Option<usize>,
+    ) -> PyResult<()> {
+        resume(py, &self.training, &numbers, steps, num_threads)
     }
 
     /// One pass over all pairs; the mean loss.

@@ -6,9 +6,11 @@ use ancf_core::Error;
 use ancf_core::train::neural::{FoldIn, FoldInScratch, Options, Prior, Trainer};
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
 use crate::convert::{CsrArrays, LayerArrays, to_csr, to_layers, to_positions, to_rows};
 use crate::enter::{Size, enter, to_python};
+use crate::progress::{Progress, progress, resume};
 
 /// Entries up to which histories are folded in on the calling thread.
 const FEW_ENTRIES: usize = 20;
@@ -58,6 +60,24 @@ impl NeuralTrainer {
         };
         let model = enter(py, Size::Large, num_threads, |_| Trainer::new(&interactions, options))?;
         Ok(Self { model: Mutex::new(model), width: product + embedding })
+    }
+
+    /// Every number that an epoch changes, by name, and the steps taken.
+    #[pyo3(signature = (num_threads=None))]
+    fn progress<'py>(&self, py: Python<'py>, num_threads: Option<usize>) -> PyResult<Progress<'py>> {
+        progress(py, &self.model, num_threads)
+    }
+
+    /// Goes on from what `progress` gave.
+    #[pyo3(signature = (numbers, steps, num_threads=None))]
+    fn resume(
+        &self,
+        py: Python<'_>,
+        numbers: Bound<'_, PyDict>,
+        steps: u64,
+        num_threads: Option<usize>,
+    ) -> PyResult<()> {
+        resume(py, &self.model, &numbers, steps, num_threads)
     }
 
     /// One pass over all purchases; the mean cross-entropy of a sample.

@@ -5,10 +5,12 @@ use std::sync::{Mutex, PoisonError};
 use ancf_core::train::softmax::{Options, Trainer};
 use numpy::PyArray2;
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
 use crate::convert::{CsrArrays, to_csr, to_rows};
 use crate::enter::{Size, enter, to_python};
 use crate::model::prior;
+use crate::progress::{Progress, progress, resume};
 
 /// Trains item vectors by one softmax row per user; see `ancf.ANCF`.
 #[pyclass(frozen, module = "ancf._core")]
@@ -70,6 +72,24 @@ impl SoftmaxTrainer {
     /// Seconds of all threads in each part of the steps so far, by name.
     fn phase_times(&self) -> Vec<(&'static str, f64)> {
         self.model.lock().unwrap_or_else(PoisonError::into_inner).phase_times().to_vec()
+    }
+
+    /// Every number that an epoch changes, by name, and the steps taken.
+    #[pyo3(signature = (num_threads=None))]
+    fn progress<'py>(&self, py: Python<'py>, num_threads: Option<usize>) -> PyResult<Progress<'py>> {
+        progress(py, &self.model, num_threads)
+    }
+
+    /// Goes on from what `progress` gave.
+    #[pyo3(signature = (numbers, steps, num_threads=None))]
+    fn resume(
+        &self,
+        py: Python<'_>,
+        numbers: Bound<'_, PyDict>,
+        steps: u64,
+        num_threads: Option<usize>,
+    ) -> PyResult<()> {
+        resume(py, &self.model, &numbers, steps, num_threads)
     }
 
     /// One pass over all users; the mean loss per interaction.

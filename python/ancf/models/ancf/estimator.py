@@ -21,10 +21,11 @@ from dataclasses import replace
 from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from ancf import _native
+from ancf.checkpoints import Checkpoint, CheckpointPath, open_checkpoint
 from ancf.data.csr import Csr
 from ancf.data.interactions import Interactions
 from ancf.data.normalize import Normalizer
-from ancf.epochs import Trainer, TrainingResult, Validation, print_settings, progress_bar, run_epochs
+from ancf.epochs import Progress, Trainer, TrainingResult, Validation, print_settings, progress_bar, run_epochs
 from ancf.errors import InvalidCallError, InvalidDataError
 from ancf.evaluation import evaluate_scorer, parse_metrics
 from ancf.models.ancf import options
@@ -37,6 +38,7 @@ from ancf.models.ancf.training_table import TrainingTable, ridge_neighbors
 from ancf.models.ancf.updating import update_scorer
 from ancf.models.base import Recommender
 from ancf.models.network import Attention, Layer, Loss, Optimizer, Output
+from ancf.models.resuming import fit_of
 from ancf.scoring.scorer import Arrays, Encoder, Scorer
 from ancf.scoring.updates import Update
 from ancf.search_space import SearchSpace
@@ -317,7 +319,15 @@ class ANCF(Recommender):
 
     # ---- learning
 
-    def fit(self, interactions: Interactions, validation: Interactions | None = None) -> Self:
+    def fit(
+        self,
+        interactions: Interactions,
+        validation: Interactions | None = None,
+        *,
+        checkpoint: CheckpointPath | None = None,
+        every: int = 1,
+        resume: bool = False,
+    ) -> Self:
         """Learn from a table of interactions.
 
         Parameters
@@ -325,6 +335,12 @@ class ANCF(Recommender):
         interactions : Interactions
         validation : Interactions, optional
             Held-out purchases of the same users: they choose the epoch, and are never learned from.
+        checkpoint : path, optional
+            A file that keeps where training stands, and is removed when it has ended.
+        every : int, at least 1
+            Epochs between two writings of it.
+        resume : bool
+            Go on from the file where it is there; the model has the bits of one that was never interrupted.
 
         Returns
         -------
@@ -333,7 +349,7 @@ class ANCF(Recommender):
         Raises
         ------
         InvalidDataError
-            If the table holds no interactions.
+            If the table holds no interactions, or the checkpoint is of another fit; says in what they differ.
         InvalidParameterError
             If an option makes no sense; names the option and its value.
         DivergedError
@@ -342,8 +358,16 @@ class ANCF(Recommender):
         # 1, 2. Options and tables, checked; only the ids that occur.
         options.check(self)
         data = self._training_data(interactions, validation)
+        with open_checkpoint(checkpoint, every, resume, lambda: fit_of(self, data, validation)) as kept:
+            # 8. One assignment makes this the model that answers.
+            self._scorer = self._learn(data, validation, kept)
+        return self
+
+    def _learn(self, data: Interactions, validation: Interactions | None, kept: Checkpoint | None) -> Scorer:
         # 3. Every option gets its value.
         settings = options.resolve(self, data.n_items, timed=data.times is not None, split_by=data.split_by)
+        if kept is not None:
+            settings = replace(settings, random_state=kept.seed(settings.random_state))
         # 4. The table as trainers want it, and which of the two learns.
         table = TrainingTable(data, settings)
         trainer_class: TrainerClass = NetworkTrainer if settings.needs_network else SoftmaxTrainer
@@ -351,23 +375,21 @@ class ANCF(Recommender):
         #    chooses, and then learns from everything.
         held_out = trainer_class.hold_out(table, settings) if settings.open_choices else None
         if held_out is not None and not held_out.negligible:
-            settings = self._choose_on_a_first_training(trainer_class, table, held_out, settings)
+            settings = self._choose_on_a_first_training(trainer_class, table, held_out, settings, kept)
             held_out = None
         # 6. Vectors, by epochs.
         trainer: ScorerTrainer[Any] = trainer_class(table, settings, held_out)
         settings = replace(settings, batch_size=trainer.batch_size)
         print_settings("Settings", settings.record(), self.verbose)
-        result = self._train(trainer, table, settings, validation)
+        result = self._train(trainer, table, settings, validation, kept)
         # 7. Item-item weights; a large table chooses now, on what it could do without.
         neighbors = ridge_neighbors(trainer.pairs, data.n_items, settings)
         if held_out is not None:
             chosen = _choose(trainer, result.state, neighbors, held_out, settings)
             settings = replace(settings, **chosen)
             print_settings("Chosen", chosen, self.verbose)
-        # 8. One assignment makes this the model that answers.
         record = {**result.history, "best_epoch": result.best_epoch, "settings": settings.record()}
-        self._scorer = trainer.build_scorer(result.state, neighbors, settings, **self._about(), training=record)
-        return self
+        return trainer.build_scorer(result.state, neighbors, settings, **self._about(), training=record)
 
     def _updated(self, scorer: Scorer, update: Update) -> Scorer:
         """The same vectors and settings over all purchases (``updating.py``)."""
@@ -388,9 +410,17 @@ class ANCF(Recommender):
         return update_scorer(scorer, encoder.trained, update, replace(settings, **chosen))
 
     def _choose_on_a_first_training(
-        self, trainer_class: TrainerClass, table: TrainingTable, held_out: HeldOut, settings: Settings
+        self,
+        trainer_class: TrainerClass,
+        table: TrainingTable,
+        held_out: HeldOut,
+        settings: Settings,
+        kept: Checkpoint | None,
     ) -> Settings:
         """The settings with their open choices made."""
+        chosen = None if kept is None else kept.chosen("training")
+        if chosen is not None:
+            return replace(settings, **chosen)
         # Half the epochs are enough for that, for either trainer: the lists are level with those of all of them
         # (docs/measurements/choices.md).
         epochs = -(-settings.epochs // 2)
@@ -398,14 +428,26 @@ class ANCF(Recommender):
         if self.verbose:
             print("Choosing what the options leave open, on purchases held out for that", flush=True)
         with progress_bar("Choosing", epochs, self.verbose, self.show_progress) as advance:
-            for epoch in range(epochs):
-                trainer.epoch(epoch)
-                advance(epoch + 1)
+            at: Progress[Any] = Progress() if kept is None else kept.begin("choosing", trainer)
+            while at.epochs < epochs:
+                trainer.epoch(at.epochs)
+                at.epochs += 1
+                advance(at.epochs)
+                if kept is not None:
+                    kept.keep("choosing", trainer, at, last=at.epochs == epochs)
         neighbors = ridge_neighbors(trainer.pairs, table.n_items, settings)
-        return replace(settings, **_choose(trainer, trainer.state(), neighbors, held_out, settings))
+        chosen = _choose(trainer, trainer.state(), neighbors, held_out, settings)
+        if kept is not None:
+            kept.choose(chosen)
+        return replace(settings, **chosen)
 
     def _train(
-        self, trainer: ScorerTrainer[State], table: TrainingTable, settings: Settings, validation: Interactions | None
+        self,
+        trainer: ScorerTrainer[State],
+        table: TrainingTable,
+        settings: Settings,
+        validation: Interactions | None,
+        kept: Checkpoint | None,
     ) -> TrainingResult[State]:
         """All epochs, watched on the validation table where there is one."""
         metric = self.validation_metric
@@ -424,6 +466,7 @@ class ANCF(Recommender):
             patience=self.patience,
             verbose=self.verbose,
             show_progress=self.show_progress,
+            keeper=kept,
         )
 
     def _validator(

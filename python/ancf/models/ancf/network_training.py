@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ancf import _native
 from ancf.data.csr import Csr
@@ -89,6 +90,14 @@ class NetworkTrainer:
     def epoch(self, epoch: int) -> float:
         """One round over the pairs; the mean loss."""
         return self._native.epoch(epoch, self._settings.num_threads)
+
+    def progress(self) -> tuple[dict[str, NDArray[np.float32]], int]:
+        """Every number that an epoch changes, by name, and the steps taken."""
+        return self._native.progress(self._settings.num_threads)
+
+    def resume(self, numbers: dict[str, NDArray[np.float32]], steps: int) -> None:
+        """Go on from what ``progress`` gave."""
+        self._native.resume(numbers, steps, self._settings.num_threads)
 
     def validation_loss(self, targets: Csr) -> float:
         """The mean loss on other pairs of the same users and items."""

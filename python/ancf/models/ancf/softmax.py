@@ -155,6 +155,14 @@ class SoftmaxTrainer:
         """The item vectors as they stand."""
         return self._native.item_vectors(self._settings.num_threads)
 
+    def progress(self) -> tuple[dict[str, NDArray[np.float32]], int]:
+        """Every number that an epoch changes, by name, and the steps taken."""
+        return self._native.progress(self._settings.num_threads)
+
+    def resume(self, numbers: dict[str, NDArray[np.float32]], steps: int) -> None:
+        """Go on from what ``progress`` gave."""
+        self._native.resume(numbers, steps, self._settings.num_threads)
+
     def validation_loss(self, targets: Csr) -> float:
         """The mean loss on other pairs of the same users and items."""
         return self._native.validation_loss(targets, self._settings.num_threads)

@@ -10,6 +10,7 @@ use crate::data::Csr;
 use crate::model::als::{Fixed, Penalty, rotate, solve};
 use crate::runtime::Context;
 use crate::runtime::rng::Stream;
+use crate::train::progress::Resumable;
 use crate::{Error, Result};
 
 /// The length that users start with: small, so that the first items are led by what was observed (Rendle et al. 2022).
@@ -27,6 +28,16 @@ pub struct Trainer {
     items: Vec<f32>,
     /// The diagonal of the items' Gramian.
     gramian: Vec<f32>,
+}
+
+impl Resumable for Trainer {
+    fn numbers(&mut self, _: &Context) -> Vec<(String, &mut [f32])> {
+        vec![
+            ("users".into(), self.users.as_mut_slice()),
+            ("items".into(), self.items.as_mut_slice()),
+            ("the items' Gramian".into(), self.gramian.as_mut_slice()),
+        ]
+    }
 }
 
 impl Trainer {

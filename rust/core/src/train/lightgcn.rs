@@ -21,6 +21,7 @@ use crate::runtime::rng::Stream;
 use crate::runtime::simd::sigmoid;
 use crate::runtime::simd::sparse::Accumulate;
 use crate::runtime::simd::vector::{self, Adam, axpy, count_power, dot, exp_f64, ln, scale};
+use crate::train::progress::Resumable;
 use crate::train::samples::{Places, draw_negative};
 use crate::train::schedule::half_cosine;
 use crate::{Error, Result};
@@ -139,6 +140,25 @@ impl Graph {
             propagate_onto(context, d, &self.items, &self.by_item, &out.users, items, &mut spare.items);
             std::mem::swap(out, spare);
         }
+    }
+}
+
+impl Resumable for Trainer {
+    fn numbers(&mut self, _: &Context) -> Vec<(String, &mut [f32])> {
+        let mut found: Vec<(String, &mut [f32])> = Vec::new();
+        for (name, both) in [
+            ("embeddings", &mut self.embeddings),
+            ("first moments", &mut self.first),
+            ("second moments", &mut self.second),
+        ] {
+            found.push((format!("{name} of users"), &mut both.users));
+            found.push((format!("{name} of items"), &mut both.items));
+        }
+        found
+    }
+
+    fn steps(&mut self) -> Option<&mut u64> {
+        Some(&mut self.steps)
     }
 }
 

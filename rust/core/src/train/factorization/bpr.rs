@@ -14,6 +14,7 @@ use crate::runtime::rng::Stream;
 use crate::runtime::simd::factor_steps::{Step, bpr};
 use crate::runtime::simd::vector::{LANES, axpy, count_power, dot, scale};
 use crate::runtime::simd::{Level, sigmoid};
+use crate::train::progress::Resumable;
 use crate::train::schedule::half_cosine;
 use crate::{Error, Result};
 
@@ -50,6 +51,12 @@ pub struct Trainer {
     strata: Strata,
     /// Weight of an item in the draws; empty where all are alike.
     weights: Vec<f64>,
+}
+
+impl Resumable for Trainer {
+    fn numbers(&mut self, context: &Context) -> Vec<(String, &mut [f32])> {
+        self.strata.numbers(context)
+    }
 }
 
 impl Trainer {

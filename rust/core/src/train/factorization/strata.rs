@@ -278,6 +278,17 @@ impl Strata {
         Ok(found)
     }
 
+    /// Every number that an epoch changes, by name, in an order that does not depend on the epoch.
+    pub fn numbers(&mut self, context: &Context) -> Vec<(String, &mut [f32])> {
+        self.items.reorder((0..self.items.order.len() as u32).collect(), context);
+        vec![
+            ("users".into(), self.users.vectors.as_mut_slice()),
+            ("the users' biases".into(), self.users.biases.as_mut_slice()),
+            ("items".into(), self.items.vectors.as_mut_slice()),
+            ("the items' biases".into(), self.items.biases.as_mut_slice()),
+        ]
+    }
+
     /// The interactions.
     pub fn data(&self) -> &Csr {
         &self.data

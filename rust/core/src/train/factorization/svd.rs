@@ -15,6 +15,7 @@ use crate::runtime::simd::gemm::{View, multiply_add};
 use crate::runtime::simd::sparse::gather;
 use crate::runtime::simd::vector::{LANES, axpy, dot};
 use crate::runtime::simd::{Level, cholesky};
+use crate::train::progress::Resumable;
 
 /// How the factors are learned.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,6 +37,12 @@ pub struct Trainer {
     options: Options,
     strata: Strata,
     mean: f32,
+}
+
+impl Resumable for Trainer {
+    fn numbers(&mut self, context: &Context) -> Vec<(String, &mut [f32])> {
+        self.strata.numbers(context)
+    }
 }
 
 impl Trainer {

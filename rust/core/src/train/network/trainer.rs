@@ -4,12 +4,13 @@
 
 use super::batch::Batch;
 use super::model::{Network, UserDropout};
-use super::options::Loss;
+use super::options::{Loss, Optimizer};
 use super::parameters::purpose;
 use crate::data::Csr;
 use crate::runtime::Context;
 use crate::runtime::rng::Stream;
 use crate::runtime::simd::vector::{count_power, ln};
+use crate::train::progress::Resumable;
 use crate::train::schedule::half_cosine;
 use crate::{Error, Result};
 
@@ -44,6 +45,28 @@ pub struct Trainer {
     /// With the softmax and a small catalogue: all items, and their log n^α.
     catalogue: Option<(Vec<u32>, Vec<f32>)>,
     batch: Batch,
+}
+
+impl Resumable for Trainer {
+    fn numbers(&mut self, _: &Context) -> Vec<(String, &mut [f32])> {
+        let optimizer = self.network.options.optimizer;
+        let mut found: Vec<(String, &mut [f32])> = Vec::new();
+        for table in self.network.parameters.tables_mut() {
+            let name = table.name;
+            found.push((name.into(), &mut *table.values));
+            if optimizer == Optimizer::Adam {
+                found.push((format!("{name}: first moments"), &mut *table.first));
+            }
+            if optimizer != Optimizer::Sgd {
+                found.push((format!("{name}: second moments"), &mut *table.second));
+            }
+        }
+        found
+    }
+
+    fn steps(&mut self) -> Option<&mut u64> {
+        Some(&mut self.network.steps)
+    }
 }
 
 impl Trainer {

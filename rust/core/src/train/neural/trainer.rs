@@ -9,6 +9,7 @@ use crate::runtime::Context;
 use crate::runtime::rng::Stream;
 use crate::runtime::simd::gemm::{View, multiply_add};
 use crate::runtime::simd::vector::{self, Adam, axpy};
+use crate::train::progress::Resumable;
 use crate::train::samples::{Places, draw_negative};
 use crate::train::schedule::half_cosine;
 use crate::{Error, Result};
@@ -53,6 +54,27 @@ struct Buffers {
     losses: Vec<f64>,
     user_places: Places,
     item_places: Places,
+}
+
+impl Resumable for Trainer {
+    fn numbers(&mut self, _: &Context) -> Vec<(String, &mut [f32])> {
+        let Parameters { users, items, weights, .. } = &mut self.parameters;
+        let mut found: Vec<(String, &mut [f32])> = Vec::new();
+        for (name, table) in [("users", users), ("items", items), ("weights", weights)] {
+            found.push((name.into(), &mut table.values));
+            found.push((format!("{name}: first moments"), &mut table.first));
+            found.push((format!("{name}: second moments"), &mut table.second));
+        }
+        found
+    }
+
+    fn steps(&mut self) -> Option<&mut u64> {
+        Some(&mut self.steps)
+    }
+
+    fn derive(&mut self) {
+        self.parameters.turn(&self.options);
+    }
 }
 
 impl Trainer {

@@ -13,6 +13,7 @@ use crate::runtime::Context;
 use crate::runtime::rng::Stream;
 use crate::runtime::simd::vector::{count_power, dot, ln, scale};
 use crate::train::phase_times::{Phase, PhaseTimes};
+use crate::train::progress::Resumable;
 use crate::{Error, Result};
 
 /// Streams of random numbers, by purpose.
@@ -76,6 +77,20 @@ pub(super) struct Buffers {
     pub(super) packs: Vec<f32>,
     pub(super) exponentials: Vec<f32>,
     pub(super) losses: Vec<f64>,
+}
+
+impl Resumable for Trainer {
+    fn numbers(&mut self, _: &Context) -> Vec<(String, &mut [f32])> {
+        vec![
+            ("vectors".into(), self.x.as_mut_slice()),
+            ("first moments".into(), self.first.as_mut_slice()),
+            ("second moments".into(), self.second.as_mut_slice()),
+        ]
+    }
+
+    fn steps(&mut self) -> Option<&mut u64> {
+        Some(&mut self.steps)
+    }
 }
 
 impl Trainer {
