@@ -17,6 +17,7 @@ CLASSES = [
     *(ancf.Recommender, ancf.ANCFModel, ancf.Interactions, ancf.IdMap, ancf.Evaluation, ancf.Recommendations),
     *(Comparison, Explanation, Normalizer, ancf.LeakageReport, ancf.TuningResult),
     *(ancf.Client, ancf.AsyncClient),
+    ancf.Features,
 ]
 FUNCTIONS = {name: getattr(ancf, name) for name in ancf.__all__ if inspect.isroutine(getattr(ancf, name))}
 FUNCTIONS["inspect"] = inspect_file
@@ -26,11 +27,15 @@ INTERNAL = {
     *("IdMap.hint", "IdMap.state", "IdMap.from_state", "Normalizer.state", "Normalizer.from_state"),
     *("Recommendations.parts", "Recommendations.flat_positions", "Explanation.link"),
     "Comparison.blocks",
+    *("Features.name_of", "Features.describe", "Features.column_of", "Features.with_texts", "Features.texts_of"),
+    *("Features.updated", "Features.state", "Features.from_state"),
 }
 # Other parameters are those of the function that its text names.
 REFERS = {"Recommender.recommend_for_history": {"filter_already_liked_items", "items", "filter_items", "N"}}
 RETURNS_NOTHING = {"Recommender.save", "Factors.fit"}
-NEVER_RAISES = {"IdMap.parse", "IdMap.count", "IdMap.position", "Evaluation.to_pandas", "Recommender.search_space"}
+NEVER_RAISES = {"IdMap.parse", "IdMap.count", "IdMap.position", "Evaluation.to_pandas", "Recommender.search_space"} | {
+    "Features.of"
+}
 # A server is asked in docs/serving.md.
 NO_EXAMPLE = {
     *(f"Client.{name}" for name in ("recommend", "recommend_for_history", "similar_items", "add_events")),

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     # "X as X" says that the name is public; a type checker takes a plain import in a package for private.
     from ancf.comparison import compare as compare
     from ancf.data.concat import concat as concat
+    from ancf.data.feature_reading import read_features as read_features
+    from ancf.data.features import Features as Features
     from ancf.data.ids import IdMap as IdMap
     from ancf.data.interactions import Interactions as Interactions
     from ancf.data.preprocess import batch_data as batch_data
@@ -91,6 +93,8 @@ _MODULE_OF = {
     "TrainingWarning": "ancf.errors",
     "UnknownItemError": "ancf.errors",
     "UnknownUserError": "ancf.errors",
+    "read_features": "ancf.data.feature_reading",
+    "Features": "ancf.data.features",
     "IdMap": "ancf.data.ids",
     "Interactions": "ancf.data.interactions",
     "concat": "ancf.data.concat",

@@ -19,6 +19,7 @@ _SPLIT_SEED = 42
 # Notes that are told beside the counts.
 _SHOWN_NOTES = (
     *("encoding", "date_order", "time_unit", "mixed_units", "early_numbers", "far_times", "time_zones"),
+    *("item_features", "user_features"),
     *("late_times", "early_times", "skipped_lines", "comment_lines", "hashes", "late_key", "passed_over"),
 )
 SPLITS = ("auto", "time", "random", "leave-last-out", "user")
@@ -56,8 +57,17 @@ def _reading_options() -> dict[str, Option]:
             help="An item that is no good, such as postage: an id, or a pattern with * and ?; again for more.",
         ),
     }
-    skip = (*_COLUMNS, *lists, "layout", "num_threads")
-    return columns | parameter_options(read_interactions, section=_SECTION, skip=skip) | lists
+    features = {
+        f"{side}_features": Option(
+            [f"--{side}-features", f"{side}_features"],
+            metavar="FILE",
+            section=_SECTION,
+            help=f"A table of attributes of the {side}s by id: CSV, TSV, JSON or Parquet.",
+        )
+        for side in ("item", "user")
+    }
+    skip = (*_COLUMNS, *lists, *features, "layout", "num_threads")
+    return columns | features | parameter_options(read_interactions, section=_SECTION, skip=skip) | lists
 
 
 _READING = tuple(_reading_options())

@@ -1,12 +1,14 @@
 """``ancf.concat``: several tables of interactions as one."""
 
 from collections.abc import Iterable, Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ancf._text import format_value
+from ancf.data.features import Features
 from ancf.data.ids import IdMap
 from ancf.data.interactions import Interactions, ItemTexts
 from ancf.data.report import Reason, Report
@@ -28,9 +30,9 @@ def concat(tables: Iterable[Interactions]) -> Interactions:
     -------
     Interactions
         Over the ids of all, ascending. Events that agree in user, item and time become one with their weights summed,
-        as in one table. An item has the first name (and category) that a table gives it. ``report`` adds up the
-        rows of all reports; its reasons and notes name the table that they come from. ``leakage`` is that of all,
-        ``mark`` that of the last table that has one.
+        as in one table. An item has the first name, category and row of attributes that a table gives it. ``report``
+        adds up the rows of all reports; its reasons and notes name the table that they come from. ``leakage`` is that
+        of all, ``mark`` that of the last table that has one.
 
     Raises
     ------
@@ -81,10 +83,18 @@ def concat(tables: Iterable[Interactions]) -> Interactions:
         item_categories=_texts(item_ids, [(part.item_ids, part.item_categories) for part in tables_used]),
         normalize=tables_used[0].normalize,
     )
+    joined.item_features = _features(part.item_features for part in parts)
+    joined.user_features = _features(part.user_features for part in parts)
     joined.report = _report(parts, joined)
     joined.leakage = tuple(dict.fromkeys(leak for part in parts for leak in part.leakage))
     joined.mark = next((part.mark for part in reversed(parts) if part.mark is not None), None)
     return joined
+
+
+def _features(tables: Iterable[Features | None]) -> Features | None:
+    """The rows of all; where an id stands in several, that of the first."""
+    known = [each for each in tables if each is not None]
+    return reduce(lambda later, earlier: later.updated(earlier), reversed(known)) if known else None
 
 
 def _check_tables(tables: Any) -> list[Interactions]:

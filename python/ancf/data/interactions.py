@@ -22,6 +22,8 @@ from ancf._text import format_value
 from ancf.data import timestamps
 from ancf.data.arrays import fits_float32, group_starts, offsets_from_lengths, positions_among, sum_groups
 from ancf.data.csr import Csr
+from ancf.data.feature_reading import Side, read_features
+from ancf.data.features import Features
 from ancf.data.ids import IdMap
 from ancf.data.normalize import Normalizer
 from ancf.data.report import Report
@@ -49,6 +51,8 @@ class Interactions:
     times : int64 (n,) or None
         Seconds since 1970-01-01 UTC.
     item_names, item_categories : object array (n_items,) of text or None, or None
+    item_features, user_features : Features or None
+        Attributes by id, also of items and users without an event (docs/attributes.md).
     report : Report
         What was read, what was left out and why.
     normalize : str
@@ -77,6 +81,8 @@ class Interactions:
     times: NDArray[np.int64] | None
     item_names: ItemTexts | None
     item_categories: ItemTexts | None
+    item_features: Features | None = None
+    user_features: Features | None = None
     report: Report
     normalize: str
     leakage: tuple[str, ...]
@@ -129,6 +135,8 @@ class Interactions:
         *,
         item_names: Mapping[Any, str] | ArrayLike | None = None,
         item_categories: Mapping[Any, str] | ArrayLike | None = None,
+        item_features: Any = None,
+        user_features: Any = None,
         normalize: str = "none",
     ) -> Self:
         """Interactions from arrays that are clean already; ``ancf.read_interactions`` cleans.
@@ -143,6 +151,8 @@ class Interactions:
             Seconds since 1970, or whatever else ``ancf.read_interactions`` takes for times (docs/reading.md); what was
             decided about them is in the report.
         item_names, item_categories : mapping id → text, or one text per event, optional
+        item_features, user_features : Features, or what ``ancf.read_features`` takes, optional
+            Attributes by id, as ``with_features`` takes them.
         normalize : "none", "log", "minmax" or "standard"
             What a model does to the weights; fitted when the model is, on its training part alone.
 
@@ -192,7 +202,7 @@ class Interactions:
             item_categories=_texts_by_item(item_categories, item_ids, items, "item_categories"),
             report=report,
             normalize=normalize,
-        )
+        ).with_features(item_features=item_features, user_features=user_features)
 
     @classmethod
     def _from_canonical(
@@ -411,6 +421,56 @@ class Interactions:
         new._freeze()
         return new
 
+    @checks_call
+    def with_features(self, *, item_features: Any = None, user_features: Any = None) -> Self:
+        """The same events with attributes of their items, users or both, which take the place of those that they have.
+
+        Parameters
+        ----------
+        item_features, user_features : Features, or what ``ancf.read_features`` takes
+            By id. Items and users without an event stay in them: a model that learns from attributes recommends such
+            items, too.
+
+        Returns
+        -------
+        Interactions
+            With a line about each table in ``report.notes``.
+
+        Raises
+        ------
+        InvalidDataError
+            If none of the ids has an event, or a table cannot be read.
+
+        Examples
+        --------
+        >>> data = Interactions.from_ids(user=["ann", "bob"], item=["tea", "cup"])
+        >>> data = data.with_features(item_features={"item_id": ["tea", "cup", "pot"], "price": [3, 5, 9]})
+        >>> data.item_features
+        Features(3 rows: price (number))
+        >>> print(data.report.notes[0])
+        item features of dict: 3 rows: price (number); 1 item without a purchase
+        """
+        new = copy.copy(self)
+        new.report = copy.copy(self.report)
+        sides: tuple[tuple[Side, Any, IdMap], ...] = (
+            ("items", item_features, self.item_ids),
+            ("users", user_features, self.user_ids),
+        )
+        for of, given, ids in sides:
+            if given is None:
+                continue
+            features = given if isinstance(given, Features) else read_features(given, of=of)
+            name = f"{of[:-1]}_features"
+            new.report.notes = [each for each in new.report.notes if each.name != name]
+            new.report.note(name, _account_of_features(features, ids, of))
+            setattr(new, name, features)
+        if item_features is not None and new.item_features is not None:
+            of_items = new.item_features.of(self.item_ids)
+            new.item_names = _filled(self.item_names, of_items.texts_of("name"))
+            new.item_categories = _filled(self.item_categories, of_items.texts_of("category"))
+            new._freeze()
+        return new
+
     def compact(self, *, keep_items: NDArray[np.bool_] | None = None) -> Self:
         """The same events over the ids that occur in them; itself where all ids do.
 
@@ -508,6 +568,44 @@ class Interactions:
         if self.times is not None:
             columns["time"] = pd.to_datetime(self.times, unit="s", utc=True)
         return pd.DataFrame(columns)
+
+
+def _filled(texts: ItemTexts | None, others: ItemTexts | None) -> ItemTexts | None:
+    """Texts, with others where there is none."""
+    if texts is None or others is None:
+        return others if texts is None else texts
+    return np.where(np.array([text is None for text in texts], bool), others, texts)
+
+
+def _account_of_features(features: Features, ids: IdMap, of: str) -> str:
+    """One line about a table of attributes beside these ids.
+
+    Raises
+    ------
+    InvalidDataError
+        If it has none of them.
+    """
+    report, what = features.report, of[:-1]
+    n_known = int((ids.positions(features.ids.values) >= 0).sum())
+    if len(ids) and not n_known:
+        hint = ids.hint(features.ids[0])
+        raise InvalidDataError(
+            f"{what}_features: none of the {features.n_rows:,} ids of {report.source} ({features.ids[0]!r}, …) is "
+            f"{'an item' if of == 'items' else 'a user'} of this table ({ids[0]!r}, …). "
+            + (f"{hint[0].upper()}{hint[1:]}: give" if hint else "Give")
+            + " ids as they stand there. If their column is another one, rename it to 'id', or name it: "
+            f"ancf.read_features(table, of={of!r}, id=...)."
+        )
+    parts = [f"{what} features of {report.source}: {features.n_rows:,} row{'' if features.n_rows == 1 else 's'}"]
+    parts[0] += f": {features.describe()}"
+    without = len(ids) - n_known
+    for number, text in ((without, "without attributes"), (features.n_rows - n_known, "without a purchase")):
+        if number:
+            parts.append(f"{number:,} {what}{'' if number == 1 else 's'} {text}")
+    parts += [str(each) for each in (*report.reasons, *report.notes)]
+    if report.ignored:
+        parts.append(f"nothing stands in {', '.join(report.ignored)}")
+    return "; ".join(parts)
 
 
 def _flags(which: Any) -> NDArray[np.bool_] | None:

@@ -74,6 +74,8 @@ def read_interactions(
     name: ColumnChoice = None,
     category: ColumnChoice = None,
     basket: ColumnChoice = None,
+    item_features: Any = None,
+    user_features: Any = None,
     anonymous: Anonymous = "exclude",
     returns: Returns = "net",
     normalize: str = "none",
@@ -110,6 +112,9 @@ def read_interactions(
         The column for each role; recognized by its heading if left out, none if False. What is in no role is named in
         the report. A date and a clock in two columns are one time: ``time=["date", "time"]``. Of a matrix, ``user``
         and ``item`` may be lists with an id for each row and column.
+    item_features, user_features : Features, path, DataFrame or dict, optional
+        Attributes of the items and users by id: categories, numbers, texts and tags, as ``ancf.read_features`` reads
+        them (docs/attributes.md).
     anonymous : "exclude", "group" or "baskets"
         Rows without a user (empty, -1): left out; one class of their own; or each basket a visitor.
     returns : "net", "drop" or "keep"
@@ -206,7 +211,8 @@ def read_interactions(
         chosen["basket"] = False
     text = TextOptions(header, delimiter, encoding, skip_lines, comment)
     table = read_table(source, chosen, TableOptions(times, id_rules, layout, text, num_threads))
-    return clean(table, policies, num_threads)
+    data = clean(table, policies, num_threads)
+    return data.with_features(item_features=item_features, user_features=user_features)
 
 
 def read_table(source: Any, chosen: Mapping[str, Any], options: TableOptions = _PLAIN) -> RawTable:

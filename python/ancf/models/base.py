@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ancf import model_file
 from ancf.checks import check_flag, check_integer, check_path, check_threads
+from ancf.data.features import Features
 from ancf.data.ids import IdMap
 from ancf.data.interactions import Interactions, Mark
 from ancf.errors import (
@@ -160,6 +161,8 @@ class Recommender(Params, ABC):
             item_ids=data.item_ids,
             item_names=data.item_names,
             item_categories=data.item_categories,
+            item_features=data.item_features,
+            user_features=data.user_features,
             **{"purchases": Purchases.from_interactions(data), **parts},
         )
 
@@ -250,6 +253,21 @@ class Recommender(Params, ABC):
     def item_categories_(self) -> NDArray[Any] | None:
         """The items' categories in the order of ``item_ids_``; None where the table had none."""
         return self._fitted().item_categories
+
+    @property
+    def item_features_(self) -> Features | None:
+        """The items' attributes, one row for each of ``item_ids_``; None where nothing is known of them.
+
+        Names and categories of the purchase table are among them, as the columns ``name`` and ``category`` unless the
+        table of attributes has columns of such headings.
+        """
+        return self._fitted().features_of_items
+
+    @property
+    def user_features_(self) -> Features | None:
+        """The users' attributes, one row for each of ``user_ids_``; None where nothing is known of them."""
+        scorer = self._fitted()
+        return None if scorer.user_features is None else scorer.user_features.of(scorer.user_ids)
 
     @property
     def mark_(self) -> Mark | None:

@@ -95,6 +95,8 @@ def from_factors(
         item_ids=item_map,
         item_names=names,
         item_categories=categories,
+        item_features=None if interactions is None else interactions.item_features,
+        user_features=None if interactions is None else interactions.user_features,
         seen=seen,
         item_vectors=items,
         user_vectors=users,

@@ -17,6 +17,7 @@ Arrays: ``item_vectors``, ``user_vectors``, ``seen.*``, ``history.*``, ``neighbo
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 
 from ancf import _native
 from ancf.data.csr import Csr, ItemSets
+from ancf.data.features import Features
 from ancf.data.ids import IdMap
 from ancf.data.normalize import Normalizer
 from ancf.data.packed_text import pack_optional_texts, unpack_optional_texts
@@ -217,6 +219,9 @@ class Scorer:
     """What training recorded: losses, metrics, settings."""
     purchases: Purchases | None = None
     """The events behind ``seen``; None for a model file without them, and vectors that were trained elsewhere."""
+    item_features: Features | None = None
+    """Attributes by ids of their own, also of items that are not among ``item_ids``."""
+    user_features: Features | None = None
     update: UpdateReport | None = None
     """What the update brought that made this of another scorer; no part of the file."""
     ranker: "_native.Ranker" = field(init=False)
@@ -345,6 +350,14 @@ class Scorer:
             users[0], self.item_ids, top.items[0, :n], top.scores[0, :n], None, source, self.item_names, True
         )
 
+    @cached_property
+    def features_of_items(self) -> Features | None:
+        """What is known of each item: attributes, names and categories; None where nothing is."""
+        if self.item_features is None and self.item_names is None and self.item_categories is None:
+            return None
+        known = Features(self.item_ids, {}) if self.item_features is None else self.item_features.of(self.item_ids)
+        return known.with_texts("name", self.item_names).with_texts("category", self.item_categories)
+
     @property
     def has_neighbors(self) -> bool:
         """Whether there are item-item weights."""
@@ -434,6 +447,11 @@ class Scorer:
         meta["parts"] = sorted(arrays)
         # How many threads a machine has is no part of what was learned: the same bytes for any number of them.
         meta["options"] = {name: value for name, value in self.options.items() if name != "num_threads"}
+        for name, features in (("item_features", self.item_features), ("user_features", self.user_features)):
+            if features is not None:
+                parts, meta[name] = features.state(name)
+                arrays |= parts
+                meta["parts"] = sorted(arrays)
         if self.training is not None:
             meta["history"] = self.training
         for more, about in (
@@ -503,6 +521,8 @@ class Scorer:
             user_vectors=arrays["user_vectors"],
             encoder=encoder,
             item_categories=categories,
+            item_features=_features_of("item_features", arrays, meta),
+            user_features=_features_of("user_features", arrays, meta),
             neighbors=neighbors,
             dense_neighbors=arrays.get("neighbours.dense"),
             history=history,
@@ -524,6 +544,11 @@ class HasScorer(Protocol):
     num_threads: int | None
 
     def _fitted(self) -> Scorer: ...
+
+
+def _features_of(name: str, arrays: Arrays, meta: Mapping[str, Any]) -> Features | None:
+    """The attributes of a model file; None where it has none."""
+    return Features.from_state(name, arrays, meta[name]) if name in meta else None
 
 
 def _same_pattern(history: ItemSets, seen: ItemSets) -> bool:

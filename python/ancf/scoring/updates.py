@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ancf.data.csr import ItemSets
+from ancf.data.features import Features
 from ancf.data.interactions import Interactions
 from ancf.data.ledger import Joined, join
 from ancf.errors import InvalidDataError, TrainingWarning
@@ -23,6 +24,7 @@ from ancf.scoring.update_report import UpdateReport
 MAX_SINCE = 0.25
 """Events beyond the training, as a share of its own, from which on training anew is advised."""
 _FIT_PAIRS = 2000
+_FEATURES = ("item_features", "user_features")
 
 
 class Update(NamedTuple):
@@ -74,15 +76,23 @@ def apply(scorer: Scorer, new: Any, deduplicate: bool, updated: Callable[[Scorer
     texts = {"item_names": scorer.item_names, "item_categories": scorer.item_categories}
     known = purchases.interactions(scorer.user_ids, scorer.item_ids, scorer.seen, **texts)
     joined = join(known, purchases.returns, new, deduplicate=deduplicate)
+    features = {name: _features(getattr(scorer, name), getattr(new, name)) for name in _FEATURES}
+    for name, found in features.items():
+        setattr(joined.data, name, found)
     if not len(joined.data):
         raise InvalidDataError("after these returns no purchase would be left. The model is as it was.")
     report = _report(scorer, known, new, joined)
-    if not joined.n_events:
+    if not joined.n_events and all(getattr(new, name) is None for name in _FEATURES):
         same = replace(purchases, mark=joined.data.mark)
         return replace(scorer, purchases=same, update=report)
-    found = updated(scorer, Update(joined.data, joined.touched, joined.returns, report))
-    _warn(found.update)
-    return found
+    found_scorer = updated(scorer, Update(joined.data, joined.touched, joined.returns, report))
+    _warn(found_scorer.update)
+    return found_scorer
+
+
+def _features(known: Features | None, new: Features | None) -> Features | None:
+    """Attributes with those that an update brings."""
+    return new if known is None else known if new is None else known.updated(new)
 
 
 def _report(scorer: Scorer, known: Interactions, new: Interactions, joined: Joined) -> UpdateReport:

@@ -221,6 +221,8 @@ class SoftmaxTrainer:
             item_ids=table.data.item_ids,
             item_names=table.data.item_names,
             item_categories=table.data.item_categories,
+            item_features=table.data.item_features,
+            user_features=table.data.user_features,
             purchases=Purchases.from_interactions(table.data),
             seen=pairs.sets,
             item_vectors=mixture.item_vectors,

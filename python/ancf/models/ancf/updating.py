@@ -93,6 +93,8 @@ def update_scorer(scorer: Scorer, trained: Trained, update: Update, settings: Se
         item_ids=data.item_ids,
         item_names=data.item_names,
         item_categories=data.item_categories,
+        item_features=data.item_features,
+        user_features=data.user_features,
         seen=pairs.sets,
         item_vectors=mixture.item_vectors,
         user_vectors=mixture.user_vectors,
