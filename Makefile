@@ -46,10 +46,11 @@ test: $(VENV)/tested ## every promise proved: Rust and Python tests, doctests, e
 	cargo test --workspace --quiet
 	cd tests && ../$(BIN)/python -m pytest -c ../pyproject.toml --rootdir .. -n 2 --dist loadfile --doctest-modules --ignore serve --pyargs ancf .
 
-# PostgreSQL is Debian's; where it cannot be installed, its tests skip and say so.
-test-serve: $(VENV)/tested ## the server: lists, events, reloads, limits, kills, with SQLite and PostgreSQL
+# PostgreSQL and Chromium are Debian's; where they cannot be installed, their tests skip and say so.
+test-serve: $(VENV)/tested ## the server: lists, events, reloads, limits, kills, the page in a browser
 	$(PIP) install "$$(ls dist/*.whl)[test-serve]"
 	@ls /usr/lib/postgresql/*/bin/initdb > /dev/null 2>&1 || { [ "$$(id -u)" = 0 ] && apt-get update -q && apt-get install -q -y postgresql; } || true
+	@command -v chromedriver > /dev/null 2>&1 || { [ "$$(id -u)" = 0 ] && apt-get update -q && apt-get install -q -y --no-install-recommends chromium chromium-driver; } || true
 	cd tests && ../$(BIN)/python -m pytest -c ../pyproject.toml --rootdir .. serve
 
 check: $(VENV)/developed ## format, lints, types, what is linked, the wheel's size

@@ -113,6 +113,12 @@ class Server:
         self.process.wait()
 
 
+@pytest.fixture(scope="session")
+def start_server():
+    """For tests that keep a server of their own for longer."""
+    return Server
+
+
 @pytest.fixture
 def serve(model_file):
     """Starts servers of ``model_file``: ``serve("--workers", 2)``."""

@@ -35,7 +35,15 @@ MISTAKES = [
     ("POST", "/v1/score", {"user_id": "u", "items": []}, 422, "body items"),
     ("POST", "/v1/score", {"user_id": "u", "items": ["nothing"]}, 404, None),
     ("POST", "/v1/recommend", {"n": 3}, 422, "body"),
-    ("POST", "/v1/recommend", {"users": ["u"], "history": ["i"]}, 422, "body"),
+    ("POST", "/v1/recommend", {"users": ["u", "v"], "history": ["i"]}, 422, "body users"),
+    ("POST", "/v1/recommend", {"users": ["u"], "model": "other"}, 422, None),
+    ("GET", "/v1/recommend/u?model=other", None, 422, None),
+    ("POST", "/v1/history", {}, 422, "body"),
+    ("POST", "/v1/history", {"history": ["nothing"]}, 404, None),
+    ("GET", "/v1/items?n=0", None, 422, "query n"),
+    ("GET", "/v1/items?category=nothing", None, 422, None),
+    ("GET", "/v1/users?offset=-1", None, 422, "query offset"),
+    ("POST", "/v1/reload", {"model": "other"}, 422, None),
     ("POST", "/v1/recommend", {"users": ["u"] * 101}, 422, "body users"),
     ("POST", "/v1/recommend", {"history": ["i"], "weights": [1, 2]}, 422, "body weights"),
     ("POST", "/v1/events", {"events": []}, 422, "body events"),
@@ -188,7 +196,8 @@ def test_every_route_is_documented_and_every_reference_leads_somewhere(shared_se
     for name in re.findall(r'"#/components/schemas/(\w+)"', json.dumps(document)):
         assert name in document["components"]["schemas"]
     parameters = {each["name"] for each in document["paths"]["/v1/recommend/{user_id}"]["get"]["parameters"]}
-    assert parameters == {"user_id", "n", "exclude_seen", "category", "items", "exclude", "explain", "on_unknown"}
+    options = {"n", "exclude_seen", "category", "items", "exclude", "explain", "on_unknown", "model"}
+    assert parameters == {"user_id"} | options
 
 
 def test_the_page_needs_nothing_from_elsewhere(shared_server):
@@ -235,9 +244,9 @@ def test_metrics_count_requests_lists_and_events_of_all_workers(serve, model):
     assert value(f'ancf_requests_total{{{route},status="200"}}') == 12
     assert value(f'ancf_requests_total{{{route},status="422"}}') == 12
     assert value(f"ancf_request_seconds_count{{{route}}}") == 24
-    assert value('ancf_lists_total{source="popular"}') == 12
+    assert value('ancf_lists_total{source="popular",variant="main"}') == 12
     assert value('ancf_events_total{outcome="accepted"}') == 1
-    assert value("ancf_model_learned_until_timestamp_seconds") > 1.7e9
+    assert value('ancf_model_learned_until_timestamp_seconds{variant="main"}') > 1.7e9
     assert text.count("ancf_resident_bytes{pid=") == 2
 
 

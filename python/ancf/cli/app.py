@@ -33,6 +33,7 @@ COMMANDS = {
     "similar": ("similar", "The items most like an item, or customers like a customer."),
     "explain": ("similar", "What each purchase contributes to a recommendation."),
     "serve": ("serve", "Serve a model over HTTP, with every event counted at once."),
+    "playground": ("playground", "A shop in the browser, whose lists follow every click."),
     "inspect": ("inspect", "What a model file holds, without trusting it."),
     "doctor": ("doctor", "The machine, the extras, and how a model would rank here."),
 }

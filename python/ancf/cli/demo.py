@@ -91,6 +91,7 @@ def demo(customers: int, epochs: int, seed: int, save: str | None) -> None:
     )
     click.echo("  ancf describe purchases.csv\n  ancf train purchases.csv -o shop.ancf")
     click.echo("  ancf recommend shop.ancf --user ID --explain\n")
+    click.echo("ancf playground opens this shop in the browser, to click through (extra: serve).\n")
 
 
 # ---- the parts

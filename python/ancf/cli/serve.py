@@ -9,6 +9,25 @@ from ancf.cli.models import model_path
 
 _EVENTS = "Events"
 _RUNNING = "Server"
+_MODELS = "Several models"
+
+
+def _by_name(given: tuple[str, ...], of: str, example: str) -> dict[str, str]:
+    """NAME=VALUE, several times."""
+    values: dict[str, str] = {}
+    for each in given:
+        name, _, value = each.partition("=")
+        if not name or not value or name in values:
+            raise Failure(f"--{of} {each}: give each name once, with something behind the =, such as {example}.", 2)
+        values[name] = value
+    return values
+
+
+def _shares(given: tuple[str, ...]) -> dict[str, float]:
+    try:
+        return {name: float(share) for name, share in _by_name(given, "share", "new=0.1").items()}
+    except ValueError as error:
+        raise Failure(f"--share: {error}. Give a number between 0 and 1, such as new=0.1.", 2) from None
 
 
 def _event_weights(given: tuple[str, ...]) -> dict[str, float]:
@@ -32,6 +51,7 @@ def _event_weights(given: tuple[str, ...]) -> dict[str, float]:
         "ancf serve shop.ancf",
         "ancf serve shop.ancf --port 9000 --workers 4 --api-key-file keys.toml",
         "ancf serve shop.ancf --journal postgresql://shop@db/shop",
+        "ancf serve shop.ancf --also new=new.ancf --share new=0.1",
     ],
 )
 @click.argument("model_file", metavar="MODEL")
@@ -65,11 +85,32 @@ def _event_weights(given: tuple[str, ...]) -> dict[str, float]:
     section=_EVENTS,
     help="What a type of event weighs in a history; again for more. [purchase=1, view=0.1, return=-1]",
 )
-def serve(model_file: str, event_weight: tuple[str, ...], journal: str | None, **options: Any) -> None:
+@option(
+    "--also",
+    multiple=True,
+    metavar="NAME=FILE",
+    section=_MODELS,
+    help="Another model, which requests name with model=NAME; again for more.",
+)
+@option(
+    "--share",
+    multiple=True,
+    metavar="NAME=NUMBER",
+    section=_MODELS,
+    help="The part of the users who get the lists of that model, chosen by a hash of their ids. [0]",
+)
+def serve(
+    model_file: str,
+    event_weight: tuple[str, ...],
+    journal: str | None,
+    also: tuple[str, ...],
+    share: tuple[str, ...],
+    **options: Any,
+) -> None:
     """Serve a model over HTTP, with every event counted at once.
 
-    The page /docs of the server has its routes. SIGTERM and Ctrl-C end it in order; a new MODEL file is taken while it
-    runs. The log goes to stderr, one JSON object to a line.
+    The page / of the server is a shop to try it in, and /docs has its routes. SIGTERM and Ctrl-C end it in order; a
+    new MODEL file is taken while it runs. The log goes to stderr, one JSON object to a line.
     """
     from ancf.serving.server import check_extra, run
     from ancf.serving.settings import Settings, default_journal
@@ -82,6 +123,8 @@ def serve(model_file: str, event_weight: tuple[str, ...], journal: str | None, *
             model=path,
             journal=journal or default_journal(path),
             event_weights=_event_weights(event_weight),
+            more_models=_by_name(also, "also", "new=new.ancf"),
+            split=_shares(share),
             **options,
         )
         code = run(settings)

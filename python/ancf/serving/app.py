@@ -26,6 +26,7 @@ from starlette.types import Receive, Scope, Send
 
 from ancf.errors import AncfError
 from ancf.serving import log, openapi
+from ancf.serving.playground import page
 from ancf.serving.problems import Problem, from_error, from_validation
 from ancf.serving.routes import OPERATIONS, Operation, Raw
 from ancf.serving.schema import Id, NoOptions
@@ -213,6 +214,9 @@ def make_app(service: Service) -> Starlette:
         "/openapi.json": Raw(json.dumps(described).encode(), "application/json"),
         "/docs": Raw(openapi.page(described), "text/html; charset=utf-8"),
     }
+    playground, policy = page()
+    shop = Raw(playground, "text/html; charset=utf-8")
+    shop_headers = {"Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff"}
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -241,11 +245,12 @@ def make_app(service: Service) -> Starlette:
         for each in OPERATIONS
     ]
     routes += [Route(path, partial(_file, answer=raw), methods=["GET"]) for path, raw in files.items()]
+    routes.append(Route("/", partial(_file, answer=shop, headers=shop_headers), methods=["GET"]))
     return Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: no_such_route})
 
 
-async def _file(_: Request, *, answer: Raw) -> Response:
-    return Response(answer.content, media_type=answer.media_type)
+async def _file(_: Request, *, answer: Raw, headers: dict[str, str] | None = None) -> Response:
+    return Response(answer.content, headers=headers, media_type=answer.media_type)
 
 
 def _encoded(problem: Problem, request_id: bytes) -> tuple[int, bytes, bytes, list[tuple[bytes, bytes]]]:

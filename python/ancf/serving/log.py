@@ -7,9 +7,18 @@ import traceback
 from datetime import UTC, datetime
 from typing import Any
 
+_unwanted: set[str] = set()
+
+
+def quiet() -> None:
+    """Say nothing of a server that begins and ends, for somebody who sits in front of it."""
+    _unwanted.update(("serving", "ended"))
+
 
 def write(event: str, **about: Any) -> None:
     """One line."""
+    if event in _unwanted:
+        return
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     line = json.dumps({"time": now, "event": event, **about}, ensure_ascii=False, default=str)
     try:

@@ -41,7 +41,7 @@ class Metrics:
             buckets=_BUCKETS,
             registry=registry,
         )
-        self._lists = Counter("ancf_lists", "Lists by where they come from.", ["source"], registry=registry)
+        self._lists = Counter("ancf_lists", "Lists by where they come from.", ["source", "variant"], registry=registry)
         self._events = Counter("ancf_events", "Events by what became of them.", ["outcome"], registry=registry)
         self._shed = Counter(
             "ancf_shed_requests", "Requests refused because too many were in flight.", registry=registry
@@ -65,23 +65,29 @@ class Metrics:
         self._loaded = Gauge(
             "ancf_model_loaded_timestamp_seconds",
             "When the model that answers was loaded.",
+            ["variant"],
             registry=registry,
             multiprocess_mode="livemin",
         )
         self._learned = Gauge(
             "ancf_model_learned_until_timestamp_seconds",
             "Up to when the model that answers has learned.",
+            ["variant"],
             registry=registry,
             multiprocess_mode="livemin",
         )
         self._model = Gauge(
-            "ancf_model", "1 for the version that answers.", ["version"], registry=registry, multiprocess_mode="livemax"
+            "ancf_model",
+            "1 for the version that answers.",
+            ["version", "variant"],
+            registry=registry,
+            multiprocess_mode="livemax",
         )
         self._read_in_flight, self._read_waiting = in_flight, waiting_events
         # Finding the child of a label takes longer than counting.
         self._counters: dict[tuple[Counter, tuple[str, ...]], Counter] = {}
         self._histograms: dict[str, Histogram] = {}
-        self._version: str | None = None
+        self._versions: dict[str, str] = {}
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """A request was answered."""
@@ -91,9 +97,9 @@ class Metrics:
             histogram = self._histograms[route] = self._seconds.labels(route)
         histogram.observe(seconds)
 
-    def list_from(self, source: str) -> None:
+    def list_from(self, source: str, variant: str) -> None:
         """A list was made."""
-        self._count(self._lists, source)
+        self._count(self._lists, source, variant)
 
     def _count(self, counter: "Counter", *labels: str) -> None:
         child = self._counters.get((counter, labels))
@@ -116,14 +122,15 @@ class Metrics:
 
     def model(self, served: ServedModel) -> None:
         """Another model answers."""
-        if self._version is not None:
-            self._model.labels(self._version).set(0)
-        self._version = served.version
-        self._model.labels(served.version).set(1)
-        self._loaded.set(served.loaded_at)
+        variant = served.variant
+        if variant in self._versions:
+            self._model.labels(self._versions[variant], variant).set(0)
+        self._versions[variant] = served.version
+        self._model.labels(served.version, variant).set(1)
+        self._loaded.labels(variant).set(served.loaded_at)
         known = served.scorer.purchases
         if known is not None and known.until is not None:
-            self._learned.set(known.until)
+            self._learned.labels(variant).set(known.until)
 
     def update(self) -> None:
         """Bring what changes by itself up to date."""

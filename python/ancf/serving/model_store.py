@@ -20,7 +20,7 @@ from ancf.errors import AncfError, ModelFileError
 from ancf.serving.served_model import ServedModel, version_of
 
 NOTE = "model"
-"""What the note to all workers is called."""
+"""What the note to all workers is called; for other models than the first with their names behind it."""
 FOLLOW_FILE = json.dumps({"avoid": None, "version": None})
 """The note that ends a way back."""
 
@@ -46,8 +46,15 @@ class _Seen(NamedTuple):
 class ModelStore:
     """The model that answers (``current``), and the file that it comes from."""
 
-    def __init__(self, path: str, on_change: Callable[[ServedModel], None] = lambda _: None) -> None:
-        self._path = Path(path)
+    def __init__(
+        self,
+        path: str,
+        on_change: Callable[[ServedModel], None] = lambda _: None,
+        variant: str = "main",
+        *,
+        keeps: bool = True,
+    ) -> None:
+        self._path, self._variant, self._keeps = Path(path), variant, keeps
         self._on_change = on_change
         self._lock = threading.Lock()
         self._avoided: str | None = None
@@ -55,7 +62,7 @@ class ModelStore:
         """Why the file as it is now was not taken."""
         self.reloads = {"ok": 0, "failed": 0}
         self._seen: _Seen | None = _Seen.of(self._path)
-        self.current = ServedModel.load(self._path)
+        self.current = ServedModel.load(self._path, variant)
         self.previous = self._newest_kept()
         """The version that answered before the present one, if there is a way back."""
         self._keep()
@@ -124,7 +131,7 @@ class ModelStore:
             return json.dumps({"avoid": self.current.version, "version": self.previous})
 
     def _take(self, path: Path) -> None:
-        served = ServedModel.load(path)
+        served = ServedModel.load(path, self._variant)
         before, self.current = self.current.version, served
         self.failed = None
         self.reloads["ok"] += 1
@@ -151,7 +158,7 @@ class ModelStore:
         """A link to the present model, so that it can be gone back to; where none can be made there is no way back."""
         link = self._link(self.current.version)
         try:
-            if not link.exists():
+            if self._keeps and not link.exists():
                 os.link(self._path, link)
                 if version_of(link) != self.current.version:
                     link.unlink()

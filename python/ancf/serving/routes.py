@@ -1,5 +1,6 @@
 """Every route: one line in ``OPERATIONS``, and a function that says what it does."""
 
+import itertools
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -8,13 +9,15 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ancf import _native
-from ancf.serving import schema
-from ancf.serving.journal import Event
+from ancf.serving import catalog, schema
+from ancf.serving.journal import Entry, Event
 from ancf.serving.keys import Scope
 from ancf.serving.metrics import CONTENT_TYPE
 from ancf.serving.model_store import WayBackError
 from ancf.serving.problems import Problem, busy
+from ancf.serving.served_model import ServedModel
 from ancf.serving.service import Service
+from ancf.serving.settings import PURCHASE
 
 _AHEAD = timedelta(minutes=5)
 """So much may the clocks of others differ."""
@@ -52,54 +55,72 @@ class Operation(NamedTuple):
 async def recommend(service: Service, user_id: str, options: schema.ListOptions) -> schema.ItemList:
     """The best items for a user, everything counted that was acknowledged before."""
     started = time.perf_counter()
-    model = service.model
+    model = service.model(options.model, user_id)
     entries = await service.entries(user_id)
     items = model.recommend(user_id, entries, options, service.settings.event_weights)
-    return _list(service, user_id, items, model.version, started)
+    return _list(service, user_id, items, model, started)
 
 
 async def recommend_several(service: Service, _: str, body: schema.ListsBody) -> schema.ItemLists:
     """Lists for several users, or for somebody of whom only some items are known."""
     started = time.perf_counter()
-    if (body.users is None) == (body.history is None):
-        raise Problem(422, "Give users or history, and not both.", place="body", remedy="Leave one of the two out.")
+    if body.users is None and body.history is None:
+        raise Problem(422, "There are no users and no history.", place="body", remedy="Give one of the two.")
+    if body.history is not None and body.users is not None and len(body.users) != 1:
+        raise Problem(
+            422,
+            f"A history beside users counts for one of them, and there are {len(body.users)}.",
+            place="body users",
+            remedy="Give one user, or leave one of the two out.",
+        )
     if body.weights is not None and (body.history is None or len(body.weights) != len(body.history)):
         raise Problem(422, "There must be one weight for each item of history.", place="body weights")
-    model, weights = service.model, service.settings.event_weights
+    model, weights = service.model(body.model), service.settings.event_weights
+    users = body.users or []
+    models = [service.model(body.model, user) for user in users]
+    if users and body.history is not None:
+        models[0].check_items(body.history, body.on_unknown)
+    basket = _basket(body.history, body.weights)
 
     def answer() -> list[schema.ItemList]:
-        if body.history is not None:
-            items = model.recommend_for_basket(body.history, body.weights, body)
-            return [_list(service, None, items, model.version, started)]
-        users = body.users or []
+        if body.users is None:
+            items = model.recommend_for_basket(body.history or [], body.weights, body)
+            return [_list(service, None, items, model, started)]
         return [
-            _list(service, user, model.recommend(user, entries, body, weights), model.version, started)
-            for user, entries in zip(users, service.entries_of(users), strict=True)
+            _list(service, user, each.recommend(user, [*entries, *basket], body, weights), each, started)
+            for user, each, entries in zip(users, models, service.entries_of(users), strict=True)
         ]
 
     lists = await service.in_thread(answer)
     return schema.ItemLists(lists, model.version, _milliseconds(started))
 
 
+def _basket(items: list[str] | None, weights: list[float] | None = None) -> list[Entry]:
+    """What is in a basket, as if it were bought now."""
+    now = int(time.time())
+    quantities = weights or itertools.repeat(1.0)
+    return [Entry(each, PURCHASE, quantity, now) for each, quantity in zip(items or (), quantities, strict=False)]
+
+
 async def popular(service: Service, _: str, options: schema.PopularOptions) -> schema.ItemList:
     """The most popular items."""
     started = time.perf_counter()
-    model = service.model
-    return _list(service, None, model.popular(options), model.version, started)
+    model = service.model(options.model)
+    return _list(service, None, model.popular(options), model, started)
 
 
 async def similar(service: Service, item_id: str, options: schema.SimilarOptions) -> schema.ItemList:
     """The items most like an item."""
     started = time.perf_counter()
-    model = service.model
-    return _list(service, None, model.similar(item_id, options), model.version, started)
+    model = service.model(options.model)
+    return _list(service, None, model.similar(item_id, options), model, started)
 
 
 def _list(
-    service: Service, user_id: str | None, items: list[schema.Item], version: str, started: float
+    service: Service, user_id: str | None, items: list[schema.Item], model: ServedModel, started: float
 ) -> schema.ItemList:
-    service.metrics.list_from(items[0].source if items else "none")
-    return schema.ItemList(user_id, items, version, _milliseconds(started))
+    service.metrics.list_from(items[0].source if items else "none", model.variant)
+    return schema.ItemList(user_id, items, model.variant, model.version, _milliseconds(started))
 
 
 def _milliseconds(started: float) -> float:
@@ -111,7 +132,7 @@ def _milliseconds(started: float) -> float:
 
 async def explain(service: Service, _: str, options: schema.ExplainOptions) -> schema.ExplanationBody:
     """What each purchase adds to the score of an item."""
-    model = service.model
+    model = service.model(options.model, options.user_id)
     entries = await service.entries(options.user_id)
     weights = service.settings.event_weights
     return await service.in_thread(lambda: model.explain(options.user_id, options.item_id, entries, weights))
@@ -119,9 +140,35 @@ async def explain(service: Service, _: str, options: schema.ExplainOptions) -> s
 
 async def score(service: Service, _: str, body: schema.ScoreBody) -> schema.ScoreList:
     """The scores that some items have for a user."""
-    model = service.model
+    model = service.model(body.model, body.user_id)
     entries = await service.entries(body.user_id)
     return model.score(body.user_id, body.items, entries, service.settings.event_weights)
+
+
+# ---- what a model knows
+
+
+async def list_items(service: Service, _: str, options: schema.ItemsOptions) -> schema.Catalog:
+    """The items that the model knows, those first that most users had."""
+    served = service.model()
+    return await service.in_thread(lambda: catalog.items(served, options))
+
+
+async def list_users(service: Service, _: str, options: schema.CatalogOptions) -> schema.KnownUsers:
+    """The users of the training table."""
+    served = service.model()
+    return await service.in_thread(lambda: catalog.users(served, options))
+
+
+async def history(service: Service, _: str, body: schema.HistoryBody) -> schema.HistoryList:
+    """What somebody has had as the model counts it, and how much of its attention each of that gets."""
+    if body.user_id is None and body.history is None:
+        raise Problem(422, "There is no user and no history.", place="body", remedy="Give one of the two, or both.")
+    served = service.model(body.model, body.user_id)
+    served.check_items(body.history or [], "raise")
+    entries = [] if body.user_id is None else await service.entries(body.user_id)
+    basket, weights = _basket(body.history), service.settings.event_weights
+    return await service.in_thread(lambda: catalog.history(served, body.user_id, basket, entries, weights))
 
 
 # ---- events
@@ -155,7 +202,7 @@ async def add_events(service: Service, _: str, body: schema.EventsBody) -> schem
         )
     new = await service.append(events)
     service.metrics.events(new, len(events) - new)
-    unknown = service.model.unknown_items([each.item_id for each in events])
+    unknown = service.model().unknown_items([each.item_id for each in events])
     return schema.Accepted(new, len(events) - new, unknown)
 
 
@@ -167,12 +214,25 @@ async def forget_user(service: Service, user_id: str, _: Any) -> schema.Forgotte
 # ---- the server
 
 
-async def about_model(service: Service, _: str, __: Any) -> schema.ModelBody:
+async def about_model(service: Service, _: str, options: schema.ModelOptions) -> schema.ModelBody:
     """Which model answers, and what it knows."""
-    served = service.model
+    store = service.store(options.model)
+    served = store.current
     scorer = served.scorer
     until = None if scorer.purchases is None else scorer.purchases.until
+    split = service.settings.split
+    variants = [
+        schema.VariantBody(
+            name,
+            each.current.scorer.model,
+            each.current.version,
+            split.get(name, 0.0) if at else 1.0 - sum(split.values()),
+        )
+        for at, (name, each) in enumerate(service.stores.items())
+    ]
     return schema.ModelBody(
+        variant=served.variant,
+        variants=variants,
         model_version=served.version,
         model=scorer.model,
         users=len(scorer.user_ids),
@@ -182,8 +242,8 @@ async def about_model(service: Service, _: str, __: Any) -> schema.ModelBody:
         categories=served.categories,
         learned_until=None if until is None else datetime.fromtimestamp(until, UTC),
         loaded_at=datetime.fromtimestamp(served.loaded_at, UTC),
-        previous_version=service.store.previous,
-        failed=service.store.failed,
+        previous_version=store.previous,
+        failed=store.failed,
         event_weights=dict(service.settings.event_weights),
         ancf_version=_native.__version__,
     )
@@ -192,10 +252,11 @@ async def about_model(service: Service, _: str, __: Any) -> schema.ModelBody:
 async def reload(service: Service, _: str, body: schema.ReloadBody) -> schema.Reloaded:
     """Take the model file as it is now, or go back to the model before."""
     try:
-        changed = await service.reload(body.to)
+        changed = await service.reload(body.to, body.model)
     except WayBackError as error:
         raise Problem(409, str(error), place="body to") from error
-    return schema.Reloaded(service.model.version, service.store.previous, changed)
+    store = service.store(body.model)
+    return schema.Reloaded(store.current.version, store.previous, changed)
 
 
 async def live(service: Service, _: str, __: Any) -> schema.Health:
@@ -249,7 +310,22 @@ OPERATIONS = (
         *("DELETE", "/v1/users/{user_id}", forget_user, "Forget a user", "admin"),
         *(schema.NoOptions, schema.Forgotten, (422,), "user_id"),
     ),
-    Operation("GET", "/v1/model", about_model, "The model that answers", "read", answer=schema.ModelBody),
+    Operation(
+        *("POST", "/v1/history", history, "What somebody has had", "read"),
+        *(schema.HistoryBody, schema.HistoryList, (404, 422)),
+    ),
+    Operation(
+        *("GET", "/v1/items", list_items, "The items that the model knows", "read"),
+        *(schema.ItemsOptions, schema.Catalog, (422,)),
+    ),
+    Operation(
+        *("GET", "/v1/users", list_users, "The users of the training table", "admin"),
+        *(schema.CatalogOptions, schema.KnownUsers, (422,)),
+    ),
+    Operation(
+        *("GET", "/v1/model", about_model, "The model that answers", "read"),
+        *(schema.ModelOptions, schema.ModelBody, (422,)),
+    ),
     Operation(
         *("POST", "/v1/reload", reload, "Take another model", "admin"),
         *(schema.ReloadBody, schema.Reloaded, (409, 422)),

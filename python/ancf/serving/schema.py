@@ -24,6 +24,7 @@ Reasons = Annotated[int, Meta(ge=0, le=100, description="So many purchases that 
 Quantity = Annotated[float, Meta(gt=0, le=1e6)]
 OnUnknown = Literal["popular", "raise", "skip"]
 Source = Literal["model", "history", "popular", "similar"]
+Variant = Annotated[str, Meta(min_length=1, max_length=64, description="One of the models that are served, by name.")]
 
 
 # ---- questions
@@ -44,6 +45,8 @@ class ListOptions(Struct, forbid_unknown_fields=True, kw_only=True):
     explain: Reasons = 0
     on_unknown: OnUnknown = "popular"
     """What somebody gets of whom nothing is known: the most popular items, an error, or an empty list."""
+    model: Variant | None = None
+    """Which of several models is asked; the server chooses where it is missing."""
 
 
 class ListsBody(ListOptions, forbid_unknown_fields=True, kw_only=True):
@@ -51,7 +54,7 @@ class ListsBody(ListOptions, forbid_unknown_fields=True, kw_only=True):
 
     users: Annotated[list[Id], Meta(min_length=1, max_length=_LIMITS.users)] | None = None
     history: Annotated[list[Id], Meta(min_length=1, max_length=_LIMITS.items)] | None = None
-    """Items of somebody of whom only these are known: a basket."""
+    """Items of somebody of whom only these are known; beside one user, a basket that counts as if it were bought."""
     weights: Annotated[list[Quantity], Meta(max_length=_LIMITS.items)] | None = None
     """How much of each item of the history."""
 
@@ -62,6 +65,7 @@ class PopularOptions(Struct, forbid_unknown_fields=True, kw_only=True):
     n: Length = 10
     category: str | None = None
     exclude: SomeIds | None = None
+    model: Variant | None = None
 
 
 class SimilarOptions(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -71,6 +75,7 @@ class SimilarOptions(Struct, forbid_unknown_fields=True, kw_only=True):
     metric: Literal["cosine", "inner"] = "cosine"
     category: str | None = None
     exclude: SomeIds | None = None
+    model: Variant | None = None
 
 
 class ExplainOptions(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -78,6 +83,7 @@ class ExplainOptions(Struct, forbid_unknown_fields=True, kw_only=True):
 
     user_id: Id
     item_id: Id
+    model: Variant | None = None
 
 
 class ScoreBody(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -85,6 +91,31 @@ class ScoreBody(Struct, forbid_unknown_fields=True, kw_only=True):
 
     user_id: Id
     items: Annotated[list[Id], Meta(min_length=1, max_length=_LIMITS.items)]
+    model: Variant | None = None
+
+
+class HistoryBody(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Whose history: that of a user, or of somebody of whom only some items are known, or both together."""
+
+    user_id: Id | None = None
+    history: Annotated[list[Id], Meta(min_length=1, max_length=_LIMITS.items)] | None = None
+    model: Variant | None = None
+
+
+class CatalogOptions(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Which items or users."""
+
+    n: Length = 50
+    offset: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0
+    """So many of them are passed over."""
+    search: Annotated[str, Meta(max_length=_LIMITS.id_length)] | None = None
+    """Only those with these words in their id or name."""
+
+
+class ItemsOptions(CatalogOptions, forbid_unknown_fields=True, kw_only=True):
+    """Which items."""
+
+    category: str | None = None
 
 
 class EventBody(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -112,6 +143,13 @@ class ReloadBody(Struct, forbid_unknown_fields=True, kw_only=True):
 
     to: Literal["file", "previous"] = "file"
     """The model file as it is now, or the model before the present one."""
+    model: Variant | None = None
+
+
+class ModelOptions(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Which model to tell of."""
+
+    model: Variant | None = None
 
 
 class NoOptions(Struct, forbid_unknown_fields=True):
@@ -137,6 +175,7 @@ class Item(Struct, omit_defaults=True, gc=False):
     rank: int
     source: Source
     name: str | None = None
+    category: str | None = None
     reasons: list[Reason] | UnsetType = UNSET
 
 
@@ -145,12 +184,13 @@ class ItemList(Struct):
 
     user_id: str | None
     items: list[Item]
+    variant: str
     model_version: str
     took_ms: float
 
 
 class ItemLists(Struct):
-    """One list for each user, in the order of the request."""
+    """One list for each user, in the order of the request; each says which model it is of."""
 
     lists: list[ItemList]
     model_version: str
@@ -177,6 +217,62 @@ class ScoreList(Struct):
     model_version: str
 
 
+class HistoryItem(Struct, omit_defaults=True):
+    """What somebody has had."""
+
+    item_id: str
+    name: str | None = None
+    category: str | None = None
+    weight: float = 1.0
+    time: datetime | None = None
+    attention: float | None = None
+    """Which part of the attention is on it, between 0 and 1; missing in models without attention of its own to each."""
+
+
+class HistoryList(Struct):
+    """What somebody has had, as the model counts it, the latest first."""
+
+    user_id: str | None
+    items: list[HistoryItem]
+    variant: str
+    model_version: str
+
+
+class CatalogItem(Struct, omit_defaults=True):
+    """An item that the model knows."""
+
+    item_id: str
+    users: int
+    """So many had it in the training table."""
+    name: str | None = None
+    category: str | None = None
+
+
+class Catalog(Struct):
+    """Items, those first that most users had."""
+
+    items: list[CatalogItem]
+    total: int
+    """So many there are in all."""
+    model_version: str
+
+
+class KnownUser(Struct):
+    """A user of the training table."""
+
+    user_id: str
+    items: int
+    """So many items they had."""
+
+
+class KnownUsers(Struct):
+    """Users, in the order of the training table."""
+
+    users: list[KnownUser]
+    total: int
+    model_version: str
+
+
 class Accepted(Struct):
     """Events are on the disk."""
 
@@ -195,9 +291,21 @@ class Forgotten(Struct):
     events: int
 
 
-class ModelBody(Struct):
-    """The model that answers."""
+class VariantBody(Struct):
+    """One of the models that are served."""
 
+    name: str
+    model: str
+    model_version: str
+    share: float
+    """The part of the users who get its lists."""
+
+
+class ModelBody(Struct):
+    """A model that answers, and which others there are."""
+
+    variant: str
+    variants: list[VariantBody]
     model_version: str
     model: str
     users: int

@@ -55,8 +55,8 @@ class _List(NamedTuple):
 class ServedModel:
     """A model with what answering needs of it at hand."""
 
-    def __init__(self, model: Recommender, version: str) -> None:
-        self.model, self.version = model, version
+    def __init__(self, model: Recommender, version: str, variant: str = "main") -> None:
+        self.model, self.version, self.variant = model, version, variant
         self.scorer: Scorer = model._fitted()
         self.loaded_at = time.time()
         ids = self.scorer.item_ids
@@ -65,13 +65,15 @@ class ServedModel:
         names = self.scorer.item_names
         self._names: list[str | None] = [None] * len(self._ids) if names is None else names.tolist()
         self._categories: dict[str, NDArray[np.uint8]] = {}
+        self._category_of: list[str | None] = [None] * len(self._ids)
         if self.scorer.item_categories is not None:
             labels = self.scorer.item_categories
+            self._category_of = [None if each is None else str(each) for each in labels.tolist()]
             for label in sorted({str(each) for each in labels.tolist() if each is not None}):
                 self._categories[label] = (labels == label).astype(np.uint8)
 
     @classmethod
-    def load(cls, path: str | Path) -> "ServedModel":
+    def load(cls, path: str | Path, variant: str = "main") -> "ServedModel":
         """The model in a file, every byte of it checked, and asked a few questions.
 
         Raises
@@ -84,10 +86,22 @@ class ServedModel:
             model = load(path)
             # The file may have been replaced while it was read.
             if version == version_of(path):
-                served = cls(model, version)
+                served = cls(model, version, variant)
                 served.probe()
                 return served
         raise ModelFileError(f"{path}: the file changes while it is read. Write it elsewhere and rename it.")
+
+    def id_of(self, at: int) -> str:
+        """The id of an item, as text."""
+        return self._ids[at]
+
+    def name_of(self, at: int) -> str | None:
+        """Its name, if there is one."""
+        return self._names[at]
+
+    def category_of(self, at: int) -> str | None:
+        """Its category, if there is one."""
+        return self._category_of[at]
 
     @property
     def categories(self) -> list[str]:
@@ -144,7 +158,7 @@ class ServedModel:
     def similar(self, item_id: str, options: SimilarOptions) -> list[Item]:
         """The items most like an item."""
         ids = self.scorer.item_ids
-        chosen = None if options.category is None else self._category(options.category).astype(bool)
+        chosen = None if options.category is None else self.in_category(options.category).astype(bool)
         found = self.model.similar_items(
             ids.parse(item_id),
             options.n,
@@ -196,6 +210,18 @@ class ServedModel:
             users = scorer.encoder.fold_in(scorer, continued.histories, _THREADS)
             scores = scorer.ranker.scores_for(users.vectors, users.history, positions, shift=users.shift)
         return ScoreList(user_id, scores.tolist(), self.version)
+
+    def check_items(self, items: Sequence[str], on_unknown: str) -> None:
+        """Look whether the model knows all items of a basket.
+
+        Raises
+        ------
+        UnknownItemError
+            If it does not know one, and ``on_unknown="raise"``.
+        """
+        if on_unknown == "raise" and (unknown := self.unknown_items(items)):
+            ids = self.scorer.item_ids
+            raise unknown_items(np.array([ids.parse(each) for each in unknown], object), ids)
 
     def unknown_items(self, items: Sequence[str]) -> list[str]:
         """Those that the model does not know, each once."""
@@ -261,11 +287,18 @@ class ServedModel:
             _NOBODY,
         )
         if category is not None:
-            chosen = self._category(category)
+            chosen = self.in_category(category)
             filters.allow = chosen if filters.allow is None else chosen & filters.allow
         return filters
 
-    def _category(self, name: str) -> NDArray[np.uint8]:
+    def in_category(self, name: str) -> NDArray[np.uint8]:
+        """1 for each item of a category.
+
+        Raises
+        ------
+        InvalidDataError
+            If no item is in it.
+        """
         if name not in self._categories:
             known = (
                 f"There are {_text.format_list(self.categories, 10)}."
@@ -282,9 +315,9 @@ class ServedModel:
 
     def _items(self, row: int, continued: Continued | None, found: _List, n_reasons: int) -> list[Item]:
         positions, source = found.positions.tolist(), found.source
-        ids, names = self._ids, self._names
+        ids, names, categories = self._ids, self._names, self._category_of
         items = [
-            Item(ids[at], score, rank, source, names[at])
+            Item(ids[at], score, rank, source, names[at], categories[at])
             for rank, (at, score) in enumerate(zip(positions, found.scores.tolist(), strict=True), 1)
         ]
         if n_reasons:

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import IO, Any
 
@@ -49,8 +50,8 @@ def check_extra() -> None:
         )
 
 
-def run(settings: Settings) -> int:
-    """Serve until SIGTERM or SIGINT; the exit code.
+def run(settings: Settings, on_serving: Callable[[str], None] = lambda _: None) -> int:
+    """Serve until SIGTERM or SIGINT; the exit code. ``on_serving`` is told the address once one worker answers there.
 
     Raises
     ------
@@ -67,7 +68,7 @@ def run(settings: Settings) -> int:
         settings = dataclasses.replace(settings, port=listener.getsockname()[1])
         if settings.workers > 1:
             return _Parent(settings).run()
-        _work(settings, listener)
+        _work(settings, listener, on_serving=on_serving)
         return 0
 
 
@@ -101,7 +102,12 @@ def _bind(settings: Settings, *, shared: bool) -> socket.socket:
     return bound
 
 
-def _work(settings: Settings, listener: socket.socket, started: IO[bytes] | None = None) -> None:
+def _work(
+    settings: Settings,
+    listener: socket.socket,
+    started: IO[bytes] | None = None,
+    on_serving: Callable[[str], None] = lambda _: None,
+) -> None:
     """Serve in this process."""
     import uvicorn
 
@@ -115,6 +121,7 @@ def _work(settings: Settings, listener: socket.socket, started: IO[bytes] | None
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             log.write("serving", url=url_of(settings), pid=os.getpid(), **service.about())
+            on_serving(url_of(settings))
             if started is not None:
                 started.write(_READY)
                 started.flush()

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import hashlib
 import json
 import threading
 import time
@@ -9,7 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from ancf.errors import AncfError
+from ancf.errors import AncfError, InvalidParameterError
 from ancf.serving import log
 from ancf.serving.journal import Entry, Event, Journal
 from ancf.serving.keys import Keys, read_keys
@@ -38,14 +39,54 @@ class Service:
         self._journal: Journal = open_journal(settings.journal)
         self._local = threading.local()
         self._threads = ThreadPoolExecutor(_READERS, thread_name_prefix="reading")
-        self.store = ModelStore(settings.model, self._on_model)
-        self._on_model(self.store.current)
+        paths = {settings.name: settings.model, **settings.more_models}
+        self.stores = {
+            name: ModelStore(path, self._on_model, name, keeps=settings.keep_previous) for name, path in paths.items()
+        }
+        """The models by name, the first one first."""
+        self._first = self.stores[settings.name]
+        for store in self.stores.values():
+            self._on_model(store.current)
         self._watching: asyncio.Task[None] | None = None
 
-    @property
-    def model(self) -> ServedModel:
-        """The model that answers; to be taken once for each request."""
-        return self.store.current
+    def model(self, name: str | None = None, user_id: str | None = None) -> ServedModel:
+        """The model of that name, or the one whose lists this user gets; to be taken once for each list.
+
+        Raises
+        ------
+        InvalidParameterError
+            If no model has that name.
+        """
+        if name is not None:
+            return self.store(name).current
+        if user_id is not None and self.settings.split:
+            return self.stores[self._variant_of(user_id)].current
+        return self._first.current
+
+    def store(self, name: str | None) -> ModelStore:
+        """Where the model of that name is kept, or the first one.
+
+        Raises
+        ------
+        InvalidParameterError
+            If no model has that name.
+        """
+        store = self._first if name is None else self.stores.get(name)
+        if store is None:
+            raise InvalidParameterError(
+                f"model={name!r}: there is no such model here. There are {', '.join(self.stores)}."
+            )
+        return store
+
+    def _variant_of(self, user_id: str) -> str:
+        """Always the same for a user, whatever worker is asked."""
+        hashed = hashlib.blake2b(user_id.encode(), digest_size=8, person=b"ancf split").digest()
+        place = int.from_bytes(hashed, "big") / 2**64
+        for name, share in self.settings.split.items():
+            place -= share
+            if place < 0:
+                return name
+        return self.settings.name
 
     def _on_model(self, served: ServedModel) -> None:
         self.metrics.model(served)
@@ -113,21 +154,26 @@ class Service:
 
     # ---- models
 
-    async def reload(self, to: str) -> bool:
+    async def reload(self, to: str, name: str | None = None) -> bool:
         """Take the model file as it is now, or go back to the model before; whether there is another now."""
+        store = self.store(name)
+        told = self._note_of(store)
 
         def change() -> bool:
             journal = self._own_journal()
             if to == "previous":
-                note = self.store.way_back()
-                journal.write_note(NOTE, note)
-                return self.store.look(note)
-            if journal.read_note(NOTE) not in (None, FOLLOW_FILE):
-                journal.write_note(NOTE, FOLLOW_FILE)
-            return self.store.look(FOLLOW_FILE, again=True)
+                note = store.way_back()
+                journal.write_note(told, note)
+                return store.look(note)
+            if journal.read_note(told) not in (None, FOLLOW_FILE):
+                journal.write_note(told, FOLLOW_FILE)
+            return store.look(FOLLOW_FILE, again=True)
 
         # A large model takes longer to load than other requests may.
-        return await self._looking(change)
+        return await self._looking(store, change)
+
+    def _note_of(self, store: ModelStore) -> str:
+        return NOTE if store is self._first else f"{NOTE} {store.current.variant}"
 
     async def _watch(self) -> None:
         while True:
@@ -136,35 +182,38 @@ class Service:
 
     async def _look(self) -> None:
         """What failed is in the log, in the metrics and in ``GET /v1/model``; the model that answers stays."""
-        try:
-            await self._looking(lambda: self.store.look(self._own_journal().read_note(NOTE)))
-        except AncfError:
-            return
-        except Exception as error:
-            log.write_defect(error, doing="looking at the model file")
+        for store in self.stores.values():
+            note = self._note_of(store)
+            try:
+                await self._looking(store, lambda s=store, n=note: s.look(self._own_journal().read_note(n)))  # type: ignore[misc]
+            except AncfError:
+                continue
+            except Exception as error:
+                log.write_defect(error, doing="looking at the model file")
 
-    async def _looking(self, look: Callable[[], bool]) -> bool:
-        before = self.model.version
+    async def _looking(self, store: ModelStore, look: Callable[[], bool]) -> bool:
+        before = store.current.version
         try:
             changed = await asyncio.get_running_loop().run_in_executor(self._threads, look)
         except WayBackError:
             raise
         except AncfError as error:
-            if str(error) == self.store.failed:
+            if str(error) == store.failed:
                 self.metrics.reload("failed")
             log.write("model not taken", error=str(error), model_version=before)
             raise
         if changed:
             self.metrics.reload("ok")
-            log.write("model taken", model_version=self.model.version, previous_version=before)
+            log.write("model taken", model_version=store.current.version, previous_version=before)
         return changed
 
     def about(self) -> dict[str, Any]:
         """What the log says when a worker begins."""
-        scorer = self.model.scorer
+        first = self._first.current
+        scorer = first.scorer
         return {
             "model": scorer.model,
-            "model_version": self.model.version,
+            "model_version": first.version,
             "users": len(scorer.user_ids),
             "items": len(scorer.item_ids),
             "event_weights": json.dumps(dict(self.settings.event_weights)),
