@@ -38,7 +38,6 @@ NOT_REACHABLE = {
     ("evaluation.beyond", "interactions"): "no command makes a model of factors",
     ("evaluation.similar", "train"): "no command measures what is bought next",
     ("evaluation.slices", "of"): "commands choose it",
-    ("evaluation.measuring", "on_unknown"): "commands leave unknown users out",
     ("models", "cli_name"): "for whoever registers a model",
     ("models.base", "user"): "for whoever calls fit",
     ("models.base", "item"): "for whoever calls fit",

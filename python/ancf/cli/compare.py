@@ -9,6 +9,7 @@ import click
 
 from ancf.cli.command import Command, Failure, command, in_options, option
 from ancf.cli.evaluate import METRICS, split_metrics
+from ancf.cli.measuring import check_measuring, measuring_keywords, measuring_options
 from ancf.cli.options import threads_option, typed_options
 from ancf.cli.output import (
     REPORT_FORMATS,
@@ -96,27 +97,7 @@ class _CompareCommand(Command):
     help="Train on this table, and compare on the whole TABLE.",
 )
 @test_part_options
-@option(
-    "--candidates",
-    type=click.Choice(("all", "sampled")),
-    default="all",
-    section=_SECTION,
-    help="Rank all items, or what was bought and some sampled ones. [all]",
-)
-@option(
-    "--n-negatives",
-    type=click.INT,
-    default=99,
-    metavar="N",
-    section=_SECTION,
-    help="Items sampled for each customer. [99]",
-)
-@option(
-    "--repeats/--no-repeats",
-    default=False,
-    section=_SECTION,
-    help="Also count items that the customer had before. [no]",
-)
+@measuring_options
 @option(
     "--tune",
     type=click.INT,
@@ -174,14 +155,12 @@ def compare(
         print_note(describe_reading(train))
     else:
         train, test = split_table(data, options["split_kind"], options["test_share"], options["random_state"])
-    sampled = {"candidates": "sampled", "n_negatives": options["n_negatives"]}
     result = ancf.compare(
         models,
         train,
         test,
         metrics,
-        filter_already_liked_items=not options["repeats"],
-        **(sampled if options["candidates"] == "sampled" else {}),
+        **measuring_keywords(options),
         baseline=options["baseline"],
         tune=options["tune"],
         timeout_per_model=options["timeout_per_model"],
@@ -210,8 +189,7 @@ def _check_together(ctx: click.Context, options: dict[str, Any]) -> None:
     Failure
         Exit code 2.
     """
-    if typed_options(ctx, ("n_negatives",)) and options["candidates"] != "sampled":
-        raise Failure("--n-negatives has no effect without --candidates sampled. Leave it out, or choose that.", 2)
+    check_measuring(ctx, options)
     names = {"split_kind": "--split", "test_share": "--test-share"}
     if options["train"] and (typed := typed_options(ctx, names)):
         raise Failure(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from ancf.cli.command import Failure, command, option
+from ancf.cli.measuring import check_measuring, measuring_keywords, measuring_options
 from ancf.cli.models import ModelCommand, build_model, load, logs_to_stderr, model_keys, model_option
 from ancf.cli.options import threads_option, typed_options
 from ancf.cli.output import chosen_format, output_options, print_note, write_table
@@ -64,27 +65,7 @@ METRICS = "ndcg@10,recall@20,hit@10,coverage@10"
 )
 @option("--metrics", metavar="LIST", default=METRICS, section=_SECTION, help=f"Separated by commas. [{METRICS}]")
 @test_part_options
-@option(
-    "--candidates",
-    type=click.Choice(("all", "sampled")),
-    default="all",
-    section=_SECTION,
-    help="Rank all items, or what was bought and some sampled ones. [all]",
-)
-@option(
-    "--n-negatives",
-    type=click.INT,
-    default=99,
-    metavar="N",
-    section=_SECTION,
-    help="Items sampled for each customer. [99]",
-)
-@option(
-    "--repeats/--no-repeats",
-    default=False,
-    section=_SECTION,
-    help="Also count items that the customer had before. [no]",
-)
+@measuring_options
 @option("--quiet", "-q", is_flag=True, section=_SECTION, help="No lines about each epoch.")
 @reading_options
 @model_option
@@ -108,13 +89,9 @@ def evaluate(
     subject, train, test = _what_is_measured(ctx, table, options)
     if options["lists"] and train is None and not typed_options(ctx, ("metrics",)):
         metrics = [each for each in metrics if not each.startswith("coverage")]
-    keywords: dict[str, Any] = {"filter_already_liked_items": not options["repeats"]}
+    keywords = measuring_keywords(options)
     if options["candidates"] == "sampled":
-        keywords |= {
-            "candidates": "sampled",
-            "n_negatives": options["n_negatives"],
-            "random_state": _SEED if options["lists"] or options["model_file"] else split_seed(ctx),
-        }
+        keywords["random_state"] = _SEED if options["lists"] or options["model_file"] else split_seed(ctx)
     with logs_to_stderr():
         result, fit_seconds = _measure(subject, train, test, metrics, keywords)
     note_left_out(result)
@@ -128,6 +105,7 @@ def evaluate(
         "model": name,
         "users": result.n_users,
         "unknown_users": result.n_unknown_users,
+        "includes_unknown_users": result.includes_strangers,
         "known_pairs": result.n_known_pairs,
         "candidates": result.candidates,
         **({"lists": result.list_report._asdict()} if result.list_report else {}),
@@ -236,8 +214,7 @@ def _check_together(ctx: click.Context, options: dict[str, Any]) -> None:
         Exit code 2.
     """
     split = {"split_kind": "--split", "test_share": "--test-share"}
-    if typed_options(ctx, ("n_negatives",)) and options["candidates"] != "sampled":
-        raise Failure("--n-negatives has no effect without --candidates sampled. Leave it out, or choose that.", 2)
+    check_measuring(ctx, options)
     for name, others in (
         ("lists", {"model_file": "--model-file", **split, "model": "--model"} | model_keys(ctx)),
         ("train", {"model_file": "--model-file", **split}),

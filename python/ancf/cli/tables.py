@@ -117,7 +117,8 @@ def check_test_part(ctx: click.Context, options: dict[str, Any]) -> None:
 def note_left_out(result: Any) -> None:
     """Lines about what an evaluation leaves out."""
     if result.n_unknown_users:
-        print_note(f"{result.n_unknown_users:,} customers of the test part were not in training and are left out")
+        what = "get what is popular" if result.includes_strangers else "are left out"
+        print_note(f"{result.n_unknown_users:,} customers of the test part were not in training and {what}")
     if result.n_known_pairs:
         print_note(f"{result.n_known_pairs:,} repeat purchases do not count (--repeats counts them)")
 

@@ -4,12 +4,12 @@ import contextlib
 import platform
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from ancf._native import __version__
-from ancf.checks import check_flag, check_integer, check_number, check_threads
+from ancf.checks import check_choice, check_flag, check_integer, check_number, check_threads
 from ancf.comparison.budget import Budget
 from ancf.comparison.contestants import PIECES, Contestant, Contestants, find_contestants, row_name
 from ancf.comparison.process import Processes
@@ -36,6 +36,7 @@ def compare(
     *,
     k: int | Sequence[int] = 10,
     filter_already_liked_items: bool = True,
+    on_unknown: Literal["skip", "popular"] = "skip",
     candidates: Candidates = "all",
     n_negatives: int = N_NEGATIVES,
     baseline: str | None = None,
@@ -61,9 +62,9 @@ def compare(
         ``user_id``, ``item_id`` and ``rank`` or ``score``, the ``Path`` of a file of one, or an object with
         ``recommend(user, N)``, as ``ancf.evaluate`` takes them.
     train, test : Interactions
-    metrics, k, filter_already_liked_items
-        As in ``ancf.evaluate``. The first decides the sentence. "mse", "rmse" and "mae" are empty for what predicts no
-        quantity.
+    metrics, k, filter_already_liked_items, on_unknown
+        As in ``ancf.evaluate``. The first metric decides the sentence. "mse", "rmse" and "mae" are empty for what
+        predicts no quantity. With ``on_unknown="popular"``, users who were not in training are a group of their own.
     candidates, n_negatives
         As in ``ancf.evaluate``, with ``random_state`` as the seed: the same candidates for every model.
     baseline : str, optional
@@ -121,6 +122,7 @@ def compare(
     for name, flag in (("refit", refit), ("keep_models", keep_models)):
         check_flag(name, flag)
     check_flag("filter_already_liked_items", filter_already_liked_items)
+    check_choice("on_unknown", on_unknown, ("skip", "popular"))
     check_threads(num_threads)
     check_integer("random_state", random_state, 0, 2**32 - 1)
     if timeout_per_model is not None:
@@ -158,7 +160,7 @@ def compare(
         bool(filter_already_liked_items),
         budget=_budget(tune, validation, contestants, labels, bool(filter_already_liked_items), random_state),
         keep_models=keep_models,
-        ranking=_ranking(candidates, n_negatives, random_state),
+        ranking=_ranking(candidates, n_negatives, random_state) | {"on_unknown": on_unknown},
     )
     outcomes, interrupted = _run_all(contestants, task, own_process, timeout_per_model, show_progress)
     if not any(each.evaluation for each in outcomes.values()):
@@ -362,6 +364,7 @@ def _about(task: Task, candidates: str, timeout_s: float | None, random_state: i
         "train": table(task.train),
         "test": table(task.test),
         "filter_already_liked_items": task.filter_already_liked_items,
+        "on_unknown": task.ranking["on_unknown"],
         "candidates": candidates,
         "tune": None if task.budget is None else task.budget.trials,
         "timeout_per_model": timeout_s,

@@ -30,7 +30,7 @@ class Task:
     """How open options are chosen; None leaves them at their defaults."""
     keep_models: bool = True
     ranking: Mapping[str, Any] = field(default_factory=dict)
-    """What ``evaluate`` is told of the candidates."""
+    """What ``evaluate`` is told of the candidates and of unknown users."""
 
 
 @dataclass

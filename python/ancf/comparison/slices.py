@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ancf.data.interactions import Interactions
 
-_HISTORY_EDGES = (1, 2, 5, 10, 20, 50)
+_HISTORY_EDGES = (0, 1, 2, 5, 10, 20, 50)
 _MAX_CATEGORIES = 8
 _OTHERS = "others"
 
@@ -23,13 +23,14 @@ class Slice(NamedTuple):
 def slice_users(train: Interactions, test: Interactions, user_ids: NDArray[np.generic]) -> dict[str, Slice]:
     """The partitions by name; those that put everybody into one group are left out.
 
-    ``history``: distinct items in training. ``popularity``: the mean number of buyers in training of what a user
-    bought in the test part, in thirds of the users. ``category``: the one of most of what they bought in the test part.
+    ``history``: distinct items in training, and "new" for those who were not there. ``popularity``: the mean number of
+    buyers in training of what a user bought in the test part, in thirds of the users. ``category``: the one of most of
+    what they bought in the test part.
     """
     rows = train.user_ids.positions(user_ids)
     wanted = _wanted(test, user_ids)
     found = {
-        "history": _by_history(np.diff(train.to_csr().indptr)[rows]),
+        "history": _by_history(np.where(rows < 0, 0, np.diff(train.to_csr().indptr)[rows])),
         "popularity": _by_popularity(train, test, wanted, len(user_ids)),
         "category": _by_category(test, wanted, len(user_ids)),
     }
@@ -48,7 +49,7 @@ def _wanted(test: Interactions, user_ids: NDArray[np.generic]) -> tuple[NDArray[
 def _by_history(lengths: NDArray[np.int64]) -> Slice:
     edges = np.array(_HISTORY_EDGES)
     labels = [
-        f"{low}+" if high is None else f"{low}" if high == low + 1 else f"{low}-{high - 1}"
+        "new" if not low else f"{low}+" if high is None else f"{low}" if high == low + 1 else f"{low}-{high - 1}"
         for low, high in zip(_HISTORY_EDGES, [*_HISTORY_EDGES[1:], None], strict=True)
     ]
     return _used(labels, np.searchsorted(edges, lengths, side="right") - 1)

@@ -1,6 +1,6 @@
 """What the users of a test table want, in positions: the same for a model and for lists made elsewhere."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,8 @@ class Known:
     seen: ItemSets
     other_items: IdMap | None = None
     """Items of the test table outside the catalogue, which a list made elsewhere may name; a model cannot."""
+    n_strangers: int = 0
+    """Users among ``user_ids`` of whom training knows nothing (``with_strangers``)."""
 
     @classmethod
     def of_scorer(cls, scorer: Scorer) -> "Known":
@@ -41,6 +43,21 @@ class Known:
         new = train.item_ids.positions(used.item_ids.values) < 0
         others = IdMap._unchecked(used.item_ids.values[new], used.item_ids.kind)
         return cls(train.user_ids, train.item_ids, train.to_csr().sets, others)
+
+    def with_strangers(self, test: Interactions) -> "Known":
+        """The same with the users of a test table who were not in training, and had nothing."""
+        held = test.compact().user_ids
+        refuse_other_table(held, self.user_ids, "the users of the test table")
+        new = self.user_ids.positions(held.values) < 0
+        if not new.any():
+            return self
+        united, _ = IdMap.factorize(np.concatenate([self.user_ids.values, held.values[new]]))
+        at = self.user_ids.positions(united.values)
+        kept = self.seen.take(at[at >= 0])
+        lengths = np.zeros(len(united), np.int64)
+        lengths[at >= 0] = np.diff(kept.indptr)
+        seen = ItemSets(offsets_from_lengths(lengths), kept.items)
+        return replace(self, user_ids=united, seen=seen, n_strangers=int(new.sum()))
 
     @property
     def n_items(self) -> int:
@@ -70,7 +87,7 @@ class GroundTruth:
         refuse_other_table(used_ids(test, "item"), known.item_ids, "the items of the test table")
         outside = item_of[np.unique(columns)]
         self.unknown_items = int(((outside < 0) | (outside >= len(known.item_ids))).sum()) if len(known.item_ids) else 0
-        self.unknown_users = int((user_of[held] < 0).sum())
+        self.unknown_users = known.n_strangers + int((user_of[held] < 0).sum())
         users = np.repeat(user_of, np.diff(indptr))
         items = item_of[columns]
         keep = users >= 0

@@ -65,8 +65,9 @@ def evaluate(
     filter_already_liked_items : bool
         Leave out of the lists what the user had in training, and out of the test what can therefore not be found.
         False measures repeat purchases as well.
-    on_unknown : "skip" or "raise"
-        What becomes of test users that were not in training.
+    on_unknown : "skip", "popular" or "raise"
+        What becomes of test users that were not in training. "popular" measures them too: a model gives them what is
+        popular, as ``recommend(on_unknown="popular")`` does; lists made elsewhere are theirs as they stand.
     candidates : "all", "sampled", or items for each user
         What the lists may hold: all items; what the user wants and ``n_negatives`` sampled items that the user neither
         had in training nor has in the test; or given items, in the forms that ``recommend(items=)`` takes. Figures over
@@ -159,13 +160,16 @@ def evaluate_scorer(
     began = time.perf_counter()
     task = _Task(Known.of_scorer(scorer), test, metrics, k, filter_already_liked_items, on_unknown, num_threads)
     chosen = task.choose(candidates, n_negatives, random_state)
-    maker = ModelLists(scorer, task.truth.users, chosen and chosen.sets, task.new_only, num_threads)
+    users = task.truth.users
+    if task.known.n_strangers:
+        users = scorer.user_ids.positions(task.known.user_ids.values[users])
+    maker = ModelLists(scorer, users, chosen and chosen.sets, task.new_only, num_threads)
     task.rank(maker)
     if "auc" in task.wanted:
         task.require_users()
         task.per_user["auc"] = maker.auc(task.truth.wanted)
     if task.has_errors:
-        errors, each = error_metrics(scorer, test, task.truth.users)
+        errors, each = error_metrics(scorer, test, users)
         task.values |= errors
         task.per_user |= each
     return task.result(scorer.model, began)
@@ -191,6 +195,10 @@ def _evaluate_lists(
             raise InvalidDataError(f"evaluate takes ancf.Interactions as {name}, not {type(table).__name__}.")
     if train is None and metrics is DEFAULT_METRICS:
         metrics = [name for name in DEFAULT_METRICS if name != "coverage"]
+    if train is None and on_unknown == "popular":
+        raise InvalidParameterError(
+            'on_unknown="popular" has no effect without train=: every user of the test counts. Leave it out.'
+        )
     task = _Task(Known.of_tables(train, test), test, metrics, k, filter_already_liked_items, on_unknown, None)
     for label, (name, _) in task.wanted.items():
         if name in ERROR_METRICS:
@@ -226,6 +234,9 @@ class _Task:
         self.wanted: dict[str, Metric] = parse_metrics(metrics, k)
         check_choice("on_unknown", on_unknown, get_args(OnUnknownUser))
         check_flag("filter_already_liked_items", filter_already_liked_items)
+        self.includes_strangers = on_unknown == "popular"
+        if self.includes_strangers and isinstance(test, Interactions):
+            known = known.with_strangers(test)
         self.known, self.num_threads = known, num_threads
         self.cut_offs = sorted({cut for _, cut in self.wanted.values() if cut})
         self.has_errors = any(name in ERROR_METRICS for name, _ in self.wanted.values())
@@ -235,7 +246,7 @@ class _Task:
         if self.truth.unknown_users and on_unknown == "raise":
             raise UnknownUserError(
                 f"{self.truth.unknown_users} users of the test table were not in training. "
-                'Choose on_unknown="skip" to leave them out.'
+                'Choose on_unknown="skip" to leave them out, or "popular" to measure what they are shown.'
             )
         self.values: dict[str, float] = {}
         self.per_user: dict[str, NDArray[np.float64]] = {}
@@ -283,6 +294,7 @@ class _Task:
             self.known.user_ids.values[self.truth.users],
             model=model,
             n_unknown_users=self.truth.unknown_users,
+            includes_strangers=self.includes_strangers,
             n_unknown_items=self.truth.unknown_items,
             n_known_pairs=self.truth.known_pairs,
             candidates=self.candidates,

@@ -19,7 +19,7 @@ RANKING_METRICS = (*HIT_METRICS, "coverage", *PROPERTY_METRICS, "gini")
 ERROR_METRICS = ("mse", "rmse", "mae")
 WHOLE_METRICS = ("auc", *ERROR_METRICS)
 """All that have none."""
-OnUnknownUser = Literal["skip", "raise"]
+OnUnknownUser = Literal["skip", "popular", "raise"]
 DEFAULT_METRICS = ("ndcg", "recall", "precision", "map", "mrr", "hit", "coverage")
 
 

@@ -14,7 +14,8 @@ from ancf.errors import InvalidDataError
 from ancf.evaluation.beyond import ItemFacts, gini
 from ancf.evaluation.ground_truth import GroundTruth, Known
 from ancf.evaluation.metrics import PROPERTY_METRICS, Metric
-from ancf.scoring.results import TopN
+from ancf.scoring.filters import Filters
+from ancf.scoring.results import TopN, merge_lists
 from ancf.scoring.scorer import Scorer
 
 # Users ranked at a time.
@@ -46,7 +47,10 @@ class ListMaker(Protocol):
 
 
 class ModelLists:
-    """The lists of a fitted model, among the candidates of each user measured where there are such."""
+    """The lists of a fitted model, among the candidates of each user measured where there are such.
+
+    ``users`` are positions of the model; those that it does not know, -1, get what is popular.
+    """
 
     def __init__(
         self,
@@ -61,16 +65,23 @@ class ModelLists:
 
     def top_n(self, start: int, end: int, n: int) -> TopN:
         """What ``recommend`` gives these users."""
-        each = None if self.candidates is None else self.candidates.take(np.arange(start, end))
-        return TopN(
+        users, each = self.users[start:end], Filters()
+        if self.candidates is not None:
+            each = Filters(allow_each=self.candidates.take(np.arange(start, end)))
+        known, others = np.flatnonzero(users >= 0), np.flatnonzero(users < 0)
+        top = TopN(
             *self.scorer.ranker.top_n(
-                self.users[start:end],
+                users[known],
                 n,
                 filter_seen=self.filter_seen,
-                allow_each=each,
+                allow_each=each.rows(known).allow_each,
                 num_threads=self.num_threads,
             )
         )
+        if not len(others):
+            return top
+        popular = self.scorer.top_n_popular(len(others), n, each.rows(others), self.num_threads)
+        return merge_lists(len(users), known, top, others, popular)
 
     def lists(self, start: int, end: int, n: int) -> Lists:
         """The same without scores."""
@@ -210,4 +221,6 @@ def error_metrics(
     mse = float(np.mean(difference**2))
     errors = {"mse": mse, "rmse": math.sqrt(mse), "mae": float(np.mean(np.abs(difference)))}
     each = {"mse": square[measured], "rmse": np.sqrt(square)[measured], "mae": absolute[measured]}
+    for values in each.values():
+        values[measured < 0] = np.nan  # of strangers no quantity is predicted
     return errors, each

@@ -25,7 +25,8 @@ class Evaluation(Mapping[str, float]):
     per_user : dict, metric → float64 array with one value for each user of ``user_ids`` (not for coverage)
     user_ids : array, the users measured, ascending
     n_users : int
-    n_unknown_users : int, test users that were not in training and were left out
+    n_unknown_users : int, test users that were not in training
+    includes_strangers : bool, whether these were measured too (``on_unknown="popular"``), or left out
     n_unknown_items : int, test items that were not in training: wanted, but in nobody's list
     n_known_pairs : int, test pairs that the user had in training already and that therefore could not be recommended
     candidates : "all", or what the lists were restricted to: "99 sampled", "given"
@@ -50,6 +51,7 @@ class Evaluation(Mapping[str, float]):
         *,
         model: str = "",
         n_unknown_users: int = 0,
+        includes_strangers: bool = False,
         n_unknown_items: int = 0,
         n_known_pairs: int = 0,
         candidates: CandidateSets | None = None,
@@ -62,6 +64,7 @@ class Evaluation(Mapping[str, float]):
         self.user_ids = user_ids
         self.model = model
         self.n_unknown_users, self.n_unknown_items = n_unknown_users, n_unknown_items
+        self.includes_strangers = includes_strangers
         self.n_known_pairs, self.seconds = n_known_pairs, seconds
         self.list_report: ListReport | None = None
         self.candidates = "all" if candidates is None else candidates.label
@@ -197,7 +200,11 @@ class Evaluation(Mapping[str, float]):
         rows = [[f"{name}{among}", f"{value:.4f}", self._spread(name)] for name, value in self.items()]
         notes = [f"{self.n_users:,} users"]
         if self.n_unknown_users:
-            notes.append(f"{self.n_unknown_users:,} more were not in training and are left out")
+            notes.append(
+                f"{self.n_unknown_users:,} of them were not in training"
+                if self.includes_strangers
+                else f"{self.n_unknown_users:,} more were not in training and are left out"
+            )
         if self.n_unknown_items:
             notes.append(f"{self.n_unknown_items:,} test items were not in training")
         if self.n_known_pairs:
