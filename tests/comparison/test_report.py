@@ -421,7 +421,9 @@ def test_customers_are_chosen_by_the_length_of_their_history_and_shares_add_up(r
 def test_attention_is_the_same_for_every_purchase_or_less_for_what_many_buy(split):
     train, test = split
     users = train.compact().user_ids.values
-    for each in customers_of(ancf.ANCF(epochs=1, attention="mean", half_life=None).fit(train), test, users, new_only=True):
+    for each in customers_of(
+        ancf.ANCF(epochs=1, attention="mean", half_life=None).fit(train), test, users, new_only=True
+    ):
         assert {round(one.attention, 6) for one in each.counted} == {round(1 / each.n_items, 6)}
     data = ancf.Interactions.from_ids(user=[1, 1, 2, 3, 4, 4], item=["a", "b", "a", "a", "a", "c"])
     scorer = ancf.ANCF(epochs=1, factors=4).fit(data)._fitted()
