@@ -163,6 +163,7 @@ def sample_negatives(
 _Sets = tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]
 _Layers = tuple[int, list[int], npt.NDArray[np.float32]]
 _Lists = tuple[npt.NDArray[np.int32], npt.NDArray[np.float32], npt.NDArray[np.int32]]
+_Ranking = tuple[npt.NDArray[np.int32], npt.NDArray[np.float32], npt.NDArray[np.int32], int]
 
 @final
 class Ranker:
@@ -200,6 +201,7 @@ class Ranker:
         deny: npt.NDArray[np.int64] | None = None,
         num_threads: int | None = None,
         plan: str | None = None,
+        finish: bool = True,
     ) -> _Lists: ...
     def top_n_one(
         self, user: int, n: int, filter_seen: bool
@@ -220,6 +222,7 @@ class Ranker:
         shift: npt.NDArray[np.float32] | None = None,
         num_threads: int | None = None,
         plan: str | None = None,
+        finish: bool = True,
     ) -> _Lists: ...
     def scores(self, users: npt.NDArray[np.int64], items: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]: ...
     def scores_for(
@@ -230,6 +233,12 @@ class Ranker:
         *,
         shift: npt.NDArray[np.float32] | None = None,
     ) -> npt.NDArray[np.float32]: ...
+    def finish(
+        self,
+        scores: npt.NDArray[np.float32],
+        counts: npt.NDArray[np.int32],
+        shift: npt.NDArray[np.float32] | None = None,
+    ) -> npt.NDArray[np.float32]: ...
     def plan(self, n: int) -> dict[str, Any]: ...
     @property
     def n_users(self) -> int: ...
@@ -237,6 +246,31 @@ class Ranker:
     def n_items(self) -> int: ...
     @property
     def factors(self) -> int: ...
+
+@final
+class ListRules:
+    def __new__(
+        cls,
+        n_items: int,
+        *,
+        factors: npt.NDArray[np.float64] | None = None,
+        at_most: list[tuple[npt.NDArray[np.int32], int]] = ...,
+        at_least: list[tuple[npt.NDArray[np.uint8], int]] = ...,
+        pins: list[tuple[int, int]] = ...,
+        diversity: float | None = None,
+        alike: npt.NDArray[np.int32] | None = None,
+    ) -> ListRules: ...
+    def arrange(
+        self,
+        n: int,
+        ranking: _Ranking,
+        special: _Ranking | None = None,
+        pins: _Ranking | None = None,
+        *,
+        faded: _Csr | None = None,
+        vectors: npt.NDArray[np.float32] | None = None,
+        num_threads: int | None = None,
+    ) -> tuple[_Lists, npt.NDArray[np.bool_]]: ...
 
 @final
 class SoftmaxTrainer:

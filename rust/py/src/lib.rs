@@ -11,6 +11,7 @@ mod metrics;
 mod model;
 mod progress;
 mod rank;
+mod rules;
 mod store;
 mod system;
 mod train_factors;
@@ -29,6 +30,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     metrics::register(module)?;
     model::register(module)?;
     rank::register(module)?;
+    rules::register(module)?;
     store::register(module)?;
     system::register(module)?;
     train_factors::register(module)?;

@@ -16,7 +16,7 @@ use crate::enter::{Size, enter, enter_inline, to_python, with_copy};
 type SetArrays<'py> = (PyReadonlyArray1<'py, i64>, PyReadonlyArray1<'py, i32>);
 
 /// Lists as they are handed to Python: items and scores (m, width), counts (m,).
-type ListsResult<'py> = (Bound<'py, PyArray2<i32>>, Bound<'py, PyArray2<f32>>, Bound<'py, PyArray1<i32>>);
+pub type ListsResult<'py> = (Bound<'py, PyArray2<i32>>, Bound<'py, PyArray2<f32>>, Bound<'py, PyArray1<i32>>);
 
 /// One list as it is handed to Python: items and scores.
 type ListResult<'py> = (Bound<'py, PyArray1<i32>>, Bound<'py, PyArray1<f32>>);
@@ -159,7 +159,8 @@ impl Ranker {
     }
 
     /// The n best items of users by position (None: everyone), as (items (m, width), scores (m, width), counts (m,)).
-    #[pyo3(signature = (users, n, *, filter_seen=true, allow=None, allow_each=None, deny=None, num_threads=None, plan=None))]
+    /// `finish=False` leaves out the last step of the scores, for `ListRules`; `finish` takes it.
+    #[pyo3(signature = (users, n, *, filter_seen=true, allow=None, allow_each=None, deny=None, num_threads=None, plan=None, finish=true))]
     fn top_n<'py>(
         &self,
         py: Python<'py>,
@@ -171,13 +172,18 @@ impl Ranker {
         deny: Option<PyReadonlyArray1<'py, i64>>,
         num_threads: Option<usize>,
         plan: Option<&str>,
+        finish: bool,
     ) -> PyResult<ListsResult<'py>> {
         let plan = to_plan(py, plan)?;
         let filters = self.filters(py, allow, allow_each, deny)?;
         let users = users.map(|users| positions(py, &users, self.ranker.n_users(), "user")).transpose()?;
         let m = users.as_ref().map_or(self.ranker.n_users(), Vec::len);
         let lists = enter(py, self.size(m), num_threads, |context| {
-            self.ranker.top_n(users.as_deref(), n, filter_seen, &filters, plan, context)
+            if finish {
+                self.ranker.top_n(users.as_deref(), n, filter_seen, &filters, plan, context)
+            } else {
+                self.ranker.rank(users.as_deref(), n, filter_seen, &filters, context)
+            }
         })?;
         to_arrays(py, lists)
     }
@@ -219,7 +225,7 @@ impl Ranker {
     }
 
     /// As `top_n`, for users outside the training table: vectors (m, d), histories, and what each list leaves out.
-    #[pyo3(signature = (vectors, history, exclude, n, *, allow=None, allow_each=None, deny=None, shift=None, num_threads=None, plan=None))]
+    #[pyo3(signature = (vectors, history, exclude, n, *, allow=None, allow_each=None, deny=None, shift=None, num_threads=None, plan=None, finish=true))]
     fn top_n_for<'py>(
         &self,
         py: Python<'py>,
@@ -233,13 +239,37 @@ impl Ranker {
         shift: Option<PyReadonlyArray1<'py, f32>>,
         num_threads: Option<usize>,
         plan: Option<&str>,
+        finish: bool,
     ) -> PyResult<ListsResult<'py>> {
         let plan = to_plan(py, plan)?;
         let filters = self.filters(py, allow, allow_each, deny)?;
         let users = self.new_users(py, &vectors, history, exclude, shift)?;
         let size = self.size(vectors.shape()[0]);
-        let lists = enter(py, size, num_threads, |context| self.ranker.top_n_for(&users, n, &filters, plan, context))?;
+        let lists = enter(py, size, num_threads, |context| {
+            if finish {
+                self.ranker.top_n_for(&users, n, &filters, plan, context)
+            } else {
+                self.ranker.rank_for(&users, n, &filters, context)
+            }
+        })?;
         to_arrays(py, lists)
+    }
+
+    /// The last step of scores (m, width) of which row r holds counts[r], with a shift (m,) for each row.
+    #[pyo3(signature = (scores, counts, shift=None))]
+    fn finish<'py>(
+        &self,
+        py: Python<'py>,
+        scores: PyReadonlyArray2<'py, f32>,
+        counts: PyReadonlyArray1<'py, i32>,
+        shift: Option<PyReadonlyArray1<'py, f32>>,
+    ) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let (rows, width) = (scores.shape()[0], scores.shape()[1]);
+        let (scores, counts) = (values(py, &scores, "scores")?.to_vec(), counts.as_slice()?.to_vec());
+        let mut lists = rank::Lists { items: Vec::new(), scores, counts, width };
+        let shift = shift.as_ref().map(|shift| shift.as_slice()).transpose()?;
+        enter(py, Size::Small, None, |context| self.ranker.finish(shift, &mut lists, context))?;
+        lists.scores.into_pyarray(py).reshape([rows, width])
     }
 
     /// Scores of pairs of users and items by position, (k,).
@@ -390,7 +420,7 @@ fn positions(py: Python<'_>, given: &PyReadonlyArray1<'_, i64>, n: usize, what: 
     Ok(given.iter().map(|&p| p as u32).collect())
 }
 
-fn to_arrays(py: Python<'_>, lists: rank::Lists) -> PyResult<ListsResult<'_>> {
+pub fn to_arrays(py: Python<'_>, lists: rank::Lists) -> PyResult<ListsResult<'_>> {
     let shape = [lists.counts.len(), lists.width];
     Ok((
         lists.items.into_pyarray(py).reshape(shape)?,

@@ -13,8 +13,10 @@
 //!
 //! Modules import only from the right:
 //! `ranker` → {`plan`, `batch`, `single`, `target_attention`} → `scorer` → {`head`, `index`, `neighbor_sums`} → `query` →
-//! {`output`, `key`, `sets`, `checks`}; of the last four, `output` imports `key`.
+//! {`output`, `key`, `sets`, `checks`}; of the last four, `output` imports `key`. `arrange` makes lists that obey rules of
+//! ready rankings, and imports these four alone.
 
+mod arrange;
 mod batch;
 mod checks;
 mod head;
@@ -36,6 +38,7 @@ mod test_cases;
 #[cfg(test)]
 mod tests;
 
+pub use arrange::{AtLeast, AtMost, Candidates, Diversity, ListRules, Rankings};
 pub use head::{Head, TargetAttention};
 pub use key::{position_of, score_of};
 pub use output::{Link, Lists, OutputTransform};

@@ -123,7 +123,38 @@ impl Ranker {
         context: &Context,
     ) -> Result<Lists> {
         check_users(users.unwrap_or_default(), self.users.n)?;
-        self.lists(self.users.query(users, filter_seen), n, filters, plan, context)
+        self.lists(self.users.query(users, filter_seen), n, filters, plan, true, context)
+    }
+
+    /// The same without the last step of the scores, for `arrange`; `finish` takes it.
+    pub fn rank(
+        &self,
+        users: Option<&[u32]>,
+        n: usize,
+        filter_seen: bool,
+        filters: &Filters,
+        context: &Context,
+    ) -> Result<Lists> {
+        check_users(users.unwrap_or_default(), self.users.n)?;
+        self.lists(self.users.query(users, filter_seen), n, filters, Plan::Auto, false, context)
+    }
+
+    /// The same for users that the training table does not hold.
+    pub fn rank_for(&self, users: &Users, n: usize, filters: &Filters, context: &Context) -> Result<Lists> {
+        self.lists(users.query(None, true), n, filters, Plan::Auto, false, context)
+    }
+
+    /// The last step of the scores of ready lists, with a shift for each list where users have some.
+    pub fn finish(&self, shifts: Option<&[f32]>, lists: &mut Lists, context: &Context) -> Result<()> {
+        let (rows, n) = (lists.counts.len(), lists.counts.len() * lists.width);
+        let fits = lists.scores.len() == n && shifts.is_none_or(|shifts| shifts.len() == rows);
+        if !fits || lists.counts.iter().any(|&count| count < 0 || count as usize > lists.width) {
+            return Err(Error::InvalidData("lists: their arrays do not fit each other.".into()));
+        }
+        if shifts.is_some() || self.scorer.link() != Link::Identity {
+            self.apply_output(|row| shifts.map_or(0.0, |shifts| shifts[row]), lists, context);
+        }
+        Ok(())
     }
 
     /// Lists for users that the training table does not hold; what they have `seen` is left out.
@@ -135,7 +166,7 @@ impl Ranker {
         plan: Plan,
         context: &Context,
     ) -> Result<Lists> {
-        self.lists(users.query(None, true), n, filters, plan, context)
+        self.lists(users.query(None, true), n, filters, plan, true, context)
     }
 
     /// The list of one user on this thread; `take` receives its keys, best first, and how their scores come out.
@@ -260,7 +291,15 @@ impl Ranker {
     }
 
     /// Lists for the requested rows, on the path that the plan chooses.
-    fn lists(&self, query: Query<'_>, n: usize, filters: &Filters, plan: Plan, context: &Context) -> Result<Lists> {
+    fn lists(
+        &self,
+        query: Query<'_>,
+        n: usize,
+        filters: &Filters,
+        plan: Plan,
+        finish: bool,
+        context: &Context,
+    ) -> Result<Lists> {
         check_n(n)?;
         let scorer = &self.scorer;
         let eligible = EligibleItems::new(filters, scorer.n_items())?;
@@ -284,7 +323,9 @@ impl Ranker {
             && plan::prunes_few(scorer, &query, width, eligible.count)
         {
             self.top_n_few(&query, &eligible, &mut lists, context)?;
-            self.apply_output(&query, &mut lists, context);
+            if finish {
+                self.output(&query, &mut lists, context);
+            }
             return Ok(lists);
         }
         let own_index = worth_an_index(&eligible, scorer.n_items(), query.n_rows);
@@ -310,18 +351,24 @@ impl Ranker {
                 )?;
             }
         }
-        self.apply_output(&query, &mut lists, context);
+        if finish {
+            self.output(&query, &mut lists, context);
+        }
         Ok(lists)
     }
 
     /// Turns the scores of ready lists into those that come out.
-    fn apply_output(&self, query: &Query<'_>, lists: &mut Lists, context: &Context) {
-        if self.scorer.link() == Link::Identity && query.shift.is_none() {
-            return;
+    fn output(&self, query: &Query<'_>, lists: &mut Lists, context: &Context) {
+        if self.scorer.link() != Link::Identity || query.shift.is_some() {
+            self.apply_output(|row| query.shift(row), lists, context);
         }
+    }
+
+    fn apply_output(&self, shift: impl Fn(usize) -> f32 + Sync, lists: &mut Lists, context: &Context) {
         let Lists { scores, counts, width, .. } = lists;
+        let link = self.scorer.link();
         let apply = |(row, (scores, count)): (usize, (&mut [f32], &mut i32))| {
-            let output = self.scorer.output_transform(query, row, context.level);
+            let output = OutputTransform { shift: shift(row), link, level: context.level };
             for score in &mut scores[..*count as usize] {
                 *score = output.score(key(*score, 0));
             }

@@ -1,0 +1,618 @@
+//! The best list that obeys rules, chosen from the first items of rankings.
+//!
+//! ```text
+//! boosted(u, i) = score · f where score ≥ 0, score / f below 0;   f = f_i · g_ui, in f64, rounded once
+//! ```
+//!
+//! The ranking by rules is in the order of (boosted score descending, position ascending). A list takes items from it:
+//!
+//! 1. Pins first, each at its place; they count in all quotas, and no quota keeps them out.
+//! 2. Each other place gets the best item that is left and that no quota "at most" forbids.
+//! 3. Where as many places are left as items are still owed to the quotas "at least", only an item that is owed may
+//!    take the place; where there is none, nothing is owed any longer.
+//! 4. With diversity λ, the best is chosen from the first 5 n of the ranking without pins, as far as it goes, by
+//!    (1 − λ) · relevance − λ · (the largest likeness to what was chosen before, 0 at first), relevance being the boosted
+//!    score scaled to 0 … 1 over these candidates; equal ones in the order of the ranking (Carbonell and Goldstein 1998,
+//!    maximal marginal relevance).
+//!
+//! The candidates are the first items of up to three rankings by score: all items, the special ones (those with f > 1, or
+//! that a quota "at least" counts) and the pins. Whoever is not among them has a known bound, and a list is `proven` where no
+//! choice could have gone to somebody below it. Lists that are not are made again from more candidates.
+
+use crate::data::Csr;
+use crate::runtime::Context;
+use crate::runtime::simd::{Level, dot};
+use crate::{Error, Result};
+
+use super::checks::check_n;
+use super::key::{key, position_of, score_of};
+use super::output::Lists;
+
+/// Candidates of diversity for each place of a list.
+const POOL_PER_PLACE: usize = 5;
+
+/// At most `limit` items with the same code; a negative code is not counted.
+#[derive(Clone, Debug)]
+pub struct AtMost {
+    /// The code of each item.
+    pub codes: Vec<i32>,
+    /// How many of one code.
+    pub limit: usize,
+}
+
+/// At least `count` of these items.
+#[derive(Clone, Debug)]
+pub struct AtLeast {
+    /// One flag for each item.
+    pub wanted: Vec<bool>,
+    /// How many.
+    pub count: usize,
+}
+
+/// How much likeness counts against relevance, and what is alike.
+#[derive(Clone, Debug)]
+pub struct Diversity {
+    /// λ, from 0 to 1.
+    pub weight: f64,
+    /// Items with the same code are alike (1), others not (0), nor those with a negative one; `None`: vectors are compared.
+    pub codes: Option<Vec<i32>>,
+}
+
+/// Rules by position, checked once.
+#[derive(Clone, Debug)]
+pub struct ListRules {
+    n_items: usize,
+    factors: Vec<f64>,
+    max_factor: f64,
+    at_most: Vec<AtMost>,
+    n_codes: Vec<usize>,
+    at_least: Vec<AtLeast>,
+    pins: Vec<(usize, u32)>,
+    diversity: Option<Diversity>,
+}
+
+/// Rankings of several rows by score: row r holds `counts[r]` items, best first, from entry `r · width` on.
+#[derive(Clone, Copy, Debug)]
+pub struct Rankings<'a> {
+    /// Positions of the items.
+    pub items: &'a [i32],
+    /// Their scores, without the last step.
+    pub scores: &'a [f32],
+    /// Length of each ranking.
+    pub counts: &'a [i32],
+    /// Entries of a row.
+    pub width: usize,
+    /// How many were asked for; a shorter ranking holds all there are.
+    pub asked: usize,
+}
+
+/// All that lists are chosen from.
+#[derive(Clone, Copy)]
+pub struct Candidates<'a> {
+    /// Of all items.
+    pub all: Rankings<'a>,
+    /// Of the special ones alone.
+    pub special: Option<Rankings<'a>>,
+    /// Of the pins alone, all of them.
+    pub pins: Option<Rankings<'a>>,
+    /// A factor from 0 to 1 for some items of each row.
+    pub faded: Option<&'a Csr>,
+    /// Unit vectors of all items, where diversity compares them (`n_items` × `d`).
+    pub vectors: Option<(&'a [f32], usize)>,
+}
+
+impl<'a> Rankings<'a> {
+    fn check(&self, n_rows: usize, n_items: usize) -> Result<()> {
+        let fits = self.items.len() == n_rows * self.width
+            && self.scores.len() == self.items.len()
+            && self.counts.len() == n_rows
+            && self.counts.iter().all(|&count| (0..=self.width as i64).contains(&i64::from(count)))
+            && self.items.iter().all(|&item| (0..n_items as i64).contains(&i64::from(item)));
+        if fits { Ok(()) } else { Err(Error::InvalidData("rankings: their arrays do not fit each other.".into())) }
+    }
+
+    fn row(&self, row: usize) -> (&'a [i32], &'a [f32]) {
+        let (first, count) = (row * self.width, self.counts[row] as usize);
+        (&self.items[first..first + count], &self.scores[first..first + count])
+    }
+
+    fn is_complete(&self, row: usize) -> bool {
+        (self.counts[row] as usize) < self.asked
+    }
+}
+
+/// A score after its factor: a greater factor is never worse, whatever the sign.
+fn boosted(score: f32, factor: f64) -> f32 {
+    if factor == 1.0 {
+        score
+    } else if score >= 0.0 {
+        (f64::from(score) * factor) as f32
+    } else {
+        (f64::from(score) / factor) as f32
+    }
+}
+
+/// Memory of one thread.
+#[derive(Default)]
+struct Scratch {
+    /// Boosted keys and scores, best first.
+    ranking: Vec<(u64, f32)>,
+    open: Vec<bool>,
+    counts: Vec<Vec<u32>>,
+    owed: Vec<usize>,
+    /// The pins of the row that may be listed, by place.
+    pinned: Vec<(usize, u32, f32)>,
+    /// Places in `ranking`, in the order of the choice.
+    chosen: Vec<usize>,
+    pool: Vec<u32>,
+    relevance: Vec<f64>,
+    likeness: Vec<f64>,
+    dots: Vec<f32>,
+}
+
+/// What stands below the candidates of a row: no item there that is special, or that is not, has a greater key; 0: none.
+#[derive(Clone, Copy)]
+struct Below {
+    special: u64,
+    any: u64,
+}
+
+impl ListRules {
+    /// Checks rules for `n_items` items: boosts (one positive factor for each item, or none), quotas, and pins as (place from
+    /// 1, item), by rising place.
+    pub fn new(
+        n_items: usize,
+        factors: Vec<f64>,
+        at_most: Vec<AtMost>,
+        at_least: Vec<AtLeast>,
+        pins: Vec<(usize, u32)>,
+        diversity: Option<Diversity>,
+    ) -> Result<Self> {
+        let bad = |message: &str| Err(Error::InvalidData(format!("rules: {message}.")));
+        let codes = at_most.iter().map(|quota| &quota.codes).chain(diversity.iter().filter_map(|d| d.codes.as_ref()));
+        let lengths = codes.map(Vec::len).chain(at_least.iter().map(|quota| quota.wanted.len()));
+        if lengths.into_iter().any(|n| n != n_items) || (!factors.is_empty() && factors.len() != n_items) {
+            return bad("there is not one entry for each item");
+        }
+        if factors.iter().any(|factor| !(factor.is_finite() && *factor > 0.0)) {
+            return bad("a factor is not a positive number");
+        }
+        if pins.iter().any(|&(place, item)| place == 0 || item as usize >= n_items)
+            || pins.windows(2).any(|pair| pair[0].0 >= pair[1].0)
+        {
+            return bad("a pin has no place or no item of its own");
+        }
+        if diversity.as_ref().is_some_and(|diversity| !(0.0..=1.0).contains(&diversity.weight)) {
+            return bad("diversity is not from 0 to 1");
+        }
+        let n_codes =
+            at_most.iter().map(|quota| quota.codes.iter().map(|&code| code + 1).max().unwrap_or(0).max(0) as usize);
+        Ok(Self {
+            n_items,
+            max_factor: factors.iter().fold(1.0, |most, &factor| f64::max(most, factor)),
+            factors,
+            n_codes: n_codes.collect(),
+            at_most,
+            at_least,
+            pins,
+            diversity,
+        })
+    }
+
+    /// The lists of `n` items, and whether each is proven to be the best that obeys. Scores are those of the candidates.
+    pub fn arrange(&self, from: &Candidates<'_>, n: usize, context: &Context) -> Result<(Lists, Vec<bool>)> {
+        check_n(n)?;
+        let n_rows = from.all.counts.len();
+        for rankings in [Some(from.all), from.special, from.pins].into_iter().flatten() {
+            rankings.check(n_rows, self.n_items)?;
+        }
+        if let Some(faded) = from.faded
+            && (faded.n_rows() != n_rows
+                || faded.n_columns() != self.n_items
+                || faded.values().iter().any(|factor| !(*factor > 0.0 && *factor <= 1.0)))
+        {
+            return Err(Error::InvalidData("rules: factors of single users must be in (0, 1].".into()));
+        }
+        if let Some((vectors, d)) = from.vectors
+            && self.n_items.checked_mul(d) != Some(vectors.len())
+        {
+            return Err(Error::InvalidData("rules: there is not one vector for each item.".into()));
+        }
+        let width = n.min(self.n_items);
+        let mut lists = Lists::empty(n_rows, width);
+        let mut proven = vec![true; n_rows];
+        if width == 0 {
+            return Ok((lists, proven));
+        }
+        let Lists { items, scores, counts, .. } = &mut lists;
+        let rows = items.chunks_mut(width).zip(scores.chunks_mut(width)).zip(counts).zip(&mut proven).enumerate();
+        let arrange = |scratch: &mut Scratch, (row, (((items, scores), count), proven)): Row<'_>| {
+            context.cancel.check()?;
+            *proven = self.choose(from, row, width, context.level, scratch);
+            *count = write(scratch, items, scores) as i32;
+            Ok(())
+        };
+        context.try_for_each_task(rows, Scratch::default, arrange)?;
+        Ok((lists, proven))
+    }
+
+    /// Fills `pinned` and `chosen`; whether no other list would have been better.
+    fn choose(&self, from: &Candidates<'_>, row: usize, n: usize, level: Level, scratch: &mut Scratch) -> bool {
+        let below = self.rank(from, row, scratch);
+        let Scratch { ranking, open, counts, owed, pinned, chosen, .. } = &mut *scratch;
+        open.clear();
+        open.resize(ranking.len(), true);
+        counts.resize(self.at_most.len(), Vec::new());
+        for (counts, &n_codes) in counts.iter_mut().zip(&self.n_codes) {
+            counts.resize(n_codes, 0);
+        }
+        owed.clear();
+        owed.extend(self.at_least.iter().map(|quota| quota.count));
+        chosen.clear();
+        pinned.retain(|&(place, ..)| place <= n);
+        for &(_, item, _) in &*pinned {
+            self.count(item, counts, owed);
+            if let Some(at) = ranking.iter().position(|&(key, _)| position_of(key) == item) {
+                ranking.remove(at);
+                open.pop();
+            }
+        }
+        let left = n - scratch.pinned.len();
+        let proven = self.fill(from, below, n, left, level, scratch);
+        let Scratch { ranking, counts, pinned, chosen, .. } = scratch;
+        for item in chosen.iter().map(|&at| position_of(ranking[at].0)).chain(pinned.iter().map(|&(_, item, _)| item)) {
+            for (counts, quota) in counts.iter_mut().zip(&self.at_most) {
+                if let Some(count) = counts.get_mut(quota.codes[item as usize] as usize) {
+                    *count = 0;
+                }
+            }
+        }
+        proven
+    }
+
+    /// The candidates of a row in the order of their boosted scores, its pins, and what is below them.
+    fn rank(&self, from: &Candidates<'_>, row: usize, scratch: &mut Scratch) -> Below {
+        let Scratch { ranking, pinned, .. } = scratch;
+        ranking.clear();
+        let (faded_items, faded) =
+            from.faded.map_or((&[][..], &[][..]), |faded| (faded.row(row), faded.row_values(row)));
+        for rankings in [Some(from.all), from.special].into_iter().flatten() {
+            let (items, scores) = rankings.row(row);
+            ranking.extend(items.iter().zip(scores).map(|(&item, &score)| {
+                let item = item as u32;
+                let mut factor = self.factors.get(item as usize).copied().unwrap_or(1.0);
+                if let Ok(at) = faded_items.binary_search(&item) {
+                    factor *= f64::from(faded[at]);
+                }
+                (key(boosted(score, factor), item), score)
+            }));
+        }
+        if from.special.is_some() || !self.factors.is_empty() || !faded_items.is_empty() {
+            ranking.sort_unstable_by(|a, b| b.0.cmp(&a.0));
+            ranking.dedup_by_key(|entry| entry.0);
+        }
+        pinned.clear();
+        if let Some(pins) = from.pins {
+            let (items, scores) = pins.row(row);
+            for &(place, item) in &self.pins {
+                if let Some(at) = items.iter().position(|&each| each as u32 == item) {
+                    pinned.push((place, item, scores[at]));
+                }
+            }
+        }
+        // A boosted item may come before one of an equal boosted score and a lower position.
+        let bound = |rankings: Rankings<'_>| {
+            let (items, scores) = rankings.row(row);
+            match (items.last(), scores.last()) {
+                (Some(&item), Some(&score)) if !rankings.is_complete(row) => {
+                    let most = if self.max_factor == 1.0 {
+                        key(score, item as u32)
+                    } else {
+                        key(boosted(score, self.max_factor), 0)
+                    };
+                    (key(score, item as u32), most)
+                }
+                _ => (0, 0),
+            }
+        };
+        let (rest, most) = bound(from.all);
+        let special = from.special.map_or(most, |rankings| most.min(bound(rankings).1));
+        Below { special, any: rest.max(special) }
+    }
+
+    /// Chooses for the places that are `left`; whether nobody below the candidates had to be asked.
+    fn fill(
+        &self,
+        from: &Candidates<'_>,
+        below: Below,
+        n: usize,
+        mut left: usize,
+        level: Level,
+        scratch: &mut Scratch,
+    ) -> bool {
+        let in_pool = match &self.diversity {
+            Some(diversity) => {
+                let wanted = n.saturating_mul(POOL_PER_PLACE);
+                let Some(end) = pool_end(&scratch.ranking, wanted, below) else { return false };
+                self.start_pool(from, diversity, end, level, scratch);
+                end
+            }
+            None => 0,
+        };
+        let mut first = 0;
+        while left > 0 {
+            let Scratch { ranking, open, counts, owed, chosen, relevance, likeness, .. } = &mut *scratch;
+            let owed_now: usize = owed.iter().sum();
+            let reserved = owed_now > 0 && owed_now >= left;
+            let mut may = |at: usize| {
+                if !open[at] {
+                    return false;
+                }
+                let item = position_of(ranking[at].0) as usize;
+                // Counts only grow, so what is forbidden stays so.
+                open[at] = self.at_most.iter().zip(&*counts).all(|(quota, counts)| {
+                    counts.get(quota.codes[item] as usize).is_none_or(|&count| (count as usize) < quota.limit)
+                });
+                open[at] && (!reserved || self.at_least.iter().zip(&*owed).any(|(q, &owed)| owed > 0 && q.wanted[item]))
+            };
+            let mut best = None;
+            if let Some(diversity) = &self.diversity {
+                for at in 0..in_pool {
+                    if may(at) {
+                        let alike = if likeness[at] == f64::NEG_INFINITY { 0.0 } else { likeness[at] };
+                        let value = (1.0 - diversity.weight) * relevance[at] - diversity.weight * alike;
+                        if best.is_none_or(|(most, _)| value > most) {
+                            best = Some((value, at));
+                        }
+                    }
+                }
+            }
+            let found = best.map(|(_, at)| at).or_else(|| (first.max(in_pool)..ranking.len()).find(|&at| may(at)));
+            let bound = if reserved { below.special } else { below.any };
+            let Some(at) = found else {
+                if bound != 0 {
+                    return false;
+                }
+                if reserved {
+                    owed.fill(0);
+                    continue;
+                }
+                return true;
+            };
+            if at >= in_pool && ranking[at].0 < bound {
+                return false;
+            }
+            open[at] = false;
+            chosen.push(at);
+            left -= 1;
+            let item = position_of(ranking[at].0);
+            self.count(item, counts, owed);
+            while first < open.len() && !open[first] {
+                first += 1;
+            }
+            if let Some(diversity) = &self.diversity
+                && left > 0
+            {
+                self.compare(from, diversity, item, level, scratch);
+            }
+        }
+        true
+    }
+
+    fn count(&self, item: u32, counts: &mut [Vec<u32>], owed: &mut [usize]) {
+        for (counts, quota) in counts.iter_mut().zip(&self.at_most) {
+            if let Some(count) = counts.get_mut(quota.codes[item as usize] as usize) {
+                *count += 1;
+            }
+        }
+        for (owed, quota) in owed.iter_mut().zip(&self.at_least) {
+            if quota.wanted[item as usize] {
+                *owed = owed.saturating_sub(1);
+            }
+        }
+    }
+
+    /// The relevance of the first `end` of the ranking, and how like they are to the pins.
+    fn start_pool(
+        &self,
+        from: &Candidates<'_>,
+        diversity: &Diversity,
+        end: usize,
+        level: Level,
+        scratch: &mut Scratch,
+    ) {
+        let Scratch { ranking, pool, relevance, likeness, .. } = &mut *scratch;
+        let score = |at: usize| f64::from(score_of(ranking[at].0));
+        pool.clear();
+        pool.extend(ranking[..end].iter().map(|&(key, _)| position_of(key)));
+        relevance.clear();
+        if end > 0 {
+            let (least, range) = (score(end - 1), score(0) - score(end - 1));
+            let scaled = range > 0.0 && range.is_finite();
+            relevance.extend((0..end).map(|at| if scaled { (score(at) - least) / range } else { 0.0 }));
+        }
+        likeness.clear();
+        likeness.resize(end, f64::NEG_INFINITY);
+        for at in 0..scratch.pinned.len() {
+            self.compare(from, diversity, scratch.pinned[at].1, level, scratch);
+        }
+    }
+
+    /// Takes note of how like the candidates are to an item that was chosen.
+    fn compare(&self, from: &Candidates<'_>, diversity: &Diversity, item: u32, level: Level, scratch: &mut Scratch) {
+        let Scratch { pool, likeness, dots, .. } = scratch;
+        match (&diversity.codes, from.vectors) {
+            (Some(codes), _) => {
+                let code = codes[item as usize];
+                for (likeness, &other) in likeness.iter_mut().zip(&*pool) {
+                    let alike = code >= 0 && codes[other as usize] == code;
+                    *likeness = likeness.max(f64::from(u8::from(alike)));
+                }
+            }
+            (None, Some((vectors, d))) => {
+                dots.resize(pool.len(), 0.0);
+                dot::dots(level, &vectors[item as usize * d..][..d], vectors, pool, dots);
+                for (likeness, &dot) in likeness.iter_mut().zip(&*dots) {
+                    *likeness = likeness.max(f64::from(dot));
+                }
+            }
+            (None, None) => {}
+        }
+    }
+}
+
+/// One list on its way out: its row, items, scores, length, and whether it is proven.
+type Row<'a> = (usize, (((&'a mut [i32], &'a mut [f32]), &'a mut i32), &'a mut bool));
+
+/// Where the first `wanted` of the ranking end, which nobody below the candidates belongs to; `None`: that is not known.
+fn pool_end(ranking: &[(u64, f32)], wanted: usize, below: Below) -> Option<usize> {
+    match ranking.get(wanted - 1) {
+        Some(&(last, _)) => (last >= below.any).then_some(wanted),
+        None => (below.any == 0).then_some(ranking.len()),
+    }
+}
+
+/// Writes the pins at their places and the chosen between them, and behind the last what is left of the pins; how many.
+fn write(scratch: &Scratch, items: &mut [i32], scores: &mut [f32]) -> usize {
+    let Scratch { ranking, pinned, chosen, .. } = scratch;
+    let mut pins = pinned.iter().peekable();
+    let mut chosen = chosen.iter().map(|&at| (position_of(ranking[at].0), ranking[at].1));
+    let total = pinned.len() + chosen.len();
+    for place in 0..total {
+        let pin = pins.next_if(|&&(wanted, ..)| wanted == place + 1).map(|&(_, item, score)| (item, score));
+        let next = pin.or_else(|| chosen.next()).or_else(|| pins.next().map(|&(_, item, score)| (item, score)));
+        if let Some((item, score)) = next {
+            (items[place], scores[place]) = (item as i32, score);
+        }
+    }
+    total
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::rng::Stream;
+
+    const N_ITEMS: usize = 90;
+
+    /// A ranking of some rows cut off after `asked`, of the items that `wanted` says.
+    struct Owned(Vec<i32>, Vec<f32>, Vec<i32>, usize, usize);
+
+    impl Owned {
+        fn new(scores: &[Vec<(u32, f32)>], asked: usize, wanted: impl Fn(u32) -> bool) -> Self {
+            let width = asked.min(N_ITEMS);
+            let mut found =
+                Self(vec![0; scores.len() * width], vec![0.0; scores.len() * width], Vec::new(), width, asked);
+            for (row, scores) in scores.iter().enumerate() {
+                let mut some: Vec<_> = scores.iter().filter(|each| wanted(each.0)).collect();
+                some.sort_by_key(|each| std::cmp::Reverse(key(each.1, each.0)));
+                some.truncate(width);
+                for (at, &&(item, score)) in some.iter().enumerate() {
+                    (found.0[row * width + at], found.1[row * width + at]) = (item as i32, score);
+                }
+                found.2.push(some.len() as i32);
+            }
+            found
+        }
+
+        fn rankings(&self) -> Rankings<'_> {
+            Rankings { items: &self.0, scores: &self.1, counts: &self.2, width: self.3, asked: self.4 }
+        }
+    }
+
+    fn rules(draws: Stream) -> ListRules {
+        let codes =
+            |part: u64| -> Vec<i32> { (0..N_ITEMS as u64).map(|i| draws.sub(part).below(i, 5) as i32 - 1).collect() };
+        let factors = [0.2, 0.7, 1.0, 1.0, 1.0, 1.0, 1.5, 4.0];
+        let factor = |i: u64| factors[draws.sub(3).below(i, factors.len() as u64) as usize];
+        let boosts = draws.below(1, 2) == 0;
+        let mut at_most = vec![AtMost { codes: codes(1), limit: draws.below(2, 4) as usize }];
+        at_most.truncate(draws.below(3, 2) as usize);
+        let wanted = (0..N_ITEMS as u64).map(|i| draws.sub(4).below(i, 12) == 0).collect();
+        let mut at_least = vec![AtLeast { wanted, count: 2 }];
+        at_least.truncate(draws.below(4, 2) as usize);
+        let pins = if draws.below(5, 3) == 0 { vec![(2, 7), (4, 11)] } else { Vec::new() };
+        let diversity = (draws.below(6, 3) == 0).then(|| Diversity { weight: 0.4, codes: Some(codes(2)) });
+        let factors = if boosts { (0..N_ITEMS as u64).map(factor).collect() } else { Vec::new() };
+        ListRules::new(N_ITEMS, factors, at_most, at_least, pins, diversity).unwrap()
+    }
+
+    #[test]
+    fn a_list_that_is_proven_from_a_few_candidates_is_that_of_all() {
+        let mut n_proven = [0, 0];
+        for seed in 0..super::super::test_cases::one_in().max(1) as u64 * 300 {
+            let draws = Stream::new(seed, 77);
+            let rules = rules(draws);
+            let row = |row: u64| -> Vec<(u32, f32)> {
+                let draws = draws.sub(100 + row);
+                (0..N_ITEMS as u64)
+                    .filter(|&i| draws.sub(1).below(i, 4) > 0)
+                    .map(|i| (i as u32, draws.below(i, 30) as f32 / 4.0 - 2.0))
+                    .collect()
+            };
+            let rows: Vec<_> = (0..3).map(row).collect();
+            let special = |item: u32| {
+                rules.factors.get(item as usize).is_some_and(|&factor| factor > 1.0)
+                    || rules.at_least.iter().any(|quota| quota.wanted[item as usize])
+            };
+            let (pins, n) = (Owned::new(&rows, 3, |item| item == 7 || item == 11), 6);
+            let all = Owned::new(&rows, N_ITEMS + 1, |_| true);
+            let context = Context::new(Some(1)).unwrap();
+            let arrange = |all: &Owned, special: Option<&Owned>| {
+                let from = Candidates {
+                    all: all.rankings(),
+                    special: special.map(Owned::rankings),
+                    pins: Some(pins.rankings()),
+                    faded: None,
+                    vectors: None,
+                };
+                rules.arrange(&from, n, &context).unwrap()
+            };
+            let (wanted, proven) = arrange(&all, None);
+            assert!(proven.iter().all(|&proven| proven));
+            for (asked, beside) in [(6, false), (9, false), (9, true), (14, true), (31, true), (31, false), (80, true)]
+            {
+                let few = Owned::new(&rows, asked, |_| true);
+                let some = Owned::new(&rows, asked, special);
+                let (found, proven) = arrange(&few, beside.then_some(&some));
+                for row in 0..rows.len() {
+                    n_proven[usize::from(proven[row])] += 1;
+                    let part = row * n..(row + 1) * n;
+                    if proven[row] {
+                        assert_eq!(
+                            found.items[part.clone()],
+                            wanted.items[part.clone()],
+                            "seed {seed} {asked} {beside}"
+                        );
+                        assert_eq!(found.scores[part.clone()], wanted.scores[part]);
+                    } else {
+                        assert!(asked < 80);
+                    }
+                }
+            }
+        }
+        assert!(n_proven.iter().all(|&n| n > 500), "{n_proven:?}");
+    }
+
+    #[test]
+    fn a_factor_above_1_moves_no_score_down_whatever_its_sign() {
+        for score in [-3.0f32, -1e-40, 0.0, 1e-40, 2.5, f32::MAX, f32::NEG_INFINITY] {
+            assert!(boosted(score, 1.7) >= score && boosted(score, 0.3) <= score, "{score}");
+            assert_eq!(boosted(score, 1.0), score);
+        }
+        assert_eq!((boosted(3.0, 2.0), boosted(-3.0, 2.0)), (6.0, -1.5));
+    }
+
+    #[test]
+    fn what_is_wrong_is_refused() {
+        let quota = |n| vec![AtMost { codes: vec![0; n], limit: 1 }];
+        assert!(ListRules::new(3, vec![], quota(3), vec![], vec![(1, 2)], None).is_ok());
+        assert!(ListRules::new(3, vec![], quota(2), vec![], vec![], None).is_err());
+        assert!(ListRules::new(3, vec![1.0, 0.0, 1.0], vec![], vec![], vec![], None).is_err());
+        assert!(ListRules::new(3, vec![1.0; 2], vec![], vec![], vec![], None).is_err());
+        assert!(ListRules::new(3, vec![], vec![], vec![], vec![(1, 3)], None).is_err());
+        assert!(ListRules::new(3, vec![], vec![], vec![], vec![(2, 0), (2, 1)], None).is_err());
+        let diversity = |weight| Some(Diversity { weight, codes: None });
+        assert!(ListRules::new(3, vec![], vec![], vec![], vec![], diversity(f64::NAN)).is_err());
+    }
+}

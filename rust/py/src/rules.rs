@@ -1,0 +1,99 @@
+//! `_core.ListRules`: the best lists that obey rules.
+
+use ancf_core::rank::{AtLeast, AtMost, Candidates, Diversity, ListRules as Rules, Rankings};
+use numpy::{PyArray1, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
+use pyo3::prelude::*;
+
+use crate::convert::{CsrArrays, to_csr};
+use crate::enter::{Size, enter, to_python};
+use crate::rank::{ListsResult, to_arrays};
+
+/// Rankings of m users: items and scores (m, width), counts (m,), and how many were asked for.
+type RankingArrays<'py> = (PyReadonlyArray2<'py, i32>, PyReadonlyArray2<'py, f32>, PyReadonlyArray1<'py, i32>, usize);
+
+/// Rows that are arranged on the calling thread.
+const FEW_ROWS: usize = 64;
+
+/// Boosts (a positive factor for each item, float64), quotas and pins by position; see `rank/arrange.rs`.
+///
+/// `at_most`: (code of each item, int32, negative where it is not counted; how many of one code); `at_least`: (a flag for
+/// each item; how many); `pins`: (place from 1, item), by rising place. `diversity` compares vectors, or the codes `alike`.
+#[pyclass(module = "ancf._core")]
+pub struct ListRules {
+    rules: Rules,
+    n_items: usize,
+}
+
+#[pymethods]
+impl ListRules {
+    #[new]
+    #[pyo3(signature = (n_items, *, factors=None, at_most=Vec::new(), at_least=Vec::new(), pins=Vec::new(), diversity=None, alike=None))]
+    fn new(
+        py: Python<'_>,
+        n_items: usize,
+        factors: Option<PyReadonlyArray1<'_, f64>>,
+        at_most: Vec<(PyReadonlyArray1<'_, i32>, usize)>,
+        at_least: Vec<(PyReadonlyArray1<'_, u8>, usize)>,
+        pins: Vec<(usize, u32)>,
+        diversity: Option<f64>,
+        alike: Option<PyReadonlyArray1<'_, i32>>,
+    ) -> PyResult<Self> {
+        let factors = factors.map(|factors| factors.as_slice().map(<[f64]>::to_vec)).transpose()?.unwrap_or_default();
+        let mut upper = Vec::new();
+        for (codes, limit) in at_most {
+            upper.push(AtMost { codes: codes.as_slice()?.to_vec(), limit });
+        }
+        let mut lower = Vec::new();
+        for (flags, count) in at_least {
+            lower.push(AtLeast { wanted: flags.as_slice()?.iter().map(|&flag| flag != 0).collect(), count });
+        }
+        let codes = alike.map(|codes| codes.as_slice().map(<[i32]>::to_vec)).transpose()?;
+        let diversity = diversity.map(|weight| Diversity { weight, codes });
+        let rules = Rules::new(n_items, factors, upper, lower, pins, diversity).map_err(|e| to_python(py, &e))?;
+        Ok(Self { rules, n_items })
+    }
+
+    /// Lists of n items out of the first of three rankings (all items, the special ones, the pins), with factors from 0 to 1
+    /// for some items of each user, and unit `vectors`: (items, scores, counts, whether each is proven).
+    #[pyo3(signature = (n, ranking, special=None, pins=None, *, faded=None, vectors=None, num_threads=None))]
+    fn arrange<'py>(
+        &self,
+        py: Python<'py>,
+        n: usize,
+        ranking: RankingArrays<'py>,
+        special: Option<RankingArrays<'py>>,
+        pins: Option<RankingArrays<'py>>,
+        faded: Option<CsrArrays<'py>>,
+        vectors: Option<PyReadonlyArray2<'py, f32>>,
+        num_threads: Option<usize>,
+    ) -> PyResult<(ListsResult<'py>, Bound<'py, PyArray1<bool>>)> {
+        let faded = faded.map(|rows| to_csr(py, &rows, self.n_items)).transpose()?;
+        let candidates = Candidates {
+            all: rankings(&ranking)?,
+            special: special.as_ref().map(rankings).transpose()?,
+            pins: pins.as_ref().map(rankings).transpose()?,
+            faded: faded.as_ref(),
+            vectors: match &vectors {
+                Some(vectors) => Some((vectors.as_slice()?, vectors.shape()[1])),
+                None => None,
+            },
+        };
+        let size = if candidates.all.counts.len() <= FEW_ROWS { Size::Small } else { Size::Large };
+        let (lists, proven) = enter(py, size, num_threads, |context| self.rules.arrange(&candidates, n, context))?;
+        Ok((to_arrays(py, lists)?, PyArray1::from_vec(py, proven)))
+    }
+}
+
+fn rankings<'a>((items, scores, counts, asked): &'a RankingArrays<'_>) -> PyResult<Rankings<'a>> {
+    Ok(Rankings {
+        items: items.as_slice()?,
+        scores: scores.as_slice()?,
+        counts: counts.as_slice()?,
+        width: items.shape()[1],
+        asked: *asked,
+    })
+}
+
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<ListRules>()
+}
