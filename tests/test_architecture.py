@@ -72,7 +72,7 @@ FLOORS = {
         "plan batch single target_attention",
         "scorer",
         "head index neighbor_sums",
-        "query",
+        "arrange query",
         "output",
         "key sets checks",
     ],

@@ -10,6 +10,7 @@ from ancf import models
 from ancf.comparison import Comparison
 from ancf.data.normalize import Normalizer
 from ancf.model_file import inspect as inspect_file
+from ancf.models.asking import Asking
 from ancf.scoring.results import Explanation
 
 CLASSES = [
@@ -18,6 +19,7 @@ CLASSES = [
     *(Comparison, Explanation, Normalizer, ancf.LeakageReport, ancf.TuningResult),
     *(ancf.Client, ancf.AsyncClient),
     ancf.Features,
+    ancf.Rules,
 ]
 FUNCTIONS = {name: getattr(ancf, name) for name in ancf.__all__ if inspect.isroutine(getattr(ancf, name))}
 FUNCTIONS["inspect"] = inspect_file
@@ -31,10 +33,12 @@ INTERNAL = {
     *("Features.updated", "Features.state", "Features.from_state"),
 }
 # Other parameters are those of the function that its text names.
-REFERS = {"Recommender.recommend_for_history": {"filter_already_liked_items", "items", "filter_items", "N"}}
+REFERS = {
+    "Recommender.recommend_for_history": {"filter_already_liked_items", "items", "filter_items", "N", "rules", "shown"}
+}
 RETURNS_NOTHING = {"Recommender.save", "Factors.fit"}
 NEVER_RAISES = {"IdMap.parse", "IdMap.count", "IdMap.position", "Evaluation.to_pandas", "Recommender.search_space"} | {
-    "Features.of"
+    *("Features.of", "Rules.to_dict")
 }
 # A server is asked in docs/serving.md.
 NO_EXAMPLE = {
@@ -46,7 +50,7 @@ NO_EXAMPLE |= {"Factors", "Recommender", "Explanation", "Comparison", "Factors.f
 
 
 def methods():
-    for owner in CLASSES:
+    for owner in [*CLASSES, Asking]:
         for name, value in vars(owner).items():
             function = value.__func__ if isinstance(value, (classmethod, staticmethod)) else value
             full = f"{owner.__name__}.{name}"

@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from ancf.models import from_factors as from_factors
     from ancf.models.loading import load as load
     from ancf.scoring.results import Recommendations as Recommendations
+    from ancf.scoring.rules import Rules as Rules
     from ancf.serving.client import AsyncClient as AsyncClient
     from ancf.serving.client import Client as Client
     from ancf.tuning.result import TuningResult as TuningResult
@@ -109,6 +110,7 @@ _MODULE_OF = {
     "batch_data": "ancf.data.preprocess",
     **_models._MODULE_OF,
     "Recommendations": "ancf.scoring.results",
+    "Rules": "ancf.scoring.rules",
     "Evaluation": "ancf.evaluation",
     "calculate_ndcg": "ancf.evaluation",
     "dcg_score": "ancf.evaluation",

@@ -102,3 +102,11 @@ def inner_products(rows: NDArray[Any], others: NDArray[Any]) -> NDArray[np.float
     for at, other in enumerate(others.astype(np.float64)):
         np.sum(wide * other, axis=1, out=found[:, at])
     return found
+
+
+def unit_rows(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Each row divided by its length; a row of zeros stays one."""
+    wide = vectors.astype(np.float64)
+    length = np.sqrt((wide * wide).sum(axis=1, keepdims=True))
+    length[length == 0] = 1.0
+    return np.ascontiguousarray((wide / length).astype(np.float32))

@@ -74,6 +74,7 @@ class ModelLists:
                 users[known],
                 n,
                 filter_seen=self.filter_seen,
+                allow=self.scorer.stock,
                 allow_each=each.rows(known).allow_each,
                 num_threads=self.num_threads,
             )

@@ -29,6 +29,7 @@ from ancf.errors import (
     NotFittedError,
     _NoSuchPartError,
 )
+from ancf.models.asking import Asking
 from ancf.params import Params, checks_call
 from ancf.scoring import bulk, explain, export, lists, similar, updates
 from ancf.scoring.bulk import StreamResult
@@ -38,6 +39,7 @@ from ancf.scoring.lists import OnUnknown
 from ancf.scoring.purchases import History, Purchases
 from ancf.scoring.requests import Id, Ids, ItemFilter, SeveralIds, as_objects, is_one, unknown_users
 from ancf.scoring.results import Explanation, Recommendations
+from ancf.scoring.rules import Rules
 from ancf.scoring.scorer import Arrays, Encoder, Scorer
 from ancf.scoring.similar import Metric
 from ancf.scoring.unknown_ids import refuse_other_table, used_ids
@@ -46,7 +48,7 @@ from ancf.scoring.updates import Update
 from ancf.search_space import SearchSpace
 
 
-class Recommender(Params, ABC):
+class Recommender(Params, Asking, ABC):
     """What every model of ancf can do once it is fitted or loaded.
 
     Attributes
@@ -130,6 +132,7 @@ class Recommender(Params, ABC):
 
     def _training_data(self, interactions: Any, validation: Any = None) -> Interactions:
         """The training table over exactly the ids that occur in it; both tables are looked at."""
+        self._refuse_view("fit")
         check_threads(self.num_threads)
 
         def checked(table: Any, role: str = "") -> Interactions:
@@ -357,6 +360,7 @@ class Recommender(Params, ABC):
         2 events taken in: 1 new user, 1 new item, 2 items touched
         """
         check_flag("deduplicate", deduplicate)
+        self._refuse_view("partial_fit")
         scorer = self._fitted()
         if not self._update_is_fit and type(self)._updated is Recommender._updated:
             self._refuse_update()
@@ -388,6 +392,8 @@ class Recommender(Params, ABC):
         items: ItemFilter | None = None,
         filter_items: ItemFilter | None = None,
         on_unknown: OnUnknown = "raise",
+        rules: Rules | None = None,
+        shown: ItemFilter | None = None,
     ) -> Recommendations:
         """The N best items for one or several users.
 
@@ -412,6 +418,12 @@ class Recommender(Params, ABC):
         on_unknown : "raise", "popular" or "skip"
             What becomes of users that were not in training: an error, the most popular items (marked ``popular`` in the
             column ``source``), or an empty list.
+        rules : Rules, optional
+            What the shop wants of every list: filters and quotas by attribute, boosts, pins, diversity
+            (docs/rules.md). The scores stay those of the model.
+        shown : what was shown before, optional
+            In the forms of ``filter_items``; an item comes later in the list for each time that it stands there
+            (``Rules(fade=...)``).
 
         Returns
         -------
@@ -442,7 +454,7 @@ class Recommender(Params, ABC):
               2  a        0.7071     1  model
         """
         scorer = self._scorer
-        plain = items is None and filter_items is None and type(on_unknown) is str
+        plain = items is None and filter_items is None and type(on_unknown) is str and rules is None and shown is None
         if scorer is not None and plain and on_unknown in lists.ON_UNKNOWN:
             known = scorer.top_n_for_known(users, N, filter_already_liked_items)
             if known is not None:
@@ -456,6 +468,8 @@ class Recommender(Params, ABC):
             filter_items=filter_items,
             on_unknown=on_unknown,
             num_threads=self.num_threads,
+            rules=rules,
+            shown=shown,
         )
 
     @checks_call
@@ -470,6 +484,8 @@ class Recommender(Params, ABC):
         items: ItemFilter | None = None,
         filter_items: ItemFilter | None = None,
         on_unknown: OnUnknown = "raise",
+        rules: Rules | None = None,
+        shown: ItemFilter | None = None,
     ) -> Recommendations:
         """The N best items for somebody of whom only the purchases are known.
 
@@ -511,6 +527,7 @@ class Recommender(Params, ABC):
         """
         scorer = self._fitted()
         plain = weights is None and times is None and items is None and filter_items is None
+        plain = plain and rules is None and shown is None
         if plain and type(on_unknown) is str and on_unknown in lists.ON_UNKNOWN:
             short = scorer.top_n_for_short_history(history, N, filter_already_liked_items, self.num_threads)
             if short is not None:
@@ -526,6 +543,8 @@ class Recommender(Params, ABC):
             filter_items=filter_items,
             on_unknown=on_unknown,
             num_threads=self.num_threads,
+            rules=rules,
+            shown=shown,
         )
 
     @overload
@@ -538,6 +557,8 @@ class Recommender(Params, ABC):
         filter_already_liked_items: bool = True,
         items: ItemFilter | None = None,
         filter_items: ItemFilter | None = None,
+        rules: Rules | None = None,
+        shown: ItemFilter | None = None,
         resume: bool = False,
         show_progress: bool | None = None,
     ) -> Recommendations: ...
@@ -552,6 +573,8 @@ class Recommender(Params, ABC):
         filter_already_liked_items: bool = True,
         items: ItemFilter | None = None,
         filter_items: ItemFilter | None = None,
+        rules: Rules | None = None,
+        shown: ItemFilter | None = None,
         names: bool = False,
         explain: int = 0,
         resume: bool = False,
@@ -568,6 +591,8 @@ class Recommender(Params, ABC):
         filter_already_liked_items: bool = True,
         items: ItemFilter | None = None,
         filter_items: ItemFilter | None = None,
+        rules: Rules | None = None,
+        shown: ItemFilter | None = None,
         names: bool = False,
         explain: int = 0,
         resume: bool = False,
@@ -584,6 +609,8 @@ class Recommender(Params, ABC):
         filter_already_liked_items: bool = True,
         items: ItemFilter | None = None,
         filter_items: ItemFilter | None = None,
+        rules: Rules | None = None,
+        shown: ItemFilter | None = None,
         names: bool = False,
         explain: int = 0,
         resume: bool = False,
@@ -599,7 +626,7 @@ class Recommender(Params, ABC):
             when it is complete; an interrupted call leaves none.
         users : id or ids, optional
             Some users of the training table instead of all, in the order given.
-        filter_already_liked_items, items, filter_items
+        filter_already_liked_items, items, filter_items, rules, shown
             As in ``recommend``.
         names : bool
             With ``out``: the columns ``name`` and ``category`` behind ``item_id``, as far as the training table had
@@ -640,6 +667,8 @@ class Recommender(Params, ABC):
             "users": users,
             "items": items,
             "filter_items": filter_items,
+            "rules": rules,
+            "shown": shown,
             "num_threads": self.num_threads,
         }
         if out is not None:
@@ -766,6 +795,7 @@ class Recommender(Params, ABC):
         metric: Metric = "cosine",
         items: ItemFilter | None = None,
         filter_items: ItemFilter | None = None,
+        rules: Rules | None = None,
     ) -> Recommendations:
         """The N items most like each given item, itself left out.
 
@@ -782,6 +812,8 @@ class Recommender(Params, ABC):
         items, filter_items
             What alone may be listed, and what may not, in the forms of ``recommend``; a mapping is by the items of
             ``query``.
+        rules : Rules, optional
+            As in ``recommend``; boosts multiply likenesses.
 
         Returns
         -------
@@ -806,7 +838,14 @@ class Recommender(Params, ABC):
         (['a', 'c'], ['c'])
         """
         return similar.similar_items(
-            self._fitted(), query, N, metric, items=items, filter_items=filter_items, num_threads=self.num_threads
+            self._fitted(),
+            query,
+            N,
+            metric,
+            items=items,
+            filter_items=filter_items,
+            num_threads=self.num_threads,
+            rules=rules,
         )
 
     @checks_call
@@ -876,6 +915,7 @@ class Recommender(Params, ABC):
         ['a']
         """
         scorer = self._fitted()
+        self._refuse_view("save")
         model_file.save(check_path("path", path), scorer.model, *scorer.to_arrays())
 
     def to_bytes(self) -> bytes:
@@ -899,6 +939,7 @@ class Recommender(Params, ABC):
         True
         """
         scorer = self._fitted()
+        self._refuse_view("to_bytes")
         return model_file.to_bytes(scorer.model, *scorer.to_arrays())
 
     # Pickles, deep copies, joblib and multiprocessing: what was learned goes through the bytes of the model file, with
@@ -907,12 +948,16 @@ class Recommender(Params, ABC):
     def __getstate__(self) -> dict[str, Any]:
         scorer = self._scorer
         learned = None if scorer is None else model_file.to_bytes(scorer.model, *scorer.to_arrays())
-        return {**self.__dict__, "_scorer": learned}
+        stock = None if scorer is None else scorer.stock
+        return {**self.__dict__, "_scorer": learned, **({} if stock is None else {"_stock": stock})}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         learned = state["_scorer"]
         scorer = None if learned is None else type(self)._from_arrays(*model_file.read(learned))._scorer
-        self.__dict__.update({**state, "_scorer": scorer})
+        stock = state.get("_stock")
+        if scorer is not None and stock is not None:
+            scorer = scorer.with_stock(stock)
+        self.__dict__.update({name: value for name, value in state.items() if name != "_stock"} | {"_scorer": scorer})
 
     # scikit-learn asks these of whatever it is given; it is not imported before it asks.
 

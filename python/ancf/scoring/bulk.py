@@ -25,11 +25,13 @@ import numpy as np
 from ancf.atomic_file import atomic_write, replaced_file
 from ancf.checks import check_flag, check_integer
 from ancf.errors import InvalidParameterError
+from ancf.scoring.arranging import ListRequest
 from ancf.scoring.explain import top_reasons
-from ancf.scoring.filters import Filters, Requested
+from ancf.scoring.filters import Requested
 from ancf.scoring.limits import check_memory, check_n
 from ancf.scoring.lists import find_known_users
 from ancf.scoring.results import Recommendations
+from ancf.scoring.rules import Rules, check_rules
 from ancf.scoring.scorer import Scorer
 from ancf.scoring.sinks import OPEN_FILE_SINKS, SINKS, Columns, Reasons, Sink, count_rows, ending, require_pyarrow
 
@@ -68,7 +70,10 @@ class _Chunks:
         names: bool,
         explain: int,
         num_threads: int | None,
+        rules: Rules | None = None,
+        shown: Any = None,
     ) -> None:
+        check_rules(rules)
         check_flag("filter_already_liked_items", filter_already_liked_items)
         self.scorer, self.N, self.num_threads = scorer, check_n(N), num_threads
         self.filter_seen = bool(filter_already_liked_items)
@@ -79,7 +84,8 @@ class _Chunks:
         self.size = max(1, min(_CHUNK_USERS, rows))
         check_memory(self.size, width)
         requested = Requested(scorer.user_ids.values[self.rows], scorer.user_ids)
-        self.filters = Filters.resolve(items, filter_items, scorer.item_ids, requested)
+        self.rules = rules
+        self.request = ListRequest.of(scorer, self.N, items, filter_items, rules, shown, requested, num_threads)
 
     @property
     def starts(self) -> range:
@@ -90,13 +96,7 @@ class _Chunks:
         """Those of the chunk that starts there, and the reasons of its rows where they are asked for."""
         which = np.arange(start, min(start + self.size, self.n_users))
         rows = self.rows[which]
-        top = self.scorer.top_n(
-            rows,
-            self.N,
-            filter_seen=self.filter_seen,
-            filters=self.filters.rows(which),
-            num_threads=self.num_threads,
-        )
+        top = self.request.rows(which).known(rows, self.filter_seen)
         lists = self.scorer.recommendations(self.scorer.user_ids.values[rows], top, "model", False)
         reasons: Reasons | None = None
         if self.columns.explain:
@@ -108,8 +108,9 @@ class _Chunks:
         digest = hashlib.blake2b(digest_size=16)
         arrays, meta = self.scorer.to_arrays()
         request = [self.scorer.model, self.N, self.size, self.filter_seen, suffix, self.columns.explain]
+        request.append(repr(self.rules))
         digest.update(json.dumps([request, meta], sort_keys=True).encode())
-        named = {**arrays, **self.filters.arrays(), "rows": self.rows}
+        named = {**arrays, **self.request.arrays(), "rows": self.rows}
         digest.update(",".join([*self.columns.of_items, *sorted(named)]).encode())
         for name in sorted(named):
             digest.update(np.ascontiguousarray(named[name]).data)
@@ -163,6 +164,8 @@ def write_lists_to(
     names: bool = False,
     explain: int = 0,
     num_threads: int | None = None,
+    rules: Rules | None = None,
+    shown: Any = None,
 ) -> int:
     """Everybody's lists into an open binary file (a pipe, a socket), a chunk of users at a time.
 
@@ -193,6 +196,8 @@ def write_lists_to(
         names=names,
         explain=explain,
         num_threads=num_threads,
+        rules=rules,
+        shown=shown,
     )
     rows = OPEN_FILE_SINKS[output_format](file, scorer, True, chunks.columns)
     return _write_chunks(rows, chunks, lambda users: None)

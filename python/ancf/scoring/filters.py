@@ -87,6 +87,12 @@ class Filters:
         )
         return Filters(self.allow, allow_each, self.deny, deny_each)
 
+    def within(self, mask: NDArray[np.uint8] | None) -> "Filters":
+        """The same filters where for everybody only what ``mask`` flags (n_items,) may be recommended; None: all."""
+        if mask is None:
+            return self
+        return Filters(mask if self.allow is None else self.allow & mask, self.allow_each, self.deny, self.deny_each)
+
     def keywords(self) -> dict[str, Any]:
         """As the ranker takes them; ``deny_each`` belongs to what each user has seen (``excluded``)."""
         return {"allow": self.allow, "allow_each": self.allow_each, "deny": self.deny}
@@ -116,11 +122,32 @@ class Filters:
         return {name: array for name, array in found.items() if array is not None}
 
 
+def positions_of(name: str, given: Any, ids: IdMap) -> NDArray[np.int64]:
+    """The rising positions of items for everybody, in any form; ``name`` is what messages call them."""
+    found, each = _Reader(name, ids, Requested(np.empty(0, object))).read(given)
+    if found is None or each is not None:
+        raise InvalidDataError(f"{name}: one list is needed, the same for everybody; one for each user was given.")
+    return found
+
+
+def count_each(name: str, given: Any, ids: IdMap, requested: Requested) -> tuple[ItemSets, NDArray[np.int64]]:
+    """The items of each user in any form, and how often each stands there; ids that are unknown are ignored."""
+    reader = _Reader(name, ids, requested)
+    found, each = reader.read(given)
+    if each is not None:
+        return each, reader.counts
+    assert found is not None
+    n = len(requested.users)
+    indptr = np.arange(n + 1, dtype=np.int64) * len(found)
+    return ItemSets(indptr, np.tile(found.astype(np.int32), n)), np.ones(n * len(found), np.int64)
+
+
 class _Reader:
     """One of the two filters."""
 
     def __init__(self, name: str, ids: IdMap, requested: Requested) -> None:
         self.name, self.ids, self.requested = name, ids, requested
+        self.counts = np.empty(0, np.int64)
 
     def read(self, given: Any) -> tuple[NDArray[np.int64] | None, ItemSets | None]:
         """The rising positions that hold for everybody, or one set for each user."""
@@ -209,7 +236,7 @@ class _Reader:
         found = self._look_up(joined)
         row_of = np.repeat(np.arange(len(rows)), lengths)[found >= 0]
         n_items = max(len(self.ids), 1)
-        keys = np.unique(row_of * n_items + found[found >= 0])
+        keys, self.counts = np.unique(row_of * n_items + found[found >= 0], return_counts=True)
         counts = np.bincount(keys // n_items, minlength=len(rows))
         return ItemSets(offsets_from_lengths(counts), (keys % n_items).astype(np.int32))
 

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from ancf.checks import check_choice, check_flag
 from ancf.data.csr import ItemSets
 from ancf.errors import InvalidDataError, UnknownUserError
-from ancf.scoring.filters import Filters, Requested
+from ancf.scoring.arranging import ListRequest
+from ancf.scoring.filters import Requested
 from ancf.scoring.histories import read_histories, take_apart
 from ancf.scoring.limits import check_memory, check_n
 from ancf.scoring.requests import as_ids, as_objects, as_sequence, is_one, materialize, unknown_items, unknown_users
 from ancf.scoring.results import Recommendations, TopN, merge_lists
+from ancf.scoring.rules import Rules, check_rules
 from ancf.scoring.scorer import Scorer
 from ancf.scoring.unknown_ids import refuse_twin
 
@@ -33,9 +35,12 @@ def recommend(
     filter_items: Any,
     on_unknown: str,
     num_threads: int | None,
+    rules: Rules | None = None,
+    shown: Any = None,
 ) -> Recommendations:
     """See ``Recommender.recommend``."""
     N = check_n(N)
+    check_rules(rules)
     check_choice("on_unknown", on_unknown, ON_UNKNOWN)
     check_flag("filter_already_liked_items", filter_already_liked_items)
     single = is_one(users)
@@ -44,19 +49,14 @@ def recommend(
     if unknown.any() and on_unknown == "raise":
         raise unknown_users(requested[unknown], scorer.user_ids, len(requested))
     refuse_twin(requested[unknown], scorer.user_ids, UnknownUserError)
-    filters = Filters.resolve(items, filter_items, scorer.item_ids, Requested(requested, scorer.user_ids))
+    whose = Requested(requested, scorer.user_ids)
+    request = ListRequest.of(scorer, N, items, filter_items, rules, shown, whose, num_threads)
     check_memory(len(requested), min(N, len(scorer.item_ids)))
     known = np.flatnonzero(~unknown)
-    top = scorer.top_n(
-        positions[known],
-        N,
-        filter_seen=bool(filter_already_liked_items),
-        filters=filters.rows(known),
-        num_threads=num_threads,
-    )
+    top = request.rows(known).known(positions[known], bool(filter_already_liked_items))
     sources: Any = "model"
     if len(known) < len(requested):
-        top = _fill_unknown(scorer, top, unknown, N, filters, on_unknown, num_threads)
+        top = _fill_unknown(request, top, unknown, on_unknown)
         sources = np.where(unknown, "popular", "model").astype(object)
     return scorer.recommendations(requested, top, sources, single)
 
@@ -73,17 +73,19 @@ def recommend_for_history(
     filter_items: Any,
     on_unknown: str,
     num_threads: int | None,
+    rules: Rules | None = None,
+    shown: Any = None,
 ) -> Recommendations:
     """See ``Recommender.recommend_for_history``."""
     N = check_n(N)
+    check_rules(rules)
     check_choice("on_unknown", on_unknown, ON_UNKNOWN)
     check_flag("filter_already_liked_items", filter_already_liked_items)
-    request = take_apart(history, weights, times)
-    histories = read_histories(request, scorer.item_ids, on_unknown)
+    given = take_apart(history, weights, times)
+    histories = read_histories(given, scorer.item_ids, on_unknown)
     requested = np.arange(histories.n_rows)
-    filters = Filters.resolve(
-        items, filter_items, scorer.item_ids, Requested(requested, what="history", whats="histories")
-    )
+    whose = Requested(requested, what="history", whats="histories")
+    request = ListRequest.of(scorer, N, items, filter_items, rules, shown, whose, num_threads)
     check_memory(len(requested), min(N, len(scorer.item_ids)))
     empty = np.diff(histories.indptr) == 0
     if empty.any() and on_unknown == "raise":
@@ -92,22 +94,12 @@ def recommend_for_history(
             'on_unknown="popular" or "skip".'
         )
     user = scorer.encoder.fold_in(scorer, histories, num_threads)
-    top = TopN(
-        *scorer.ranker.top_n_for(
-            user.vectors,
-            user.history,
-            filters.excluded(ItemSets(histories.indptr, histories.items) if filter_already_liked_items else None),
-            N,
-            shift=user.shift,
-            num_threads=num_threads,
-            **filters.keywords(),
-        )
-    )
+    top = request.encoded(user, ItemSets(histories.indptr, histories.items) if filter_already_liked_items else None)
     sources: Any = "history"
     if empty.any():
-        top = _fill_unknown(scorer, top.rows(np.flatnonzero(~empty)), empty, N, filters, on_unknown, num_threads)
+        top = _fill_unknown(request, top.rows(np.flatnonzero(~empty)), empty, on_unknown)
         sources = np.where(empty, "popular", "history").astype(object)
-    return scorer.recommendations(requested, top, sources, request.single)
+    return scorer.recommendations(requested, top, sources, given.single)
 
 
 def recommend_all(
@@ -119,15 +111,19 @@ def recommend_all(
     items: Any,
     filter_items: Any,
     num_threads: int | None,
+    rules: Rules | None = None,
+    shown: Any = None,
 ) -> Recommendations:
     """See ``Recommender.recommend_all``, in memory; ``ancf.scoring.bulk`` writes them into a file."""
     N = check_n(N)
+    check_rules(rules)
     check_flag("filter_already_liked_items", filter_already_liked_items)
     rows = None if users is None else find_known_users(scorer, users)
     requested = scorer.user_ids.values if rows is None else scorer.user_ids.values[rows]
     check_memory(len(requested), min(N, len(scorer.item_ids)))
-    filters = Filters.resolve(items, filter_items, scorer.item_ids, Requested(requested, scorer.user_ids))
-    top = scorer.top_n(rows, N, filter_seen=bool(filter_already_liked_items), filters=filters, num_threads=num_threads)
+    whose = Requested(requested, scorer.user_ids)
+    request = ListRequest.of(scorer, N, items, filter_items, rules, shown, whose, num_threads)
+    top = request.known(rows, bool(filter_already_liked_items))
     return scorer.recommendations(requested, top, "model", False)
 
 
@@ -146,21 +142,11 @@ def predict(scorer: Scorer, users: Any, items: Any) -> float | NDArray[np.float3
     return float(scores[0]) if one_user and one_item else scores
 
 
-def _fill_unknown(
-    scorer: Scorer,
-    top: TopN,
-    unknown: NDArray[np.bool_],
-    N: int,
-    filters: Filters,
-    on_unknown: str,
-    num_threads: int | None,
-) -> TopN:
+def _fill_unknown(request: "ListRequest", top: TopN, unknown: NDArray[np.bool_], on_unknown: str) -> TopN:
     """The lists of the known, and popular or empty ones for those of whom nothing is known."""
     others, known = np.flatnonzero(unknown), np.flatnonzero(~unknown)
-    unknown_top = None
-    if on_unknown == "popular":
-        unknown_top = scorer.top_n_popular(len(others), N, filters.rows(others), num_threads)
-    return merge_lists(len(unknown), known, top, others, unknown_top)
+    rest = request.rows(others).popular() if on_unknown == "popular" else None
+    return merge_lists(len(unknown), known, top, others, rest)
 
 
 # ---- ids of a request

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-Source = Literal["model", "history", "popular", "similar"]
+Source = Literal["model", "history", "popular", "similar", "together"]
 """What a recommendation comes from."""
 
 _SHOWN_ROWS = 20

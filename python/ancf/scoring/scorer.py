@@ -16,6 +16,7 @@ Arrays: ``item_vectors``, ``user_vectors``, ``seen.*``, ``history.*``, ``neighbo
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -224,6 +225,10 @@ class Scorer:
     user_features: Features | None = None
     update: UpdateReport | None = None
     """What the update brought that made this of another scorer; no part of the file."""
+    stock: NDArray[np.uint8] | None = field(init=False, default=None)
+    """What alone may be listed (n_items,), in a view that ``with_stock`` made; None: everything."""
+    compiled: dict[Any, Any] = field(init=False)
+    """Rules by the positions of these items (``arranging``), made when they are first asked for."""
     ranker: "_native.Ranker" = field(init=False)
     _lazy_rankers: "dict[str, tuple[_native.Ranker, NDArray[np.float32]]]" = field(init=False)
 
@@ -253,13 +258,26 @@ class Scorer:
         ranker.set_users(self.user_vectors, self.history, self.seen, self.user_shift)
         object.__setattr__(self, "ranker", ranker)
         object.__setattr__(self, "_lazy_rankers", {})
+        object.__setattr__(self, "compiled", {})
+
+    def mask(self, positions: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """A flag for each item, set for these (n_items,)."""
+        flags = np.zeros(len(self.item_ids), np.uint8)
+        flags[positions] = 1
+        return flags
+
+    def with_stock(self, stock: NDArray[np.uint8] | None) -> "Scorer":
+        """A view in which only these items may be listed; it shares all else."""
+        view = copy(self)
+        object.__setattr__(view, "stock", stock)
+        return view
 
     # ---- what the lists are made of
 
     def top_n_for_known(self, user: Any, N: Any, filter_seen: bool) -> Recommendations | None:
         """The list of one known user, by a short path: it is what a shop waits for. None where it does not lead."""
         kind = type(user)
-        plain = type(N) is int and N > 0 and type(filter_seen) is bool
+        plain = type(N) is int and N > 0 and type(filter_seen) is bool and self.stock is None
         if plain and (kind is str or kind is int or isinstance(user, np.generic)):
             position = self.user_ids.position(user)
             if position >= 0:
@@ -271,7 +289,7 @@ class Scorer:
         self, history: Any, N: Any, filter_seen: bool, num_threads: int | None
     ) -> Recommendations | None:
         """The list for a short, plain history of known items, by a short path. None where it does not lead."""
-        if type(history) is list and type(N) is int and N > 0 and type(filter_seen) is bool:
+        if type(history) is list and type(N) is int and N > 0 and type(filter_seen) is bool and self.stock is None:
             positions = short_history(history, self.item_ids)
             if positions is not None:
                 items, scores = self.encoder.top_n_for_items(self, positions, N, filter_seen, num_threads)
@@ -286,11 +304,15 @@ class Scorer:
         filter_seen: bool,
         filters: Filters,
         num_threads: int | None,
+        finish: bool = True,
     ) -> TopN:
-        """The lists of users of the training table by position; None: of all."""
+        """The lists of users of the training table by position; None: of all. ``finish``: see ``finished``."""
+        filters = filters.within(self.stock)
         if filters.deny_each is None:
             return TopN(
-                *self.ranker.top_n(rows, N, filter_seen=filter_seen, num_threads=num_threads, **filters.keywords())
+                *self.ranker.top_n(
+                    rows, N, filter_seen=filter_seen, num_threads=num_threads, finish=finish, **filters.keywords()
+                )
             )
         # What is denied to each joins what each has seen, which only a call with users of its own can bring along.
         at = np.arange(len(self.user_ids)) if rows is None else rows
@@ -302,13 +324,21 @@ class Scorer:
                 N,
                 shift=None if self.user_shift is None else self.user_shift[at],
                 num_threads=num_threads,
+                finish=finish,
                 **filters.keywords(),
             )
         )
 
+    def finished(self, top: TopN, shift: NDArray[np.float32] | None) -> TopN:
+        """Lists with the last step of their scores, a shift for each user and the link, where that was left out."""
+        if self.link == "identity" and shift is None:
+            return top
+        return TopN(top.items, self.ranker.finish(top.scores, top.counts, shift), top.counts)
+
     def top_n_popular(self, n_users: int, N: int, filters: Filters, num_threads: int | None) -> TopN:
         """The most popular items, for those of whom nothing is known."""
         one = np.ones((n_users, 1), np.float32)
+        filters = filters.within(self.stock)
         ranker, _ = self.lazy_ranker("popularity", lambda: np.ascontiguousarray(self.popularity()[:, None]))
         return TopN(
             *ranker.top_n_for(one, None, filters.excluded(None), N, num_threads=num_threads, **filters.keywords())

@@ -5,20 +5,24 @@ through what they have: an item's neighbors are its row of the similarity matrix
 cosine of their purchases.
 """
 
+from functools import partial
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ancf.checks import check_choice
+from ancf.data.arrays import unit_rows
 from ancf.data.csr import Csr, ItemSets
 from ancf.data.ids import IdMap
 from ancf.errors import InvalidParameterError
+from ancf.scoring.arranging import Ask, ListRequest
 from ancf.scoring.filters import Filters, Requested
 from ancf.scoring.limits import check_memory, check_n
 from ancf.scoring.lists import find_known_items, find_known_users
 from ancf.scoring.requests import is_one, materialize
 from ancf.scoring.results import Recommendations, TopN
+from ancf.scoring.rules import Rules, check_rules
 from ancf.scoring.scorer import Scorer
 
 Metric = Literal["cosine", "inner"]
@@ -26,24 +30,35 @@ _COLUMNS = {"items": ("query_item_id", "item_id"), "users": ("query_user_id", "u
 
 
 def similar_items(
-    scorer: Scorer, query: Any, N: int, metric: str, *, items: Any, filter_items: Any, num_threads: int | None
+    scorer: Scorer,
+    query: Any,
+    N: int,
+    metric: str,
+    *,
+    items: Any,
+    filter_items: Any,
+    num_threads: int | None,
+    rules: Rules | None = None,
 ) -> Recommendations:
     """See ``Recommender.similar_items``."""
     N = check_n(N)
+    check_rules(rules)
     check_choice("metric", metric, get_args(Metric))
     query = query if is_one(query) else materialize(query)
     positions = find_known_items(scorer, query)
     ids = scorer.item_ids
-    filters = Filters.resolve(items, filter_items, ids, Requested(ids.values[positions], ids, "item", "items"))
+    whose = Requested(ids.values[positions], ids, "item", "items")
+    request = ListRequest.of(scorer, N, items, filter_items, rules, None, whose, num_threads)
     check_memory(len(positions), min(N, len(scorer.item_ids)))
     if not has_item_similarity(scorer):
         raise InvalidParameterError(
             f"{scorer.model} knows no likeness between items. Use one that learns it: ItemKNN, ANCF."
         )
     if _compares_vectors(scorer) or not scorer.has_neighbors:
-        top = _by_vectors(scorer, "items", positions, N, metric, filters, num_threads)
+        by_vectors = _vectors_query(scorer, "items", positions, metric, num_threads)
+        top = request.ranked(by_vectors)
     else:
-        top = _by_neighbors(scorer, positions, N, filters)
+        top = request.ranked(partial(_by_neighbors, scorer, positions))
     return _answer(scorer.item_ids, positions, top, is_one(query), "items", scorer.item_names)
 
 
@@ -54,7 +69,7 @@ def similar_users(scorer: Scorer, users: Any, N: int, metric: str, num_threads: 
     positions = find_known_users(scorer, users)
     check_memory(len(positions), min(N, len(scorer.user_ids)))
     if _compares_vectors(scorer):
-        top = _by_vectors(scorer, "users", positions, N, metric, Filters(), num_threads)
+        top = _vectors_query(scorer, "users", positions, metric, num_threads)(None, N, Filters())
     elif len(scorer.seen.items) and scorer.has_neighbors:
         top = _by_purchases(scorer, positions, N, metric)
     else:
@@ -84,42 +99,36 @@ def _answer(
     return Recommendations(requested, ids, top.items, top.scores, top.counts, "similar", names, columns=_COLUMNS[side])
 
 
-def unit_rows(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Each row divided by its length; a row of zeros stays one."""
-    wide = vectors.astype(np.float64)
-    length = np.sqrt((wide * wide).sum(axis=1, keepdims=True))
-    length[length == 0] = 1.0
-    return np.ascontiguousarray((wide / length).astype(np.float32))
-
-
-def _by_vectors(
-    scorer: Scorer,
-    side: str,
-    positions: NDArray[np.int64],
-    N: int,
-    metric: str,
-    filters: Filters,
-    num_threads: int | None,
-) -> TopN:
+def _vectors_query(
+    scorer: Scorer, side: str, positions: NDArray[np.int64], metric: str, num_threads: int | None
+) -> Ask:
     vectors = scorer.item_vectors if side == "items" else scorer.user_vectors
     ranker, table = scorer.lazy_ranker(
         f"{side} {metric}", lambda: unit_rows(vectors) if metric == "cosine" else vectors
     )
-    itself = ItemSets(np.arange(len(positions) + 1, dtype=np.int64), positions.astype(np.int32))
-    return TopN(
-        *ranker.top_n_for(
-            np.ascontiguousarray(table[positions]),
-            None,
-            filters.excluded(itself),
-            N,
-            num_threads=num_threads,
-            **filters.keywords(),
+
+    def ask(rows: NDArray[np.intp] | None, n: int, filters: Filters) -> TopN:
+        at = positions if rows is None else positions[rows]
+        itself = ItemSets(np.arange(len(at) + 1, dtype=np.int64), at.astype(np.int32))
+        return TopN(
+            *ranker.top_n_for(
+                np.ascontiguousarray(table[at]),
+                None,
+                filters.excluded(itself),
+                n,
+                num_threads=num_threads,
+                **filters.keywords(),
+            )
         )
-    )
+
+    return ask
 
 
-def _by_neighbors(scorer: Scorer, positions: NDArray[np.int64], N: int, filters: Filters) -> TopN:
+def _by_neighbors(
+    scorer: Scorer, queries: NDArray[np.int64], asked: NDArray[np.intp] | None, N: int, filters: Filters
+) -> TopN:
     """Rows or columns of the similarity matrix, strongest first; an item has as many as it has neighbors."""
+    positions = queries if asked is None else queries[asked]
     if scorer.neighbors is not None and scorer.encoder.similar_items == "columns":
         found = _columns(scorer.neighbors, positions)
     else:

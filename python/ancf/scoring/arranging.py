@@ -1,0 +1,409 @@
+"""Lists that obey rules: ``Rules`` resolved to the items of a model, and rankings asked for until lists are proven.
+
+A list by rules is defined over the ranking of all items that may be listed (``rust/core/src/rank/arrange.rs``). It is
+made of the first items of that ranking, some more than the list is long; where the core cannot prove that no item
+further down belongs into it, that user's ranking is asked for again, four times as long, and beside it one of the
+special items alone (those that are boosted, or wanted by a quota). So every list is exact, and most take one ranking.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ancf import _native
+from ancf.data.arrays import unit_rows
+from ancf.data.csr import Csr, ItemSets
+from ancf.data.features import CategoryColumn, Features, NumericColumn
+from ancf.data.ids import IdMap
+from ancf.data.time_range import SECONDS_PER_DAY
+from ancf.errors import InvalidParameterError
+from ancf.scoring.conditions import Column, Condition
+from ancf.scoring.filters import Filters, Requested, count_each, positions_of
+from ancf.scoring.requests import as_objects, unknown_items
+from ancf.scoring.results import TopN
+from ancf.scoring.rules import Rules
+from ancf.scoring.scorer import EncodedUsers, Scorer
+
+Ask = Callable[[NDArray[np.intp] | None, int, Filters], TopN]
+"""The first n of the rankings of some of the rows that are requested (None: all), with filters of their own; the scores
+are without the last step."""
+
+# How many times as long as a list the first ranking is, by what the rules hold.
+_QUOTA_WIDTH, _BOOST_WIDTH, _POOL = 2, 4, 5
+_MORE = 5
+_GROWTH = 4
+# Entries of rankings that are held at once.
+_MAX_ENTRIES = 1 << 22
+_MAX_COMPILED = 16
+
+
+class CompiledRules:
+    """Rules by the positions of one scorer's items."""
+
+    def __init__(self, rules: Rules, scorer: Scorer) -> None:
+        self.rules, self.scorer = rules, scorer
+        n = len(scorer.item_ids)
+        conditions = ItemAttributes(scorer)
+        allowed = np.ones(n, bool)
+        if rules.where is not None:
+            allowed &= conditions.holds(rules.where, "where")
+        self.denied = np.zeros(n, bool)
+        if rules.deny:
+            self.denied[positions_of("deny", rules.deny, scorer.item_ids)] = True
+            allowed &= ~self.denied
+        self.allowed = None if allowed.all() else allowed.astype(np.uint8)
+        factors = np.ones(n)
+        for text, factor in rules.boosts.items():
+            factors[conditions.holds(text, "boosts")] *= factor
+        at_most = [(conditions.codes(text, "at_most"), limit) for text, limit in rules.at_most.items()]
+        at_least = [(conditions.holds(text, "at_least"), count) for text, count in rules.at_least.items() if count]
+        pins = [
+            (place, _position(scorer.item_ids, item)) for place, item in cast("Mapping[int, Any]", rules.pins).items()
+        ]
+        alike = None
+        self.compares_vectors = bool(rules.diversity) and rules.diversity_by is None
+        if self.compares_vectors and not (scorer.encoder.vectors_are_comparable and scorer.item_vectors.shape[1]):
+            raise InvalidParameterError(
+                f"diversity={rules.diversity!r}: {scorer.model} has no vectors that say what is like what. Say by "
+                'which attribute, such as diversity_by="category".'
+            )
+        if rules.diversity_by is not None:
+            alike = conditions.codes(rules.diversity_by, "diversity_by")
+        self.n_pins = len(pins)
+        self.pinned = _mask(n, [item for _, item in pins]) if pins else None
+        special = np.logical_or.reduce([factors > 1, *(flags for flags, _ in at_least)])
+        self.special = special.astype(np.uint8) if special.any() else None
+        self.boosts = bool((factors != 1).any())
+        self.factors = factors
+        self.at_most, self.at_least = at_most, at_least
+        self.arranges = bool(pins or at_most or at_least or self.boosts or rules.diversity)
+        self._list_rules = _native.ListRules(
+            n,
+            factors=factors if self.boosts else None,
+            at_most=at_most,
+            at_least=[(flags.astype(np.uint8), count) for flags, count in at_least],
+            pins=pins,
+            diversity=rules.diversity or None,
+            alike=alike,
+        )
+
+    def top_n(
+        self, n_rows: int, N: int, filters: Filters, ask: Ask, faded: Csr | None, num_threads: int | None
+    ) -> TopN:
+        """The lists of all rows; scores without the last step.
+
+        Parameters
+        ----------
+        faded : factors from 0 to 1 for some items of each row, optional
+        """
+        if not self.arranges and faded is None:
+            return ask(None, N, filters)
+        n_items = len(self.scorer.item_ids)
+        width = self._first_width(N, faded is not None)
+        size = max(1, _MAX_ENTRIES // min(width, n_items + 1))
+        parts = [
+            self._arranged(np.arange(start, min(start + size, n_rows)), N, width, filters, ask, faded, num_threads)
+            for start in range(0, n_rows, size)
+        ]
+        if len(parts) == 1:
+            return parts[0]
+        if not parts:
+            return TopN(np.zeros((0, min(N, n_items)), np.int32), np.zeros((0, min(N, n_items)), np.float32), _NONE)
+        return TopN(*(np.concatenate([part[at] for part in parts]) for at in range(3)))
+
+    def used_up(self, item: int, chosen: list[int]) -> str | None:
+        """The quota "at most" that a list of these items leaves no room in for another; None: there is none."""
+        for text, (codes, limit) in zip(self.rules.at_most, self.at_most, strict=True):
+            if codes[item] >= 0 and int((codes[chosen] == codes[item]).sum()) >= limit:
+                return f"{text}: {limit}"
+        return None
+
+    def _first_width(self, N: int, fades: bool) -> int:
+        width = N + _MORE
+        if self.at_most or fades:
+            width = max(width, _QUOTA_WIDTH * N + _MORE)
+        if self.boosts:
+            width = max(width, _BOOST_WIDTH * N + _MORE)
+        return max(width, _POOL * N + self.n_pins) if self.rules.diversity else width
+
+    def _arranged(
+        self,
+        rows: NDArray[np.intp],
+        N: int,
+        width: int,
+        filters: Filters,
+        ask: Ask,
+        faded: Csr | None,
+        num_threads: int | None,
+        special: bool = False,
+    ) -> TopN:
+        n_items = len(self.scorer.item_ids)
+        pins = None
+        if self.pinned is not None:
+            pins = ask(rows, self.n_pins, filters.within(self.pinned).rows(rows))
+        vectors = self._unit_vectors() if self.compares_vectors else None
+        found: TopN | None = None
+        at = np.arange(len(rows))
+        while True:
+            asked = min(width, n_items + 1)
+            top = ask(rows[at], asked, filters.rows(rows[at]))
+            beside = None
+            if special and self.special is not None:
+                beside = ask(rows[at], asked, filters.within(self.special).rows(rows[at]))
+            lists, proven = self._list_rules.arrange(
+                N,
+                (*top, asked),
+                None if beside is None else (*beside, asked),
+                None if pins is None else (*pins.rows(at), self.n_pins + 1),
+                faded=None if faded is None else faded.take(rows[at]),
+                vectors=vectors,
+                num_threads=num_threads,
+            )
+            if found is None:
+                found = TopN(*lists)
+            else:
+                for whole, part in zip(found, lists, strict=True):
+                    whole[at] = part
+            at = at[~proven]
+            if not len(at):
+                return found
+            if special or self.special is None:
+                width *= _GROWTH
+            special = True
+            if len(at) * width > _MAX_ENTRIES and len(at) > 1:
+                for half in np.array_split(at, 2):
+                    settled = self._arranged(rows[half], N, width, filters, ask, faded, num_threads, special)
+                    for whole, part in zip(found, settled, strict=True):
+                        whole[half] = part
+                return found
+
+    def _unit_vectors(self) -> NDArray[np.float32]:
+        _, vectors = self.scorer.lazy_ranker("items cosine", lambda: unit_rows(self.scorer.item_vectors))
+        return vectors
+
+
+@dataclass(frozen=True)
+class ListRequest:
+    """What a call wants of some rows: how long the lists are, and what decides what they hold."""
+
+    scorer: Scorer
+    N: int
+    filters: Filters
+    rules: CompiledRules | None
+    faded: Csr | None
+    """A factor from 0 to 1 for items that were shown before."""
+    n_rows: int
+    num_threads: int | None
+
+    @classmethod
+    def of(
+        cls,
+        scorer: Scorer,
+        N: int,
+        items: Any,
+        filter_items: Any,
+        rules: Rules | None,
+        shown: Any,
+        requested: Requested,
+        num_threads: int | None,
+    ) -> Self:
+        """All of a call that decides what its lists hold, resolved to positions."""
+        filters = Filters.resolve(items, filter_items, scorer.item_ids, requested).within(scorer.stock)
+        rules = Rules() if rules is None and shown is not None else rules
+        compiled = None if rules is None else compile_rules(rules, scorer)
+        faded = None
+        if rules is not None and shown is not None:
+            sets, counts = count_each("shown", shown, scorer.item_ids, requested)
+            factors = np.maximum(rules.fade**counts, float(np.finfo(np.float32).tiny)).astype(np.float32)
+            faded = Csr(sets.indptr, sets.items, factors)
+        if compiled is not None:
+            filters = filters.within(compiled.allowed)
+        return cls(scorer, N, filters, compiled, faded, len(requested.users), num_threads)
+
+    def rows(self, which: NDArray[np.intp]) -> "ListRequest":
+        """The same for some of the rows."""
+        faded = None if self.faded is None else self.faded.take(which)
+        return replace(self, filters=self.filters.rows(which), faded=faded, n_rows=len(which))
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All that decides beside the rules, by name."""
+        faded = {} if self.faded is None else {f"faded.{name}": part for name, part in self.faded._asdict().items()}
+        return {**self.filters.arrays(), **faded}
+
+    def known(self, positions: NDArray[np.int64] | None, filter_seen: bool) -> TopN:
+        """The lists of users of the training table; None: of all."""
+        scorer = self.scorer
+
+        def ask(rows: NDArray[np.intp] | None, n: int, filters: Filters) -> TopN:
+            at = positions if rows is None else rows if positions is None else positions[rows]
+            return scorer.top_n(
+                at, n, filter_seen=filter_seen, filters=filters, num_threads=self.num_threads, finish=False
+            )
+
+        shift = scorer.user_shift
+        return self.lists(ask, shift if shift is None or positions is None else shift[positions])
+
+    def encoded(self, users: EncodedUsers, seen: ItemSets | None) -> TopN:
+        """The lists of bare histories."""
+
+        def ask(rows: NDArray[np.intp] | None, n: int, filters: Filters) -> TopN:
+            vectors, history, own = users.vectors, users.history, seen
+            if rows is not None:
+                vectors = vectors[rows]
+                history = None if history is None else history.take(rows)
+                own = None if own is None else own.take(rows)
+            return TopN(
+                *self.scorer.ranker.top_n_for(
+                    vectors,
+                    history,
+                    filters.excluded(own),
+                    n,
+                    num_threads=self.num_threads,
+                    finish=False,
+                    **filters.keywords(),
+                )
+            )
+
+        return self.lists(ask, users.shift)
+
+    def whole_ranking(self, positions: NDArray[np.int64], filter_seen: bool) -> list[int]:
+        """All that may be listed to one user of the training table, by score after boosts."""
+        n_items = len(self.scorer.item_ids)
+        top = self.scorer.top_n(
+            positions,
+            n_items,
+            filter_seen=filter_seen,
+            filters=self.filters,
+            num_threads=self.num_threads,
+            finish=False,
+        )
+        count = int(top.counts[0])
+        items, scores = top.items[0, :count], top.scores[0, :count].astype(np.float64)
+        factors = np.ones(n_items) if self.rules is None else self.rules.factors.copy()
+        if self.faded is not None:
+            shown, by = self.faded.row(0)
+            factors[shown] *= by
+        boosted = np.where(scores >= 0, scores * factors[items], scores / factors[items]).astype(np.float32)
+        found: list[int] = items[np.lexsort((items, -boosted))].tolist()
+        return found
+
+    def popular(self) -> TopN:
+        """The lists of people of whom nothing is known; their scores have no last step."""
+
+        def ask(rows: NDArray[np.intp] | None, n: int, filters: Filters) -> TopN:
+            return self.scorer.top_n_popular(self.n_rows if rows is None else len(rows), n, filters, self.num_threads)
+
+        return self.ranked(ask)
+
+    def lists(self, ask: Ask, shift: NDArray[np.float32] | None) -> TopN:
+        """The lists made of rankings, with the last step of their scores."""
+        return self.scorer.finished(self.ranked(ask), shift)
+
+    def ranked(self, ask: Ask) -> TopN:
+        """The lists made of rankings."""
+        if self.rules is None:
+            return ask(None, self.N, self.filters)
+        return self.rules.top_n(self.n_rows, self.N, self.filters, ask, self.faded, self.num_threads)
+
+
+_NONE = np.zeros(0, np.int32)
+
+
+def compile_rules(rules: Rules, scorer: Scorer) -> CompiledRules:
+    """The rules by the positions of a scorer's items, made once for both."""
+    compiled: dict[Rules, CompiledRules] = scorer.compiled
+    found = compiled.get(rules)
+    if found is None:
+        found = CompiledRules(rules, scorer)
+        if len(compiled) >= _MAX_COMPILED:
+            compiled.clear()
+        compiled[rules] = found
+    return found
+
+
+class ItemAttributes:
+    """What conditions ask: the columns of a model's attributes, and what it knows of its items anyway."""
+
+    def __init__(self, scorer: Scorer) -> None:
+        self.scorer = scorer
+
+    def holds(self, text: str, where: str) -> NDArray[np.bool_]:
+        """Which items fulfill a condition."""
+        return Condition(text, where).holds(lambda name: self.column(name, where), len(self.scorer.item_ids))
+
+    def codes(self, text: str, where: str) -> NDArray[np.int32]:
+        """A code for each value of an attribute, or 0 for what fulfills a condition; -1 for all else."""
+        condition = Condition(text, where)
+        if condition.attribute is None:
+            return np.where(self.holds(text, where), 0, -1).astype(np.int32)
+        column = self.column(condition.attribute, where)
+        if isinstance(column, CategoryColumn):
+            return np.ascontiguousarray(column.codes)
+        if isinstance(column, IdMap) or column.kind == "tags":
+            raise InvalidParameterError(
+                f"{where}: {condition.attribute} is "
+                + ("another for each item" if isinstance(column, IdMap) else "a list, and items may share a part of it")
+                + f". Count by a condition, such as \"'a' in {condition.attribute}\"."
+            )
+        cells = column.cells()
+        values = {value: code for code, value in enumerate(dict.fromkeys(cell for cell in cells if cell is not None))}
+        return np.array([-1 if cell is None else values[cell] for cell in cells], np.int32)
+
+    def column(self, name: str, where: str) -> Column:
+        """The column of an attribute.
+
+        Raises
+        ------
+        InvalidParameterError
+            If there is none of this name; lists those that there are.
+        """
+        features = self.scorer.features_of_items
+        features = Features(self.scorer.item_ids, {}) if features is None else features
+        if name not in features and name in _OWN:
+            found = _OWN[name](self.scorer)
+            if found is not None:
+                return found
+            raise InvalidParameterError(f"{where}: {name} is not known; the model learned from a table without times.")
+        try:
+            return features[name]
+        except InvalidParameterError as error:
+            raise InvalidParameterError(f"{where}: {error} Beside these: {', '.join(_OWN)}.") from None
+
+
+def _buyers(scorer: Scorer) -> Column:
+    return NumericColumn(np.bincount(scorer.seen.items, minlength=len(scorer.item_ids)).astype(np.float64))
+
+
+def _age_days(scorer: Scorer) -> Column | None:
+    known = scorer.purchases
+    if known is None or known.times is None or known.until is None:
+        return None
+    items = scorer.seen.items if known.counts is None else np.repeat(scorer.seen.items, known.counts)
+    first = np.full(len(scorer.item_ids), np.iinfo(np.int64).max)
+    np.minimum.at(first, items, known.times)
+    bought = first < np.iinfo(np.int64).max
+    age = np.where(bought, (known.until - np.where(bought, first, 0)) / SECONDS_PER_DAY, 0.0)
+    return NumericColumn(np.where(bought, np.maximum(age, 0.0), np.nan))
+
+
+_OWN: dict[str, Callable[[Scorer], Column | None]] = {
+    "item_id": lambda scorer: scorer.item_ids,
+    "buyers": _buyers,
+    "age_days": _age_days,
+}
+
+
+def _mask(n: int, positions: list[int]) -> NDArray[np.uint8]:
+    mask = np.zeros(n, np.uint8)
+    mask[positions] = 1
+    return mask
+
+
+def _position(ids: IdMap, item: Any) -> int:
+    position = ids.position(item)
+    if position < 0:
+        raise unknown_items(as_objects([item]), ids)
+    return position
