@@ -13,13 +13,14 @@ from ancf.data.reading import read_interactions
 if TYPE_CHECKING:
     from ancf.data.interactions import Interactions
 
-_COLUMNS = ("user", "item", "weight", "time", "name", "category", "basket")
+_COLUMNS = ("user", "item", "weight", "time", "name", "category", "basket", "event")
+_SAID = {"name": "product name", "event": "event type"}
 _SECTION = "Table"
 _SPLIT_SEED = 42
 # Notes that are told beside the counts.
 _SHOWN_NOTES = (
     *("encoding", "date_order", "time_unit", "mixed_units", "early_numbers", "far_times", "time_zones"),
-    *("item_features", "user_features"),
+    *("item_features", "user_features", "event_types", "no_event_types", "event_weights"),
     *("late_times", "early_times", "skipped_lines", "comment_lines", "hashes", "late_key", "passed_over"),
 )
 SPLITS = ("auto", "time", "random", "leave-last-out", "user")
@@ -36,12 +37,18 @@ def _reading_options() -> dict[str, Option]:
             [f"--{name}-column", f"{name}_column"],
             metavar="NAME",
             section=_SECTION,
-            help=f"Heading or number (from 0) of the {'product name' if name == 'name' else name} column"
+            help=f"Heading or number (from 0) of the {_SAID.get(name, name)} column"
             + ("; 'none' for no such column." if name == "user" else "; two as DATE,CLOCK." if name == "time" else "."),
         )
         for name in _COLUMNS
     }
     lists = {
+        "event_weights": Option(
+            ["--event-weights", "event_weights"],
+            metavar="TYPE=W,...",
+            section=_SECTION,
+            help="What an event of each type weighs: view=1,cart=3,purchase=10. [as the names say]",
+        ),
         "missing": Option(
             ["--missing", "missing"],
             multiple=True,
@@ -130,13 +137,29 @@ def read_table(source: str | Sequence[str], options: dict[str, Any], num_threads
         value = options.get(name)
         if value is None or value == ():
             continue
-        if name == "time_column" and "," in value:
+        if name == "event_weights":
+            keywords[name] = value if isinstance(value, dict) else _event_weights(value)
+        elif name == "time_column" and "," in value:
             keywords["time"] = [_column(each.strip()) for each in value.split(",")]
         else:
             keywords[name.removesuffix("_column")] = _column(value) if name.endswith("_column") else value
     if not isinstance(source, str):
         source = source[0] if len(source) == 1 else list(source)
     return read_interactions(source, num_threads=num_threads, **keywords)
+
+
+def _event_weights(text: str) -> dict[str, float]:
+    """Weights as they are typed: view=1,purchase=10."""
+    weights = {}
+    for part in text.split(","):
+        name, sign, number = part.rpartition("=")
+        try:
+            weights[name.strip()] = float(number)
+        except ValueError:
+            sign = ""
+        if not sign or not name.strip():
+            raise Failure(f"--event-weights: {part!r} is no type with a number. Give view=1,cart=3,purchase=10.", 2)
+    return weights
 
 
 def _column(value: str) -> str | int | bool:

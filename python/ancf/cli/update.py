@@ -3,7 +3,7 @@
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,7 +13,18 @@ from ancf.cli.options import check_writable, threads_option
 from ancf.cli.output import print_note
 from ancf.cli.tables import count_text, describe_reading, read_table, reading_options, table_argument
 
+if TYPE_CHECKING:
+    from ancf.models.base import Recommender
+
 _SECTION = "Update"
+
+
+def _chosen_weights(model: "Recommender") -> dict[str, float] | None:
+    """What events of each type weigh in the model, where that is not what their names say."""
+    from ancf.data.event_types import has_default_weights
+
+    weights = model.event_weights_
+    return None if weights is None or has_default_weights(weights) else weights
 
 
 @command(
@@ -52,6 +63,8 @@ def update(model_file: str, table: tuple[str, ...], output: str, deduplicate: bo
     if options.get("returns") in (None, "net"):
         # They are taken off what the model knows, too, and not off this table alone.
         options["returns"] = "keep"
+    if options.get("event_weights") is None and str(options.get("event_column")).lower() != "none":
+        options["event_weights"] = _chosen_weights(model)
     data = read_table(table, options, options["num_threads"])
     print_note(describe_reading(data))
     began = time.perf_counter()

@@ -194,7 +194,7 @@ def entries_of_matrix(matrix: Any, chosen: Mapping[str, Any]) -> EntryTable:
     source = f"{kind} of shape {tuple(int(n) for n in shape)}"
     if not len(rows):
         raise InvalidDataError(f"{source}: there are no entries. Give a matrix with a number for each purchase.")
-    for role in ("weight", "time", "name", "category", "basket"):
+    for role in ("weight", "time", "name", "category", "event", "basket"):
         if chosen.get(role) is not None and chosen.get(role) is not False:
             raise InvalidParameterError(
                 f"{role}={chosen[role]!r}: a matrix has no columns to name. Leave it out, or give a table of rows."

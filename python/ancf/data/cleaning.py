@@ -1,8 +1,9 @@
 """From a raw table to interactions: every row is used or reported, by policies that the caller chose.
 
 The order of the checks is fixed, and a row is reported under the first that applies: blank, no row at all (a comment, a
-repeated header), malformed, no item, excluded item, anonymous, unreadable quantity, unreadable time, zero quantity,
-return, cancelled by a return, low weight, user or item with too few events. Duplicates are summed and noted.
+repeated header), malformed, no item, excluded item, anonymous, event type without a weight, unreadable quantity,
+unreadable time, zero quantity, return, cancelled by a return, low weight, user or item with too few events. Duplicates
+are summed and noted.
 """
 
 import math
@@ -17,6 +18,7 @@ from ancf._native import canonical_events
 from ancf.checks import check_flag, check_integer, check_number
 from ancf.data.arrays import FLOAT32_MAX, object_array, positions_among
 from ancf.data.columns import RATING_HEADINGS, normalize_heading
+from ancf.data.event_types import WeighedEvents, account, describe_types, no_types_error, weigh_events
 from ancf.data.ids import IdMap, sort_order
 from ancf.data.interactions import Interactions
 from ancf.data.normalize import NORMALIZERS
@@ -57,6 +59,9 @@ class Policies:
     min_weight: float | None = None
     min_user_events: int = 1
     min_item_events: int = 1
+    event_weights: dict[str, float] | None = None
+    event_named: bool = False
+    """Whether the caller named the column of event types."""
 
     def check(self) -> None:
         for name, value, allowed in (
@@ -137,9 +142,23 @@ def clean(table: RawTable, policies: Policies, num_threads: int | None = None) -
     row_filter.leave_out("no_item", "have no item id", item.codes < 0)
     _leave_out_excluded(row_filter, item, policies)
     user = _resolve_anonymous(row_filter, table, policies)
+    events = _weigh_events(table, policies)
+    if events is not None:
+        unknown = f"are of event types without a weight ({describe_types(events.unknown)})"
+        row_filter.leave_out("unweighted_event", unknown, ~events.known)
+        row_filter.leave_out("weightless_event", "are of event types that weigh 0", events.factors == 0)
     _leave_out_unparsed(row_filter, table, policies)
 
     weight = np.ones(table.n_rows) if table.weight is None else table.weight.values
+    if events is not None:
+        weight = weight * events.factors
+        too_large = (np.abs(weight) > FLOAT32_MAX) & row_filter.remaining
+        if too_large.any():
+            at = int(np.flatnonzero(too_large)[0])
+            raise InvalidDataError(
+                f"{table.source}: row {at + table.row_base} weighs {weight[at]:g}, more than a float32 holds. Give "
+                "smaller event_weights."
+            )
     row_filter.leave_out("zero_quantity", "have a quantity of zero", np.abs(weight) <= FLOAT32_ZERO)
     if policies.returns == "drop":
         row_filter.leave_out("returns", "are returns (negative quantity), dropped", weight < 0)
@@ -158,7 +177,10 @@ def clean(table: RawTable, policies: Policies, num_threads: int | None = None) -
 
     report.rows_used = len(rows.users)
     report.count_used(rows.numbers)
+    report.ignored, report.columns = tuple(table.ignored), table.columns
     report.notes.extend(table.skipped)
+    if events is not None:
+        report.note("event_types", account(events))
     for name, text, noted in table.notes:
         report.note(name, text, noted)
     if not len(rows.users):
@@ -188,7 +210,7 @@ def clean(table: RawTable, policies: Policies, num_threads: int | None = None) -
     if times is not None:
         first, last = pd.to_datetime([int(times.min()), int(times.max())], unit="s")
         report.summary["from"], report.summary["to"] = str(first), str(last)
-    return Interactions._from_canonical(
+    data = Interactions._from_canonical(
         user_ids,
         item_ids,
         event_users,
@@ -200,6 +222,41 @@ def clean(table: RawTable, policies: Policies, num_threads: int | None = None) -
         report=report,
         normalize=policies.normalize,
     )
+    data.event_weights = None if events is None else dict(events.weights)
+    return data
+
+
+def _weigh_events(table: RawTable, policies: Policies) -> WeighedEvents | None:
+    """What the types of events weigh; None where there is no column of types.
+
+    A column that is recognized by its heading alone, and whose types mean nothing by themselves, is none.
+    """
+    column, given = table.ids.get("event"), policies.event_weights
+    if column is None:
+        if given is not None:
+            raise InvalidParameterError(
+                f"event_weights={given!r}: {table.source} has no column that is recognized as the event type. Name it, "
+                "for example event='kind', or leave event_weights out."
+            )
+        return None
+    heading = table.columns["event"]
+    events = weigh_events(column, given)
+    if not (events.known & (events.factors > 0)).any():
+        if given is not None or policies.event_named:
+            raise no_types_error(table.source, heading, events, given is not None)
+        types = describe_types(events.unknown or events.rows)
+        text = f"the column {heading!r} is not taken for event types ({types}); event_weights= gives each a weight"
+        table.notes.append(("no_event_types", text, None))
+        table.columns = {role: name for role, name in table.columns.items() if role != "event"}
+        table.ignored = [*table.ignored, heading]
+        return None
+    if given is not None:
+        found = {normalize_heading(name) for name in events.weights}
+        idle = [name for name in given if normalize_heading(name) not in found]
+        if idle:
+            shown = ", ".join(map(repr, idle))
+            table.notes.append(("event_weights", f"event_weights: no row is of the type {shown}", None))
+    return events
 
 
 def _row_numbers(which: NDArray[Any]) -> NDArray[np.int64]:
@@ -463,6 +520,8 @@ def _no_rows_error(report: Report, policies: Policies) -> InvalidDataError:
         remedies.append('returns="keep" keeps returns')
     if report.count("excluded_item"):
         remedies.append("exclude_items= names all items that are left")
+    if report.count("unweighted_event") or report.count("weightless_event"):
+        remedies.append("event_weights= gives event types a weight")
     if report.count("low_weight"):
         remedies.append(f"min_weight={policies.min_weight!r} is above all weights that are left")
     if report.count("few_user_events") or report.count("few_item_events"):

@@ -49,6 +49,10 @@ KNOWN_HEADINGS: dict[str, tuple[str, ...]] = {
         *("category", "itemcategory", "productcategory", "categoryname", "department", "categoryid", "categorycode"),
         *("producttype", "genre", "genres", "kategorie", "warengruppe", "categorie", "categoria"),
     ),
+    "event": (
+        *("eventtype", "event", "action", "actiontype", "eventname", "interactiontype", "interaction", "behavior"),
+        *("behaviour", "behaviortype", "behaviourtype", "useraction", "activitytype", "ereignis", "aktion"),
+    ),
     "basket": (
         *("basketid", "invoiceno", "invoice", "orderid", "invoiceid", "invoicenumber", "transactionid", "sessionid"),
         *("basket", "ordernumber", "orderno", "order", "receiptid", "receipt", "ticketid", "cartid", "session"),

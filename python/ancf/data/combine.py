@@ -24,7 +24,7 @@ from ancf.data.raw_table import (
 from ancf.data.report import FileAccount, Reason
 from ancf.errors import InvalidDataError
 
-_OPTIONAL_TEXTS = ("name", "category", "basket")
+_OPTIONAL_TEXTS = ("name", "category", "event", "basket")
 _TIME_NOTES = frozenset({"date_order", "time_zones", "time_unit", "mixed_units", "early_numbers", "far_times"})
 """Notes of reading times."""
 

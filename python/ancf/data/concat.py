@@ -85,10 +85,24 @@ def concat(tables: Iterable[Interactions]) -> Interactions:
     )
     joined.item_features = _features(part.item_features for part in parts)
     joined.user_features = _features(part.user_features for part in parts)
+    joined.event_weights = _event_weights(parts)
     joined.report = _report(parts, joined)
     joined.leakage = tuple(dict.fromkeys(leak for part in parts for leak in part.leakage))
     joined.mark = next((part.mark for part in reversed(parts) if part.mark is not None), None)
     return joined
+
+
+def _event_weights(parts: Sequence[Interactions]) -> dict[str, float] | None:
+    """What events of each type weigh in any of the tables, which have to agree."""
+    united: dict[str, float] = {}
+    for at, part in enumerate(parts):
+        for name, weight in (part.event_weights or {}).items():
+            if united.setdefault(name, weight) != weight:
+                raise InvalidDataError(
+                    f"concat: an event of the type {name!r} weighs {weight:g} in table {at} and {united[name]:g} in an "
+                    "earlier one. Read all with the same event_weights=."
+                )
+    return united or None
 
 
 def _features(tables: Iterable[Features | None]) -> Features | None:

@@ -53,6 +53,8 @@ class Interactions:
     item_names, item_categories : object array (n_items,) of text or None, or None
     item_features, user_features : Features or None
         Attributes by id, also of items and users without an event (docs/attributes.md).
+    event_weights : dict or None
+        What an event of each type weighs, where the table had types; ``weights`` are products with these.
     report : Report
         What was read, what was left out and why.
     normalize : str
@@ -83,6 +85,7 @@ class Interactions:
     item_categories: ItemTexts | None
     item_features: Features | None = None
     user_features: Features | None = None
+    event_weights: dict[str, float] | None = None
     report: Report
     normalize: str
     leakage: tuple[str, ...]

@@ -92,7 +92,7 @@ def preprocess_data(
             raise InvalidParameterError(f"{name} is {column!r}; it must be the name of a column.")
     Normalizer(normalize)
     chosen: dict[str, Any] = {"user": user, "item": item, "weight": weight}
-    chosen |= dict.fromkeys(("time", "name", "category", "basket"), False)
+    chosen |= dict.fromkeys(("time", "name", "category", "event", "basket"), False)
     table = read_table(data, chosen, TableOptions(id_rules=IdRules(keep_minus_one=True)))
     users, items = table.ids["user"], table.ids["item"]
     quantities = np.ones(table.n_rows) if table.weight is None else table.weight.values

@@ -102,7 +102,7 @@ class RawTable:
     ignored: list[str] = field(default_factory=list)
     """Columns, index levels and levels of the headings that are not read."""
     ids: dict[str, EncodedColumn] = field(default_factory=dict)
-    """By role: user, item, basket, name, category."""
+    """By role: user, item, basket, name, category, event."""
     weight: NumberColumn | None = None
     time: TimeColumn | None = None
     blank_rows: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))

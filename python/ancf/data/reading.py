@@ -35,6 +35,7 @@ from ancf.data.columns import (
     repeated_columns,
 )
 from ancf.data.combine import combine
+from ancf.data.event_types import check_event_weights
 from ancf.data.frame_columns import columns_of_frame, frame_of_series, heading_text
 from ancf.data.id_texts import IdRules
 from ancf.data.inputs import find_inputs
@@ -74,6 +75,8 @@ def read_interactions(
     name: ColumnChoice = None,
     category: ColumnChoice = None,
     basket: ColumnChoice = None,
+    event: ColumnChoice = None,
+    event_weights: Mapping[str, float] | None = None,
     item_features: Any = None,
     user_features: Any = None,
     anonymous: Anonymous = "exclude",
@@ -108,10 +111,14 @@ def read_interactions(
         (``ancf[arrow]``). Rows without names have users, items, weights and times in this order. Named levels of a data
         frame's index are columns, too. ``"-"`` is standard input. A folder, a pattern such as ``"sales/*.csv"``, a zip
         archive, and a list of any of these are read as one table.
-    user, item, weight, time, name, category, basket : heading, position, False or None
+    user, item, weight, time, name, category, basket, event : heading, position, False or None
         The column for each role; recognized by its heading if left out, none if False. What is in no role is named in
         the report. A date and a clock in two columns are one time: ``time=["date", "time"]``. Of a matrix, ``user``
         and ``item`` may be lists with an id for each row and column.
+    event_weights : mapping type → weight, optional
+        What an event of each type in the column ``event`` weighs; a quantity is multiplied by it. Left out, views weigh
+        1, carts 3, purchases 10 and removals 0, under these names and usual others. Rows of types without a weight, or
+        with a weight of 0, are left out and counted.
     item_features, user_features : Features, path, DataFrame or dict, optional
         Attributes of the items and users by id: categories, numbers, texts and tags, as ``ancf.read_features`` reads
         them (docs/attributes.md).
@@ -198,6 +205,8 @@ def read_interactions(
         min_weight=min_weight,
         min_user_events=min_user_events,
         min_item_events=min_item_events,
+        event_weights=check_event_weights(event_weights),
+        event_named=event is not None and event is not False,
     )
     policies.check()
     times = TimeOptions(time_unit, day_first, time_format)
@@ -206,7 +215,7 @@ def read_interactions(
     check_threads(num_threads)
     id_rules = IdRules.of(missing, normalize_ids)
     chosen: dict[str, Any] = {"user": user, "item": item, "weight": weight, "time": time}
-    chosen |= {"name": name, "category": category, "basket": basket}
+    chosen |= {"name": name, "category": category, "basket": basket, "event": event}
     if basket is None and anonymous != "baskets":
         chosen["basket"] = False
     text = TextOptions(header, delimiter, encoding, skip_lines, comment)
@@ -358,7 +367,7 @@ class _FrameReader:
                 table.time = parse_times(column, table, self.times)
             elif role == "clock":
                 add_clock(table, clock_of_column(column), explicit=self.chosen.get("clock") is not None)
-            elif role in ("name", "category"):
+            elif role in ("name", "category", "event"):
                 table.ids[role] = encode_texts(column)
             else:
                 table.ids[role] = encode_ids(column, role, table)

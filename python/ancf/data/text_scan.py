@@ -287,7 +287,7 @@ def _kind_of(role: str, text: TextFile, at: int) -> str:
 def _add_column(table: RawTable, role: str, column: _ScannedColumn, delimiter: str) -> None:
     if role == "weight":
         table.weight = _number_column(column, delimiter)
-    elif role in ("name", "category"):
+    elif role in ("name", "category", "event"):
         table.ids[role] = merge_codes(column.values, [text.strip() for text in column.texts])
     else:
         table.ids[role] = encode_text_ids(column.values, column.texts, role, table, column.ascending)

@@ -166,6 +166,7 @@ class Recommender(Params, Asking, ABC):
             item_categories=data.item_categories,
             item_features=data.item_features,
             user_features=data.user_features,
+            event_weights=data.event_weights,
             **{"purchases": Purchases.from_interactions(data), **parts},
         )
 
@@ -271,6 +272,12 @@ class Recommender(Params, Asking, ABC):
         """The users' attributes, one row for each of ``user_ids_``; None where nothing is known of them."""
         scorer = self._fitted()
         return None if scorer.user_features is None else scorer.user_features.of(scorer.user_ids)
+
+    @property
+    def event_weights_(self) -> dict[str, float] | None:
+        """What an event of each type weighed in training; None where the table had no types."""
+        weights = self._fitted().event_weights
+        return None if weights is None else dict(weights)
 
     @property
     def mark_(self) -> Mark | None:

@@ -223,6 +223,8 @@ class Scorer:
     item_features: Features | None = None
     """Attributes by ids of their own, also of items that are not among ``item_ids``."""
     user_features: Features | None = None
+    event_weights: Mapping[str, float] | None = None
+    """What an event of each type weighs."""
     update: UpdateReport | None = None
     """What the update brought that made this of another scorer; no part of the file."""
     stock: NDArray[np.uint8] | None = field(init=False, default=None)
@@ -482,6 +484,8 @@ class Scorer:
                 parts, meta[name] = features.state(name)
                 arrays |= parts
                 meta["parts"] = sorted(arrays)
+        if self.event_weights is not None:
+            meta["event_weights"] = dict(self.event_weights)
         if self.training is not None:
             meta["history"] = self.training
         for more, about in (
@@ -553,6 +557,7 @@ class Scorer:
             item_categories=categories,
             item_features=_features_of("item_features", arrays, meta),
             user_features=_features_of("user_features", arrays, meta),
+            event_weights=_event_weights_of(meta),
             neighbors=neighbors,
             dense_neighbors=arrays.get("neighbours.dense"),
             history=history,
@@ -574,6 +579,11 @@ class HasScorer(Protocol):
     num_threads: int | None
 
     def _fitted(self) -> Scorer: ...
+
+
+def _event_weights_of(meta: Mapping[str, Any]) -> dict[str, float] | None:
+    weights = meta.get("event_weights")
+    return None if weights is None else {str(name): float(weight) for name, weight in weights.items()}
 
 
 def _features_of(name: str, arrays: Arrays, meta: Mapping[str, Any]) -> Features | None:

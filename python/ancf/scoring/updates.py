@@ -5,7 +5,7 @@ trained and of the table alone, so that it does not matter how the rows were cut
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -82,12 +82,32 @@ def apply(scorer: Scorer, new: Any, deduplicate: bool, updated: Callable[[Scorer
     if not len(joined.data):
         raise InvalidDataError("after these returns no purchase would be left. The model is as it was.")
     report = _report(scorer, known, new, joined)
+    joined.data.event_weights = _event_weights(scorer.event_weights, new.event_weights)
     if not joined.n_events and all(getattr(new, name) is None for name in _FEATURES):
         same = replace(purchases, mark=joined.data.mark)
         return replace(scorer, purchases=same, update=report)
     found_scorer = updated(scorer, Update(joined.data, joined.touched, joined.returns, report))
     _warn(found_scorer.update)
     return found_scorer
+
+
+def _event_weights(known: Mapping[str, float] | None, new: Mapping[str, float] | None) -> dict[str, float] | None:
+    """What events of each type weigh, in training and in an update.
+
+    Raises
+    ------
+    InvalidDataError
+        If a type weighs another number than before.
+    """
+    if known is None or new is None:
+        return None if known is None and new is None else dict(known or new or {})
+    other = next((name for name, weight in new.items() if known.get(name, weight) != weight), None)
+    if other is not None:
+        raise InvalidDataError(
+            f"an event of the type {other!r} weighs {new[other]:g} in this table and {known[other]:g} in the model. "
+            f"Read it with event_weights={dict(known)!r} (model.event_weights_)."
+        )
+    return {**known, **new}
 
 
 def _features(known: Features | None, new: Features | None) -> Features | None:

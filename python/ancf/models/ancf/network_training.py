@@ -166,6 +166,7 @@ class NetworkTrainer:
             item_categories=table.data.item_categories,
             item_features=table.data.item_features,
             user_features=table.data.user_features,
+            event_weights=table.data.event_weights,
             purchases=Purchases.from_interactions(table.data),
             seen=table.matrix.sets,
             item_vectors=tables.item_vectors,

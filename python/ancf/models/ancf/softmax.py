@@ -223,6 +223,7 @@ class SoftmaxTrainer:
             item_categories=table.data.item_categories,
             item_features=table.data.item_features,
             user_features=table.data.user_features,
+            event_weights=table.data.event_weights,
             purchases=Purchases.from_interactions(table.data),
             seen=pairs.sets,
             item_vectors=mixture.item_vectors,

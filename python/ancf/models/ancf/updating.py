@@ -95,6 +95,7 @@ def update_scorer(scorer: Scorer, trained: Trained, update: Update, settings: Se
         item_categories=data.item_categories,
         item_features=data.item_features,
         user_features=data.user_features,
+        event_weights=data.event_weights,
         seen=pairs.sets,
         item_vectors=mixture.item_vectors,
         user_vectors=mixture.user_vectors,

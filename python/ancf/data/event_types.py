@@ -1,0 +1,155 @@
+"""What kinds of interest weigh: a view, a cart and a purchase are events of different types, each with a weight.
+
+Types are compared as headings are, without case, spaces and punctuation: ``add_to_cart`` = ``AddToCart``.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ancf._text import format_value
+from ancf.data.arrays import FLOAT32_MAX
+from ancf.data.columns import normalize_heading
+from ancf.data.raw_table import EncodedColumn
+from ancf.errors import InvalidDataError, InvalidParameterError
+
+EVENT_WEIGHTS = {"view": 1.0, "cart": 3.0, "purchase": 10.0, "remove_from_cart": 0.0}
+"""The default, for types of these names and their synonyms."""
+
+_SYNONYMS = {
+    "view": (
+        *("view", "viewed", "views", "pageview", "productview", "viewitem", "viewproduct", "itemview", "detail"),
+        *("detailview", "click", "clicked", "clicks", "visit", "pv", "browse", "show", "open", "seen"),
+    ),
+    "cart": (
+        *("cart", "addtocart", "addcart", "addedtocart", "basket", "addtobasket", "wishlist", "addtowishlist"),
+        *("favorite", "favourite", "fav", "like", "liked", "save", "bookmark"),
+    ),
+    "purchase": (
+        *("purchase", "purchased", "buy", "bought", "order", "ordered", "transaction", "sale", "sold", "checkout"),
+        *("paid", "payment", "kauf", "achat", "compra", "conversion"),
+    ),
+    "remove_from_cart": (
+        *("removefromcart", "removecart", "removefrombasket", "removefromwishlist", "deletefromcart", "remove"),
+        *("removed", "dislike", "disliked", "unlike", "impression"),
+    ),
+}
+_MEANT = {word: name for name, words in _SYNONYMS.items() for word in words}
+
+_MAX_SHOWN = 5
+
+
+class WeighedEvents(NamedTuple):
+    """What the types of a table's events weigh."""
+
+    weights: dict[str, float]
+    """By type, as it is written, most frequent first; without types that have no weight."""
+    factors: NDArray[np.float64]
+    """The weight of each row; 0 where its type has none or a weight of 0."""
+    known: NDArray[np.bool_]
+    """Which rows are of a type that has a weight, which may be 0."""
+    unknown: dict[str, int]
+    """Types without a weight, and how many rows they have; no type at all is the empty text."""
+    rows: dict[str, int]
+    """How many rows each type of ``weights`` has."""
+    is_default: bool
+
+
+def check_event_weights(weights: Any) -> dict[str, float] | None:
+    """The weights that a caller gave, as floats by type.
+
+    Raises
+    ------
+    InvalidParameterError
+        If they are no mapping from types to finite numbers, one stands twice, or none is above 0.
+
+    Examples
+    --------
+    >>> check_event_weights({"view": 1, "purchase": 10})
+    {'view': 1.0, 'purchase': 10.0}
+    """
+    if weights is None:
+        return None
+    example = 'Give a number for each type: event_weights={"view": 1, "purchase": 10}.'
+    if not isinstance(weights, Mapping) or not weights:
+        raise InvalidParameterError(f"event_weights is {format_value(weights)}. {example}")
+    found: dict[str, float] = {}
+    for name, weight in weights.items():
+        is_number = isinstance(weight, (int, float, np.number)) and not isinstance(weight, (bool, np.bool_))
+        if not isinstance(name, str) or not is_number or not abs(float(weight)) <= FLOAT32_MAX:
+            raise InvalidParameterError(f"event_weights: {name!r} has {weight!r}. {example}")
+        twin = next((each for each in found if normalize_heading(each) == normalize_heading(name)), None)
+        if twin is not None:
+            raise InvalidParameterError(f"event_weights: {twin!r} and {name!r} are one type. Leave one of them out.")
+        found[name] = float(weight)
+    if max(found.values()) <= 0:
+        raise InvalidParameterError(f"event_weights={weights!r}: no type weighs more than 0, so no row would be left.")
+    return found
+
+
+def weigh_events(column: EncodedColumn, given: Mapping[str, float] | None) -> WeighedEvents:
+    """What each row of a column of types weighs."""
+    by_name = {normalize_heading(name): weight for name, weight in (given or {}).items()}
+    values = column.values.tolist()
+    counts = np.bincount(column.codes + 1, minlength=len(values) + 1)
+    of_value = np.full(len(values) + 1, math.nan)
+    for at, value in enumerate(values):
+        name = normalize_heading(value)
+        if given is not None:
+            of_value[at] = by_name.get(name, math.nan)
+        elif name in _MEANT:
+            of_value[at] = EVENT_WEIGHTS[_MEANT[name]]
+    order = np.argsort(-counts[1:], kind="stable")
+    weights = {str(values[at]): float(of_value[at]) for at in order if not math.isnan(of_value[at])}
+    unknown = {str(values[at]): int(counts[at + 1]) for at in order if math.isnan(of_value[at])}
+    if counts[0]:
+        unknown[""] = int(counts[0])
+    rows = {str(values[at]): int(counts[at + 1]) for at in order if not math.isnan(of_value[at])}
+    factors = of_value[column.codes]
+    return WeighedEvents(weights, np.nan_to_num(factors), ~np.isnan(factors), unknown, rows, given is None)
+
+
+def has_default_weights(weights: Mapping[str, float]) -> bool:
+    """Whether all types weigh what their names say.
+
+    Examples
+    --------
+    >>> has_default_weights({"PageView": 1.0, "buy": 10.0}), has_default_weights({"view": 2.0})
+    (True, False)
+    """
+    return all(EVENT_WEIGHTS.get(_MEANT.get(normalize_heading(name), "")) == each for name, each in weights.items())
+
+
+def describe_types(rows: Mapping[str, int]) -> str:
+    """Types and their numbers of rows for a message.
+
+    Examples
+    --------
+    >>> describe_types({"view": 1200, "": 3})
+    "'view' 1,200, none 3"
+    """
+    shown = [f"{repr(name) if name else 'none'} {number:,}" for name, number in list(rows.items())[:_MAX_SHOWN]]
+    return ", ".join(shown) + (", …" if len(rows) > _MAX_SHOWN else "")
+
+
+def account(events: WeighedEvents) -> str:
+    """One line about the types that have a weight."""
+    parts = [
+        f"{name} {events.rows[name]:,} row{'' if events.rows[name] == 1 else 's'} × {weight:g}"
+        for name, weight in events.weights.items()
+    ]
+    told = "; event_weights= chooses others, event=False counts each row once" if events.is_default else ""
+    return f"event types weigh: {', '.join(parts)}{told}"
+
+
+def no_types_error(source: str, heading: str, events: WeighedEvents, given: bool) -> InvalidDataError:
+    """The error of a column that was named, and of which no type has a weight."""
+    what = "is named in event_weights" if given else "is one that has a weight by itself (view, cart, purchase, …)"
+    example = next((name for name in events.unknown if name), "purchase")
+    return InvalidDataError(
+        f"{source}: no type in the column {heading!r} ({describe_types(events.unknown)}) {what}. Give each a weight, "
+        f"such as event_weights={{{example!r}: 1}}, or read without: event=False."
+    )
