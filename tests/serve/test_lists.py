@@ -4,6 +4,11 @@ import numpy as np
 import pytest
 
 import ancf
+from ancf.serving.histories import continue_set
+from ancf.serving.journal import Entry
+from ancf.serving.schema import ListOptions
+from ancf.serving.served_model import ServedModel
+from ancf.serving.settings import EVENT_WEIGHTS
 
 
 def purchase(user, item, event_id, **more):
@@ -206,3 +211,44 @@ def test_ids_of_every_kind_are_text(serve, model_file):
     server.events(purchase("10", "3", "number-1"))
     assert server.ids("10") == []
     assert server.client.get("/v1/model").json()["item_id_kind"] == "int"
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        ancf.ANCF(factors=8, epochs=1, random_state=1),
+        ancf.ANCF(factors=8, epochs=1, repeat_weight=0, random_state=1),
+        ancf.ItemKNN(),
+        ancf.EASE(),
+    ],
+    ids=["attention", "attention without repetition", "item-kNN", "ease"],
+)
+def test_a_history_as_a_set_gives_the_bits_of_the_general_way(purchases, model, monkeypatch):
+    model.fit(purchases)
+    served = ServedModel(model, "1")
+    scorer, until = served.scorer, served.scorer.purchases.until
+    items, users = scorer.item_ids.values, scorer.user_ids.values
+    rng = np.random.default_rng(3)
+    general = ServedModel(model, "1")
+    general._sees_sets = [False, False]
+    assert served._sees_sets[True]
+    # The short way is taken for most of them, and never raises.
+    taken = []
+    monkeypatch.setattr(
+        "ancf.serving.served_model.continue_set", lambda *given: taken.append(continue_set(*given)) or taken[-1]
+    )
+    for case in range(300):
+        user = str(users[case % len(users)]) if case % 7 else f"new-{case}"
+        entries = [
+            Entry(
+                str(rng.choice(items)) if rng.random() < 0.9 else "unknown",
+                event,
+                1.0,
+                until + int(rng.integers(-9, 9)),
+            )
+            for event in rng.choice(["purchase", "view", "return"], rng.integers(1, 6), p=[0.9, 0.05, 0.05])
+        ]
+        options = ListOptions(n=12, exclude_seen=bool(case % 3))
+        expected = general.recommend(user, entries, options, EVENT_WEIGHTS)
+        assert served.recommend(user, entries, options, EVENT_WEIGHTS) == expected
+    assert sum(each is not None for each in taken) > 100

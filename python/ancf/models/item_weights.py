@@ -64,6 +64,9 @@ class ItemWeightsEncoder(Encoder):
             np.empty((histories.n_rows, 0), np.float32), Csr(histories.indptr, histories.items, weights)
         )
 
+    def sees_sets(self, scorer: Scorer, filter_seen: bool) -> bool:
+        return not self.use_weights
+
     def top_n_for_items(
         self, scorer: Scorer, positions: list[int], N: int, filter_seen: bool, num_threads: int | None
     ) -> TopNOne:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ancf.data.arrays import offsets_from_lengths, sum_groups
+from ancf.data.arrays import offsets_from_lengths
 from ancf.data.csr import ItemSets
 from ancf.data.ids import IdMap
 from ancf.data.interactions import Interactions, Mark
@@ -112,14 +112,23 @@ class Purchases:
         self, first: int, last: int
     ) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.int64] | None]:
         """Summed quantities, numbers of events and last times of some pairs; no time is after ``until``."""
-        counts = np.ones(last - first, np.int32) if self.counts is None else self.counts[first:last].copy()
-        starts = np.arange(first, last + 1) if self._starts is None else self._starts[first : last + 1]
-        events = slice(int(starts[0]), int(starts[-1]))
-        weights = np.ones(events.stop - events.start, np.float32) if self.weights is None else self.weights[events]
-        summed = sum_groups(weights, starts[:-1] - starts[0]).astype(np.float32)
+        n = last - first
+        if self.counts is None or self._starts is None:
+            # Each pair is one event.
+            counts, ends = np.ones(n, np.int32), np.arange(first, last)
+            summed = np.ones(n, np.float32) if self.weights is None else self.weights[first:last].copy()
+        else:
+            counts, starts = self.counts[first:last].copy(), self._starts[first : last + 1]
+            ends = starts[1:] - 1
+            if self.weights is None:
+                summed = counts.astype(np.float32)
+            else:
+                # In the order of sum_groups, which would have to find the groups first.
+                events = self.weights[int(starts[0]) : int(starts[-1])]
+                summed = np.bincount(np.repeat(np.arange(n), counts), events, n).astype(np.float32)
         if self.times is None or self.until is None:
             return summed, counts, None
-        return summed, counts, np.minimum(self.times[starts[1:] - 1], self.until)
+        return summed, counts, np.minimum(self.times[ends], self.until)
 
     def interactions(self, user_ids: IdMap, item_ids: IdMap, seen: ItemSets, **texts: Any) -> Interactions:
         """The table that these are the events of; ``texts``: names and categories."""

@@ -99,6 +99,11 @@ class Encoder(ABC):
     def fold_in(self, scorer: "Scorer", histories: Histories, num_threads: int | None) -> EncodedUsers:
         """Users for bare histories, as training would have made them."""
 
+    def sees_sets(self, scorer: "Scorer", filter_seen: bool) -> bool:
+        """Whether a history is a set to it, without weights and times, where lists are made with this ``filter_seen``:
+        then ``top_n_for_items`` has the list of any known items, however many."""
+        return False
+
     def top_n_for_items(
         self, scorer: "Scorer", positions: list[int], N: int, filter_seen: bool, num_threads: int | None
     ) -> TopNOne:

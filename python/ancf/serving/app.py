@@ -22,7 +22,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ancf.errors import AncfError
 from ancf.serving import log, openapi
@@ -35,7 +35,8 @@ from ancf.serving.service import Service
 _REQUEST_ID = re.compile(rb"[\w.:/+=-]{1,128}", re.ASCII)
 _ENCODER = msgspec.json.Encoder()
 _JSON = b"application/json"
-_ID_RULE = msgspec.json.Decoder(Id)
+Encoded = tuple[int, bytes, bytes, list[tuple[bytes, bytes]]]
+"""Status, content, media type and more headers of an answer."""
 
 
 class RequestIds:
@@ -57,7 +58,7 @@ class Endpoint:
     """One route."""
 
     def __init__(self, service: Service, operation: Operation, request_ids: RequestIds) -> None:
-        self._service, self._operation, self._request_ids = service, operation, request_ids
+        self._service, self._operation, self.request_ids = service, operation, request_ids
         self._with_body = operation.method == "POST"
         self._decoder = msgspec.json.Decoder(operation.question)
         self._lists = _list_fields(operation.question)
@@ -69,25 +70,24 @@ class Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         headers = dict(scope["headers"])
-        request_id = self._request_ids.of(headers)
+        request_id = self.request_ids.of(headers)
         extra: list[tuple[bytes, bytes]] = []
         try:
-            self._authorize(headers)
-            question = await self._read_body(headers, receive) if self._with_body else self._read_query(scope)
+            self.authorize(headers)
+            if self._with_body:
+                question = await self._read_body(headers, receive)
+            else:
+                question = self.read_query(scope["query_string"])
             subject = scope["path_params"][self._operation.id_in_path] if self._operation.id_in_path else ""
             if self._operation.id_in_path:
                 _check_id(subject, self._operation.id_in_path)
             answer = await self._operation.handler(self._service, subject, question)
             status = 200
-            if type(answer) is Raw:
-                content, media_type = answer.content, answer.media_type.encode()
-            else:
-                content, media_type = _ENCODER.encode(answer), _JSON
+            content, media_type = self.encode(answer)
         except _DisconnectedError:
             return
         except Exception as error:
-            problem = error if isinstance(error, Problem) else self._problem(error, request_id)
-            status, content, media_type, extra = _encoded(problem, request_id)
+            status, content, media_type, extra = self.refusal(error, request_id)
         await send(
             {
                 "type": "http.response.start",
@@ -102,7 +102,20 @@ class Endpoint:
             }
         )
         await send({"type": "http.response.body", "body": content})
-        seconds = time.perf_counter() - started
+        self.answered(status, time.perf_counter() - started, request_id)
+
+    def encode(self, answer: Any) -> tuple[bytes, bytes]:
+        """The content of an answer, and its media type."""
+        if type(answer) is Raw:
+            return answer.content, answer.media_type.encode()
+        return _ENCODER.encode(answer), _JSON
+
+    def refusal(self, error: Exception, request_id: bytes) -> Encoded:
+        """What went wrong, as it is sent."""
+        return _encoded(error if isinstance(error, Problem) else self._problem(error, request_id), request_id)
+
+    def answered(self, status: int, seconds: float, request_id: bytes) -> None:
+        """Count a request that was answered, and log it where that is wanted."""
         self._service.metrics.request(self._route, status, seconds)
         if self._service.settings.access_log:
             milliseconds = round(seconds * 1000, 3)
@@ -116,7 +129,14 @@ class Endpoint:
             raise error
         return problem
 
-    def _authorize(self, headers: dict[bytes, bytes]) -> None:
+    def authorize(self, headers: dict[bytes, bytes]) -> None:
+        """Look whether these headers may ask.
+
+        Raises
+        ------
+        Problem
+            401 without a known key, 403 with one that is not enough.
+        """
         keys, needed = self._service.keys, self._operation.scope
         if keys is None or needed is None:
             return
@@ -139,8 +159,14 @@ class Endpoint:
                 remedy="Ask whoever runs the server for another key.",
             )
 
-    def _read_query(self, scope: Scope) -> Any:
-        query = scope["query_string"]
+    def read_query(self, query: bytes) -> Any:
+        """The question in a query.
+
+        Raises
+        ------
+        Problem
+            If it is none.
+        """
         if not query and self._default is not None:
             return self._default
         values: dict[str, Any] = {}
@@ -206,9 +232,43 @@ class _DisconnectedError(Exception):
     """Whoever asked has gone."""
 
 
-def make_app(service: Service) -> Starlette:
-    """The application around a service, which it starts and stops."""
+def endpoints_of(service: Service) -> dict[tuple[str, str], Endpoint]:
+    """The routes of a service, by method and path."""
     request_ids = RequestIds()
+    return {(each.method, each.path): Endpoint(service, each, request_ids) for each in OPERATIONS}
+
+
+class Dispatcher:
+    """Finds the endpoint by the path; what is none, and what HTTP has beside requests, goes to Starlette."""
+
+    def __init__(self, endpoints: dict[tuple[str, str], Endpoint], rest: ASGIApp) -> None:
+        self._rest = rest
+        self._whole = {key: each for key, each in endpoints.items() if "{" not in key[1]}
+        self._by_prefix: list[tuple[str, str, str, Endpoint]] = []
+        for (method, path), each in endpoints.items():
+            prefix, _, name = path.rstrip("}").partition("{")
+            if name:
+                self._by_prefix.append((method, prefix, name, each))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            method, path = scope["method"], scope["path"]
+            endpoint = self._whole.get((method, path))
+            if endpoint is None:
+                for of, prefix, name, each in self._by_prefix:
+                    if method == of and path.startswith(prefix):
+                        scope["path_params"] = {name: path[len(prefix) :]}
+                        endpoint = each
+                        break
+            if endpoint is not None:
+                await endpoint(scope, receive, send)
+                return
+        await self._rest(scope, receive, send)
+
+
+def make_app(service: Service, endpoints: dict[tuple[str, str], Endpoint]) -> Dispatcher:
+    """The application around a service, which it starts and stops."""
+    request_ids = next(iter(endpoints.values())).request_ids
     described = openapi.document()
     files = {
         "/openapi.json": Raw(json.dumps(described).encode(), "application/json"),
@@ -238,22 +298,23 @@ def make_app(service: Service) -> Starlette:
 
     routes = [
         Route(
-            each.path.replace("_id}", "_id:path}"),
-            Endpoint(service, each, request_ids),
-            methods=[each.method],
+            path.replace("_id}", "_id:path}"),
+            each,
+            methods=[method],
         )
-        for each in OPERATIONS
+        for (method, path), each in endpoints.items()
     ]
     routes += [Route(path, partial(_file, answer=raw), methods=["GET"]) for path, raw in files.items()]
     routes.append(Route("/", partial(_file, answer=shop, headers=shop_headers), methods=["GET"]))
-    return Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: no_such_route})
+    starlette = Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: no_such_route})
+    return Dispatcher(endpoints, starlette)
 
 
 async def _file(_: Request, *, answer: Raw, headers: dict[str, str] | None = None) -> Response:
     return Response(answer.content, headers=headers, media_type=answer.media_type)
 
 
-def _encoded(problem: Problem, request_id: bytes) -> tuple[int, bytes, bytes, list[tuple[bytes, bytes]]]:
+def _encoded(problem: Problem, request_id: bytes) -> Encoded:
     body = {
         "type": f"/docs#problem-{problem.status}",
         "title": problem.title,

@@ -5,9 +5,9 @@ An event that the model has learned is not counted again. The model knows up to 
 other is new. Events of one item add up, and what comes back leaves the history when nothing of it is left.
 """
 
-import itertools
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from ancf.scoring.scorer import Scorer
 from ancf.serving.journal import FORGET, Entry
 from ancf.serving.settings import PURCHASE, RETURN
 
+_NO_ITEMS, _NO_WEIGHTS = np.empty(0, np.int32), np.empty(0, np.float32)
 _LONG_AGO = -(2**62)
 """The time of what has none."""
 
@@ -45,20 +46,60 @@ def continue_history(
     """
     known = scorer.purchases
     until = None if known is None else known.until
-    counted = known is not None and known.times is not None and scorer.encoder.counts_purchases
+    timed = known is not None and known.times is not None
+    counted = timed and scorer.encoder.counts_purchases
+    before = _Before.of(scorer, row)
     parse, position = scorer.item_ids.parse, scorer.item_ids.position
-    before = _before(scorer, row)
     after: dict[int, _Had] = {}
     for item_id, event, quantity, at in entries:
         weight = event_weights.get(event, 0.0)
         item = position(parse(item_id)) if weight else -1
-        if item < 0 or (until is not None and at <= until and item in before):
+        if item < 0:
             continue
         had = after.get(item)
+        if until is not None and at <= until and (before.place(item) >= 0 if had is None else had.learned):
+            continue
         if had is None:
-            had = after[item] = _Had(*before.get(item, (0.0, _LONG_AGO)), item in before)
+            had = after[item] = before.had(item)
         had.add(event, weight if counted else weight * quantity, quantity, at)
-    return _merged(before, after, timed=row < 0 or (known is not None and known.times is not None)) if after else None
+    return _merged(before, after, timed=row < 0 or timed) if after else None
+
+
+def continue_set(
+    scorer: Scorer, row: int, entries: Sequence[Entry], event_weights: Mapping[str, float]
+) -> list[int] | None:
+    """The items of the same history, ascending, for a model to which it is a set (``Encoder.sees_sets``).
+
+    None where ``continue_history`` must look: where nothing is new, where something came back, and where something was
+    only looked at, which is in the history but may be listed.
+    """
+    known = scorer.purchases
+    until = None if known is None else known.until
+    items: list[int] = []
+    if row >= 0:
+        indptr = scorer.seen.indptr
+        items = scorer.seen.items[indptr[row] : indptr[row + 1]].tolist()
+    learned = items if until is None else items.copy()
+    parse, position = scorer.item_ids.parse, scorer.item_ids.position
+    counts = False
+    for item_id, event, _, at in entries:
+        if not event_weights.get(event, 0.0):
+            continue
+        if event != PURCHASE:
+            return None
+        item = position(parse(item_id))
+        if item < 0 or (until is not None and at <= until and _stands_in(learned, item)):
+            continue
+        counts = True
+        place = bisect_left(items, item)
+        if place == len(items) or items[place] != item:
+            items.insert(place, item)
+    return items if counts else None
+
+
+def _stands_in(items: list[int], item: int) -> bool:
+    place = bisect_left(items, item)
+    return place < len(items) and items[place] == item
 
 
 class _Had:
@@ -81,27 +122,57 @@ class _Had:
         self.at = max(self.at, at)
 
 
-def _before(scorer: Scorer, row: int) -> dict[int, tuple[float, int]]:
-    """The weights and times of a user of the training table, by item. Plain numbers: arrays of a few dozen entries take
-    five times as long."""
-    if row < 0:
-        return {}
-    items, weights, times = scorer.purchases_of(row)
-    moments = itertools.repeat(_LONG_AGO) if times is None else times.tolist()
-    return dict(zip(items.tolist(), zip(weights.tolist(), moments, strict=False), strict=True))
+class _Before(NamedTuple):
+    """What the model learned of a user: items, ascending, with weights and times."""
+
+    items: NDArray[np.int32]
+    weights: NDArray[np.float32]
+    times: NDArray[np.int64] | None
+
+    @classmethod
+    def of(cls, scorer: Scorer, row: int) -> Self:
+        """That of a user of the training table; nothing for ``row`` -1."""
+        return cls(_NO_ITEMS, _NO_WEIGHTS, None) if row < 0 else cls(*scorer.purchases_of(row))
+
+    def place(self, item: int) -> int:
+        """Where an item stands; -1 if it is not there."""
+        items = self.items
+        at = int(items.searchsorted(items.dtype.type(item)))
+        return at if at < len(items) and items[at] == item else -1
+
+    def had(self, item: int) -> _Had:
+        """What there was of an item."""
+        at = self.place(item)
+        if at < 0:
+            return _Had(0.0, _LONG_AGO, False)
+        return _Had(float(self.weights[at]), _LONG_AGO if self.times is None else int(self.times[at]), True)
 
 
-def _merged(before: dict[int, tuple[float, int]], after: dict[int, _Had], *, timed: bool) -> Continued:
-    left = {item: had for item, had in after.items() if had.weight > 0}
-    items = sorted({*(before.keys() - after.keys()), *left})
-    weights = [left[item].weight if item in left else before[item][0] for item in items]
-    times = None
+def _merged(before: _Before, after: dict[int, _Had], *, timed: bool) -> Continued:
+    """The history with what came; only what came is looked at item by item."""
+    items, weights, times = before
+    known = [item for item, had in after.items() if had.learned]
+    if known:
+        # Those stand in the history already, and come back below with what became of them.
+        kept = np.ones(len(items), bool)
+        kept[items.searchsorted(np.array(known, items.dtype))] = False
+        items, weights, times = items[kept], weights[kept], None if times is None else times[kept]
+    left = [(item, had) for item, had in after.items() if had.weight > 0]
+    all_items = np.concatenate([items, np.array([item for item, _ in left], np.int32)])
+    order = all_items.argsort(kind="stable")
+    new_weights = np.array([had.weight for _, had in left], np.float32)
+    moments = None
     if timed:
-        times = np.array([left[item].at if item in left else before[item][1] for item in items], np.int64)
-    bought = [item for item in items if item not in left or left[item].learned or left[item].bought > 0]
-    histories = Histories(_indptr(items), np.array(items, np.int32), np.array(weights, np.float32), times)
-    return Continued(histories, ItemSets(_indptr(bought), np.array(bought, np.int32)))
+        old = np.full(len(items), _LONG_AGO, np.int64) if times is None else times
+        moments = np.concatenate([old, np.array([had.at for _, had in left], np.int64)])[order]
+    ordered = all_items[order]
+    histories = Histories(_indptr(ordered), ordered, np.concatenate([weights, new_weights])[order], moments)
+    looked_at = [item for item, had in left if not (had.learned or had.bought > 0)]
+    if not looked_at:
+        return Continued(histories, ItemSets(histories.indptr, ordered))
+    bought = ordered[~np.isin(ordered, looked_at)]
+    return Continued(histories, ItemSets(_indptr(bought), bought))
 
 
-def _indptr(items: list[int]) -> NDArray[np.int64]:
+def _indptr(items: NDArray[np.int32]) -> NDArray[np.int64]:
     return np.array([0, len(items)], np.int64)

@@ -16,9 +16,11 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ancf.serving.problems import TITLES
 from ancf.serving.service import Service
+from ancf.serving.short_way import ShortWay
 
 _END = b"\r\n\r\n"
 _WITHOUT_BODY = (b"GET ", b"HEAD ")
+_OF_BODIES = frozenset((b"content-length", b"transfer-encoding", b"expect"))
 _HAS_BODY = re.compile(rb"\r\n(content-length|transfer-encoding):", re.IGNORECASE)
 
 
@@ -45,13 +47,14 @@ class Connection(HttpToolsProtocol):
     """One connection."""
 
     service: Service
+    short_way: ShortWay
     ready_made_busy: bytes
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._deadline: asyncio.TimerHandle | None = None
         self._writing: asyncio.TimerHandle | None = None
-        self._in_headers = self._refused = False
+        self._in_headers = self._refused = self._answered = False
         self._unfinished_bytes = 0
 
     # ---- deadlines
@@ -112,14 +115,14 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._in_headers, self._unfinished_bytes = True, 0
+        self._in_headers, self._answered, self._unfinished_bytes = True, False, 0
 
     def on_headers_complete(self) -> None:
         self._in_headers = False
         self._headers_are_there()
         if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > self.service.limits.headers:
             self._headers_too_large()
-        else:
+        elif not self._answer_at_once():
             super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -127,12 +130,41 @@ class Connection(HttpToolsProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        if not self._refused:
+        if not (self._refused or self._answered):
             super().on_message_complete()
 
     def _headers_too_large(self) -> None:
         limit = self.service.limits.headers
         self._refuse(431, "Request Header Fields Too Large", f"The headers are longer than {limit:,} bytes.")
+
+    # ---- the short way
+
+    def _answer_at_once(self) -> bool:
+        """Answer a plain GET without a task of its own, if there is such a way and no other answer is still to come."""
+        parser, service = self.parser, self.service
+        if (
+            parser.get_method() != b"GET"
+            or parser.get_http_version() != "1.1"
+            or not parser.should_keep_alive()
+            or parser.should_upgrade()
+            or service.draining
+            or self.transport.is_closing()
+            or service.in_flight >= service.limits.in_flight
+            or not (self.cycle is None or self.cycle.response_complete)
+            or self.flow.write_paused
+            or any(name in _OF_BODIES for name, _ in self.headers)
+        ):
+            return False
+        answer = self.short_way.answer(self.url, self.headers, self.server_state.default_headers)
+        if answer is None:
+            return False
+        service.count_now()
+        self._answered = True
+        self.transport.write(answer)
+        self.server_state.total_requests += 1
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+        return True
 
     # ---- overload
 
@@ -181,7 +213,7 @@ class Connection(HttpToolsProtocol):
         await send({"type": "http.response.body", "body": content})
 
 
-def connections_of(service: Service) -> type[Connection]:
+def connections_of(service: Service, short_way: ShortWay) -> type[Connection]:
     """The connections of a worker."""
     busy = _ready_made(503, "Service Unavailable", "Too many requests are in flight.", service.limits.retry_after)
-    return type("Connection", (Connection,), {"service": service, "ready_made_busy": busy})
+    return type("Connection", (Connection,), {"service": service, "short_way": short_way, "ready_made_busy": busy})

@@ -58,7 +58,7 @@ async def recommend(service: Service, user_id: str, options: schema.ListOptions)
     model = service.model(options.model, user_id)
     entries = await service.entries(user_id)
     items = model.recommend(user_id, entries, options, service.settings.event_weights)
-    return _list(service, user_id, items, model, started)
+    return finished_list(service, user_id, items, model, started)
 
 
 async def recommend_several(service: Service, _: str, body: schema.ListsBody) -> schema.ItemLists:
@@ -85,9 +85,9 @@ async def recommend_several(service: Service, _: str, body: schema.ListsBody) ->
     def answer() -> list[schema.ItemList]:
         if body.users is None:
             items = model.recommend_for_basket(body.history or [], body.weights, body)
-            return [_list(service, None, items, model, started)]
+            return [finished_list(service, None, items, model, started)]
         return [
-            _list(service, user, each.recommend(user, [*entries, *basket], body, weights), each, started)
+            finished_list(service, user, each.recommend(user, [*entries, *basket], body, weights), each, started)
             for user, each, entries in zip(users, models, service.entries_of(users), strict=True)
         ]
 
@@ -106,19 +106,20 @@ async def popular(service: Service, _: str, options: schema.PopularOptions) -> s
     """The most popular items."""
     started = time.perf_counter()
     model = service.model(options.model)
-    return _list(service, None, model.popular(options), model, started)
+    return finished_list(service, None, model.popular(options), model, started)
 
 
 async def similar(service: Service, item_id: str, options: schema.SimilarOptions) -> schema.ItemList:
     """The items most like an item."""
     started = time.perf_counter()
     model = service.model(options.model)
-    return _list(service, None, model.similar(item_id, options), model, started)
+    return finished_list(service, None, model.similar(item_id, options), model, started)
 
 
-def _list(
+def finished_list(
     service: Service, user_id: str | None, items: list[schema.Item], model: ServedModel, started: float
 ) -> schema.ItemList:
+    """Items as an answer, counted."""
     service.metrics.list_from(items[0].source if items else "none", model.variant)
     return schema.ItemList(user_id, items, model.variant, model.version, _milliseconds(started))
 

@@ -25,7 +25,7 @@ from ancf.scoring.histories import Histories, read_histories, take_apart
 from ancf.scoring.requests import unknown_items, unknown_users
 from ancf.scoring.results import TopN
 from ancf.scoring.scorer import EncodedUsers, Scorer
-from ancf.serving.histories import Continued, continue_history, row_of
+from ancf.serving.histories import Continued, continue_history, continue_set, row_of
 from ancf.serving.journal import Entry
 from ancf.serving.schema import (
     ExplanationBody,
@@ -59,6 +59,7 @@ class ServedModel:
         self.model, self.version, self.variant = model, version, variant
         self.scorer: Scorer = model._fitted()
         self.loaded_at = time.time()
+        self._sees_sets = [self.scorer.encoder.sees_sets(self.scorer, filter_seen) for filter_seen in (False, True)]
         ids = self.scorer.item_ids
         # Lists of text: an element of an array takes longer to get.
         self._ids = _as_texts(ids.values)
@@ -135,6 +136,11 @@ class ServedModel:
         """The list of a user, with what the journal has of them."""
         scorer = self.scorer
         row = row_of(scorer, user_id, entries)
+        if entries and self._sees_sets[options.exclude_seen] and not options.explain and not _filters(options):
+            items = continue_set(scorer, row, entries, event_weights)
+            if items is not None:
+                top = scorer.encoder.top_n_for_items(scorer, items, options.n, options.exclude_seen, _THREADS)
+                return self._items(row, None, _List(*top, "history"), 0)
         continued = continue_history(scorer, row, entries, event_weights) if entries else None
         if (row < 0 and continued is None) or (continued is not None and not len(continued.histories.items)):
             return self._for_unknown(user_id, continued, options)
@@ -232,7 +238,7 @@ class ServedModel:
 
     def _list(self, row: int, continued: Continued | None, options: ListOptions) -> _List:
         scorer = self.scorer
-        filtered = options.category is not None or options.items is not None or options.exclude is not None
+        filtered = _filters(options)
         if continued is None and not filtered:
             return _List(*scorer.ranker.top_n_one(row, options.n, options.exclude_seen), "model")
         filters = self._filters(options.category, options.items, options.exclude) if filtered else Filters()
@@ -337,6 +343,11 @@ class ServedModel:
         else:
             return [[] for _ in targets]
         return [[Reason(self._ids[at], self._names[at], adds) for at, adds in each] for each in found]
+
+
+def _filters(options: ListOptions) -> bool:
+    """Whether a list leaves out more than what the user has had."""
+    return options.category is not None or options.items is not None or options.exclude is not None
 
 
 def version_of(path: str | Path) -> str:

@@ -111,11 +111,13 @@ def _work(
     """Serve in this process."""
     import uvicorn
 
-    from ancf.serving.app import make_app
+    from ancf.serving.app import endpoints_of, make_app
     from ancf.serving.protocol import connections_of
     from ancf.serving.service import Service
+    from ancf.serving.short_way import ShortWay
 
     service = Service(settings)
+    endpoints = endpoints_of(service)
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -136,8 +138,8 @@ def _work(
     logger = logging.getLogger("uvicorn")
     logger.handlers, logger.propagate = [log.Handler(logging.WARNING)], False
     config = uvicorn.Config(
-        make_app(service),
-        http=connections_of(service),
+        make_app(service, endpoints),
+        http=connections_of(service, ShortWay(service, endpoints)),
         ws="none",
         loop="uvloop",
         lifespan="on",

@@ -33,6 +33,7 @@ class Service:
         self.keys: Keys | None = None if settings.api_key_file is None else read_keys(settings.api_key_file)
         self.in_flight = 0
         """Requests whose headers have come and whose answer has not gone."""
+        self._at_once = 0
         self.draining = False
         self.writer = Writer(settings.journal)
         self.metrics = Metrics(lambda: self.in_flight, lambda: self.writer.waiting)
@@ -110,10 +111,30 @@ class Service:
 
     # ---- events
 
+    @property
+    def reads_block(self) -> bool:
+        """Whether reading the journal may wait for another machine."""
+        return self._journal.reads_block
+
+    def entries_now(self, user_id: str) -> list[Entry]:
+        """What the journal has of a user, where reading does not wait."""
+        return self._journal.of_user(user_id, self.limits.events_per_user)
+
+    def count_now(self) -> None:
+        """A request that is answered at once counts as in flight until all that came with it are answered."""
+        self.in_flight += 1
+        if not self._at_once:
+            asyncio.get_running_loop().call_soon(self._end_round)
+        self._at_once += 1
+
+    def _end_round(self) -> None:
+        self.in_flight -= self._at_once
+        self._at_once = 0
+
     async def entries(self, user_id: str) -> list[Entry]:
         """What the journal has of a user; everything that was acknowledged before is in it."""
-        if not self._journal.reads_block:
-            return self._journal.of_user(user_id, self.limits.events_per_user)
+        if not self.reads_block:
+            return self.entries_now(user_id)
         return await self.in_thread(lambda: self._own_journal().of_user(user_id, self.limits.events_per_user))
 
     def entries_of(self, user_ids: Sequence[str]) -> list[list[Entry]]:

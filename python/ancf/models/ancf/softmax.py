@@ -292,6 +292,11 @@ class HistoryEncoder(Encoder):
                 repeats = repeats * histories.weights
         return EncodedUsers(vectors, sparse_history(indptr, items, recency, repeats, n_items))
 
+    def sees_sets(self, scorer: Scorer, filter_seen: bool) -> bool:
+        # What is bought often adds to its own score alone, which a list without it does not show.
+        repeats = scorer.neighbors is not None and scorer.neighbors.n_rows > len(scorer.item_vectors)
+        return self.half_life is None and (filter_seen or not repeats)
+
     def top_n_for_items(
         self, scorer: Scorer, positions: list[int], N: int, filter_seen: bool, num_threads: int | None
     ) -> TopNOne:
