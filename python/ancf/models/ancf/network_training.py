@@ -133,14 +133,16 @@ class NetworkTrainer:
     def ranker_builder(
         self, state: NetworkState, neighbors: Csr | None, held_out: HeldOut, settings: Settings
     ) -> Callable[[dict[str, Any]], "_native.Ranker"]:
-        """For a choice of the mixture, the ranker that it makes of what was not held out."""
+        """For a choice of the mixture, the ranker that it makes of what was not held out, for those who are asked."""
+        users = held_out.users
 
         def build(choice: dict[str, Any]) -> "_native.Ranker":
             chosen = replace(settings, **choice)
             tables = to_serving_tables(state, chosen)
             mixed, history = _mix(tables, self.pairs, neighbors, chosen)
             ranker = _native.Ranker(tables.item_vectors, neighbors=mixed)
-            ranker.set_users(tables.user_vectors, history, self.pairs.sets)
+            of_asked = None if history is None else history.take(users)
+            ranker.set_users(tables.user_vectors[users], of_asked, self.pairs.sets.take(users))
             return ranker
 
         return build

@@ -119,15 +119,16 @@ class _Buyers:
 
         Whose history it is does not count: they bought all of it, and rare items would look close for that alone.
         """
+        lengths = self._indptr[items + 1] - self._indptr[items]
+        starts = offsets_from_lengths(lengths)
+        # Item after item, all of its buyers.
+        places = np.repeat(self._indptr[items] - starts[:-1], lengths) + np.arange(starts[-1])
         marked = np.zeros(self._n_users, bool)
-        marked[self._of(items[first])] = True
-        common = np.array([np.count_nonzero(marked[self._of(item)]) for item in items.tolist()]) - 1
-        found = common / np.sqrt(np.diff(self._indptr)[items] * float(common[first] + 1))
+        marked[self._users[self._indptr[items[first]] : self._indptr[items[first] + 1]]] = True
+        common = np.add.reduceat(marked[self._users[places]], starts[:-1], dtype=np.int64) - 1
+        found = common / np.sqrt(lengths * float(common[first] + 1))
         found[first] = 1.0
         return np.asarray(found)
-
-    def _of(self, item: int) -> NDArray[np.int64]:
-        return self._users[self._indptr[item] : self._indptr[item + 1]]
 
 
 def hold_out_last(data: Interactions, pairs: ItemSets, seed: int) -> HeldOut | None:
@@ -169,8 +170,8 @@ def hold_out_last(data: Interactions, pairs: ItemSets, seed: int) -> HeldOut | N
 
 
 def ndcg(ranker: "_native.Ranker", held_out: HeldOut, num_threads: int | None) -> NDArray[np.float64]:
-    """NDCG@20 of the held-out purchases of each user."""
-    top = TopN(*ranker.top_n(held_out.users, _CUT_OFF, num_threads=num_threads))
+    """NDCG@20 of the held-out purchases of each user; the ranker's users are those who are asked."""
+    top = TopN(*ranker.top_n(None, _CUT_OFF, num_threads=num_threads))
     found = _native.ranking_metrics(
         top.items, top.counts, held_out.truth, None, [_CUT_OFF], ranker.n_items, num_threads=num_threads
     )

@@ -58,6 +58,31 @@ class ItemParts(NamedTuple):
     """c, the item-item weights."""
 
 
+class ItemSide(NamedTuple):
+    """What the scores are mixed of, item by item, with the trend."""
+
+    vectors: Floats
+    priors: Floats
+    """What an item weighs in a history; they also hold lengths that the served vectors lost."""
+    neighbors: Csr | None
+    has_trend: bool
+
+    @classmethod
+    def of(cls, parts: ItemParts, purchases: PurchaseTimes, settings: Settings) -> Self:
+        """The parts with the trend that the settings give them."""
+        vectors, priors, neighbors = parts.vectors, parts.priors * parts.scaling, parts.neighbors
+        trend = trend_factors(purchases, len(vectors), settings.trend, settings.trend_half_life)
+        if trend is None:
+            return cls(vectors, priors, neighbors, False)
+        if neighbors is not None:
+            neighbors = neighbors.with_data(neighbors.data * trend[neighbors.indices])
+        return cls(vectors * trend[:, None], priors / trend, neighbors, True)
+
+    def users(self, pairs: Csr, recency: Floats, num_threads: int | None) -> Floats:
+        """The vectors of these histories."""
+        return _native.user_vectors(pairs.with_data(recency), self.vectors, self.priors, num_threads)
+
+
 class Mixture(NamedTuple):
     """The parts of the score on one scale."""
 
@@ -81,18 +106,13 @@ def mix(
     """The item vectors with their trend, user vectors, the item-item weights on the same scale, and what they weigh in
     each history. ``measure`` gives the scales for user vectors, item vectors and weights."""
     n_items = len(parts.vectors)
-    vectors, priors, neighbors = parts.vectors, parts.priors * parts.scaling, parts.neighbors
-    trend = trend_factors(purchases, n_items, settings.trend, settings.trend_half_life)
-    if trend is not None:
-        vectors, priors = vectors * trend[:, None], priors / trend
-    recency = recency_weights(pairs.indptr, purchases.times, settings.half_life)
-    users = _native.user_vectors(pairs.with_data(recency), vectors, priors, settings.num_threads)
     if not settings.neighbor_weight:
-        neighbors = None
+        parts = parts._replace(neighbors=None)
+    vectors, priors, neighbors, has_trend = side = ItemSide.of(parts, purchases, settings)
+    recency = recency_weights(pairs.indptr, purchases.times, settings.half_life)
+    users = side.users(pairs, recency, settings.num_threads)
     if neighbors is None and not settings.repeat_weight:
-        return Mixture(vectors, priors, users, None, None, recency, Scales(1.0, 0.0), trend is not None)
-    if neighbors is not None and trend is not None:
-        neighbors = neighbors.with_data(neighbors.data * trend[neighbors.indices])
+        return Mixture(vectors, priors, users, None, None, recency, Scales(1.0, 0.0), has_trend)
     scales = measure(users, vectors, neighbors)
     if neighbors is not None:
         neighbors = scale_item_weights(neighbors, scales.neighbors)
@@ -104,7 +124,7 @@ def mix(
         if purchases.counts is not None:
             repeats = repeats * purchases.counts
     history = sparse_history(*pairs.sets, recency, repeats, n_items)
-    return Mixture(vectors, priors, users, neighbors, history, recency, scales, trend is not None)
+    return Mixture(vectors, priors, users, neighbors, history, recency, scales, has_trend)
 
 
 class SoftmaxTrainer:
@@ -185,16 +205,50 @@ class SoftmaxTrainer:
     def ranker_builder(
         self, state: Floats, neighbors: Csr | None, held_out: HeldOut, settings: Settings
     ) -> Callable[[dict[str, Any]], "_native.Ranker"]:
-        """For a choice of the mixture, the ranker that it makes of what was not held out."""
-        root_mean_squares: dict[tuple[Any, ...], tuple[float, float]] = {}
+        """For a choice of the mixture, the ranker that it makes of what was not held out, for those who are asked.
+
+        Item-item weights come on their scale by what a history weighs, so that choices which differ in no item share a
+        ranker; of these the last is kept.
+        """
+        times = held_out.purchases.times
+        priors = _native.item_priors(self.pairs, self._table.n_items, settings.attention)
+        asked = self.pairs.take(held_out.users)
+        is_asked = np.zeros(self.pairs.n_rows, bool)
+        is_asked[held_out.users] = True
+        asked_times = None if times is None else times[np.repeat(is_asked, np.diff(self.pairs.indptr))]
+        of_vectors: dict[tuple[Any, ...], float] = {}
+        of_neighbors: dict[tuple[Any, ...], float] = {}
+        last: dict[tuple[Any, ...], tuple[ItemSide, _native.Ranker]] = {}
+
+        def ratio(side: ItemSide, chosen: Settings) -> float:
+            """The scale at which the item-item weights contribute as much as the vectors."""
+            trend = (chosen.trend, chosen.trend_half_life)
+            key = (chosen.serving_exponent, *trend, chosen.half_life)
+            if key not in of_vectors:
+                recency = recency_weights(self.pairs.indptr, times, chosen.half_life)
+                users = side.users(self.pairs, recency, settings.num_threads)
+                once_more = trend in of_neighbors
+                found = self._root_mean_squares(users, side.vectors, self.pairs, None if once_more else side.neighbors)
+                of_vectors[key] = found[0]
+                of_neighbors.setdefault(trend, found[1])
+            return of_vectors[key] / of_neighbors[trend] if of_neighbors[trend] > 0 else 1.0
 
         def build(choice: dict[str, Any]) -> "_native.Ranker":
-            chosen = replace(settings, **choice, repeat_weight=0.0)
-            parts = self._item_parts(self.pairs, state, neighbors, chosen)
-            measure = self._measure(self.pairs, chosen, root_mean_squares)
-            mixture = mix(parts, self.pairs, held_out.purchases, chosen, measure)
-            ranker = _native.Ranker(mixture.item_vectors, neighbors=mixture.neighbors)
-            ranker.set_users(mixture.user_vectors, mixture.history, self.pairs.sets)
+            chosen = replace(settings, **choice)
+            key = (chosen.serving_exponent, chosen.trend, chosen.trend_half_life)
+            if key not in last:
+                last.clear()
+                vectors, scaling = _native.serving_vectors(state, chosen.serving_exponent)
+                side = ItemSide.of(ItemParts(vectors, scaling, priors, neighbors), held_out.purchases, chosen)
+                last[key] = side, _native.Ranker(side.vectors, neighbors=side.neighbors)
+            side, ranker = last[key]
+            recency = recency_weights(asked.indptr, asked_times, chosen.half_life)
+            history = None
+            if side.neighbors is not None and chosen.neighbor_weight:
+                history = sparse_history(*asked.sets, recency, None, len(side.vectors))
+                scale = np.float32(chosen.neighbor_weight * ratio(side, chosen))
+                history = history.with_data(history.data * scale)
+            ranker.set_users(side.users(asked, recency, settings.num_threads), history, asked.sets)
             return ranker
 
         return build
@@ -205,8 +259,10 @@ class SoftmaxTrainer:
         """What answers, over the whole histories of the table."""
         table = self._table
         pairs = table.pairs()
-        parts = self._item_parts(pairs, state, neighbors, settings)
-        mixture = mix(parts, pairs, table.purchase_times, settings, self._measure(pairs, settings, {}))
+        vectors, scaling = _native.serving_vectors(state, settings.serving_exponent)
+        priors = _native.item_priors(pairs, table.n_items, settings.attention)
+        parts = ItemParts(vectors, scaling, priors, neighbors)
+        mixture = mix(parts, pairs, table.purchase_times, settings, self._measure(pairs, settings))
         values = None if parts.neighbors is None else parts.neighbors.data
         trained = Trained(
             mixture.scales,
@@ -234,27 +290,23 @@ class SoftmaxTrainer:
             **about,
         )
 
-    def _item_parts(self, pairs: Csr, state: Floats, neighbors: Csr | None, settings: Settings) -> ItemParts:
-        vectors, scaling = _native.serving_vectors(state, settings.serving_exponent)
-        priors = _native.item_priors(pairs, self._table.n_items, settings.attention)
-        return ItemParts(vectors, scaling, priors, neighbors)
-
-    def _measure(
-        self, pairs: Csr, settings: Settings, known: dict[tuple[Any, ...], tuple[float, float]]
-    ) -> Callable[[Floats, Floats, Csr | None], Scales]:
-        """The scales that make both parts as large; ``known`` keeps what does not depend on their weights."""
+    def _measure(self, pairs: Csr, settings: Settings) -> Callable[[Floats, Floats, Csr | None], Scales]:
+        """The scales that make both parts as large."""
 
         def measure(users: Floats, vectors: Floats, neighbors: Csr | None) -> Scales:
-            key = (settings.serving_exponent, settings.trend, settings.trend_half_life, settings.half_life)
-            if key not in known:
-                empty = Csr.empty(self._table.n_items)
-                known[key] = _native.score_scales(users, vectors, pairs, neighbors or empty, settings.num_threads)
-            of_vectors, of_neighbors = known[key]
-            of_vectors = of_vectors if of_vectors > 0 else 1.0
+            of_vectors, of_neighbors = self._root_mean_squares(users, vectors, pairs, neighbors)
             ratio = of_vectors / of_neighbors if of_neighbors > 0 else 1.0
             return Scales(settings.neighbor_weight * ratio, settings.repeat_weight * of_vectors)
 
         return measure
+
+    def _root_mean_squares(
+        self, users: Floats, vectors: Floats, pairs: Csr, neighbors: Csr | None
+    ) -> tuple[float, float]:
+        """Those of the vectors' scores, 1 where all are 0, and of the item-item weights'."""
+        weights = neighbors or Csr.empty(self._table.n_items)
+        of_vectors, of_neighbors = _native.score_scales(users, vectors, pairs, weights, self._settings.num_threads)
+        return (of_vectors if of_vectors > 0 else 1.0), of_neighbors
 
 
 def scale_item_weights(neighbors: Csr, scale: float) -> Csr:
