@@ -88,11 +88,13 @@ impl Csr {
     }
 
     /// The column positions of one row.
+    #[inline]
     pub fn row(&self, row: usize) -> &[u32] {
         &self.columns[self.offsets[row]..self.offsets[row + 1]]
     }
 
     /// The values of one row.
+    #[inline]
     pub fn row_values(&self, row: usize) -> &[f32] {
         &self.values[self.offsets[row]..self.offsets[row + 1]]
     }

@@ -37,6 +37,9 @@ const PROBE_USERS: usize = 2 * USERS_PER_SCAN;
 /// At most so many users in a block.
 pub const MAX_ROWS: usize = 384;
 
+/// Words of the filter before each search among excluded items.
+const FILTER_WORDS: usize = 64;
+
 /// Item rows of one pass: they stay in the level-2 cache while the packs of a block are scored.
 const PASS_BYTES: usize = 768 << 10;
 
@@ -123,22 +126,32 @@ pub struct OutputSlices<'a> {
 }
 
 /// The list of one user of a block.
-#[derive(Default)]
 struct UserTopN {
     best: Best,
     /// What `n` items that may be listed score at least.
     seed_threshold: f32,
     /// The part of [`Scratch::excluded`] that is this user's.
     excluded: Range<usize>,
-    /// A bit for each excluded item, by its last nine: most items need no search.
-    exclusion_filter: [u64; 8],
+    /// A bit for each excluded item, by its last twelve: most items need no search.
+    exclusion_filter: [u64; FILTER_WORDS],
+}
+
+impl Default for UserTopN {
+    fn default() -> Self {
+        Self {
+            best: Best::default(),
+            seed_threshold: f32::NEG_INFINITY,
+            excluded: 0..0,
+            exclusion_filter: [0; FILTER_WORDS],
+        }
+    }
 }
 
 impl UserTopN {
     /// Whether the list excludes an item; `excluded` is that of the whole block.
     #[inline]
     fn excludes(&self, excluded: &[u32], position: u32) -> bool {
-        self.exclusion_filter[position as usize / 64 % 8] >> (position % 64) & 1 == 1
+        self.exclusion_filter[position as usize / 64 % FILTER_WORDS] >> (position % 64) & 1 == 1
             && excluded[self.excluded.clone()].binary_search(&position).is_ok()
     }
 
@@ -190,23 +203,31 @@ impl BatchSearch<'_> {
             self.offer_neighbors(row, at, context, scratch);
             let list = &mut scratch.lists[at];
             list.excluded = from..scratch.excluded.len();
-            list.exclusion_filter = [0; 8];
+            list.exclusion_filter = [0; FILTER_WORDS];
             for &item in &scratch.excluded[from..] {
-                list.exclusion_filter[item as usize / 64 % 8] |= 1 << (item % 64);
+                list.exclusion_filter[item as usize / 64 % FILTER_WORDS] |= 1 << (item % 64);
             }
         }
-        let mut done = 0;
-        if let Some((index, seed)) = self.compact {
-            // The first users of a call show whether the table pays; for the others it is known.
-            while done < count && (self.force_pruning || self.pruning_pays_off()) {
-                let known = self.force_pruning || self.cost.users.load(Ordering::Relaxed) >= PROBE_USERS as u64;
-                let next = if known { count } else { count.min(done + PROBE_USERS) };
-                self.seed_thresholds(seed, rows.start, done..next, context, scratch)?;
-                self.pruned(index, seed.n_blocks(), rows.start, done..next, context, scratch)?;
-                done = next;
+        // A list that its history has filled has a threshold, and a better one than first items would give.
+        let (full, open): (Vec<u32>, Vec<u32>) =
+            (0..count as u32).partition(|&at| scratch.lists[at as usize].best.is_full());
+        for (users, seeded) in [(open, true), (full, false)] {
+            let mut users = &users[..];
+            if let Some((index, seed)) = self.compact {
+                // The first users of a call show whether the table pays; for the others it is known.
+                while !users.is_empty() && (self.force_pruning || self.pruning_pays_off()) {
+                    let known = self.force_pruning || self.cost.users.load(Ordering::Relaxed) >= PROBE_USERS as u64;
+                    let (next, later) = users.split_at(if known { users.len() } else { users.len().min(PROBE_USERS) });
+                    if seeded {
+                        self.seed_thresholds(seed, rows.start, next, context, scratch)?;
+                    }
+                    let from = if seeded { seed.n_blocks() } else { 0 };
+                    self.pruned(index, from, rows.start, next, context, scratch)?;
+                    users = later;
+                }
             }
+            self.plain(rows.start, users, context, scratch)?;
         }
-        self.plain(rows.start, done..count, context, scratch)?;
         let rows = output
             .items
             .chunks_exact_mut(output.width)
@@ -221,34 +242,16 @@ impl BatchSearch<'_> {
 
     /// Offers the items that a history adds to; leaves in `excluded` what the dense pass must skip, ascending.
     fn offer_neighbors(&self, row: usize, list: usize, context: &Context, scratch: &mut Scratch) {
-        let seen = self.query.seen(row);
-        self.scorer.sum_neighbors(&self.query, row, context.level, &mut scratch.sums);
-        // What cannot be listed anyway need not be excluded.
-        let listed = |item: &u32| self.eligible.contains(*item);
-        if scratch.sums.items().is_empty() {
-            scratch.excluded.extend(seen.iter().copied().filter(listed));
+        let Scratch { sums, candidates, lists, excluded, .. } = scratch;
+        if self.query.history.is_none() {
+            self.eligible.append_eligible(self.query.seen(row), excluded);
             return;
         }
-        scratch.candidates.items.clear();
-        let mut rest = seen;
-        for &item in scratch.sums.items() {
-            while let Some((&first, later)) = rest.split_first()
-                && first < item
-            {
-                scratch.excluded.extend(Some(first).filter(listed));
-                rest = later;
-            }
-            let seen = rest.first() == Some(&item);
-            rest = &rest[usize::from(seen)..];
-            if listed(&item) {
-                scratch.excluded.push(item);
-                if !seen {
-                    scratch.candidates.items.push(item);
-                }
-            }
-        }
-        scratch.excluded.extend(rest.iter().copied().filter(listed));
-        let Scratch { sums, candidates, lists, .. } = scratch;
+        self.scorer.sum_neighbors(&self.query, row, context.level, sums);
+        // What cannot be listed anyway need not be excluded.
+        self.eligible.append_eligible(sums.items(), excluded);
+        candidates.items.clear();
+        sums.append_candidates(self.eligible, &mut candidates.items);
         self.scorer.offer(&self.query, row, context.level, sums, candidates, &mut lists[list].best);
     }
 
@@ -269,7 +272,7 @@ impl BatchSearch<'_> {
     }
 
     /// Every score in f32.
-    fn plain(&self, first: usize, users: Range<usize>, context: &Context, scratch: &mut Scratch) -> Result<()> {
+    fn plain(&self, first: usize, users: &[u32], context: &Context, scratch: &mut Scratch) -> Result<()> {
         let d = self.query.d;
         if users.is_empty() {
             return Ok(());
@@ -279,9 +282,8 @@ impl BatchSearch<'_> {
             return Ok(());
         }
         scratch.packs.clear();
-        for start in users.clone().step_by(LANES) {
-            let vectors = (start..users.end).map(|at| self.query.vector(first + at));
-            tiles::pack(vectors, d, &mut scratch.pack);
+        for users in users.chunks(LANES) {
+            tiles::pack(users.iter().map(|&at| self.query.vector(first + at as usize)), d, &mut scratch.pack);
             scratch.packs.extend_from_slice(&scratch.pack);
         }
         // A multiple of the tiles' 12 and 6 rows.
@@ -289,16 +291,20 @@ impl BatchSearch<'_> {
         let (excluded, all) = (&scratch.excluded, self.rows(None));
         for (part, rows) in all.vectors.chunks(pass * d).enumerate() {
             let biases = all.biases.get(part * pass..).unwrap_or_default();
-            for (pack, lists) in
-                scratch.packs.chunks_exact(d * LANES).zip(scratch.lists[users.clone()].chunks_mut(LANES))
-            {
+            for (pack, users) in scratch.packs.chunks_exact(d * LANES).zip(users.chunks(LANES)) {
                 context.cancel.check()?;
+                let lists = &mut scratch.lists;
                 let mut thresholds = [f32::INFINITY; LANES];
-                for (threshold, list) in thresholds.iter_mut().zip(&*lists) {
-                    *threshold = list.threshold();
+                for (threshold, &at) in thresholds.iter_mut().zip(users) {
+                    *threshold = lists[at as usize].threshold();
                 }
                 let offer = |lane: usize, row: usize, score: f32| {
-                    self.offer(&mut lists[lane], excluded, all.position((part * pass + row) as u32), score)
+                    self.offer(
+                        &mut lists[users[lane] as usize],
+                        excluded,
+                        all.position((part * pass + row) as u32),
+                        score,
+                    )
                 };
                 self.scorer.head().score_tiles(context.level, pack, rows, d, biases, &mut thresholds, offer);
             }
@@ -307,8 +313,9 @@ impl BatchSearch<'_> {
     }
 
     /// Without factors every item that no history adds to scores 0: the first ones not excluded are the best.
-    fn fill_without_factors(&self, users: Range<usize>, scratch: &mut Scratch) {
-        for list in &mut scratch.lists[users] {
+    fn fill_without_factors(&self, users: &[u32], scratch: &mut Scratch) {
+        for &at in users {
+            let list = &mut scratch.lists[at as usize];
             for position in 0..self.scorer.n_items() as u32 {
                 if !list.best.accepts(key(0.0, position)) {
                     break;
@@ -323,15 +330,14 @@ impl BatchSearch<'_> {
         &self,
         seed: &ThresholdSeed,
         first: usize,
-        users: Range<usize>,
+        users: &[u32],
         context: &Context,
         scratch: &mut Scratch,
     ) -> Result<()> {
         let d = self.query.d;
-        for start in users.clone().step_by(LANES) {
+        for users in users.chunks(LANES) {
             context.cancel.check()?;
-            let vectors = (start..users.end).map(|at| self.query.vector(first + at));
-            tiles::pack(vectors, d, &mut scratch.pack);
+            tiles::pack(users.iter().map(|&at| self.query.vector(first + at as usize)), d, &mut scratch.pack);
             scratch.seed_scores.resize(seed.items().len(), [0.0; LANES]);
             tiles::products(context.level, &scratch.pack, seed.vectors(), d, &mut scratch.seed_scores);
             if !self.own_index && self.eligible.bits.is_some() {
@@ -341,9 +347,9 @@ impl BatchSearch<'_> {
                     }
                 }
             }
-            let lists = &mut scratch.lists[start..users.end.min(start + LANES)];
-            for (lane, list) in lists.iter().enumerate() {
-                for &item in &scratch.excluded[list.excluded.clone()] {
+            let lists = &mut scratch.lists;
+            for (lane, &at) in users.iter().enumerate() {
+                for &item in &scratch.excluded[lists[at as usize].excluded.clone()] {
                     if let Some(row) = seed.row(item) {
                         scratch.seed_scores[row][lane] = f32::NEG_INFINITY;
                     }
@@ -351,15 +357,16 @@ impl BatchSearch<'_> {
             }
             let mut thresholds =
                 tiles::reached(context.level, &scratch.seed_scores, self.n, &mut scratch.best_of_lanes);
-            thresholds[lists.len()..].fill(f32::INFINITY);
-            for (list, &threshold) in lists.iter_mut().zip(&thresholds) {
-                list.seed_threshold = threshold;
+            thresholds[users.len()..].fill(f32::INFINITY);
+            for (&at, &threshold) in users.iter().zip(&thresholds) {
+                lists[at as usize].seed_threshold = threshold;
             }
             tiles::collect(context.level, &scratch.seed_scores, &mut thresholds, |lane, row, score| {
+                let list = &mut lists[users[lane] as usize];
                 if score > f32::NEG_INFINITY {
-                    lists[lane].best.offer(key(score, seed.items()[row]));
+                    list.best.offer(key(score, seed.items()[row]));
                 }
-                lists[lane].threshold()
+                list.threshold()
             });
         }
         Ok(())
@@ -371,7 +378,7 @@ impl BatchSearch<'_> {
         index: &Index,
         from: usize,
         first: usize,
-        users: Range<usize>,
+        users: &[u32],
         context: &Context,
         scratch: &mut Scratch,
     ) -> Result<()> {
@@ -379,11 +386,9 @@ impl BatchSearch<'_> {
         // Users whose scans end near each other go together.
         scratch.order.clear();
         let count = users.len();
-        for at in users {
-            let vector = self.query.vector(first + at);
-            scratch
-                .order
-                .push((f64::from(scratch.lists[at].threshold()) / norm(vector).max(f64::MIN_POSITIVE), at as u32));
+        for &at in users {
+            let (threshold, vector) = (scratch.lists[at as usize].threshold(), self.query.vector(first + at as usize));
+            scratch.order.push((f64::from(threshold) / norm(vector).max(f64::MIN_POSITIVE), at));
         }
         scratch.order.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         let mut spent = 0u64;

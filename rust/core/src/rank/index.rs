@@ -34,6 +34,7 @@ use rayon::prelude::*;
 
 use crate::runtime::Context;
 use crate::runtime::simd::Level;
+use crate::runtime::simd::byte_dots::BoundTerms;
 use crate::runtime::simd::int8_scan::{BLOCK, Blocks, Group, Line, MAX_FACTORS, quantize, scan, user_limit};
 use crate::runtime::simd::sparse::fetch;
 
@@ -41,7 +42,7 @@ use super::key::{key, position_of, score_of};
 use super::query::EligibleItems;
 
 /// Relative room for the rounding of f64; see the module head.
-const SLACK: f64 = 1e-9;
+pub const SLACK: f64 = 1e-9;
 
 /// Items that are worth a task of their own.
 const ITEMS_PER_TASK: usize = 32 * BLOCK;
@@ -275,31 +276,6 @@ pub fn norm_up(vector: &[f32]) -> f32 {
     (norm(vector) as f32).next_up()
 }
 
-/// An upper bound of a user's scores by the norm of the item; see the module head.
-#[derive(Clone, Copy, Default)]
-pub struct NormBound {
-    per_norm: f64,
-    subnormal: f64,
-}
-
-impl NormBound {
-    /// The bound of a user's vector, of at most 2¹⁵ numbers.
-    pub fn new(vector: &[f32]) -> Self {
-        Self::with_norm(norm(vector), vector.len())
-    }
-
-    fn with_norm(norm: f64, d: usize) -> Self {
-        Self { per_norm: norm * (1.0 + gamma(d) + 2.0 * SLACK), subnormal: d as f64 * 2f64.powi(-149) }
-    }
-
-    /// For items whose norm, rounded up, is this.
-    pub fn score_bound(&self, item_norm: f32) -> f32 {
-        // An infinite norm of an item allows anything, whatever the user's.
-        let per_norm = self.per_norm.max(f64::MIN_POSITIVE);
-        ((per_norm * f64::from(item_norm) + self.subnormal) as f32).next_up()
-    }
-}
-
 fn gamma(d: usize) -> f64 {
     let d = d as f64;
     d * 2f64.powi(-24) / (1.0 - d * 2f64.powi(-24))
@@ -327,7 +303,7 @@ pub fn norm(vector: &[f32]) -> f64 {
 }
 
 /// The largest magnitude in a vector of finite numbers.
-fn max_abs(vector: &[f32]) -> f32 {
+pub fn max_abs(vector: &[f32]) -> f32 {
     let larger = |a: f32, b: f32| if a > b { a } else { b };
     let mut largest = [0f32; 8];
     let (whole, rest) = vector.as_chunks::<8>();
@@ -342,36 +318,47 @@ fn max_abs(vector: &[f32]) -> f32 {
 /// What the proof needs to know about a user.
 #[derive(Clone, Copy, Default)]
 pub struct Bounds {
-    unscale: f64,
+    scale: f64,
     by_error: f64,
     by_norm: f64,
-    norm_bound: NormBound,
+    per_norm: f64,
+    subnormal: f64,
     offset: i32,
 }
 
 impl Bounds {
-    /// Writes the bytes of one user of a group, and finds the user's bounds.
-    pub fn new<const U: usize>(index: &Index, vector: &[f32], level: Level, group: &mut Group<U>, user: usize) -> Self {
-        let limit = user_limit(level);
+    /// Writes the bytes of a user, and finds the user's bounds.
+    pub fn of(vector: &[f32], level: Level, words: &mut [i32]) -> Self {
+        let (d, limit) = (vector.len(), user_limit(level));
         let max_abs = max_abs(vector);
         let scale = if max_abs > 0.0 { f64::from(max_abs) / limit } else { 1.0 };
-        let unscale = 1.0 / scale;
+        let quantized = quantize(level, vector, scale, limit, words);
+        let norm = quantized.squares.sqrt();
+        Self {
+            scale,
+            by_error: quantized.quantized_squares.sqrt() * (1.0 + 2.0 * SLACK),
+            by_norm: (quantized.quantization_error.sqrt() + (gamma(d) + SLACK) * norm) / scale * (1.0 + 2.0 * SLACK),
+            per_norm: norm * (1.0 + gamma(d) + 2.0 * SLACK),
+            subnormal: d as f64 * 2f64.powi(-149),
+            offset: 128 * quantized.sum,
+        }
+    }
+
+    /// The same for one user of a group.
+    pub fn new<const U: usize>(index: &Index, vector: &[f32], level: Level, group: &mut Group<U>, user: usize) -> Self {
         group.words.resize(index.words(), [0; U]);
         group.own.resize(index.words(), 0);
-        let quantized = quantize(level, vector, scale, limit, &mut group.own);
+        let bounds = Self::of(vector, level, &mut group.own);
         for (words, own) in group.words.iter_mut().zip(&group.own) {
             words[user] = *own;
         }
-        let norm = quantized.squares.sqrt();
-        Self {
-            unscale,
-            by_error: quantized.quantized_squares.sqrt() * (1.0 + 2.0 * SLACK),
-            by_norm: (quantized.quantization_error.sqrt() + (gamma(index.d) + SLACK) * norm)
-                * unscale
-                * (1.0 + 2.0 * SLACK),
-            norm_bound: NormBound::with_norm(norm, index.d),
-            offset: 128 * quantized.sum,
-        }
+        bounds
+    }
+
+    /// What bounds of single items take of them; `error` and `norm` are E and M in units of an item's scale.
+    pub fn terms(&self, error: f64, norm: f64) -> BoundTerms {
+        let offset = f64::from(self.offset) - self.by_error * error - self.by_norm * norm;
+        BoundTerms { offset, scale: self.scale, subnormal: self.subnormal }
     }
 
     /// Sets what the user's scan looks for: items that could reach the n-th best score found so far.
@@ -379,19 +366,19 @@ impl Bounds {
         group.by_error[user] = self.by_error;
         group.by_norm[user] = self.by_norm;
         group.offset[user] = self.offset;
-        group.cut[user] = self.threshold_down(threshold) * self.unscale;
+        group.cut[user] = self.threshold_down(threshold) / self.scale;
     }
 
     /// The norm below which no item reaches the threshold.
     pub fn min_norm(&self, threshold: f32) -> f64 {
         let low = self.threshold_down(threshold);
-        if low <= 0.0 { f64::NEG_INFINITY } else { low / self.norm_bound.per_norm }
+        if low <= 0.0 { f64::NEG_INFINITY } else { low / self.per_norm }
     }
 
     /// The threshold, less what f64 may lose on the way and the subnormal part of the bound.
     fn threshold_down(&self, threshold: f32) -> f64 {
         let threshold = f64::from(threshold);
-        threshold - threshold.abs() * SLACK - self.norm_bound.subnormal
+        threshold - threshold.abs() * SLACK - self.subnormal
     }
 }
 

@@ -50,6 +50,12 @@ impl Best {
         self.n
     }
 
+    /// Whether there are `n` keys.
+    #[inline]
+    pub fn is_full(&self) -> bool {
+        self.cutoff > 0
+    }
+
     /// Takes a key if it can be among the best `n`.
     #[inline]
     pub fn offer(&mut self, key: u64) {

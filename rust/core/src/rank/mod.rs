@@ -12,12 +12,13 @@
 //! `Case::naive` in the tests is the specification, and all are compared with it by `==`.
 //!
 //! Modules import only from the right:
-//! `ranker` → {`plan`, `batch`, `single`, `target_attention`} → `scorer` → {`head`, `index`, `neighbor_sums`} → `query` →
-//! {`output`, `key`, `sets`, `checks`}; of the last four, `output` imports `key`. `arrange` makes lists that obey rules of
-//! ready rankings, and imports these four alone.
+//! `ranker` → {`plan`, `batch`, `single`, `target_attention`} → `scorer` → {`head`, `byte_rows`} → {`index`,
+//! `neighbor_sums`} → `query` → {`output`, `key`, `sets`, `checks`}; of the last four, `output` imports `key`. `arrange`
+//! makes lists that obey rules of ready rankings, and imports these four alone.
 
 mod arrange;
 mod batch;
+mod byte_rows;
 mod checks;
 mod head;
 mod index;

@@ -5,7 +5,10 @@
 //! ```
 
 use crate::data::Csr;
+use crate::runtime::simd::sparse::fetch;
 use crate::runtime::simd::{Level, dot, vector};
+
+use super::query::EligibleItems;
 
 /// The item-item weights: row j is what a purchase of j adds to others.
 pub enum Neighbors {
@@ -42,69 +45,144 @@ impl Neighbors {
 #[derive(Default)]
 pub struct NeighborSums {
     sums: Vec<f32>,
-    /// A bit for each item that a neighbor row of the history names.
+    /// A bit for each item that a neighbor row of the history names or that is left out.
     marks: Vec<u64>,
-    /// The same items, ascending.
+    /// A bit for each item that is left out.
+    left_out: Vec<u64>,
+    /// The items with a mark, ascending.
     items: Vec<u32>,
 }
 
+/// Sources between the prefetch of a neighbor row and its use.
+const ROWS_AHEAD: usize = 3;
+
 impl NeighborSums {
-    /// Adds up `weights[at] · neighbors[history[at]]` for every item that a neighbor row names. `history` rises, so the
-    /// chain of an item runs over its sources in ascending order.
-    pub fn sum_history(&mut self, level: Level, neighbors: &Neighbors, history: &[u32], weights: &[f32]) {
+    /// Adds up `weights[at] · neighbors[history[at]]` for every item that a neighbor row names; `left_out` are items that
+    /// no list is to hold. `history` rises, so the chain of an item runs over its sources in ascending order.
+    pub fn sum_history(
+        &mut self,
+        level: Level,
+        neighbors: &Neighbors,
+        history: &[u32],
+        weights: &[f32],
+        left_out: &[u32],
+    ) {
         self.clear();
         if self.sums.len() < neighbors.n_columns() {
             self.sums = vec![0.0; neighbors.n_columns()];
             self.marks = vec![0; neighbors.n_columns().div_ceil(64)];
+            self.left_out = self.marks.clone();
         }
-        let neighbors = match neighbors {
-            Neighbors::Sparse(rows) => rows,
+        for &item in left_out {
+            self.marks[item as usize / 64] |= 1 << (item % 64);
+            self.left_out[item as usize / 64] |= 1 << (item % 64);
+        }
+        match neighbors {
+            Neighbors::Sparse(rows) => {
+                for (at, (&source, &weight)) in history.iter().zip(weights).enumerate() {
+                    if let Some(&later) = history.get(at + 3 * ROWS_AHEAD) {
+                        fetch(rows.offsets(), later as usize, 1);
+                    }
+                    if let Some(&later) = history.get(at + ROWS_AHEAD) {
+                        let (items, values) = (rows.row(later as usize), rows.row_values(later as usize));
+                        fetch(items, 0, items.len());
+                        fetch(values, 0, values.len());
+                    }
+                    let (items, values) = (rows.row(source as usize), rows.row_values(source as usize));
+                    dot::scatter(level, weight, items, values, &mut self.sums, &mut self.marks);
+                }
+            }
             Neighbors::Dense { weights: rows, n_items } => {
                 for (&source, &weight) in history.iter().zip(weights) {
                     let row = &rows[source as usize * n_items..][..*n_items];
                     vector::axpy(level, weight, row, &mut self.sums[..*n_items]);
                 }
                 if !history.is_empty() {
-                    self.items.extend(0..*n_items as u32);
-                    self.items.iter().for_each(|&item| self.marks[item as usize / 64] |= 1 << (item % 64));
+                    (0..*n_items).for_each(|item| self.marks[item / 64] |= 1 << (item % 64));
                 }
-                return;
             }
-        };
-        for (&source, &weight) in history.iter().zip(weights) {
-            let source = source as usize;
-            let (items, values) = (neighbors.row(source), neighbors.row_values(source));
-            dot::scatter(level, weight, items, values, &mut self.sums, &mut self.marks);
         }
+        self.collect();
+    }
+
+    /// The items with a mark. Most words have few: four bits are taken of each without a branch, which would be
+    /// mispredicted time and again.
+    fn collect(&mut self) {
+        const AT_ONCE: usize = 4;
+        let count: usize = self.marks.iter().map(|marks| marks.count_ones() as usize).sum();
+        self.items.resize(count + AT_ONCE, 0);
+        let mut at = 0;
         for (word, &marks) in self.marks.iter().enumerate() {
-            let mut left = marks;
-            while left != 0 {
-                self.items.push(word as u32 * 64 + left.trailing_zeros());
-                left &= left - 1;
+            let first = word as u32 * 64;
+            let (mut left, next) = (marks, at + marks.count_ones() as usize);
+            for place in &mut self.items[at..at + AT_ONCE] {
+                *place = first.wrapping_add(left.trailing_zeros());
+                left &= left.wrapping_sub(1);
             }
+            at += AT_ONCE;
+            while left != 0 {
+                self.items[at] = first + left.trailing_zeros();
+                left &= left - 1;
+                at += 1;
+            }
+            at = next;
         }
+        self.items.truncate(count);
     }
 
     /// Sets all sums to 0; the memory is kept.
     pub fn clear(&mut self) {
+        let few = self.items.len() < self.marks.len() / 8;
         for &item in &self.items {
             self.sums[item as usize] = 0.0;
-            self.marks[item as usize / 64] = 0;
+            if few {
+                self.marks[item as usize / 64] = 0;
+                self.left_out[item as usize / 64] = 0;
+            }
+        }
+        if !few {
+            self.marks.fill(0);
+            self.left_out.fill(0);
         }
         self.items.clear();
     }
 
-    /// The items that a neighbor row of the history names, ascending.
+    /// The items that a neighbor row of the history names or that are left out, ascending.
     pub fn items(&self) -> &[u32] {
         &self.items
     }
 
-    /// Whether an item is among them.
+    /// Appends those that are not left out and that may be listed, in their order. Without a branch, which would be
+    /// mispredicted time and again.
+    pub fn append_candidates(&self, eligible: &EligibleItems, into: &mut Vec<u32>) {
+        let mut at = into.len();
+        into.resize(at + self.items.len(), 0);
+        for &item in &self.items {
+            into[at] = item;
+            let left_out = self.left_out[item as usize / 64] >> (item % 64) & 1 == 1;
+            at += usize::from(eligible.contains(item) && !left_out);
+        }
+        into.truncate(at);
+    }
+
+    /// Whether an item is among `items`.
+    #[inline]
     pub fn contains(&self, item: u32) -> bool {
         self.marks.get(item as usize / 64).is_some_and(|marks| marks >> (item % 64) & 1 == 1)
     }
 
+    /// The sums of all items.
+    pub fn all(&self) -> &[f32] {
+        &self.sums
+    }
+
+    #[cfg(test)]
+    pub fn of(sums: Vec<f32>) -> Self {
+        Self { sums, ..Self::default() }
+    }
+
     /// The sum of an item; 0 where the history adds nothing.
+    #[inline]
     pub fn sum(&self, item: u32) -> f32 {
         self.sums.get(item as usize).copied().unwrap_or(0.0)
     }
@@ -119,13 +197,27 @@ mod tests {
         let neighbors = Csr::new(vec![0, 2, 2, 4], vec![1, 2, 0, 2], vec![0.5, 2.0, 3.0, -1.0], 3).unwrap();
         let neighbors = Neighbors::Sparse(neighbors);
         let mut sums = NeighborSums::default();
-        sums.sum_history(Level::Scalar, &neighbors, &[0, 2], &[1.0, 0.25]);
+        sums.sum_history(Level::Scalar, &neighbors, &[0, 2], &[1.0, 0.25], &[]);
         assert_eq!(sums.items(), [0, 1, 2]);
         assert_eq!([0, 1, 2].map(|i| sums.sum(i)), [0.75, 0.5, 1.75]);
-        sums.sum_history(Level::Scalar, &neighbors, &[1], &[1.0]);
+        sums.sum_history(Level::Scalar, &neighbors, &[1], &[1.0], &[]);
         assert!(sums.items().is_empty());
         assert_eq!(sums.sum(2), 0.0);
     }
+
+    #[test]
+    fn what_is_left_out_is_named_and_no_candidate() {
+        let neighbors = Neighbors::Sparse(Csr::new(vec![0, 2, 2], vec![0, 2], vec![0.5, 2.0], 3).unwrap());
+        let (mut sums, mut candidates) = (NeighborSums::default(), vec![9]);
+        let all = EligibleItems { bits: None, count: 3 };
+        sums.sum_history(Level::Scalar, &neighbors, &[0], &[1.0], &[1, 2]);
+        sums.append_candidates(&all, &mut candidates);
+        assert_eq!((sums.items(), &candidates[..]), (&[0, 1, 2][..], &[9, 0][..]));
+        sums.sum_history(Level::Scalar, &neighbors, &[0], &[1.0], &[]);
+        sums.append_candidates(&all, &mut candidates);
+        assert_eq!(candidates, [9, 0, 0, 2]);
+    }
+
     #[test]
     fn dense_rows_give_the_bits_of_sparse_ones_that_name_every_item() {
         let (n, draws) = (70, crate::runtime::rng::Stream::new(2, 0));
@@ -137,7 +229,7 @@ mod tests {
             for (history, weights) in [(&[][..], &[][..]), (&[3, 8, 69][..], &[1.0, 0.3, 2.0][..])] {
                 let [sparse, dense] = both.each_ref().map(|neighbors| {
                     let mut sums = NeighborSums::default();
-                    sums.sum_history(level, neighbors, history, weights);
+                    sums.sum_history(level, neighbors, history, weights, &[4]);
                     ((0..n as u32).map(|i| (sums.contains(i), sums.sum(i))).collect::<Vec<_>>(), sums.items().to_vec())
                 });
                 assert_eq!(sparse, dense);

@@ -207,6 +207,10 @@ impl EligibleItems {
     /// Appends those of `items` that may be listed, in their order. Without a branch, which would
     /// be mispredicted time and again.
     pub fn append_eligible(&self, items: &[u32], into: &mut Vec<u32>) {
+        if self.bits.is_none() {
+            into.extend_from_slice(items);
+            return;
+        }
         let mut at = into.len();
         into.resize(at + items.len(), 0);
         for &item in items {

@@ -416,6 +416,9 @@ impl Ranker {
         context: &Context,
     ) -> Result<()> {
         let (scorer, n, n_rows) = (&self.scorer, lists.width, query.n_rows);
+        if query.history.is_some() {
+            scorer.byte_rows(context.level, Some(context));
+        }
         let all = prunes.then(|| scorer.index(Some(context)));
         let own = all.filter(|_| own_index).map(|index| index.restricted_to(eligible));
         let index = own.as_ref().or(all);

@@ -12,9 +12,10 @@ use crate::runtime::Context;
 use crate::runtime::simd::Level;
 use crate::{Error, Result};
 
+use super::byte_rows::{ByteRows, UserBytes};
 use super::checks::{check_items, check_table};
 use super::head::{Head, TargetAttention};
-use super::index::{Index, NormBound, ThresholdSeed, norm_up};
+use super::index::{Index, ThresholdSeed};
 use super::key::{Best, key};
 use super::neighbor_sums::{NeighborSums, Neighbors};
 use super::output::{Link, OutputTransform};
@@ -24,14 +25,12 @@ use super::sets::Sets;
 /// Scores or lists that are worth a task of their own.
 pub const ROWS_PER_TASK: usize = 256;
 
-/// Items for each place of a list whose dense part is found first, those with the highest bounds.
-const FIRST_PER_PLACE: usize = 2;
-
 /// One of so many bounds is looked at to find what is high.
-const SAMPLE_STEP: usize = 8;
+const SAMPLE_STEP: usize = 4;
 
-/// Fewer items than this for each place are scored at once: too many of them could enter.
-const MIN_BOUNDED_PER_PLACE: usize = 32;
+/// Fewer items than this, and for each place, are scored at once: too many of them could enter.
+const MIN_BOUNDED: usize = 32;
+const MIN_BOUNDED_PER_PLACE: usize = 4;
 
 /// Items with all that scores need.
 pub struct Scorer {
@@ -48,8 +47,8 @@ pub struct Scorer {
     max_abs_logit: f64,
     /// The largest magnitude in `neighbors`.
     max_abs_neighbor: f32,
-    /// The norm of each item, rounded up; made on first use, as the two below.
-    norms: OnceLock<Vec<f32>>,
+    /// Made on first use, as the two below.
+    byte_rows: OnceLock<ByteRows>,
     index: OnceLock<Index>,
     threshold_seed: OnceLock<ThresholdSeed>,
 }
@@ -61,6 +60,7 @@ pub struct Candidates {
     pub items: Vec<u32>,
     /// Their scores.
     pub scores: Vec<f32>,
+    user: UserBytes,
     bounds: Vec<f32>,
     sample: Vec<f32>,
     all: Vec<u32>,
@@ -92,7 +92,7 @@ impl Scorer {
             neighbors: neighbors.map(Neighbors::Sparse),
             head,
             link: Link::Identity,
-            norms: OnceLock::new(),
+            byte_rows: OnceLock::new(),
             index: OnceLock::new(),
             threshold_seed: OnceLock::new(),
         })
@@ -219,11 +219,11 @@ impl Scorer {
         OutputTransform { shift: query.shift(row), link: self.link, level }
     }
 
-    /// The sparse part of all scores of one row.
+    /// The sparse part of all scores of one row, and what its list leaves out.
     pub fn sum_neighbors(&self, query: &Query<'_>, row: usize, level: Level, sums: &mut NeighborSums) {
         let (history, weights) = query.history(row);
         match &self.neighbors {
-            Some(neighbors) => sums.sum_history(level, neighbors, history, weights),
+            Some(neighbors) => sums.sum_history(level, neighbors, history, weights, query.seen(row)),
             None => sums.clear(),
         }
     }
@@ -234,7 +234,7 @@ impl Scorer {
     }
 
     /// Offers the candidates, items that a history adds to, to the list of a row: both parts of the score of each that can
-    /// enter. The list is the same as if all were offered: with D at least the dense part (see `index`), no sum of the two
+    /// enter. The list is the same as if all were offered: with D at least the dense part (see `byte_rows`), no sum of the two
     /// in f32 is above that of D and the sparse part, for rounding keeps the order. Most of a history's neighbors are far
     /// below the list, and their dense parts would take longer than all else. Leaves no candidates.
     pub fn offer(
@@ -246,25 +246,36 @@ impl Scorer {
         candidates: &mut Candidates,
         best: &mut Best,
     ) {
-        if candidates.items.len() >= MIN_BOUNDED_PER_PLACE * best.n()
-            && let Some(norms) = self.norms()
+        if candidates.items.len() >= MIN_BOUNDED + MIN_BOUNDED_PER_PLACE * best.n()
+            && let Some(rows) = self.byte_rows(level, None)
         {
-            let Candidates { items, bounds, sample, all, .. } = candidates;
-            let norm_bound = NormBound::new(query.vector(row));
-            let bound = |&item: &u32| norm_bound.score_bound(norms[item as usize]) + sums.sum(item);
-            bounds.clear();
-            bounds.extend(items.iter().map(bound));
-            // Roughly the highest ones first, for a threshold; in their order, for their rows are read in it.
+            let Candidates { items, user, bounds, sample, .. } = candidates;
+            rows.score_bounds(level, query.vector(row), user, sums, items, bounds);
+            // Roughly the highest ones first, until the list is full: its threshold is near the final one then. In their
+            // order, for their rows are read in it.
             sample.clear();
             sample.extend(bounds.iter().step_by(SAMPLE_STEP));
-            let place = (FIRST_PER_PLACE * best.n()).div_ceil(SAMPLE_STEP);
-            let (_, &mut high, _) = sample.select_nth_unstable_by(place, |a, b| b.total_cmp(a));
-            std::mem::swap(items, all);
-            select(all, bounds, |bound| bound >= high, items);
-            self.offer_all(query, row, level, sums, candidates, best);
-            let threshold = best.threshold();
-            let Candidates { items, bounds, all, .. } = candidates;
-            select(all, bounds, |bound| bound < high && bound >= threshold, items);
+            std::mem::swap(&mut candidates.items, &mut candidates.all);
+            let (mut place, mut done) = ((5 * best.n()).div_ceil(4 * SAMPLE_STEP), None);
+            loop {
+                let Candidates { items, bounds, sample, all, .. } = candidates;
+                let high = if place < sample.len() {
+                    *sample.select_nth_unstable_by(place, |a, b| b.total_cmp(a)).1
+                } else {
+                    f32::NEG_INFINITY
+                };
+                let high = high.max(best.threshold());
+                match done {
+                    None => select(all, bounds, |bound| bound >= high, items),
+                    Some(done) => select(all, bounds, |bound| bound >= high && bound < done, items),
+                }
+                self.offer_all(query, row, level, sums, candidates, best);
+                if high <= best.threshold() {
+                    return;
+                }
+                done = Some(high);
+                place = if best.is_full() { usize::MAX } else { 2 * place };
+            }
         }
         self.offer_all(query, row, level, sums, candidates, best);
     }
@@ -287,10 +298,10 @@ impl Scorer {
         items.clear();
     }
 
-    /// The norm of each item, rounded up, made on first use; none where no bound by norms holds.
-    fn norms(&self) -> Option<&[f32]> {
+    /// A row of bytes for each item, made on first use; none where no bound by them holds.
+    pub fn byte_rows(&self, level: Level, context: Option<&Context>) -> Option<&ByteRows> {
         let bounded = self.head.is_inner() && Index::supports(self.d);
-        bounded.then(|| &**self.norms.get_or_init(|| self.vectors.chunks_exact(self.d).map(norm_up).collect()))
+        bounded.then(|| self.byte_rows.get_or_init(|| ByteRows::new(&self.vectors, self.d, level, context)))
     }
 
     /// The compact table of all items, ordered on first use.

@@ -60,10 +60,8 @@ pub fn list<T>(
         scratch.best.reset(n);
         scratch.candidates.items.clear();
         scorer.sum_neighbors(query, row, level, &mut scratch.sums);
-        if !scratch.sums.items().is_empty() {
-            scratch.candidates.items.extend(scratch.sums.items().iter().filter(|item| wanted(**item)));
-            offer(scorer, query, row, level, scratch);
-        }
+        scratch.sums.append_candidates(eligible, &mut scratch.candidates.items);
+        offer(scorer, query, row, level, scratch);
         match index {
             Some(index) if query.d > 0 => {
                 let bounds = Bounds::new(index, query.vector(row), level, &mut scratch.group, 0);

@@ -6,7 +6,7 @@
 //! falls back to the exact library function, slower and not different.
 //!
 //! Kernels import each other one way: `scores` → `pairs`; both and {`softmax_panel`, `tiles`, `attend`, `dot`} →
-//! {`reduce`, `sparse`} → `vector` → `exp` → `level`; {`cholesky`, `factor_steps`} → `vector`; `layers` → `exp`.
+//! {`reduce`, `sparse`} → `vector` → `exp` → `level`; `byte_dots` → {`int8_scan`, `sparse`}; {`cholesky`, `factor_steps`} → `vector`; `layers` → `exp`.
 
 #![allow(unsafe_code)]
 
@@ -41,6 +41,7 @@ macro_rules! dispatch {
 }
 
 pub mod attend;
+pub mod byte_dots;
 pub mod cholesky;
 pub mod delimiters;
 pub mod dot;
