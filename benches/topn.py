@@ -3,12 +3,14 @@
 
     python benches/topn.py [--users 30000] [--items 40000] [--factors 64] [-N 10] [--kind trained] [--threads 2]
                            [--rounds 3] [--cpu] [--full]
+    python benches/topn.py --model gowalla.ancf [-N 10] [--threads 2] [--rounds 3] [--cpu]
 
 Seconds (median) and ratios; more than 1 means that the fastest instruction set of ancf is faster. Beside them the rate
 of the scores in GFLOP/s against the measured peak of fused multiply-adds, and for one user the bytes of the item table
 against the measured rate of reading: what pruning leaves out makes both pass 100 %. ``--cpu`` counts processor time on
-one thread in place of the clock, for a machine that has other work. Peers that are not installed are left out. Writes
-nothing.
+one thread in place of the clock, for a machine that has other work. ``--model`` takes a saved model: its lists with
+all parts of the score and what each user has left out, and beside them its vectors alone and the peers on these
+vectors, everything in turn. Peers that are not installed are left out. Writes nothing.
 """
 
 import argparse
@@ -27,6 +29,7 @@ for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "ANC
 
 import numpy as np  # noqa: E402
 
+import ancf  # noqa: E402
 from ancf import _native  # noqa: E402
 
 THREADS = int(_threads)
@@ -190,6 +193,50 @@ def measure(case: dict[str, Any], rounds: int, clock: Callable[[], float], slow:
     print("  " + few(users, items, n), flush=True)
 
 
+def measure_model(path: str, n: int, rounds: int, clock: Callable[[], float]) -> None:
+    """A saved model, its vectors alone, and the peers on them."""
+    model = ancf.load(path)
+    scorer = model._scorer
+    users, items, ids = scorer.user_vectors, scorer.item_vectors, scorer.user_ids.values.tolist()
+    vectors = _native.Ranker(items)
+    vectors.set_users(users, None, scorer.seen)
+    runs: list[Run] = [
+        (
+            "ancf, the model",
+            lambda: scorer.ranker.top_n(None, n, num_threads=THREADS),
+            lambda u: model.recommend(ids[u], N=n),
+        ),
+        (
+            "ancf, its vectors alone",
+            lambda: vectors.top_n(None, n, num_threads=THREADS),
+            lambda u: vectors.top_n_one(u, n, True),
+        ),
+        *(peer for peer in peers(users, items, n) if peer[0] != "NumPy, lists"),
+    ]
+    every: dict[str, list[float]] = {name: [] for name, *_ in runs}
+    single: dict[str, list[float]] = {name: [] for name, *_ in runs}
+    some = np.random.default_rng(0).integers(0, len(users), 200).tolist()
+    for at in range(rounds + 1):  # the first makes what is made once
+        for name, everyone, one in runs:
+            start = clock()
+            everyone()
+            middle = clock()
+            for u in some:
+                assert one is not None
+                one(u)
+            if at:
+                every[name].append(middle - start)
+                single[name].append((clock() - middle) / len(some))
+    print(f"\n{len(users):,} users x {len(items):,} items, d = {items.shape[1]}, N = {n}, {path}")
+    base, base_one = statistics.median(every[runs[0][0]]), statistics.median(single[runs[0][0]])
+    for name, *_ in runs:
+        taken, one_user = statistics.median(every[name]), statistics.median(single[name])
+        print(
+            f"  {name:28} {taken:8.3f} s {taken / base:6.2f}x | {1e6 * one_user:7.0f} us {one_user / base_one:6.1f}x",
+            flush=True,
+        )
+
+
 def few(users: Any, items: Any, n: int) -> str:
     """Microseconds of a call for some users at once, its hand-offs and all; medians by the clock."""
     ranker = _native.Ranker(items)
@@ -217,7 +264,12 @@ def main() -> None:
     parser.add_argument("--cpu", action="store_true", help="processor time on one thread, not the clock")
     parser.add_argument("--full", action="store_true", help="all users of the standard cases, not an eighth")
     parser.add_argument("--slow", type=float, default=20.0, help="seconds from which one round is enough")
+    parser.add_argument("--model", help="a saved model in place of the standard cases")
     arguments = parser.parse_args()
+    if arguments.model:
+        clock = time.process_time if arguments.cpu else time.perf_counter
+        measure_model(arguments.model, arguments.N or 10, arguments.rounds, clock)
+        return
     standard = {"users": 30_000, "items": 40_000, "factors": 64, "N": 10, "kind": "trained"}
     given = {name: value for name in standard if (value := getattr(arguments, name)) is not None}
     variants: list[dict[str, Any]] = [
