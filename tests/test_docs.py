@@ -38,6 +38,12 @@ def test_the_code_of_what_a_score_means_runs():
     assert done.returncode == 0, done.stderr
 
 
+def test_the_code_of_rules_runs():
+    done = run("\n".join(blocks("rules.md")))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "'pot' is not listed: it does not fulfill the rule where: price < 25.\n"
+
+
 def test_the_code_of_comparing_models_runs():
     done = run("\n".join(blocks("comparing.md")))
     assert done.returncode == 0, done.stderr

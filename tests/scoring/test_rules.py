@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import ancf
 from ancf.scoring import arranging
 
-QUICK = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 N_USERS, N_ITEMS = 25, 60
 CATEGORIES = ["toys", "books", "tea", None]
 

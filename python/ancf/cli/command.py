@@ -15,6 +15,8 @@ CONFIG = "ancf.cli.config"
 """Where a context keeps the file of ``ancf --config FILE COMMAND``."""
 ARGUMENTS = "ancf.cli.arguments"
 """Where a context keeps what was typed behind ``ancf``."""
+RULES = "ancf.cli.rules"
+"""Where a context keeps the file and its table ``[rules]``."""
 HELP_NAMES = ["-h", "--help"]
 _LAST_SECTION = "Options"
 # Keywords of the API whose options are called otherwise: the names of their parameters here.
@@ -276,7 +278,7 @@ def read_config(path: str, ctx: click.Context) -> dict[str, Any]:
     """The values that a file has for the command of ``ctx``.
 
     Keys at the top are for every command that has such an option; a table ``[train]`` is for the command of that name
-    and goes before them.
+    and goes before them. The table ``[rules]`` is for commands that make lists (``cli/rules.py``).
 
     Raises
     ------
@@ -300,7 +302,9 @@ def read_config(path: str, ctx: click.Context) -> dict[str, Any]:
     values: dict[str, Any] = {}
     own: dict[str, Any] = {}
     for key, value in content.items():
-        if isinstance(value, dict):
+        if key == "rules" and isinstance(value, dict):
+            ctx.meta[RULES] = (path, value)
+        elif isinstance(value, dict):
             if key not in commands:
                 raise _unknown_key(f"{path}: there is no command for the table [{key}]", key, commands)
             for inner_key, inner in value.items():

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ancf import _text
-from ancf.cli.command import Failure, Function, Option, command, option, with_options
+from ancf.cli.command import Failure, Function, Option, command, in_options, option, with_options
 from ancf.cli.ids import history_option, item_name, parse_ids, read_ids, users_option
 from ancf.cli.models import load
 from ancf.cli.options import check_writable, number_option, threads_option, typed_options
@@ -22,6 +22,7 @@ from ancf.cli.output import (
     write_table,
     write_text,
 )
+from ancf.cli.rules import configured_rules
 
 if TYPE_CHECKING:
     from ancf.models.base import Recommender
@@ -68,6 +69,9 @@ def _requested_filters(model: "Recommender", options: dict[str, Any]) -> dict[st
         filters["filter_items"] = denied
     if options["only_from"]:
         filters["items"] = _known_lines(model, "--only-from", options["only_from"])
+    rules = configured_rules()
+    if rules is not None:
+        filters["rules"] = rules
     return filters
 
 
@@ -130,6 +134,7 @@ def _known_lines(model: "Recommender", option: str, path: str) -> list[Any]:
         "ancf recommend shop.ancf --user 17850 --explain",
         "ancf recommend shop.ancf --history 85123A --history 71053 -n 5",
         "ancf recommend shop.ancf --users-from customers.txt --format csv",
+        "ancf recommend shop.ancf --user 17850 --why-not 22423",
     ],
 )
 @click.argument("model_file", metavar="MODEL")
@@ -152,6 +157,14 @@ def _known_lines(model: "Recommender", option: str, path: str) -> list[Any]:
 )
 @option("--explain", is_flag=True, section=_SECTION, help="Add the purchases that contribute most to each.")
 @option("--names", is_flag=True, section=_SECTION, help="Add the items' names in every format.")
+@option(
+    "--why-not",
+    multiple=True,
+    metavar="ITEM",
+    section=_SECTION,
+    from_environment=False,
+    help="In place of lists: why this item is not in a customer's; again for more.",
+)
 @threads_option
 @output_options
 def recommend(model_file: str, output_format: str | None, output: str, **options: Any) -> None:
@@ -166,6 +179,13 @@ def recommend(model_file: str, output_format: str | None, output: str, **options
     if bool(users) == bool(history):
         what = "both customers and a history were given" if users else "no customer was named"
         raise Failure(f"{what}. Give --user ID (or --users-from FILE), or --history ITEM for somebody unknown.", 2)
+    if options["why_not"]:
+        useless = [
+            *(["--history"] if history else []),
+            *(f"--{each}" for each in ("explain", "names") if options[each]),
+        ]
+        if useless:
+            raise Failure(f"{useless[0]} has no effect with --why-not, which tells reasons of customers' lists.", 2)
     model = load(model_file, options["num_threads"])
     if model.item_names_ is None and typed_options(click.get_current_context(), ("names",)):
         raise Failure(
@@ -174,6 +194,9 @@ def recommend(model_file: str, output_format: str | None, output: str, **options
             2,
         )
     filters = _requested_filters(model, options)
+    if options["why_not"]:
+        _write_why_not(model, parse_ids(users, model.user_ids_), options, filters, output_format, output)
+        return
     if history:
         items = parse_ids(history, model.item_ids_)
         answer = model.recommend_for_history([items], options["number"], on_unknown=options["on_unknown"], **filters)
@@ -218,6 +241,28 @@ def _write(
     if options["explain"]:
         columns.append("reasons")
         rows = [[*row, _reasons_as_data(why)] for row, why in zip(rows, reasons, strict=True)]
+    write_table(columns, rows, output_format=output_format, output=output)
+
+
+def _write_why_not(
+    model: "Recommender",
+    users: list[Any],
+    options: dict[str, Any],
+    filters: dict[str, Any],
+    output_format: str | None,
+    output: str,
+) -> None:
+    items = parse_ids(list(options["why_not"]), model.item_ids_)
+    found = [model.why_not(user, item, options["number"], **filters) for user in users for item in items]
+    if chosen_format(output_format, output) == "table":
+        who = (f"For {cell_text(each.user_id)}: " if len(users) > 1 else "" for each in found)
+        write_text("".join(f"{begin}{in_options(str(each))}\n" for begin, each in zip(who, found, strict=True)), output)
+        return
+    columns = ["user_id", "item_id", "reason", "rule", "place", "n", "score", "text"]
+    rows = [
+        [each.user_id, each.item_id, each.reason, each.rule, each.place, each.n, each.score, in_options(str(each))]
+        for each in found
+    ]
     write_table(columns, rows, output_format=output_format, output=output)
 
 

@@ -9,6 +9,7 @@ from ancf.cli.ids import history_option, item_name, parse_id, parse_ids, users_o
 from ancf.cli.models import load
 from ancf.cli.options import number_option, threads_option
 from ancf.cli.output import chosen_format, output_options, with_decimal_scores, write_table
+from ancf.cli.rules import configured_rules
 
 _SECTION = "Request"
 
@@ -45,7 +46,9 @@ def similar(model_file: str, output_format: str | None, output: str, **options: 
         raise Failure("give --item ID or --user ID, one or more of one kind.", 2)
     model = load(model_file, options["num_threads"])
     if items:
-        answer = model.similar_items(parse_ids(items, model.item_ids_), options["number"], metric=options["metric"])
+        answer = model.similar_items(
+            parse_ids(items, model.item_ids_), options["number"], metric=options["metric"], rules=configured_rules()
+        )
     else:
         answer = model.similar_users(parse_ids(users, model.user_ids_), options["number"], metric=options["metric"])
     columns = [column for column in answer.to_dict() if column != "name"]

@@ -67,8 +67,8 @@ class CompiledRules:
         self.compares_vectors = bool(rules.diversity) and rules.diversity_by is None
         if self.compares_vectors and not (scorer.encoder.vectors_are_comparable and scorer.item_vectors.shape[1]):
             raise InvalidParameterError(
-                f"diversity={rules.diversity!r}: {scorer.model} has no vectors that say what is like what. Say by "
-                'which attribute, such as diversity_by="category".'
+                f"diversity is {rules.diversity!r}, and {scorer.model} has no vectors that say what is like what. Set "
+                "diversity_by to an attribute, such as 'category'."
             )
         if rules.diversity_by is not None:
             alike = conditions.codes(rules.diversity_by, "diversity_by")

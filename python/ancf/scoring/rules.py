@@ -87,7 +87,9 @@ class Rules:
             if Condition(self.diversity_by, "diversity_by").attribute is None:
                 raise InvalidParameterError(f"diversity_by is {self.diversity_by!r}; give the name of an attribute.")
             if not self.diversity:
-                raise InvalidParameterError(f"diversity_by={self.diversity_by!r} has no effect without diversity=.")
+                raise InvalidParameterError(
+                    f"diversity_by is {self.diversity_by!r}, and has no effect without diversity. Set it, from 0 to 1."
+                )
         own = {
             "deny": tuple(each.item() if hasattr(each, "item") else each for each in deny),
             "boosts": _conditions("boosts", self.boosts, _check_factor),
