@@ -36,6 +36,7 @@ from ancf.scoring.bulk import StreamResult
 from ancf.scoring.purchases import History
 from ancf.scoring.results import Explanation
 from ancf.scoring.update_report import UpdateReport
+from ancf.scoring.why_not import WhyNot
 from ancf.search_space import Integer, Real
 
 
@@ -73,6 +74,11 @@ def ask(model: ancf.Recommender, out: Path | None, some: Sequence[str], one_or_m
     ids, scores = model.recommend("ann", N=5, items={"ann": ["tea"]}, filter_items="cup", on_unknown="popular")
     assert_type(ids, NDArray[Any])
     assert_type(model.recommend(some), Recommendations)
+    rules = ancf.Rules(where="price < 3", deny="cup", boosts={"buyers < 9": 2}, pins={1: "tea"}, at_most={"brand": 3})
+    assert_type(model.recommend("ann", rules=rules, shown={"ann": ["tea"]}), Recommendations)
+    assert_type(model.with_stock(["tea"]).recommend_all(rules=rules), Recommendations)
+    assert_type(model.why_not("ann", "cup", rules=rules), WhyNot)
+    assert_type(model.bought_together([["tea"], ["cup"]], rules=ancf.Rules(pins=["mat"])), Recommendations)
     assert_type(model.recommend(one_or_more, items=np.array([True])), Recommendations)
     assert_type(model.recommend_for_history({"tea": 2.0}), Recommendations)
     assert_type(model.recommend_for_history([["tea"], ["cup"]], weights=[[1.0], [2.0]]), Recommendations)
