@@ -30,8 +30,8 @@ def arrow_name(source: Any) -> str:
     return f"{type(source).__module__.partition('.')[0]} {type(source).__name__}"
 
 
-def arrow_table(source: Any) -> Any:
-    """The Arrow table of whatever hands out an Arrow stream.
+def open_stream(source: Any) -> Any:
+    """A reader of the batches of whatever hands out an Arrow stream or array.
 
     Raises
     ------
@@ -46,7 +46,9 @@ def arrow_table(source: Any) -> Any:
             "Arrow does not take. Cast them to text or numbers, or leave them out."
         )
     try:
-        return pyarrow.table(source)
+        if hasattr(source, "__arrow_c_stream__"):
+            return pyarrow.RecordBatchReader.from_stream(source)
+        return pyarrow.table(source).to_reader()
     except (pyarrow.ArrowException, ValueError, TypeError) as error:
         if "non-struct" in str(error) or "struct" in str(error).lower():
             raise InvalidDataError(
@@ -68,20 +70,11 @@ def _polars_columns(source: Any, kind: str) -> list[str]:
         return []
 
 
-def read_parquet_schema(path: str | Path) -> list[str]:
-    """The headings of a Parquet file."""
+def read_parquet(path: str | Path) -> Any:
+    """A Parquet file as a table of Arrow."""
     pyarrow = import_pyarrow(f"{path} is a Parquet file, and reading it")
     try:
-        return list(pyarrow.parquet.read_schema(path).names)
-    except (OSError, ValueError) as error:
-        raise damaged_parquet(path, error) from error
-
-
-def read_parquet_columns(path: str | Path, headings: list[str] | None) -> Any:
-    """The Arrow table of some columns of a Parquet file; of all if None."""
-    pyarrow = import_pyarrow(f"{path} is a Parquet file, and reading it")
-    try:
-        return pyarrow.parquet.ParquetFile(path).read(columns=headings)
+        return pyarrow.parquet.ParquetFile(path).read()
     except (OSError, ValueError, NotImplementedError) as error:
         raise damaged_parquet(path, error) from error
 
@@ -91,8 +84,8 @@ def damaged_parquet(path: str | Path, error: Exception) -> InvalidDataError:
     return InvalidDataError(f"{path}: the Parquet file is damaged ({error}). Get another copy.")
 
 
-def to_series(arrow: Any, at: int, source: str) -> "pd.Series[Any]":
-    """A column of an Arrow table as a pandas column: texts as categories, integers beside nulls as nullable integers.
+def series_of_column(column: Any, heading: str, source: str) -> "pd.Series[Any]":
+    """A chunked array as a pandas column: texts as categories, integers beside nulls as nullable integers.
 
     Raises
     ------
@@ -102,8 +95,8 @@ def to_series(arrow: Any, at: int, source: str) -> "pd.Series[Any]":
     import pyarrow
     from pyarrow import compute
 
-    column, heading = arrow.column(at), arrow.column_names[at]
-    kind, types = column.type, pyarrow.types
+    given = kind = column.type
+    types = pyarrow.types
     try:
         if isinstance(kind, pyarrow.BaseExtensionType):
             is_uuid = kind.extension_name == "arrow.uuid"
@@ -134,7 +127,7 @@ def to_series(arrow: Any, at: int, source: str) -> "pd.Series[Any]":
         series: pd.Series[Any] = column.to_pandas(types_mapper=nullable.get)
     except (pyarrow.ArrowException, NotImplementedError, TypeError, ValueError) as error:
         raise InvalidDataError(
-            f"{source}: the column {heading!r} of Arrow's type {arrow.column(at).type} cannot be read ({error}). Cast "
+            f"{source}: the column {heading!r} of Arrow's type {given} cannot be read ({error}). Cast "
             "it to integers, text, numbers or dates first."
         ) from None
     return series

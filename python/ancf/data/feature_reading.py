@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from ancf._text import format_value
 from ancf.checks import check_choice
-from ancf.data.arrow_tables import arrow_table, read_parquet_columns, to_series
+from ancf.data.arrow_tables import open_stream, read_parquet, series_of_column
 from ancf.data.byte_source import DAMAGE, open_bytes
 from ancf.data.columns import KNOWN_HEADINGS, ColumnChoice, format_headings, is_position, normalize_heading
 from ancf.data.features import (
@@ -134,7 +134,7 @@ def read_features(
 def _frame_of(source: Any, text: TextOptions) -> tuple[pd.DataFrame, str, int]:
     """The table as a frame, what messages call it, and the number of its first row."""
     if isinstance(source, (str, Path)) and _is_parquet(source):
-        return _frame_of_arrow(read_parquet_columns(source, None), str(source), text), str(source), 0
+        return _frame_of_arrow(read_parquet(source), str(source), text), str(source), 0
     if isinstance(source, (str, Path)) or hasattr(source, "read"):
         return _frame_of_text(source, text)
     for each in text.given():
@@ -145,7 +145,7 @@ def _frame_of(source: Any, text: TextOptions) -> tuple[pd.DataFrame, str, int]:
         return source.to_frame("value" if source.name is None else source.name), "Series", 0
     if hasattr(source, "__arrow_c_stream__"):
         name = type(source).__name__
-        return _frame_of_arrow(arrow_table(source), name, text), name, 0
+        return _frame_of_arrow(open_stream(source).read_all(), name, text), name, 0
     if isinstance(source, Mapping):
         try:
             if source and all(isinstance(each, Mapping) for each in source.values()):
@@ -188,7 +188,10 @@ def _is_parquet(source: str | Path) -> bool:
 def _frame_of_arrow(table: Any, name: str, text: TextOptions) -> pd.DataFrame:
     for each in text.given():
         raise InvalidParameterError(f"{each}: {name} is no text table, so this says nothing. Leave it out.")
-    columns = [to_series(table, at, name) for at in range(table.num_columns)]
+    columns = [
+        series_of_column(column, heading, name)
+        for column, heading in zip(table.columns, table.column_names, strict=True)
+    ]
     frame = pd.concat(columns, axis=1) if columns else pd.DataFrame()
     return frame.set_axis(list(table.column_names), axis=1)
 

@@ -242,7 +242,7 @@ def encode_ids(column: "pd.Series[Any]", role: str, table: RawTable) -> EncodedC
     _refuse_other_types(values_dtype, role, table)
     if isinstance(dtype, pd.CategoricalDtype):
         codes, values = np.asarray(column.cat.codes), dtype.categories
-        used = np.bincount(codes[codes >= 0], minlength=len(values)) > 0
+        used = _used(codes, len(values))
         if not used.all():
             codes, values = _recode(codes, positions_among(used)), values[used]
         return _encode_distinct(codes, values, role, table)
@@ -252,6 +252,29 @@ def encode_ids(column: "pd.Series[Any]", role: str, table: RawTable) -> EncodedC
     except TypeError as error:
         raise InvalidDataError(f"{table.source}: the {role} column holds no ids ({error}). Name another.") from None
     return _encode_distinct(codes, distinct, role, table)
+
+
+def _used(codes: NDArray[Any], n_values: int) -> NDArray[np.bool_]:
+    """Which of the values some row has; the flag behind them is that of the missing ones."""
+    used = np.zeros(n_values + 1, bool)
+    used[codes] = True
+    return used[:-1]
+
+
+def _factorize(column: "pd.Series[Any]") -> tuple[NDArray[Any], Sequence[Any]]:
+    """The code of each row, -1 for a missing value, and the distinct values in the order of their first rows."""
+    if not isinstance(column.dtype, pd.CategoricalDtype):
+        coded, distinct = pd.factorize(_as_objects(column))
+        return coded, list(distinct)
+    codes = np.asarray(column.cat.codes)
+    in_order = pd.unique(codes)
+    in_order = in_order[in_order >= 0]
+    values = column.cat.categories[in_order].tolist()
+    if np.array_equal(in_order, np.arange(len(in_order))):
+        return codes, values
+    rank = np.full(len(column.cat.categories), -1, np.int32)
+    rank[in_order] = np.arange(len(in_order))
+    return _recode(codes, rank), values
 
 
 def _refuse_other_types(dtype: Any, role: str, table: RawTable) -> None:
@@ -281,11 +304,12 @@ def _encode_distinct(codes: NDArray[Any], distinct: Any, role: str, table: RawTa
     ids: list[Any] = _as_objects(pd.Series(distinct)).tolist()
     types = {type(value) for value in ids}
     if all(issubclass(each, str) for each in types):
-        return encode_text_ids(codes, ids if types <= {str} else [str(value) for value in ids], role, table)
+        texts = ids if types <= {str} else [str(value) for value in ids]
+        return encode_text_ids(codes, texts, role, table, bool(pd.Index(texts, dtype=object).is_monotonic_increasing))
     if all(issubclass(each, _NUMBERS) and each is not bool for each in types):
         return _encode_numbers(codes, object_array(ids), role, table)
     if len(types) == 1 and next(iter(types)).__name__ in ("UUID", "bytes"):
-        return EncodedColumn(codes.astype(np.int32), object_array(ids))
+        return EncodedColumn(codes.astype(np.int32, copy=False), object_array(ids))
     type_names = ", ".join(sorted(each.__name__ for each in types))
     if not all(issubclass(each, (str, *_NUMBERS)) and each is not bool for each in types):
         raise InvalidDataError(
@@ -343,7 +367,7 @@ def _encode_numbers(codes: NDArray[Any], distinct: NDArray[Any], role: str, tabl
         codes = _recode(codes, repeated.astype(np.int32))
     missing = np.isin(whole, table.id_rules.missing_numbers(role))
     if not missing.any():
-        return EncodedColumn(codes.astype(np.int32), whole)
+        return EncodedColumn(codes.astype(np.int32, copy=False), whole)
     if role != "basket":
         _note_missing(codes, whole.tolist(), whole[missing].tolist(), role, table)
     return EncodedColumn(_recode(codes, positions_among(~missing)), whole[~missing])
@@ -358,7 +382,7 @@ def _as_objects(column: "pd.Series[Any]") -> NDArray[Any]:
 
 def encode_texts(column: "pd.Series[Any]") -> EncodedColumn:
     """Names or categories: text without surrounding spaces; none, or an empty one, is missing."""
-    codes, distinct = pd.factorize(_as_objects(column))
+    codes, distinct = _factorize(column)
     return merge_codes(codes, [str(value).strip() for value in distinct])
 
 
@@ -368,7 +392,7 @@ def parse_numbers(column: "pd.Series[Any]") -> NumberColumn:
         values = column.to_numpy(dtype=np.float64, na_value=np.nan)
         rows = np.flatnonzero(~fits_float32(values))
         return NumberColumn(values, Unparsed(rows, [str(value) for value in values[rows[:MAX_UNPARSED_TEXTS]]]))
-    codes, distinct = pd.factorize(_as_objects(column))
+    codes, distinct = _factorize(column)
     texts = [str(value) for value in distinct]
     values = np.append(np.array([parse_number(text) for text in texts], np.float64), np.nan)[codes]
     rows = np.flatnonzero(~fits_float32(values))

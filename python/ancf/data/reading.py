@@ -19,7 +19,7 @@ from ancf.data.array_tables import (
     is_sparse,
     place_row_columns,
 )
-from ancf.data.arrow_tables import arrow_name, arrow_table, read_parquet_columns, read_parquet_schema, to_series
+from ancf.data.arrow_batches import ArrowTable, parquet_table, read_columns, stream_table
 from ancf.data.byte_source import ZipMember
 from ancf.data.cleaning import Anonymous, OnBadRows, Policies, Returns, clean
 from ancf.data.clocks import add_clock, clock_of_column
@@ -108,9 +108,10 @@ def read_interactions(
     source : path, "-", file object, DataFrame, Series, Arrow table, SciPy sparse matrix, array or dict of arrays
         Text tables (comma, semicolon, tab or bar between the fields), JSON (one object a line, or an array of them),
         both also in gzip, bzip2 or xz; Parquet (``ancf[arrow]``), whatever has ``__arrow_c_stream__``
-        (``ancf[arrow]``). Rows without names have users, items, weights and times in this order. Named levels of a data
-        frame's index are columns, too. ``"-"`` is standard input. A folder, a pattern such as ``"sales/*.csv"``, a zip
-        archive, and a list of any of these are read as one table.
+        (``ancf[arrow]``), such as DuckDB relations, Polars and Spark frames. Rows without names have users, items,
+        weights and times in this order. Named levels of a data frame's index are columns, too. ``"-"`` is standard
+        input. A folder, a pattern such as ``"sales/*.csv"``, a zip archive, and a list of any of these are read as one
+        table.
     user, item, weight, time, name, category, basket, event : heading, position, False or None
         The column for each role; recognized by its heading if left out, none if False. What is in no role is named in
         the report. A date and a clock in two columns are one time: ``time=["date", "time"]``. Of a matrix, ``user``
@@ -268,11 +269,11 @@ def _read_one(source: Any, chosen: Mapping[str, Any], options: TableOptions, nam
             what = f"{source} is Parquet" if is_parquet else f"a {type(source).__name__} is no text table"
             raise InvalidParameterError(f"{each}: {what}, so this says nothing. Leave it out.")
     if is_parquet:
-        return reader.read_parquet(source)
+        return reader.read_arrow(parquet_table(source))
     if isinstance(source, (pd.DataFrame, pd.Series)):
         return reader.read_frame(source, name or type(source).__name__)
     if hasattr(source, "__arrow_c_stream__") or hasattr(source, "__arrow_c_array__"):
-        return reader.read_arrow(source)
+        return reader.read_arrow(stream_table(source))
     if isinstance(source, Mapping):
         if source and all(isinstance(each, Mapping) for each in source.values()):
             raise InvalidDataError(
@@ -360,7 +361,7 @@ class _FrameReader:
             same = [_same_values(first, _plain_column(column_at(at))) for at in others]
             table.note_repeated(role, str(headings[places[role]]), [places[role], *others], same)
         for role, at in places.items():
-            column = columns[at]
+            column = columns.pop(at)  # what becomes of it takes its place in memory
             if role == "weight":
                 table.weight = parse_numbers(column)
             elif role == "time":
@@ -398,41 +399,16 @@ class _FrameReader:
             texts[at] = role if self.chosen.get(role) is None else texts[at]
         return self._raw_table(lambda at: frame.iloc[:, at], texts, texts, places, len(frame), "array")
 
-    def read_arrow(self, source: Any) -> RawTable:
-        """Anything that hands out an Arrow stream: pyarrow, polars, DuckDB and others."""
-        return self._from_arrow(arrow_table(source), arrow_name(source))
-
-    def read_parquet(self, path: str | Path) -> RawTable:
-        """A Parquet file; only the columns needed are read."""
-        headings = read_parquet_schema(path)
-        places = recognize_columns(headings, self.chosen, str(path))
-        wanted = None if len(set(headings)) < len(headings) else self._needed(headings, places)
-        return self._from_arrow(read_parquet_columns(path, wanted), str(path), headings, places)
-
-    def _needed(self, headings: list[str], places: Mapping[str, int]) -> list[str]:
-        """The headings of the columns in a role, and of those that may be meant as well."""
-        repeated = repeated_columns(headings, places, self.chosen).values()
-        return [headings[at] for at in (*places.values(), *(at for others in repeated for at in others))]
-
-    def _from_arrow(
-        self,
-        arrow: Any,
-        source: str,
-        headings: list[str] | None = None,
-        places: Mapping[str, int] | None = None,
-    ) -> RawTable:
-        """``headings`` are those of the whole file, of which ``arrow`` may have some columns only."""
-        headings = list(arrow.column_names) if headings is None else headings
-        if not arrow.num_rows:
-            raise InvalidDataError(f"{source}: there are no rows (columns: {format_headings(headings)}).")
-        if places is None:
-            places = recognize_columns(headings, self.chosen, source)
-        held = {at: at for at in range(len(headings))}
-        if arrow.column_names != headings:  # some columns, or all in another order
-            held = {headings.index(heading): at for at, heading in enumerate(arrow.column_names)}
-        return self._raw_table(
-            lambda at: to_series(arrow, held[at], source), headings, headings, places, arrow.num_rows, source
-        )
+    def read_arrow(self, table: ArrowTable) -> RawTable:
+        """A table of Arrow, of which only the columns needed are read."""
+        places = recognize_columns(table.headings, self.chosen, table.name)
+        repeated = repeated_columns(table.headings, places, self.chosen).values()
+        needed = [*places.values(), *(at for others in repeated for at in others)]
+        of_ids = {at for role, at in places.items() if role in ("user", "item", "basket")}
+        n_rows, columns = read_columns(table, needed, of_ids)
+        if not n_rows:
+            raise InvalidDataError(f"{table.name}: there are no rows (columns: {format_headings(table.headings)}).")
+        return self._raw_table(columns.pop, table.headings, table.headings, places, n_rows, table.name)
 
 
 def source_dtypes(source: "pd.DataFrame | pd.Series[Any]") -> list[Any]:

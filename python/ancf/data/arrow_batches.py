@@ -1,0 +1,305 @@
+"""Tables of Arrow a batch of rows at a time: Parquet files, streams (DuckDB, Polars and others), Spark frames.
+
+A column is built up as its batches come in, so that no more of the table is held than what becomes of it: 4 bytes a row
+for a column of ids or texts, whose distinct values alone become Python objects, and 8 for numbers and times.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ancf.data.arrow_tables import (
+    arrow_name,
+    damaged_parquet,
+    import_pyarrow,
+    open_stream,
+    series_of_column,
+)
+from ancf.errors import InvalidDataError
+
+# Rows of a batch: some tens of megabytes for the columns of a purchase table.
+_BATCH_ROWS = 1 << 19
+# Distinct values of batches that wait to be joined with those of all before, at least.
+_MIN_PENDING = 1 << 17
+
+
+class ArrowTable(NamedTuple):
+    """A table that is there to be read, once."""
+
+    name: str
+    headings: list[str]
+    read: Callable[[Sequence[int]], Iterator[list[Any]]]
+    """The columns at these positions, as arrays of Arrow, batch by batch"""
+    n_rows: int = 0
+    """How many rows there are, where that is known before they are read"""
+
+
+def parquet_table(path: str | Path) -> ArrowTable:
+    """A Parquet file, of which only the columns needed are read."""
+    pyarrow = import_pyarrow(f"{path} is a Parquet file, and reading it")
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            schema, n_rows = file.schema_arrow, file.metadata.num_rows
+    except (OSError, ValueError) as error:
+        raise damaged_parquet(path, error) from error
+    headings = list(schema.names)
+    # Texts as the codes that the file has them in: half of the time of reading them, and a third of the memory.
+    types = pyarrow.types
+    texts = [field.name for field in schema if types.is_string(field.type) or types.is_large_string(field.type)]
+
+    def read(places: Sequence[int]) -> Iterator[list[Any]]:
+        twice = len(set(headings)) < len(headings)
+        wanted = None if twice else [headings[at] for at in places]
+        try:
+            file = pyarrow.parquet.ParquetFile(path, read_dictionary=texts, pre_buffer=False)
+            for batch in file.iter_batches(_BATCH_ROWS, columns=wanted):
+                yield [batch.column(at if twice else batch.schema.get_field_index(headings[at])) for at in places]
+        except (OSError, ValueError, NotImplementedError) as error:
+            raise damaged_parquet(path, error) from error
+
+    return ArrowTable(str(path), headings, read, n_rows)
+
+
+def stream_table(source: Any) -> ArrowTable:
+    """Whatever hands out an Arrow stream; a Spark frame comes partition by partition."""
+    name = arrow_name(source)
+    if _is_spark(source):
+        return _spark_table(source, name)
+    reader = open_stream(source)
+
+    def read(places: Sequence[int]) -> Iterator[list[Any]]:
+        for batch in reader:
+            for start in range(0, batch.num_rows, _BATCH_ROWS):
+                part = batch.slice(start, _BATCH_ROWS)
+                yield [part.column(at) for at in places]
+
+    return ArrowTable(name, list(reader.schema.names), read)
+
+
+def _is_spark(source: Any) -> bool:
+    return type(source).__module__.startswith("pyspark.sql.") and hasattr(source, "sparkSession")
+
+
+def _spark_table(frame: Any, name: str) -> ArrowTable:
+    """PySpark's own stream takes no timestamps with the session's zone; as microseconds since 1970 they are exact."""
+    pyarrow = import_pyarrow(f"a {name}")
+    headings = list(frame.columns)
+
+    def read(places: Sequence[int]) -> Iterator[list[Any]]:
+        from pyspark.sql import functions
+
+        kinds = [frame.schema.fields[at].dataType.typeName() for at in places]
+        columns = [frame.columns[at] for at in places]
+        if len(set(headings)) < len(headings):
+            raise InvalidDataError(f"{name}: two columns have the same heading. Rename one: frame.toDF(...).")
+        quoted = [functions.col("`" + column.replace("`", "``") + "`") for column in columns]
+        wanted = frame.select(
+            *(
+                functions.unix_micros(column).alias(f"c{at}") if kind == "timestamp" else column.alias(f"c{at}")
+                for at, (column, kind) in enumerate(zip(quoted, kinds, strict=True))
+            )
+        )
+        for batch in open_stream(wanted):
+            yield [
+                array.cast(pyarrow.timestamp("us", "UTC")) if kind == "timestamp" else array
+                for array, kind in zip(batch.columns, kinds, strict=True)
+            ]
+
+    return ArrowTable(name, headings, read)
+
+
+def read_columns(
+    table: ArrowTable, places: Sequence[int], of_ids: Collection[int]
+) -> "tuple[int, dict[int, pd.Series[Any]]]":
+    """The number of rows, and the columns at these positions as pandas columns that lose nothing.
+
+    Texts are categories there, and so are whole numbers in the columns ``of_ids``.
+    """
+    builders = [_Builder(table, at, at in of_ids) for at in places]
+    n_rows = 0
+    for arrays in table.read(places):
+        n_rows += len(arrays[0])
+        for builder, array in zip(builders, arrays, strict=True):
+            builder.add(array)
+    if not n_rows:
+        return 0, {}
+    columns = {at: builder.finish() for at, builder in zip(places, builders, strict=True)}
+    # What Arrow keeps for its next table is needed for what follows.
+    import_pyarrow("").default_memory_pool().release_unused()
+    return n_rows, columns
+
+
+class _Builder:
+    """A column that grows by arrays of Arrow; what it is decides the type of the first of them."""
+
+    def __init__(self, table: ArrowTable, at: int, of_ids: bool) -> None:
+        self.source, self.heading, self.of_ids = table.name, table.headings[at], of_ids
+        self.n_rows = table.n_rows
+        self.parts: list[Any] = []
+        self.column: _Codes | _Numbers | None = None
+
+    def add(self, array: Any) -> None:
+        if not self.parts and self.column is None:
+            self.column = self._column_of(array.type)
+        if self.column is None:
+            self.parts.append(array)
+        else:
+            self.column.add(array)
+
+    def _column_of(self, given: Any) -> "_Codes | _Numbers | None":
+        """What such a column becomes here; None for one that goes Arrow's own way."""
+        from pyarrow import types
+
+        kind = given.value_type if types.is_dictionary(given) else given
+        if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
+            return _Codes(None, self.n_rows)
+        if types.is_integer(given):
+            return _Codes(given, self.n_rows) if self.of_ids else _Numbers(np.dtype(str(given)), self.n_rows)
+        if types.is_float32(given) or types.is_float64(given):
+            return _Numbers(np.dtype({"float": "f4", "double": "f8"}[str(given)]), self.n_rows)
+        if types.is_timestamp(given):
+            return _Numbers(np.dtype(f"M8[{given.unit}]"), self.n_rows, given.tz is not None)
+        return None
+
+    def finish(self) -> "pd.Series[Any]":
+        import pyarrow
+
+        try:
+            if self.column is not None:
+                return self.column.finish()
+            column, self.parts = pyarrow.chunked_array(self.parts), []
+        except (pyarrow.ArrowException, ValueError, TypeError) as error:
+            raise InvalidDataError(f"{self.source}: the column {self.heading!r} cannot be read ({error}).") from None
+        return series_of_column(column, self.heading, self.source)
+
+
+class _Codes:
+    """Values as codes among the distinct ones; texts if no type is given."""
+
+    def __init__(self, of: Any, n_rows: int) -> None:
+        import pyarrow
+
+        self.type = pyarrow.dictionary(pyarrow.int32(), of or pyarrow.large_string())
+        self.codes = _Growing(np.dtype(np.int32), n_rows)
+        self.pending: list[Any] = []
+        self.dictionaries: list[Any] = []
+        self.dictionary_of: list[int] = []
+        """Of each pending array"""
+        self.n_pending = 0
+        self.known: Any = None
+        """All values that came up before the pending ones"""
+
+    def add(self, array: Any) -> None:
+        import pyarrow
+
+        types = pyarrow.types
+        if types.is_dictionary(array.type) and array.dictionary.null_count:
+            array = array.cast(array.type.value_type)
+        if types.is_string_view(array.type):
+            array = array.cast(pyarrow.large_string())
+        if not types.is_dictionary(array.type):
+            array = array.dictionary_encode()
+        if array.type != self.type:
+            array = pyarrow.DictionaryArray.from_arrays(
+                array.indices.cast(pyarrow.int32()), array.dictionary.cast(self.type.value_type)
+            )
+        self.pending.append(array)
+        last = self.dictionaries[-1] if self.dictionaries else None
+        # The batches of a row group of Parquet share their dictionary.
+        if last is None or _place(last) != _place(array.dictionary):
+            self.dictionaries.append(array.dictionary)
+            self.n_pending += len(array.dictionary)
+        self.dictionary_of.append(len(self.dictionaries) - 1)
+        if self.n_pending >= max(_MIN_PENDING, 0 if self.known is None else len(self.known)):
+            self._join()
+
+    def _join(self) -> None:
+        """Give the pending arrays the codes of all; what is known keeps its own, as it comes first."""
+        import pyarrow
+
+        dictionaries = [*([] if self.known is None else [self.known]), *self.dictionaries]
+        whole = [
+            pyarrow.DictionaryArray.from_arrays(np.arange(len(each), dtype=np.int32), each) for each in dictionaries
+        ]
+        joined = pyarrow.chunked_array(whole).unify_dictionaries().chunks[-len(self.dictionaries) :]
+        new_codes = [np.append(each.indices.to_numpy(), np.int32(-1)) for each in joined]
+        for array, at in zip(self.pending, self.dictionary_of, strict=True):
+            indices = array.indices.fill_null(-1) if array.null_count else array.indices
+            self.codes.add(new_codes[at][indices.to_numpy()])
+        self.known = joined[-1].dictionary
+        self.pending, self.dictionaries, self.dictionary_of, self.n_pending = [], [], [], 0
+
+    def finish(self) -> "pd.Series[Any]":
+        """Texts come in ascending order, as those of text tables do: sorting them as Python's objects takes longer."""
+        import pyarrow
+        from pyarrow import compute
+
+        if self.pending:
+            self._join()
+        codes = self.codes.finish()
+        if not pyarrow.types.is_large_string(self.known.type):
+            values: Any = self.known.to_numpy(zero_copy_only=False)
+            return pd.Series(pd.Categorical.from_codes(codes, categories=values, validate=False), copy=False)
+        order = compute.sort_indices(self.known)
+        rank = np.full(len(order) + 1, -1, np.int32)
+        rank[order.to_numpy()] = np.arange(len(order), dtype=np.int32)
+        values = pd.Index(self.known.take(order).to_pylist(), dtype=object)
+        np.take(rank, codes, out=codes, mode="wrap")
+        return pd.Series(pd.Categorical.from_codes(codes, categories=values, validate=False), copy=False)
+
+
+def _place(array: Any) -> tuple[Any, ...]:
+    """Where the values of an array are in memory."""
+    return (len(array), array.offset, *(each and each.address for each in array.buffers()))
+
+
+class _Numbers:
+    """Numbers or moments in one array, and where none is there."""
+
+    def __init__(self, dtype: np.dtype[Any], n_rows: int, is_utc: bool = False) -> None:
+        self.values = _Growing(dtype, n_rows)
+        self.missing: list[NDArray[np.int64]] = []
+        self.none: Any = {"f": np.nan, "M": None}.get(dtype.kind, 0)
+        self.is_utc = is_utc
+
+    def add(self, array: Any) -> None:
+        if array.null_count and self.none == 0:
+            self.missing.append(self.values.length + np.flatnonzero(array.is_null().to_numpy(zero_copy_only=False)))
+        if array.null_count and self.none is not None:
+            array = array.fill_null(self.none)
+        self.values.add(array.to_numpy(zero_copy_only=False))
+
+    def finish(self) -> "pd.Series[Any]":
+        values = self.values.finish()
+        if self.is_utc:
+            return pd.Series(pd.DatetimeIndex(values, copy=False).tz_localize("UTC"), copy=False)
+        if not self.missing:
+            return pd.Series(values, copy=False)
+        mask = np.zeros(len(values), bool)
+        mask[np.concatenate(self.missing)] = True
+        return pd.Series(pd.arrays.IntegerArray(values, mask), copy=False)
+
+
+class _Growing:
+    """An array that grows at its end; the system moves its pages, so there is never a second copy."""
+
+    def __init__(self, dtype: np.dtype[Any], n_rows: int) -> None:
+        self.array = np.empty(n_rows, dtype)
+        self.length = 0
+
+    def add(self, values: NDArray[Any]) -> None:
+        end = self.length + len(values)
+        if end > len(self.array):
+            # refcheck: nobody else has seen the array before it is finished.
+            self.array.resize(max(end, len(self.array) * 5 // 4), refcheck=False)
+        self.array[self.length : end] = values
+        self.length = end
+
+    def finish(self) -> NDArray[Any]:
+        if self.length < len(self.array):
+            self.array.resize(self.length, refcheck=False)
+        return self.array
