@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SOURCES := Cargo.toml Cargo.lock pyproject.toml README.md $(shell find rust python -name '*.rs' -o -name '*.py' -o -name '*.pyi' -o -name 'Cargo.toml' -o -name 'py.typed')
 
-.PHONY: help demo test test-serve check bench wheel clean valgrind neon miri
+.PHONY: help demo test test-serve test-engines check bench wheel clean valgrind neon miri
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -44,7 +44,7 @@ wheel: $(VENV)/wheel ## the wheel, in dist/
 
 test: $(VENV)/tested ## every promise proved: Rust and Python tests, doctests, examples
 	cargo test --workspace --quiet
-	cd tests && ../$(BIN)/python -m pytest -c ../pyproject.toml --rootdir .. -n 2 --dist loadfile --doctest-modules --ignore serve --pyargs ancf .
+	cd tests && ../$(BIN)/python -m pytest -c ../pyproject.toml --rootdir .. -n 2 --dist loadfile --doctest-modules --ignore serve --ignore engines --pyargs ancf .
 
 # PostgreSQL and Chromium are Debian's; where they cannot be installed, their tests skip and say so.
 test-serve: $(VENV)/tested ## the server: lists, events, reloads, limits, kills, the page in a browser
@@ -52,6 +52,11 @@ test-serve: $(VENV)/tested ## the server: lists, events, reloads, limits, kills,
 	@ls /usr/lib/postgresql/*/bin/initdb > /dev/null 2>&1 || { [ "$$(id -u)" = 0 ] && apt-get update -q && apt-get install -q -y postgresql; } || true
 	@command -v chromedriver > /dev/null 2>&1 || { [ "$$(id -u)" = 0 ] && apt-get update -q && apt-get install -q -y --no-install-recommends chromium chromium-driver; } || true
 	cd tests && ../$(BIN)/python -m pytest -c ../pyproject.toml --rootdir .. serve
+
+# Spark needs Java; without it its tests skip and say so.
+test-engines: $(VENV)/tested ## lists and scores on Spark and Ray: the same bits, killed workers, errors
+	$(PIP) install "$$(ls dist/*.whl)[test-engines]"
+	cd tests && PYSPARK_PYTHON=$(CURDIR)/$(BIN)/python ../$(BIN)/python -m pytest -c ../pyproject.toml --rootdir .. engines
 
 check: $(VENV)/developed ## format, lints, types, what is linked, the wheel's size
 	cargo fmt --check

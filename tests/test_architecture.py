@@ -31,6 +31,8 @@ FLOORS = {
     "ancf": [
         "__main__",
         "cli testing",
+        "ray spark",
+        "engines",
         "serving",
         "comparison",
         "tuning",
@@ -42,6 +44,7 @@ FLOORS = {
         "atomic_file checks epochs params",
         "errors _native _text demo_shop reference reference_neural",
     ],
+    "ancf.engines": ["worker request", "schema"],
     "ancf.evaluation": [
         "measuring similar",
         "result",

@@ -127,6 +127,9 @@ _MODULE_OF = {
     "Client": "ancf.serving.client",
 }
 
+# Modules whose functions run on a cluster; ``import ancf.spark`` is the way that type checkers follow.
+_ENGINES = ("ray", "spark")
+
 # A type checker must see neither: a list that it cannot read would hide the imports above from "from ancf import *",
 # and a module's __getattr__ would make every misspelt name a known one.
 if not TYPE_CHECKING:
@@ -137,6 +140,8 @@ if not TYPE_CHECKING:
             value = getattr(importlib.import_module(_MODULE_OF[name]), name)
             globals()[name] = value
             return value
+        if name in _ENGINES:
+            return importlib.import_module(f"ancf.{name}")
         raise AttributeError(f"module 'ancf' has no attribute {name!r}")
 
 

@@ -6,8 +6,9 @@ A model file is data: nothing in it is executed, and what it holds is checked ag
 
 import json
 import math
+import mmap
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -20,6 +21,9 @@ from ancf.params import checks_call
 
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 """Where a model file is: a path, its bytes, or a file opened for reading bytes."""
+
+# Bytes, the description as text, and of each tensor its name, dtype, shape, first byte and number of bytes.
+_Loaded = tuple[NDArray[np.uint8], str, list[tuple[str, str, list[int], int, int]]]
 
 _DTYPES: dict[str, np.dtype[Any]] = {
     "F64": np.dtype("<f8"),
@@ -41,7 +45,7 @@ _DESCRIPTION = "description"
 # A file begins with the length of its header in eight bytes and the header's first brace. Of a stream no more is read
 # before these are right; the limit is that of the core (``MAX_HEADER`` in ``format.rs``).
 _BEGINNING = 9
-_LONGEST_HEADER = 256 << 10
+LONGEST_HEADER = 256 << 10
 
 # How a pickle begins since its protocol 2: PROTO and the protocol's number.
 _PICKLE = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6))
@@ -139,11 +143,34 @@ def read(source: Source) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     return arrays, meta
 
 
+def map_file(path: str | Path) -> NDArray[np.uint8]:
+    """The bytes of a file that nobody writes to, without reading them: processes of one machine share its pages.
+
+    Of a file that is shortened meanwhile the system ends its readers, so this is for copies that somebody vouches for.
+    """
+    with Path(path).open("rb") as file:
+        return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+
+
+def parse(raw: NDArray[np.uint8], path: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """What ``read`` gives, of bytes that nobody else can change; ``path`` is what errors call them.
+
+    Raises
+    ------
+    ModelFileError
+    """
+    arrays, meta, _ = _checked(path, lambda: (raw, *_native.parse_model(raw)))
+    return arrays, meta
+
+
 def _read(source: Source) -> tuple[dict[str, NDArray[Any]], dict[str, Any], int]:
     """What ``read`` gives, and the number of bytes."""
-    path = name_of(source)
+    return _checked(name_of(source), lambda: _load(source))
+
+
+def _checked(path: str, load: Callable[[], _Loaded]) -> tuple[dict[str, NDArray[Any]], dict[str, Any], int]:
     try:
-        data, text, places = _load(source)
+        data, text, places = load()
     except ModelFileError as error:
         # The core names the path itself; of bytes it knows no name.
         said = str(error)
@@ -168,7 +195,7 @@ def name_of(source: Source) -> str:
     return str(as_path(source, "file"))
 
 
-def _load(source: Source) -> tuple[NDArray[np.uint8], str, list[tuple[str, str, list[int], int, int]]]:
+def _load(source: Source) -> _Loaded:
     held: bytes | bytearray | memoryview
     if isinstance(source, (bytes, bytearray, memoryview)):
         held = source
@@ -199,7 +226,7 @@ def _read_all(file: BinaryIO) -> bytes:
         )
     _refuse_pickle(begins[:2])
     length = int.from_bytes(begins[:8], "little")
-    if not begins.endswith(b"{") or length > _LONGEST_HEADER:
+    if not begins.endswith(b"{") or length > LONGEST_HEADER:
         raise ModelFileError("it does not begin like a model file. Load another copy.")
     return begins + file.read()
 

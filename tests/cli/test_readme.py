@@ -88,6 +88,7 @@ def test_every_example_is_tested():
     assert {path.stem for path in (ROOT / "examples").glob("*.py")} == {
         "attention_or_classical",
         "nightly_job",
+        "spark_job",  # in tests/engines
         "unknown_visitors",
     }
 

@@ -15,6 +15,7 @@ KEYWORD = re.compile(r"(?<![-\w.])([A-Za-z_]+)=(?!=)")
 
 # (module, keyword): why no command line gets to see it.
 NOT_REACHABLE = {
+    ("ray", "runtime_env"): "no command runs on a cluster",
     ("comparison.comparing", "refit"): "commands hand over nothing that is fitted",
     ("comparison.comparing", "own_process"): "the command gives each model a process",
     ("data.array_tables", "layout"): "matrices are in memory",

@@ -1,5 +1,10 @@
 """``ancf.load``: a model file becomes the model that was saved."""
 
+from collections.abc import Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
 from ancf import model_file, models
 from ancf.checkpoints import CLASS_NAME
 from ancf.errors import MissingExtraError, ModelFileError
@@ -43,8 +48,16 @@ def load(file: model_file.Source) -> "Recommender":
     >>> ancf.load(ancf.Popular().fit(data).to_bytes()).recommend(2, N=1).ids.tolist()
     ['cup']
     """
-    path = model_file.name_of(file)
-    arrays, meta = model_file.read(file)
+    return load_arrays(model_file.name_of(file), *model_file.read(file))
+
+
+def load_arrays(path: str, arrays: dict[str, NDArray[Any]], meta: Mapping[str, Any]) -> "Recommender":
+    """The model of what a file held; ``path`` is what errors call it.
+
+    Raises
+    ------
+    ModelFileError
+    """
     name = meta.get("class")
     if name == CLASS_NAME:
         raise ModelFileError(

@@ -162,7 +162,7 @@ class _Reader:
         if columns is not None and {"user_id", "item_id"} <= set(columns):
             return None, self._by_user(self._lists_of_table(columns["user_id"], columns["item_id"]))
         sequence = as_sequence(given, self.name)
-        if _is_nested(sequence):
+        if is_nested(sequence):
             if isinstance(sequence, pd.Series):
                 return None, self._by_user(sequence.to_dict())
             if isinstance(given, (set, frozenset)):
@@ -346,7 +346,8 @@ def _is_flags(given: Any) -> bool:
     )
 
 
-def _is_nested(sequence: Any) -> bool:
+def is_nested(sequence: Any) -> bool:
+    """Whether these are lists rather than ids."""
     if isinstance(sequence, np.ndarray) and sequence.dtype != object:
         return sequence.ndim == 2
     first = next(iter(sequence), None)

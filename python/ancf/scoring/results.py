@@ -153,6 +153,11 @@ class Recommendations:
         return np.array([len(self._positions)], np.int32) if self._counts is None else self._counts
 
     @property
+    def sources(self) -> str | NDArray[Any]:
+        """What the lists come from: one word for all, or an array with one for each user."""
+        return self._sources if isinstance(self._sources, str) else np.asarray(self._sources)
+
+    @property
     def n_rows(self) -> int:
         """The number of recommendations in all lists together."""
         return int(self.counts.sum())
