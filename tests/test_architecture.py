@@ -35,7 +35,7 @@ FLOORS = {
         "engines",
         "serving",
         "comparison",
-        "tuning",
+        "tuning distributed",
         "models",
         "evaluation",
         "scoring",

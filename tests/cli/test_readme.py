@@ -88,7 +88,8 @@ def test_every_example_is_tested():
     assert {path.stem for path in (ROOT / "examples").glob("*.py")} == {
         "attention_or_classical",
         "nightly_job",
-        "spark_job",  # in tests/engines
+        "ray_training",  # tests/distributed/test_ray.py
+        "spark_job",  # tests/engines
         "unknown_visitors",
     }
 

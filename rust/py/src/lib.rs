@@ -18,6 +18,7 @@ mod train_factors;
 mod train_lightgcn;
 mod train_network;
 mod train_neural;
+mod train_shard;
 mod train_softmax;
 
 use pyo3::prelude::*;
@@ -37,6 +38,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     train_lightgcn::register(module)?;
     train_network::register(module)?;
     train_neural::register(module)?;
+    train_shard::register(module)?;
     train_softmax::register(module)?;
     Ok(())
 }

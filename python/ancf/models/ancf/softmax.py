@@ -17,6 +17,7 @@ from ancf import _native
 from ancf.data.arrays import inner_products
 from ancf.data.csr import Csr
 from ancf.errors import ModelFileError
+from ancf.models.ancf.machines import SoftmaxLearner, machines
 from ancf.models.ancf.options import Settings
 from ancf.models.ancf.selection import (
     HALF_LIVES,
@@ -133,7 +134,7 @@ class SoftmaxTrainer:
     def __init__(self, table: TrainingTable, settings: Settings, held_out: HeldOut | None = None) -> None:
         self._table, self._settings = table, settings
         self.pairs = table.pairs(held_out)
-        self._native = _native.SoftmaxTrainer(
+        self._native: SoftmaxLearner = machines().softmax_learner(
             self.pairs,
             table.n_items,
             factors=settings.factors,

@@ -1,5 +1,7 @@
 """The training table as the trainers want it, whole or without what was held out."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,6 +11,7 @@ from ancf.data.csr import Csr
 from ancf.data.interactions import Interactions
 from ancf.data.normalize import Normalizer
 from ancf.errors import InvalidDataError, InvalidParameterError
+from ancf.models.ancf.machines import machines
 from ancf.models.ancf.options import Settings
 from ancf.models.ancf.selection import HeldOut
 from ancf.models.ancf.temporal import PurchaseTimes
@@ -113,16 +116,15 @@ def ridge_neighbors(
     """
     if not settings.neighbors or not settings.neighbor_weight:
         return None
-    return Csr(
-        *_native.ridge_neighbors(
-            pairs.with_data(np.ones(len(pairs.indices), np.float32)),
-            n_items,
-            candidates=settings.neighbor_candidates,
-            neighbors=settings.neighbors,
-            shrinkage=settings.neighbor_shrinkage,
-            user_power=_RIDGE_POWER,
-            source_power=_RIDGE_POWER,
-            targets=targets,
-            num_threads=settings.num_threads,
-        )
-    )
+    ones = pairs.with_data(np.ones(len(pairs.indices), np.float32))
+    given: dict[str, Any] = {
+        "candidates": settings.neighbor_candidates,
+        "neighbors": settings.neighbors,
+        "shrinkage": settings.neighbor_shrinkage,
+        "user_power": _RIDGE_POWER,
+        "source_power": _RIDGE_POWER,
+        "num_threads": settings.num_threads,
+    }
+    if targets is None:
+        return machines().ridge_neighbors(ones, n_items, **given)
+    return Csr(*_native.ridge_neighbors(ones, n_items, targets=targets, **given))

@@ -76,6 +76,45 @@ impl Attention {
         Ok(Self { users, items, a_by_user, a_by_item, b_by_user, b_by_item, item_priors, smooth_items })
     }
 
+    /// The same of some users of a table, whose items have `counts` users in all. What an item's users weigh is not known
+    /// before `set_item_sums`.
+    pub fn of_shard(
+        interactions: &Csr,
+        counts: &[usize],
+        prior: Prior,
+        exponent: f32,
+        smooth_items: bool,
+    ) -> Result<Self> {
+        let mut made = Self::new(interactions, prior, exponent, smooth_items)?;
+        made.item_priors = counts.iter().map(|&n| prior.of(n)).collect();
+        made.a_by_user = normalized(&made.users, &made.item_priors, exponent);
+        let (_, positions) = made.users.transpose_with_positions();
+        made.a_by_item = positions.iter().map(|&at| made.a_by_user[at as usize]).collect();
+        Ok(made)
+    }
+
+    /// Adds to each item the priors of its users, one after the other.
+    pub fn carry_item_sums(&self, prior: Prior, sums: &mut [f64]) {
+        for (item, sum) in sums.iter_mut().enumerate() {
+            for &user in self.items.row(item) {
+                *sum += f64::from(prior.of(self.users.row(user as usize).len()));
+            }
+        }
+    }
+
+    /// Weighs the users of each item by these sums of priors over all of them.
+    pub fn set_item_sums(&mut self, prior: Prior, exponent: f32, sums: &[f64]) {
+        let (_, positions) = self.users.transpose_with_positions();
+        for (item, &sum) in sums.iter().enumerate() {
+            let factor = if sum > 0.0 { power(sum, -exponent) } else { 1.0 };
+            for at in self.items.offsets()[item]..self.items.offsets()[item + 1] {
+                let user = self.items.columns()[at] as usize;
+                self.b_by_item[at] = prior.of(self.users.row(user).len()) * factor;
+                self.b_by_user[positions[at] as usize] = self.b_by_item[at];
+            }
+        }
+    }
+
     /// Passes 2 and 3: item vectors from bare ones. `p` (users × d) is scratch, `v` (items × d) the result.
     pub fn items_from(&self, context: &Context, d: usize, x: &[f32], p: &mut [f32], v: &mut [f32]) {
         if self.smooth_items {

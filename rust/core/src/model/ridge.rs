@@ -76,12 +76,7 @@ impl Ridge {
         let columns = table.solve(self, &all, &rows, context)?;
         drop(rows);
         // 3. Each source keeps its strongest.
-        let by_target = from_rows(columns, n_items)?;
-        let by_source = by_target.transpose();
-        drop(by_target);
-        let kept =
-            (0..n_items).map(|source| strongest(by_source.row(source), by_source.row_values(source), self.neighbors));
-        from_rows(kept.collect(), n_items)
+        strongest_of_sources(&from_rows(columns, n_items)?, self.neighbors)
     }
 
     /// The weights that point to some targets, one row for each of them (targets × `n_items`), before sources are cut to
@@ -118,6 +113,13 @@ impl Ridge {
     fn candidates(&self, n_items: usize) -> usize {
         self.candidates.min(n_items).min(MAX_COMPANIONS)
     }
+}
+
+/// One row for each source of weights that have one for each target: its `k` strongest.
+pub fn strongest_of_sources(by_target: &Csr, k: usize) -> Result<Csr> {
+    let by_source = by_target.transpose();
+    let kept = (0..by_source.n_rows()).map(|at| strongest(by_source.row(at), by_source.row_values(at), k));
+    from_rows(kept.collect(), by_target.n_rows())
 }
 
 /// Who interacted with what from both sides, with all weights that depend on counts alone.

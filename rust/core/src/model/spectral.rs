@@ -11,13 +11,16 @@ use crate::data::Csr;
 use crate::model::attention::propagate;
 use crate::runtime::Context;
 use crate::runtime::rng::Stream;
-use crate::runtime::simd::gemm::{View, multiply};
+use crate::runtime::simd::gemm::{View, multiply, multiply_add};
 use crate::runtime::simd::vector::count_power;
 
 /// Extra directions beyond the requested ones; they make the last ones converge.
 const OVERSAMPLING: usize = 8;
 /// Rounds of Ãᵀ Ã. After four the trained quality is that of the exact vectors (Last.fm, 2026-11-24).
 const ITERATIONS: usize = 4;
+
+/// Rows of a chunk of a Gram matrix.
+const GRAM_ROWS: usize = 2048;
 
 /// Item vectors (`n_items` × `d`) V Σ^½, scaled to a mean squared length of one. Directions that the data does not have
 /// (fewer users or items than `d`) are small random numbers.
@@ -26,8 +29,7 @@ pub fn item_vectors(interactions: &Csr, d: usize, draws: Stream, context: &Conte
     let (n_users, n_items) = (interactions.n_rows(), items.n_rows());
     let by_user = normalized(interactions, &items);
     let by_item = normalized(&items, interactions);
-    let width = (d + OVERSAMPLING).min(n_users).min(n_items);
-    let mut y: Vec<f32> = (0..n_items * width).map(|i| draws.normal(i as u64)).collect();
+    let (mut y, width) = begin(n_users, n_items, d, draws);
     let mut users = vec![0.0f32; n_users * width];
     let mut spectrum = (vec![0.0f64; width], vec![0.0f64; width * width]);
     for round in 0..ITERATIONS {
@@ -42,6 +44,19 @@ pub fn item_vectors(interactions: &Csr, d: usize, draws: Stream, context: &Conte
             propagate(context, width, &items, &by_item, &users, &mut y);
         }
     }
+    Ok(rotated(&y, spectrum, d, draws, n_items, context))
+}
+
+/// V Σ^½ of the last directions and their spectrum.
+fn rotated(
+    y: &[f32],
+    spectrum: (Vec<f64>, Vec<f64>),
+    d: usize,
+    draws: Stream,
+    n_items: usize,
+    context: &Context,
+) -> Vec<f32> {
+    let width = spectrum.0.len();
     // V Σ^½: rotate by the eigenvectors, largest first, times the square root of the singular value.
     let (values, vectors) = spectrum;
     let mut order: Vec<usize> = (0..width).collect();
@@ -54,7 +69,7 @@ pub fn item_vectors(interactions: &Csr, d: usize, draws: Stream, context: &Conte
         }
     }
     let mut vectors = vec![0.0f32; n_items * d];
-    multiply_rows(&mut vectors, d, &y, &rotation, width, context);
+    multiply_rows(&mut vectors, d, y, &rotation, width, context);
     let squares: f64 = vectors.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
     let factor = if squares > 0.0 { (n_items as f64 / squares).sqrt() as f32 } else { 1.0 };
     let noise = draws.sub(1);
@@ -64,7 +79,71 @@ pub fn item_vectors(interactions: &Csr, d: usize, draws: Stream, context: &Conte
             *x = 0.01 * noise.normal(i as u64);
         }
     }
-    Ok(vectors)
+    vectors
+}
+
+/// Directions to begin with (`n_items` × width), and their number.
+fn begin(n_users: usize, n_items: usize, d: usize, draws: Stream) -> (Vec<f32>, usize) {
+    let width = (d + OVERSAMPLING).min(n_users).min(n_items);
+    ((0..n_items * width).map(|i| draws.normal(i as u64)).collect(), width)
+}
+
+/// The same start where the users are spread over workers, who make the products: the directions to begin with.
+pub fn begin_spread(n_users: usize, n_items: usize, d: usize, draws: Stream) -> Vec<f32> {
+    begin(n_users, n_items, d, draws).0
+}
+
+/// Directions made orthonormal, as each round begins with them.
+pub fn orthonormal(mut y: Vec<f32>, width: usize, context: &Context) -> Vec<f32> {
+    orthonormalize(&mut y, width, context);
+    y
+}
+
+/// Item vectors of the last directions and the products of the users' numbers that they gave.
+pub fn finish_spread(y: &[f32], gram: Vec<f64>, width: usize, d: usize, draws: Stream, context: &Context) -> Vec<f32> {
+    rotated(y, jacobi(gram, width), d, draws, y.len() / width.max(1), context)
+}
+
+/// Rounds of products.
+pub const fn rounds() -> usize {
+    ITERATIONS
+}
+
+/// The values of Ã by user and by item of some users, whose items have `counts` users in all.
+pub fn weights(users: &Csr, items: &Csr, counts: &[usize]) -> (Vec<f32>, Vec<f32>) {
+    let scale = |n: usize| count_power(n, -0.5);
+    let of_items: Vec<f32> = counts.iter().map(|&n| scale(n)).collect();
+    let of_users: Vec<f32> = (0..users.n_rows()).map(|row| scale(users.row(row).len())).collect();
+    let by = |rows: &Csr, own: &[f32], others: &[f32]| {
+        let row = |row: usize| rows.row(row).iter().map(move |&column| own[row] * others[column as usize]);
+        (0..rows.n_rows()).flat_map(row).collect()
+    };
+    (by(users, &of_users, &of_items), by(items, &of_items, &of_users))
+}
+
+/// Goes on with [`gram`] over the rows from `first` on of `n_rows`: `part` is the chunk that is not full yet.
+pub fn carry_gram(
+    y: &[f32],
+    width: usize,
+    first: usize,
+    n_rows: usize,
+    part: &mut [f32],
+    sum: &mut [f64],
+    context: &Context,
+) {
+    let (mut at, end) = (first, first + y.len() / width.max(1));
+    while at < end {
+        let until = (at / GRAM_ROWS * GRAM_ROWS + GRAM_ROWS).min(end);
+        let rows = &y[(at - first) * width..(until - first) * width];
+        multiply_add(context.level, part, width, View::transposed(rows, width), 0, rows, until - at);
+        if until.is_multiple_of(GRAM_ROWS) || until == n_rows {
+            for (sum, part) in sum.iter_mut().zip(part.iter_mut()) {
+                *sum += f64::from(*part);
+                *part = 0.0;
+            }
+        }
+        at = until;
+    }
 }
 
 fn normalized(rows: &Csr, columns: &Csr) -> Vec<f32> {
@@ -90,9 +169,8 @@ fn multiply_rows(out: &mut [f32], n: usize, a: &[f32], b: &[f32], k: usize, cont
 
 /// YᵀY (`width` × `width`) in f64, summed over fixed chunks of rows in order.
 pub fn gram(y: &[f32], width: usize, context: &Context) -> Vec<f64> {
-    const ROWS: usize = 2048;
     let parts: Vec<Vec<f32>> = context.install(|| {
-        y.par_chunks(ROWS * width)
+        y.par_chunks(GRAM_ROWS * width)
             .map(|rows| {
                 let mut part = vec![0.0f32; width * width];
                 multiply(context.level, &mut part, width, View::transposed(rows, width), 0, rows, rows.len() / width);

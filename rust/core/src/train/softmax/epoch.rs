@@ -23,32 +23,40 @@ impl Trainer {
             *at = self.active[*at as usize];
         }
         let batch_size = self.batch_size();
-        let total_steps = (self.options.epochs * self.active.len().div_ceil(batch_size)) as f64;
         let mut loss = 0.0;
         for batch in users.chunks(batch_size) {
             let batch_loss = self.gradient(batch, context)?;
             if !batch_loss.is_finite() {
-                return Err(Error::Diverged(format!(
-                    "the training loss became {batch_loss} in epoch {} at learning rate {}; try a smaller learning_rate.",
-                    epoch + 1,
-                    self.options.learning_rate
-                )));
+                self.check(batch_loss, epoch)?;
             }
-            self.update(half_cosine(self.steps as f64 / total_steps), context);
+            self.update(self.decay(self.active.len(), batch_size), context);
             loss += batch_loss;
         }
-        if !self.x.iter().all(|x| x.abs() < MAX_ABS) {
-            return Err(Error::Diverged(format!(
-                "the item vectors grew beyond {MAX_ABS:e} in epoch {} at learning rate {}; try a smaller learning_rate.",
-                epoch + 1,
-                self.options.learning_rate
-            )));
-        }
+        self.check(loss, epoch)?;
         Ok(loss / self.attention.users.len() as f64)
     }
 
+    /// What the learning rate is multiplied with in the next step, of epochs over `n_active` users.
+    pub(super) fn decay(&self, n_active: usize, batch_size: usize) -> f64 {
+        half_cosine(self.steps as f64 / (self.options.epochs * n_active.div_ceil(batch_size)) as f64)
+    }
+
+    /// Refuses a loss, or item vectors, beyond what can be served.
+    pub(super) fn check(&self, loss: f64, epoch: usize) -> Result<()> {
+        let rate = self.options.learning_rate;
+        let what = match loss {
+            _ if !loss.is_finite() => format!("the training loss became {loss}"),
+            _ if !self.x.iter().all(|x| x.abs() < MAX_ABS) => format!("the item vectors grew beyond {MAX_ABS:e}"),
+            _ => return Ok(()),
+        };
+        Err(Error::Diverged(format!(
+            "{what} in epoch {} at learning rate {rate}; try a smaller learning_rate.",
+            epoch + 1
+        )))
+    }
+
     /// One step of Adam; the learning rate is multiplied by `decay`.
-    fn update(&mut self, decay: f64, context: &Context) {
+    pub(super) fn update(&mut self, decay: f64, context: &Context) {
         const NUMBERS_PER_TASK: usize = 8192;
         let mut clock = Instant::now();
         self.steps += 1;

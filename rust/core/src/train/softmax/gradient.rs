@@ -54,12 +54,12 @@ impl Trainer {
 
     /// 2. Users of a slice: vectors, exponentials, gradients; their summed loss. Afterwards `p` and `dp` hold p̂ and
     ///    ∂loss/∂p from the slice's first position on, `packs` the users' c p̂ with ∂loss/∂score = c e, `exponentials` e.
-    fn user_gradients(&mut self, users: &[u32], first: usize, pair_weight: f32, context: &Context) -> f64 {
+    pub(super) fn user_gradients(&mut self, users: &[u32], first: usize, pair_weight: f32, context: &Context) -> f64 {
         let (d, level, tau) = (self.options.factors, context.level, self.options.temperature);
         let Self { attention, buffers: b, log_weights, phase_times, .. } = self;
         let (attention, phase_times) = (&*attention, &*phase_times);
         let n = b.negatives.len();
-        let Buffers { v, inverse_norms, q, p, dp, packs, exponentials, losses, .. } = b;
+        let Buffers { v, inverse_norms, q, p, dp, packs, exponentials, losses, factors, shifts, .. } = b;
         let softmax = Softmax { level, d, negatives: q, log_weights, temperature: tau, phase_times };
         let places = first * d..(first + users.len()) * d;
         context.install(|| {
@@ -69,8 +69,9 @@ impl Trainer {
                 .zip(packs.par_chunks_mut(USERS * d))
                 .zip(exponentials.par_chunks_mut(USERS * n))
                 .zip(losses.par_chunks_mut(USERS))
+                .zip(factors.par_chunks_mut(USERS).zip(shifts.par_chunks_mut(USERS)))
                 .zip(users.par_chunks(USERS))
-                .for_each(|(((((p, dp), pack), exponentials), losses), users)| {
+                .for_each(|((((((p, dp), pack), exponentials), losses), (factors, shifts)), users)| {
                     let mut norms = [0.0f32; USERS];
                     let mut clock = Instant::now();
                     for ((&user, p), norm) in users.iter().zip(p.chunks_exact_mut(d)).zip(&mut norms) {
@@ -86,6 +87,7 @@ impl Trainer {
                         let (p, dp) = (&p[at * d..][..d], &mut dp[at * d..][..d]);
                         let count = history.len() as f32;
                         let factor = count * pair_weight / denominators.sums[at];
+                        (factors[at], shifts[at]) = (factor, denominators.shifts[at]);
                         axpy(level, factor, p, &mut pack[at * d..][..d]);
                         scale(level, factor, dp);
                         let before = dot(level, p, dp);
@@ -127,27 +129,15 @@ impl Trainer {
     ///    unit vectors, as positives (−`pair_weight` Σ_u p̂_u) and as negatives; `dx` holds ∂loss/∂q̂ on the way.
     fn item_gradients(&mut self, pair_weight: f32, context: &Context) {
         let (d, level) = (self.options.factors, context.level);
-        let Self { attention, buffers: b, phase_times, .. } = self;
         let mut clock = Instant::now();
-        let Buffers { places, negatives, v, inverse_norms, p, dp, dq, dv, dx, .. } = b;
+        let (mut all_dv, mut all_dx) = (std::mem::take(&mut self.buffers.dv), std::mem::take(&mut self.buffers.dx));
+        let (dv, dx, only) = (&mut all_dv, &mut all_dx, &*self);
+        let Buffers { negatives, dq, .. } = &only.buffers;
         let one = |item: usize, drawn: std::ops::Range<usize>, dv: &mut [f32], unit: &mut [f32]| {
             dv.fill(0.0);
             unit.fill(0.0);
-            let from = attention.items.offsets()[item];
-            for (at, &user) in attention.items.row(item).iter().enumerate() {
-                let place = places[user as usize] as usize;
-                if place != u32::MAX as usize {
-                    axpy(level, attention.a_by_item[from + at], &dp[place * d..][..d], dv);
-                    axpy(level, -pair_weight, &p[place * d..][..d], unit);
-                }
-            }
-            for at in drawn {
-                axpy(level, 1.0, &dq[at * d..][..d], unit);
-            }
-            let (inverse, v) = (inverse_norms[item], &v[item * d..][..d]);
-            let along = dot(level, v, unit) * inverse * inverse;
-            axpy(level, inverse, unit, dv);
-            axpy(level, -along * inverse, v, dv);
+            only.item_sums(item, pair_weight, level, dv, unit);
+            only.through_unit_vector(item, &dq[drawn.start * d..drawn.end * d], level, dv, unit);
         };
         context.install(|| {
             dv.par_chunks_mut(d * ITEMS_PER_TASK).zip(dx.par_chunks_mut(d * ITEMS_PER_TASK)).enumerate().for_each(
@@ -165,7 +155,40 @@ impl Trainer {
                 },
             );
         });
-        phase_times.add_all(Phase::Gather, &mut clock, context);
+        (self.buffers.dv, self.buffers.dx) = (all_dv, all_dx);
+        self.phase_times.add_all(Phase::Gather, &mut clock, context);
+    }
+
+    /// Adds to ∂loss/∂v and ∂loss/∂q̂ of an item what its users in the batch say, one after the other.
+    pub(super) fn item_sums(&self, item: usize, pair_weight: f32, level: Level, dv: &mut [f32], unit: &mut [f32]) {
+        let (d, Buffers { places, p, dp, .. }) = (self.options.factors, &self.buffers);
+        let from = self.attention.items.offsets()[item];
+        for (at, &user) in self.attention.items.row(item).iter().enumerate() {
+            let place = places[user as usize] as usize;
+            if place != u32::MAX as usize {
+                axpy(level, self.attention.a_by_item[from + at], &dp[place * d..][..d], dv);
+                axpy(level, -pair_weight, &p[place * d..][..d], unit);
+            }
+        }
+    }
+
+    /// Adds to ∂loss/∂v of an item ∂loss/∂q̂, `unit` with what the item says as a negative (`drawn`, a row each time).
+    pub(super) fn through_unit_vector(
+        &self,
+        item: usize,
+        drawn: &[f32],
+        level: Level,
+        dv: &mut [f32],
+        unit: &mut [f32],
+    ) {
+        let (d, Buffers { v, inverse_norms, .. }) = (self.options.factors, &self.buffers);
+        for drawn in drawn.chunks_exact(d) {
+            axpy(level, 1.0, drawn, unit);
+        }
+        let (inverse, v) = (inverse_norms[item], &v[item * d..][..d]);
+        let along = dot(level, v, unit) * inverse * inverse;
+        axpy(level, inverse, unit, dv);
+        axpy(level, -along * inverse, v, dv);
     }
 }
 

@@ -13,16 +13,20 @@
 //!
 //! Same bits for every thread count and SIMD level: each sum has one owner and a fixed order.
 //!
-//! Imports run one way: {`epoch`, `validation`} → `gradient` → `trainer` → {`options`, `panel`}.
+//! `shard` has the parts of a step for workers that hold some of the users each.
+//!
+//! Imports run one way: `shard` → {`epoch`, `validation`} → `gradient` → `trainer` → {`options`, `panel`}.
 
 mod epoch;
 mod gradient;
 mod options;
 mod panel;
+mod shard;
 #[cfg(test)]
 mod tests;
 mod trainer;
 mod validation;
 
 pub use options::Options;
-pub use trainer::Trainer;
+pub use shard::{BatchUsers, Shard, Way, users_per_slice};
+pub use trainer::{Trainer, random_start};

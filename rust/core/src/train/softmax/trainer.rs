@@ -32,8 +32,14 @@ pub(super) const ITEMS_PER_TASK: usize = 120;
 pub(super) const MIN_NORM: f32 = 1e-12;
 
 /// Users of one step, of `n_active` that have a history.
-fn batch_size(options: &Options, n_active: usize) -> usize {
+pub(super) fn batch_size(options: &Options, n_active: usize) -> usize {
     options.batch_size.unwrap_or_else(|| n_active.div_ceil(30).max(256)).min(n_active)
+}
+
+/// Random item vectors (`n_items` × d) with a mean squared length of one.
+pub fn random_start(n_items: usize, d: usize, draws: Stream) -> Vec<f32> {
+    let scale = 1.0 / (d as f32).sqrt();
+    (0..n_items * d).map(|i| scale * draws.normal(i as u64)).collect()
 }
 
 /// A model in training: bare item vectors, their optimizer state, and the buffers of a step.
@@ -77,6 +83,9 @@ pub(super) struct Buffers {
     pub(super) packs: Vec<f32>,
     pub(super) exponentials: Vec<f32>,
     pub(super) losses: Vec<f64>,
+    /// ∂loss/∂score of each user over the exponential, and what was taken from the exponents.
+    pub(super) factors: Vec<f32>,
+    pub(super) shifts: Vec<f32>,
 }
 
 impl Resumable for Trainer {
@@ -108,10 +117,24 @@ impl Trainer {
         let x = if options.spectral_start {
             spectral::item_vectors(interactions, d, start, context)?
         } else {
-            let scale = 1.0 / (d as f32).sqrt();
-            (0..n_items * d).map(|i| scale * start.normal(i as u64)).collect()
+            random_start(n_items, d, start)
         };
-        let popularity = (0..n_items).map(|i| attention.items.row(i).len());
+        let counts: Vec<usize> = (0..n_items).map(|i| attention.items.row(i).len()).collect();
+        let n_active = (0..n_users).filter(|&u| !attention.users.row(u).is_empty()).count();
+        Ok(Self::from_parts(options, attention, &counts, x, n_active))
+    }
+
+    /// A trainer of the users of `attention`, which may be some of the `n_active` with a history; `counts` are the users of
+    /// each item among all.
+    pub(super) fn from_parts(
+        options: Options,
+        attention: Attention,
+        counts: &[usize],
+        x: Vec<f32>,
+        n_active: usize,
+    ) -> Self {
+        let (d, n_users, n_items) = (options.factors, attention.users.n_rows(), counts.len());
+        let popularity = counts.iter().copied();
         let (mut cumulative, mut log_weights) = (Vec::new(), Vec::new());
         let n_negatives = if n_items <= options.negatives {
             log_weights.extend(popularity.map(|n| (ln(n.max(1) as f64) * f64::from(options.negative_exponent)) as f32));
@@ -126,7 +149,7 @@ impl Trainer {
             options.negatives
         };
         let active: Vec<u32> = (0..n_users as u32).filter(|&u| !attention.users.row(u as usize).is_empty()).collect();
-        let batch = batch_size(&options, active.len());
+        let batch = batch_size(&options, n_active).min(active.len());
         let slice = USERS_PER_SLICE.min(active.len().next_multiple_of(panel::USERS));
         let buffers = Buffers {
             users: vec![0.0; n_users * d],
@@ -143,22 +166,12 @@ impl Trainer {
             packs: vec![0.0; slice * d],
             exponentials: vec![0.0; slice * n_negatives],
             losses: vec![0.0; slice],
+            factors: vec![0.0; slice],
+            shifts: vec![0.0; slice],
         };
         let (first, second) = (vec![0.0; n_items * d], vec![0.0; n_items * d]);
         let phase_times = PhaseTimes::default();
-        Ok(Self {
-            options,
-            attention,
-            active,
-            cumulative,
-            log_weights,
-            x,
-            first,
-            second,
-            steps: 0,
-            buffers,
-            phase_times,
-        })
+        Self { options, attention, active, cumulative, log_weights, x, first, second, steps: 0, buffers, phase_times }
     }
 
     /// Seconds of all threads in each phase of the steps so far.
@@ -186,10 +199,17 @@ impl Trainer {
     /// Pass 1: item vectors, and the unit vectors of the negatives.
     pub(super) fn negative_vectors(&mut self, context: &Context) {
         let Self { attention, buffers: b, x, options, phase_times, .. } = self;
+        let mut clock = Instant::now();
+        attention.items_from(context, options.factors, x, &mut b.users, &mut b.v);
+        phase_times.add_all(Phase::Propagation, &mut clock, context);
+        self.unit_negatives(context);
+    }
+
+    /// The lengths of all item vectors, and the unit vectors of the negatives.
+    pub(super) fn unit_negatives(&mut self, context: &Context) {
+        let Self { buffers: b, options, phase_times, .. } = self;
         let (d, level) = (options.factors, context.level);
         let mut clock = Instant::now();
-        attention.items_from(context, d, x, &mut b.users, &mut b.v);
-        phase_times.add_all(Phase::Propagation, &mut clock, context);
         let Buffers { v, inverse_norms, negatives, q, .. } = b;
         context.install(|| {
             inverse_norms.par_iter_mut().zip(v.par_chunks(d)).with_min_len(ITEMS_PER_TASK).for_each(|(inverse, v)| {

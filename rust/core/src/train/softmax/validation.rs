@@ -15,18 +15,9 @@ impl Trainer {
     /// The mean loss of held-out pairs (users × items), each user represented by the history of training. Users
     /// without a history are left out. Negatives are those of one fixed draw, so that epochs can be compared.
     pub fn validation_loss(&mut self, targets: &Csr, context: &Context) -> Result<f64> {
-        let (n_users, n_items) = (self.attention.users.n_rows(), self.attention.users.n_columns());
-        if targets.n_rows() != n_users || targets.n_columns() != n_items {
-            return Err(Error::InvalidData(format!(
-                "validation pairs are {} × {}; training had {n_users} users × {n_items} items.",
-                targets.n_rows(),
-                targets.n_columns()
-            )));
-        }
+        let users = self.validated(targets)?;
         self.draw_negatives(Stream::new(self.options.seed, purpose::VALIDATION));
         self.negative_vectors(context);
-        let has_targets = |&user: &u32| !targets.row(user as usize).is_empty();
-        let users: Vec<u32> = self.active.iter().copied().filter(has_targets).collect();
         let mut sum = 0.0;
         for users in users.chunks(USERS_PER_SLICE) {
             context.cancel.check()?;
@@ -36,8 +27,22 @@ impl Trainer {
         Ok(sum / n_pairs.max(1) as f64)
     }
 
+    /// The users with a history and held-out pairs, which have to be over the users and items of training.
+    pub(super) fn validated(&self, targets: &Csr) -> Result<Vec<u32>> {
+        let (n_users, n_items) = (self.attention.users.n_rows(), self.attention.users.n_columns());
+        if targets.n_rows() != n_users || targets.n_columns() != n_items {
+            return Err(Error::InvalidData(format!(
+                "validation pairs are {} × {}; training had {n_users} users × {n_items} items.",
+                targets.n_rows(),
+                targets.n_columns()
+            )));
+        }
+        let has_targets = |&user: &u32| !targets.row(user as usize).is_empty();
+        Ok(self.active.iter().copied().filter(has_targets).collect())
+    }
+
     /// The summed loss of the held-out pairs of a slice of users.
-    fn validation_slice(&mut self, targets: &Csr, users: &[u32], context: &Context) -> f64 {
+    pub(super) fn validation_slice(&mut self, targets: &Csr, users: &[u32], context: &Context) -> f64 {
         let (d, level, tau) = (self.options.factors, context.level, self.options.temperature);
         let Self { attention, buffers: b, log_weights, phase_times, .. } = self;
         let n = b.negatives.len();

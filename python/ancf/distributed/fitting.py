@@ -1,0 +1,128 @@
+"""``ancf.ray.fit``: a model trained by workers, with the bits of ``model.fit``."""
+
+from contextlib import closing
+from typing import Any
+
+import numpy as np
+
+from ancf import _native
+from ancf.checkpoints import CheckpointPath
+from ancf.checks import check_integer
+from ancf.data.csr import Csr
+from ancf.data.interactions import Interactions
+from ancf.distributed.learner import SpreadLearner
+from ancf.distributed.pool import Pool, WorkerLostError, bounds, get_all
+from ancf.distributed.ray_pool import RayPool
+from ancf.errors import InvalidParameterError
+from ancf.models.ancf import options
+from ancf.models.ancf.estimator import ANCF
+from ancf.models.ancf.machines import SoftmaxLearner, computing_on
+from ancf.params import checks_call
+
+
+class Spread:
+    """The machines of a training: the workers of a pool."""
+
+    def __init__(self, pool: Pool, num_threads: int) -> None:
+        self._pool, self._threads = pool, num_threads
+
+    def softmax_learner(self, pairs: Csr, n_items: int, **options: Any) -> SoftmaxLearner:
+        """The softmax trainer over the workers, by ranges of users."""
+        return SpreadLearner(self._pool, pairs, n_items, **{**options, "num_threads": self._threads})
+
+    def ridge_neighbors(self, pairs: Csr, n_items: int, **options: Any) -> Csr:
+        """Item-item weights, by ranges of items; every worker sees all interactions."""
+        pool, at = self._pool, bounds(n_items, self._pool.n_workers)
+        given = {**options, "num_threads": self._threads}
+        shared = pool.put(pairs)
+        while True:
+            try:
+                rows = get_all(
+                    pool,
+                    [
+                        pool.call(number, "ridge", shared, n_items, at[number], at[number + 1], given)
+                        for number in range(pool.n_workers)
+                    ],
+                )
+                break
+            except WorkerLostError:
+                pool.replace_lost()
+        ends = np.cumsum([0, *(len(each.indices) for each in rows)])
+        indptr = np.concatenate([each.indptr[:-1] + end for each, end in zip(rows, ends, strict=False)] + [ends[-1:]])
+        by_target = Csr(
+            indptr.astype(np.int64),
+            np.concatenate([each.indices for each in rows]),
+            np.concatenate([each.data for each in rows]),
+        )
+        return Csr(*_native.strongest_of_sources(by_target, n_items, options["neighbors"]))
+
+
+@checks_call
+def fit(
+    model: ANCF,
+    interactions: Interactions,
+    validation: Interactions | None = None,
+    *,
+    num_workers: int = 2,
+    num_cpus: int = 1,
+    checkpoint: CheckpointPath | None = None,
+    every: int = 1,
+    resume: bool = False,
+) -> ANCF:
+    """Train a model by workers on Ray; it ends in the bytes of ``model.fit`` on one machine, for any number of them.
+
+    The users are cut into contiguous ranges, one for each worker, which an actor keeps. Item-item weights are solved
+    by ranges of items. What is chosen on held-out purchases, metrics of a validation table and the model itself are
+    made where this is called (``docs/scale.md``). A worker that dies is replaced, and the epoch is learned again.
+
+    Parameters
+    ----------
+    model : ANCF
+        With the plain softmax, which its defaults are.
+    interactions, validation : Interactions
+        As in ``model.fit``.
+    num_workers : int, at least 1
+    num_cpus : int, at least 1
+        The cores of a worker, and its threads.
+    checkpoint, every, resume
+        As in ``model.fit``; a training that was begun with other workers, or without, goes on as well.
+
+    Returns
+    -------
+    the model itself, fitted
+
+    Raises
+    ------
+    MissingExtraError
+        If ray is not installed.
+    InvalidParameterError
+        If the model is none that workers can train, or an option makes no sense.
+    InvalidDataError, DivergedError
+        As ``model.fit``.
+
+    Examples
+    --------
+    >>> model = ancf.ray.fit(ancf.ANCF(), data, num_workers=4)  # doctest: +SKIP
+    """
+    check_integer("num_workers", num_workers, 1, 10_000)
+    check_integer("num_cpus", num_cpus, 1, 1024)
+    _check_model(model, interactions)
+    with closing(RayPool(num_workers, num_cpus)) as pool, computing_on(Spread(pool, num_cpus)):
+        return model.fit(interactions, validation, checkpoint=checkpoint, every=every, resume=resume)
+
+
+def _check_model(model: Any, interactions: Any) -> None:
+    """Refuse what is trained on one machine alone."""
+    if not isinstance(model, ANCF):
+        raise InvalidParameterError(
+            f"fit: workers train ANCF, and not a {type(model).__name__}. Train it on one machine: model.fit(...)."
+        )
+    options.check(model)
+    if isinstance(interactions, Interactions) and len(interactions):
+        settings = options.resolve(model, interactions.n_items, timed=interactions.times is not None)
+        if settings.needs_network:
+            raise InvalidParameterError(
+                "fit: workers train ANCF with the plain softmax alone. Leave loss, optimizer, attention, output, "
+                "similarity, user_factors, factor_attention and biases as they are, or train on one machine: "
+                "model.fit(...)."
+            )

@@ -1,0 +1,118 @@
+"""What one worker does: the parts of a step of its users, and regressions of some items."""
+
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ancf import _native
+from ancf.data.csr import Csr
+
+Floats = NDArray[np.float32]
+Batch = tuple[NDArray[np.uint32], Floats, Floats, Floats]
+"""Of the users of a batch that a worker has: places in the batch, unit vectors, factors, shifts."""
+
+
+class Worker:
+    """A contiguous range of the users. Tables of items come in blocks of rows, one after the other."""
+
+    def begin(
+        self, pairs: Csr, n_items: int, first_user: int, counts: Any, active: Any, options: dict[str, Any]
+    ) -> None:
+        """Take the histories of the users from ``first_user`` on."""
+        self._threads = options["num_threads"]
+        self._factors = options["factors"]
+        self._shard = _native.SoftmaxShard(pairs, n_items, first_user, counts, active, **options)
+
+    def batch_size(self) -> int:
+        """Users of a step, of all workers."""
+        return self._shard.batch_size
+
+    def carry_item_sums(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The sums of the priors of each item's users, with those here."""
+        return self._shard.carry_item_sums(sums)
+
+    def set_item_sums(self, sums: NDArray[np.float64]) -> None:
+        """Take these sums over all users."""
+        self._shard.set_item_sums(sums)
+
+    def progress(self) -> tuple[dict[str, Floats], int]:
+        """Every number that an epoch changes, and the steps taken; the same on every worker."""
+        return self._shard.progress(self._threads)
+
+    def resume(self, numbers: dict[str, Floats], steps: int) -> None:
+        """Go on from what ``progress`` gave."""
+        self._shard.resume(numbers, steps, self._threads)
+
+    def begin_epoch(self, epoch: int) -> list[int]:
+        """Of each step of the epoch the interactions of the users here."""
+        return self._shard.begin_epoch(epoch)
+
+    def to_users(self, kind: str, *blocks: Floats) -> None:
+        """Numbers of each user here from a table of items, or from the bare vectors where none is given."""
+        self._shard.to_users(kind, np.concatenate(blocks) if blocks else None, self._threads)
+
+    def carry(self, kind: str, first: int, rows: Floats) -> Floats:
+        """Rows of items from ``first`` on, with what their users here add."""
+        return self._shard.carry(kind, first, rows, self._threads)
+
+    def carry_gram(self, part: Floats, total: NDArray[np.float64], n_users: int) -> tuple[Floats, NDArray[np.float64]]:
+        """The products of the users' numbers, with those here."""
+        return self._shard.carry_gram(part, total, n_users, self._threads)
+
+    def bare(self, first: int, last: int) -> Floats:
+        """Rows of the bare item vectors."""
+        return self._shard.bare(first, last)
+
+    def set_vectors(self, validation: bool, *blocks: Floats) -> None:
+        """Take the item vectors, and draw the negatives of the next step or of validation."""
+        self._shard.set_vectors(np.concatenate(blocks), validation, self._threads)
+
+    def batch(self, step: int, n_pairs: int) -> tuple[Batch, tuple[NDArray[np.uint32], NDArray[np.float64]]]:
+        """The users here of a step: what the others need of them, and their places with their losses."""
+        places, vectors, factors, shifts, losses = self._shard.batch(step, n_pairs, self._threads)
+        return (places, vectors, factors, shifts), (places, losses)
+
+    def negatives(self, first: int, last: int, *batches: Batch) -> Floats:
+        """Rows of the gradient by the negatives' unit vectors, of all users of the batch in its order."""
+        n = sum(len(places) for places, *_ in batches)
+        vectors = np.empty((n, self._factors), np.float32)
+        factors, shifts = np.empty(n, np.float32), np.empty(n, np.float32)
+        for places, of_users, of_factors, of_shifts in batches:
+            vectors[places], factors[places], shifts[places] = of_users, of_factors, of_shifts
+        return self._shard.negatives(first, last, vectors, factors, shifts, self._threads)
+
+    def begin_gradient(self, first: int, last: int) -> tuple[Floats, Floats]:
+        """Gradients of no users yet, with what the users here add."""
+        zeros = np.zeros((last - first, self._factors), np.float32)
+        return self.carry_gradient(first, zeros, zeros)
+
+    def carry_gradient(self, first: int, by_vectors: Floats, by_units: Floats) -> tuple[Floats, Floats]:
+        """Gradients by items from ``first`` on and by their unit vectors, with what their users here add."""
+        return self._shard.carry_gradient(first, by_vectors, by_units, self._threads)
+
+    def finish_gradient(self, first: int, by_vectors: Floats, by_units: Floats, *by_negatives: Floats) -> Floats:
+        """The gradient by the vectors of these items."""
+        return self._shard.finish_gradient(first, by_vectors, by_units, np.concatenate(by_negatives), self._threads)
+
+    def update(self, *gradient: Floats) -> None:
+        """A step of the optimizer, the same on every worker."""
+        self._shard.update(np.concatenate(gradient), self._threads)
+
+    def check(self, loss: float, epoch: int) -> None:
+        """Refuse a loss or vectors that training has lost."""
+        self._shard.check(loss, epoch)
+
+    def validation(self, targets: Csr) -> NDArray[np.float64]:
+        """The losses of held-out pairs, one number for each user here who has some."""
+        return self._shard.validation(targets, self._threads)
+
+    def ridge(self, pairs: Csr, n_items: int, first: int, last: int, options: dict[str, Any]) -> Csr:
+        """The item-item weights that point to some items, before sources are cut to their strongest."""
+        targets = np.arange(first, last, dtype=np.int32)
+        return Csr(*_native.ridge_neighbors(pairs, n_items, targets=targets, **options))
+
+    def process(self) -> int:
+        """The number of its process: an answer of who is alive."""
+        return os.getpid()

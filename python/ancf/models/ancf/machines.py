@@ -1,0 +1,61 @@
+"""Where training computes: here, or on workers (``ancf.distributed``), with the same bits."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ancf import _native
+from ancf.data.csr import Csr
+
+Floats = NDArray[np.float32]
+
+
+class SoftmaxLearner(Protocol):
+    """What learns item vectors by a softmax: the core's trainer, or workers that share its work."""
+
+    @property
+    def batch_size(self) -> int: ...
+    def epoch(self, epoch: int, num_threads: int | None = None) -> float: ...
+    def progress(self, num_threads: int | None = None) -> tuple[dict[str, Floats], int]: ...
+    def resume(self, numbers: dict[str, Floats], steps: int, num_threads: int | None = None) -> None: ...
+    def validation_loss(self, targets: Csr, num_threads: int | None = None) -> float: ...
+    def item_vectors(self, num_threads: int | None = None) -> Floats: ...
+
+
+class Machines(Protocol):
+    """What does the work that grows with the table."""
+
+    # Any: the options of the core.
+    def softmax_learner(self, pairs: Csr, n_items: int, **options: Any) -> SoftmaxLearner: ...
+    def ridge_neighbors(self, pairs: Csr, n_items: int, **options: Any) -> Csr: ...
+
+
+class _Here:
+    def softmax_learner(self, pairs: Csr, n_items: int, **options: Any) -> SoftmaxLearner:
+        return _native.SoftmaxTrainer(pairs, n_items, **options)
+
+    def ridge_neighbors(self, pairs: Csr, n_items: int, **options: Any) -> Csr:
+        return Csr(*_native.ridge_neighbors(pairs, n_items, **options))
+
+
+_HERE = _Here()
+_machines: ContextVar[Machines | None] = ContextVar("machines", default=None)
+
+
+def machines() -> Machines:
+    """Those of the present call."""
+    return _machines.get() or _HERE
+
+
+@contextmanager
+def computing_on(others: Machines) -> Iterator[None]:
+    """Within the block, training computes there."""
+    token = _machines.set(others)
+    try:
+        yield
+    finally:
+        _machines.reset(token)

@@ -1,0 +1,153 @@
+"""P4 over workers: any number of them ends in the bytes of one machine, also when they die. No engine is needed."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+import ancf
+from ancf.checkpoints import Checkpoint
+from ancf.demo_shop import demo_shop
+from ancf.distributed.fitting import Spread, fit
+from ancf.distributed.pool import LocalPool, WorkerLostError, bounds
+from ancf.models.ancf.machines import computing_on
+
+MODELS = {
+    "as it is": ancf.ANCF(factors=8, epochs=3),
+    "drawn negatives": ancf.ANCF(factors=9, epochs=2, negatives=13, batch_size=50, neighbors=0, serving_exponent=0.5),
+    "sharp softmax": ancf.ANCF(factors=8, epochs=2, temperature=0.01, negatives=13, neighbors=0, serving_exponent=0.5),
+    "a mean, and bare items": ancf.ANCF(
+        factors=8, epochs=2, attention="mean", item_attention=False, init="random", neighbor_weight=0.5,
+        serving_exponent=0.0, regularization=0.01,
+    ),
+    "another exponent": ancf.ANCF(
+        factors=8, epochs=2, attention_exponent=0.7, neighbor_weight=1.0, serving_exponent=1.0
+    ),
+}  # fmt: skip
+
+
+@cache
+def tables():
+    data = ancf.read_interactions(demo_shop(customers=120, products=50))
+    return ancf.random_split(data, (0.8, 0.2), random_state=1, on_leak="ignore")
+
+
+@cache
+def alone(name, validated):
+    train, validation = tables()
+    return MODELS[name].clone().fit(train, validation if validated else None)
+
+
+def spread(model, train, validation=None, *, pool, **options):
+    with computing_on(Spread(pool, 1)):
+        return model.clone().fit(train, validation, **options)
+
+
+@pytest.mark.parametrize("n_workers", [1, 2, 3, 4, 8])
+@pytest.mark.parametrize("name", MODELS)
+def test_any_number_of_workers_ends_in_the_bytes_of_one_machine(name, n_workers):
+    found = spread(MODELS[name], tables()[0], pool=LocalPool(n_workers))
+    assert found.history_ == alone(name, False).history_
+    assert found.to_bytes() == alone(name, False).to_bytes()
+
+
+@pytest.mark.parametrize("n_workers", [2, 5])
+def test_losses_of_a_validation_table_are_those_of_one_machine(n_workers):
+    found = spread(MODELS["drawn negatives"], *tables(), pool=LocalPool(n_workers))
+    assert found.history_ == alone("drawn negatives", True).history_
+    assert found.to_bytes() == alone("drawn negatives", True).to_bytes()
+
+
+def test_users_beyond_one_chunk_of_the_spectrum_and_one_slice_of_a_batch():
+    draws = np.random.default_rng(3)
+    users = np.repeat(np.arange(5000), 3)
+    data = ancf.Interactions.from_ids(user=users, item=(draws.random(len(users)) ** 2 * 60).astype(int))
+    model = ancf.ANCF(factors=4, epochs=1, batch_size=1300, neighbors=0, serving_exponent=0.5)
+    assert spread(model, data, pool=LocalPool(3)).to_bytes() == model.clone().fit(data).to_bytes()
+
+
+def test_more_workers_than_users():
+    data = ancf.Interactions.from_ids(user=[1, 1, 2, 2, 3], item=["a", "b", "b", "c", "a"])
+    model = ancf.ANCF(factors=4, epochs=2)
+    assert spread(model, data, pool=LocalPool(8)).to_bytes() == model.clone().fit(data).to_bytes()
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["begin", "carry", "batch", "negatives", "finish_gradient", "update", "progress", "ridge", "resume", "carry_gram"],
+)
+def test_a_worker_that_dies_is_replaced_and_no_byte_changes(method):
+    calls = [0]
+
+    def before(worker, called):
+        if called == method:
+            calls[0] += 1
+            # Early, and later once more.
+            if calls[0] in (2, 9):
+                raise WorkerLostError("lost")
+
+    assert (
+        spread(MODELS["as it is"], tables()[0], pool=LocalPool(3, before)).to_bytes()
+        == alone("as it is", False).to_bytes()
+    )
+    assert calls[0] > 2
+
+
+def test_workers_that_always_die_are_an_error_at_last():
+    def before(worker, called):
+        if called == "batch":
+            raise WorkerLostError("lost again")
+
+    with pytest.raises(WorkerLostError, match="lost again"):
+        spread(MODELS["drawn negatives"], tables()[0], pool=LocalPool(2, before))
+
+
+def test_a_checkpoint_goes_on_with_other_workers_and_without(tmp_path, monkeypatch):
+    path, (train, _) = tmp_path / "going.ancf", tables()
+    write, stops = Checkpoint._write, iter([False, True, False, True, True])
+
+    def stopping(*arguments):
+        write(*arguments)
+        if next(stops, False):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Checkpoint, "_write", stopping)
+    for pool in (LocalPool(3), LocalPool(2)):
+        with pytest.raises(KeyboardInterrupt):
+            spread(MODELS["as it is"], train, pool=pool, checkpoint=path, resume=True)
+    with pytest.raises(KeyboardInterrupt):
+        MODELS["as it is"].clone().fit(train, checkpoint=path, resume=True)
+    found = spread(MODELS["as it is"], train, pool=LocalPool(4), checkpoint=path, resume=True)
+    assert found.to_bytes() == alone("as it is", False).to_bytes()
+
+
+def test_training_that_diverges_says_so_as_on_one_machine():
+    model = ancf.ANCF(factors=4, epochs=3, learning_rate=1e30, neighbors=0, serving_exponent=0.5)
+    messages = []
+    for pool in (None, LocalPool(3)):
+        with pytest.raises(ancf.DivergedError) as error:
+            model.clone().fit(tables()[0]) if pool is None else spread(model, tables()[0], pool=pool)
+        messages.append(str(error.value))
+    assert messages[0] == messages[1]
+
+
+def test_models_that_workers_cannot_train_are_refused_before_an_engine_is_asked_for():
+    train, _ = tables()
+    for model, words in (
+        (ancf.ALS(), "workers train ANCF, and not a ALS"),
+        (ancf.ANCF(loss="bpr"), "plain softmax alone"),
+        (ancf.ANCF(user_factors=True), "plain softmax alone"),
+    ):
+        with pytest.raises(ancf.InvalidParameterError, match=words):
+            fit(model, train)
+    with pytest.raises(ancf.InvalidParameterError, match="num_workers is 0"):
+        fit(ancf.ANCF(), train, num_workers=0)
+    with pytest.raises(ancf.InvalidCallError, match="num_workers"):
+        fit(ancf.ANCF(), train, num_worker=2)
+
+
+def test_parts_cover_everything_once():
+    for n, parts in ((0, 3), (1, 4), (7, 3), (8, 8), (10, 4)):
+        at = bounds(n, parts)
+        assert (at[0], at[-1], len(at)) == (0, n, parts + 1)
+        assert at == sorted(at)
