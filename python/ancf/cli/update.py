@@ -65,11 +65,12 @@ def update(model_file: str, table: tuple[str, ...], output: str, deduplicate: bo
         options["returns"] = "keep"
     if options.get("event_weights") is None and str(options.get("event_column")).lower() != "none":
         options["event_weights"] = _chosen_weights(model)
+    features = {name: options.pop(name) for name in ("item_features", "user_features")}
     data = read_table(table, options, options["num_threads"])
     print_note(describe_reading(data))
     began = time.perf_counter()
     try:
-        model.partial_fit(data, deduplicate=deduplicate)
+        model.partial_fit(data, deduplicate=deduplicate, **features)
     except KeyboardInterrupt as error:
         if output != "-":
             error.add_note(f"{output} {'is as it was' if Path(output).exists() else 'was not written'}.")

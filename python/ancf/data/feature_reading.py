@@ -102,13 +102,24 @@ def read_features(
     Features(2 rows: price (number, 1 missing), tags (tags, 2 values))
     """
     check_choice("of", of, ("items", "users"))
+    return _read(source, of, id, kinds, TextOptions(delimiter=delimiter, encoding=encoding).checked(), None)
+
+
+def read_features_like(source: Any, of: Side, known: Features | None) -> Features:
+    """A table whose columns have the kinds that they have in another one, where that has them."""
+    return _read(source, of, None, None, TextOptions(), known)
+
+
+def _read(source: Any, of: Side, choice: Any, kinds: Any, text: TextOptions, known: Features | None) -> Features:
     if isinstance(source, Features):
         raise InvalidDataError("these are attributes already; there is nothing to read.")
-    frame, name, row_base = _frame_of(source, TextOptions(delimiter=delimiter, encoding=encoding).checked())
+    frame, name, row_base = _frame_of(source, text)
     frame, headings, full, _ = columns_of_frame(frame)
     names = [heading_text(heading) for heading in headings]
-    at = _place_of_ids(id, headings, full, of, name)
+    at = _place_of_ids(choice, headings, full, of, name)
     told = _told_kinds(kinds, names, at, name)
+    if known is not None:
+        told |= {heading: known[heading].kind for heading in names if heading in known}
     report = FeatureReport(name, names[at], len(frame))
     if not len(frame):
         raise InvalidDataError(f"{name}: there are no rows (columns: {format_headings(names)}).")

@@ -356,7 +356,8 @@ class Features(Mapping[str, FeatureColumn]):
             if known is None:
                 columns[name] = column
                 continue
-            if known.kind != column.kind:
+            kinds = {known.kind, column.kind}
+            if len(kinds) > 1 and kinds != {"category", "text"}:
                 raise InvalidDataError(
                     f"attributes: {name!r} is of kind {column.kind!r} in {newer.report.source} and {known.kind!r} in "
                     f"{self.report.source}. Say which it is: ancf.read_features(table, kinds={{{name!r}: "

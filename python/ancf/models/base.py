@@ -328,7 +328,14 @@ class Recommender(Params, Asking, ABC):
     # ---- updating
 
     @checks_call
-    def partial_fit(self, interactions: Interactions, *, deduplicate: bool = False) -> Self:
+    def partial_fit(
+        self,
+        interactions: Interactions,
+        *,
+        deduplicate: bool = False,
+        item_features: Any = None,
+        user_features: Any = None,
+    ) -> Self:
         """Take in new purchases, customers and products without training anew.
 
         Histories, counts, times, trend and popularity become those of all purchases; ``docs/updating.md`` says what
@@ -342,6 +349,8 @@ class Recommender(Params, Asking, ABC):
             ``returns="keep"``, its negative quantities take back what was bought before.
         deduplicate : bool
             A row whose user, item and moment are in already takes the place of what is there, instead of adding to it.
+        item_features, user_features : Features, or what ``ancf.read_features`` takes, optional
+            Attributes of new items and users, with purchases or without, and corrected ones of known ones.
 
         Returns
         -------
@@ -371,6 +380,7 @@ class Recommender(Params, Asking, ABC):
         scorer = self._fitted()
         if not self._update_is_fit and type(self)._updated is Recommender._updated:
             self._refuse_update()
+        interactions = updates.with_features(scorer, interactions, item_features, user_features)
         own = {"num_threads": self.num_threads} if "num_threads" in scorer.options else {}
         fitted = type(self)(**{**scorer.options, **own})
         found = updates.apply(scorer, interactions, deduplicate, fitted._updated)

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from ancf.checks import check_choice
 from ancf.data.arrays import inner_products
+from ancf.data.feature_encoding import shared
 from ancf.errors import InvalidDataError, InvalidParameterError, UnknownUserError
 from ancf.scoring.histories import Histories, read_histories, take_apart
 from ancf.scoring.lists import ON_UNKNOWN, find_known_items, find_users
 from ancf.scoring.requests import is_one, unknown_users
-from ancf.scoring.results import Explanation, Reason, TopN
+from ancf.scoring.results import Companion, Explanation, Reason, TopN
 from ancf.scoring.scorer import EncodedUsers, Scorer, TargetAttention
 from ancf.scoring.unknown_ids import refuse_twin
 
@@ -139,7 +140,24 @@ def _explanation(scorer: Scorer, user: Any, item: Any, score: float, part: _Part
         Reason(raw, None if names is None else names[at], each)
         for raw, at, each in zip(scorer.item_ids.values[items].tolist(), items.tolist(), added.tolist(), strict=True)
     ]
-    return Explanation(user, item, score, reasons, base, None if names is None else names[target], scorer.link)
+    name, companions = None if names is None else names[target], _companions(scorer, target)
+    return Explanation(user, item, score, reasons, base, name, scorer.link, companions)
+
+
+def _companions(scorer: Scorer, target: int) -> list[Companion]:
+    """Beside which items an item stands by its attributes, the closest first."""
+    placed, features, names = scorer.placed, scorer.features_of_items, scorer.item_names
+    if placed is None or features is None:
+        return []
+    row = int(np.searchsorted(placed.items, target))
+    if row == len(placed.items) or placed.items[row] != target:
+        return []
+    items, shares = placed.companions.row(row)
+    order = np.argsort(-shares, kind="stable")
+    return [
+        Companion(scorer.item_ids[at], None if names is None else names[at], share, shared(features, target, at))
+        for at, share in zip(items[order].tolist(), shares[order].tolist(), strict=True)
+    ]
 
 
 class _Added(NamedTuple):

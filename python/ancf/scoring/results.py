@@ -4,7 +4,7 @@ Inside, everything is positions; raw ids are looked up when somebody asks for th
 can be written or measured without a million Python objects.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-Source = Literal["model", "history", "popular", "similar", "together"]
-"""What a recommendation comes from."""
+Source = Literal["model", "history", "popular", "similar", "together", "attributes"]
+"""What a recommendation comes from; an item that nobody has bought yet has its score from its attributes."""
 
 _SHOWN_ROWS = 20
+_SHOWN_COMPANIONS = 3
 
 
 class TopN(NamedTuple):
@@ -98,7 +99,10 @@ class Recommendations:
     bob      cup          1     1  model
     """
 
-    __slots__ = ("_answers", "_columns", "_counts", "_names", "_positions", "_scores", "_sources", "_users", "single")
+    __slots__ = (
+        *("_answers", "_columns", "_counts", "_names", "_positions", "_scores", "_sources", "_users", "single"),
+        "unbought",
+    )
 
     def __init__(
         self,
@@ -123,6 +127,8 @@ class Recommendations:
         self._names = names
         self.single = single
         self._columns = columns
+        self.unbought: NDArray[np.bool_] | None = None
+        """Which items nobody has bought, by position; None where there is none."""
 
     # Arrays of Any: what the ids are is known when a table is read, and lists of different lengths are objects.
 
@@ -224,6 +230,8 @@ class Recommendations:
             sources = np.full(len(positions), self._sources, object)
         else:
             sources = np.repeat(np.asarray(self._sources, object), counts)
+        if self.unbought is not None:
+            sources[self.unbought[positions]] = "attributes"
         return np.repeat(self.user_ids, counts), self._answers.values[positions], scores, rank, sources
 
     def rows(self) -> Iterator[Row]:
@@ -333,7 +341,7 @@ class Recommendations:
             return self
         needed = int(np.searchsorted(np.cumsum(self.counts), rows)) + 1
         sources = self._sources if isinstance(self._sources, str) else self._sources[:needed]
-        return Recommendations(
+        head = Recommendations(
             self._users[:needed],
             self._answers,
             self._positions[:needed],
@@ -344,6 +352,8 @@ class Recommendations:
             False,
             self._columns,
         )
+        head.unbought = self.unbought
+        return head
 
 
 def arrow_column(values: NDArray[Any]) -> Any:
@@ -367,6 +377,17 @@ class Reason(NamedTuple):
     contribution: float
 
 
+class Companion(NamedTuple):
+    """An item beside which another one stands by its attributes."""
+
+    item_id: Any
+    name: str | None
+    share: float
+    """How much of the other one's place comes from it; those of all companions add up to 1."""
+    shared: list[str]
+    """What both have in common: ``name: enamel mug``, ``category: Kitchen``."""
+
+
 class Explanation:
     """Why an item stands where it stands: what each purchase of the history adds to the score.
 
@@ -382,6 +403,9 @@ class Explanation:
     reasons : list of ``Reason(item_id, name, contribution)``, the largest contribution first
     base : dict, text → contribution
     link : "identity" or "sigmoid"
+    companions : list of ``Companion(item_id, name, share, shared)``
+        For an item that has its place among others from its attributes (docs/attributes.md): those others, the closest
+        first, and the attributes that both share. Empty for all other items.
     """
 
     def __init__(
@@ -393,7 +417,9 @@ class Explanation:
         base: Mapping[str, float],
         name: str | None = None,
         link: str = "identity",
+        companions: Sequence[Companion] = (),
     ) -> None:
+        self.companions = list(companions)
         self.user_id, self.item_id, self.name, self.score = user_id, item_id, name, score
         self.link = link
         self.reasons = sorted(reasons, key=lambda reason: -reason.contribution)
@@ -441,6 +467,10 @@ class Explanation:
             [str(each.item_id), each.name or "", each.contribution] for each in self.reasons[:_SHOWN_ROWS]
         ]
         lines += [["", f"({label})", value] for label, value in self.base.items()]
+        for each in self.companions[:_SHOWN_COMPANIONS]:
+            what = f"{each.item_id} ({each.name})" if each.name else f"{each.item_id}"
+            alike = f" ({'; '.join(each.shared)})" if each.shared else ""
+            head += f"\nby its attributes {100 * each.share:.0f} % like {what}{alike}"
         if not lines:
             return f"{head}\nnothing in the history contributes to it"
         named = any(line[1] for line in lines)

@@ -69,6 +69,15 @@ class Layers(NamedTuple):
         return float(hidden @ self.numbers[at:-1]), float(self.numbers[-1])
 
 
+class Placed(NamedTuple):
+    """Items that have their scores from their attributes, wholly or in part."""
+
+    items: NDArray[np.int32]
+    """Positions (n,), rising."""
+    companions: Csr
+    """What each of them is a mixture of: a row for each, shares of known items."""
+
+
 class EncodedUsers(NamedTuple):
     """Bare histories as the ranker takes users."""
 
@@ -230,6 +239,7 @@ class Scorer:
     user_features: Features | None = None
     event_weights: Mapping[str, float] | None = None
     """What an event of each type weighs."""
+    placed: Placed | None = None
     update: UpdateReport | None = None
     """What the update brought that made this of another scorer; no part of the file."""
     stock: NDArray[np.uint8] | None = field(init=False, default=None)
@@ -289,7 +299,7 @@ class Scorer:
             position = self.user_ids.position(user)
             if position >= 0:
                 items, scores = self.ranker.top_n_one(position, N, filter_seen)
-                return Recommendations(user, self.item_ids, items, scores, None, "model", self.item_names, True)
+                return self._one(user, items, scores, "model")
         return None
 
     def top_n_for_short_history(
@@ -300,7 +310,7 @@ class Scorer:
             positions = short_history(history, self.item_ids)
             if positions is not None:
                 items, scores = self.encoder.top_n_for_items(self, positions, N, filter_seen, num_threads)
-                return Recommendations(0, self.item_ids, items, scores, None, "history", self.item_names, True)
+                return self._one(0, items, scores, "history")
         return None
 
     def top_n(
@@ -380,12 +390,27 @@ class Scorer:
     def recommendations(self, users: Any, top: TopN, sources: Any, single: bool) -> Recommendations:
         """Lists by positions as they are handed out."""
         if not single:
-            return Recommendations(users, self.item_ids, top.items, top.scores, top.counts, sources, self.item_names)
+            found = Recommendations(users, self.item_ids, top.items, top.scores, top.counts, sources, self.item_names)
+            found.unbought = self.unbought
+            return found
         n = int(top.counts[0])
         source = sources if isinstance(sources, str) else sources[0]
-        return Recommendations(
-            users[0], self.item_ids, top.items[0, :n], top.scores[0, :n], None, source, self.item_names, True
-        )
+        return self._one(users[0], top.items[0, :n], top.scores[0, :n], source)
+
+    def _one(self, user: Any, items: NDArray[np.int32], scores: NDArray[np.float32], source: str) -> Recommendations:
+        found = Recommendations(user, self.item_ids, items, scores, None, source, self.item_names, True)
+        found.unbought = self.unbought
+        return found
+
+    @cached_property
+    def unbought(self) -> NDArray[np.bool_] | None:
+        """Which items nobody has bought, so that their scores come from attributes alone; None where there is none."""
+        if self.placed is None:
+            return None
+        mask = np.zeros(len(self.item_ids), bool)
+        mask[self.placed.items] = True
+        mask &= np.bincount(self.seen.items, minlength=len(mask)) == 0
+        return mask if mask.any() else None
 
     @cached_property
     def features_of_items(self) -> Features | None:
@@ -489,6 +514,10 @@ class Scorer:
                 parts, meta[name] = features.state(name)
                 arrays |= parts
                 meta["parts"] = sorted(arrays)
+        if self.placed is not None:
+            arrays["placed.items"], companions = self.placed
+            arrays["placed.indptr"], arrays["placed.companions"], arrays["placed.shares"] = companions
+            meta["parts"] = sorted(arrays)
         if self.event_weights is not None:
             meta["event_weights"] = dict(self.event_weights)
         if self.training is not None:
@@ -563,6 +592,7 @@ class Scorer:
             item_features=_features_of("item_features", arrays, meta),
             user_features=_features_of("user_features", arrays, meta),
             event_weights=_event_weights_of(meta),
+            placed=_placed_of(arrays, len(item_ids)),
             neighbors=neighbors,
             dense_neighbors=arrays.get("neighbours.dense"),
             history=history,
@@ -584,6 +614,23 @@ class HasScorer(Protocol):
     num_threads: int | None
 
     def _fitted(self) -> Scorer: ...
+
+
+def _placed_of(arrays: Arrays, n_items: int) -> Placed | None:
+    if "placed.items" not in arrays:
+        return None
+    items = arrays["placed.items"]
+    companions = Csr(arrays["placed.indptr"], arrays["placed.companions"], arrays["placed.shares"])
+    well = items.dtype == companions.indices.dtype == np.int32 and companions.data.dtype == np.float32
+    well = well and companions.indptr.dtype == np.int64 and companions.n_rows == len(items)
+    well = well and companions.indptr[0] == 0 and bool((np.diff(companions.indptr) >= 0).all())
+    well = well and int(companions.indptr[-1]) == len(companions.indices) == len(companions.data)
+    well = well and bool((np.diff(items) > 0).all()) and bool(np.isfinite(companions.data).all())
+    for part in (items, companions.indices):
+        well = well and (not len(part) or (int(part.min()) >= 0 and int(part.max()) < n_items))
+    if not well:
+        raise ValueError("what attributes make of items does not fit them")
+    return Placed(items, companions)
 
 
 def _event_weights_of(meta: Mapping[str, Any]) -> dict[str, float] | None:

@@ -117,6 +117,7 @@ class _Text(Sink):
     def lines(self, lists: Recommendations, reasons: Reasons | None) -> Iterator[str]:
         """All rows of these lists."""
         line, items, row = self.line, self.items, 0
+        unbought = lists.unbought
         users, positions, scores, counts = lists.parts()
         for user, listed, texts, count in zip(
             map(self.format_id, users.tolist()),
@@ -126,7 +127,9 @@ class _Text(Sink):
             strict=True,
         ):
             for rank in range(count):
-                yield line % (user, items[listed[rank]], texts[rank], rank + 1, self._reasons(reasons, row))
+                at = listed[rank]
+                source = "model" if unbought is None or not unbought[at] else "attributes"
+                yield line % (user, items[at], texts[rank], rank + 1, source, self._reasons(reasons, row))
                 row += 1
 
     def write(self, lists: Recommendations, reasons: Reasons | None = None) -> None:
@@ -134,7 +137,7 @@ class _Text(Sink):
 
 
 class _Csv(_Text):
-    line = "%s,%s,%s,%d,model%s\n"
+    line = "%s,%s,%s,%d,%s%s\n"
 
     def header(self) -> str:
         of_items = "".join(f",{name}" for name in self.columns.of_items)
@@ -158,7 +161,7 @@ def _json_id(raw: Any) -> str:
 
 
 class _Jsonl(_Text):
-    line = '{"user_id": %s, "item_id": %s, "score": %s, "rank": %d, "source": "model"%s}\n'
+    line = '{"user_id": %s, "item_id": %s, "score": %s, "rank": %d, "source": "%s"%s}\n'
 
     format_id = staticmethod(_json_id)
 
@@ -195,7 +198,7 @@ class _TextTable(_Text):
             name: max([len(name), *(len(self.format_id(each or "")) for each in texts.tolist())])
             for name, texts in values.items()
         }
-        self.line = f"%-{self.widths['user_id']}s  %-{self.widths['item_id']}s  %12s  %4d  model%s\n"
+        self.line = f"%-{self.widths['user_id']}s  %-{self.widths['item_id']}s  %12s  %4d  %s%s\n"
         labels = [None] * len(scorer.item_ids) if columns.names is None else columns.names.tolist()
         pairs = zip(scorer.item_ids.values.tolist(), labels, strict=True)
         self.labels = [self.format_id(label or raw) for raw, label in pairs]

@@ -4,6 +4,7 @@ What a model makes of that table is its own matter (``Recommender._updated``); i
 trained and of the table alone, so that it does not matter how the rows were cut into updates (``docs/updating.md``).
 """
 
+import copy
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -13,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ancf.data.csr import ItemSets
+from ancf.data.feature_reading import Side, read_features_like
 from ancf.data.features import Features
+from ancf.data.ids import IdMap
 from ancf.data.interactions import Interactions
 from ancf.data.ledger import Joined, join
 from ancf.errors import InvalidDataError, TrainingWarning
@@ -91,6 +94,37 @@ def apply(scorer: Scorer, new: Any, deduplicate: bool, updated: Callable[[Scorer
     return found_scorer
 
 
+def with_features(scorer: Scorer, new: Any, item_features: Any, user_features: Any) -> Any:
+    """A table with attributes that come beside it, of ids that need no purchase in it.
+
+    Raises
+    ------
+    InvalidDataError
+        If their ids are of another kind than the model's.
+    """
+    sides: tuple[tuple[Side, Any, IdMap], ...] = (
+        ("items", item_features, scorer.item_ids),
+        ("users", user_features, scorer.user_ids),
+    )
+    for of, given, ids in sides:
+        if given is None or not isinstance(new, Interactions):
+            continue
+        features = (
+            given
+            if isinstance(given, Features)
+            else read_features_like(given, of, getattr(scorer, f"{of[:-1]}_features"))
+        )
+        if features.ids.kind != ids.kind:
+            raise InvalidDataError(
+                f"{of[:-1]}_features: the ids of {features.report.source} are of kind {features.ids.kind!r} "
+                f"({features.ids[0]!r}) where the model's are of kind {ids.kind!r} ({ids[0]!r}). Give them as those of "
+                "the training table."
+            )
+        new, name = copy.copy(new), f"{of[:-1]}_features"
+        setattr(new, name, _features(getattr(new, name), features))
+    return new
+
+
 def _event_weights(known: Mapping[str, float] | None, new: Mapping[str, float] | None) -> dict[str, float] | None:
     """What events of each type weigh, in training and in an update.
 
@@ -121,7 +155,7 @@ def _report(scorer: Scorer, known: Interactions, new: Interactions, joined: Join
         np.bincount(part, minlength=n) > 0 for part, n in ((data.users, data.n_users), (data.items, data.n_items))
     )
     had_users = data.user_ids.positions(known.user_ids.values)
-    had_items = data.item_ids.positions(known.item_ids.values)
+    had_items = data.item_ids.positions(known.compact().item_ids.values)
     new_items = left_items.copy()
     new_items[had_items] = False
     return UpdateReport(

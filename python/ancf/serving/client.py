@@ -82,17 +82,20 @@ class _Calls:
         ids = IdMap([_parse(each["item_id"], kind) for each in listed])
         named = any("name" in each for each in listed)
         names = np.array([each.get("name") for each in listed], object) if named else None
-        return Recommendations(
+        sources = [each["source"] for each in listed]
+        found = Recommendations(
             user,
             ids,
             np.arange(len(listed), dtype=np.int32),
             np.array([each["score"] for each in listed], np.float32),
             None,
-            listed[0]["source"] if listed else "model",
+            next((each for each in sources if each != "attributes"), "model"),
             names,
             True,
             columns,
         )
+        found.unbought = np.array([each == "attributes" for each in sources], bool)
+        return found
 
     def _read(self, response: "httpx.Response") -> Any:
         """What an answer holds.

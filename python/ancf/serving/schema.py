@@ -23,7 +23,7 @@ Length = Annotated[int, Meta(ge=1, le=_LIMITS.list_length, description="Items of
 Reasons = Annotated[int, Meta(ge=0, le=100, description="So many purchases that add most to each score.")]
 Quantity = Annotated[float, Meta(gt=0, le=1e6)]
 OnUnknown = Literal["popular", "raise", "skip"]
-Source = Literal["model", "history", "popular", "similar"]
+Source = Literal["model", "history", "popular", "similar", "attributes"]
 Variant = Annotated[str, Meta(min_length=1, max_length=64, description="One of the models that are served, by name.")]
 
 

@@ -322,8 +322,16 @@ class ServedModel:
     def _items(self, row: int, continued: Continued | None, found: _List, n_reasons: int) -> list[Item]:
         positions, source = found.positions.tolist(), found.source
         ids, names, categories = self._ids, self._names, self._category_of
+        unbought = self.scorer.unbought
         items = [
-            Item(ids[at], score, rank, source, names[at], categories[at])
+            Item(
+                ids[at],
+                score,
+                rank,
+                source if unbought is None or not unbought[at] else "attributes",
+                names[at],
+                categories[at],
+            )
             for rank, (at, score) in enumerate(zip(positions, found.scores.tolist(), strict=True), 1)
         ]
         if n_reasons:

@@ -29,6 +29,7 @@ from ancf.epochs import Progress, Trainer, TrainingResult, Validation, print_set
 from ancf.errors import InvalidCallError, InvalidDataError
 from ancf.evaluation import evaluate_scorer, parse_metrics
 from ancf.models.ancf import options
+from ancf.models.ancf.attributes import extend, with_attributes
 from ancf.models.ancf.network_encoder import NetworkEncoder
 from ancf.models.ancf.network_training import NetworkTrainer
 from ancf.models.ancf.options import Auto, AutoChooseFor, AutoNormalize, AutoSimilarity, Init, Settings
@@ -388,8 +389,10 @@ class ANCF(Recommender):
             chosen = _choose(trainer, result.state, neighbors, held_out, settings)
             settings = replace(settings, **chosen)
             print_settings("Chosen", chosen, self.verbose)
+        # 8. Items that nobody has bought, by their attributes.
         record = {**result.history, "best_epoch": result.best_epoch, "settings": settings.record()}
-        return trainer.build_scorer(result.state, neighbors, settings, **self._about(), training=record)
+        scorer = trainer.build_scorer(result.state, neighbors, settings, **self._about(), training=record)
+        return with_attributes(scorer, settings.num_threads)
 
     def _updated(self, scorer: Scorer, update: Update) -> Scorer:
         """The same vectors and settings over all purchases (``updating.py``)."""
@@ -407,7 +410,8 @@ class ANCF(Recommender):
             )
         settings = options.resolve(self, len(scorer.item_ids), timed=update.data.times is not None)
         chosen = {name: value for name, value in scorer.training["settings"].items() if hasattr(settings, name)}
-        return update_scorer(scorer, encoder.trained, update, replace(settings, **chosen))
+        found = update_scorer(scorer, encoder.trained, update, replace(settings, **chosen))
+        return extend(found, settings.num_threads)
 
     def _choose_on_a_first_training(
         self,

@@ -29,6 +29,16 @@ class Scales(NamedTuple):
     """The weight of a repetition."""
 
 
+class Learned(NamedTuple):
+    """How attributes become the place of an item without buyers (``attributes.py``)."""
+
+    shrinkage: float
+    own_weight: float
+    """What somebody who had something alike adds."""
+    loudness: float
+    """What all scores of such an item are multiplied with."""
+
+
 class Trained(NamedTuple):
     """What an update starts from; arrays are by item."""
 
@@ -44,12 +54,17 @@ class Trained(NamedTuple):
     """None: all are TRAINED."""
     thresholds: Floats | None = None
     """The least weight that each source kept in training, 0 where it kept all; None before the first update."""
+    attributes: Learned | None = None
+    """None: the training table had no attributes."""
 
     def to_arrays(self) -> tuple[Arrays, dict[str, Any]]:
         """As a model file keeps it."""
         parts = ("scaling", "vectors", "values", "states", "thresholds")
         arrays = {f"trained.{name}": getattr(self, name) for name in parts if getattr(self, name) is not None}
-        return arrays, {"trained": {name: float(value) for name, value in self.scales._asdict().items()}}
+        about = {"trained": {name: float(value) for name, value in self.scales._asdict().items()}}
+        if self.attributes is not None:
+            about["attributes"] = self.attributes._asdict()
+        return arrays, about
 
     @classmethod
     def from_arrays(cls, arrays: Arrays, meta: dict[str, Any]) -> "Trained | None":
@@ -74,13 +89,17 @@ class Trained(NamedTuple):
             kind = np.uint8 if name == "states" else np.float32
             well = well and (array is None or (array.dtype == kind and array.shape == shapes[name]))
             well = well and (array is None or bool(np.isfinite(array).all()))
+        learned = None
         try:
             scales = Scales(float(about["neighbors"]), float(about["repeats"]))
+            if "attributes" in meta:
+                learned = Learned(*(float(meta["attributes"][name]) for name in Learned._fields))
         except (KeyError, TypeError, ValueError):
             scales = Scales(math.nan, math.nan)
-        if not well or not all(map(math.isfinite, scales)):
+        numbers = (*scales, *(learned or ()))
+        if not well or not all(map(math.isfinite, numbers)) or (learned is not None and learned.shrinkage <= 0):
             raise ModelFileError("model file: what training left does not fit its items. Load another copy.")
-        return cls(scales, **found)  # type: ignore[arg-type]
+        return cls(scales, **found, attributes=learned)  # type: ignore[arg-type]
 
 
 def least_kept(neighbors: Csr, n_rows: int, k: int) -> Floats:

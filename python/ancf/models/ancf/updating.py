@@ -66,9 +66,9 @@ def update_scorer(scorer: Scorer, trained: Trained, update: Update, settings: Se
     if scorer.neighbors is not None and settings.neighbors and settings.neighbor_weight:
         scale = 1.0 if trained.values is not None else trained.scales.neighbors
         kept = _first_rows(scorer.neighbors, n_known, trained.values)
-        known_least = (
-            least_kept(kept, n_known, settings.neighbors) if trained.thresholds is None else trained.thresholds
-        )
+        known_least = trained.thresholds
+        if known_least is None:
+            known_least = least_kept(_between_trained(kept, known_states), n_known, settings.neighbors)
         thresholds = np.zeros(n_items, np.float32)
         thresholds[places] = known_least[was_trained]
         valid = _still_valid(kept, at, states, known_states)
@@ -84,6 +84,7 @@ def update_scorer(scorer: Scorer, trained: Trained, update: Update, settings: Se
         None if trained.values is None or neighbors is None else neighbors.data,
         states,
         thresholds,
+        trained.attributes,
     )
     assert scorer.purchases is not None
     n_trained = scorer.purchases.n_trained
@@ -96,6 +97,7 @@ def update_scorer(scorer: Scorer, trained: Trained, update: Update, settings: Se
         item_features=data.item_features,
         user_features=data.user_features,
         event_weights=data.event_weights,
+        placed=None,
         seen=pairs.sets,
         item_vectors=mixture.item_vectors,
         user_vectors=mixture.user_vectors,
@@ -161,6 +163,16 @@ def _first_rows(neighbors: Csr, n_rows: int, values: Floats | None) -> Csr:
     indptr = neighbors.indptr[: n_rows + 1]
     end = int(indptr[-1])
     return Csr(indptr, neighbors.indices[:end], neighbors.data[:end] if values is None else values)
+
+
+def _between_trained(neighbors: Csr, states: NDArray[np.uint8]) -> Csr:
+    """The item-item weights that point to trained items."""
+    if (states < NEW).all():
+        return neighbors
+    kept = states[neighbors.indices] < NEW
+    sources = np.repeat(np.arange(neighbors.n_rows), np.diff(neighbors.indptr))[kept]
+    indptr = offsets_from_lengths(np.bincount(sources, minlength=neighbors.n_rows))
+    return Csr(indptr, neighbors.indices[kept], neighbors.data[kept])
 
 
 def _still_valid(
