@@ -27,7 +27,12 @@ FUNCTIONS["inspect"] = inspect_file
 # Public among the modules of the package, no part of what users call.
 INTERNAL = {
     *("IdMap.hint", "IdMap.state", "IdMap.from_state", "Normalizer.state", "Normalizer.from_state"),
-    *("Recommendations.parts", "Recommendations.flat_positions", "Explanation.link"),
+    *(
+        "Recommendations.parts",
+        "Recommendations.flat_positions",
+        "Recommendations.sources_of_users",
+        "Explanation.link",
+    ),
     "Comparison.blocks",
     *("Features.name_of", "Features.describe", "Features.column_of", "Features.with_texts", "Features.texts_of"),
     *("Features.updated", "Features.state", "Features.from_state"),

@@ -226,3 +226,29 @@ def test_reading_from_text_gives_the_same_attributes(shop):
     assert {name: column.cells() for name, column in one.items()} == {
         name: column.cells() for name, column in other.items()
     }
+
+
+def test_a_customer_without_purchases_gets_the_lists_of_those_who_are_alike(shop):
+    table = without(shop)
+    ids = sorted(set(table["customer_id"]) - {"", "-1"})
+    group = {each: f"group{at % 3}" for at, each in enumerate(ids)}
+    people = {each: {"club": club, "city": f"town{at % 5}"} for at, (each, club) in enumerate(group.items())}
+    people["newcomer"] = {"club": "group1", "city": "town2"}
+    people["stranger"] = {"club": "unheard", "city": "of"}
+    data = ancf.read_interactions(table, user_features=people)
+    model = ancf.ANCF(epochs=EPOCHS).fit(data)
+    assert "newcomer" in model.user_ids_
+    assert "stranger" not in model.user_ids_
+    single, several = model.recommend("newcomer", N=5), model.recommend(["newcomer", ids[0]], N=5)
+    assert set(single.to_dict()["source"]) == {"attributes"}
+    assert several.to_dict()["source"].tolist() == ["attributes"] * 5 + ["model"] * 5
+    assert np.array_equal(single.ids, several.ids[0])
+    assert model.explain("newcomer", single.ids[0]).total == pytest.approx(float(single.scores[0]))
+    plain = ancf.ANCF(epochs=EPOCHS).fit(ancf.read_interactions(table))
+    known = plain.user_ids_.values
+    assert np.array_equal(plain.recommend(known, N=9).scores, model.recommend(known, N=9).scores)
+    again = ancf.load(model.to_bytes())
+    assert again.to_bytes() == model.to_bytes()
+    assert again.recommend("newcomer", N=5).to_dict()["source"].tolist() == ["attributes"] * 5
+    again.partial_fit(ancf.Interactions.from_ids(user=["newcomer"], item=[single.ids[0]], time=["2025-03-01"]))
+    assert set(again.recommend("newcomer", N=3).to_dict()["source"]) == {"model"}

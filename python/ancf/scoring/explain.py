@@ -123,6 +123,10 @@ def _top_reasons(scorer: Scorer, part: _Parts, items: NDArray[np.int64], n: int)
 
 def _of_user(scorer: Scorer, user: Any, item: Any, row: int, target: int) -> Explanation:
     score = float(scorer.ranker.scores(np.array([row]), np.array([target]))[0])
+    if scorer.placed_users is not None and row in scorer.placed_users:
+        names = scorer.item_names
+        name = None if names is None else names[target]
+        return Explanation(user, item, score, [], {"customers alike by their attributes": score}, name)
     return _explanation(scorer, user, item, score, _Parts.of_user(scorer, row), target)
 
 

@@ -172,6 +172,12 @@ class Recommendations:
         """Users (m,), positions and scores (m, n), counts (m,): what a writer of many lists works with."""
         return self.user_ids, np.atleast_2d(self._positions), np.atleast_2d(self._scores), self.counts
 
+    def sources_of_users(self) -> list[str]:
+        """What each list comes from."""
+        if isinstance(self._sources, str):
+            return [self._sources] * len(self.counts)
+        return [str(each) for each in self._sources]
+
     def _shaped(self, values: NDArray[Any], ids: IdMap | None) -> NDArray[Any]:
         if self._counts is None:
             return values if ids is None else ids.values[values]

@@ -240,6 +240,8 @@ class Scorer:
     event_weights: Mapping[str, float] | None = None
     """What an event of each type weighs."""
     placed: Placed | None = None
+    placed_users: NDArray[np.int32] | None = None
+    """The users (positions, rising) who have no purchases, and a place by their attributes."""
     update: UpdateReport | None = None
     """What the update brought that made this of another scorer; no part of the file."""
     stock: NDArray[np.uint8] | None = field(init=False, default=None)
@@ -297,7 +299,7 @@ class Scorer:
         plain = type(N) is int and N > 0 and type(filter_seen) is bool and self.stock is None
         if plain and (kind is str or kind is int or isinstance(user, np.generic)):
             position = self.user_ids.position(user)
-            if position >= 0:
+            if position >= 0 and self.placed_users is None:
                 items, scores = self.ranker.top_n_one(position, N, filter_seen)
                 return self._one(user, items, scores, "model")
         return None
@@ -389,6 +391,10 @@ class Scorer:
 
     def recommendations(self, users: Any, top: TopN, sources: Any, single: bool) -> Recommendations:
         """Lists by positions as they are handed out."""
+        if self.placed_users is not None and not (isinstance(sources, str) and sources != "model"):
+            at = self.user_ids.positions(users)
+            listed = np.full(len(at), sources, object) if isinstance(sources, str) else sources
+            sources = np.where(np.isin(at, self.placed_users) & (listed == "model"), "attributes", listed)
         if not single:
             found = Recommendations(users, self.item_ids, top.items, top.scores, top.counts, sources, self.item_names)
             found.unbought = self.unbought
@@ -518,6 +524,9 @@ class Scorer:
             arrays["placed.items"], companions = self.placed
             arrays["placed.indptr"], arrays["placed.companions"], arrays["placed.shares"] = companions
             meta["parts"] = sorted(arrays)
+        if self.placed_users is not None:
+            arrays["placed_users"] = self.placed_users
+            meta["parts"] = sorted(arrays)
         if self.event_weights is not None:
             meta["event_weights"] = dict(self.event_weights)
         if self.training is not None:
@@ -593,6 +602,7 @@ class Scorer:
             user_features=_features_of("user_features", arrays, meta),
             event_weights=_event_weights_of(meta),
             placed=_placed_of(arrays, len(item_ids)),
+            placed_users=_placed_users_of(arrays, seen),
             neighbors=neighbors,
             dense_neighbors=arrays.get("neighbours.dense"),
             history=history,
@@ -631,6 +641,16 @@ def _placed_of(arrays: Arrays, n_items: int) -> Placed | None:
     if not well:
         raise ValueError("what attributes make of items does not fit them")
     return Placed(items, companions)
+
+
+def _placed_users_of(arrays: Arrays, seen: ItemSets) -> NDArray[np.int32] | None:
+    users = arrays.get("placed_users")
+    if users is None:
+        return None
+    well = users.dtype == np.int32 and users.ndim == 1 and bool((np.diff(users) > 0).all())
+    if not well or (len(users) and (users[0] < 0 or users[-1] >= seen.n_rows or np.diff(seen.indptr)[users].any())):
+        raise ValueError("users that have a place by their attributes have purchases, or are not there")
+    return users
 
 
 def _event_weights_of(meta: Mapping[str, Any]) -> dict[str, float] | None:

@@ -117,18 +117,19 @@ class _Text(Sink):
     def lines(self, lists: Recommendations, reasons: Reasons | None) -> Iterator[str]:
         """All rows of these lists."""
         line, items, row = self.line, self.items, 0
-        unbought = lists.unbought
+        unbought, of_users = lists.unbought, lists.sources_of_users()
         users, positions, scores, counts = lists.parts()
-        for user, listed, texts, count in zip(
+        for user, listed, texts, count, of_user in zip(
             map(self.format_id, users.tolist()),
             positions.tolist(),
             scores.astype(np.str_).tolist(),
             counts.tolist(),
+            of_users,
             strict=True,
         ):
             for rank in range(count):
                 at = listed[rank]
-                source = "model" if unbought is None or not unbought[at] else "attributes"
+                source = of_user if unbought is None or not unbought[at] else "attributes"
                 yield line % (user, items[at], texts[rank], rank + 1, source, self._reasons(reasons, row))
                 row += 1
 

@@ -19,6 +19,10 @@ are taken out of the histories, and their place is made of their attributes. g, 
 of a few at which this tenth takes at most a fiftieth of the slots of everybody's lists of 20: so known items lose
 little.
 
+Users without purchases who have attributes are placed among others in the same way, with the same λ:
+p_u = Σ_v a_vu p_v, and the weighted history is Σ_v a_vu of the others', so that their scores are the mean of those of
+the 20 closest.
+
 A new item that has n buyers since the training is a mixture of its place and of what its buyers make of it
 (``updating.py``): the share of attributes is max(0, 1 − n / 10). With the tenth buyer it is gone.
 """
@@ -286,20 +290,29 @@ class _Trial:
 def with_attributes(scorer: Scorer, num_threads: int | None) -> Scorer:
     """A scorer that was trained, with the items that nobody has bought; itself where there are no attributes."""
     encoder = scorer.encoder
-    if scorer.item_features is None or not isinstance(encoder, HistoryEncoder) or encoder.trained is None:
+    if not isinstance(encoder, HistoryEncoder) or encoder.trained is None:
+        return scorer
+    if scorer.item_features is None and scorer.user_features is None:
         return scorer
     trained = encoder.trained._replace(attributes=_learn(scorer, num_threads))
     encoder = HistoryEncoder(encoder.item_priors, encoder.recency, encoder.half_life, trained)
     return extend(replace(scorer, encoder=encoder), num_threads)
 
 
+def extend(scorer: Scorer, num_threads: int | None) -> Scorer:
+    """The scorer with items that nobody has bought and users without purchases, as far as attributes place them."""
+    return _with_users(_with_items(scorer, num_threads), num_threads)
+
+
 def _learn(scorer: Scorer, num_threads: int | None) -> Learned:
     """How attributes become a place, chosen on items of training where there are enough to choose on."""
+    default = Learned(_SHRINKAGES[1], _OWN_WEIGHTS[1], _LOUDNESS[5])
     features = scorer.features_of_items
-    assert features is not None
+    if scorer.item_features is None or features is None:
+        return default
     trial = _Trial(scorer, encode(features), num_threads)
     if len(trial.tried) * 10 < _LEAST_ITEMS or not len(trial.users):
-        return Learned(_SHRINKAGES[1], _OWN_WEIGHTS[1], _LOUDNESS[5])
+        return default
     best: tuple[float, float, float, Places] | None = None
     for shrinkage in _SHRINKAGES:
         weights = trial.weights(shrinkage)
@@ -339,7 +352,7 @@ def _joined(known: Csr, sources: NDArray[np.int64], targets: NDArray[np.int64], 
     )
 
 
-def extend(scorer: Scorer, num_threads: int | None) -> Scorer:
+def _with_items(scorer: Scorer, num_threads: int | None) -> Scorer:
     """The scorer with the items that nobody has bought, as far as their attributes say something.
 
     Scores of known items keep their bits, but where users had items that came since the training.
@@ -476,6 +489,63 @@ def _with_places(
         neighbors=final,
         history=history,
         placed=Placed(targets.astype(np.int32), companions),
+    )
+
+
+def _with_users(scorer: Scorer, num_threads: int | None) -> Scorer:
+    """The scorer with users who have attributes and no purchases."""
+    encoder, features, known = scorer.encoder, scorer.user_features, scorer.user_ids
+    if features is None or not isinstance(encoder, HistoryEncoder) or encoder.trained is None:
+        return scorer
+    learned = encoder.trained.attributes
+    absent = features.ids.values[known.positions(features.ids.values) < 0]
+    if learned is None or not len(absent):
+        return scorer
+    ids, _ = IdMap.factorize(np.concatenate([known.values, absent]))
+    at = known.positions(ids.values)
+    targets = np.flatnonzero(at < 0)
+    found = _regressions(encode(features.of(ids)), len(ids), targets, learned.shrinkage, num_threads)
+    found = _select(found, at[found.indices] >= 0)
+    placed = np.flatnonzero(np.diff(found.indptr) > 0)
+    if not len(placed):
+        return scorer
+    found, targets = found.take(placed), targets[placed]
+    shares = _shares(Csr(found.indptr, at[found.indices].astype(np.int32), found.data))
+    kept = at >= 0
+    kept[targets] = True
+    ids, at = IdMap(ids.values[kept]), at[kept]
+    is_placed = at < 0
+    # 1. Vectors.
+    vectors = np.zeros((len(ids), scorer.user_vectors.shape[1]), np.float32)
+    vectors[~is_placed] = scorer.user_vectors
+    vectors[is_placed] = _native.weighted_sums(shares, scorer.user_vectors)
+    # 2. What they are like has bought: items, without repetitions.
+    history, n_items = scorer.history, len(scorer.item_ids)
+    if history is not None:
+        taken = history.take(shares.indices)
+        lengths = np.diff(taken.indptr)
+        rows = np.repeat(np.repeat(np.arange(shares.n_rows), np.diff(shares.indptr)), lengths)
+        values = taken.data.astype(np.float64) * np.repeat(shares.data.astype(np.float64), lengths)
+        bought = taken.indices < n_items
+        keys, which = np.unique(rows[bought] * n_items + taken.indices[bought], return_inverse=True)
+        summed = np.bincount(which, values[bought], len(keys)).astype(np.float32)
+        of_placed = np.bincount(keys // n_items, minlength=shares.n_rows)
+        counts = np.zeros(len(ids), np.int64)
+        counts[~is_placed], counts[is_placed] = np.diff(history.indptr), of_placed
+        of_known = np.repeat(~is_placed, counts)
+        indices, data = np.empty(len(of_known), np.int32), np.empty(len(of_known), np.float32)
+        indices[of_known], data[of_known] = history.indices, history.data
+        indices[~of_known], data[~of_known] = keys % n_items, summed
+        history = Csr(offsets_from_lengths(counts), indices, data)
+    seen_counts = np.zeros(len(ids), np.int64)
+    seen_counts[~is_placed] = np.diff(scorer.seen.indptr)
+    return replace(
+        scorer,
+        user_ids=ids,
+        user_vectors=vectors,
+        history=history,
+        seen=ItemSets(offsets_from_lengths(seen_counts), scorer.seen.items),
+        placed_users=np.flatnonzero(is_placed).astype(np.int32),
     )
 
 

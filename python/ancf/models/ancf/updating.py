@@ -98,6 +98,7 @@ def update_scorer(scorer: Scorer, trained: Trained, update: Update, settings: Se
         user_features=data.user_features,
         event_weights=data.event_weights,
         placed=None,
+        placed_users=None,
         seen=pairs.sets,
         item_vectors=mixture.item_vectors,
         user_vectors=mixture.user_vectors,
