@@ -218,7 +218,7 @@ def postgres_url(postgres):
     import psycopg
 
     with psycopg.connect(postgres.url, autocommit=True) as db:
-        db.execute("DROP TABLE IF EXISTS ancf_events, ancf_notes")
+        db.execute("DROP TABLE IF EXISTS ancf_events, ancf_forgotten, ancf_notes")
     return postgres.url
 
 

@@ -51,6 +51,19 @@ def test_who_is_forgotten_stays_so_however_much_comes_later(journal):
     assert len(journal.of_user("v", 10)) == 1
 
 
+def test_an_event_of_somebody_forgotten_does_not_come_back_when_it_is_sent_again(journal, journal_url):
+    journal.append([[event("a"), event("b", item="2"), event("c", user="v")]])
+    assert journal.forget("u", 8) == 2
+    assert journal.append([[event("a"), event("b", user="v"), event("new")], [event("c", user="v")]]) == [1, 0]
+    assert [entry.event for entry in journal.of_user("u", 10)] == [FORGET, "purchase"]
+    assert len(journal.of_user("v", 10)) == 1
+    # Also for those who come later, and after another forgetting.
+    assert journal.forget("u", 9) == 1
+    other = open_journal(journal_url)
+    assert other.append([[event("new"), event("a")]]) == [0]
+    other.close()
+
+
 def test_notes_are_what_was_written_last(journal, journal_url):
     assert journal.read_note("model") is None
     journal.write_note("model", "one")

@@ -20,6 +20,7 @@ import httpx
 import pytest
 
 from ancf.serving.limits import Limits
+from ancf.serving.service import Rate
 from ancf.serving.settings import Settings
 
 _WORK = "from ancf.serving.server import work; work()"
@@ -301,6 +302,40 @@ def test_events_that_wait_to_be_written_are_limited(worker):
         each.join(30)
     assert (waiting.answer.json()["accepted"], last.answer.json()["accepted"]) == (7, 3)
     assert server.metric("ancf_waiting_events") == 0
+
+
+def test_events_a_second_are_limited(worker):
+    # A burst of one whole request, and then so few that the test does not see another.
+    server = worker(events_per_second=1, events=10)
+    assert server.http.post("/v1/events", json=events(10)).status_code == 200
+    refused = server.http.post("/v1/events", json=events(10, start=10))
+    assert refused.status_code == 503
+    assert refused.headers["retry-after"] == "1"
+
+
+def test_a_rate_fills_up_again_and_never_holds_more_than_a_burst(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("ancf.serving.service.time.monotonic", lambda: now[0])
+    rate = Rate(10, 4)
+    assert [rate.takes(6), rate.takes(4), rate.takes(1)] == [True, True, False]
+    now[0] += 0.5
+    assert [rate.takes(6), rate.takes(5), rate.takes(1)] == [False, True, False]
+    now[0] += 1000
+    assert [rate.takes(11), rate.takes(10), rate.takes(1)] == [False, True, False]
+    # A request that is longer than a second's worth gets through.
+    assert Rate(1, 1000).takes(1000)
+
+
+def test_short_and_long_ways_are_answered_in_the_order_of_the_requests(worker):
+    server = worker()
+    paths = ["/v1/recommend/a?n=1", "/v1/popular?n=2", "/v1/recommend/b?n=3", "/v1/recommend/b%20c?n=4"]
+    with server.connect() as connection:
+        connection.sendall(
+            b"".join(request(each) for each in paths) + request("/v1/recommend/a?n=5", "Connection: close")
+        )
+        bodies = [part.partition(b"\r\n\r\n")[2] for part in read_all(connection).split(b"HTTP/1.1 200 OK")[1:]]
+    assert [len(json.loads(body)["items"]) for body in bodies] == [1, 2, 3, 4, 5]
+    server.wait_for(lambda: server.in_flight() == 0)
 
 
 def test_under_overload_every_request_gets_an_answer_and_some_get_a_list(worker):

@@ -179,9 +179,34 @@ def test_every_rule_changes_the_list(browser):
     before = browser.names()
     browser.answered(lambda: browser.click("#seen"))
     assert browser.names() != before
+    before, categories = browser.names(), [each.text for each in browser.all("#list .foot span")]
+    browser.answered(lambda: browser.find("#diversity").send_keys(Keys.END))
+    assert browser.names() != before
+    assert len({each.text for each in browser.all("#list .foot span")}) > len(set(categories))
+    browser.answered(lambda: browser.find("#diversity").send_keys(Keys.HOME))
+    assert browser.names() == before
+    browser.answered(lambda: browser.find("#most").send_keys(Keys.HOME))
+    capped = [each.text for each in browser.all("#list .foot span")]
+    assert len(set(capped)) == len(capped)
+    browser.answered(lambda: browser.find("#most").send_keys(Keys.END))
+    assert browser.names() == before
     category = browser.all("#only option")[1].get_attribute("value")
     browser.answered(lambda: browser.click("#only option:nth-child(2)"))
     assert {each.text for each in browser.all("#list .foot span")} == {category}
+
+
+def test_what_is_sold_out_is_not_listed_until_it_is_back(browser):
+    browser.show()
+    before = browser.names()
+    browser.click("#list .text")
+    browser.wait(lambda: browser.all("#detail .strip li"))
+    browser.answered(lambda: browser.click("#detail .sold-out"))
+    assert browser.find("#detail .sold-out").text == "In stock again"
+    browser.find("#detail").send_keys(Keys.ESCAPE)
+    assert before[0] not in browser.names()
+    assert browser.names("#sold .text") == [before[0]]
+    browser.answered(lambda: browser.click("#sold .remove"))
+    assert browser.names() == before
 
 
 def test_a_product_has_its_reasons_and_similar_ones_and_escape_closes_it(browser):
@@ -192,9 +217,14 @@ def test_a_product_has_its_reasons_and_similar_ones_and_escape_closes_it(browser
     browser.wait(lambda: browser.all("#detail .strip li"))
     assert browser.find("#detail-title").text == name
     assert browser.all("#detail .bars .bar")
-    similar = browser.names("#detail .strip .text")
+    similar, together = (
+        [each.get_attribute("textContent") for each in part.find_elements(By.CSS_SELECTOR, ".text")]
+        for part in browser.all("#detail .two section")
+    )
     assert len(similar) == 4
-    assert name not in similar
+    assert 1 <= len(together) <= 4
+    assert similar != together
+    assert name not in [*similar, *together]
     browser.find("#detail").send_keys(Keys.ESCAPE)
     assert browser.run("document.getElementById('detail').open") is False
     assert browser.driver.switch_to.active_element.text == name

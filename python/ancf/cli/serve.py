@@ -10,6 +10,7 @@ from ancf.cli.models import model_path
 _EVENTS = "Events"
 _RUNNING = "Server"
 _MODELS = "Several models"
+_SHOP = "Shop"
 
 
 def _by_name(given: tuple[str, ...], of: str, example: str) -> dict[str, str]:
@@ -84,6 +85,18 @@ def _event_weights(given: tuple[str, ...]) -> dict[str, float]:
     metavar="TYPE=NUMBER",
     section=_EVENTS,
     help="What a type of event weighs in a history; again for more. [purchase=1, view=0.1, return=-1]",
+)
+@option(
+    "--rules",
+    metavar="FILE",
+    section=_SHOP,
+    help="A TOML file whose table [rules] every list obeys, read again when it changes. [none]",
+)
+@option(
+    "--stock",
+    metavar="FILE",
+    section=_SHOP,
+    help="The ids of what is in stock, one a line, read again when it changes; nothing else is listed. [everything]",
 )
 @option(
     "--also",

@@ -333,7 +333,9 @@ def _list_fields(question: type[msgspec.Struct]) -> frozenset[str]:
     if question is NoOptions:
         return frozenset()
     hints = get_type_hints(question)
-    return frozenset(name for name, hint in hints.items() if any(get_origin(each) is list for each in get_args(hint)))
+    return frozenset(
+        name for name, hint in hints.items() if any(get_origin(each) is list for each in (hint, *get_args(hint)))
+    )
 
 
 def _check_id(subject: str, name: str | None) -> None:

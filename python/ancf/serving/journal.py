@@ -3,6 +3,7 @@
 A ``Journal`` is a database: SQLite or PostgreSQL, in modules of their own. ``writer.py`` opens and writes them.
 """
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
@@ -38,6 +39,11 @@ class Entry(NamedTuple):
     at: int
 
 
+def id_hash(event_id: str) -> bytes:
+    """What is kept of the id of an event that was forgotten, so that it does not come back when it is sent again."""
+    return hashlib.blake2b(event_id.encode(), digest_size=16, person=b"ancf forgotten").digest()
+
+
 class Journal(ABC):
     """A database of events. Objects of this class belong to one thread."""
 
@@ -48,7 +54,7 @@ class Journal(ABC):
     def append(self, batches: Sequence[Sequence[Event]]) -> list[int]:
         """Make events durable in one transaction; for each batch the number of those that were new.
 
-        An event whose ``event_id`` is known is left as it is.
+        An event whose ``event_id`` is known is left as it is; one that was forgotten stays so.
         """
 
     def of_user(self, user_id: str, limit: int) -> list[Entry]:
@@ -69,7 +75,10 @@ class Journal(ABC):
 
     @abstractmethod
     def forget(self, user_id: str, at: int) -> int:
-        """Erase all events of a user, durably, and note that there was one; returns their number."""
+        """Erase all events of a user, durably, and note that there was one; returns their number.
+
+        Only hashes of their ids are kept.
+        """
 
     @abstractmethod
     def read_note(self, name: str) -> str | None:

@@ -23,6 +23,8 @@ class Limits:
     body: int = 1 << 20
     in_flight: int = 128
     """Requests that are worked on or wait for it; more get 503."""
+    events_per_second: int = 20_000
+    """Events that are taken in a second, after a burst of so many, or of one request; more get 503."""
     waiting_events: int = 50_000
     """Events that wait to be written; more get 503."""
     header_deadline: float = 5.0

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from ancf import model_file
 from ancf.errors import AncfError, ModelFileError
 from ancf.serving.served_model import ServedModel, version_of
+from ancf.serving.shop_rules import NO_SHOP, Shop
 
 NOTE = "model"
 """What the note to all workers is called; for other models than the first with their names behind it."""
@@ -53,8 +54,9 @@ class ModelStore:
         variant: str = "main",
         *,
         keeps: bool = True,
+        shop: Shop = NO_SHOP,
     ) -> None:
-        self._path, self._variant, self._keeps = Path(path), variant, keeps
+        self._path, self._variant, self._keeps, self._shop = Path(path), variant, keeps, shop
         self._on_change = on_change
         self._lock = threading.Lock()
         self._avoided: str | None = None
@@ -62,7 +64,7 @@ class ModelStore:
         """Why the file as it is now was not taken."""
         self.reloads = {"ok": 0, "failed": 0}
         self._seen: _Seen | None = _Seen.of(self._path)
-        self.current = ServedModel.load(self._path, variant)
+        self.current = ServedModel.load(self._path, variant).for_shop(shop)
         self.previous = self._newest_kept()
         """The version that answered before the present one, if there is a way back."""
         self._keep()
@@ -104,6 +106,18 @@ class ModelStore:
                 raise error from None
             return True
 
+    def obey(self, shop: Shop) -> None:
+        """Answer by other rules and another stock from now on.
+
+        Raises
+        ------
+        InvalidDataError, InvalidParameterError
+            If they do not fit the model; it goes on as before.
+        """
+        with self._lock:
+            self.current = self.current.for_shop(shop)
+            self._shop = shop
+
     def way_back(self) -> str:
         """The note that tells all workers to go back to the previous model.
 
@@ -131,7 +145,7 @@ class ModelStore:
             return json.dumps({"avoid": self.current.version, "version": self.previous})
 
     def _take(self, path: Path) -> None:
-        served = ServedModel.load(path, self._variant)
+        served = ServedModel.load(path, self._variant).for_shop(self._shop)
         before, self.current = self.current.version, served
         self.failed = None
         self.reloads["ok"] += 1

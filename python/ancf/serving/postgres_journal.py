@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, TypeVar
 
 from ancf.errors import MissingExtraError
-from ancf.serving.journal import FORGET, Entry, Event, Journal, JournalError
+from ancf.serving.journal import FORGET, Entry, Event, Journal, JournalError, id_hash
 
 Result = TypeVar("Result")
 
@@ -15,22 +15,28 @@ CREATE TABLE IF NOT EXISTS ancf_events (
     at BIGINT NOT NULL, event_id TEXT UNIQUE
 );
 CREATE INDEX IF NOT EXISTS ancf_events_of_user ON ancf_events (user_id, seq) INCLUDE (item_id, event, quantity, at);
+CREATE TABLE IF NOT EXISTS ancf_forgotten (id_hash bytea PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS ancf_notes (name TEXT PRIMARY KEY, text TEXT NOT NULL);
 """
 # One statement for a whole transaction; it says which events were new.
 _INSERT = """
 INSERT INTO ancf_events (event_id, user_id, item_id, event, quantity, at)
-SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::float8[], %s::bigint[])
+SELECT event_id, user_id, item_id, event, quantity, at
+FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::float8[], %s::bigint[], %s::bytea[])
+AS given (event_id, user_id, item_id, event, quantity, at, id_hash)
+WHERE NOT EXISTS (SELECT 1 FROM ancf_forgotten WHERE ancf_forgotten.id_hash = given.id_hash)
 ON CONFLICT (event_id) DO NOTHING RETURNING event_id
 """
 _OF_USER = "SELECT item_id, event, quantity, at FROM ancf_events WHERE user_id = %s ORDER BY seq DESC LIMIT %s"
 _FORGOTTEN = "SELECT item_id, event, quantity, at FROM ancf_events WHERE user_id = %s AND event = %s"
+# An event that is sent again while its user is forgotten waits, or it would find neither the event nor its mark.
+_FORGET_LOCK = 0x616E6367
 # Two workers that start at once would both make the tables.
 _SCHEMA_LOCK = 0x616E6366
 
 
 class PostgresJournal(Journal):
-    """Events in the tables ``ancf_events`` and ``ancf_notes``."""
+    """Events in the tables ``ancf_events``, ``ancf_forgotten`` and ``ancf_notes``."""
 
     reads_block: ClassVar[bool] = True
 
@@ -54,8 +60,11 @@ class PostgresJournal(Journal):
         first = {event.event_id: event for event in reversed(events)}
         columns = [list(column) for column in zip(*(first[each] for each in sorted(first)), strict=True)]
 
+        columns.append([id_hash(each) for each in columns[0]])
+
         def insert(db: Any) -> set[str]:
             with db.transaction():
+                db.execute("SELECT pg_advisory_xact_lock_shared(%s)", (_FORGET_LOCK,), prepare=True)
                 return {row[0] for row in db.execute(_INSERT, columns, prepare=True).fetchall()}
 
         new = self._retrying(insert)
@@ -79,6 +88,14 @@ class PostgresJournal(Journal):
     def forget(self, user_id: str, at: int) -> int:
         def erase(db: Any) -> int:
             with db.transaction():
+                db.execute("SELECT pg_advisory_xact_lock(%s)", (_FORGET_LOCK,))
+                ids = db.execute(
+                    "SELECT event_id FROM ancf_events WHERE user_id = %s AND event <> %s", (user_id, FORGET)
+                )
+                hashes = [id_hash(each) for (each,) in ids.fetchall()]
+                db.execute(
+                    "INSERT INTO ancf_forgotten SELECT unnest(%s::bytea[]) ON CONFLICT (id_hash) DO NOTHING", (hashes,)
+                )
                 erased = db.execute(
                     "DELETE FROM ancf_events WHERE user_id = %s AND event <> %s", (user_id, FORGET)
                 ).rowcount

@@ -57,7 +57,11 @@ async def recommend(service: Service, user_id: str, options: schema.ListOptions)
     started = time.perf_counter()
     model = service.model(options.model, user_id)
     entries = await service.entries(user_id)
-    items = model.recommend(user_id, entries, options, service.settings.event_weights)
+    weights = service.settings.event_weights
+    if model.rules_of(options) is None:
+        items = model.recommend(user_id, entries, options, weights)
+    else:
+        items = await service.in_thread(lambda: model.recommend(user_id, entries, options, weights))
     return finished_list(service, user_id, items, model, started)
 
 
@@ -100,6 +104,14 @@ def _basket(items: list[str] | None, weights: list[float] | None = None) -> list
     now = int(time.time())
     quantities = weights or itertools.repeat(1.0)
     return [Entry(each, PURCHASE, quantity, now) for each, quantity in zip(items or (), quantities, strict=False)]
+
+
+async def bought_together(service: Service, _: str, options: schema.TogetherOptions) -> schema.ItemList:
+    """What was bought together with the items of a basket; counted from the purchases, whatever the model."""
+    started = time.perf_counter()
+    model = service.model(options.model)
+    items = await service.in_thread(lambda: model.bought_together(options))
+    return finished_list(service, None, items, model, started)
 
 
 async def popular(service: Service, _: str, options: schema.PopularOptions) -> schema.ItemList:
@@ -246,6 +258,8 @@ async def about_model(service: Service, _: str, options: schema.ModelOptions) ->
         previous_version=store.previous,
         failed=store.failed,
         event_weights=dict(service.settings.event_weights),
+        rules=None if served.shop.rules is None else served.shop.rules.to_dict(),
+        in_stock=None if served.scorer.stock is None else int(served.scorer.stock.sum()),
         ancf_version=_native.__version__,
     )
 
@@ -290,6 +304,10 @@ OPERATIONS = (
     Operation(
         *("GET", "/v1/similar/{item_id}", similar, "Items like an item", "read"),
         *(schema.SimilarOptions, schema.ItemList, (404, 422), "item_id"),
+    ),
+    Operation(
+        *("GET", "/v1/bought-together", bought_together, "Items that go with items", "read"),
+        *(schema.TogetherOptions, schema.ItemList, (404, 422)),
     ),
     Operation(
         *("GET", "/v1/popular", popular, "The most popular items", "read"),

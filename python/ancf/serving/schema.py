@@ -1,7 +1,7 @@
 """What goes in and out over HTTP. These structs decode, check and document it (``openapi.py``) at once."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -22,8 +22,10 @@ SomeIds = Annotated[list[Id], Meta(max_length=_LIMITS.items)]
 Length = Annotated[int, Meta(ge=1, le=_LIMITS.list_length, description="Items of a list.")]
 Reasons = Annotated[int, Meta(ge=0, le=100, description="So many purchases that add most to each score.")]
 Quantity = Annotated[float, Meta(gt=0, le=1e6)]
+Diversity = Annotated[float, Meta(ge=0, le=1, description="How much unlikeness to what stands before counts.")]
+Condition = Annotated[str, Meta(min_length=1, max_length=500, description="Such as category == 'toys' and price < 50.")]
 OnUnknown = Literal["popular", "raise", "skip"]
-Source = Literal["model", "history", "popular", "similar", "attributes"]
+Source = Literal["model", "history", "popular", "similar", "together", "attributes"]
 Variant = Annotated[str, Meta(min_length=1, max_length=64, description="One of the models that are served, by name.")]
 
 
@@ -45,8 +47,25 @@ class ListOptions(Struct, forbid_unknown_fields=True, kw_only=True):
     explain: Reasons = 0
     on_unknown: OnUnknown = "popular"
     """What somebody gets of whom nothing is known: the most popular items, an error, or an empty list."""
+    diversity: Diversity = 0.0
+    diversity_by: Condition | None = None
+    """An attribute: items with the same value are alike; by default the vectors of the model are compared."""
     model: Variant | None = None
     """Which of several models is asked; the server chooses where it is missing."""
+
+
+class RulesBody(Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """What the lists of a request obey beside the rules of the shop, as ``ancf.Rules`` takes it (docs/rules.md)."""
+
+    deny: SomeIds = []
+    where: Condition | None = None
+    boosts: Annotated[dict[Condition, float], Meta(max_length=50)] = {}
+    at_most: Annotated[dict[Condition, Annotated[int, Meta(ge=0, le=1000)]], Meta(max_length=20)] = {}
+    at_least: Annotated[dict[Condition, Annotated[int, Meta(ge=0, le=1000)]], Meta(max_length=20)] = {}
+    pins: dict[str, Id] | Annotated[list[Id], Meta(max_length=_LIMITS.list_length)] = []
+    diversity: Diversity = 0.0
+    diversity_by: Condition | None = None
+    fade: Annotated[float, Meta(gt=0, le=1)] = 0.7
 
 
 class ListsBody(ListOptions, forbid_unknown_fields=True, kw_only=True):
@@ -55,6 +74,7 @@ class ListsBody(ListOptions, forbid_unknown_fields=True, kw_only=True):
     users: Annotated[list[Id], Meta(min_length=1, max_length=_LIMITS.users)] | None = None
     history: Annotated[list[Id], Meta(min_length=1, max_length=_LIMITS.items)] | None = None
     """Items of somebody of whom only these are known; beside one user, a basket that counts as if it were bought."""
+    rules: RulesBody | None = None
     weights: Annotated[list[Quantity], Meta(max_length=_LIMITS.items)] | None = None
     """How much of each item of the history."""
 
@@ -73,6 +93,17 @@ class SimilarOptions(Struct, forbid_unknown_fields=True, kw_only=True):
 
     n: Length = 10
     metric: Literal["cosine", "inner"] = "cosine"
+    category: str | None = None
+    exclude: SomeIds | None = None
+    model: Variant | None = None
+
+
+class TogetherOptions(Struct, forbid_unknown_fields=True, kw_only=True):
+    """What goes with which items."""
+
+    item_id: Annotated[list[Id], Meta(min_length=1, max_length=100)]
+    """The items of a basket; repeated for several."""
+    n: Length = 10
     category: str | None = None
     exclude: SomeIds | None = None
     model: Variant | None = None
@@ -319,6 +350,10 @@ class ModelBody(Struct):
     failed: str | None
     """Why the model file as it is now was not taken; null where it was."""
     event_weights: dict[str, float]
+    rules: dict[str, Any] | None
+    """The rules of the shop, which every list obeys; null without any."""
+    in_stock: int | None
+    """So many of the items are in stock; null where nothing is said of that."""
     ancf_version: str
 
 

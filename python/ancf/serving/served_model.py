@@ -8,9 +8,11 @@ import hashlib
 import os
 import time
 from collections.abc import Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,11 +21,13 @@ from ancf.data.csr import ItemSets
 from ancf.errors import InvalidDataError, ModelFileError
 from ancf.models.base import Recommender
 from ancf.models.loading import load
+from ancf.scoring.arranging import ListRequest, compile_rules
 from ancf.scoring.explain import top_reasons, top_reasons_of_history
 from ancf.scoring.filters import Filters, Requested
 from ancf.scoring.histories import Histories, read_histories, take_apart
 from ancf.scoring.requests import unknown_items, unknown_users
 from ancf.scoring.results import TopN
+from ancf.scoring.rules import Rules
 from ancf.scoring.scorer import EncodedUsers, Scorer
 from ancf.serving.histories import Continued, continue_history, continue_set, row_of
 from ancf.serving.journal import Entry
@@ -31,12 +35,15 @@ from ancf.serving.schema import (
     ExplanationBody,
     Item,
     ListOptions,
+    ListsBody,
     PopularOptions,
     Reason,
     ScoreList,
     SimilarOptions,
     Source,
+    TogetherOptions,
 )
+from ancf.serving.shop_rules import NO_SHOP, Shop, joined
 
 _NOBODY = Requested(np.zeros(1, np.int64), what="request", whats="requests")
 # One user's list takes microseconds; a pool of threads would only be in the way of other requests.
@@ -59,6 +66,8 @@ class ServedModel:
         self.model, self.version, self.variant = model, version, variant
         self.scorer: Scorer = model._fitted()
         self.loaded_at = time.time()
+        self.shop = NO_SHOP
+        self.rules: Rules | None = None
         self._sees_sets = [self.scorer.encoder.sees_sets(self.scorer, filter_seen) for filter_seen in (False, True)]
         ids = self.scorer.item_ids
         # Lists of text: an element of an array takes longer to get.
@@ -104,6 +113,53 @@ class ServedModel:
         """Its category, if there is one."""
         return self._category_of[at]
 
+    def for_shop(self, shop: Shop) -> "ServedModel":
+        """The same model with the rules of a shop, and only what it has in stock.
+
+        Raises
+        ------
+        InvalidDataError, InvalidParameterError
+            If the rules ask for what the model does not know, or nothing in stock is known.
+        """
+        if shop == self.shop:
+            return self
+        parse, whole = self.scorer.item_ids.parse, self.model.with_stock(None)
+        view = copy(self)
+        view.model = whole if shop.stock is None else whole.with_stock([parse(each) for each in shop.stock])
+        view.scorer, view.shop = view.model._fitted(), shop
+        view.rules = self._parsed(shop.rules)
+        if view.rules is not None:
+            compile_rules(view.rules, view.scorer)
+        return view
+
+    def _parsed(self, rules: Rules | None) -> Rules | None:
+        """Rules whose ids are text with those of the training table."""
+        if rules is None:
+            return None
+        parse, table = self.scorer.item_ids.parse, rules.to_dict()
+        if "deny" in table:
+            table["deny"] = [parse(str(each)) for each in table["deny"]]
+        if "pins" in table:
+            table["pins"] = {place: parse(str(each)) for place, each in table["pins"].items()}
+        return Rules(**table)
+
+    def rules_of(self, options: ListOptions) -> Rules | None:
+        """What a list obeys: the rules of the shop, and of the request on top.
+
+        Raises
+        ------
+        InvalidParameterError
+            If one has no meaning.
+        """
+        asked: dict[str, Any] = {}
+        if isinstance(options, ListsBody) and options.rules is not None:
+            asked = msgspec.to_builtins(options.rules)
+        if options.diversity:
+            asked["diversity"] = options.diversity
+        if options.diversity_by is not None:
+            asked["diversity_by"] = options.diversity_by
+        return self._parsed(joined(self.shop.rules, asked)) if asked else self.rules
+
     @property
     def categories(self) -> list[str]:
         """The categories of the items, ascending."""
@@ -136,15 +192,16 @@ class ServedModel:
         """The list of a user, with what the journal has of them."""
         scorer = self.scorer
         row = row_of(scorer, user_id, entries)
-        if entries and self._sees_sets[options.exclude_seen] and not options.explain and not _filters(options):
+        rules = self.rules_of(options)
+        if entries and self._sees_sets[options.exclude_seen] and not options.explain and self._is_plain(options, rules):
             items = continue_set(scorer, row, entries, event_weights)
             if items is not None:
                 top = scorer.encoder.top_n_for_items(scorer, items, options.n, options.exclude_seen, _THREADS)
                 return self._items(row, None, _List(*top, "history"), 0)
         continued = continue_history(scorer, row, entries, event_weights) if entries else None
         if (row < 0 and continued is None) or (continued is not None and not len(continued.histories.items)):
-            return self._for_unknown(user_id, continued, options)
-        return self._items(row, continued, self._list(row, continued, options), options.explain)
+            return self._for_unknown(user_id, options, rules)
+        return self._items(row, continued, self._list(row, continued, options, rules), options.explain)
 
     def recommend_for_basket(self, history: list[str], weights: list[float] | None, options: ListOptions) -> list[Item]:
         """The list of somebody of whom only some items are known."""
@@ -153,13 +210,25 @@ class ServedModel:
         histories = read_histories(request, ids, options.on_unknown)
         continued = Continued(histories, ItemSets(histories.indptr, histories.items))
         if not len(histories.items):
-            return self._for_unknown(None, None, options)
-        return self._items(-1, continued, self._list(-1, continued, options), options.explain)
+            return self._for_unknown(None, options, self.rules_of(options))
+        return self._items(-1, continued, self._list(-1, continued, options, self.rules_of(options)), options.explain)
 
     def popular(self, options: PopularOptions) -> list[Item]:
         """The most popular items."""
         filters = self._filters(options.category, None, options.exclude)
-        return self._items(-1, None, self._popular(options.n, filters), 0)
+        return self._items(-1, None, self._popular(options.n, filters, self.rules), 0)
+
+    def bought_together(self, options: TogetherOptions) -> list[Item]:
+        """What was bought together with some items."""
+        parse = self.scorer.item_ids.parse
+        found = self.model.bought_together(
+            [parse(each) for each in options.item_id],
+            options.n,
+            items=None if options.category is None else self.in_category(options.category).astype(bool),
+            filter_items=None if options.exclude is None else [parse(each) for each in options.exclude],
+            rules=self.rules,
+        )
+        return self._items(-1, None, _List(found.flat_positions(), found.scores, "together"), 0)
 
     def similar(self, item_id: str, options: SimilarOptions) -> list[Item]:
         """The items most like an item."""
@@ -171,6 +240,7 @@ class ServedModel:
             metric=options.metric,
             items=chosen,
             filter_items=None if options.exclude is None else [ids.parse(each) for each in options.exclude],
+            rules=self.rules,
         )
         return self._items(-1, None, _List(found.flat_positions(), found.scores, "similar"), 0)
 
@@ -236,41 +306,31 @@ class ServedModel:
 
     # ---- how
 
-    def _list(self, row: int, continued: Continued | None, options: ListOptions) -> _List:
+    def _is_plain(self, options: ListOptions, rules: Rules | None) -> bool:
+        """Whether a list leaves out nothing but what the user has had."""
+        filtered = options.category is not None or options.items is not None or options.exclude is not None
+        return not filtered and rules is None and self.scorer.stock is None
+
+    def _request(self, n: int, filters: Filters, rules: Rules | None) -> ListRequest:
+        compiled = None if rules is None else compile_rules(rules, self.scorer)
+        filters = filters.within(self.scorer.stock).within(None if compiled is None else compiled.allowed)
+        return ListRequest(self.scorer, n, filters, compiled, None, 1, _THREADS)
+
+    def _list(self, row: int, continued: Continued | None, options: ListOptions, rules: Rules | None = None) -> _List:
         scorer = self.scorer
-        filtered = _filters(options)
-        if continued is None and not filtered:
+        if continued is None and self._is_plain(options, rules):
             return _List(*scorer.ranker.top_n_one(row, options.n, options.exclude_seen), "model")
-        filters = self._filters(options.category, options.items, options.exclude) if filtered else Filters()
+        filters = self._filters(options.category, options.items, options.exclude)
+        request = self._request(options.n, filters, rules)
         if continued is None:
-            top = scorer.top_n(
-                np.array([row], np.int64),
-                options.n,
-                filter_seen=options.exclude_seen,
-                filters=filters,
-                num_threads=_THREADS,
-            )
-            n = int(top.counts[0])
-            return _List(top.items[0, :n], top.scores[0, :n], "model")
+            return _first(request.known(np.array([row], np.int64), options.exclude_seen), "model")
         users = scorer.encoder.fold_in(scorer, continued.histories, _THREADS)
-        items, scores, counts = scorer.ranker.top_n_for(
-            users.vectors,
-            users.history,
-            continued.bought if options.exclude_seen else None,
-            options.n,
-            shift=users.shift,
-            num_threads=_THREADS,
-            **filters.keywords(),
-        )
-        n = int(counts[0])
-        return _List(items[0, :n], scores[0, :n], "history")
+        return _first(request.encoded(users, continued.bought if options.exclude_seen else None), "history")
 
-    def _popular(self, n: int, filters: Filters) -> _List:
-        top = self.scorer.top_n_popular(1, n, filters, _THREADS)
-        count = int(top.counts[0])
-        return _List(top.items[0, :count], top.scores[0, :count], "popular")
+    def _popular(self, n: int, filters: Filters, rules: Rules | None) -> _List:
+        return _first(self._request(n, filters, rules).popular(), "popular")
 
-    def _for_unknown(self, user_id: str | None, continued: Continued | None, options: ListOptions) -> list[Item]:
+    def _for_unknown(self, user_id: str | None, options: ListOptions, rules: Rules | None) -> list[Item]:
         if options.on_unknown == "skip":
             return []
         if options.on_unknown == "raise":
@@ -278,13 +338,15 @@ class ServedModel:
                 raise InvalidDataError("history: no item of it is known. Give at least one that is.")
             self._refuse_unknown(user_id, -1)
         filters = self._filters(options.category, options.items, options.exclude)
-        return self._items(-1, None, self._popular(options.n, filters), 0)
+        return self._items(-1, None, self._popular(options.n, filters, rules), 0)
 
     def _refuse_unknown(self, user_id: str, row: int) -> None:
         if row < 0:
             raise unknown_users(np.array([user_id], object), self.scorer.user_ids, 1, scoring=True)
 
     def _filters(self, category: str | None, items: list[str] | None, exclude: list[str] | None) -> Filters:
+        if category is None and items is None and exclude is None:
+            return Filters()
         parse = self.scorer.item_ids.parse
         filters = Filters.resolve(
             None if items is None else [parse(each) for each in items],
@@ -353,9 +415,10 @@ class ServedModel:
         return [[Reason(self._ids[at], self._names[at], adds) for at, adds in each] for each in found]
 
 
-def _filters(options: ListOptions) -> bool:
-    """Whether a list leaves out more than what the user has had."""
-    return options.category is not None or options.items is not None or options.exclude is not None
+def _first(top: TopN, source: Source) -> _List:
+    """The list of the only row."""
+    n = int(top.counts[0])
+    return _List(top.items[0, :n], top.scores[0, :n], source)
 
 
 def version_of(path: str | Path) -> str:

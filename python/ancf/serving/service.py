@@ -19,10 +19,29 @@ from ancf.serving.model_store import FOLLOW_FILE, NOTE, ModelStore, WayBackError
 from ancf.serving.problems import busy
 from ancf.serving.served_model import ServedModel
 from ancf.serving.settings import Settings
+from ancf.serving.shop_rules import ShopFiles
 from ancf.serving.writer import Writer, open_journal
 
 Result = TypeVar("Result")
 _READERS = 8
+
+
+class Rate:
+    """So many a second, after a burst of as many, or of one whole request."""
+
+    def __init__(self, per_second: int, request: int) -> None:
+        self._per_second, self._most = per_second, float(max(per_second, request))
+        self._left, self._at = self._most, time.monotonic()
+
+    def takes(self, n: int) -> bool:
+        """Whether there is room for ``n`` now, which is then taken."""
+        now = time.monotonic()
+        self._left = min(self._most, self._left + (now - self._at) * self._per_second)
+        self._at = now
+        if n > self._left:
+            return False
+        self._left -= n
+        return True
 
 
 class Service:
@@ -34,15 +53,18 @@ class Service:
         self.in_flight = 0
         """Requests whose headers have come and whose answer has not gone."""
         self._at_once = 0
+        self._event_rate = Rate(self.limits.events_per_second, self.limits.events)
         self.draining = False
         self.writer = Writer(settings.journal)
         self.metrics = Metrics(lambda: self.in_flight, lambda: self.writer.waiting)
         self._journal: Journal = open_journal(settings.journal)
         self._local = threading.local()
         self._threads = ThreadPoolExecutor(_READERS, thread_name_prefix="reading")
+        self._files = ShopFiles(settings.rules, settings.stock)
         paths = {settings.name: settings.model, **settings.more_models}
         self.stores = {
-            name: ModelStore(path, self._on_model, name, keeps=settings.keep_previous) for name, path in paths.items()
+            name: ModelStore(path, self._on_model, name, keeps=settings.keep_previous, shop=self._files.current)
+            for name, path in paths.items()
         }
         """The models by name, the first one first."""
         self._first = self.stores[settings.name]
@@ -146,6 +168,8 @@ class Service:
         """Make events durable; the number of those that were new."""
         if self.writer.waiting + len(events) > self.limits.waiting_events:
             raise busy("Too many events wait to be written.", self.limits.retry_after)
+        if not self._event_rate.takes(len(events)):
+            raise busy("Too many events come in a second.", self.limits.retry_after)
         return await self._within_deadline(self.writer.append(events))
 
     async def forget(self, user_id: str) -> int:
@@ -203,6 +227,8 @@ class Service:
 
     async def _look(self) -> None:
         """What failed is in the log, in the metrics and in ``GET /v1/model``; the model that answers stays."""
+        if self._files.changed():
+            await asyncio.get_running_loop().run_in_executor(self._threads, self._obey_files)
         for store in self.stores.values():
             note = self._note_of(store)
             try:
@@ -211,6 +237,19 @@ class Service:
                 continue
             except Exception as error:
                 log.write_defect(error, doing="looking at the model file")
+
+    def _obey_files(self) -> None:
+        """Other rules and another stock, in all models or in none."""
+        try:
+            shop = self._files.read()
+            for store in self.stores.values():
+                store.current.for_shop(shop)
+            for store in self.stores.values():
+                store.obey(shop)
+        except (AncfError, OSError) as error:
+            log.write("rules and stock not taken", error=str(error))
+            return
+        log.write("rules and stock taken", in_stock=None if shop.stock is None else len(shop.stock))
 
     async def _looking(self, store: ModelStore, look: Callable[[], bool]) -> bool:
         before = store.current.version

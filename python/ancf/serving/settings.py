@@ -34,6 +34,10 @@ class Settings:
     api_key_file: str | None = None
     event_weights: Mapping[str, float] = field(default_factory=lambda: dict(EVENT_WEIGHTS))
     access_log: bool = False
+    rules: str | None = None
+    """The path of a TOML file with a table ``[rules]``."""
+    stock: str | None = None
+    """The path of a file with the ids of what is in stock, one a line."""
     keep_previous: bool = True
     """Whether the present and the previous model are kept beside the file, so that there is a way back."""
     watch_interval: float = 1.0

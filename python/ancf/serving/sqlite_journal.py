@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ancf.serving.journal import FORGET, Entry, Event, Journal, JournalError
+from ancf.serving.journal import FORGET, Entry, Event, Journal, JournalError, id_hash
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
@@ -23,10 +23,12 @@ CREATE TABLE IF NOT EXISTS events (
     event_id TEXT UNIQUE
 );
 CREATE INDEX IF NOT EXISTS events_of_user ON events (user_id, seq, item_id, event, quantity, at);
+CREATE TABLE IF NOT EXISTS forgotten (id_hash BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, text TEXT NOT NULL);
 """
 _INSERT = """
-INSERT INTO events (event_id, user_id, item_id, event, quantity, at) VALUES (?, ?, ?, ?, ?, ?)
+INSERT INTO events (event_id, user_id, item_id, event, quantity, at) SELECT ?, ?, ?, ?, ?, ?
+WHERE NOT EXISTS (SELECT 1 FROM forgotten WHERE id_hash = ?)
 ON CONFLICT (event_id) DO NOTHING
 """
 _OF_USER = "SELECT item_id, event, quantity, at FROM events WHERE user_id = ? ORDER BY seq DESC LIMIT ?"
@@ -59,7 +61,10 @@ class SQLiteJournal(Journal):
     def append(self, batches: Sequence[Sequence[Event]]) -> list[int]:
         with self._transaction():
             execute = self._db.executemany
-            return [execute(_INSERT, batch).rowcount if batch else 0 for batch in batches]
+            return [
+                execute(_INSERT, [(*event, id_hash(event.event_id)) for event in batch]).rowcount if batch else 0
+                for batch in batches
+            ]
 
     def _newest(self, user_id: str, limit: int) -> list[Entry]:
         return self._entries(_OF_USER, (user_id, limit))
@@ -75,6 +80,9 @@ class SQLiteJournal(Journal):
 
     def forget(self, user_id: str, at: int) -> int:
         with self._transaction():
+            ids = self._db.execute("SELECT event_id FROM events WHERE user_id = ? AND event <> ?", (user_id, FORGET))
+            hashes = [(id_hash(each),) for (each,) in ids.fetchall()]
+            self._db.executemany("INSERT OR IGNORE INTO forgotten VALUES (?)", hashes)
             erased = self._db.execute("DELETE FROM events WHERE user_id = ? AND event <> ?", (user_id, FORGET)).rowcount
             self._db.execute("DELETE FROM events WHERE user_id = ?", (user_id,))
             self._db.execute(
