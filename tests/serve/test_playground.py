@@ -1,12 +1,20 @@
 """The page at ``/`` in a real browser: clicked through, measured, and looked at by axe-core."""
 
+import os
+import re
 import shutil
+import signal
+import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import httpx
 import pytest
 
 import ancf
+from ancf.cli import run
+from ancf.demo_shop import write_csv
 from ancf.serving.playground import page
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed (ancf[test-serve])")
@@ -323,3 +331,49 @@ def test_the_page_is_one_file_that_fetches_nothing_from_elsewhere(shop):
     assert text.count("://") == text.count("http://www.w3.org/") == 1
     assert " src=" not in text
     assert len(content) < 60_000
+
+
+# ---- the command
+
+
+def test_the_command_serves_a_shop_of_a_table_and_leaves_nothing_behind(tmp_path):
+    table = tmp_path / "purchases.csv"
+    write_csv(table, customers=100, products=48)
+    command = [*(sys.executable, "-W", "error", "-m", "ancf", "playground", str(table)), "--epochs", "1"]
+    process = subprocess.Popen(
+        [*command, "--no-browser", "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"},
+    )
+    try:
+        [url] = re.findall(r"http://127\.0\.0\.1:\d+/", process.stdout.readline())
+        assert httpx.get(url).text.startswith("<!doctype html>")
+        about = httpx.get(f"{url}v1/model").json()
+        assert [(each["name"], each["model"]) for each in about["variants"]] == [
+            ("attention", "ANCF"),
+            ("item-kNN", "ItemKNN"),
+            ("popular", "Popular"),
+        ]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    assert [each.name for each in tmp_path.iterdir()] == ["purchases.csv"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["t.csv", "--customers", "200"], "--customers is for the made-up shop"),
+        (["--model", "m.ancf", "--epochs", "3"], "--epochs is for a model that is trained here"),
+        (["--user-column", "kunde"], "--user-column is for a table"),
+        (["--model", "missing.ancf"], "there is no such model file"),
+    ],
+)
+def test_options_of_the_command_without_effect_are_refused(arguments, said, capsys):
+    assert run(["playground", *arguments]) in (2, 5)
+    assert said in " ".join(capsys.readouterr().err.split())

@@ -102,7 +102,7 @@ class Endpoint:
             }
         )
         await send({"type": "http.response.body", "body": content})
-        self.answered(status, time.perf_counter() - started, request_id)
+        self.answered(status, time.perf_counter() - started, request_id, headers)
 
     def encode(self, answer: Any) -> tuple[bytes, bytes]:
         """The content of an answer, and its media type."""
@@ -114,9 +114,11 @@ class Endpoint:
         """What went wrong, as it is sent."""
         return _encoded(error if isinstance(error, Problem) else self._problem(error, request_id), request_id)
 
-    def answered(self, status: int, seconds: float, request_id: bytes) -> None:
-        """Count a request that was answered, and log it where that is wanted."""
+    def answered(self, status: int, seconds: float, request_id: bytes, headers: dict[bytes, bytes]) -> None:
+        """Count a request that was answered, and trace and log it where that is wanted."""
         self._service.metrics.request(self._route, status, seconds)
+        if self._service.record is not None:
+            self._service.record(self._route, status, seconds, headers)
         if self._service.settings.access_log:
             milliseconds = round(seconds * 1000, 3)
             log.write("request", route=self._route, status=status, ms=milliseconds, request_id=request_id.decode())

@@ -20,6 +20,7 @@ from ancf.serving.problems import busy
 from ancf.serving.served_model import ServedModel
 from ancf.serving.settings import Settings
 from ancf.serving.shop_rules import ShopFiles
+from ancf.serving.tracing import recorder
 from ancf.serving.writer import Writer, open_journal
 
 Result = TypeVar("Result")
@@ -53,6 +54,8 @@ class Service:
         self.in_flight = 0
         """Requests whose headers have come and whose answer has not gone."""
         self._at_once = 0
+        self.record = recorder()
+        """Makes a span of a request; None without OpenTelemetry."""
         self._event_rate = Rate(self.limits.events_per_second, self.limits.events)
         self.draining = False
         self.writer = Writer(settings.journal)

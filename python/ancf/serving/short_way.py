@@ -70,7 +70,7 @@ class ShortWay:
         if default_headers is not self._date:
             self._date = default_headers
             self._date_text = b"".join(b"%b: %b\r\n" % each for each in default_headers)
-        endpoint.answered(status, time.perf_counter() - started, request_id)
+        endpoint.answered(status, time.perf_counter() - started, request_id, by_name)
         more = b"".join(b"%b: %b\r\n" % each for each in extra)
         head = _HEAD % (status, _REASONS.get(status, b""), self._date_text, media_type, len(content), request_id, more)
         return head + content
