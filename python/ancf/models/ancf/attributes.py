@@ -295,7 +295,7 @@ def with_attributes(scorer: Scorer, num_threads: int | None) -> Scorer:
     if scorer.item_features is None and scorer.user_features is None:
         return scorer
     trained = encoder.trained._replace(attributes=_learn(scorer, num_threads))
-    encoder = HistoryEncoder(encoder.item_priors, encoder.recency, encoder.half_life, trained)
+    encoder = HistoryEncoder(encoder.item_priors, encoder.recency, encoder.half_life, encoder.repeat_half_life, trained)
     return extend(replace(scorer, encoder=encoder), num_threads)
 
 
@@ -467,8 +467,10 @@ def _with_places(
     if (share[to] > 0).any():
         users = _native.user_vectors(Csr(*seen, encoder.recency), vectors, priors, num_threads)
     history, final = scorer.history, made
-    if repeats and encoder.trained is not None:
-        final = add_repeat_sources(made, n, encoder.trained.scales.repeats)
+    if repeats and neighbors is not None and encoder.trained is not None:
+        weights = np.full(n, encoder.trained.scales.repeats, np.float32)
+        weights[to] = neighbors.data[neighbors.indptr[n_known] :]
+        final = add_repeat_sources(made, n, weights)
     if history is not None:
         repeated = history.indices >= n_known
         items = np.where(repeated, n, 0) + to[history.indices % n_known]
@@ -485,7 +487,7 @@ def _with_places(
         seen=seen,
         item_vectors=vectors,
         user_vectors=users,
-        encoder=HistoryEncoder(priors, encoder.recency, encoder.half_life, trained),
+        encoder=HistoryEncoder(priors, encoder.recency, encoder.half_life, encoder.repeat_half_life, trained),
         neighbors=final,
         history=history,
         placed=Placed(targets.astype(np.int32), companions),
