@@ -25,6 +25,8 @@ type BatchUsers<'py> = (
     Bound<'py, PyArray1<f32>>,
     Bound<'py, PyArray1<f64>>,
 );
+/// The chunk that is not full yet, and the sum of the full ones.
+type Products<'py> = (Bound<'py, PyArray2<f32>>, Bound<'py, PyArray1<f64>>);
 /// Gradients by the vectors of some items and by their unit vectors.
 type Gradients<'py> = (Bound<'py, PyArray2<f32>>, Bound<'py, PyArray2<f32>>);
 
@@ -192,7 +194,7 @@ impl SoftmaxShard {
         total: PyReadonlyArray1<'py, f64>,
         n_users: usize,
         num_threads: Option<usize>,
-    ) -> PyResult<(Bound<'py, PyArray2<f32>>, Bound<'py, PyArray1<f64>>)> {
+    ) -> PyResult<Products<'py>> {
         let width = part.as_array().ncols();
         let (mut part, mut sum) = (part.as_slice()?.to_vec(), total.as_slice()?.to_vec());
         enter(py, Size::Large, num_threads, |context| {
