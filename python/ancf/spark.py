@@ -70,7 +70,7 @@ def recommend_all(
     Raises
     ------
     MissingExtraError
-        If pyspark is not installed.
+        If pyspark is not installed, or the Python of the workers has no ancf.
     InvalidDataError
         If the frame has no such column, or its type is not that of the model's ids; if a filter does not fit.
     InvalidParameterError
@@ -127,7 +127,7 @@ def predict(model: "Recommender | str | os.PathLike[str]", pairs_df: "DataFrame"
     Raises
     ------
     MissingExtraError
-        If pyspark is not installed.
+        If pyspark is not installed, or the Python of the workers has no ancf.
     InvalidDataError
         If a column is missing, its type is not that of the model's ids, or there is a column ``score`` already.
     InvalidParameterError
@@ -184,13 +184,48 @@ def _check_id_column(frame: Any, what: str, column: str, ids: IdMap) -> None:
     check_column(what, column, _KINDS.get(kind, kind), kind, ids)
 
 
+def _check_workers(context: Any) -> None:
+    """Refuse a session whose workers have no ancf or no pyarrow, without which Spark itself fails with less to go by.
+
+    A task of one row, once a session and Python. Workers that differ from the one that took it say so themselves.
+    """
+    key = (context.applicationId, context.pythonExec, *sorted(context.environment.items()))
+    if key in _checked:
+        return
+
+    def look(_: int) -> tuple[str, list[str]]:
+        import importlib
+        import sys
+
+        lacking = []
+        for name in ("pyarrow", "ancf"):
+            try:
+                importlib.import_module(name)
+            except ImportError as error:
+                lacking.append(str(error))
+        return sys.executable, lacking
+
+    ((executable, lacking),) = context.parallelize([0], 1).map(look).collect()
+    if lacking:
+        raise MissingExtraError(
+            f"the Python of a Spark worker, {executable}, cannot be used ({'; '.join(lacking)}). Install ancf "
+            f"{__version__} with its extra spark for the Python of every worker, or name a Python that has it before "
+            "the session begins: PYSPARK_PYTHON, or spark.pyspark.python."
+        )
+    _checked.add(key)
+
+
+_checked: set[tuple[Any, ...]] = set()
+
+
 def _ship(model: Recommender, source: Any, frame: Any) -> str:
     """Send the model's file to all machines that have or will have a worker; its name there."""
+    context = frame.sparkSession.sparkContext
+    _check_workers(context)
     folder = Path(tempfile.mkdtemp(prefix="ancf-spark-"))
     # Workers that start later fetch the file from the driver, so it stays as long as that does.
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     path = write_file(model, source, folder)
-    context = frame.sparkSession.sparkContext
     if path.name not in {Path(each).name for each in context.listFiles}:
         context.addFile(str(path))
     return path.name

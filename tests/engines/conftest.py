@@ -22,6 +22,12 @@ def pytest_configure(config):
     config.addinivalue_line("filterwarnings", r"ignore::DeprecationWarning:ray\..*")
 
 
+def pytest_collection_modifyitems(items):
+    # A session and its workers start within the first test of each engine, on a busy machine too.
+    for each in items:
+        each.add_marker(pytest.mark.timeout(900))
+
+
 @pytest.fixture(scope="session")
 def spark():
     sql = pytest.importorskip("pyspark.sql", reason="pyspark is not installed")

@@ -142,9 +142,13 @@ def test_a_worker_without_the_package_is_told_what_to_install(spark, models, tmp
     )
     monkeypatch.setitem(spark.sparkContext.environment, "PYTHONPATH", str(tmp_path))
     model = models["int"]
-    said = r"cannot load ancf \(No module named 'ancf'\).*Install ancf .* its extra spark.*PYSPARK_PYTHON"
-    with pytest.raises(Exception, match=said):
-        ancf.spark.recommend_all(model, frame(spark, model, partitions=1), 3).collect()
+    users = frame(spark, model, partitions=1)
+    with pytest.raises(ancf.MissingExtraError, match=r"No module named 'ancf'.*extra spark.*PYSPARK_PYTHON"):
+        ancf.spark.recommend_all(model, users, 3)
+    # Where the worker that was asked has it, and another one has not.
+    monkeypatch.setattr(ancf.spark, "_check_workers", lambda context: None)
+    with pytest.raises(Exception, match=r"cannot load ancf \(No module named 'ancf'\).*extra spark.*PYSPARK_PYTHON"):
+        ancf.spark.recommend_all(model, users, 3).collect()
 
 
 def test_a_model_newer_than_the_ancf_of_the_worker_is_refused(spark, models, monkeypatch):
@@ -177,7 +181,6 @@ def test_wrong_frames_and_filters_are_refused_before_any_worker_begins(spark, mo
         ancf.spark.recommend_all(ancf.Popular(), frame(spark, model))
 
 
-@pytest.mark.timeout(600)  # a Spark of its own
 def test_the_example_runs(spark, models, tmp_path):
     models["int"].save(tmp_path / "shop.ancf")
     spark.range(10, 40).withColumnRenamed("id", "user_id").write.parquet(str(tmp_path / "customers.parquet"))
