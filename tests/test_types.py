@@ -144,7 +144,7 @@ WRONG = {
     'model.similar_items("tea", metric="euclid")': "arg-type",
     'model.export("folder", "csv")': "arg-type",
     "ancf.evaluate(3, data)": "arg-type",
-    'ancf.evaluate(model, data, on_unknown="popular")': "arg-type",
+    'ancf.evaluate(model, data, on_unknown="ignore")': "arg-type",
     'ancf.evaluate(model, data, candidates="some")': "arg-type",
     'ancf.evaluate(model, data).by("age")': "arg-type",
     "ancf.evaluate_similar({1: [2]}, data)": "arg-type",
