@@ -123,7 +123,7 @@ def twin(ranking, rules, N, model, shown=None, vectors=None):
     for at in pins.values():
         take(at)
     order = [at for at in order if at not in pins.values()]
-    pool = order[: 5 * min(N, n)] if rules.diversity else []
+    pool = order[: 3 * min(N, n)] if rules.diversity else []
     while len(chosen) < min(N, n):
         reserved = 0 < sum(owed.values()) >= min(N, n) - len(chosen)
         may = [
@@ -259,7 +259,7 @@ def test_rankings_that_are_too_short_at_first_change_no_list(name, rules, user, 
         rules = ancf.Rules(**rules.to_dict() | {"diversity_by": "category"})
     wide = model.recommend(user, N, rules=rules).ids.tolist()
     with pytest.MonkeyPatch.context() as patch:
-        for width in ("_QUOTA_WIDTH", "_BOOST_WIDTH", "_POOL"):
+        for width in ("_QUOTA_WIDTH", "_POOL", "_FEW_WIDTH"):
             patch.setattr(arranging, width, 1)
         patch.setattr(arranging, "_MORE", 0)
         patch.setattr(arranging, "_GROWTH", 2)

@@ -1,9 +1,9 @@
 """Lists that obey rules: ``Rules`` resolved to the items of a model, and rankings asked for until lists are proven.
 
 A list by rules is defined over the ranking of all items that may be listed (``rust/core/src/rank/arrange.rs``). It is
-made of the first items of that ranking, some more than the list is long; where the core cannot prove that no item
-further down belongs into it, that user's ranking is asked for again, four times as long, and beside it one of the
-special items alone (those that are boosted, or wanted by a quota). So every list is exact, and most take one ranking.
+made of the first items of that ranking, some more than the list is long, of the first of the boosted items alone, and
+of those that a quota wants. Where the core cannot prove that no item further down belongs into a
+list, that user's rankings are asked for again, four times as long. So every list is exact, and most take one round.
 """
 
 from collections.abc import Callable, Mapping
@@ -31,10 +31,15 @@ Ask = Callable[[NDArray[np.intp] | None, int, Filters], TopN]
 """The first n of the rankings of some of the rows that are requested (None: all), with filters of their own; the scores
 are without the last step."""
 
+Ranking = tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.int32], int]
+"""Items, scores, counts, and how many were asked for."""
+
 # How many times as long as a list the first ranking is, by what the rules hold.
-_QUOTA_WIDTH, _BOOST_WIDTH, _POOL = 2, 4, 5
+_QUOTA_WIDTH, _POOL = 2, 3
 _MORE = 5
 _GROWTH = 4
+# So few lists are made of one longer ranking each first, which takes less time than a second call.
+_FEW, _FEW_WIDTH = 16, 4
 # Entries of rankings that are held at once.
 _MAX_ENTRIES = 1 << 22
 _MAX_COMPILED = 16
@@ -74,8 +79,8 @@ class CompiledRules:
             alike = conditions.codes(rules.diversity_by, "diversity_by")
         self.n_pins = len(pins)
         self.pinned = _mask(n, [item for _, item in pins]) if pins else None
-        special = np.logical_or.reduce([factors > 1, *(flags for flags, _ in at_least)])
-        self.special = special.astype(np.uint8) if special.any() else None
+        self.boosted = (factors > 1).astype(np.uint8) if (factors > 1).any() else None
+        self.wanted = np.logical_or.reduce([flags for flags, _ in at_least]).astype(np.uint8) if at_least else None
         self.boosts = bool((factors != 1).any())
         self.factors = factors
         self.at_most, self.at_least = at_most, at_least
@@ -102,10 +107,14 @@ class CompiledRules:
         if not self.arranges and faded is None:
             return ask(None, N, filters)
         n_items = len(self.scorer.item_ids)
-        width = self._first_width(N, faded is not None)
+        width, beside = self._first_width(N, faded is not None), 1
+        if n_rows <= _FEW and (self.boosted is not None or self.wanted is not None):
+            width, beside = max(width, _FEW_WIDTH * N + _MORE), 0
         size = max(1, _MAX_ENTRIES // min(width, n_items + 1))
         parts = [
-            self._arranged(np.arange(start, min(start + size, n_rows)), N, width, filters, ask, faded, num_threads)
+            self._arranged(
+                np.arange(start, min(start + size, n_rows)), N, width, filters, ask, faded, num_threads, beside
+            )
             for start in range(0, n_rows, size)
         ]
         if len(parts) == 1:
@@ -123,10 +132,8 @@ class CompiledRules:
 
     def _first_width(self, N: int, fades: bool) -> int:
         width = N + _MORE
-        if self.at_most or fades:
+        if self.at_most or fades or (self.factors < 1).any():
             width = max(width, _QUOTA_WIDTH * N + _MORE)
-        if self.boosts:
-            width = max(width, _BOOST_WIDTH * N + _MORE)
         return max(width, _POOL * N + self.n_pins) if self.rules.diversity else width
 
     def _arranged(
@@ -138,7 +145,7 @@ class CompiledRules:
         ask: Ask,
         faded: Csr | None,
         num_threads: int | None,
-        special: bool = False,
+        beside: int,
     ) -> TopN:
         n_items = len(self.scorer.item_ids)
         pins = None
@@ -147,18 +154,21 @@ class CompiledRules:
         vectors = self._unit_vectors() if self.compares_vectors else None
         found: TopN | None = None
         at = np.arange(len(rows))
+        n_owed = sum(count for _, count in self.at_least)
         while True:
-            asked = min(width, n_items + 1)
-            top = ask(rows[at], asked, filters.rows(rows[at]))
-            beside = None
-            if special and self.special is not None:
-                beside = ask(rows[at], asked, filters.within(self.special).rows(rows[at]))
+            near = rows[at]
+
+            def first(n: int, mask: NDArray[np.uint8] | None = None, near: NDArray[np.intp] = near) -> Ranking:
+                asked = min(n, n_items + 1)
+                return (*ask(near, asked, filters.within(mask).rows(near)), asked)
+
             lists, proven = self._list_rules.arrange(
                 N,
-                (*top, asked),
-                None if beside is None else (*beside, asked),
+                first(width),
+                first((N + _MORE) * beside, self.boosted) if beside and self.boosted is not None else None,
+                first((n_owed + _MORE) * beside, self.wanted) if beside and self.wanted is not None else None,
                 None if pins is None else (*pins.rows(at), self.n_pins + 1),
-                faded=None if faded is None else faded.take(rows[at]),
+                faded=None if faded is None else faded.take(near),
                 vectors=vectors,
                 num_threads=num_threads,
             )
@@ -170,12 +180,12 @@ class CompiledRules:
             at = at[~proven]
             if not len(at):
                 return found
-            if special or self.special is None:
+            if beside:
                 width *= _GROWTH
-            special = True
+            beside = max(1, beside * _GROWTH)
             if len(at) * width > _MAX_ENTRIES and len(at) > 1:
                 for half in np.array_split(at, 2):
-                    settled = self._arranged(rows[half], N, width, filters, ask, faded, num_threads, special)
+                    settled = self._arranged(rows[half], N, width, filters, ask, faded, num_threads, beside)
                     for whole, part in zip(found, settled, strict=True):
                         whole[half] = part
                 return found

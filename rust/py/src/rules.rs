@@ -53,15 +53,17 @@ impl ListRules {
         Ok(Self { rules, n_items })
     }
 
-    /// Lists of n items out of the first of three rankings (all items, the special ones, the pins), with factors from 0 to 1
-    /// for some items of each user, and unit `vectors`: (items, scores, counts, whether each is proven).
-    #[pyo3(signature = (n, ranking, special=None, pins=None, *, faded=None, vectors=None, num_threads=None))]
+    /// Lists of n items out of the first of four rankings (all items, those with a factor above 1, those that a quota "at
+    /// least" counts, the pins), with factors from 0 to 1 for some items of each user, and unit `vectors`: (items, scores,
+    /// counts), and whether each is proven.
+    #[pyo3(signature = (n, ranking, boosted=None, wanted=None, pins=None, *, faded=None, vectors=None, num_threads=None))]
     fn arrange<'py>(
         &self,
         py: Python<'py>,
         n: usize,
         ranking: RankingArrays<'py>,
-        special: Option<RankingArrays<'py>>,
+        boosted: Option<RankingArrays<'py>>,
+        wanted: Option<RankingArrays<'py>>,
         pins: Option<RankingArrays<'py>>,
         faded: Option<CsrArrays<'py>>,
         vectors: Option<PyReadonlyArray2<'py, f32>>,
@@ -70,7 +72,8 @@ impl ListRules {
         let faded = faded.map(|rows| to_csr(py, &rows, self.n_items)).transpose()?;
         let candidates = Candidates {
             all: rankings(&ranking)?,
-            special: special.as_ref().map(rankings).transpose()?,
+            boosted: boosted.as_ref().map(rankings).transpose()?,
+            wanted: wanted.as_ref().map(rankings).transpose()?,
             pins: pins.as_ref().map(rankings).transpose()?,
             faded: faded.as_ref(),
             vectors: match &vectors {

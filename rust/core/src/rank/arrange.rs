@@ -10,18 +10,19 @@
 //! 2. Each other place gets the best item that is left and that no quota "at most" forbids.
 //! 3. Where as many places are left as items are still owed to the quotas "at least", only an item that is owed may
 //!    take the place; where there is none, nothing is owed any longer.
-//! 4. With diversity λ, the best is chosen from the first 5 n of the ranking without pins, as far as it goes, by
+//! 4. With diversity λ, the best is chosen from the first 3 n of the ranking without pins, as far as it goes, by
 //!    (1 − λ) · relevance − λ · (the largest likeness to what was chosen before, 0 at first), relevance being the boosted
 //!    score scaled to 0 … 1 over these candidates; equal ones in the order of the ranking (Carbonell and Goldstein 1998,
 //!    maximal marginal relevance).
 //!
-//! The candidates are the first items of up to three rankings by score: all items, the special ones (those with f > 1, or
-//! that a quota "at least" counts) and the pins. Whoever is not among them has a known bound, and a list is `proven` where no
-//! choice could have gone to somebody below it. Lists that are not are made again from more candidates.
+//! The candidates are the first items of up to four rankings by score: all items, the boosted ones (f > 1), those that a
+//! quota "at least" counts, and the pins. Whoever is not among them has a known bound, and a list is `proven` where no choice
+//! could have gone to somebody below it. Lists that are not are made again from more candidates.
 
 use crate::data::Csr;
 use crate::runtime::Context;
-use crate::runtime::simd::{Level, dot};
+use crate::runtime::simd::Level;
+use crate::runtime::simd::gemm::{View, multiply};
 use crate::{Error, Result};
 
 use super::checks::check_n;
@@ -29,7 +30,7 @@ use super::key::{key, position_of, score_of};
 use super::output::Lists;
 
 /// Candidates of diversity for each place of a list.
-const POOL_PER_PLACE: usize = 5;
+const POOL_PER_PLACE: usize = 3;
 
 /// At most `limit` items with the same code; a negative code is not counted.
 #[derive(Clone, Debug)]
@@ -91,8 +92,10 @@ pub struct Rankings<'a> {
 pub struct Candidates<'a> {
     /// Of all items.
     pub all: Rankings<'a>,
-    /// Of the special ones alone.
-    pub special: Option<Rankings<'a>>,
+    /// Of those with a factor above 1 alone.
+    pub boosted: Option<Rankings<'a>>,
+    /// Of those alone that a quota "at least" counts.
+    pub wanted: Option<Rankings<'a>>,
     /// Of the pins alone, all of them.
     pub pins: Option<Rankings<'a>>,
     /// A factor from 0 to 1 for some items of each row.
@@ -147,13 +150,15 @@ struct Scratch {
     pool: Vec<u32>,
     relevance: Vec<f64>,
     likeness: Vec<f64>,
+    /// The vectors of the pool, a column each.
+    columns: Vec<f32>,
     dots: Vec<f32>,
 }
 
-/// What stands below the candidates of a row: no item there that is special, or that is not, has a greater key; 0: none.
+/// What stands below the candidates of a row: no item there that is wanted, or that is any, has a greater key; 0: none.
 #[derive(Clone, Copy)]
 struct Below {
-    special: u64,
+    wanted: u64,
     any: u64,
 }
 
@@ -203,7 +208,7 @@ impl ListRules {
     pub fn arrange(&self, from: &Candidates<'_>, n: usize, context: &Context) -> Result<(Lists, Vec<bool>)> {
         check_n(n)?;
         let n_rows = from.all.counts.len();
-        for rankings in [Some(from.all), from.special, from.pins].into_iter().flatten() {
+        for rankings in [Some(from.all), from.boosted, from.wanted, from.pins].into_iter().flatten() {
             rankings.check(n_rows, self.n_items)?;
         }
         if let Some(faded) = from.faded
@@ -276,7 +281,7 @@ impl ListRules {
         ranking.clear();
         let (faded_items, faded) =
             from.faded.map_or((&[][..], &[][..]), |faded| (faded.row(row), faded.row_values(row)));
-        for rankings in [Some(from.all), from.special].into_iter().flatten() {
+        for rankings in [Some(from.all), from.boosted, from.wanted].into_iter().flatten() {
             let (items, scores) = rankings.row(row);
             ranking.extend(items.iter().zip(scores).map(|(&item, &score)| {
                 let item = item as u32;
@@ -287,7 +292,7 @@ impl ListRules {
                 (key(boosted(score, factor), item), score)
             }));
         }
-        if from.special.is_some() || !self.factors.is_empty() || !faded_items.is_empty() {
+        if from.boosted.is_some() || from.wanted.is_some() || !self.factors.is_empty() || !faded_items.is_empty() {
             ranking.sort_unstable_by(|a, b| b.0.cmp(&a.0));
             ranking.dedup_by_key(|entry| entry.0);
         }
@@ -316,8 +321,9 @@ impl ListRules {
             }
         };
         let (rest, most) = bound(from.all);
-        let special = from.special.map_or(most, |rankings| most.min(bound(rankings).1));
-        Below { special, any: rest.max(special) }
+        let boosted = from.boosted.map_or(most, |rankings| most.min(bound(rankings).1));
+        let (plain, raised) = from.wanted.map_or((rest, boosted), bound);
+        Below { wanted: rest.min(plain).max(boosted.min(raised)), any: rest.max(boosted) }
     }
 
     /// Chooses for the places that are `left`; whether nobody below the candidates had to be asked.
@@ -368,7 +374,7 @@ impl ListRules {
                 }
             }
             let found = best.map(|(_, at)| at).or_else(|| (first.max(in_pool)..ranking.len()).find(|&at| may(at)));
-            let bound = if reserved { below.special } else { below.any };
+            let bound = if reserved { below.wanted } else { below.any };
             let Some(at) = found else {
                 if bound != 0 {
                     return false;
@@ -433,6 +439,15 @@ impl ListRules {
         }
         likeness.clear();
         likeness.resize(end, f64::NEG_INFINITY);
+        if let (None, Some((vectors, d))) = (&diversity.codes, from.vectors) {
+            scratch.columns.clear();
+            scratch.columns.resize(end * d, 0.0);
+            for (at, &item) in scratch.pool.iter().enumerate() {
+                for (k, &value) in vectors[item as usize * d..][..d].iter().enumerate() {
+                    scratch.columns[k * end + at] = value;
+                }
+            }
+        }
         for at in 0..scratch.pinned.len() {
             self.compare(from, diversity, scratch.pinned[at].1, level, scratch);
         }
@@ -440,7 +455,7 @@ impl ListRules {
 
     /// Takes note of how like the candidates are to an item that was chosen.
     fn compare(&self, from: &Candidates<'_>, diversity: &Diversity, item: u32, level: Level, scratch: &mut Scratch) {
-        let Scratch { pool, likeness, dots, .. } = scratch;
+        let Scratch { pool, likeness, columns, dots, .. } = scratch;
         match (&diversity.codes, from.vectors) {
             (Some(codes), _) => {
                 let code = codes[item as usize];
@@ -450,8 +465,10 @@ impl ListRules {
                 }
             }
             (None, Some((vectors, d))) => {
+                dots.clear();
                 dots.resize(pool.len(), 0.0);
-                dot::dots(level, &vectors[item as usize * d..][..d], vectors, pool, dots);
+                let vector = &vectors[item as usize * d..][..d];
+                multiply(level, dots, pool.len(), View::rows(vector, d), 0, columns, d);
                 for (likeness, &dot) in likeness.iter_mut().zip(&*dots) {
                     *likeness = likeness.max(f64::from(dot));
                 }
@@ -551,29 +568,28 @@ mod tests {
                     .collect()
             };
             let rows: Vec<_> = (0..3).map(row).collect();
-            let special = |item: u32| {
-                rules.factors.get(item as usize).is_some_and(|&factor| factor > 1.0)
-                    || rules.at_least.iter().any(|quota| quota.wanted[item as usize])
-            };
+            let boosted = |item: u32| rules.factors.get(item as usize).is_some_and(|&factor| factor > 1.0);
+            let wanted = |item: u32| rules.at_least.iter().any(|quota| quota.wanted[item as usize]);
             let (pins, n) = (Owned::new(&rows, 3, |item| item == 7 || item == 11), 6);
             let all = Owned::new(&rows, N_ITEMS + 1, |_| true);
             let context = Context::new(Some(1)).unwrap();
-            let arrange = |all: &Owned, special: Option<&Owned>| {
+            let arrange = |all: &Owned, special: Option<&[Owned; 2]>| {
                 let from = Candidates {
                     all: all.rankings(),
-                    special: special.map(Owned::rankings),
+                    boosted: special.map(|both| both[0].rankings()),
+                    wanted: special.map(|both| both[1].rankings()),
                     pins: Some(pins.rankings()),
                     faded: None,
                     vectors: None,
                 };
                 rules.arrange(&from, n, &context).unwrap()
             };
-            let (wanted, proven) = arrange(&all, None);
+            let (lists, proven) = arrange(&all, None);
             assert!(proven.iter().all(|&proven| proven));
             for (asked, beside) in [(6, false), (9, false), (9, true), (14, true), (31, true), (31, false), (80, true)]
             {
                 let few = Owned::new(&rows, asked, |_| true);
-                let some = Owned::new(&rows, asked, special);
+                let some = [Owned::new(&rows, asked, boosted), Owned::new(&rows, asked / 2, wanted)];
                 let (found, proven) = arrange(&few, beside.then_some(&some));
                 for row in 0..rows.len() {
                     n_proven[usize::from(proven[row])] += 1;
@@ -581,10 +597,10 @@ mod tests {
                     if proven[row] {
                         assert_eq!(
                             found.items[part.clone()],
-                            wanted.items[part.clone()],
+                            lists.items[part.clone()],
                             "seed {seed} {asked} {beside}"
                         );
-                        assert_eq!(found.scores[part.clone()], wanted.scores[part]);
+                        assert_eq!(found.scores[part.clone()], lists.scores[part]);
                     } else {
                         assert!(asked < 80);
                     }
