@@ -53,6 +53,8 @@ def process(arguments: list[str], url: str) -> Iterator[int]:
                 urllib.request.urlopen(url, timeout=1).read()
                 break
             except OSError:
+                if started.poll() is not None:
+                    raise SystemExit(f"the server ended: {' '.join(arguments[:3])} ...") from None
                 time.sleep(0.05)
         yield started.pid
     finally:

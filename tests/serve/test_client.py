@@ -41,6 +41,17 @@ def test_lists_are_those_of_the_model(client, library):
     assert client.recommend("nobody at all", on_unknown="skip").ids.tolist() == []
 
 
+def test_rules_and_baskets_are_those_of_the_model(client, library):
+    user, items = library.user_ids_[0], [str(each) for each in library.item_ids_[:3]]
+    rules = ancf.Rules(at_most={"category": 1}, deny=[items[0]], pins={2: items[1]}, diversity=0.2)
+    assert_same(client.recommend(user, rules=rules), library.recommend(user, rules=rules))
+    assert_same(client.recommend_for_history(items, rules=rules), library.recommend_for_history(items, rules=rules))
+    assert_same(client.bought_together(items, N=4), library.bought_together(items, N=4))
+    assert client.recommend(user, model="main").ids.tolist() == library.recommend(user).ids.tolist()
+    with pytest.raises(ancf.ServerError, match="there is no such model here"):
+        client.similar_items(items[0], model="other")
+
+
 def test_the_asynchronous_client_says_the_same(shared_server, library):
     user, item = library.user_ids_[0], library.item_ids_[0]
 
@@ -48,7 +59,10 @@ def test_the_asynchronous_client_says_the_same(shared_server, library):
         async with ancf.AsyncClient(shared_server.url, timeout=20) as client:
             said = await client.add_events([{"event_id": "async-1", "user_id": "async", "item_id": item}])
             lists = await asyncio.gather(
-                client.recommend(user, N=5), client.recommend_for_history([item]), client.similar_items(item)
+                client.recommend(user, N=5),
+                client.recommend_for_history([item]),
+                client.similar_items(item),
+                client.bought_together([item]),
             )
             return said, lists, await client.forget_user("async"), await client.model()
 
@@ -57,6 +71,7 @@ def test_the_asynchronous_client_says_the_same(shared_server, library):
     assert_same(lists[0], library.recommend(user, N=5))
     assert_same(lists[1], library.recommend_for_history([item]))
     assert_same(lists[2], library.similar_items(item))
+    assert_same(lists[3], library.bought_together([item]))
     assert model["model"] == "ANCF"
 
 

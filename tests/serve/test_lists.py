@@ -216,8 +216,8 @@ def test_ids_of_every_kind_are_text(serve, model_file):
 @pytest.mark.parametrize(
     "model",
     [
-        ancf.ANCF(factors=8, epochs=1, random_state=1),
-        ancf.ANCF(factors=8, epochs=1, repeat_weight=0, random_state=1),
+        ancf.ANCF(factors=8, epochs=1, half_life=None, random_state=1),
+        ancf.ANCF(factors=8, epochs=1, half_life=None, repeat_weight=0, random_state=1),
         ancf.ItemKNN(),
         ancf.EASE(),
     ],

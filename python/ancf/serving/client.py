@@ -16,6 +16,7 @@ from ancf.data.ids import IdMap
 from ancf.errors import InvalidDataError, InvalidParameterError, MissingExtraError, ServerError
 from ancf.scoring.requests import Id
 from ancf.scoring.results import Recommendations
+from ancf.scoring.rules import Rules, check_rules
 
 if TYPE_CHECKING:
     import httpx
@@ -53,31 +54,59 @@ class _Calls:
         self._item_kind: str | None = None
 
     def _recommend(
-        self, user: Id, N: int, exclude_seen: bool, category: str | None, items: Any, filter_items: Any, on_unknown: str
+        self,
+        user: Id,
+        N: int,
+        exclude_seen: bool,
+        category: str | None,
+        items: Any,
+        filter_items: Any,
+        on_unknown: str,
+        rules: Rules | None,
+        model: str | None,
     ) -> _Request:
-        query = {
+        options = {
             "n": N,
-            "exclude_seen": "true" if exclude_seen else "false",
             "on_unknown": on_unknown,
             "category": category,
             "items": _texts(items),
             "exclude": _texts(filter_items),
+            "model": model,
         }
-        return _Request("GET", f"/v1/recommend/{_quoted(user)}", {k: v for k, v in query.items() if v is not None})
+        options = {name: value for name, value in options.items() if value is not None}
+        if rules is None:
+            flag = "true" if exclude_seen else "false"
+            return _Request("GET", f"/v1/recommend/{_quoted(user)}", {**options, "exclude_seen": flag})
+        more = {"users": [_text(user)], "exclude_seen": bool(exclude_seen), "rules": _rules(rules)}
+        return _Request("POST", "/v1/recommend", body={**options, **more})
 
-    def _history(self, history: Iterable[Id], N: int, weights: Iterable[float] | None, on_unknown: str) -> _Request:
+    def _history(
+        self,
+        history: Iterable[Id],
+        N: int,
+        weights: Iterable[float] | None,
+        on_unknown: str,
+        rules: Rules | None,
+        model: str | None,
+    ) -> _Request:
         body: dict[str, Any] = {"history": _texts(history), "n": N, "on_unknown": on_unknown}
         if weights is not None:
             body["weights"] = [float(each) for each in weights]
-        return _Request("POST", "/v1/recommend", body=body)
+        if rules is not None:
+            body["rules"] = _rules(rules)
+        return _Request("POST", "/v1/recommend", body={**body, **_named(model)})
 
-    def _similar(self, item: Id, N: int) -> _Request:
-        return _Request("GET", f"/v1/similar/{_quoted(item)}", {"n": N})
+    def _similar(self, item: Id, N: int, model: str | None) -> _Request:
+        return _Request("GET", f"/v1/similar/{_quoted(item)}", {"n": N, **_named(model)})
+
+    def _together(self, basket: Iterable[Id], N: int, model: str | None) -> _Request:
+        return _Request("GET", "/v1/bought-together", {"item_id": _texts(basket), "n": N, **_named(model)})
 
     def _events(self, events: Iterable[Mapping[str, Any]]) -> _Request:
         return _Request("POST", "/v1/events", body={"events": [_as_json(each) for each in events]})
 
-    def _list(self, answer: Mapping[str, Any], user: Id, kind: str, columns: tuple[str, str]) -> Recommendations:
+    def _list(self, said: Mapping[str, Any], user: Id, kind: str, columns: tuple[str, str]) -> Recommendations:
+        answer = said["lists"][0] if "lists" in said else said
         listed = answer["items"]
         ids = IdMap([_parse(each["item_id"], kind) for each in listed])
         named = any("name" in each for each in listed)
@@ -166,6 +195,8 @@ class Client(_Calls):
         items: Iterable[Id] | None = None,
         filter_items: Iterable[Id] | None = None,
         on_unknown: OnUnknown = "popular",
+        rules: Rules | None = None,
+        model: str | None = None,
     ) -> Recommendations:
         """The N best items for a user, with all events counted.
 
@@ -182,6 +213,10 @@ class Client(_Calls):
         on_unknown : "popular", "raise" or "skip"
             What somebody gets of whom nothing is known: the most popular items, a ``ServerError`` with status 404, or
             an empty list.
+        rules : Rules, optional
+            What the list obeys beside the rules of the server.
+        model : str, optional
+            Which of several models to ask; the server chooses where it is missing.
 
         Returns
         -------
@@ -195,7 +230,9 @@ class Client(_Calls):
         InvalidDataError
             If something is no id.
         """
-        request = self._recommend(user, N, filter_already_liked_items, category, items, filter_items, on_unknown)
+        request = self._recommend(
+            user, N, filter_already_liked_items, category, items, filter_items, on_unknown, rules, model
+        )
         return self._list(self._send(request), user, self._kind(), _LIST)
 
     def recommend_for_history(
@@ -205,6 +242,8 @@ class Client(_Calls):
         *,
         weights: Iterable[float] | None = None,
         on_unknown: OnUnknown = "raise",
+        rules: Rules | None = None,
+        model: str | None = None,
     ) -> Recommendations:
         """The N best items for somebody of whom only some items are known.
 
@@ -216,6 +255,8 @@ class Client(_Calls):
             How much of each.
         on_unknown : "raise", "popular" or "skip"
             What becomes of unknown items: an error, or they are ignored; and of a history of which nothing is left.
+        rules, model
+            As of ``recommend``.
 
         Returns
         -------
@@ -226,16 +267,18 @@ class Client(_Calls):
         ServerError
             If the server cannot be reached or refuses the request.
         """
-        answer = self._send(self._history(history, N, weights, on_unknown))
-        return self._list(answer["lists"][0], 0, self._kind(), _LIST)
+        answer = self._send(self._history(history, N, weights, on_unknown, rules, model))
+        return self._list(answer, 0, self._kind(), _LIST)
 
-    def similar_items(self, item: Id, N: int = 10) -> Recommendations:
+    def similar_items(self, item: Id, N: int = 10, *, model: str | None = None) -> Recommendations:
         """The N items most like an item.
 
         Parameters
         ----------
         item : id
         N : int, from 1 to 1,000
+        model
+            As of ``recommend``.
 
         Returns
         -------
@@ -247,7 +290,29 @@ class Client(_Calls):
         ServerError
             If the server cannot be reached or refuses the request.
         """
-        return self._list(self._send(self._similar(item, N)), item, self._kind(), _SIMILAR)
+        return self._list(self._send(self._similar(item, N, model)), item, self._kind(), _SIMILAR)
+
+    def bought_together(self, basket: Iterable[Id], N: int = 10, *, model: str | None = None) -> Recommendations:
+        """What was bought together with the items of a basket.
+
+        Parameters
+        ----------
+        basket : ids of items
+        N : int, from 1 to 1,000
+        model
+            As of ``recommend``.
+
+        Returns
+        -------
+        Recommendations
+            As ``Recommender.bought_together`` gives them for one basket.
+
+        Raises
+        ------
+        ServerError
+            If the server cannot be reached or refuses the request.
+        """
+        return self._list(self._send(self._together(basket, N, model)), 0, self._kind(), _LIST)
 
     def add_events(self, events: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         """Keep what users did; durable when it returns.
@@ -367,9 +432,13 @@ class AsyncClient(_Calls):
         items: Iterable[Id] | None = None,
         filter_items: Iterable[Id] | None = None,
         on_unknown: OnUnknown = "popular",
+        rules: Rules | None = None,
+        model: str | None = None,
     ) -> Recommendations:
         """See ``Client.recommend``."""
-        request = self._recommend(user, N, filter_already_liked_items, category, items, filter_items, on_unknown)
+        request = self._recommend(
+            user, N, filter_already_liked_items, category, items, filter_items, on_unknown, rules, model
+        )
         return self._list(await self._send(request), user, await self._kind(), _LIST)
 
     async def recommend_for_history(
@@ -379,14 +448,20 @@ class AsyncClient(_Calls):
         *,
         weights: Iterable[float] | None = None,
         on_unknown: OnUnknown = "raise",
+        rules: Rules | None = None,
+        model: str | None = None,
     ) -> Recommendations:
         """See ``Client.recommend_for_history``."""
-        answer = await self._send(self._history(history, N, weights, on_unknown))
-        return self._list(answer["lists"][0], 0, await self._kind(), _LIST)
+        answer = await self._send(self._history(history, N, weights, on_unknown, rules, model))
+        return self._list(answer, 0, await self._kind(), _LIST)
 
-    async def similar_items(self, item: Id, N: int = 10) -> Recommendations:
+    async def similar_items(self, item: Id, N: int = 10, *, model: str | None = None) -> Recommendations:
         """See ``Client.similar_items``."""
-        return self._list(await self._send(self._similar(item, N)), item, await self._kind(), _SIMILAR)
+        return self._list(await self._send(self._similar(item, N, model)), item, await self._kind(), _SIMILAR)
+
+    async def bought_together(self, basket: Iterable[Id], N: int = 10, *, model: str | None = None) -> Recommendations:
+        """See ``Client.bought_together``."""
+        return self._list(await self._send(self._together(basket, N, model)), 0, await self._kind(), _LIST)
 
     async def add_events(self, events: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         """See ``Client.add_events``."""
@@ -442,6 +517,21 @@ def _texts(several: Iterable[Id] | None) -> list[str] | None:
     if isinstance(several, (str, bytes)):
         return [_text(several)]
     return [_text(each) for each in several]
+
+
+def _named(model: str | None) -> dict[str, str]:
+    return {} if model is None else {"model": model}
+
+
+def _rules(rules: Rules) -> dict[str, Any]:
+    """Rules with ids as text."""
+    check_rules(rules)
+    table = rules.to_dict()
+    if "deny" in table:
+        table["deny"] = [_text(each) for each in table["deny"]]
+    if "pins" in table:
+        table["pins"] = {str(place): _text(each) for place, each in table["pins"].items()}
+    return table
 
 
 def _quoted(one: Id) -> str:

@@ -64,9 +64,10 @@ class Service:
         self._local = threading.local()
         self._threads = ThreadPoolExecutor(_READERS, thread_name_prefix="reading")
         self._files = ShopFiles(settings.rules, settings.stock)
+        shop = self._files.read()
         paths = {settings.name: settings.model, **settings.more_models}
         self.stores = {
-            name: ModelStore(path, self._on_model, name, keeps=settings.keep_previous, shop=self._files.current)
+            name: ModelStore(path, self._on_model, name, keeps=settings.keep_previous, shop=shop)
             for name, path in paths.items()
         }
         """The models by name, the first one first."""

@@ -30,12 +30,11 @@ NO_SHOP = Shop()
 
 
 class ShopFiles:
-    """The files, and what they said last."""
+    """The files, and when they were looked at last."""
 
     def __init__(self, rules: str | None, stock: str | None) -> None:
         self._rules, self._stock = (None if each is None else Path(each) for each in (rules, stock))
         self._seen = self._marks()
-        self.current = self._read()
 
     def changed(self) -> bool:
         """Whether a file is another one than when this was asked last."""
@@ -44,14 +43,15 @@ class ShopFiles:
         return changed
 
     def read(self) -> Shop:
-        """What the files say now; ``current`` stays as it is.
+        """What the files say now.
 
         Raises
         ------
         InvalidDataError, InvalidParameterError, OSError
             If they make no sense, or are not there.
         """
-        return self._read()
+        rules = None if self._rules is None else read_rules(self._rules)
+        return Shop(rules, None if self._stock is None else read_stock(self._stock))
 
     def _marks(self) -> list[tuple[int, int, int] | None]:
         found: list[tuple[int, int, int] | None] = []
@@ -62,10 +62,6 @@ class ShopFiles:
                 stat = None
             found.append(None if stat is None else (stat.st_ino, stat.st_size, stat.st_mtime_ns))
         return found
-
-    def _read(self) -> Shop:
-        rules = None if self._rules is None else read_rules(self._rules)
-        return Shop(rules, None if self._stock is None else read_stock(self._stock))
 
 
 def read_rules(path: Path) -> Rules:
