@@ -293,7 +293,7 @@ impl ListRules {
             }));
         }
         if from.boosted.is_some() || from.wanted.is_some() || !self.factors.is_empty() || !faded_items.is_empty() {
-            ranking.sort_unstable_by(|a, b| b.0.cmp(&a.0));
+            ranking.sort_unstable_by_key(|ranked| std::cmp::Reverse(ranked.0));
             ranking.dedup_by_key(|entry| entry.0);
         }
         pinned.clear();
@@ -399,7 +399,7 @@ impl ListRules {
             if let Some(diversity) = &self.diversity
                 && left > 0
             {
-                self.compare(from, diversity, item, level, scratch);
+                Self::compare(from, diversity, item, level, scratch);
             }
         }
         true
@@ -449,12 +449,12 @@ impl ListRules {
             }
         }
         for at in 0..scratch.pinned.len() {
-            self.compare(from, diversity, scratch.pinned[at].1, level, scratch);
+            Self::compare(from, diversity, scratch.pinned[at].1, level, scratch);
         }
     }
 
     /// Takes note of how like the candidates are to an item that was chosen.
-    fn compare(&self, from: &Candidates<'_>, diversity: &Diversity, item: u32, level: Level, scratch: &mut Scratch) {
+    fn compare(from: &Candidates<'_>, diversity: &Diversity, item: u32, level: Level, scratch: &mut Scratch) {
         let Scratch { pool, likeness, columns, dots, .. } = scratch;
         match (&diversity.codes, from.vectors) {
             (Some(codes), _) => {
