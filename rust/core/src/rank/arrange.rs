@@ -340,7 +340,7 @@ impl ListRules {
             Some(diversity) => {
                 let wanted = n.saturating_mul(POOL_PER_PLACE);
                 let Some(end) = pool_end(&scratch.ranking, wanted, below) else { return false };
-                self.start_pool(from, diversity, end, level, scratch);
+                Self::start_pool(from, diversity, end, level, scratch);
                 end
             }
             None => 0,
@@ -419,14 +419,7 @@ impl ListRules {
     }
 
     /// The relevance of the first `end` of the ranking, and how like they are to the pins.
-    fn start_pool(
-        &self,
-        from: &Candidates<'_>,
-        diversity: &Diversity,
-        end: usize,
-        level: Level,
-        scratch: &mut Scratch,
-    ) {
+    fn start_pool(from: &Candidates<'_>, diversity: &Diversity, end: usize, level: Level, scratch: &mut Scratch) {
         let Scratch { ranking, pool, relevance, likeness, .. } = &mut *scratch;
         let score = |at: usize| f64::from(score_of(ranking[at].0));
         pool.clear();
