@@ -6,6 +6,7 @@ import pytest
 import ancf
 from ancf.data.csr import Csr, ItemSets
 from ancf.data.time_range import TimeRange
+from ancf.models.ancf import options as ancf_options
 from ancf.models.ancf.selection import (
     HeldOut,
     _Buyers,
@@ -254,11 +255,11 @@ def test_the_serving_exponent_stays_unless_the_gain_is_above_its_standard_error(
 
 
 @pytest.mark.parametrize(
-    "options", [{"half_life": 0}, {"half_life": "long"}, {"repeat_weight": -1}, {"trend": "up"}, {"trend_half_life": 0}]
+    "wrong", [{"half_life": 0}, {"half_life": "long"}, {"repeat_weight": -1}, {"trend": "up"}, {"trend_half_life": 0}]
 )
-def test_time_and_repeat_options_that_make_no_sense_are_refused_by_name(timed, options):
-    with pytest.raises(ancf.InvalidParameterError, match=next(iter(options))):
-        fitted(timed, **options)
+def test_time_and_repeat_options_that_make_no_sense_are_refused_by_name(timed, wrong):
+    with pytest.raises(ancf.InvalidParameterError, match=next(iter(wrong))):
+        fitted(timed, **wrong)
 
 
 @pytest.mark.parametrize("counted", [False, True])
@@ -280,3 +281,12 @@ def test_what_one_history_says_is_what_it_says_among_others(counted):
         assert one_sources.tolist() == sources[among].tolist()
         assert one_values.dtype == values.dtype
         assert one_values.tobytes() == values[among].tobytes()
+
+
+def test_a_small_catalogue_chooses_its_shrinkage_where_the_weight_is_open_too(timed):
+    chosen = fitted(timed, neighbors=5).history_["settings"]["neighbor_shrinkage"]
+    assert chosen in (30.0, 10.0)
+    assert ancf_options.shrinkages(ancf_options.resolve(ancf.ANCF(), 40, timed=False)) == (30.0, 10.0)
+    assert ancf_options.shrinkages(ancf_options.resolve(ancf.ANCF(neighbor_weight=1.0), 40, timed=False)) == (30.0,)
+    assert ancf_options.shrinkages(ancf_options.resolve(ancf.ANCF(neighbor_shrinkage=7.0), 40, timed=False)) == (7.0,)
+    assert len(ancf_options.shrinkages(ancf_options.resolve(ancf.ANCF(), 3000, timed=False))) == 1

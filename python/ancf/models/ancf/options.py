@@ -38,6 +38,8 @@ _TEMPERATURE_POWER = 0.3
 # +2.5 % Recall@20 on Electronics). Chosen on validation parts of the training tables (docs/measurements/choices.md).
 _SHRINKAGE = 12.0
 _CANDIDATE_PAIRS = 750_000
+# So many items are few enough to solve the weights twice when choosing; small tables differ most in the λ they want.
+_SMALL_CATALOGUE = 2_000
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,8 @@ def resolve(estimator: Any, n_items: int, timed: bool, split_by: SplitBy | None 
     epochs, rate = (24, 0.03) if drawn else (16, {"adam": 0.02, "adagrad": 0.1, "sgd": 1.0}[o.optimizer])
     seed = o.random_state if o.random_state is not None else int.from_bytes(os.urandom(8), "little")
     may_open = [("neighbor_weight", neighbors > 0), ("serving_exponent", plain_cosine)]
+    small = n_items <= _SMALL_CATALOGUE and o.neighbor_weight == "auto"
+    may_open.append(("neighbor_shrinkage", neighbors > 0 and not needs_network and small))
     choose_for = _choose_for(o, timed, split_by)
     may_open += [
         (name, not needs_network and choose_for in purposes)
@@ -265,6 +269,12 @@ def _shrinkage(options: Any, n_items: int) -> float:
     if options.neighbor_shrinkage != "auto":
         return float(options.neighbor_shrinkage)
     return float(round(min(max(_SHRINKAGE * _TEMPERATURE_ITEMS / max(n_items, 1), 8.0), 30.0), 2))
+
+
+def shrinkages(settings: Settings) -> tuple[float, ...]:
+    """What is tried for the item-item weights: the rule's and, for a small catalogue, a third of it."""
+    rule = settings.neighbor_shrinkage
+    return (rule, rule / 3) if "neighbor_shrinkage" in settings.open_choices else (rule,)
 
 
 def _serving_exponent(options: Any, plain_cosine: bool) -> float:
