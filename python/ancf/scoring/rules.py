@@ -32,7 +32,7 @@ class Rules:
     Parameters
     ----------
     deny : id or ids
-        Never listed. Ids that the model does not know are ignored.
+        Never listed. Ids that the model does not know are ignored, as long as it knows one of them.
     where : condition, optional
         What alone may be listed.
     boosts : mapping condition → factor above 0
