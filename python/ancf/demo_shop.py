@@ -10,6 +10,7 @@ probabilities of products, and a line is one uniform number looked up in it. Abo
 """
 
 from os import PathLike
+from pathlib import Path
 from typing import IO
 
 import numpy as np
@@ -75,6 +76,90 @@ def write_csv(target: str | PathLike[str] | IO[str], seed: int = 20240101, **siz
     demo_shop(seed, **sizes).to_csv(target, index=False, lineterminator="\n")
 
 
+def write_month(
+    folder: str | PathLike[str],
+    seed: int = 20240101,
+    *,
+    customers: int = 3000,
+    products: int = 1000,
+    first_day: str = "2024-11-25",
+    days: int = 30,
+) -> list[str]:
+    """Write a month of the shop as its exports come: what was before it, and each day's orders, stock and products.
+
+    The files are ``history.csv`` and, for each day, ``orders/DAY.csv`` (both with the columns of :func:`demo_shop`),
+    ``stock/DAY.txt`` (ids of what is in stock in the morning, one a line) and ``products/DAY.csv`` (``product_id,
+    product_name, category, price, since``: what is on sale, and since which day).
+
+    One product in twenty comes new during the month. Others sell out, are not bought while they are, and are delivered
+    again after some days. There are new customers, and categories sell by season, with the default days that before
+    Christmas.
+
+    Parameters
+    ----------
+    folder : path
+        Made where it is not there; files of the same names are replaced.
+    seed : int
+        The same seed gives the same files.
+    customers, products : int
+        At least 10 and 24.
+    first_day : str
+        YYYY-MM-DD, in 2024 or the first months of 2025.
+    days : int
+
+    Returns
+    -------
+    list of str
+        The days.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     days = write_month(folder, customers=50, products=48, days=3)
+    ...     sorted(path.name for path in Path(folder).iterdir())
+    ['history.csv', 'orders', 'products', 'stock']
+    >>> days
+    ['2024-11-25', '2024-11-26', '2024-11-27']
+    """
+    rng = np.random.Generator(np.random.PCG64(seed))
+    catalog = _draw_catalog(rng, max(products, 2 * len(_CATEGORIES)))
+    first = int((np.datetime64(first_day, "D") - FIRST_DAY).astype(int))
+    lines = _draw_lines(rng, catalog, max(customers, 10))
+    lines = lines[lines["minute"] < (first + days) * 1440]
+    season = _season(catalog.category[lines["product"]], lines["minute"].to_numpy() // 1440 // 30)
+    lines = lines[rng.random(len(lines)) * 1.15 < season]
+    launch, lines = _launch_products(rng, lines, catalog, first, days)
+    in_stock, lines = _sell_out(rng, lines, launch, first, days)
+    orders = _add_faults(rng, lines, catalog)
+    ordered_on = orders["order_date"].str[:10]
+
+    place = Path(folder)
+    for part in ("orders", "stock", "products"):
+        (place / part).mkdir(parents=True, exist_ok=True)
+    _write_lines(orders[ordered_on < first_day], place / "history.csv")
+    names = [str(FIRST_DAY + first + day) for day in range(days)]
+    table = pd.DataFrame(
+        {
+            "product_id": catalog.code,
+            "product_name": catalog.name,
+            "category": np.array(list(_CATEGORIES), object)[catalog.category],
+            "price": catalog.price,
+            "since": np.datetime_as_string(FIRST_DAY + launch).astype(object),
+        }
+    )
+    for day, name in enumerate(names):
+        _write_lines(orders[ordered_on == name], place / "orders" / f"{name}.csv")
+        _write_lines(table[launch <= first + day], place / "products" / f"{name}.csv")
+        stock = "".join(f"{code}\n" for code in catalog.code[in_stock[day]])
+        (place / "stock" / f"{name}.txt").write_text(stock, encoding="utf-8", newline="\n")
+    return names
+
+
+def _write_lines(table: pd.DataFrame, path: Path) -> None:
+    table.to_csv(path, index=False, lineterminator="\n")
+
+
 class _Catalog:
     """Products as arrays of one entry each, ordered by category."""
 
@@ -138,9 +223,7 @@ def _draw_catalog(rng: np.random.Generator, n: int) -> _Catalog:
     popularity = (1.0 + np.floor(rng.random(n) * n)) ** -0.6 * np.exp(0.6 * rng.normal(size=n_designs))[design_of]
     launch = np.where(rng.random(n) < 0.2, rng.random(n) * 12, 0.0)
     months = np.arange(DAYS // 30 + 1)
-    peak = np.array([_CATEGORIES[name][1] for name in names])[catalog.category]
-    distance = np.abs((months[None, :] % 12 + 1 - peak[:, None] + 6) % 12 - 6)
-    season = np.where(peak[:, None] > 0, 0.15 + np.exp(-0.5 * (distance / 1.5) ** 2), 0.6)
+    season = _season(catalog.category[:, None], months[None, :])
     available = np.where(months[None, :] >= launch[:, None], 1.0, 1e-6)
     segment_taste = np.exp(1.3 * rng.normal(size=(N_SEGMENTS, n_designs)))[:, design_of] * np.exp(
         0.5 * rng.normal(size=(N_SEGMENTS, n))
@@ -160,6 +243,13 @@ def _draw_catalog(rng: np.random.Generator, n: int) -> _Catalog:
             position += cumulative.size
     catalog.tables, catalog.table_start = np.concatenate(tables), np.array(starts)
     return catalog
+
+
+def _season(category: NDArray[np.int64], month: NDArray[np.int64]) -> NDArray[np.float64]:
+    """How well a category sells in a month (0 is January): 1.15 in its best, 0.6 where it has none."""
+    peak = np.array([best for _, best in _CATEGORIES.values()])[category]
+    distance = np.abs((month % 12 + 1 - peak + 6) % 12 - 6)
+    return np.where(peak > 0, 0.15 + np.exp(-0.5 * (distance / 1.5) ** 2), 0.6)
 
 
 def _draw_indices(rng: np.random.Generator, chances: NDArray[np.float64], n: int) -> NDArray[np.int64]:
@@ -234,6 +324,46 @@ def _draw_lines(rng: np.random.Generator, catalog: _Catalog, n_customers: int) -
     )
     # Most of what is bought twice in a basket is one line of the receipt.
     return lines[~lines.duplicated(["basket", "product"]) | (rng.random(n) < 0.1)]
+
+
+def _launch_products(
+    rng: np.random.Generator, lines: pd.DataFrame, catalog: _Catalog, first: int, days: int
+) -> tuple[NDArray[np.int64], pd.DataFrame]:
+    """The day from which each product is on sale, a twentieth of the better half in the month; and the lines since."""
+    n = len(catalog.code)
+    product, day = lines["product"].to_numpy(), lines["minute"].to_numpy() // 1440
+    launch = np.zeros(n, np.int64)
+    sold = np.bincount(product[day >= first], minlength=n)
+    better = np.argsort(-sold, kind="stable")[: n // 2]
+    new = rng.choice(better, max(n // 20, 2), replace=False)
+    launch[new] = first + np.floor(rng.random(len(new)) * max(1, days * 2 // 3)).astype(np.int64)
+    return launch, lines[day >= launch[product]]
+
+
+def _sell_out(
+    rng: np.random.Generator, lines: pd.DataFrame, launch: NDArray[np.int64], first: int, days: int
+) -> tuple[NDArray[np.bool_], pd.DataFrame]:
+    """What is in stock on the morning of each day of the month (days × products), and the lines that could be sold.
+
+    A product begins with what it sells in 2 to 32 days, is sold for the whole day on which that ends, and comes again
+    after 3 to 9 days.
+    """
+    n = len(launch)
+    product, day, quantity = (lines[name].to_numpy() for name in ("product", "minute", "quantity"))
+    day = day // 1440 - first
+    in_month = day >= 0
+    daily = np.bincount(product[in_month], quantity[in_month], minlength=n) / days
+    units = np.ceil(daily * (2 + 30 * rng.random(n))) + 1
+    wait = 3 + np.floor(7 * rng.random(n)).astype(np.int64)
+    back = np.zeros(n, np.int64)
+    in_stock = np.zeros((days, n), np.bool_)
+    for today in range(days):
+        units = np.where((units <= 0) & (back == today), np.ceil(15 * daily) + 1, units)
+        in_stock[today] = (units > 0) & (launch <= first + today)
+        of_today = (day == today) & in_stock[today, product]
+        units -= np.bincount(product[of_today], quantity[of_today], minlength=n)
+        back = np.where((units <= 0) & in_stock[today], today + wait, back)
+    return in_stock, lines[~in_month | in_stock[np.maximum(day, 0), product]]
 
 
 def _add_faults(rng: np.random.Generator, lines: pd.DataFrame, catalog: _Catalog) -> pd.DataFrame:
