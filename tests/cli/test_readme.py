@@ -87,6 +87,8 @@ def test_the_examples_run(folder, name, arguments, said):
 def test_every_example_is_tested():
     assert {path.stem for path in (ROOT / "examples").glob("*.py")} == {
         "attention_or_classical",
+        "lists_to_database",  # tests/cli/test_operations.py
+        "monitor",  # tests/cli/test_operations.py
         "nightly_job",
         "ray_training",  # tests/distributed/test_ray.py
         "spark_job",  # tests/engines
