@@ -48,7 +48,7 @@ NEVER_RAISES = {"IdMap.parse", "IdMap.count", "IdMap.position", "Evaluation.to_p
 # A server is asked in docs/serving.md.
 NO_EXAMPLE = {
     *(f"Client.{name}" for name in ("recommend", "recommend_for_history", "similar_items", "add_events")),
-    *("Client.forget_user", "Client.model", "Client.close"),
+    *("Client.bought_together", "Client.forget_user", "Client.model", "Client.close"),
 }
 # Made by functions that have an example of them, or shown by their base class.
 NO_EXAMPLE |= {"Factors", "Recommender", "Explanation", "Comparison", "Factors.fit", "Recommendations.to_arrow"}
