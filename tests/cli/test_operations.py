@@ -87,8 +87,10 @@ def month(tmp_path_factory):
 @pytest.fixture
 def shop(month, tmp_path, monkeypatch):
     """A copy of the folder on the evening of the last day."""
-    shutil.copytree(month.folder, tmp_path, dirs_exist_ok=True)
+    older = shutil.ignore_patterns(*(f"{day}.ancf" for day in month.days[:-2]))
+    shutil.copytree(month.folder, tmp_path, dirs_exist_ok=True, ignore=older)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ANCF_TRAIN_EPOCHS", "3")
     return SimpleNamespace(day=month.days[-1], before=month.days[-2])
 
 
@@ -129,6 +131,19 @@ def test_the_scripts_run_in_a_shell_as_they_stand(shop):
     assert published() == before
     listed = [item for user, rank, item in sorted(before) if user == "011610" and rank <= 5]
     assert done.stdout.splitlines()[-1] == str(listed)
+
+
+def test_a_night_that_fails_changes_no_model_and_may_run_again(shop):
+    model, products = Path(f"models/{shop.day}.ancf"), Path(f"products/{shop.day}.csv")
+    night, served, table = model.read_bytes(), Path("shop.ancf").read_bytes(), products.read_bytes()
+    model.unlink()
+    products.unlink()
+    assert [call(line, shop.day, shop.before) for line in NIGHT.splitlines()[:3]] == [0, 0, 3]
+    assert not model.exists()
+    assert Path("shop.ancf").read_bytes() == served
+    products.write_bytes(table)
+    follow(NIGHT, shop.day, shop.before)
+    assert model.read_bytes() == Path("shop.ancf").read_bytes() == night
 
 
 def test_an_alarm_publishes_nothing(shop):
