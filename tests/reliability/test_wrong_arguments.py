@@ -58,6 +58,8 @@ WRONG = {
     ("predict", "items"): [*IDS, [1, 2, 3]],
     "items": FILTER,
     "filter_items": FILTER,
+    "rules": [5, NAN, "x", ["deny"], {"deni": [1]}, object()],
+    "shown": FILTER,
     "N": COUNT,
     "filter_already_liked_items": FLAG,
     "on_unknown": WORD,

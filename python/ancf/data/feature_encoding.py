@@ -50,7 +50,7 @@ def parts_of(word: str) -> Iterator[str]:
     Examples
     --------
     >>> sorted(parts_of("mug"))
-    ['<mug', '<mu', 'mug', 'mug>', 'ug>']
+    ['<mu', '<mug', 'mug', 'mug>', 'ug>']
     """
     marked = f"<{word}>"
     for length in (3, 4):

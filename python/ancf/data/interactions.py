@@ -462,8 +462,11 @@ class Interactions:
         for of, given, ids in sides:
             if given is None:
                 continue
-            features = given if isinstance(given, Features) else read_features(given, of=of)
             name = f"{of[:-1]}_features"
+            try:
+                features = given if isinstance(given, Features) else read_features(given, of=of)
+            except InvalidDataError as error:
+                raise type(error)(f"{name}={format_value(given)}: {error}") from error
             new.report.notes = [each for each in new.report.notes if each.name != name]
             new.report.note(name, _account_of_features(features, ids, of))
             setattr(new, name, features)
