@@ -56,7 +56,8 @@ test-serve: $(VENV)/tested ## the server: lists, events, reloads, limits, kills,
 # Spark needs Java; without it its tests skip and say so.
 test-engines: $(VENV)/tested ## lists and scores on Spark and Ray: the same bits, killed workers, errors
 	$(PIP) install "$$(ls dist/*.whl)[test-engines]"
-	cd tests && PYSPARK_PYTHON=$(CURDIR)/$(BIN)/python ../$(BIN)/python -m pytest -c ../pyproject.toml --rootdir .. engines distributed/test_ray.py
+	cd tests && PYSPARK_PYTHON=$(CURDIR)/$(BIN)/python ../$(BIN)/python -m pytest -c ../pyproject.toml --rootdir .. engines
+	cd tests && ../$(BIN)/python -m pytest -c ../pyproject.toml --rootdir .. distributed/test_ray.py
 
 check: $(VENV)/developed ## format, lints, types, what is linked, the wheel's size
 	cargo fmt --check
