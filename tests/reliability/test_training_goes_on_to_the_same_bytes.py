@@ -162,14 +162,16 @@ def test_a_large_table_which_chooses_at_the_end_goes_on_as_well(tmp_path, monkey
 
 def test_what_was_chosen_is_not_chosen_again(tmp_path, monkeypatch):
     path, (train, _) = tmp_path / "going.ancf", tables()
+    wanted = uninterrupted("softmax", False)
     _Stops(monkeypatch, [4])  # two epochs choose
     with pytest.raises(StoppedError):
         MODELS["softmax"].clone().fit(train, checkpoint=path)
     saved = read(path)
     assert (saved.stage, saved.progress["epochs"]) == ("training", 1)
-    assert set(saved.chosen) == {"neighbor_weight", "serving_exponent", "trend", "trend_half_life", "half_life"}
+    chosen = {"neighbor_weight", "neighbor_shrinkage", "serving_exponent", "trend", "trend_half_life", "half_life"}
+    assert set(saved.chosen) == chosen
     monkeypatch.setattr("ancf.models.ancf.estimator._choose", None)
-    assert finish("softmax", False, path)[0] == uninterrupted("softmax", False)
+    assert finish("softmax", False, path)[0] == wanted
 
 
 def test_a_training_that_patience_ended_learns_no_more(tmp_path, monkeypatch):
