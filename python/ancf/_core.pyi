@@ -10,10 +10,12 @@ __all__ = [
     "AlsTrainer",
     "BprTrainer",
     "LightGcnTrainer",
+    "ListRules",
     "Network",
     "NetworkTrainer",
     "NeuralTrainer",
     "Ranker",
+    "SoftmaxShard",
     "SoftmaxTrainer",
     "SvdTrainer",
     "TableScanner",
@@ -44,7 +46,14 @@ __all__ = [
     "serving_vectors",
     "simd_levels",
     "slim_weights",
+    "softmax_random_start",
+    "softmax_slice",
     "sparse_history",
+    "spectral_begin",
+    "spectral_finish",
+    "spectral_orthonormal",
+    "spectral_rounds",
+    "strongest_of_sources",
     "svd_user_vectors",
     "user_vectors",
     "weighted_sums",
@@ -638,7 +647,7 @@ def score_scales(
 def serving_vectors(
     item_vectors: npt.NDArray[np.float32], exponent: float
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]: ...
-def sparse_history(histories: _Csr, counts: npt.NDArray[np.float32] | None, n_items: int) -> _Csr: ...
+def sparse_history(histories: _Csr, repeats: npt.NDArray[np.float32] | None, n_items: int) -> _Csr: ...
 def user_vectors(
     histories: _Csr,
     item_vectors: npt.NDArray[np.float32],
