@@ -76,6 +76,14 @@ def test_a_sigmoid_lies_between_zero_and_one_and_biases_have_their_names():
     assert {"the item's bias", "the user's shift"} <= set(base)
 
 
+def test_an_item_s_bias_is_not_told_as_the_user_s_taste_without_attention():
+    options = {"factors": 4, "epochs": 2, "loss": "bpr", "attention": "none", "user_factors": True, "neighbors": 0}
+    model = ancf.ANCF(**options, biases=True).fit(table())
+    bias = [model.explain(user, 1).base["the item's bias"] for user in (0, 3)]
+    assert bias[0] == bias[1] != 0
+    assert set(ancf.ANCF(**options).fit(table()).explain(0, 1).base) == {"the user's own factors"}
+
+
 def test_popular_lists_of_any_model_are_counts_of_users_and_of_popular_its_own():
     n_users = np.bincount(PAIRS[:, 1])
     for model in (ancf.ItemKNN(), ancf.ALS(factors=2, epochs=1), ancf.ANCF(factors=2, epochs=1)):

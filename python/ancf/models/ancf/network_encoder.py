@@ -216,7 +216,9 @@ class NetworkEncoder(Encoder):
 
     def base_terms(self, scorer: Scorer, vector: Floats, item: int, explained: float | None) -> dict[str, float]:
         if explained is None:
-            return super().base_terms(scorer, vector, item, explained)
+            if scorer.head != "inner" or self.settings.concatenates:
+                return super().base_terms(scorer, vector, item, explained)
+            explained = 0.0  # Without attention nothing comes from the history.
         d = self.state.item_vectors.shape[1]
         served = scorer.item_vectors[item].astype(np.float64)
         base: dict[str, float] = {}
