@@ -284,7 +284,13 @@ def test_types_of_events_and_their_weights_are_the_operators(serve, model):
     items = [str(each) for each in model.item_ids_[:3]]
     server = serve("--event-weight", "view=0", "--event-weight", "cart=0.5")
     said = server.client.get("/v1/model").json()
-    assert said["event_weights"] == {"purchase": 1.0, "view": 0.0, "return": -1.0, "cart": 0.5}
+    assert said["event_weights"] == {
+        "purchase": 1.0,
+        "return": -1.0,
+        "view": 0.0,
+        "cart": 0.5,
+        "remove_from_cart": 0.0,
+    }
     server.events({**EVENT, "event": "view", "item_id": items[0]})
     assert server.list_of("u")["items"][0]["source"] == "popular"
     server.events({**EVENT, "event_id": "f", "event": "cart", "item_id": items[0]})

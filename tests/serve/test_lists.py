@@ -8,7 +8,6 @@ from ancf.serving.histories import continue_set
 from ancf.serving.journal import Entry
 from ancf.serving.schema import ListOptions
 from ancf.serving.served_model import ServedModel
-from ancf.serving.settings import EVENT_WEIGHTS
 
 
 def purchase(user, item, event_id, **more):
@@ -249,6 +248,6 @@ def test_a_history_as_a_set_gives_the_bits_of_the_general_way(purchases, model, 
             for event in rng.choice(["purchase", "view", "return"], rng.integers(1, 6), p=[0.9, 0.05, 0.05])
         ]
         options = ListOptions(n=12, exclude_seen=bool(case % 3))
-        expected = general.recommend(user, entries, options, EVENT_WEIGHTS)
-        assert served.recommend(user, entries, options, EVENT_WEIGHTS) == expected
+        expected = general.recommend(user, entries, options)
+        assert served.recommend(user, entries, options) == expected
     assert sum(each is not None for each in taken) > 100

@@ -32,9 +32,7 @@ def _shares(given: tuple[str, ...]) -> dict[str, float]:
 
 
 def _event_weights(given: tuple[str, ...]) -> dict[str, float]:
-    from ancf.serving.settings import EVENT_WEIGHTS
-
-    weights = dict(EVENT_WEIGHTS)
+    weights: dict[str, float] = {}
     for each in given:
         event, _, number = each.partition("=")
         try:
@@ -84,7 +82,8 @@ def _event_weights(given: tuple[str, ...]) -> dict[str, float]:
     multiple=True,
     metavar="TYPE=NUMBER",
     section=_EVENTS,
-    help="What a type of event weighs in a history; again for more. [purchase=1, view=0.1, return=-1]",
+    help="What a type of event weighs in a history; again for more. [what the model's training table said; otherwise "
+    "purchase=1, cart=0.3, view=0.1, return=-1]",
 )
 @option(
     "--rules",

@@ -112,6 +112,17 @@ def weigh_events(column: EncodedColumn, given: Mapping[str, float] | None) -> We
     return WeighedEvents(weights, np.nan_to_num(factors), ~np.isnan(factors), unknown, rows, given is None)
 
 
+def meaning_of(name: str) -> str | None:
+    """Which of the types that weigh something by themselves a name means; None for any other.
+
+    Examples
+    --------
+    >>> meaning_of("AddToCart"), meaning_of("transaction"), meaning_of("play")
+    ('cart', 'purchase', None)
+    """
+    return _MEANT.get(normalize_heading(name))
+
+
 def has_default_weights(weights: Mapping[str, float]) -> bool:
     """Whether all types weigh what their names say.
 

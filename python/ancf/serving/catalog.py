@@ -1,6 +1,6 @@
 """What a model knows, for people who look at it: its items, its users, and what somebody has had."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -58,12 +58,11 @@ def history(
     user_id: str | None,
     basket: Sequence[Entry],
     entries: Sequence[Entry],
-    event_weights: Mapping[str, float],
 ) -> HistoryList:
     """What a user has had, with a basket on top, and how much attention the model gives to each."""
     scorer = served.scorer
     row = -1 if user_id is None else row_of(scorer, user_id, entries)
-    continued = continue_history(scorer, row, [*entries, *basket], event_weights)
+    continued = continue_history(scorer, row, [*entries, *basket], served.counting)
     if continued is None and row < 0:
         return HistoryList(user_id, [], served.variant, served.version)
     histories, attention = _with_attention(served, row, continued)

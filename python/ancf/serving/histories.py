@@ -1,12 +1,11 @@
 """A user's history, continued: what the model learned of them, and what the journal has beside that.
 
-An event that the model has learned is not counted again. The model knows up to which moment its training table reached
-(``Purchases.until``), so an event of a user and an item that it knows, at or before that moment, is one of those; any
-other is new. Events of one item add up, and what comes back leaves the history when nothing of it is left.
+An event that the model has learned is not counted again (``counting.py``); any other is new. Events of one item add up,
+and what comes back leaves the history when nothing of it is left.
 """
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -15,8 +14,8 @@ from numpy.typing import NDArray
 from ancf.data.csr import ItemSets
 from ancf.scoring.histories import Histories
 from ancf.scoring.scorer import Scorer
+from ancf.serving.counting import Counting, Weighed
 from ancf.serving.journal import FORGET, Entry
-from ancf.serving.settings import PURCHASE, RETURN
 
 _NO_ITEMS, _NO_WEIGHTS = np.empty(0, np.int32), np.empty(0, np.float32)
 _LONG_AGO = -(2**62)
@@ -37,44 +36,41 @@ def row_of(scorer: Scorer, user_id: str, entries: Sequence[Entry]) -> int:
     return scorer.user_ids.position(scorer.user_ids.parse(user_id))
 
 
-def continue_history(
-    scorer: Scorer, row: int, entries: Sequence[Entry], event_weights: Mapping[str, float]
-) -> Continued | None:
+def continue_history(scorer: Scorer, row: int, entries: Sequence[Entry], counting: Counting) -> Continued | None:
     """The history of a user of the training table, or from nothing (``row`` -1), with these events, oldest first.
 
     None where the events change nothing.
     """
-    known = scorer.purchases
-    until = None if known is None else known.until
-    timed = known is not None and known.times is not None
+    timed = scorer.purchases is not None and scorer.purchases.times is not None
     counted = timed and scorer.encoder.counts_purchases
     before = _Before.of(scorer, row)
     parse, position = scorer.item_ids.parse, scorer.item_ids.position
+    weights, last, until = counting
     after: dict[int, _Had] = {}
-    for item_id, event, quantity, at in entries:
-        weight = event_weights.get(event, 0.0)
-        item = position(parse(item_id)) if weight else -1
-        if item < 0:
+    for item_id, event, quantity, at, seq in entries:
+        weighed = weights.get(event)
+        item = position(parse(item_id)) if weighed is not None and weighed.weight else -1
+        if item < 0 or weighed is None:
             continue
         had = after.get(item)
-        if until is not None and at <= until and (before.place(item) >= 0 if had is None else had.learned):
-            continue
+        if row >= 0 and weighed.trained:
+            if last is not None and seq <= last:
+                continue
+            if until is not None and at <= until and (before.place(item) >= 0 if had is None else had.learned):
+                continue
         if had is None:
             had = after[item] = before.had(item)
-        had.add(event, weight if counted else weight * quantity, quantity, at)
+        had.add(weighed, weighed.share if counted else weighed.weight * quantity, quantity, at)
     return _merged(before, after, timed=row < 0 or timed) if after else None
 
 
-def continue_set(
-    scorer: Scorer, row: int, entries: Sequence[Entry], event_weights: Mapping[str, float]
-) -> list[int] | None:
+def continue_set(scorer: Scorer, row: int, entries: Sequence[Entry], counting: Counting) -> list[int] | None:
     """The items of the same history, ascending, for a model to which it is a set (``Encoder.sees_sets``).
 
     None where ``continue_history`` must look: where nothing is new, where something came back, and where something was
     only looked at, which is in the history but may be listed.
     """
-    known = scorer.purchases
-    until = None if known is None else known.until
+    weights, last, until = counting
     items: list[int] = []
     if row >= 0:
         indptr = scorer.seen.indptr
@@ -82,13 +78,17 @@ def continue_set(
     learned = items if until is None else items.copy()
     parse, position = scorer.item_ids.parse, scorer.item_ids.position
     counts = False
-    for item_id, event, _, at in entries:
-        if not event_weights.get(event, 0.0):
+    for item_id, event, _, at, seq in entries:
+        weighed = weights.get(event)
+        if weighed is None or not weighed.weight:
             continue
-        if event != PURCHASE:
+        is_trained = row >= 0 and weighed.trained
+        if is_trained and last is not None and seq <= last:
+            continue
+        if weighed.had != 1:
             return None
         item = position(parse(item_id))
-        if item < 0 or (until is not None and at <= until and _stands_in(learned, item)):
+        if item < 0 or (is_trained and until is not None and at <= until and _stands_in(learned, item)):
             continue
         counts = True
         place = bisect_left(items, item)
@@ -111,11 +111,11 @@ class _Had:
         self.weight, self.at, self.learned = weight, at, learned
         self.bought = 0.0
 
-    def add(self, event: str, weight: float, quantity: float, at: int) -> None:
+    def add(self, weighed: Weighed, weight: float, quantity: float, at: int) -> None:
         self.weight += weight
-        if event == PURCHASE:
+        if weighed.had > 0:
             self.bought += quantity
-        elif event == RETURN:
+        elif weighed.had < 0:
             # It says nothing of when a thing was bought.
             self.bought -= quantity
             return

@@ -14,6 +14,10 @@ FORGET = "forget"
 """The event that stands in the place of all events of a user who is forgotten."""
 
 
+NAME_NOTE = "journal"
+"""The note that has the name of the journal."""
+
+
 class JournalError(AncfError, OSError):
     """The journal cannot be read or written at the moment."""
 
@@ -37,6 +41,8 @@ class Entry(NamedTuple):
     event: str
     quantity: float
     at: int
+    seq: int = 2**63 - 1
+    """Where it stands in the journal; behind all others for what is in none yet."""
 
 
 def id_hash(event_id: str) -> bytes:
@@ -79,6 +85,11 @@ class Journal(ABC):
 
         Only hashes of their ids are kept.
         """
+
+    @property
+    def name(self) -> str:
+        """What tells this journal from every other, from its first day on."""
+        return str(self.read_note(NAME_NOTE))
 
     @abstractmethod
     def read_note(self, name: str) -> str | None:

@@ -17,6 +17,8 @@ from typing import NamedTuple
 
 from ancf import model_file
 from ancf.errors import AncfError, ModelFileError
+from ancf.scoring.scorer import Scorer
+from ancf.serving.counting import Counting
 from ancf.serving.served_model import ServedModel, version_of
 from ancf.serving.shop_rules import NO_SHOP, Shop
 
@@ -55,8 +57,10 @@ class ModelStore:
         *,
         keeps: bool = True,
         shop: Shop = NO_SHOP,
+        count: Callable[[Scorer], Counting] = Counting.of,
     ) -> None:
         self._path, self._variant, self._keeps, self._shop = Path(path), variant, keeps, shop
+        self._count = count
         self._on_change = on_change
         self._lock = threading.Lock()
         self._avoided: str | None = None
@@ -64,7 +68,7 @@ class ModelStore:
         """Why the file as it is now was not taken."""
         self.reloads = {"ok": 0, "failed": 0}
         self._seen: _Seen | None = _Seen.of(self._path)
-        self.current = ServedModel.load(self._path, variant).for_shop(shop)
+        self.current = ServedModel.load(self._path, variant, count).for_shop(shop)
         self.previous = self._newest_kept()
         """The version that answered before the present one, if there is a way back."""
         self._keep()
@@ -145,7 +149,7 @@ class ModelStore:
             return json.dumps({"avoid": self.current.version, "version": self.previous})
 
     def _take(self, path: Path) -> None:
-        served = ServedModel.load(path, self._variant).for_shop(self._shop)
+        served = ServedModel.load(path, self._variant, self._count).for_shop(self._shop)
         before, self.current = self.current.version, served
         self.failed = None
         self.reloads["ok"] += 1

@@ -17,6 +17,7 @@ CREATE TABLE IF NOT EXISTS ancf_events (
 CREATE INDEX IF NOT EXISTS ancf_events_of_user ON ancf_events (user_id, seq) INCLUDE (item_id, event, quantity, at);
 CREATE TABLE IF NOT EXISTS ancf_forgotten (id_hash bytea PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS ancf_notes (name TEXT PRIMARY KEY, text TEXT NOT NULL);
+INSERT INTO ancf_notes VALUES ('journal', replace(gen_random_uuid()::text, '-', '')) ON CONFLICT (name) DO NOTHING;
 """
 # One statement for a whole transaction; it says which events were new.
 _INSERT = """
@@ -27,8 +28,8 @@ AS given (event_id, user_id, item_id, event, quantity, at, id_hash)
 WHERE NOT EXISTS (SELECT 1 FROM ancf_forgotten WHERE ancf_forgotten.id_hash = given.id_hash)
 ON CONFLICT (event_id) DO NOTHING RETURNING event_id
 """
-_OF_USER = "SELECT item_id, event, quantity, at FROM ancf_events WHERE user_id = %s ORDER BY seq DESC LIMIT %s"
-_FORGOTTEN = "SELECT item_id, event, quantity, at FROM ancf_events WHERE user_id = %s AND event = %s"
+_OF_USER = "SELECT item_id, event, quantity, at, seq FROM ancf_events WHERE user_id = %s ORDER BY seq DESC LIMIT %s"
+_FORGOTTEN = "SELECT item_id, event, quantity, at, seq FROM ancf_events WHERE user_id = %s AND event = %s"
 # An event that is sent again while its user is forgotten waits, or it would find neither the event nor its mark.
 _FORGET_LOCK = 0x616E6367
 # Two workers that start at once would both make the tables.

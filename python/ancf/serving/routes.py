@@ -10,6 +10,7 @@ import msgspec
 
 from ancf import _native
 from ancf.serving import catalog, schema
+from ancf.serving.counting import PURCHASE
 from ancf.serving.journal import Entry, Event
 from ancf.serving.keys import Scope
 from ancf.serving.metrics import CONTENT_TYPE
@@ -17,7 +18,6 @@ from ancf.serving.model_store import WayBackError
 from ancf.serving.problems import Problem, busy
 from ancf.serving.served_model import ServedModel
 from ancf.serving.service import Service
-from ancf.serving.settings import PURCHASE
 
 _AHEAD = timedelta(minutes=5)
 """So much may the clocks of others differ."""
@@ -57,11 +57,10 @@ async def recommend(service: Service, user_id: str, options: schema.ListOptions)
     started = time.perf_counter()
     model = service.model(options.model, user_id)
     entries = await service.entries(user_id)
-    weights = service.settings.event_weights
     if model.rules_of(options) is None:
-        items = model.recommend(user_id, entries, options, weights)
+        items = model.recommend(user_id, entries, options)
     else:
-        items = await service.in_thread(lambda: model.recommend(user_id, entries, options, weights))
+        items = await service.in_thread(lambda: model.recommend(user_id, entries, options))
     return finished_list(service, user_id, items, model, started)
 
 
@@ -79,7 +78,7 @@ async def recommend_several(service: Service, _: str, body: schema.ListsBody) ->
         )
     if body.weights is not None and (body.history is None or len(body.weights) != len(body.history)):
         raise Problem(422, "There must be one weight for each item of history.", place="body weights")
-    model, weights = service.model(body.model), service.settings.event_weights
+    model = service.model(body.model)
     users = body.users or []
     models = [service.model(body.model, user) for user in users]
     if users and body.history is not None:
@@ -91,7 +90,7 @@ async def recommend_several(service: Service, _: str, body: schema.ListsBody) ->
             items = model.recommend_for_basket(body.history or [], body.weights, body)
             return [finished_list(service, None, items, model, started)]
         return [
-            finished_list(service, user, each.recommend(user, [*entries, *basket], body, weights), each, started)
+            finished_list(service, user, each.recommend(user, [*entries, *basket], body), each, started)
             for user, each, entries in zip(users, models, service.entries_of(users), strict=True)
         ]
 
@@ -147,15 +146,14 @@ async def explain(service: Service, _: str, options: schema.ExplainOptions) -> s
     """What each purchase adds to the score of an item."""
     model = service.model(options.model, options.user_id)
     entries = await service.entries(options.user_id)
-    weights = service.settings.event_weights
-    return await service.in_thread(lambda: model.explain(options.user_id, options.item_id, entries, weights))
+    return await service.in_thread(lambda: model.explain(options.user_id, options.item_id, entries))
 
 
 async def score(service: Service, _: str, body: schema.ScoreBody) -> schema.ScoreList:
     """The scores that some items have for a user."""
     model = service.model(body.model, body.user_id)
     entries = await service.entries(body.user_id)
-    return model.score(body.user_id, body.items, entries, service.settings.event_weights)
+    return model.score(body.user_id, body.items, entries)
 
 
 # ---- what a model knows
@@ -180,8 +178,8 @@ async def history(service: Service, _: str, body: schema.HistoryBody) -> schema.
     served = service.model(body.model, body.user_id)
     served.check_items(body.history or [], "raise")
     entries = [] if body.user_id is None else await service.entries(body.user_id)
-    basket, weights = _basket(body.history), service.settings.event_weights
-    return await service.in_thread(lambda: catalog.history(served, body.user_id, basket, entries, weights))
+    basket = _basket(body.history)
+    return await service.in_thread(lambda: catalog.history(served, body.user_id, basket, entries))
 
 
 # ---- events
@@ -190,15 +188,14 @@ async def history(service: Service, _: str, body: schema.HistoryBody) -> schema.
 async def add_events(service: Service, _: str, body: schema.EventsBody) -> schema.Accepted:
     """Keep what users did; answered once it is on the disk. To be sent again, with the same ids, after a failure."""
     now = datetime.now(UTC)
-    weights = service.settings.event_weights
     events = []
     for at, each in enumerate(body.events):
-        if each.event not in weights:
+        if not service.knows_event(each.event):
             raise Problem(
                 422,
                 f"body events[{at}].event: {each.event!r} is no type of event here.",
                 place=f"body events[{at}].event",
-                remedy=f"There are {', '.join(weights)}.",
+                remedy=f"There are {', '.join(service.event_types())}.",
             )
         when = now if each.time is None else each.time
         if when.tzinfo is None:
@@ -257,7 +254,7 @@ async def about_model(service: Service, _: str, options: schema.ModelOptions) ->
         loaded_at=datetime.fromtimestamp(served.loaded_at, UTC),
         previous_version=store.previous,
         failed=store.failed,
-        event_weights=dict(service.settings.event_weights),
+        event_weights=served.counting.weights.to_dict(),
         rules=None if served.shop.rules is None else served.shop.rules.to_dict(),
         in_stock=None if served.scorer.stock is None else int(served.scorer.stock.sum()),
         ancf_version=_native.__version__,

@@ -7,7 +7,7 @@ bits of ``recommend`` and ``recommend_for_history``.
 import hashlib
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +29,7 @@ from ancf.scoring.requests import unknown_items, unknown_users
 from ancf.scoring.results import TopN
 from ancf.scoring.rules import Rules
 from ancf.scoring.scorer import EncodedUsers, Scorer
+from ancf.serving.counting import Counting
 from ancf.serving.histories import Continued, continue_history, continue_set, row_of
 from ancf.serving.journal import Entry
 from ancf.serving.schema import (
@@ -62,9 +63,16 @@ class _List(NamedTuple):
 class ServedModel:
     """A model with what answering needs of it at hand."""
 
-    def __init__(self, model: Recommender, version: str, variant: str = "main") -> None:
+    def __init__(
+        self,
+        model: Recommender,
+        version: str,
+        variant: str = "main",
+        count: Callable[[Scorer], Counting] = Counting.of,
+    ) -> None:
         self.model, self.version, self.variant = model, version, variant
         self.scorer: Scorer = model._fitted()
+        self.counting = count(self.scorer)
         self.loaded_at = time.time()
         self.shop = NO_SHOP
         self.rules: Rules | None = None
@@ -83,7 +91,9 @@ class ServedModel:
                 self._categories[label] = (labels == label).astype(np.uint8)
 
     @classmethod
-    def load(cls, path: str | Path, variant: str = "main") -> "ServedModel":
+    def load(
+        cls, path: str | Path, variant: str = "main", count: Callable[[Scorer], Counting] = Counting.of
+    ) -> "ServedModel":
         """The model in a file, every byte of it checked, and asked a few questions.
 
         Raises
@@ -96,7 +106,7 @@ class ServedModel:
             model = load(path)
             # The file may have been replaced while it was read.
             if version == version_of(path):
-                served = cls(model, version, variant)
+                served = cls(model, version, variant, count)
                 served.probe()
                 return served
         raise ModelFileError(f"{path}: the file changes while it is read. Write it elsewhere and rename it.")
@@ -186,19 +196,17 @@ class ServedModel:
 
     # ---- lists
 
-    def recommend(
-        self, user_id: str, entries: Sequence[Entry], options: ListOptions, event_weights: Mapping[str, float]
-    ) -> list[Item]:
+    def recommend(self, user_id: str, entries: Sequence[Entry], options: ListOptions) -> list[Item]:
         """The list of a user, with what the journal has of them."""
         scorer = self.scorer
         row = row_of(scorer, user_id, entries)
         rules = self.rules_of(options)
         if entries and self._sees_sets[options.exclude_seen] and not options.explain and self._is_plain(options, rules):
-            items = continue_set(scorer, row, entries, event_weights)
+            items = continue_set(scorer, row, entries, self.counting)
             if items is not None:
                 top = scorer.encoder.top_n_for_items(scorer, items, options.n, options.exclude_seen, _THREADS)
                 return self._items(row, None, _List(*top, "history"), 0)
-        continued = continue_history(scorer, row, entries, event_weights) if entries else None
+        continued = continue_history(scorer, row, entries, self.counting) if entries else None
         if (row < 0 and continued is None) or (continued is not None and not len(continued.histories.items)):
             return self._for_unknown(user_id, options, rules)
         return self._items(row, continued, self._list(row, continued, options, rules), options.explain)
@@ -246,14 +254,12 @@ class ServedModel:
 
     # ---- scores
 
-    def explain(
-        self, user_id: str, item_id: str, entries: Sequence[Entry], event_weights: Mapping[str, float]
-    ) -> ExplanationBody:
+    def explain(self, user_id: str, item_id: str, entries: Sequence[Entry]) -> ExplanationBody:
         """What the score of an item is made of."""
         scorer = self.scorer
         ids = scorer.item_ids
         row = row_of(scorer, user_id, entries)
-        continued = continue_history(scorer, row, entries, event_weights)
+        continued = continue_history(scorer, row, entries, self.counting)
         item = ids.parse(item_id)
         if continued is None:
             self._refuse_unknown(user_id, row)
@@ -267,9 +273,7 @@ class ServedModel:
         reasons = [Reason(str(each.item_id), each.name, each.contribution) for each in why.reasons]
         return ExplanationBody(user_id, item_id, why.name, why.score, reasons, why.base, self.version)
 
-    def score(
-        self, user_id: str, items: list[str], entries: Sequence[Entry], event_weights: Mapping[str, float]
-    ) -> ScoreList:
+    def score(self, user_id: str, items: list[str], entries: Sequence[Entry]) -> ScoreList:
         """The scores of some items."""
         scorer = self.scorer
         ids = scorer.item_ids
@@ -278,7 +282,7 @@ class ServedModel:
         if (positions < 0).any():
             raise unknown_items(np.array(parsed, object)[positions < 0], ids)
         row = row_of(scorer, user_id, entries)
-        continued = continue_history(scorer, row, entries, event_weights)
+        continued = continue_history(scorer, row, entries, self.counting)
         if continued is None:
             self._refuse_unknown(user_id, row)
             scores = scorer.ranker.scores(np.full(len(positions), row, np.int64), positions)

@@ -8,10 +8,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 from ancf.errors import AncfError, InvalidParameterError
 from ancf.serving import log
+from ancf.serving.counting import Counting
 from ancf.serving.journal import Entry, Event, Journal
 from ancf.serving.keys import Keys, read_keys
 from ancf.serving.metrics import Metrics
@@ -65,9 +67,10 @@ class Service:
         self._threads = ThreadPoolExecutor(_READERS, thread_name_prefix="reading")
         self._files = ShopFiles(settings.rules, settings.stock)
         shop = self._files.read()
+        count = partial(Counting.of, chosen=settings.event_weights, journal=self._journal.name)
         paths = {settings.name: settings.model, **settings.more_models}
         self.stores = {
-            name: ModelStore(path, self._on_model, name, keeps=settings.keep_previous, shop=shop)
+            name: ModelStore(path, self._on_model, name, keeps=settings.keep_previous, shop=shop, count=count)
             for name, path in paths.items()
         }
         """The models by name, the first one first."""
@@ -89,6 +92,17 @@ class Service:
         if user_id is not None and self.settings.split:
             return self.stores[self._variant_of(user_id)].current
         return self._first.current
+
+    def event_types(self) -> dict[str, float]:
+        """The types of events that some model knows, and what they weigh to the first that does."""
+        found: dict[str, float] = {}
+        for store in self.stores.values():
+            found = {**store.current.counting.weights.to_dict(), **found}
+        return found
+
+    def knows_event(self, name: str) -> bool:
+        """Whether events of this type count for some model."""
+        return any(store.current.counting.weights.get(name) is not None for store in self.stores.values())
 
     def store(self, name: str | None) -> ModelStore:
         """Where the model of that name is kept, or the first one.
@@ -280,5 +294,5 @@ class Service:
             "model_version": first.version,
             "users": len(scorer.user_ids),
             "items": len(scorer.item_ids),
-            "event_weights": json.dumps(dict(self.settings.event_weights)),
+            "event_weights": json.dumps(first.counting.weights.to_dict()),
         }

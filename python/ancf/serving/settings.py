@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ancf.errors import InvalidParameterError
+from ancf.serving.counting import PURCHASE, RETURN, kind_of
 from ancf.serving.limits import Limits
 
 _VARIANT = re.compile(r"[\w.-]{1,64}", re.ASCII)
-PURCHASE, RETURN = "purchase", "return"
-EVENT_WEIGHTS: Mapping[str, float] = {PURCHASE: 1.0, "view": 0.1, RETURN: -1.0}
-"""What an event weighs in a user's history if nothing else is said."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,8 @@ class Settings:
     port: int = 8000
     workers: int = 1
     api_key_file: str | None = None
-    event_weights: Mapping[str, float] = field(default_factory=lambda: dict(EVENT_WEIGHTS))
+    event_weights: Mapping[str, float] = field(default_factory=dict)
+    """What events of a type weigh in a user's history, where that is not what the model says (``counting.py``)."""
     access_log: bool = False
     rules: str | None = None
     """The path of a TOML file with a table ``[rules]``."""
@@ -62,9 +61,8 @@ class Settings:
         for event, weight in self.event_weights.items():
             if not math.isfinite(weight):
                 raise InvalidParameterError(f"event_weights: {event} weighs {weight}. Give a finite number.")
-        for event, wanted in ((PURCHASE, "above"), (RETURN, "below")):
-            weight = self.event_weights.get(event, 1.0 if event == PURCHASE else -1.0)
-            if (weight > 0) is not (event == PURCHASE) or weight == 0:
+            wanted = {PURCHASE: "above", RETURN: "below"}.get(kind_of(event) or "")
+            if wanted is not None and not (weight > 0 if wanted == "above" else weight < 0):
                 raise InvalidParameterError(
                     f"event_weights: {event} weighs {weight:g}; it must weigh {wanted} 0. "
                     "Leave it out for its usual weight."

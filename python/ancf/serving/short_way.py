@@ -62,7 +62,7 @@ class ShortWay:
             model = service.model(options.model, user_id)
             if model.rules is not None or options.diversity or options.diversity_by is not None:
                 return None
-            items = model.recommend(user_id, service.entries_now(user_id), options, service.settings.event_weights)
+            items = model.recommend(user_id, service.entries_now(user_id), options)
             status = 200
             content, media_type = endpoint.encode(finished_list(service, user_id, items, model, started))
         except Exception as error:

@@ -25,14 +25,15 @@ CREATE TABLE IF NOT EXISTS events (
 CREATE INDEX IF NOT EXISTS events_of_user ON events (user_id, seq, item_id, event, quantity, at);
 CREATE TABLE IF NOT EXISTS forgotten (id_hash BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, text TEXT NOT NULL);
+INSERT OR IGNORE INTO notes (name, text) VALUES ('journal', lower(hex(randomblob(8))));
 """
 _INSERT = """
 INSERT INTO events (event_id, user_id, item_id, event, quantity, at) SELECT ?, ?, ?, ?, ?, ?
 WHERE NOT EXISTS (SELECT 1 FROM forgotten WHERE id_hash = ?)
 ON CONFLICT (event_id) DO NOTHING
 """
-_OF_USER = "SELECT item_id, event, quantity, at FROM events WHERE user_id = ? ORDER BY seq DESC LIMIT ?"
-_FORGOTTEN = "SELECT item_id, event, quantity, at FROM events WHERE user_id = ? AND event = ?"
+_OF_USER = "SELECT item_id, event, quantity, at, seq FROM events WHERE user_id = ? ORDER BY seq DESC LIMIT ?"
+_FORGOTTEN = "SELECT item_id, event, quantity, at, seq FROM events WHERE user_id = ? AND event = ?"
 
 
 class SQLiteJournal(Journal):
