@@ -21,6 +21,7 @@ from ancf.data.arrays import fits_float32
 from ancf.data.interactions import Interactions
 from ancf.errors import ModelFileError
 from ancf.models.factor_training import FactorModel, NativeTrainer, ValidationPairs, known_scores, read_number
+from ancf.models.rating_scale import RatingScale
 from ancf.scoring.histories import Histories, ones
 from ancf.scoring.scorer import Arrays, EncodedUsers, Encoder, Scorer
 from ancf.search_space import Integer, Real, SearchSpace
@@ -40,9 +41,15 @@ class _State(NamedTuple):
 class _Trainer(NativeTrainer["_native.BprTrainer | _native.SvdTrainer"]):
     """A trainer of the core, an epoch at a time."""
 
+    def __init__(
+        self, native: "_native.BprTrainer | _native.SvdTrainer", num_threads: int | None, loss_unit: float = 1.0
+    ) -> None:
+        super().__init__(native, num_threads)
+        self._loss_unit = loss_unit
+
     def epoch(self, epoch: int) -> float:
         """One round over the table; the mean loss."""
-        return self._native.epoch(epoch, self._threads)
+        return self._loss_unit * self._native.epoch(epoch, self._threads)
 
     def state(self) -> _State:
         """The factors as they stand."""
@@ -269,6 +276,10 @@ class SVD(FactorModel):
     figure is an RMSE of .934 on MovieLens 100K, the mean of five folds, predictions clipped to 1..5.
     ``benches/ratings.py`` repeats that protocol on a file of ratings.
 
+    Ratings within ten of their median are taken as they are. Others, such as quantities, would make steps of these
+    rates overflow, so they are learned in units of their spread, half the distance between the 16th and the 84th
+    percentile, and count as lying at most ten units from the median. Predictions have the unit of the table.
+
     Parameters
     ----------
     factors : int, 1 to 4096
@@ -295,8 +306,9 @@ class SVD(FactorModel):
     Attributes
     ----------
     history_ : dict
-        ``training_loss``: the mean squared error of each epoch, each rating before its step. With a validation table
-        ``validation_loss`` and the metric. ``best_epoch`` (from 1), ``settings``.
+        ``training_loss``: the mean squared error of each epoch, of what counts of each rating, before its step. With a
+        validation table ``validation_loss``, of whole ratings, and the metric. ``best_epoch`` (from 1), ``settings``,
+        among them ``rating_unit`` and ``rating_limits`` where ratings are not taken as they are.
 
     Notes
     -----
@@ -402,9 +414,10 @@ class SVD(FactorModel):
         with self._checkpoint(data, validation, checkpoint, every, resume) as kept:
             self._check_memory(data, 5)
             ratings = data.to_csr()
+            scale = RatingScale.of(ratings.data)
             seed = self._seed(kept)
             native = _native.SvdTrainer(
-                ratings,
+                ratings.with_data(scale.in_units(ratings.data)),
                 data.n_items,
                 factors=int(self.factors),
                 learning_rate=float(self.learning_rate),
@@ -413,25 +426,26 @@ class SVD(FactorModel):
                 seed=seed,
                 num_threads=self.num_threads,
             )
-            mean = np.float32(native.mean)
+            unit = np.float32(scale.unit)
+            mean = unit * np.float32(native.mean)
 
             def build_scorer(state: _State, training: dict[str, Any] | None = None) -> Scorer:
                 return self._build_scorer(
                     data,
                     seen=ratings.sets,
-                    item_vectors=_with_column(state.items, state.item_biases),
-                    user_vectors=_with_column(state.users, np.ones(data.n_users, np.float32)),
-                    user_shift=mean + state.user_biases,
-                    encoder=_RatingEncoder(self, mean),
+                    item_vectors=_with_column(state.items, unit * state.item_biases),
+                    user_vectors=_with_column(unit * state.users, np.ones(data.n_users, np.float32)),
+                    user_shift=mean + unit * state.user_biases,
+                    encoder=_RatingEncoder(self, mean, scale),
                     training=training,
                 )
 
             self._scorer = self._train(
-                _Trainer(native, self.num_threads),
+                _Trainer(native, self.num_threads, scale.unit**2),
                 build_scorer,
                 data,
                 validation,
-                {"random_state": seed},
+                {"random_state": seed, **scale.settings()},
                 kept,
                 new_pairs_only=False,
             )
@@ -444,19 +458,25 @@ class SVD(FactorModel):
         mean = meta.get("mean")
         if not isinstance(mean, float) or not fits_float32(np.array(mean)):
             raise ModelFileError(f"model file: the mean rating is {mean!r}. Load another copy.")
-        return _RatingEncoder(self, np.float32(mean))
+        limits = meta.get("rating_limits")
+        if limits is None:
+            return _RatingEncoder(self, np.float32(mean), RatingScale())
+        is_pair = isinstance(limits, list) and len(limits) == 2 and all(isinstance(each, float) for each in limits)
+        if not is_pair or not np.isfinite(limits).all() or limits[0] > limits[1]:
+            raise ModelFileError(f"model file: the rating limits are {limits!r}. Load another copy.")
+        return _RatingEncoder(self, np.float32(mean), RatingScale(low=limits[0], high=limits[1]))
 
 
 class _RatingEncoder(_BiasedEncoder):
     """The vector and the bias that fit the ratings of a history best."""
 
-    def __init__(self, model: SVD, mean: np.float32) -> None:
-        self.regularization, self.mean = float(model.regularization), mean
+    def __init__(self, model: SVD, mean: np.float32, scale: RatingScale) -> None:
+        self.regularization, self.mean, self.scale = float(model.regularization), mean, scale
 
     def fold_in(self, scorer: Scorer, histories: Histories, num_threads: int | None) -> EncodedUsers:
         expected = self.mean + scorer.item_vectors[histories.items, -1]
         vectors, shifts = _native.svd_user_vectors(
-            (histories.indptr, histories.items, histories.weights - expected),
+            (histories.indptr, histories.items, self.scale.clip(histories.weights) - expected),
             scorer.item_vectors,
             regularization=self.regularization,
             num_threads=num_threads,
@@ -464,4 +484,5 @@ class _RatingEncoder(_BiasedEncoder):
         return EncodedUsers(vectors, shift=self.mean + shifts)
 
     def to_arrays(self) -> tuple[Arrays, dict[str, Any]]:
-        return {}, {"mean": float(self.mean)}
+        limits = {"rating_limits": [self.scale.low, self.scale.high]} if self.scale.is_limited else {}
+        return {}, {"mean": float(self.mean), **limits}
