@@ -225,6 +225,30 @@ def test_errors_are_of_those_who_predict_the_quantity_and_empty_for_the_others(s
         ancf.compare([ancf.Popular(), ancf.ItemKNN()], *split, ["mse", "recall@5"])
 
 
+@pytest.mark.parametrize("metric", ["mse", "rmse", "mae"])
+def test_the_interval_of_an_error_is_of_all_pairs_of_the_users_drawn(split, metric):
+    train, test = split
+    found = ancf.compare({"a": ancf.SVD(epochs=2), "b": ancf.SVD(epochs=9)}, train, test, metric)
+    table = test.to_pandas().groupby(["user_id", "item_id"], as_index=False)["weight"].sum()
+    table = table[table["user_id"].isin(train.user_ids.values) & table["item_id"].isin(train.item_ids.values)]
+    errors = {
+        name: model.predict(table["user_id"], table["item_id"]) - table["weight"].to_numpy()
+        for name, model in found.models.items()
+    }
+    rows = [np.flatnonzero(table["user_id"] == user) for user in np.unique(table["user_id"])]
+    draws = np.random.default_rng(0).integers(0, len(rows), (1000, len(rows)), dtype=np.int64)
+    figures = {name: [] for name in errors}
+    for drawn in draws:
+        pairs = np.concatenate([rows[user] for user in drawn])
+        for name, error in errors.items():
+            mean = np.mean(np.abs(error[pairs]) if metric == "mae" else error[pairs] ** 2)
+            figures[name].append(np.sqrt(mean) if metric == "rmse" else mean)
+    a, b = np.array(figures["a"]), np.array(figures["b"])
+    assert found.interval("a") == pytest.approx(np.quantile(a, [0.025, 0.975]), rel=1e-6)  # float32 predictions
+    assert found.difference("a", "b").interval == pytest.approx(np.quantile(a - b, [0.025, 0.975]), rel=1e-4)
+    assert found["a"].stderr(metric) == pytest.approx(a.std(), rel=0.2)  # a bootstrap against its first order
+
+
 def test_slices_add_up_to_the_whole(result):
     document = result.to_dict()
     assert {"history", "popularity"} <= set(document["slices"])

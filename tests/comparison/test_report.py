@@ -351,10 +351,11 @@ def test_a_model_that_answers_no_more_does_not_cost_the_page(split):
     assert "The lists could not be made again: no <more>" in reader.text()
 
 
-def test_errors_without_intervals_have_a_page(split):
+def test_errors_have_a_page_with_their_intervals(split):
     page = ancf.compare([ancf.SVD(epochs=2), ancf.SVD(epochs=3)], *split, ["rmse", "mae"]).to_html()
     reader = Reader(page)
     assert reader.wrong == []
+    assert "below it its 95 % interval" in reader.text()
     assert "lower is better" in reader.text()
     assert "← better worse →" in reader.text()
 

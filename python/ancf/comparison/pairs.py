@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 
 from ancf.comparison.statistics import ALPHA, PairedTest, holm, paired_t, percentile_interval, resampled_means, wilcoxon
 from ancf.evaluation.metrics import ERROR_METRICS, HIT_METRICS
+from ancf.evaluation.pair_errors import PairErrors
 
 DECIDING = (*HIT_METRICS, "auc", *ERROR_METRICS)
 """Metrics that say how good lists or predictions are; others describe them, and more is not better."""
 
 
 def lower_is_better(metric: str) -> bool:
-    """Whether it is an error; the means of these are over pairs of users and items, not over users."""
+    """Whether it is an error."""
     return metric in ERROR_METRICS
 
 
@@ -33,7 +34,7 @@ class Difference(NamedTuple):
     value: float
     """The difference of the two figures in the table."""
     interval: tuple[float, float] | None
-    """95 %, over resampled users; None for errors, which are no means over users, and for fewer than two users."""
+    """95 %, over resampled users; None for fewer than two users."""
     won: int
     """Users for whom ``first`` is better."""
     lost: int
@@ -93,10 +94,17 @@ class Figures(NamedTuple):
 
 
 def compare_figures(
-    values: Mapping[str, Mapping[str, float]], per_user: Mapping[str, Mapping[str, NDArray[np.float64]]], seed: int
+    values: Mapping[str, Mapping[str, float]],
+    per_user: Mapping[str, Mapping[str, NDArray[np.float64]]],
+    seed: int,
+    pair_errors: Mapping[str, PairErrors] | None = None,
 ) -> dict[str, Figures]:
-    """All metrics: metric → model → value, and the same with an array of one value for each user where there is one."""
-    columns = [(metric, name) for metric, models in per_user.items() for name in models]
+    """All metrics: metric → model → value, and the same with an array of one value for each user where there is one.
+
+    Errors are over pairs, not over users: their intervals are of the ratio of what the users drawn add up
+    (``pair_errors``, model → sums).
+    """
+    columns = [(metric, name) for metric, models in per_user.items() if not lower_is_better(metric) for name in models]
     n_users = len(next(iter(per_user[columns[0][0]].values()))) if columns else 0
     resampled = {}
     if n_users > 1:
@@ -105,13 +113,28 @@ def compare_figures(
     found = {}
     for metric, models in values.items():
         users = per_user.get(metric, {})
-        of_metric = {} if lower_is_better(metric) else {name: resampled.get((metric, name)) for name in users}
+        of_metric: Mapping[str, NDArray[np.float64] | None] = (
+            _resampled_errors(metric, {name: sums for name, sums in (pair_errors or {}).items() if name in users}, seed)
+            if lower_is_better(metric)
+            else {name: resampled.get((metric, name)) for name in users}
+        )
         found[metric] = Figures(
             dict(models),
             {name: None if (each := of_metric.get(name)) is None else percentile_interval(each) for name in models},
             _differences(metric, models, users, of_metric),
         )
     return found
+
+
+def _resampled_errors(metric: str, models: Mapping[str, PairErrors], seed: int) -> dict[str, NDArray[np.float64]]:
+    """The figures of users drawn with replacement, the same draws for all models."""
+    if not models or len(next(iter(models.values())).counts) < 2:
+        return {}
+    sums = np.stack([each.sums(metric) for each in models.values()], axis=1)
+    counts = np.stack([each.counts for each in models.values()], axis=1)
+    both = resampled_means(np.hstack([sums, counts]), seed)
+    figures = both[:, : len(models)] / both[:, len(models) :]
+    return dict(zip(models, (np.sqrt(figures) if metric == "rmse" else figures).T, strict=True))
 
 
 def _differences(

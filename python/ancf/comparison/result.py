@@ -93,6 +93,7 @@ class Comparison(Mapping[str, Evaluation]):
                 if (found := {n: each.per_user[metric] for n, each in self.items() if self._has_users(metric, n)})
             },
             random_state,
+            {name: each.pair_errors for name, each in self.items() if each.pair_errors is not None},
         )
         with_values = [each for each in self.metrics if self._figures[each].values]
         self.metric = ([*filter(decides, with_values)] or with_values or list(self.metrics))[0]
@@ -178,7 +179,7 @@ class Comparison(Mapping[str, Evaluation]):
         return self.ranking(metric)[0]
 
     def interval(self, name: str, metric: str | None = None) -> tuple[float, float] | None:
-        """The 95 % interval of a model's mean, by users drawn anew; None for what is no mean over users.
+        """The 95 % interval of a model's figure, by users drawn anew; None for one of the whole catalogue's.
 
         Parameters
         ----------

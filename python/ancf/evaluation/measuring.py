@@ -21,6 +21,7 @@ from ancf.evaluation.metrics import (
     OnUnknownUser,
     parse_metrics,
 )
+from ancf.evaluation.pair_errors import PairErrors
 from ancf.evaluation.ranking import ListMaker, Lists, ModelLists, error_metrics, measure_lists
 from ancf.evaluation.result import Evaluation
 from ancf.evaluation.slices import Detail
@@ -169,9 +170,10 @@ def evaluate_scorer(
         task.require_users()
         task.per_user["auc"] = maker.auc(task.truth.wanted)
     if task.has_errors:
-        errors, each = error_metrics(scorer, test, users)
-        task.values |= errors
-        task.per_user |= each
+        errors = error_metrics(scorer, test, users)
+        task.values |= errors.values
+        task.per_user |= errors.per_user
+        task.pair_errors = errors.pairs
     return task.result(scorer.model, began)
 
 
@@ -252,6 +254,7 @@ class _Task:
         self.per_user: dict[str, NDArray[np.float64]] = {}
         self.candidates: CandidateSets | None = None
         self.lists: Lists | None = None
+        self.pair_errors: PairErrors | None = None
 
     def require_users(self) -> None:
         """Refuse a table that leaves nobody to rank for."""
@@ -299,5 +302,6 @@ class _Task:
             n_known_pairs=self.truth.known_pairs,
             candidates=self.candidates,
             detail=Detail(self.known, self.truth, self.lists, self.wanted),
+            pair_errors=self.pair_errors,
             seconds=time.perf_counter() - began,
         )

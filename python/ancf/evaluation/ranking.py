@@ -14,6 +14,7 @@ from ancf.errors import InvalidDataError
 from ancf.evaluation.beyond import ItemFacts, gini
 from ancf.evaluation.ground_truth import GroundTruth, Known
 from ancf.evaluation.metrics import PROPERTY_METRICS, Metric
+from ancf.evaluation.pair_errors import PairErrors
 from ancf.scoring.filters import Filters
 from ancf.scoring.results import TopN, merge_lists
 from ancf.scoring.scorer import Scorer
@@ -198,9 +199,15 @@ def _joined(lists: list[Lists]) -> Lists:
     return Lists(items, counts)
 
 
-def error_metrics(
-    scorer: Scorer, test: Interactions, measured: NDArray[np.int64]
-) -> tuple[dict[str, float], dict[str, NDArray[np.float64]]]:
+class Errors(NamedTuple):
+    """Errors of predictions: the figures, one value for each user measured, and what both are made of."""
+
+    values: dict[str, float]
+    per_user: dict[str, NDArray[np.float64]]
+    pairs: PairErrors
+
+
+def error_metrics(scorer: Scorer, test: Interactions, measured: NDArray[np.int64]) -> Errors:
     """Errors over all test pairs that the model can score; per user for the users measured."""
     indptr, columns, weights = test.to_csr()
     users = np.repeat(scorer.user_ids.positions(test.user_ids.values), np.diff(indptr))
@@ -224,4 +231,4 @@ def error_metrics(
     each = {"mse": square[measured], "rmse": np.sqrt(square)[measured], "mae": absolute[measured]}
     for values in each.values():
         values[measured < 0] = np.nan  # of strangers no quantity is predicted
-    return errors, each
+    return Errors(errors, each, PairErrors.of(users, difference))

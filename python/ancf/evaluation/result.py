@@ -11,6 +11,8 @@ from ancf import _text
 from ancf.errors import InvalidParameterError
 from ancf.evaluation.candidates import CandidateSets
 from ancf.evaluation.given_lists import ListReport
+from ancf.evaluation.metrics import ERROR_METRICS
+from ancf.evaluation.pair_errors import PairErrors
 from ancf.evaluation.slices import Detail, Groups, Of
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ class Evaluation(Mapping[str, float]):
     n_known_pairs : int, test pairs that the user had in training already and that therefore could not be recommended
     candidates : "all", or what the lists were restricted to: "99 sampled", "given"
     list_report : ListReport or None, what was found in lists made elsewhere
+    pair_errors : PairErrors or None, what mse, rmse and mae are made of: sums over the pairs of each user
     seconds : float, the time of ranking and measuring
 
     Examples
@@ -56,6 +59,7 @@ class Evaluation(Mapping[str, float]):
         n_known_pairs: int = 0,
         candidates: CandidateSets | None = None,
         detail: Detail | None = None,
+        pair_errors: PairErrors | None = None,
         notes: Sequence[str] = (),
         seconds: float = 0.0,
     ) -> None:
@@ -70,6 +74,7 @@ class Evaluation(Mapping[str, float]):
         self.candidates = "all" if candidates is None else candidates.label
         self._notes = [*notes, *([] if candidates is None else candidates.notes)]
         self._detail = detail
+        self.pair_errors = pair_errors
 
     @property
     def n_users(self) -> int:
@@ -96,7 +101,9 @@ class Evaluation(Mapping[str, float]):
         return len(self._values)
 
     def stderr(self, name: str) -> float:
-        """The standard error of the mean over users: their spread over √n.
+        """The standard error of a figure over users: their spread over √n.
+
+        That of mse, rmse and mae, which are over all pairs, is that of a ratio of two sums over the users.
 
         Parameters
         ----------
@@ -120,6 +127,8 @@ class Evaluation(Mapping[str, float]):
         0.0
         """
         values = self.per_user[name]
+        if name in ERROR_METRICS and self.pair_errors is not None:
+            return self.pair_errors.stderr(name)
         values = values[np.isfinite(values)]
         return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else float("nan")
 
