@@ -27,6 +27,8 @@ __all__ = [
     "bpr_user_vectors",
     "canonical_events",
     "ease_weights",
+    "gram_parts",
+    "gram_rows",
     "history_weights",
     "item_logits",
     "item_neighbors",
@@ -56,6 +58,7 @@ __all__ = [
     "strongest_of_sources",
     "svd_user_vectors",
     "user_vectors",
+    "vector_scale",
     "weighted_sums",
 ]
 
@@ -288,20 +291,7 @@ class SoftmaxTrainer:
         cls,
         interactions: _Csr,
         n_items: int,
-        *,
-        factors: int,
-        epochs: int,
-        batch_size: int | None,
-        attention: str,
-        attention_exponent: float,
-        item_attention: bool,
-        temperature: float,
-        negatives: int,
-        negative_exponent: float,
-        learning_rate: float,
-        regularization: float,
-        spectral_start: bool,
-        seed: int,
+        options: dict[str, Any],
         num_threads: int | None = None,
     ) -> SoftmaxTrainer: ...
     @property
@@ -326,19 +316,7 @@ class SoftmaxShard:
         first_user: int,
         counts: npt.NDArray[np.int64],
         active: npt.NDArray[np.uint32],
-        *,
-        factors: int,
-        epochs: int,
-        batch_size: int | None,
-        attention: str,
-        attention_exponent: float,
-        item_attention: bool,
-        temperature: float,
-        negatives: int,
-        negative_exponent: float,
-        learning_rate: float,
-        regularization: float,
-        seed: int,
+        options: dict[str, Any],
         num_threads: int | None = None,
     ) -> SoftmaxShard: ...
     @property
@@ -644,6 +622,14 @@ def score_scales(
     neighbors: _Csr,
     num_threads: int | None = None,
 ) -> tuple[float, float]: ...
+def gram_parts(user_vectors: npt.NDArray[np.float32], num_threads: int | None = None) -> npt.NDArray[np.float32]: ...
+def gram_rows() -> int: ...
+def vector_scale(
+    parts: npt.NDArray[np.float32],
+    n_users: int,
+    item_vectors: npt.NDArray[np.float32],
+    num_threads: int | None = None,
+) -> float: ...
 def serving_vectors(
     item_vectors: npt.NDArray[np.float32], exponent: float
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]: ...

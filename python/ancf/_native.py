@@ -20,6 +20,8 @@ from ancf._core import (
     bpr_user_vectors,
     canonical_events,
     ease_weights,
+    gram_parts,
+    gram_rows,
     history_weights,
     item_logits,
     item_neighbors,
@@ -49,6 +51,7 @@ from ancf._core import (
     strongest_of_sources,
     svd_user_vectors,
     user_vectors,
+    vector_scale,
     weighted_sums,
 )
 
@@ -72,6 +75,8 @@ __all__ = [
     "bpr_user_vectors",
     "canonical_events",
     "ease_weights",
+    "gram_parts",
+    "gram_rows",
     "history_weights",
     "item_logits",
     "item_neighbors",
@@ -101,5 +106,6 @@ __all__ = [
     "strongest_of_sources",
     "svd_user_vectors",
     "user_vectors",
+    "vector_scale",
     "weighted_sums",
 ]

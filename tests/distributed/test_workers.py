@@ -1,5 +1,6 @@
 """P4 over workers: any number of them ends in the bytes of one machine, also when they die. No engine is needed."""
 
+from collections import Counter
 from functools import cache
 
 import numpy as np
@@ -7,10 +8,13 @@ import pytest
 
 import ancf
 from ancf.checkpoints import Checkpoint
+from ancf.data.csr import Csr
 from ancf.demo_shop import demo_shop
 from ancf.distributed.fitting import Spread, fit
-from ancf.distributed.pool import LocalPool, WorkerLostError, bounds
+from ancf.distributed.pool import LocalPool, WorkerLostError, bounds, user_bounds
+from ancf.distributed.users import SpreadUsers
 from ancf.models.ancf.machines import computing_on
+from ancf.models.ancf.sides import ItemSide, UserSide
 
 MODELS = {
     "as it is": ancf.ANCF(factors=8, epochs=3),
@@ -64,6 +68,87 @@ def test_users_beyond_one_chunk_of_the_spectrum_and_one_slice_of_a_batch():
     data = ancf.Interactions.from_ids(user=users, item=(draws.random(len(users)) ** 2 * 60).astype(int))
     model = ancf.ANCF(factors=4, epochs=1, batch_size=1300, neighbors=0, serving_exponent=0.5)
     assert spread(model, data, pool=LocalPool(3)).to_bytes() == model.clone().fit(data).to_bytes()
+
+
+@cache
+def timed():
+    """Enough users that each of three workers has some in every stage, and times, so that all is chosen."""
+    draws = np.random.default_rng(5)
+    users = np.repeat(np.arange(6500), 4)
+    items = (draws.random(len(users)) ** 2 * 60).astype(int)
+    times = 1_700_000_000 + draws.integers(0, 200 * 86_400, len(users))
+    data = ancf.Interactions.from_ids(user=users, item=items, time=times)
+    return ancf.random_split(data, (0.8, 0.2), random_state=1, on_leak="ignore")
+
+
+CHOOSING = {
+    "for the future": ancf.ANCF(factors=4, epochs=2, choose_for="future", validation_metric="recall@5"),
+    "what is next": ancf.ANCF(factors=4, epochs=2, choose_for="next", validation_metric="auc"),
+    "any": ancf.ANCF(factors=4, epochs=1, choose_for="random", validation_metric="coverage@5"),
+}
+
+
+@cache
+def chosen_alone(name):
+    return CHOOSING[name].clone().fit(*timed())
+
+
+@pytest.mark.parametrize("name", CHOOSING)
+def test_choosing_and_validation_over_workers_measure_what_one_machine_measures(name):
+    called = Counter()
+    pool = LocalPool(3, lambda worker, method: called.update([(method, worker)]))
+    found = spread(CHOOSING[name], *timed(), pool=pool)
+    assert found.history_ == chosen_alone(name).history_
+    assert found.to_bytes() == chosen_alone(name).to_bytes()
+    # All of them, and not one for the others.
+    for method in ("user_vectors", "gram_parts", "top_n", "ridge", "validation"):
+        assert all(called[method, worker] for worker in range(3)), method
+
+
+@pytest.mark.parametrize("n_workers", [1, 3, 7])
+def test_users_over_workers_have_the_bits_of_users_on_one_machine(n_workers):
+    train, _ = timed()
+    pairs, times, draws = train.to_csr(), train.pair_times(), np.random.default_rng(8)
+    vectors = draws.standard_normal((train.n_items, 6), dtype=np.float32)
+    priors = draws.random(train.n_items, np.float32)
+    weights = draws.random((train.n_items, train.n_items), np.float32)
+    rows = np.arange(train.n_items + 1) * train.n_items
+    everything = np.tile(np.arange(train.n_items, dtype=np.int32), train.n_items)
+    items = ItemSide(vectors, priors, Csr(rows, everything, weights.reshape(-1)), False)
+    alone = UserSide(pairs, times, 1)
+    spread = SpreadUsers(LocalPool(n_workers), pairs, times, 1)
+    assert (spread.vectors(items, 60.0) == alone.vectors(items, 60.0)).all()
+    assert (spread.gram_parts(items, 60.0) == alone.gram_parts(items, 60.0)).all()
+    asked = np.sort(draws.permutation(train.n_users)[:500])
+    for scale, half_life in ((0.7, 60.0), (0.0, None), (0.7, None)):
+        for found, expected in zip(
+            spread.top_n(items, half_life, scale, asked, 9), alone.top_n(items, half_life, scale, asked, 9), strict=True
+        ):
+            assert (found == expected).all()
+    assert spread.top_n(items, None, 0.0, asked[:0], 9).counts.shape == (0,)
+
+
+@pytest.mark.parametrize("method", ["user_vectors", "gram_parts", "top_n", "ridge", "validation"])
+def test_a_worker_that_dies_while_others_choose_changes_no_byte(method):
+    calls = [0]
+
+    def before(worker, called):
+        calls[0] += called == method
+        if called == method and calls[0] in (2, 3):
+            raise WorkerLostError("lost")
+
+    model = CHOOSING["for the future"]
+    assert spread(model, *timed(), pool=LocalPool(3, before)).to_bytes() == chosen_alone("for the future").to_bytes()
+    assert calls[0] > 3
+
+
+def test_ranges_of_users_begin_where_they_may_and_cover_everybody():
+    indptr = np.concatenate(([0], np.cumsum(np.arange(100) % 7)))
+    for parts, multiple in ((1, 1), (3, 1), (3, 16), (8, 64), (200, 1)):
+        at = user_bounds(indptr, parts, multiple)
+        assert (at[0], at[-1], len(at)) == (0, 100, parts + 1)
+        assert at == sorted(at)
+        assert not any(each % multiple for each in at[:-1])
 
 
 def test_more_workers_than_users():

@@ -12,7 +12,12 @@ from numpy.typing import NDArray
 from ancf.data.arrays import offsets_from_lengths
 
 
-def _places_of_rows(
+def places_of_rows(indptr: NDArray[np.int64], rows: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+    """Where the entries of these rows are."""
+    return _lengths_and_places(indptr, rows)[1]
+
+
+def _lengths_and_places(
     indptr: NDArray[np.int64], rows: NDArray[np.integer[Any]]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """How many entries each of these rows has, and where the entries are."""
@@ -46,7 +51,7 @@ class ItemSets(NamedTuple):
         >>> sets.take(np.array([1, 0])).items.tolist()
         [0, 1, 4]
         """
-        lengths, places = _places_of_rows(self.indptr, rows)
+        lengths, places = _lengths_and_places(self.indptr, rows)
         return type(self)(offsets_from_lengths(lengths), self.items[places])
 
     def union(self, other: "ItemSets") -> "ItemSets":
@@ -99,7 +104,7 @@ class Csr(NamedTuple):
 
     def take(self, rows: NDArray[np.integer[Any]]) -> "Csr":
         """Some rows, in their order."""
-        lengths, places = _places_of_rows(self.indptr, rows)
+        lengths, places = _lengths_and_places(self.indptr, rows)
         return Csr(offsets_from_lengths(lengths), self.indices[places], self.data[places])
 
     def with_data(self, data: NDArray[np.float32]) -> "Csr":

@@ -1,9 +1,11 @@
 """``ancf.ray.fit``: a model trained by workers, with the bits of ``model.fit``."""
 
 from contextlib import closing
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ancf import _native
 from ancf.checkpoints import CheckpointPath
@@ -11,12 +13,13 @@ from ancf.checks import check_integer
 from ancf.data.csr import Csr
 from ancf.data.interactions import Interactions
 from ancf.distributed.learner import SpreadLearner
-from ancf.distributed.pool import Pool, WorkerLostError, bounds, get_all
+from ancf.distributed.pool import Pool, bounds, get_all, patiently
 from ancf.distributed.ray_pool import RayPool
+from ancf.distributed.users import SpreadUsers
 from ancf.errors import InvalidParameterError
 from ancf.models.ancf import options
 from ancf.models.ancf.estimator import ANCF
-from ancf.models.ancf.machines import SoftmaxLearner, computing_on
+from ancf.models.ancf.machines import SoftmaxLearner, Users, computing_on
 from ancf.params import checks_call
 
 
@@ -26,27 +29,30 @@ class Spread:
     def __init__(self, pool: Pool, num_threads: int) -> None:
         self._pool, self._threads = pool, num_threads
 
-    def softmax_learner(self, pairs: Csr, n_items: int, **options: Any) -> SoftmaxLearner:
+    def softmax_learner(
+        self, pairs: Csr, n_items: int, options: dict[str, Any], num_threads: int | None
+    ) -> SoftmaxLearner:
         """The softmax trainer over the workers, by ranges of users."""
-        return SpreadLearner(self._pool, pairs, n_items, **{**options, "num_threads": self._threads})
+        return SpreadLearner(self._pool, pairs, n_items, options, self._threads)
+
+    def users(self, pairs: Csr, times: NDArray[np.int64] | None, num_threads: int | None) -> Users:
+        """The users over the workers, by ranges as well."""
+        return SpreadUsers(self._pool, pairs, times, self._threads)
 
     def ridge_neighbors(self, pairs: Csr, n_items: int, **options: Any) -> Csr:
         """Item-item weights, by ranges of items; every worker sees all interactions."""
         pool, at = self._pool, bounds(n_items, self._pool.n_workers)
         given = {**options, "num_threads": self._threads}
         shared = pool.put(pairs)
-        while True:
-            try:
-                rows = get_all(
-                    pool,
-                    [
-                        pool.call(number, "ridge", shared, n_items, at[number], at[number + 1], given)
-                        for number in range(pool.n_workers)
-                    ],
-                )
-                break
-            except WorkerLostError:
-                pool.replace_lost()
+
+        def solved() -> list[Csr]:
+            calls = [
+                pool.call(number, "ridge", shared, n_items, first, last, given)
+                for number, (first, last) in enumerate(pairwise(at))
+            ]
+            return get_all(pool, calls)
+
+        rows = patiently(pool, solved)
         ends = np.cumsum([0, *(len(each.indices) for each in rows)])
         indptr = np.concatenate([each.indptr[:-1] + end for each, end in zip(rows, ends, strict=False)] + [ends[-1:]])
         by_target = Csr(
@@ -72,8 +78,9 @@ def fit(
     """Train a model by workers on Ray; it ends in the bytes of ``model.fit`` on one machine, for any number of them.
 
     The users are cut into contiguous ranges, one for each worker, which an actor keeps. Item-item weights are solved
-    by ranges of items. What is chosen on held-out purchases, metrics of a validation table and the model itself are
-    made where this is called (``docs/scale.md``). A worker that dies is replaced, and the epoch is learned again.
+    by ranges of items; what is chosen on held-out purchases and the metrics of a validation table go by lists that each
+    worker makes of its users. The table is held, and the model put together, where this is called (``docs/scale.md``).
+    A worker that dies is replaced, and the epoch is learned again.
 
     Parameters
     ----------

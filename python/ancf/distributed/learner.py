@@ -13,39 +13,34 @@ from numpy.typing import NDArray
 
 from ancf import _native
 from ancf.data.csr import Csr
-from ancf.distributed.pool import Pool, WorkerLostError, bounds, get_all
+from ancf.distributed.pool import Pool, bounds, get_all, patiently, user_bounds
 
 Floats = NDArray[np.float32]
 Progress = tuple[dict[str, Floats], int]
 
 # Blocks of a table of items for each worker: the last one begins after as many blocks as there are workers before it.
 _BLOCKS_PER_WORKER = 4
-# Epochs that are begun again one after the other, before something else is wrong.
-_MAX_ATTEMPTS = 20
 
 
 class SpreadLearner:
     """Item vectors learned by the workers of a pool; what the core's trainer says, it says with the same bits."""
 
     # Any: the options of the core.
-    def __init__(self, pool: Pool, pairs: Csr, n_items: int, *, spectral_start: bool, **options: Any) -> None:
-        self._pool, self._pairs, self._n_items, self._options = pool, pairs, n_items, options
+    def __init__(self, pool: Pool, pairs: Csr, n_items: int, options: dict[str, Any], num_threads: int) -> None:
+        self._pool, self._pairs, self._n_items = pool, pairs, n_items
+        self._options, self._threads = options, num_threads
         n = pool.n_workers
-        indptr = pairs.indptr
-        # Ranges of users with as many interactions each.
-        shares = np.arange(1, n) * len(pairs.indices) // n
-        cuts = np.searchsorted(indptr, shares).tolist()
-        self._users = [0, *cuts, pairs.n_rows]
+        self._users = user_bounds(pairs.indptr, n)
         at = bounds(n_items, n * _BLOCKS_PER_WORKER)
         self._blocks = [(first, last) for first, last in pairwise(at) if first < last]
         self._counts = np.bincount(pairs.indices, minlength=n_items).astype(np.int64)
-        self._active = np.flatnonzero(np.diff(indptr)).astype(np.uint32)
+        self._active = np.flatnonzero(np.diff(pairs.indptr)).astype(np.uint32)
         self._shards = [pool.put(self._shard(number)) for number in range(n)]
         self._shared = [pool.put(self._counts), pool.put(self._active)]
         # What the workers stand at between two epochs, and how many had been replaced when they got their users.
         self._kept: Progress | None = None
         self._begun_with = -1
-        self._patiently(lambda: self._begin(spectral_start))
+        self._patiently(self._begin)
 
     # ---- what the core's trainer says
 
@@ -89,18 +84,14 @@ class SpreadLearner:
 
     def _patiently(self, work: Any) -> Any:
         """Do something; where a worker is lost, replace it, go back to what was kept, and do it again."""
-        lost: WorkerLostError | None = None
-        for _ in range(_MAX_ATTEMPTS):
-            try:
-                if self._kept is not None and self._begun_with != self._pool.n_replaced:
-                    self._begin_workers()
-                    self._take_kept()
-                return work()
-            except WorkerLostError as error:
-                lost = error
-                self._pool.replace_lost()
-        assert lost is not None
-        raise lost
+
+        def going_on() -> Any:
+            if self._kept is not None and self._begun_with != self._pool.n_replaced:
+                self._begin_workers()
+                self._take_kept()
+            return work()
+
+        return patiently(self._pool, going_on)
 
     def _all(self, method: str, *arguments: Any) -> list[Any]:
         return [self._pool.call(number, method, *arguments) for number in range(self._pool.n_workers)]
@@ -114,17 +105,18 @@ class SpreadLearner:
     def _begin_workers(self) -> None:
         pool = self._pool
         for number, shard in enumerate(self._shards):
-            pool.call(number, "begin", shard, self._n_items, self._users[number], *self._shared, self._options)
+            of_users = self._users[number], *self._shared
+            pool.call(number, "begin", shard, self._n_items, *of_users, self._options, self._threads)
         sums = np.zeros(self._n_items, np.float64)
         for number in range(pool.n_workers):
             sums = pool.call(number, "carry_item_sums", sums)
         get_all(pool, self._all("set_item_sums", sums))
         self._begun_with = pool.n_replaced
 
-    def _begin(self, spectral_start: bool) -> None:
+    def _begin(self) -> None:
         self._begin_workers()
         factors, seed = self._options["factors"], self._options["seed"]
-        if spectral_start:
+        if self._options["spectral_start"]:
             start = self._spectrum(factors, seed)
         else:
             start = _native.softmax_random_start(self._n_items, factors, seed)

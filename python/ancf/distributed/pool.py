@@ -1,9 +1,17 @@
 """A pool of workers: calls by name, whose results stay with the workers until somebody asks for them."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ancf.distributed.worker import Worker
+
+T = TypeVar("T")
+
+# How often something is begun again before it is no accident any more.
+_MAX_ATTEMPTS = 20
 
 
 class WorkerLostError(Exception):
@@ -78,6 +86,29 @@ def bounds(n: int, parts: int) -> list[int]:
     """Where n things are cut into as many parts of the same size; the last may be smaller, or empty."""
     size = max(1, -(-n // parts))
     return [min(at * size, n) for at in range(parts + 1)]
+
+
+def user_bounds(indptr: NDArray[np.int64], parts: int, multiple: int = 1) -> list[int]:
+    """Where the users are cut into contiguous ranges with about as many interactions each, at multiples of a number."""
+    shares = np.arange(1, parts) * int(indptr[-1]) // parts
+    cuts = np.searchsorted(indptr, shares) // multiple * multiple
+    return [0, *cuts.tolist(), len(indptr) - 1]
+
+
+def patiently(pool: Pool, work: Callable[[], T]) -> T:
+    """Do something, again with new workers where some are lost.
+
+    Raises
+    ------
+    WorkerLostError
+        If workers are lost time after time, so that something else must be wrong.
+    """
+    for _ in range(_MAX_ATTEMPTS - 1):
+        try:
+            return work()
+        except WorkerLostError:
+            pool.replace_lost()
+    return work()
 
 
 def get_all(pool: Pool, handles: Sequence[Any]) -> list[Any]:

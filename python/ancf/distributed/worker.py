@@ -1,4 +1,4 @@
-"""What one worker does: the parts of a step of its users, and regressions of some items."""
+"""What one worker does: the parts of a step of its users, regressions of some items, and lists of some users."""
 
 import os
 from typing import Any
@@ -8,22 +8,36 @@ from numpy.typing import NDArray
 
 from ancf import _native
 from ancf.data.csr import Csr
+from ancf.models.ancf.sides import ItemSide, UserSide
+from ancf.scoring.results import TopN
 
 Floats = NDArray[np.float32]
 Batch = tuple[NDArray[np.uint32], Floats, Floats, Floats]
 """Of the users of a batch that a worker has: places in the batch, unit vectors, factors, shifts."""
+Part = tuple[Csr, NDArray[np.int64] | None]
+"""Histories of some users, and when each pair was bought."""
 
 
 class Worker:
     """A contiguous range of the users. Tables of items come in blocks of rows, one after the other."""
 
+    def __init__(self) -> None:
+        self._serving: tuple[int, ItemSide, UserSide] | None = None
+
     def begin(
-        self, pairs: Csr, n_items: int, first_user: int, counts: Any, active: Any, options: dict[str, Any]
+        self,
+        pairs: Csr,
+        n_items: int,
+        first_user: int,
+        counts: Any,
+        active: Any,
+        options: dict[str, Any],
+        num_threads: int,
     ) -> None:
         """Take the histories of the users from ``first_user`` on."""
-        self._threads = options["num_threads"]
+        self._threads = num_threads
         self._factors = options["factors"]
-        self._shard = _native.SoftmaxShard(pairs, n_items, first_user, counts, active, **options)
+        self._shard = _native.SoftmaxShard(pairs, n_items, first_user, counts, active, options, num_threads)
 
     def batch_size(self) -> int:
         """Users of a step, of all workers."""
@@ -112,6 +126,33 @@ class Worker:
         """The item-item weights that point to some items, before sources are cut to their strongest."""
         targets = np.arange(first, last, dtype=np.int32)
         return Csr(*_native.ridge_neighbors(pairs, n_items, targets=targets, **options))
+
+    def user_vectors(self, part: Part, items: ItemSide, half_life: float | None, num_threads: int) -> Floats:
+        """The vectors of these users."""
+        return UserSide(*part, num_threads).vectors(items, half_life)
+
+    def gram_parts(self, part: Part, items: ItemSide, half_life: float | None, num_threads: int) -> Floats:
+        """Products of these vectors by themselves, chunk after chunk of users."""
+        return UserSide(*part, num_threads).gram_parts(items, half_life)
+
+    def top_n(
+        self,
+        part: Part,
+        key: int,
+        items: ItemSide,
+        weights: Csr | None,
+        half_life: float | None,
+        scale: float,
+        rows: NDArray[np.int64],
+        n: int,
+        num_threads: int,
+    ) -> TopN:
+        """Lists of some of these users; the ranker of the last ``key`` is kept."""
+        if self._serving is None or self._serving[0] != key:
+            self._serving = None
+            self._serving = key, items._replace(neighbors=weights), UserSide(*part, num_threads)
+        _, items, users = self._serving
+        return users.top_n(items, half_life, scale, rows, n)
 
     def process(self) -> int:
         """The number of its process: an answer of who is alive."""

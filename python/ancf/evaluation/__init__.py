@@ -13,6 +13,7 @@ from ancf.evaluation.leakage import LeakageReport as LeakageReport
 from ancf.evaluation.leakage import leakage_report as leakage_report
 from ancf.evaluation.measuring import evaluate as evaluate
 from ancf.evaluation.measuring import evaluate_scorer as evaluate_scorer
+from ancf.evaluation.measuring import evaluate_top_n as evaluate_top_n
 from ancf.evaluation.metrics import DEFAULT_METRICS as DEFAULT_METRICS
 from ancf.evaluation.metrics import ERROR_METRICS as ERROR_METRICS
 from ancf.evaluation.metrics import RANKING_METRICS as RANKING_METRICS

@@ -1,7 +1,7 @@
 """``evaluate``: how good a model is, or lists made elsewhere, on held-out interactions."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeGuard, get_args
 
 import numpy as np
@@ -22,10 +22,11 @@ from ancf.evaluation.metrics import (
     parse_metrics,
 )
 from ancf.evaluation.pair_errors import PairErrors
-from ancf.evaluation.ranking import ListMaker, Lists, ModelLists, error_metrics, measure_lists
+from ancf.evaluation.ranking import ListMaker, Lists, ModelLists, RankedLists, error_metrics, measure_lists
 from ancf.evaluation.result import Evaluation
 from ancf.evaluation.slices import Detail
 from ancf.params import checks_call
+from ancf.scoring.results import TopN
 from ancf.scoring.scorer import HasScorer, Scorer
 
 
@@ -164,17 +165,38 @@ def evaluate_scorer(
     users = task.truth.users
     if task.known.n_strangers:
         users = scorer.user_ids.positions(task.known.user_ids.values[users])
-    maker = ModelLists(scorer, users, chosen and chosen.sets, task.new_only, num_threads)
-    task.rank(maker)
-    if "auc" in task.wanted:
-        task.require_users()
-        task.per_user["auc"] = maker.auc(task.truth.wanted)
+    task.rank_fully(ModelLists(scorer, users, chosen and chosen.sets, task.new_only, num_threads))
     if task.has_errors:
         errors = error_metrics(scorer, test, users)
         task.values |= errors.values
         task.per_user |= errors.per_user
         task.pair_errors = errors.pairs
     return task.result(scorer.model, began)
+
+
+def evaluate_top_n(
+    known: Known,
+    top_n: Callable[[NDArray[np.int64], int], TopN],
+    test: Interactions,
+    metric: str,
+    num_threads: int | None,
+) -> float:
+    """One metric of lists, as ``evaluate_scorer`` has it: ``top_n`` gives the first places for users by rising
+    position, without what they had."""
+    task = _Task(known, test, [metric], 10, True, "skip", num_threads)
+    task.rank_fully(_TopN(task.truth.users, len(known.item_ids), top_n))
+    return task.result("", time.perf_counter())[metric]
+
+
+class _TopN(RankedLists):
+    """Lists that somebody else makes."""
+
+    def __init__(self, users: NDArray[np.int64], n_items: int, top_n: Callable[[NDArray[np.int64], int], TopN]) -> None:
+        self._users, self._top_n = users, top_n
+        self.n_users, self.n_items, self.most = len(users), n_items, n_items
+
+    def top_n(self, start: int, end: int, n: int) -> TopN:
+        return self._top_n(self._users[start:end], n)
 
 
 def _evaluate_lists(
@@ -284,6 +306,13 @@ class _Task:
         self.values |= measured.values
         self.per_user |= measured.per_user
         self.lists = measured.lists
+
+    def rank_fully(self, maker: RankedLists) -> None:
+        """The same, and what needs whole rankings."""
+        self.rank(maker)
+        if "auc" in self.wanted:
+            self.require_users()
+            self.per_user["auc"] = maker.auc(self.truth.wanted)
 
     def result(self, model: str, began: float) -> Evaluation:
         """What was measured, in the order requested."""

@@ -1,6 +1,7 @@
 """Ranking metrics and errors, chunk after chunk of users, whoever made the lists."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
@@ -47,7 +48,36 @@ class ListMaker(Protocol):
         ...
 
 
-class ModelLists:
+class RankedLists(ABC):
+    """The lists of users measured, each the first places of a ranking of all that may be listed."""
+
+    n_users: int
+    n_items: int
+    most: int
+    """Places of the longest ranking."""
+
+    @abstractmethod
+    def top_n(self, start: int, end: int, n: int) -> TopN:
+        """The first n places of some of these users, in their order."""
+
+    def lists(self, start: int, end: int, n: int) -> Lists:
+        """The same without scores."""
+        top = self.top_n(start, end, n)
+        return Lists(top.items, top.counts)
+
+    def auc(self, wanted: ItemSets) -> NDArray[np.float64]:
+        """The area under the ROC curve of each user, over everything that may be listed; NaN where there is none."""
+        n = max(self.most, 1)
+        step = max(1, _CHUNK_PLACES // n)
+        parts = [np.empty(0)]
+        for start in range(0, self.n_users, step):
+            end = min(start + step, self.n_users)
+            top, part = self.top_n(start, end, n), wanted.take(np.arange(start, end))
+            parts.append(_native.auc(top.items, top.scores, top.counts, (part.indptr, part.items), self.n_items))
+        return np.concatenate(parts)
+
+
+class ModelLists(RankedLists):
     """The lists of a fitted model, among the candidates of each user measured where there are such.
 
     ``users`` are positions of the model; those that it does not know, -1, get what is popular.
@@ -63,6 +93,8 @@ class ModelLists:
     ) -> None:
         self.scorer, self.users, self.candidates = scorer, users, candidates
         self.filter_seen, self.num_threads = filter_seen, num_threads
+        self.n_users, self.n_items = len(users), len(scorer.item_ids)
+        self.most = self.n_items if candidates is None else int(np.diff(candidates.indptr).max(initial=1))
 
     def top_n(self, start: int, end: int, n: int) -> TopN:
         """What ``recommend`` gives these users."""
@@ -84,23 +116,6 @@ class ModelLists:
             return top
         popular = self.scorer.top_n_popular(len(others), n, each.rows(others), self.num_threads)
         return merge_lists(len(users), known, top, others, popular)
-
-    def lists(self, start: int, end: int, n: int) -> Lists:
-        """The same without scores."""
-        top = self.top_n(start, end, n)
-        return Lists(top.items, top.counts)
-
-    def auc(self, wanted: ItemSets) -> NDArray[np.float64]:
-        """The area under the ROC curve of each user, over everything that may be listed; NaN where there is none."""
-        n_items = len(self.scorer.item_ids)
-        n = n_items if self.candidates is None else int(np.diff(self.candidates.indptr).max(initial=1))
-        step = max(1, _CHUNK_PLACES // max(n, 1))
-        parts = [np.empty(0)]
-        for start in range(0, len(self.users), step):
-            end = min(start + step, len(self.users))
-            top, part = self.top_n(start, end, max(n, 1)), wanted.take(np.arange(start, end))
-            parts.append(_native.auc(top.items, top.scores, top.counts, (part.indptr, part.items), n_items))
-        return np.concatenate(parts)
 
 
 class Measured(NamedTuple):

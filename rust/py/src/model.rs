@@ -8,11 +8,14 @@ use ancf_core::model::ridge::Ridge;
 use ancf_core::model::slim::Slim;
 use ancf_core::model::user_knn::{self, UserKnn};
 use ancf_core::model::weighting::{Weigher, Weighting};
-use ancf_core::model::{fold_in, score_scales as scales};
+use ancf_core::model::{fold_in, score_scales as scales, spectral};
 use ancf_core::runtime::simd::vector::{dot, ln, power, scale};
 use ancf_core::train::network;
 use ancf_core::{Error, Result};
-use numpy::{IntoPyArray, PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
+use numpy::{
+    IntoPyArray, PyArray1, PyArray2, PyArray3, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray3,
+    PyUntypedArrayMethods,
+};
 use pyo3::prelude::*;
 
 use crate::convert::{CsrArrays, CsrResult, from_csr, to_csr, to_rows};
@@ -363,6 +366,42 @@ fn score_scales<'py>(
     })
 }
 
+/// The products PᵀP of each chunk of `gram_rows()` user vectors, float32 (chunks, d, d).
+#[pyfunction]
+#[pyo3(signature = (user_vectors, num_threads=None))]
+fn gram_parts<'py>(
+    py: Python<'py>,
+    user_vectors: PyReadonlyArray2<'py, f32>,
+    num_threads: Option<usize>,
+) -> PyResult<Bound<'py, PyArray3<f32>>> {
+    let d = user_vectors.as_array().ncols();
+    let users = user_vectors.as_slice()?;
+    let parts = enter(py, Size::Large, num_threads, |context| Ok(spectral::gram_parts(users, d, context)))?;
+    let n_chunks = parts.len() / (d * d).max(1);
+    parts.into_pyarray(py).reshape([n_chunks, d, d])
+}
+
+/// Users of a chunk of `gram_parts`.
+#[pyfunction]
+fn gram_rows() -> usize {
+    spectral::GRAM_ROWS
+}
+
+/// The first number of `score_scales` of what `gram_parts` gave.
+#[pyfunction]
+#[pyo3(signature = (parts, n_users, item_vectors, num_threads=None))]
+fn vector_scale<'py>(
+    py: Python<'py>,
+    parts: PyReadonlyArray3<'py, f32>,
+    n_users: usize,
+    item_vectors: PyReadonlyArray2<'py, f32>,
+    num_threads: Option<usize>,
+) -> PyResult<f64> {
+    let d = item_vectors.as_array().ncols();
+    let (parts, items) = (parts.as_slice()?, item_vectors.as_slice()?);
+    enter(py, Size::Large, num_threads, |context| Ok(scales::vector_scale_of_parts(parts, n_users, items, d, context)))
+}
+
 /// Attention weights of histories: exp(logit) / (Σ exp)^exponent, logits of the items plus the values of `histories`.
 #[pyfunction]
 fn history_weights<'py>(
@@ -423,6 +462,9 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(item_priors, module)?)?;
     module.add_function(wrap_pyfunction!(serving_vectors, module)?)?;
     module.add_function(wrap_pyfunction!(score_scales, module)?)?;
+    module.add_function(wrap_pyfunction!(gram_parts, module)?)?;
+    module.add_function(wrap_pyfunction!(gram_rows, module)?)?;
+    module.add_function(wrap_pyfunction!(vector_scale, module)?)?;
     module.add_function(wrap_pyfunction!(history_weights, module)?)?;
     module.add_function(wrap_pyfunction!(weighted_sums, module)?)?;
     module.add_function(wrap_pyfunction!(item_logits, module)?)

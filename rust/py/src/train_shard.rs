@@ -5,15 +5,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use ancf_core::Error;
 use ancf_core::model::{ridge, spectral};
 use ancf_core::runtime::rng::Stream;
-use ancf_core::train::softmax::{Options, Shard, Way, random_start, users_per_slice};
+use ancf_core::train::softmax::{Shard, Way, random_start, users_per_slice};
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::convert::{CsrArrays, CsrResult, from_csr, to_csr, to_rows};
 use crate::enter::{Size, enter, to_python};
-use crate::model::prior;
 use crate::progress::{Progress, progress, resume};
+use crate::train_softmax::SoftmaxOptions;
 
 type Numbers<'py> = PyReadonlyArray1<'py, f32>;
 type Rows<'py> = PyReadonlyArray2<'py, f32>;
@@ -56,7 +56,7 @@ impl SoftmaxShard {
 #[pymethods]
 impl SoftmaxShard {
     #[new]
-    #[pyo3(signature = (interactions, n_items, first_user, counts, active, *, factors, epochs, batch_size, attention, attention_exponent, item_attention, temperature, negatives, negative_exponent, learning_rate, regularization, seed, num_threads=None))]
+    #[pyo3(signature = (interactions, n_items, first_user, counts, active, options, num_threads=None))]
     fn new(
         py: Python<'_>,
         interactions: CsrArrays<'_>,
@@ -64,38 +64,14 @@ impl SoftmaxShard {
         first_user: usize,
         counts: PyReadonlyArray1<'_, i64>,
         active: PyReadonlyArray1<'_, u32>,
-        factors: usize,
-        epochs: usize,
-        batch_size: Option<usize>,
-        attention: &str,
-        attention_exponent: f32,
-        item_attention: bool,
-        temperature: f32,
-        negatives: usize,
-        negative_exponent: f32,
-        learning_rate: f32,
-        regularization: f32,
-        seed: u64,
+        options: SoftmaxOptions,
         num_threads: Option<usize>,
     ) -> PyResult<Self> {
         let interactions = to_csr(py, &interactions, n_items)?;
         let counts: Vec<usize> = counts.as_slice()?.iter().map(|&n| n as usize).collect();
         let active = active.as_slice()?.to_vec();
-        let options = Options {
-            factors,
-            epochs,
-            batch_size,
-            prior: prior(attention).map_err(|e| to_python(py, &e))?,
-            attention_exponent,
-            item_attention,
-            temperature,
-            negatives,
-            negative_exponent,
-            learning_rate,
-            regularization,
-            spectral_start: false,
-            seed,
-        };
+        let factors = options.factors;
+        let options = options.options().map_err(|e| to_python(py, &e))?;
         let shard =
             enter(py, Size::Large, num_threads, |_| Shard::new(&interactions, first_user, &counts, active, options))?;
         Ok(Self { shard: Mutex::new(shard), factors, n_items })

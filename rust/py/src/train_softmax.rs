@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use ancf_core::Result;
 use ancf_core::train::softmax::{Options, Trainer};
 use numpy::PyArray2;
 use pyo3::prelude::*;
@@ -11,6 +12,45 @@ use crate::convert::{CsrArrays, to_csr, to_rows};
 use crate::enter::{Size, enter, to_python};
 use crate::model::prior;
 use crate::progress::{Progress, progress, resume};
+
+/// The options of training, by name.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub struct SoftmaxOptions {
+    pub factors: usize,
+    epochs: usize,
+    batch_size: Option<usize>,
+    attention: String,
+    attention_exponent: f32,
+    item_attention: bool,
+    temperature: f32,
+    negatives: usize,
+    negative_exponent: f32,
+    learning_rate: f32,
+    regularization: f32,
+    spectral_start: bool,
+    seed: u64,
+}
+
+impl SoftmaxOptions {
+    pub fn options(&self) -> Result<Options> {
+        Ok(Options {
+            factors: self.factors,
+            epochs: self.epochs,
+            batch_size: self.batch_size,
+            prior: prior(&self.attention)?,
+            attention_exponent: self.attention_exponent,
+            item_attention: self.item_attention,
+            temperature: self.temperature,
+            negatives: self.negatives,
+            negative_exponent: self.negative_exponent,
+            learning_rate: self.learning_rate,
+            regularization: self.regularization,
+            spectral_start: self.spectral_start,
+            seed: self.seed,
+        })
+    }
+}
 
 /// Trains item vectors by one softmax row per user; see `ancf.ANCF`.
 #[pyclass(frozen, module = "ancf._core")]
@@ -23,42 +63,17 @@ pub struct SoftmaxTrainer {
 #[pymethods]
 impl SoftmaxTrainer {
     #[new]
-    #[pyo3(signature = (interactions, n_items, *, factors, epochs, batch_size, attention, attention_exponent, item_attention, temperature, negatives, negative_exponent, learning_rate, regularization, spectral_start, seed, num_threads=None))]
+    #[pyo3(signature = (interactions, n_items, options, num_threads=None))]
     fn new(
         py: Python<'_>,
         interactions: CsrArrays<'_>,
         n_items: usize,
-        factors: usize,
-        epochs: usize,
-        batch_size: Option<usize>,
-        attention: &str,
-        attention_exponent: f32,
-        item_attention: bool,
-        temperature: f32,
-        negatives: usize,
-        negative_exponent: f32,
-        learning_rate: f32,
-        regularization: f32,
-        spectral_start: bool,
-        seed: u64,
+        options: SoftmaxOptions,
         num_threads: Option<usize>,
     ) -> PyResult<Self> {
         let interactions = to_csr(py, &interactions, n_items)?;
-        let options = Options {
-            factors,
-            epochs,
-            batch_size,
-            prior: prior(attention).map_err(|e| to_python(py, &e))?,
-            attention_exponent,
-            item_attention,
-            temperature,
-            negatives,
-            negative_exponent,
-            learning_rate,
-            regularization,
-            spectral_start,
-            seed,
-        };
+        let factors = options.factors;
+        let options = options.options().map_err(|e| to_python(py, &e))?;
         let model = enter(py, Size::Large, num_threads, |context| Trainer::new(&interactions, options, context))?;
         Ok(Self { model: Mutex::new(model), factors, n_items })
     }

@@ -23,14 +23,13 @@ from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ancf import _native
 from ancf.checkpoints import Checkpoint, CheckpointPath, open_checkpoint
 from ancf.data.csr import Csr
 from ancf.data.interactions import Interactions
 from ancf.data.normalize import Normalizer
 from ancf.epochs import Progress, Trainer, TrainingResult, Validation, print_settings, progress_bar, run_epochs
 from ancf.errors import InvalidCallError, InvalidDataError
-from ancf.evaluation import evaluate_scorer, parse_metrics
+from ancf.evaluation import parse_metrics
 from ancf.models.ancf import options
 from ancf.models.ancf.attributes import extend, with_attributes
 from ancf.models.ancf.network_encoder import NetworkEncoder
@@ -43,6 +42,7 @@ from ancf.models.ancf.updating import update_scorer
 from ancf.models.base import Recommender
 from ancf.models.network import Attention, Layer, Loss, Optimizer, Output
 from ancf.models.resuming import fit_of
+from ancf.scoring.results import TopN
 from ancf.scoring.scorer import Arrays, Encoder, Scorer
 from ancf.scoring.updates import Update
 from ancf.search_space import SearchSpace
@@ -61,9 +61,12 @@ class ScorerTrainer(Trainer[State], Protocol[State]):
     def batch_size(self) -> int: ...
     def validation_loss(self, targets: Csr) -> float: ...
     def grids(self, held_out: HeldOut, settings: Settings) -> dict[str, tuple[Any, ...]]: ...
-    def ranker_builder(
+    def lists_builder(
         self, state: State, neighbors: Csr | None, held_out: HeldOut, settings: Settings
-    ) -> Callable[[dict[str, Any]], "_native.Ranker"]: ...
+    ) -> Callable[[dict[str, Any]], TopN]: ...
+    def measure(
+        self, state: State, settings: Settings, validation: Interactions, metric: str, **about: Any
+    ) -> float: ...
     def build_scorer(self, state: State, neighbors: Csr | None, settings: Settings, **about: Any) -> Scorer: ...
 
 
@@ -389,7 +392,7 @@ class ANCF(Recommender):
         # 7. Item-item weights; a large table chooses now, on what it could do without.
         neighbors = ridge_neighbors(trainer.pairs, data.n_items, settings)
         if held_out is not None:
-            chosen = _choose(trainer, result.state, neighbors, held_out, settings).choice
+            chosen = _choose(trainer, result.state, neighbors, held_out, table.n_items, settings).choice
             settings = replace(settings, **chosen)
             print_settings("Chosen", chosen, self.verbose)
         # 8. Items that nobody has bought, by their attributes.
@@ -448,7 +451,7 @@ class ANCF(Recommender):
         for shrinkage in options.shrinkages(settings):
             tried = replace(settings, neighbor_shrinkage=shrinkage)
             neighbors = ridge_neighbors(trainer.pairs, table.n_items, tried)
-            found = _choose(trainer, state, neighbors, held_out, tried)
+            found = _choose(trainer, state, neighbors, held_out, table.n_items, tried)
             if (ndcg_of_tried := float(found.ndcg[which].mean())) > best:
                 chosen, best = {**found.choice, "neighbor_shrinkage": shrinkage}, ndcg_of_tried
         if kept is not None:
@@ -493,15 +496,13 @@ class ANCF(Recommender):
     ) -> Callable[[State], Validation]:
         """A function that measures a state on the validation part; the model itself is left alone."""
         targets = table.validation_targets(validation)
-        # New items are what is measured, and the item-item part is not there yet.
-        without_repeats = replace(settings, repeat_weight=0.0)
 
         def validate(state: State) -> Validation:
             loss = trainer.validation_loss(targets)
             if metric == "loss":
                 return Validation(loss, -loss)
-            scorer = trainer.build_scorer(state, None, without_repeats, **self._about())
-            return Validation(loss, evaluate_scorer(scorer, validation, [metric], num_threads=self.num_threads)[metric])
+            # New items are what is measured, and the item-item part is not there yet.
+            return Validation(loss, trainer.measure(state, settings, validation, metric, **self._about()))
 
         return validate
 
@@ -535,13 +536,18 @@ class _Chosen(NamedTuple):
 
 
 def _choose(
-    trainer: ScorerTrainer[State], state: State, neighbors: Csr | None, held_out: HeldOut, settings: Settings
+    trainer: ScorerTrainer[State],
+    state: State,
+    neighbors: Csr | None,
+    held_out: HeldOut,
+    n_items: int,
+    settings: Settings,
 ) -> _Chosen:
     """The mixture of the parts of the score that ranks the held-out purchases best."""
-    ranker_builder = trainer.ranker_builder(state, neighbors, held_out, settings)
+    lists = trainer.lists_builder(state, neighbors, held_out, settings)
 
     def measure(choice: dict[str, Any]) -> NDArray[np.float64]:
-        return ndcg(ranker_builder(choice), held_out, settings.num_threads)
+        return ndcg(lists(choice), held_out, n_items, settings.num_threads)
 
     start = {**settings.record(), "half_life": START_HALF_LIFE}
     choice = select_mixture(held_out, measure, trainer.grids(held_out, settings), start)

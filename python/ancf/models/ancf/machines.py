@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from ancf import _native
 from ancf.data.csr import Csr
+from ancf.models.ancf.sides import ItemSide, UserSide
+from ancf.scoring.results import TopN
 
 Floats = NDArray[np.float32]
 
@@ -26,17 +28,35 @@ class SoftmaxLearner(Protocol):
     def item_vectors(self, num_threads: int | None = None) -> Floats: ...
 
 
+class Users(Protocol):
+    """Users who are their histories: ``UserSide`` says what each of these is. Rows are asked for in rising order."""
+
+    def vectors(self, items: ItemSide, half_life: float | None) -> Floats: ...
+    def gram_parts(self, items: ItemSide, half_life: float | None) -> Floats: ...
+    def top_n(
+        self, items: ItemSide, half_life: float | None, scale: float, rows: NDArray[np.int64], n: int
+    ) -> TopN: ...
+
+
 class Machines(Protocol):
     """What does the work that grows with the table."""
 
     # Any: the options of the core.
-    def softmax_learner(self, pairs: Csr, n_items: int, **options: Any) -> SoftmaxLearner: ...
+    def softmax_learner(
+        self, pairs: Csr, n_items: int, options: dict[str, Any], num_threads: int | None
+    ) -> SoftmaxLearner: ...
     def ridge_neighbors(self, pairs: Csr, n_items: int, **options: Any) -> Csr: ...
+    def users(self, pairs: Csr, times: NDArray[np.int64] | None, num_threads: int | None) -> Users: ...
 
 
 class _Here:
-    def softmax_learner(self, pairs: Csr, n_items: int, **options: Any) -> SoftmaxLearner:
-        return _native.SoftmaxTrainer(pairs, n_items, **options)
+    def softmax_learner(
+        self, pairs: Csr, n_items: int, options: dict[str, Any], num_threads: int | None
+    ) -> SoftmaxLearner:
+        return _native.SoftmaxTrainer(pairs, n_items, options, num_threads)
+
+    def users(self, pairs: Csr, times: NDArray[np.int64] | None, num_threads: int | None) -> Users:
+        return UserSide(pairs, times, num_threads)
 
     def ridge_neighbors(self, pairs: Csr, n_items: int, **options: Any) -> Csr:
         return Csr(*_native.ridge_neighbors(pairs, n_items, **options))

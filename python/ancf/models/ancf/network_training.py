@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from ancf import _native
 from ancf.data.csr import Csr
+from ancf.data.interactions import Interactions
+from ancf.evaluation import evaluate_scorer
 from ancf.models.ancf.network_encoder import (
     NetworkEncoder,
     NetworkState,
@@ -23,11 +25,12 @@ from ancf.models.ancf.network_encoder import (
     to_serving_tables,
 )
 from ancf.models.ancf.options import Settings
-from ancf.models.ancf.selection import NEIGHBOR_WEIGHTS, SERVING_EXPONENTS, HeldOut, hold_out
+from ancf.models.ancf.selection import CUT_OFF, NEIGHBOR_WEIGHTS, SERVING_EXPONENTS, HeldOut, hold_out
 from ancf.models.ancf.softmax import scale_item_weights
 from ancf.models.ancf.temporal import sparse_history
 from ancf.models.ancf.training_table import TrainingTable
 from ancf.scoring.purchases import Purchases
+from ancf.scoring.results import TopN
 from ancf.scoring.scorer import Scorer
 
 
@@ -130,22 +133,29 @@ class NetworkTrainer:
         }
         return grids if settings.neighbors else {**grids, "neighbor_weight": (0.0,)}
 
-    def ranker_builder(
+    def lists_builder(
         self, state: NetworkState, neighbors: Csr | None, held_out: HeldOut, settings: Settings
-    ) -> Callable[[dict[str, Any]], "_native.Ranker"]:
-        """For a choice of the mixture, the ranker that it makes of what was not held out, for those who are asked."""
+    ) -> Callable[[dict[str, Any]], TopN]:
+        """For a choice of the mixture, the lists that it makes of what was not held out, for those who are asked."""
         users = held_out.users
 
-        def build(choice: dict[str, Any]) -> "_native.Ranker":
+        def build(choice: dict[str, Any]) -> TopN:
             chosen = replace(settings, **choice)
             tables = to_serving_tables(state, chosen)
             mixed, history = _mix(tables, self.pairs, neighbors, chosen)
             ranker = _native.Ranker(tables.item_vectors, neighbors=mixed)
             of_asked = None if history is None else history.take(users)
             ranker.set_users(tables.user_vectors[users], of_asked, self.pairs.sets.take(users))
-            return ranker
+            return TopN(*ranker.top_n(None, CUT_OFF, num_threads=settings.num_threads))
 
         return build
+
+    def measure(
+        self, state: NetworkState, settings: Settings, validation: Interactions, metric: str, **about: Any
+    ) -> float:
+        """A metric of the state on a validation table, without item-item weights."""
+        scorer = self.build_scorer(state, None, settings, **about)
+        return evaluate_scorer(scorer, validation, [metric], num_threads=settings.num_threads)[metric]
 
     # ---- serving
 

@@ -30,7 +30,8 @@ MAX_USERS = 2800
 _HELD_OUT_SHARE = 0.2
 _NEGLIGIBLE_SHARE = 0.02
 _TIE_BREAK = 1e-6
-_CUT_OFF = 20
+CUT_OFF = 20
+"""Of the lists by which choices are made."""
 
 NEIGHBOR_WEIGHTS = (0.0, 0.125, 0.25, 0.35, 0.5, 0.7, 1.0, 2.0)
 HALF_LIVES = (None, 240.0, 120.0, 60.0)
@@ -169,13 +170,12 @@ def hold_out_last(data: Interactions, pairs: ItemSets, seed: int) -> HeldOut | N
     )
 
 
-def ndcg(ranker: "_native.Ranker", held_out: HeldOut, num_threads: int | None) -> NDArray[np.float64]:
-    """NDCG@20 of the held-out purchases of each user; the ranker's users are those who are asked."""
-    top = TopN(*ranker.top_n(None, _CUT_OFF, num_threads=num_threads))
+def ndcg(top: TopN, held_out: HeldOut, n_items: int, num_threads: int | None) -> NDArray[np.float64]:
+    """NDCG@20 of the held-out purchases of each user; the lists are of those who are asked."""
     found = _native.ranking_metrics(
-        top.items, top.counts, held_out.truth, None, [_CUT_OFF], ranker.n_items, num_threads=num_threads
+        top.items, top.counts, held_out.truth, None, [CUT_OFF], n_items, num_threads=num_threads
     )
-    return np.asarray(found[f"ndcg@{_CUT_OFF}"])
+    return np.asarray(found[f"ndcg@{CUT_OFF}"])
 
 
 def _memoized(measure: Callable[[dict[str, Any]], T]) -> Callable[[dict[str, Any]], T]:

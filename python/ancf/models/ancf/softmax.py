@@ -8,6 +8,7 @@ weights come on the vectors' scale (``temporal.py`` has the formulas).
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -16,10 +17,15 @@ from numpy.typing import NDArray
 from ancf import _native
 from ancf.data.arrays import inner_products
 from ancf.data.csr import Csr
+from ancf.data.interactions import Interactions
 from ancf.errors import ModelFileError
-from ancf.models.ancf.machines import SoftmaxLearner, machines
+from ancf.evaluation import evaluate_scorer, evaluate_top_n
+from ancf.evaluation.ground_truth import Known
+from ancf.evaluation.metrics import ERROR_METRICS
+from ancf.models.ancf.machines import SoftmaxLearner, Users, machines
 from ancf.models.ancf.options import Settings
 from ancf.models.ancf.selection import (
+    CUT_OFF,
     HALF_LIVES,
     NEIGHBOR_WEIGHTS,
     SERVING_EXPONENTS,
@@ -29,59 +35,21 @@ from ancf.models.ancf.selection import (
     hold_out,
     hold_out_last,
 )
+from ancf.models.ancf.sides import ItemParts, ItemSide
 from ancf.models.ancf.temporal import (
     PurchaseTimes,
     add_repeat_sources,
     recency_weights,
     sparse_history,
-    trend_factors,
 )
 from ancf.models.ancf.trained import Scales, Trained
 from ancf.models.ancf.training_table import TrainingTable
 from ancf.scoring.histories import Histories, ones
 from ancf.scoring.purchases import Purchases
-from ancf.scoring.results import TopNOne
+from ancf.scoring.results import TopN, TopNOne
 from ancf.scoring.scorer import Arrays, EncodedUsers, Encoder, Scorer
 
 Floats = NDArray[np.float32]
-
-
-class ItemParts(NamedTuple):
-    """What the scores are mixed of, item by item, before trend and recency."""
-
-    vectors: Floats
-    """q: the trained vectors by the power of their lengths that is served."""
-    scaling: Floats
-    """‖v‖^(1 − p), which turns q back into v."""
-    priors: Floats
-    """r: what an item weighs in a history, by the number of its users."""
-    neighbors: Csr | None
-    """c, the item-item weights."""
-
-
-class ItemSide(NamedTuple):
-    """What the scores are mixed of, item by item, with the trend."""
-
-    vectors: Floats
-    priors: Floats
-    """What an item weighs in a history; they also hold lengths that the served vectors lost."""
-    neighbors: Csr | None
-    has_trend: bool
-
-    @classmethod
-    def of(cls, parts: ItemParts, purchases: PurchaseTimes, settings: Settings) -> Self:
-        """The parts with the trend that the settings give them."""
-        vectors, priors, neighbors = parts.vectors, parts.priors * parts.scaling, parts.neighbors
-        trend = trend_factors(purchases, len(vectors), settings.trend, settings.trend_half_life)
-        if trend is None:
-            return cls(vectors, priors, neighbors, False)
-        if neighbors is not None:
-            neighbors = neighbors.with_data(neighbors.data * trend[neighbors.indices])
-        return cls(vectors * trend[:, None], priors / trend, neighbors, True)
-
-    def users(self, pairs: Csr, recency: Floats, num_threads: int | None) -> Floats:
-        """The vectors of these histories."""
-        return _native.user_vectors(pairs.with_data(recency), self.vectors, self.priors, num_threads)
 
 
 class Mixture(NamedTuple):
@@ -110,8 +78,8 @@ def mix(
     if not settings.neighbor_weight:
         parts = parts._replace(neighbors=None)
     vectors, priors, neighbors, has_trend = side = ItemSide.of(parts, purchases, settings)
+    users = machines().users(pairs, purchases.times, settings.num_threads).vectors(side, settings.half_life)
     recency = recency_weights(pairs.indptr, purchases.times, settings.half_life)
-    users = side.users(pairs, recency, settings.num_threads)
     if neighbors is None and not settings.repeat_weight:
         return Mixture(vectors, priors, users, None, None, recency, Scales(1.0, 0.0), has_trend)
     scales = measure(users, vectors, neighbors)
@@ -137,20 +105,22 @@ class SoftmaxTrainer:
         self._native: SoftmaxLearner = machines().softmax_learner(
             self.pairs,
             table.n_items,
-            factors=settings.factors,
-            epochs=settings.epochs,
-            batch_size=settings.batch_size,
-            attention=settings.attention,
-            attention_exponent=settings.attention_exponent,
-            item_attention=settings.item_attention,
-            temperature=settings.temperature,
-            negatives=settings.negatives,
-            negative_exponent=settings.negative_exponent,
-            learning_rate=settings.learning_rate,
-            regularization=settings.regularization,
-            spectral_start=settings.spectral_start,
-            seed=settings.random_state,
-            num_threads=settings.num_threads,
+            {
+                "factors": settings.factors,
+                "epochs": settings.epochs,
+                "batch_size": settings.batch_size,
+                "attention": settings.attention,
+                "attention_exponent": settings.attention_exponent,
+                "item_attention": settings.item_attention,
+                "temperature": settings.temperature,
+                "negatives": settings.negatives,
+                "negative_exponent": settings.negative_exponent,
+                "learning_rate": settings.learning_rate,
+                "regularization": settings.regularization,
+                "spectral_start": settings.spectral_start,
+                "seed": settings.random_state,
+            },
+            settings.num_threads,
         )
 
     @staticmethod
@@ -203,56 +173,67 @@ class SoftmaxTrainer:
             )
         }
 
-    def ranker_builder(
+    def lists_builder(
         self, state: Floats, neighbors: Csr | None, held_out: HeldOut, settings: Settings
-    ) -> Callable[[dict[str, Any]], "_native.Ranker"]:
-        """For a choice of the mixture, the ranker that it makes of what was not held out, for those who are asked.
+    ) -> Callable[[dict[str, Any]], TopN]:
+        """For a choice of the mixture, the lists that it makes of what was not held out, for those who are asked.
 
-        Item-item weights come on their scale by what a history weighs, so that choices which differ in no item share a
-        ranker; of these the last is kept.
+        Item-item weights come on their scale by what a history weighs, so that choices which differ in no item share
+        the items' side.
         """
-        times = held_out.purchases.times
+        threads = settings.num_threads
         priors = _native.item_priors(self.pairs, self._table.n_items, settings.attention)
-        asked = self.pairs.take(held_out.users)
-        is_asked = np.zeros(self.pairs.n_rows, bool)
-        is_asked[held_out.users] = True
-        asked_times = None if times is None else times[np.repeat(is_asked, np.diff(self.pairs.indptr))]
+        users = machines().users(self.pairs, held_out.purchases.times, threads)
         of_vectors: dict[tuple[Any, ...], float] = {}
         of_neighbors: dict[tuple[Any, ...], float] = {}
-        last: dict[tuple[Any, ...], tuple[ItemSide, _native.Ranker]] = {}
+        last: dict[tuple[Any, ...], ItemSide] = {}
 
-        def ratio(side: ItemSide, chosen: Settings) -> float:
+        def ratio(items: ItemSide, chosen: Settings) -> float:
             """The scale at which the item-item weights contribute as much as the vectors."""
             trend = (chosen.trend, chosen.trend_half_life)
             key = (chosen.serving_exponent, *trend, chosen.half_life)
             if key not in of_vectors:
-                recency = recency_weights(self.pairs.indptr, times, chosen.half_life)
-                users = side.users(self.pairs, recency, settings.num_threads)
-                once_more = trend in of_neighbors
-                found = self._root_mean_squares(users, side.vectors, self.pairs, None if once_more else side.neighbors)
-                of_vectors[key] = found[0]
-                of_neighbors.setdefault(trend, found[1])
+                parts = users.gram_parts(items, chosen.half_life)
+                found = _native.vector_scale(parts, self.pairs.n_rows, items.vectors, threads)
+                of_vectors[key] = found if found > 0 else 1.0
+            if trend not in of_neighbors:
+                no_user = np.empty((0, items.vectors.shape[1]), np.float32)
+                _, of_neighbors[trend] = self._root_mean_squares(no_user, items.vectors, self.pairs, items.neighbors)
             return of_vectors[key] / of_neighbors[trend] if of_neighbors[trend] > 0 else 1.0
 
-        def build(choice: dict[str, Any]) -> "_native.Ranker":
+        def build(choice: dict[str, Any]) -> TopN:
             chosen = replace(settings, **choice)
             key = (chosen.serving_exponent, chosen.trend, chosen.trend_half_life)
             if key not in last:
                 last.clear()
                 vectors, scaling = _native.serving_vectors(state, chosen.serving_exponent)
-                side = ItemSide.of(ItemParts(vectors, scaling, priors, neighbors), held_out.purchases, chosen)
-                last[key] = side, _native.Ranker(side.vectors, neighbors=side.neighbors)
-            side, ranker = last[key]
-            recency = recency_weights(asked.indptr, asked_times, chosen.half_life)
-            history = None
-            if side.neighbors is not None and chosen.neighbor_weight:
-                history = sparse_history(*asked.sets, recency, None, len(side.vectors))
-                scale = np.float32(chosen.neighbor_weight * ratio(side, chosen))
-                history = history.with_data(history.data * scale)
-            ranker.set_users(side.users(asked, recency, settings.num_threads), history, asked.sets)
-            return ranker
+                last[key] = ItemSide.of(ItemParts(vectors, scaling, priors, neighbors), held_out.purchases, chosen)
+            items = last[key]
+            counts = items.neighbors is not None and chosen.neighbor_weight
+            scale = chosen.neighbor_weight * ratio(items, chosen) if counts else 0.0
+            return users.top_n(items, chosen.half_life, scale, held_out.users, CUT_OFF)
 
         return build
+
+    def measure(self, state: Floats, settings: Settings, validation: Interactions, metric: str, **about: Any) -> float:
+        """A metric of the state on a validation table, by its vectors alone."""
+        if metric in ERROR_METRICS:
+            scorer = self.build_scorer(state, None, replace(settings, repeat_weight=0.0), **about)
+            return evaluate_scorer(scorer, validation, [metric], num_threads=settings.num_threads)[metric]
+        table, users = self._table, self._all_users
+        vectors, scaling = _native.serving_vectors(state, settings.serving_exponent)
+        priors = _native.item_priors(table.pairs(), table.n_items, settings.attention)
+        items = ItemSide.of(ItemParts(vectors, scaling, priors, None), table.purchase_times, settings)
+        known = Known(table.data.user_ids, table.data.item_ids, table.matrix.sets)
+
+        def lists(rows: NDArray[np.int64], n: int) -> TopN:
+            return users.top_n(items, settings.half_life, 0.0, rows, n)
+
+        return evaluate_top_n(known, lists, validation, metric, settings.num_threads)
+
+    @cached_property
+    def _all_users(self) -> Users:
+        return machines().users(self._table.matrix, self._table.purchase_times.times, self._settings.num_threads)
 
     # ---- serving
 

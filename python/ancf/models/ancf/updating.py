@@ -25,7 +25,8 @@ from ancf.data.arrays import offsets_from_lengths
 from ancf.data.csr import Csr
 from ancf.data.interactions import Interactions
 from ancf.models.ancf.options import Settings
-from ancf.models.ancf.softmax import HistoryEncoder, ItemParts, mix
+from ancf.models.ancf.sides import ItemParts
+from ancf.models.ancf.softmax import HistoryEncoder, mix
 from ancf.models.ancf.temporal import PurchaseTimes
 from ancf.models.ancf.trained import NEW, TOUCHED, TRAINED, Trained, least_kept
 from ancf.models.ancf.training_table import ridge_neighbors

@@ -7,7 +7,7 @@
 use rayon::prelude::*;
 
 use crate::data::Csr;
-use crate::model::spectral::gram;
+use crate::model::spectral::{gram, gram_parts, sum_of_parts};
 use crate::runtime::Context;
 use crate::runtime::simd::vector::count_power;
 
@@ -16,9 +16,14 @@ const SAMPLED_USERS: usize = 4096;
 
 /// Root mean square of ⟨p_u, q_i⟩ over all users and items.
 pub fn vector_scale(users: &[f32], items: &[f32], d: usize, context: &Context) -> f64 {
-    let (p, q) = (gram(users, d, context), gram(items, d, context));
+    vector_scale_of_parts(&gram_parts(users, d, context), users.len() / d, items, d, context)
+}
+
+/// The same where only `parts` of PᵀP are known, as [`gram_parts`] gives them.
+pub fn vector_scale_of_parts(parts: &[f32], n_users: usize, items: &[f32], d: usize, context: &Context) -> f64 {
+    let (p, q) = (sum_of_parts(parts, d), gram(items, d, context));
     let sum: f64 = p.iter().zip(&q).map(|(x, y)| x * y).sum();
-    let pairs = (users.len() / d) as f64 * (items.len() / d) as f64;
+    let pairs = n_users as f64 * (items.len() / d) as f64;
     (sum / pairs.max(1.0)).max(0.0).sqrt()
 }
 

@@ -20,7 +20,7 @@ const OVERSAMPLING: usize = 8;
 const ITERATIONS: usize = 4;
 
 /// Rows of a chunk of a Gram matrix.
-const GRAM_ROWS: usize = 2048;
+pub const GRAM_ROWS: usize = 2048;
 
 /// Item vectors (`n_items` × `d`) V Σ^½, scaled to a mean squared length of one. Directions that the data does not have
 /// (fewer users or items than `d`) are small random numbers.
@@ -169,19 +169,26 @@ fn multiply_rows(out: &mut [f32], n: usize, a: &[f32], b: &[f32], k: usize, cont
 
 /// YᵀY (`width` × `width`) in f64, summed over fixed chunks of rows in order.
 pub fn gram(y: &[f32], width: usize, context: &Context) -> Vec<f64> {
-    let parts: Vec<Vec<f32>> = context.install(|| {
-        y.par_chunks(GRAM_ROWS * width)
-            .map(|rows| {
-                let mut part = vec![0.0f32; width * width];
-                multiply(context.level, &mut part, width, View::transposed(rows, width), 0, rows, rows.len() / width);
-                part
-            })
-            .collect()
+    sum_of_parts(&gram_parts(y, width, context), width)
+}
+
+/// YᵀY of each chunk of [`GRAM_ROWS`] rows, one after the other.
+pub fn gram_parts(y: &[f32], width: usize, context: &Context) -> Vec<f32> {
+    let mut parts = vec![0.0f32; y.len().div_ceil(GRAM_ROWS * width) * width * width];
+    context.install(|| {
+        parts.par_chunks_mut(width * width).zip(y.par_chunks(GRAM_ROWS * width)).for_each(|(part, rows)| {
+            multiply(context.level, part, width, View::transposed(rows, width), 0, rows, rows.len() / width);
+        });
     });
+    parts
+}
+
+/// What [`gram_parts`] found, summed in f64 and in order.
+pub fn sum_of_parts(parts: &[f32], width: usize) -> Vec<f64> {
     let mut sum = vec![0.0f64; width * width];
-    for part in parts {
+    for part in parts.chunks_exact(width * width) {
         for (s, p) in sum.iter_mut().zip(part) {
-            *s += f64::from(p);
+            *s += f64::from(*p);
         }
     }
     sum

@@ -1,0 +1,89 @@
+"""The two sides of a plain model's score: items with all that their part of it is made of, and users as histories."""
+
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ancf import _native
+from ancf.data.csr import Csr, places_of_rows
+from ancf.models.ancf.options import Settings
+from ancf.models.ancf.temporal import PurchaseTimes, recency_weights, sparse_history, trend_factors
+from ancf.scoring.results import TopN
+
+Floats = NDArray[np.float32]
+
+
+class ItemParts(NamedTuple):
+    """What the scores are mixed of, item by item, before trend and recency."""
+
+    vectors: Floats
+    """q: the trained vectors by the power of their lengths that is served."""
+    scaling: Floats
+    """‖v‖^(1 − p), which turns q back into v."""
+    priors: Floats
+    """r: what an item weighs in a history, by the number of its users."""
+    neighbors: Csr | None
+    """c, the item-item weights."""
+
+
+class ItemSide(NamedTuple):
+    """What the scores are mixed of, item by item, with the trend."""
+
+    vectors: Floats
+    priors: Floats
+    """What an item weighs in a history; they also hold lengths that the served vectors lost."""
+    neighbors: Csr | None
+    has_trend: bool
+
+    @classmethod
+    def of(cls, parts: ItemParts, purchases: PurchaseTimes, settings: Settings) -> Self:
+        """The parts with the trend that the settings give them."""
+        vectors, priors, neighbors = parts.vectors, parts.priors * parts.scaling, parts.neighbors
+        trend = trend_factors(purchases, len(vectors), settings.trend, settings.trend_half_life)
+        if trend is None:
+            return cls(vectors, priors, neighbors, False)
+        if neighbors is not None:
+            neighbors = neighbors.with_data(neighbors.data * trend[neighbors.indices])
+        return cls(vectors * trend[:, None], priors / trend, neighbors, True)
+
+
+class UserSide:
+    """Users who are their histories, or a range of them on one of several machines (``ancf.distributed``).
+
+    ``times`` has one time for each pair, or there are none.
+    """
+
+    def __init__(self, pairs: Csr, times: NDArray[np.int64] | None, num_threads: int | None) -> None:
+        self._pairs, self._times, self._threads = pairs, times, num_threads
+        # Choices that differ in no item share a ranker; of these the last is kept.
+        self._ranker: tuple[ItemSide, _native.Ranker] | None = None
+
+    def vectors(self, items: ItemSide, half_life: float | None) -> Floats:
+        """User vectors (n_users, d)."""
+        return self._vectors(self._pairs, self._times, items, half_life)
+
+    def gram_parts(self, items: ItemSide, half_life: float | None) -> Floats:
+        """Products of the user vectors by themselves, chunk after chunk of users."""
+        return _native.gram_parts(self.vectors(items, half_life), self._threads)
+
+    def top_n(self, items: ItemSide, half_life: float | None, scale: float, rows: NDArray[np.int64], n: int) -> TopN:
+        """The n best items that each of these users has not had; item-item weights count ``scale`` times."""
+        if self._ranker is None or self._ranker[0] is not items:
+            self._ranker = None
+            self._ranker = items, _native.Ranker(items.vectors, neighbors=items.neighbors)
+        ranker = self._ranker[1]
+        pairs, times = self._pairs.take(rows), self._times
+        if times is not None:
+            times = times[places_of_rows(self._pairs.indptr, rows)]
+        history = None
+        if items.neighbors is not None and scale:
+            recency = recency_weights(pairs.indptr, times, half_life)
+            history = sparse_history(*pairs.sets, recency, None, len(items.vectors))
+            history = history.with_data(history.data * np.float32(scale))
+        ranker.set_users(self._vectors(pairs, times, items, half_life), history, pairs.sets)
+        return TopN(*ranker.top_n(None, n, num_threads=self._threads))
+
+    def _vectors(self, pairs: Csr, times: NDArray[np.int64] | None, items: ItemSide, half_life: float | None) -> Floats:
+        recency = recency_weights(pairs.indptr, times, half_life)
+        return _native.user_vectors(pairs.with_data(recency), items.vectors, items.priors, self._threads)
