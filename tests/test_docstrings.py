@@ -41,7 +41,7 @@ INTERNAL = {
 REFERS = {
     "Recommender.recommend_for_history": {"filter_already_liked_items", "items", "filter_items", "N", "rules", "shown"}
 }
-RETURNS_NOTHING = {"Recommender.save", "Factors.fit"}
+RETURNS_NOTHING = {"Recommender.save", "Factors.fit", "Interactions.save"}
 NEVER_RAISES = {"IdMap.parse", "IdMap.count", "IdMap.position", "Evaluation.to_pandas", "Recommender.search_space"} | {
     *("Features.of", "Rules.to_dict")
 }

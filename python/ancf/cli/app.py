@@ -23,6 +23,7 @@ from ancf.cli.command import ARGUMENTS, CONFIG, HELP_NAMES, Command, Failure
 COMMANDS = {
     "demo": ("demo", "A made-up shop, from its raw purchases to lists with reasons."),
     "describe": ("describe", "What a purchase table holds, and what reading it leaves out."),
+    "prepare": ("prepare", "Clean and code a purchase table once, for commands that start at once."),
     "train": ("train", "Train a model on a purchase table and write it to a file."),
     "update": ("update", "New purchases into a model, without training anew."),
     "tune": ("tune", "Good settings of a model for a table, in the time that you give."),

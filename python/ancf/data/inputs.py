@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ancf.data.array_folder import is_array_folder, is_unfinished
 from ancf.data.byte_source import DAMAGE, ZIP_MAGIC, ZipMember
 from ancf.errors import InvalidDataError
 
@@ -92,6 +93,15 @@ def _of_path(source: str | Path) -> Inputs | None:
 
 
 def _of_folder(source: str | Path, folder: Path) -> Inputs:
+    if is_array_folder(folder):
+        raise InvalidDataError(
+            f"{source} is a prepared table, which is not read together with others. Read each, and join them: "
+            "ancf.concat([one, other])."
+        )
+    if is_unfinished(folder):
+        raise InvalidDataError(
+            f"{source} holds no whole table: what prepared it was interrupted. Prepare it again, or remove the folder."
+        )
     tables, passed_over = [], []
     for path in sorted(folder.iterdir(), key=lambda path: path.name):
         if path.is_file() and _TABLE_NAME.search(path.name) and not path.name.startswith("."):

@@ -1,5 +1,6 @@
 """``read_interactions``: a purchase table of any make in, clean interactions out."""
 
+import inspect
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -10,7 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from ancf._text import format_value
 from ancf.checks import check_choice, check_flag, check_threads
+from ancf.data.array_folder import is_array_folder
 from ancf.data.array_tables import (
     check_guessed_weight,
     entries_of_matrix,
@@ -111,7 +114,7 @@ def read_interactions(
         (``ancf[arrow]``), such as DuckDB relations, Polars and Spark frames. Rows without names have users, items,
         weights and times in this order. Named levels of a data frame's index are columns, too. ``"-"`` is standard
         input. A folder, a pattern such as ``"sales/*.csv"``, a zip archive, and a list of any of these are read as one
-        table.
+        table. A folder that ``Interactions.save`` or ``ancf prepare`` wrote is there at once, as it was cleaned then.
     user, item, weight, time, name, category, basket, event : heading, position, False or None
         The column for each role; recognized by its heading if left out, none if False. What is in no role is named in
         the report. A date and a clock in two columns are one time: ``time=["date", "time"]``. Of a matrix, ``user``
@@ -196,6 +199,11 @@ def read_interactions(
       left out: 1
         1 row has no user id (anonymous) (row 3)
     """
+    given = dict(locals())
+    prepared = _prepared_folder(source)
+    if prepared is not None:
+        _refuse_options(prepared, given)
+        return Interactions._open(prepared).with_features(item_features=item_features, user_features=user_features)
     policies = Policies(
         anonymous,
         returns,
@@ -223,6 +231,26 @@ def read_interactions(
     table = read_table(source, chosen, TableOptions(times, id_rules, layout, text, num_threads))
     data = clean(table, policies, num_threads)
     return data.with_features(item_features=item_features, user_features=user_features)
+
+
+def _prepared_folder(source: Any) -> Path | None:
+    """The folder of a table that is prepared already."""
+    try:
+        return Path(source) if isinstance(source, (str, Path)) and is_array_folder(Path(source)) else None
+    except (OSError, ValueError):  # what is wrong with the path is told when it is opened
+        return None
+
+
+def _refuse_options(prepared: Path, given: Mapping[str, Any]) -> None:
+    """Refuse what would have been a choice when the table was prepared, and is none now."""
+    for name, parameter in inspect.signature(read_interactions).parameters.items():
+        value, default = given[name], parameter.default
+        is_same = value is default or (type(value) is type(default) and value == default)
+        if not is_same and name not in ("source", "item_features", "user_features", "num_threads"):
+            raise InvalidParameterError(
+                f"{name}={format_value(value)} has no effect: {prepared} is a prepared table, cleaned when it was "
+                "written. Leave it out, or prepare the table again with it."
+            )
 
 
 def read_table(source: Any, chosen: Mapping[str, Any], options: TableOptions = _PLAIN) -> RawTable:
