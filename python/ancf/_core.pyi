@@ -81,6 +81,15 @@ class TableScanner:
         npt.NDArray[np.int64],
         npt.NDArray[np.int64],
     ]: ...
+    def take_rows(
+        self, num_threads: int | None = None
+    ) -> tuple[
+        int,
+        list[dict[str, npt.NDArray[Any]]],
+        npt.NDArray[np.int64],
+        npt.NDArray[np.int64],
+        npt.NDArray[np.int64],
+    ]: ...
 
 def canonical_events(
     users: npt.NDArray[np.int32],

@@ -97,6 +97,7 @@ fn with_targets<T>(
 #[pyclass(module = "ancf._core")]
 struct TableScanner {
     scanner: Option<Scanner>,
+    kinds: Vec<Kind>,
     columns: Vec<Values>,
     /// Rows that the columns have room for.
     room: usize,
@@ -133,8 +134,9 @@ impl TableScanner {
         });
         let kinds = kinds.collect::<ancf_core::Result<Vec<_>>>().map_err(|e| to_python(py, &e))?;
         let columns = kinds.iter().map(|&(_, kind)| Values::new(py, kind, 0)).collect::<PyResult<_>>()?;
+        let own_kinds = kinds.iter().map(|&(_, kind)| kind).collect();
         let scanner = Scanner::new(delimiter, n_fields, comment, kinds).map_err(|e| to_python(py, &e))?;
-        Ok(Self { scanner: Some(scanner), columns, room: 0, size, seen: 0 })
+        Ok(Self { scanner: Some(scanner), kinds: own_kinds, columns, room: 0, size, seen: 0 })
     }
 
     /// Complete rows so far.
@@ -157,6 +159,29 @@ impl TableScanner {
     fn finish<'py>(&mut self, py: Python<'py>, num_threads: Option<usize>) -> PyResult<Scanned<'py>> {
         self.scan(py, num_threads, false, |scanner, context| scanner.end(&context.cancel))?;
         let scanner = self.scanner.take().ok_or_else(|| finished(py))?;
+        self.finished(py, scanner, num_threads)
+    }
+
+    /// What `finish` returns, of the rows that are complete; those that follow are counted from 0 again.
+    #[pyo3(signature = (num_threads=None))]
+    fn take_rows<'py>(&mut self, py: Python<'py>, num_threads: Option<usize>) -> PyResult<Scanned<'py>> {
+        self.scan(py, num_threads, false, |_, _| Ok(()))?;
+        let scanner = self.scanner.as_mut().ok_or_else(|| finished(py))?.take_rows();
+        let taken = self.finished(py, scanner, num_threads)?;
+        (self.room, self.seen, self.size) = (0, 0, 0);
+        self.columns = self.kinds.iter().map(|&kind| Values::new(py, kind, 0)).collect::<PyResult<_>>()?;
+        Ok(taken)
+    }
+}
+
+impl TableScanner {
+    /// The rows of a scanner that are stored in the columns, which are given away.
+    fn finished<'py>(
+        &mut self,
+        py: Python<'py>,
+        scanner: Scanner,
+        num_threads: Option<usize>,
+    ) -> PyResult<Scanned<'py>> {
         let table = with_targets(py, &self.columns, |targets| {
             enter(py, Size::Large, num_threads, |context| scanner.finish(targets, &context.cancel))
         })?;
@@ -166,9 +191,7 @@ impl TableScanner {
         let columns = columns.collect::<PyResult<_>>()?;
         Ok((rows, columns, long.into_pyarray(py), blank.into_pyarray(py), comments.into_pyarray(py)))
     }
-}
 
-impl TableScanner {
     /// Does `work`, and puts the rows it finds into the columns; or lets them wait where no column has room for any yet.
     fn scan<F>(&mut self, py: Python<'_>, num_threads: Option<usize>, may_wait: bool, work: F) -> PyResult<()>
     where

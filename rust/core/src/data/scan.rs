@@ -126,6 +126,21 @@ impl Scanner {
         Ok(())
     }
 
+    /// The complete rows as a scanner of their own, to be finished; what follows them goes on here, from row 0.
+    #[must_use]
+    pub fn take_rows(&mut self) -> Self {
+        let rest = Self {
+            delimiter: self.delimiter,
+            n_fields: self.n_fields,
+            comment: self.comment,
+            wanted: self.wanted.clone(),
+            unparsed: self.wanted.iter().map(|_| Vec::new()).collect(),
+            tail: std::mem::take(&mut self.tail),
+            ..Self::default()
+        };
+        std::mem::replace(self, rest)
+    }
+
     /// Complete rows so far; an error is in the one after them.
     pub fn rows(&self) -> usize {
         self.rows
@@ -437,6 +452,36 @@ mod tests {
                 assert_eq!(scan(&text, block, threads).unwrap(), one, "{threads} threads, blocks of {block}");
             }
         }
+    }
+
+    #[test]
+    fn a_table_that_is_taken_in_parts_has_the_rows_of_the_whole() {
+        let text = large();
+        let rows = naive(&text).unwrap();
+        let pool = crate::runtime::pool::get(Some(2)).unwrap();
+        pool.install(|| {
+            let cancel = Cancel::default();
+            let mut scanner = Scanner::new(b',', 3, Some(b'#'), KINDS.to_vec()).unwrap();
+            let mut taken = 0;
+            let mut take = |mut part: Scanner| {
+                let n = part.rows();
+                let (mut codes, mut numbers, mut seconds) = (vec![-9; n], vec![-9.0; n], vec![-9; n]);
+                let mut targets =
+                    [Target::Codes(&mut codes), Target::Numbers(&mut numbers), Target::Seconds(&mut seconds)];
+                part.store(&mut targets);
+                let table = part.finish(&mut targets, &cancel).unwrap();
+                let numbers = numbers.iter().map(|number| number.to_bits()).collect();
+                agrees_with_naive(&text, &Whole { table, codes, numbers, seconds }, &rows[taken..taken + n]);
+                taken += n;
+            };
+            for part in text.chunks(300_001) {
+                scanner.feed(part, &cancel).unwrap();
+                take(scanner.take_rows());
+            }
+            scanner.end(&cancel).unwrap();
+            take(scanner);
+            assert_eq!(taken, rows.len());
+        });
     }
 
     #[test]
