@@ -1,12 +1,13 @@
 """What a fitted model is asked beside its lists: a view with a table of stock, why an item is missing, what goes with
 what."""
 
-from typing import Self
+from typing import Any, Self
 
 from ancf.errors import InvalidCallError
 from ancf.params import checks_call
+from ancf.scoring.buy_again import OnUnknownBuyer, buy_again
 from ancf.scoring.filters import positions_of
-from ancf.scoring.requests import Id, ItemFilter, SeveralIds
+from ancf.scoring.requests import Id, Ids, ItemFilter, SeveralIds
 from ancf.scoring.results import Recommendations
 from ancf.scoring.rules import Rules
 from ancf.scoring.scorer import HasScorer, Scorer
@@ -80,6 +81,7 @@ class Asking(HasScorer):
         filter_items: ItemFilter | None = None,
         rules: Rules | None = None,
         shown: ItemFilter | None = None,
+        now: Any = None,
     ) -> WhyNot:
         """Why an item is not in the list of a user, or where it is.
 
@@ -87,7 +89,7 @@ class Asking(HasScorer):
         ----------
         user : id of a user of the training table
         item : id
-        N, filter_already_liked_items, items, filter_items, rules, shown
+        N, filter_already_liked_items, items, filter_items, rules, shown, now
             Those of the call of ``recommend`` whose list it is.
 
         Returns
@@ -112,7 +114,7 @@ class Asking(HasScorer):
         'a' is not listed: it is at place 2 of 2 by score, and the list ends at 1.
         """
         return why_not(
-            self._fitted(),
+            self._fitted().as_of(now),
             user,
             item,
             N,
@@ -184,5 +186,74 @@ class Asking(HasScorer):
             filter_items=filter_items,
             rules=rules,
             filter_basket=filter_basket,
+            num_threads=self.num_threads,
+        )
+
+    @checks_call
+    def buy_again(
+        self,
+        users: Ids | None = None,
+        N: int = 10,
+        *,
+        items: ItemFilter | None = None,
+        filter_items: ItemFilter | None = None,
+        on_unknown: OnUnknownBuyer = "raise",
+        rules: Rules | None = None,
+        shown: ItemFilter | None = None,
+        now: Any = None,
+    ) -> Recommendations:
+        """What customers are due to buy again, of what they bought before.
+
+        How often they bought an item, how many of its buyers come back for it these days, and whether the time that
+        usually passes between two purchases has passed. Whatever the model, this is counted from the purchases that it
+        holds, which need times (docs/rules.md has the formula); ``recommend`` finds what is new to a customer.
+
+        Parameters
+        ----------
+        users : id or ids, optional
+            As in ``recommend``; by default everybody.
+        N : int, at least 1
+            Fewer rows come back where somebody had fewer items.
+        items, filter_items, rules, shown
+            As in ``recommend``.
+        on_unknown : "raise" or "skip"
+            What becomes of users that were not in training: an error, or an empty list.
+        now : time, optional
+            The day for which the lists are, by default the end of the training table; later purchases do not count. In
+            any spelling of a table, such as datetimes, text or seconds since 1970 (docs/reading.md); a date is its
+            first moment.
+
+        Returns
+        -------
+        Recommendations
+            Marked ``again`` in the column ``source``; the scores compare within one list.
+
+        Raises
+        ------
+        UnknownUserError
+            If a user was not in training and ``on_unknown="raise"``; names the ids.
+        InvalidDataError
+            If the model holds no times of purchases, or nothing had been bought by ``now``.
+
+        Examples
+        --------
+        >>> import ancf
+        >>> day = 86400
+        >>> data = ancf.Interactions.from_ids(
+        ...     user=[1, 1, 1, 1, 1], item=["milk", "milk", "milk", "soap", "soap"],
+        ...     time=[0, 7 * day, 14 * day, 10 * day, 14 * day],
+        ... )
+        >>> ancf.Popular().fit(data).buy_again(1, now=21 * day).ids.tolist()
+        ['milk', 'soap']
+        """
+        return buy_again(
+            self._fitted().as_of(now),
+            users,
+            N,
+            items=items,
+            filter_items=filter_items,
+            on_unknown=on_unknown,
+            rules=rules,
+            shown=shown,
             num_threads=self.num_threads,
         )

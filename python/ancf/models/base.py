@@ -411,6 +411,7 @@ class Recommender(Params, Asking, ABC):
         on_unknown: OnUnknown = "raise",
         rules: Rules | None = None,
         shown: ItemFilter | None = None,
+        now: Any = None,
     ) -> Recommendations:
         """The N best items for one or several users.
 
@@ -441,6 +442,11 @@ class Recommender(Params, Asking, ABC):
         shown : what was shown before, optional
             In the forms of ``filter_items``; an item comes later in the list for each time that it stands there
             (``Rules(fade=...)``).
+        now : time, optional
+            The day for which the lists are, for tests and shops whose last row is old; by default the end of the
+            training table. Purchases after it do not count, and items that nobody had bought by then are not listed
+            (docs/rules.md). In any spelling of a table, such as datetimes, text or seconds since 1970; a date is its
+            first moment.
 
         Returns
         -------
@@ -453,7 +459,8 @@ class Recommender(Params, Asking, ABC):
         UnknownUserError
             If a user was not in training and ``on_unknown="raise"``; names the ids.
         InvalidDataError
-            If a filter holds a missing id, nothing that the model knows, or does not fit the users or items.
+            If a filter holds a missing id, nothing that the model knows, or does not fit the users or items; with
+            ``now``, if the model knows no times, or nothing had been bought by then.
         InvalidParameterError
             If an option makes no sense; names it and its value.
         NotFittedError
@@ -472,12 +479,13 @@ class Recommender(Params, Asking, ABC):
         """
         scorer = self._scorer
         plain = items is None and filter_items is None and type(on_unknown) is str and rules is None and shown is None
+        plain = plain and now is None
         if scorer is not None and plain and on_unknown in lists.ON_UNKNOWN:
             known = scorer.top_n_for_known(users, N, filter_already_liked_items)
             if known is not None:
                 return known
         return lists.recommend(
-            self._fitted(),
+            self._fitted().as_of(now),
             users,
             N,
             filter_already_liked_items=filter_already_liked_items,
@@ -503,6 +511,7 @@ class Recommender(Params, Asking, ABC):
         on_unknown: OnUnknown = "raise",
         rules: Rules | None = None,
         shown: ItemFilter | None = None,
+        now: Any = None,
     ) -> Recommendations:
         """The N best items for somebody of whom only the purchases are known.
 
@@ -519,8 +528,8 @@ class Recommender(Params, Asking, ABC):
             What becomes of items that were not in training: an error, or they are ignored. A history of which
             nothing is left is an error, gets the most popular items, or an empty list.
 
-        Other parameters are those of ``recommend``. Filters for each history are a mapping from its number, from 0, or
-        one list for each.
+        Other parameters are those of ``recommend``; with ``now``, what a history has after it does not count, as far as
+        ``times`` say. Filters for each history are a mapping from its number, from 0, or one list for each.
 
         Returns
         -------
@@ -544,13 +553,13 @@ class Recommender(Params, Asking, ABC):
         """
         scorer = self._fitted()
         plain = weights is None and times is None and items is None and filter_items is None
-        plain = plain and rules is None and shown is None
+        plain = plain and rules is None and shown is None and now is None
         if plain and type(on_unknown) is str and on_unknown in lists.ON_UNKNOWN:
             short = scorer.top_n_for_short_history(history, N, filter_already_liked_items, self.num_threads)
             if short is not None:
                 return short
         return lists.recommend_for_history(
-            scorer,
+            scorer.as_of(now),
             history,
             N,
             weights=weights,
@@ -576,6 +585,7 @@ class Recommender(Params, Asking, ABC):
         filter_items: ItemFilter | None = None,
         rules: Rules | None = None,
         shown: ItemFilter | None = None,
+        now: Any = None,
         resume: bool = False,
         show_progress: bool | None = None,
     ) -> Recommendations: ...
@@ -592,6 +602,7 @@ class Recommender(Params, Asking, ABC):
         filter_items: ItemFilter | None = None,
         rules: Rules | None = None,
         shown: ItemFilter | None = None,
+        now: Any = None,
         names: bool = False,
         explain: int = 0,
         resume: bool = False,
@@ -610,6 +621,7 @@ class Recommender(Params, Asking, ABC):
         filter_items: ItemFilter | None = None,
         rules: Rules | None = None,
         shown: ItemFilter | None = None,
+        now: Any = None,
         names: bool = False,
         explain: int = 0,
         resume: bool = False,
@@ -628,6 +640,7 @@ class Recommender(Params, Asking, ABC):
         filter_items: ItemFilter | None = None,
         rules: Rules | None = None,
         shown: ItemFilter | None = None,
+        now: Any = None,
         names: bool = False,
         explain: int = 0,
         resume: bool = False,
@@ -643,8 +656,8 @@ class Recommender(Params, Asking, ABC):
             when it is complete; an interrupted call leaves none.
         users : id or ids, optional
             Some users of the training table instead of all, in the order given.
-        filter_already_liked_items, items, filter_items, rules, shown
-            As in ``recommend``.
+        filter_already_liked_items, items, filter_items, rules, shown, now
+            As in ``recommend``; with ``now``, everybody is who had bought something by then.
         names : bool
             With ``out``: the columns ``name`` and ``category`` behind ``item_id``, as far as the training table had
             them. Lists in memory have names in any case.
@@ -678,7 +691,7 @@ class Recommender(Params, Asking, ABC):
               3  b        0.5        1  model
               1  c        0.5        1  model
         """
-        scorer = self._fitted()
+        scorer = self._fitted().as_of(now)
         request: dict[str, Any] = {
             "filter_already_liked_items": filter_already_liked_items,
             "users": users,
@@ -708,19 +721,21 @@ class Recommender(Params, Asking, ABC):
 
     # Of an id without a type (an element of an object array) no checker can tell that it is one: the answer is Any.
     @overload
-    def predict(self, users: Id, items: Id) -> float: ...
+    def predict(self, users: Id, items: Id, *, now: Any = None) -> float: ...
     @overload
-    def predict(self, users: SeveralIds | Iterator[Any], items: Ids) -> NDArray[np.float32]: ...
+    def predict(self, users: SeveralIds | Iterator[Any], items: Ids, *, now: Any = None) -> NDArray[np.float32]: ...
     @overload
-    def predict(self, users: Ids, items: SeveralIds | Iterator[Any]) -> NDArray[np.float32]: ...
+    def predict(self, users: Ids, items: SeveralIds | Iterator[Any], *, now: Any = None) -> NDArray[np.float32]: ...
     @checks_call
-    def predict(self, users: Ids, items: Ids) -> float | NDArray[np.float32]:
+    def predict(self, users: Ids, items: Ids, *, now: Any = None) -> float | NDArray[np.float32]:
         """The scores of pairs, the same bits that ``recommend`` gives them.
 
         Parameters
         ----------
         users, items : ids
             Two of the same length, or one id on either side for all of the other.
+        now : time, optional
+            As in ``recommend``.
 
         Returns
         -------
@@ -741,7 +756,7 @@ class Recommender(Params, Asking, ABC):
         >>> model.predict(1, "b"), model.predict(1, ["a", "b"]).tolist()
         (2.0, [1.0, 2.0])
         """
-        return lists.predict(self._fitted(), users, items)
+        return lists.predict(self._fitted().as_of(now), users, items)
 
     @checks_call
     def explain(
@@ -753,6 +768,7 @@ class Recommender(Params, Asking, ABC):
         weights: SeveralIds | Iterator[Any] | None = None,
         times: SeveralIds | Iterator[Any] | None = None,
         on_unknown: OnUnknown = "raise",
+        now: Any = None,
     ) -> Explanation:
         """What each purchase adds to the score of an item.
 
@@ -766,6 +782,8 @@ class Recommender(Params, Asking, ABC):
             As in ``recommend`` and ``recommend_for_history``: what becomes of unknown users, and of unknown items of a
             history. "popular" explains the score of the popular items where nothing is known of somebody; "skip" has
             no list there, and so no score.
+        now : time, optional
+            As in ``recommend``.
 
         Returns
         -------
@@ -793,7 +811,7 @@ class Recommender(Params, Asking, ABC):
         c              0.5
         """
         return explain.explain(
-            self._fitted(),
+            self._fitted().as_of(now),
             user,
             item,
             history,

@@ -9,6 +9,7 @@ Popularity is so small that it only orders what a customer never bought, behind 
 """
 
 import math
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -21,6 +22,7 @@ from ancf.errors import InvalidDataError, ModelFileError
 from ancf.models.ancf.temporal import PurchaseTimes, recency_weights
 from ancf.models.base import Recommender
 from ancf.scoring.histories import Histories
+from ancf.scoring.past import Past
 from ancf.scoring.scorer import Arrays, EncodedUsers, Encoder, Scorer
 from ancf.search_space import Real, SearchSpace
 
@@ -94,12 +96,11 @@ class LastBought(Recommender):
         encoder = _OwnPurchases(None if self.half_life is None else float(self.half_life))
         purchases, bought = data.to_csr(), PurchaseTimes.from_interactions(data)
         counts = purchases.data if bought.counts is None else bought.counts
-        popularity = np.bincount(purchases.indices, minlength=data.n_items)
         n = data.n_items
         self._scorer = self._build_scorer(
             data,
             seen=purchases.sets,
-            item_vectors=(_POPULARITY * popularity / popularity.max()).astype(np.float32)[:, None],
+            item_vectors=_popularity(np.bincount(purchases.indices, minlength=data.n_items)),
             user_vectors=np.ones((data.n_users, 1), np.float32),
             # What an item adds, it adds to itself.
             neighbors=Csr(np.arange(n + 1), np.arange(n, dtype=np.int32), np.ones(n, np.float32)),
@@ -113,6 +114,11 @@ class LastBought(Recommender):
         if half_life is not None and not (isinstance(half_life, float) and 0 < half_life < math.inf):
             raise ModelFileError(f"model file: half_life is {half_life!r}. The file is damaged; load another copy.")
         return _OwnPurchases(half_life)
+
+
+def _popularity(buyers: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The vectors of the items (n_items, 1)."""
+    return np.asarray(_POPULARITY * buyers / buyers.max(), np.float32)[:, None]
 
 
 class _OwnPurchases(Encoder):
@@ -132,6 +138,9 @@ class _OwnPurchases(Encoder):
     def fold_in(self, scorer: Scorer, histories: Histories, num_threads: int | None) -> EncodedUsers:
         purchases = Csr(histories.indptr, histories.items, histories.weights)
         return EncodedUsers(np.ones((histories.n_rows, 1), np.float32), self.weigh(purchases, histories.times))
+
+    def at(self, scorer: Scorer, past: Past) -> Scorer:
+        return replace(scorer, item_vectors=_popularity(past.buyers(len(scorer.item_ids))))
 
     def base_terms(
         self, scorer: Scorer, vector: NDArray[np.float32], item: int, explained: float | None

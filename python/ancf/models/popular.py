@@ -8,6 +8,7 @@ behind, by its popularity of all time.
 """
 
 import math
+from dataclasses import replace
 from typing import Any, Literal, Self, get_args
 
 import numpy as np
@@ -19,6 +20,7 @@ from ancf.data.time_range import SECONDS_PER_DAY, TimeRange
 from ancf.errors import InvalidDataError
 from ancf.models.base import Recommender
 from ancf.scoring.histories import Histories
+from ancf.scoring.past import Past
 from ancf.scoring.scorer import Arrays, EncodedUsers, Encoder, Scorer
 from ancf.search_space import Categorical, SearchSpace
 
@@ -95,14 +97,7 @@ class Popular(Recommender):
         if self.window is not None and not automatic:
             check_number("window", self.window, 0.0, math.inf, above=True, words='None, "auto" or ')
         data = self._training_data(interactions, validation)
-        popularity = self._popularity(data)
-        if self.window is not None and data.times is not None:
-            days = _AUTO_WINDOW_DAYS if automatic else float(self.window)
-            recent = self._popularity(data.subset(_is_recent(data.times, days)))
-            # Of two items that are equal lately; less than the smallest step of what is counted.
-            step = 1.0 if self.count != "weight" else float(np.abs(data.weights).min())
-            popularity = recent + step * popularity / (np.abs(popularity).max() + step)
-        elif self.window is not None and not automatic:
+        if data.times is None and self.window is not None and not automatic:
             raise InvalidDataError(
                 f"window={self.window:g} needs times, and this table has none. Name its column (time=), or leave "
                 "window out."
@@ -110,25 +105,39 @@ class Popular(Recommender):
         self._scorer = self._build_scorer(
             data,
             seen=data.to_csr().sets,
-            item_vectors=popularity.astype(np.float32)[:, None],
+            item_vectors=_popularity(data, self.count, self.window, None),
             user_vectors=np.ones((data.n_users, 1), np.float32),
             encoder=_PopularityEncoder(),
         )
         return self
 
-    def _popularity(self, data: Interactions) -> NDArray[np.float64]:
-        """What each item is counted for in these events."""
-        if self.count == "users":
-            return np.bincount(data.to_csr().indices, minlength=data.n_items).astype(np.float64)
-        weights = data.weights if self.count == "weight" else None
-        return np.bincount(data.items, weights=weights, minlength=data.n_items).astype(np.float64)
-
     def _load_encoder(self, arrays: Arrays, meta: dict[str, Any]) -> Encoder:
         return _PopularityEncoder()
 
 
-def _is_recent(times: NDArray[np.int64], days: float) -> NDArray[np.bool_]:
+def _popularity(data: Interactions, count: str, window: float | Auto | None, now: int | None) -> NDArray[np.float32]:
+    """The score of each item (n_items, 1); ``now``: the end of the window, by default that of the table."""
+
+    def counted(events: Interactions) -> NDArray[np.float64]:
+        if count == "users":
+            return np.bincount(events.to_csr().indices, minlength=events.n_items).astype(np.float64)
+        weights = events.weights if count == "weight" else None
+        return np.bincount(events.items, weights=weights, minlength=events.n_items).astype(np.float64)
+
+    popularity = counted(data)
+    if window is not None and data.times is not None:
+        days = _AUTO_WINDOW_DAYS if isinstance(window, str) else float(window)
+        recent = counted(data.subset(_is_recent(data.times, days, now)))
+        # Of two items that are equal lately; less than the smallest step of what is counted.
+        step = 1.0 if count != "weight" else float(np.abs(data.weights).min())
+        popularity = recent + step * popularity / (np.abs(popularity).max() + step)
+    return popularity.astype(np.float32)[:, None]
+
+
+def _is_recent(times: NDArray[np.int64], days: float, now: int | None) -> NDArray[np.bool_]:
     """The events of the last days; those far from all others in time, such as a date typed wrong, are none."""
+    if now is not None:
+        return np.asarray((times > now - days * SECONDS_PER_DAY) & (times <= now))
     usual = TimeRange.from_times(times)
     last = int(times[~usual.strays(times)].max())
     end = (last // SECONDS_PER_DAY + 1) * SECONDS_PER_DAY
@@ -150,3 +159,8 @@ class _PopularityEncoder(Encoder):
 
     def popularity(self, scorer: Scorer) -> NDArray[np.float32]:
         return scorer.item_vectors[:, 0]
+
+    def at(self, scorer: Scorer, past: Past) -> Scorer:
+        events = past.interactions(scorer.user_ids, scorer.item_ids)
+        count, window = scorer.options["count"], scorer.options["window"]
+        return replace(scorer, item_vectors=_popularity(events, count, window, past.now))

@@ -22,8 +22,9 @@ from ancf.data.time_range import SECONDS_PER_DAY
 from ancf.errors import InvalidParameterError
 from ancf.scoring.conditions import Column, Condition
 from ancf.scoring.filters import Filters, Requested, count_each, positions_of
+from ancf.scoring.past import Past
 from ancf.scoring.requests import as_objects, unknown_items
-from ancf.scoring.results import TopN
+from ancf.scoring.results import TopN, merge_lists
 from ancf.scoring.rules import Rules
 from ancf.scoring.scorer import EncodedUsers, Scorer
 
@@ -246,18 +247,44 @@ class ListRequest:
     def known(self, positions: NDArray[np.int64] | None, filter_seen: bool) -> TopN:
         """The lists of users of the training table; None: of all."""
         scorer = self.scorer
-
-        def ask(rows: NDArray[np.intp] | None, n: int, filters: Filters) -> TopN:
-            at = positions if rows is None else rows if positions is None else positions[rows]
-            return scorer.top_n(
-                at, n, filter_seen=filter_seen, filters=filters, num_threads=self.num_threads, finish=False
+        if scorer.past is None:
+            shift = scorer.user_shift
+            return self.lists(
+                self._rows_of(positions, filter_seen), shift if shift is None or positions is None else shift[positions]
             )
-
-        shift = scorer.user_shift
-        return self.lists(ask, shift if shift is None or positions is None else shift[positions])
+        # At a moment, who bought something later is as their history up to then makes them.
+        past = scorer.past
+        rows = np.arange(len(past.is_cut)) if positions is None else positions
+        whole, cut = np.flatnonzero(~past.is_cut[rows]), np.flatnonzero(past.is_cut[rows])
+        shift = None if scorer.user_shift is None else scorer.user_shift[rows[whole]]
+        top = self.rows(whole).lists(self._rows_of(rows[whole], filter_seen), shift)
+        if not len(cut):
+            return top
+        encoded, seen = self._folded(past, rows[cut], filter_seen)
+        return merge_lists(len(rows), whole, top, cut, self.rows(cut).encoded(encoded, seen))
 
     def encoded(self, users: EncodedUsers, seen: ItemSets | None) -> TopN:
         """The lists of bare histories."""
+        return self.lists(self._encoded_rows(users, seen), users.shift)
+
+    def _folded(self, past: Past, rows: NDArray[np.int64], filter_seen: bool) -> tuple[EncodedUsers, ItemSets | None]:
+        """Users as their histories up to a moment make them, and what their lists leave out."""
+        histories, users = self.scorer.folded(past, rows, self.num_threads)
+        return users, ItemSets(histories.indptr, histories.items) if filter_seen else None
+
+    def _rows_of(self, positions: NDArray[np.int64] | None, filter_seen: bool) -> Ask:
+        """The rankings of users as they are in training."""
+
+        def ask(rows: NDArray[np.intp] | None, n: int, filters: Filters) -> TopN:
+            at = positions if rows is None else rows if positions is None else positions[rows]
+            return self.scorer.top_n(
+                at, n, filter_seen=filter_seen, filters=filters, num_threads=self.num_threads, finish=False
+            )
+
+        return ask
+
+    def _encoded_rows(self, users: EncodedUsers, seen: ItemSets | None) -> Ask:
+        """The rankings of bare histories."""
 
         def ask(rows: NDArray[np.intp] | None, n: int, filters: Filters) -> TopN:
             vectors, history, own = users.vectors, users.history, seen
@@ -277,19 +304,16 @@ class ListRequest:
                 )
             )
 
-        return self.lists(ask, users.shift)
+        return ask
 
     def whole_ranking(self, positions: NDArray[np.int64], filter_seen: bool) -> list[int]:
         """All that may be listed to one user of the training table, by score after boosts."""
         n_items = len(self.scorer.item_ids)
-        top = self.scorer.top_n(
-            positions,
-            n_items,
-            filter_seen=filter_seen,
-            filters=self.filters,
-            num_threads=self.num_threads,
-            finish=False,
-        )
+        past = self.scorer.past
+        ask = self._rows_of(positions, filter_seen)
+        if past is not None and past.is_cut[positions[0]]:
+            ask = self._encoded_rows(*self._folded(past, positions, filter_seen))
+        top = ask(None, n_items, self.filters)
         count = int(top.counts[0])
         items, scores = top.items[0, :count], top.scores[0, :count].astype(np.float64)
         factors = np.ones(n_items) if self.rules is None else self.rules.factors.copy()
@@ -384,7 +408,7 @@ class ItemAttributes:
 
 
 def _buyers(scorer: Scorer) -> Column:
-    return NumericColumn(np.bincount(scorer.seen.items, minlength=len(scorer.item_ids)).astype(np.float64))
+    return NumericColumn(scorer.buyers().astype(np.float64))
 
 
 def _age_days(scorer: Scorer) -> Column | None:
@@ -392,10 +416,11 @@ def _age_days(scorer: Scorer) -> Column | None:
     if known is None or known.times is None or known.until is None:
         return None
     items = scorer.seen.items if known.counts is None else np.repeat(scorer.seen.items, known.counts)
+    today = known.until if scorer.past is None else scorer.past.now
     first = np.full(len(scorer.item_ids), np.iinfo(np.int64).max)
     np.minimum.at(first, items, known.times)
     bought = first < np.iinfo(np.int64).max
-    age = np.where(bought, (known.until - np.where(bought, first, 0)) / SECONDS_PER_DAY, 0.0)
+    age = np.where(bought, (today - np.where(bought, first, 0)) / SECONDS_PER_DAY, 0.0)
     return NumericColumn(np.where(bought, np.maximum(age, 0.0), np.nan))
 
 

@@ -29,7 +29,7 @@ from ancf.scoring.arranging import ListRequest
 from ancf.scoring.explain import top_reasons
 from ancf.scoring.filters import Requested
 from ancf.scoring.limits import check_memory, check_n
-from ancf.scoring.lists import find_known_users
+from ancf.scoring.lists import everybody, find_known_users
 from ancf.scoring.results import Recommendations
 from ancf.scoring.rules import Rules, check_rules
 from ancf.scoring.scorer import Scorer
@@ -78,10 +78,11 @@ class _Chunks:
         self.scorer, self.N, self.num_threads = scorer, check_n(N), num_threads
         self.filter_seen = bool(filter_already_liked_items)
         self.columns = _columns(scorer, names, explain)
-        self.rows = np.arange(len(scorer.user_ids)) if users is None else find_known_users(scorer, users)
+        rows = everybody(scorer) if users is None else find_known_users(scorer, users)
+        self.rows = np.arange(len(scorer.user_ids)) if rows is None else rows
         self.n_users, width = len(self.rows), min(self.N, len(scorer.item_ids))
-        rows = _CHUNK_ROWS // width // (_REASONS_PER_ROW if explain else 1)
-        self.size = max(1, min(_CHUNK_USERS, rows))
+        fitting = _CHUNK_ROWS // width // (_REASONS_PER_ROW if explain else 1)
+        self.size = max(1, min(_CHUNK_USERS, fitting))
         check_memory(self.size, width)
         requested = Requested(scorer.user_ids.values[self.rows], scorer.user_ids)
         self.rules = rules
@@ -108,7 +109,7 @@ class _Chunks:
         digest = hashlib.blake2b(digest_size=16)
         arrays, meta = self.scorer.to_arrays()
         request = [self.scorer.model, self.N, self.size, self.filter_seen, suffix, self.columns.explain]
-        request.append(repr(self.rules))
+        request += [repr(self.rules), None if self.scorer.past is None else self.scorer.past.now]
         digest.update(json.dumps([request, meta], sort_keys=True).encode())
         named = {**arrays, **self.request.arrays(), "rows": self.rows}
         digest.update(",".join([*self.columns.of_items, *sorted(named)]).encode())

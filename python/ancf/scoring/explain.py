@@ -15,8 +15,8 @@ from ancf.data.arrays import inner_products
 from ancf.data.feature_encoding import shared
 from ancf.errors import InvalidDataError, InvalidParameterError, UnknownUserError
 from ancf.scoring.histories import Histories, read_histories, take_apart
-from ancf.scoring.lists import ON_UNKNOWN, find_known_items, find_users
-from ancf.scoring.requests import is_one, unknown_users
+from ancf.scoring.lists import ON_UNKNOWN, find_known_items, find_users, pair_scores, strangers
+from ancf.scoring.requests import is_one
 from ancf.scoring.results import Companion, Explanation, Reason, TopN
 from ancf.scoring.scorer import EncodedUsers, Scorer, TargetAttention
 from ancf.scoring.unknown_ids import refuse_twin
@@ -48,14 +48,15 @@ def explain(
         requested, positions = find_users(scorer, user, True)
         if positions[0] < 0:
             if on_unknown != "popular":
-                raise unknown_users(requested, scorer.user_ids, 1)
+                raise strangers(scorer, requested, 1)
             refuse_twin(requested, scorer.user_ids, UnknownUserError)
             return _popularity(scorer, user, item, target)
         return _of_user(scorer, user, item, int(positions[0]), target)
     request = take_apart(history, weights, times)
     if not request.single:
         raise InvalidDataError(f"explain takes one history; {len(request.lists)} were given. Call it for each.")
-    histories = read_histories(request, scorer.item_ids, on_unknown)
+    until = None if scorer.past is None else scorer.past.now
+    histories = read_histories(request, scorer.item_ids, on_unknown, until)
     if not len(histories.items):
         if on_unknown != "popular":
             raise InvalidDataError(
@@ -88,7 +89,11 @@ class _Parts(NamedTuple):
 
     @classmethod
     def of_user(cls, scorer: Scorer, row: int) -> Self:
-        """Those of a user of the training table."""
+        """Those of a user of the training table; at a moment, who bought something later is a history."""
+        past = scorer.past
+        if past is not None and past.is_cut[row]:
+            histories, folded = scorer.folded(past, np.array([row]), None)
+            return cls.make(scorer, None, histories, folded, 0)
         users = EncodedUsers(scorer.user_vectors, scorer.history, scorer.user_shift)
         return cls.make(scorer, row, scorer.history_of(row), users, row)
 
@@ -122,7 +127,7 @@ def _top_reasons(scorer: Scorer, part: _Parts, items: NDArray[np.int64], n: int)
 
 
 def _of_user(scorer: Scorer, user: Any, item: Any, row: int, target: int) -> Explanation:
-    score = float(scorer.ranker.scores(np.array([row]), np.array([target]))[0])
+    score = float(pair_scores(scorer, np.array([row]), np.array([target]))[0])
     if scorer.placed_users is not None and row in scorer.placed_users:
         names = scorer.item_names
         name = None if names is None else names[target]

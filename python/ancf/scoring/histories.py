@@ -169,8 +169,10 @@ def take_apart(history: Any, weights: Any, times: Any) -> Request:
     return Request(lists, rows(weights, "weights"), rows(times, "times"), single)
 
 
-def read_histories(request: Request, ids: IdMap, on_unknown: str) -> Histories:
+def read_histories(request: Request, ids: IdMap, on_unknown: str, until: int | None = None) -> Histories:
     """Raw histories as positions: the items of each ascending, weights of repeated items summed, last time kept.
+
+    What was bought after ``until`` (seconds since 1970) is left out, as far as there are times.
 
     Raises
     ------
@@ -210,6 +212,9 @@ def read_histories(request: Request, ids: IdMap, on_unknown: str) -> Histories:
         refuse_twin(as_objects(joined)[unknown], ids, UnknownItemError)
         rows, positions, values = rows[~unknown], positions[~unknown], values[~unknown]
         times = None if times is None else times[~unknown]
+    if until is not None and times is not None:
+        happened = times <= until
+        rows, positions, values, times = rows[happened], positions[happened], values[happened], times[happened]
     return pack_histories(rows, positions, values, times, len(raw), len(ids))
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from ancf._text import format_list
 from ancf.checks import check_choice, check_flag
 from ancf.data.csr import ItemSets
 from ancf.errors import InvalidDataError, UnknownUserError
@@ -47,7 +48,7 @@ def recommend(
     requested, positions = find_users(scorer, users, single)
     unknown = positions < 0
     if unknown.any() and on_unknown == "raise":
-        raise unknown_users(requested[unknown], scorer.user_ids, len(requested))
+        raise strangers(scorer, requested[unknown], len(requested))
     refuse_twin(requested[unknown], scorer.user_ids, UnknownUserError)
     whose = Requested(requested, scorer.user_ids)
     request = ListRequest.of(scorer, N, items, filter_items, rules, shown, whose, num_threads)
@@ -82,7 +83,8 @@ def recommend_for_history(
     check_choice("on_unknown", on_unknown, ON_UNKNOWN)
     check_flag("filter_already_liked_items", filter_already_liked_items)
     given = take_apart(history, weights, times)
-    histories = read_histories(given, scorer.item_ids, on_unknown)
+    until = None if scorer.past is None else scorer.past.now
+    histories = read_histories(given, scorer.item_ids, on_unknown, until)
     requested = np.arange(histories.n_rows)
     whose = Requested(requested, what="history", whats="histories")
     request = ListRequest.of(scorer, N, items, filter_items, rules, shown, whose, num_threads)
@@ -90,7 +92,8 @@ def recommend_for_history(
     empty = np.diff(histories.indptr) == 0
     if empty.any() and on_unknown == "raise":
         raise InvalidDataError(
-            f"history {int(np.flatnonzero(empty)[0])} is empty. Give at least one item, or choose "
+            f"history {int(np.flatnonzero(empty)[0])} is empty{'' if until is None else f' at {scorer.past} (now=)'}. "
+            "Give at least one item, or choose "
             'on_unknown="popular" or "skip".'
         )
     user = scorer.encoder.fold_in(scorer, histories, num_threads)
@@ -118,13 +121,18 @@ def recommend_all(
     N = check_n(N)
     check_rules(rules)
     check_flag("filter_already_liked_items", filter_already_liked_items)
-    rows = None if users is None else find_known_users(scorer, users)
+    rows = everybody(scorer) if users is None else find_known_users(scorer, users)
     requested = scorer.user_ids.values if rows is None else scorer.user_ids.values[rows]
     check_memory(len(requested), min(N, len(scorer.item_ids)))
     whose = Requested(requested, scorer.user_ids)
     request = ListRequest.of(scorer, N, items, filter_items, rules, shown, whose, num_threads)
     top = request.known(rows, bool(filter_already_liked_items))
     return scorer.recommendations(requested, top, "model", False)
+
+
+def everybody(scorer: Scorer) -> NDArray[np.int64] | None:
+    """The positions of all who are known at the scorer's moment; None: all."""
+    return None if scorer.past is None else np.flatnonzero(~scorer.past.is_unknown)
 
 
 def predict(scorer: Scorer, users: Any, items: Any) -> float | NDArray[np.float32]:
@@ -138,8 +146,23 @@ def predict(scorer: Scorer, users: Any, items: Any) -> float | NDArray[np.float3
         raise InvalidDataError(
             f"predict: got {len(user_positions)} users and {len(item_positions)} items; give pairs of the same length."
         )
-    scores = scorer.ranker.scores(np.ascontiguousarray(user_positions), np.ascontiguousarray(item_positions))
+    scores = pair_scores(scorer, np.ascontiguousarray(user_positions), np.ascontiguousarray(item_positions))
     return float(scores[0]) if one_user and one_item else scores
+
+
+def pair_scores(scorer: Scorer, users: NDArray[np.int64], items: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The scores of pairs of positions, with the bits that lists give them."""
+    scores = scorer.ranker.scores(users, items)
+    past = scorer.past
+    if past is None:
+        return scores
+    for user in np.unique(users[past.is_cut[users]]):
+        _, encoded = scorer.folded(past, np.array([user]), None)
+        of_user = np.flatnonzero(users == user)
+        scores[of_user] = scorer.ranker.scores_for(
+            encoded.vectors, encoded.history, items[of_user], shift=encoded.shift
+        )
+    return scores
 
 
 def _fill_unknown(request: "ListRequest", top: TopN, unknown: NDArray[np.bool_], on_unknown: str) -> TopN:
@@ -153,14 +176,19 @@ def _fill_unknown(request: "ListRequest", top: TopN, unknown: NDArray[np.bool_],
 
 
 def find_users(scorer: Scorer, users: Any, single: bool) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """The users requested, as an array of their ids, and the position of each; -1 for an unknown one."""
+    """The users requested, as an array of their ids, and the position of each; -1 for an unknown one, and at a moment
+    for who had bought nothing by then."""
     if single:
         requested = np.empty(1, object)
         requested[0] = users.item() if isinstance(users, (np.generic, np.ndarray)) else users
-        return requested, np.array([scorer.user_ids.position(requested[0])], np.int64)
-    sequence = as_sequence(materialize(users), "users")
-    requested = as_ids(sequence)
-    return requested, scorer.user_ids.positions(requested if requested.dtype == np.int64 else sequence)
+        positions = np.array([scorer.user_ids.position(requested[0])], np.int64)
+    else:
+        sequence = as_sequence(materialize(users), "users")
+        requested = as_ids(sequence)
+        positions = scorer.user_ids.positions(requested if requested.dtype == np.int64 else sequence)
+    if scorer.past is not None:
+        positions = np.where((positions >= 0) & scorer.past.is_unknown[positions], -1, positions)
+    return requested, positions
 
 
 def find_known_users(scorer: Scorer, users: Any) -> NDArray[np.int64]:
@@ -173,8 +201,22 @@ def find_known_users(scorer: Scorer, users: Any) -> NDArray[np.int64]:
     """
     requested, positions = find_users(scorer, users, is_one(users))
     if (positions < 0).any():
-        raise unknown_users(requested[positions < 0], scorer.user_ids, len(requested), scoring=True)
+        raise strangers(scorer, requested[positions < 0], len(requested), scoring=True)
     return positions
+
+
+def strangers(
+    scorer: Scorer, unknown: NDArray[Any], n_requested: int, scoring: bool = False, remedy: str | None = None
+) -> UnknownUserError:
+    """The error that names users who are not known, or had bought nothing by the moment that is asked for."""
+    later = scorer.user_ids.positions(unknown) >= 0
+    if scorer.past is None or not later.any():
+        return unknown_users(unknown[~later], scorer.user_ids, n_requested, scoring, remedy)
+    way = "Leave them out." if scoring else 'Leave them out, or choose on_unknown="skip".'
+    who = f"user {format_list(unknown[later])}"
+    if later.sum() > 1:
+        who = f"{later.sum()} of {n_requested} users ({format_list(unknown[later])})"
+    return UnknownUserError(f"{who} had bought nothing by {scorer.past} (now=). {remedy or way}")
 
 
 def find_known_items(scorer: Scorer, items: Any) -> NDArray[np.int64]:

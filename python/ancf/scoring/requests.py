@@ -125,7 +125,9 @@ def unknown_items(unknown: NDArray[Any], ids: IdMap) -> UnknownItemError:
     return UnknownItemError(f"{what} not in training{f' ({hint})' if hint else ''}. Leave such items out.")
 
 
-def unknown_users(unknown: NDArray[Any], ids: IdMap, n_requested: int, scoring: bool = False) -> UnknownUserError:
+def unknown_users(
+    unknown: NDArray[Any], ids: IdMap, n_requested: int, scoring: bool = False, remedy: str | None = None
+) -> UnknownUserError:
     """The error that names these ids."""
     hint = ids.hint(unknown[0])
     what = (
@@ -135,5 +137,6 @@ def unknown_users(unknown: NDArray[Any], ids: IdMap, n_requested: int, scoring: 
     )
     way = "" if scoring else ' or choose on_unknown="popular" or "skip"'
     return UnknownUserError(
-        f"{what} not in training{f' ({hint})' if hint else ''}. Use recommend_for_history with their purchases{way}."
+        f"{what} not in training{f' ({hint})' if hint else ''}. "
+        + (remedy or f"Use recommend_for_history with their purchases{way}.")
     )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-Source = Literal["model", "history", "popular", "similar", "together", "attributes"]
+Source = Literal["model", "history", "popular", "similar", "together", "again", "attributes"]
 """What a recommendation comes from; an item that nobody has bought yet has its score from its attributes."""
 
 _SHOWN_ROWS = 20

@@ -34,6 +34,7 @@ from ancf.data.packed_text import pack_optional_texts, unpack_optional_texts
 from ancf.errors import InvalidDataError
 from ancf.scoring.filters import Filters
 from ancf.scoring.histories import Histories, one_history, ones, short_history
+from ancf.scoring.past import Past, read_now, times_of
 from ancf.scoring.purchases import Purchases
 from ancf.scoring.results import Recommendations, TopN, TopNOne
 from ancf.scoring.update_report import UpdateReport
@@ -191,7 +192,11 @@ class Encoder(ABC):
 
     def popularity(self, scorer: "Scorer") -> NDArray[np.float32]:
         """What the lists of ``on_unknown="popular"`` go by (n_items,): the number of users of each item."""
-        return np.bincount(scorer.seen.items, minlength=len(scorer.item_ids)).astype(np.float32)
+        return scorer.buyers().astype(np.float32)
+
+    def at(self, scorer: "Scorer", past: Past) -> "Scorer":
+        """The scorer whose items are as they stood at a moment, as far as their scores change by the day."""
+        return scorer
 
     def to_arrays(self) -> tuple[Arrays, dict[str, Any]]:
         """What a model file keeps of it, beside the scorer's own arrays."""
@@ -246,6 +251,8 @@ class Scorer:
     """What the update brought that made this of another scorer; no part of the file."""
     stock: NDArray[np.uint8] | None = field(init=False, default=None)
     """What alone may be listed (n_items,), in a view that ``with_stock`` made; None: everything."""
+    past: Past | None = field(init=False, default=None)
+    """What had happened by a moment, in a view that ``as_of`` made; None: everything."""
     compiled: dict[Any, Any] = field(init=False)
     """Rules by the positions of these items (``arranging``), made when they are first asked for."""
     ranker: "_native.Ranker" = field(init=False)
@@ -289,6 +296,32 @@ class Scorer:
         """A view in which only these items may be listed; it shares all else."""
         view = copy(self)
         object.__setattr__(view, "stock", stock)
+        return view
+
+    def as_of(self, now: Any) -> "Scorer":
+        """A view of a moment: later purchases do not count (``past``), and items that nobody had by then are not
+        listed. The last one is kept, since calls come in rows. None: the scorer itself.
+
+        Raises
+        ------
+        InvalidDataError
+            If it is no moment, nothing had happened by then, or the model knows no times.
+        """
+        if now is None:
+            return self
+        seconds = read_now(now, self.purchases)
+        last: tuple[int, Scorer, NDArray[np.uint8] | None] | None = self.compiled.get("as of")
+        if last is not None and last[0] == seconds and last[2] is self.stock:
+            return last[1]
+        known, times = times_of(self.purchases, "now=")
+        past = Past(seconds, self.seen, known, times)
+        view = copy(self.encoder.at(self, past))
+        sold = (~past.not_yet(len(self.item_ids))).astype(np.uint8)
+        object.__setattr__(view, "past", past)
+        object.__setattr__(view, "stock", sold if self.stock is None else self.stock & sold)
+        object.__setattr__(view, "compiled", {})
+        object.__setattr__(view, "_lazy_rankers", {})
+        self.compiled["as of"] = seconds, view, self.stock
         return view
 
     # ---- what the lists are made of
@@ -452,10 +485,22 @@ class Scorer:
         out[np.searchsorted(rows.indptr, hits, side="right") - 1, columns[hits]] = rows.data[hits]
         return out
 
+    def buyers(self) -> NDArray[np.int64]:
+        """How many people have each item (n_items,)."""
+        n = len(self.item_ids)
+        return np.bincount(self.seen.items, minlength=n) if self.past is None else self.past.buyers(n)
+
     def history_of(self, row: int) -> Histories:
         """What a user of the training table has had, all with a weight of 1."""
         items = self.seen.row(row)
         return Histories(np.array([0, len(items)], np.int64), items, np.ones(len(items), np.float32))
+
+    def folded(
+        self, past: Past, rows: NDArray[np.integer[Any]], num_threads: int | None
+    ) -> tuple[Histories, EncodedUsers]:
+        """Users of the training table as their histories up to a moment make them."""
+        histories = past.histories(rows, self.encoder.counts_purchases)
+        return histories, self.encoder.fold_in(self, histories, num_threads)
 
     def purchases_of(self, row: int) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.int64] | None]:
         """What a user of the training table has had, as training saw it: items, weights, and times where they are

@@ -20,6 +20,7 @@ Reason = Literal[
     "listed",
     "unknown",
     "seen",
+    "later",
     "stock",
     "items",
     "filter_items",
@@ -35,6 +36,7 @@ _SENTENCES: dict[str, str] = {
     "listed": "it is in the list, at place {place}",
     "unknown": "nobody had bought it when the model was trained, so it has no score",
     "seen": "the user has it already (filter_already_liked_items=False lists it all the same)",
+    "later": "nobody had bought it by then (now=)",
     "stock": "it is not in stock (with_stock)",
     "items": "it is not among items=, which are all that may be listed",
     "filter_items": "it is among filter_items=",
@@ -54,8 +56,9 @@ class WhyNot:
     ----------
     user_id, item_id : ids
     reason : str
-        "listed", "unknown", "seen", "stock", "items", "filter_items", "deny", "where", "at_most" (a quota is used up),
-        "displaced" (quotas, pins or diversity gave places to others) or "ranked" (too far down).
+        "listed", "unknown", "seen", "later" (first bought after ``now``), "stock", "items", "filter_items", "deny",
+        "where", "at_most" (a quota is used up), "displaced" (quotas, pins or diversity gave places to others) or
+        "ranked" (too far down).
     place : int or None
         Its place in the list, or else among all that may be listed, by score after boosts; None where it may not be.
     n : int or None
@@ -114,7 +117,7 @@ def why_not(
     if at < 0:
         refuse_twin([item], scorer.item_ids, UnknownItemError)
         return WhyNot(user, item, "unknown")
-    score = float(scorer.ranker.scores(np.array([row]), np.array([at]))[0])
+    score = float(lists.pair_scores(scorer, np.array([row]), np.array([at]))[0])
     requested = np.empty(1, object)
     requested[0] = user
     whose = Requested(requested, scorer.user_ids)
@@ -146,8 +149,11 @@ def _hard_reason(
 ) -> Reason | None:
     """What keeps the item out whatever its score."""
     here = np.array([at], np.int32)
-    if filter_seen and at in scorer.seen.row(row):
+    past = scorer.past
+    if filter_seen and at in (scorer.seen if past is None else past.pairs).row(row):
         return "seen"
+    if past is not None and past.not_yet(len(scorer.item_ids))[at]:
+        return "later"
     if scorer.stock is not None and not scorer.stock[at]:
         return "stock"
     if items is not None and not Filters.resolve(items, None, scorer.item_ids, whose).permits(0, here)[0]:

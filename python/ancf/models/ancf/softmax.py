@@ -7,6 +7,7 @@ weights come on the vectors' scale (``temporal.py`` has the formulas).
 
 import math
 from collections.abc import Callable
+from copy import copy
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, NamedTuple, Self
@@ -45,6 +46,7 @@ from ancf.models.ancf.temporal import (
 from ancf.models.ancf.trained import Scales, Trained
 from ancf.models.ancf.training_table import TrainingTable
 from ancf.scoring.histories import Histories, ones
+from ancf.scoring.past import Past
 from ancf.scoring.purchases import Purchases
 from ancf.scoring.results import TopN, TopNOne
 from ancf.scoring.scorer import Arrays, EncodedUsers, Encoder, Scorer
@@ -335,6 +337,31 @@ class HistoryEncoder(Encoder):
         self, scorer: Scorer, positions: list[int], N: int, filter_seen: bool, num_threads: int | None
     ) -> TopNOne:
         return TopNOne(*scorer.ranker.top_n_for_items(positions, N, filter_seen, self.item_priors))
+
+    def at(self, scorer: Scorer, past: Past) -> Scorer:
+        """The items with the trend of that moment; all else of an item is what training learned."""
+        settings = {} if scorer.training is None else scorer.training["settings"]
+        known, n_items = scorer.purchases, len(scorer.item_ids)
+        if known is None or not settings.get("trend"):
+            return scorer
+        every = known.interactions(scorer.user_ids, scorer.item_ids, scorer.seen)
+        trend = settings["trend"], settings["trend_half_life"]
+        of_then, of_end = (
+            trend_factors(PurchaseTimes.from_interactions(each), n_items, *trend)
+            for each in (past.interactions(scorer.user_ids, scorer.item_ids), every)
+        )
+        if of_then is None or of_end is None or np.array_equal(of_then, of_end):
+            return scorer
+        change = of_then / of_end
+        neighbors = scorer.neighbors
+        if neighbors is not None:
+            # Rows beyond the items are repetitions, which have no trend.
+            by = change[neighbors.indices]
+            by[neighbors.indptr[n_items] :] = 1.0
+            neighbors = neighbors.with_data(neighbors.data * by)
+        encoder = copy(self)
+        encoder.item_priors = self.item_priors / change
+        return replace(scorer, item_vectors=scorer.item_vectors * change[:, None], neighbors=neighbors, encoder=encoder)
 
     def history_contributions(
         self, scorer: Scorer, histories: Histories, user: int | None, items: NDArray[np.int64]

@@ -1,0 +1,130 @@
+"""What had happened by a moment: the purchases of everybody cut there, for lists as of a day (``now=``).
+
+Events at the moment itself count, later ones do not. Somebody who bought something later is as their history up to then
+makes them; who bought nothing later keeps their place in training; who had bought nothing by then is unknown. Items
+that were first bought later are not listed.
+"""
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ancf._text import format_value
+from ancf.data.arrays import offsets_from_lengths
+from ancf.data.csr import ItemSets
+from ancf.data.ids import IdMap
+from ancf.data.interactions import Interactions
+from ancf.data.time_range import TimeRange
+from ancf.data.timestamps import read_moments
+from ancf.errors import InvalidDataError
+from ancf.scoring.histories import Histories
+from ancf.scoring.purchases import Purchases
+
+
+class Past:
+    """The purchases of a model up to a moment, by the positions of its users and items."""
+
+    def __init__(self, now: int, seen: ItemSets, purchases: Purchases, times: NDArray[np.int64]) -> None:
+        self.now = now
+        n_pairs = len(seen.items)
+        happened = times <= now
+        if not happened.any():
+            raise InvalidDataError(
+                f"now is {self}, and the first purchase of this model was at {_text(int(times.min()))}. Give a later "
+                "moment."
+            )
+        of_events = np.arange(n_pairs) if purchases.counts is None else np.repeat(np.arange(n_pairs), purchases.counts)
+        self._of_events = of_events[happened]
+        self._weights = None if purchases.weights is None else purchases.weights[happened]
+        self._users = np.repeat(np.arange(seen.n_rows), np.diff(seen.indptr))
+        self._seen, self._purchases, self._happened = seen, purchases, happened
+        self.times = times[happened]
+        """Of the events that count, by user, item and time."""
+        self.counts = np.bincount(self._of_events, minlength=n_pairs)
+        """How many events of each pair of ``seen`` count."""
+        later = np.zeros(seen.n_rows, bool)
+        later[self._users[of_events[~happened]]] = True
+        self.is_cut = later
+        """Who bought something later (n_users,)."""
+        by_then = np.zeros(seen.n_rows, bool)
+        by_then[self._users[self.counts > 0]] = True
+        self.is_unknown = later & ~by_then
+        """Who bought something, but nothing by then (n_users,)."""
+        self.usual = TimeRange.from_times(self.times)
+        """In which nearly all of it happened."""
+
+    def __str__(self) -> str:
+        return _text(self.now)
+
+    @cached_property
+    def pairs(self) -> ItemSets:
+        """What each user had (n_users rows)."""
+        kept = self.counts > 0
+        return ItemSets(
+            offsets_from_lengths(np.bincount(self._users[kept], minlength=self._seen.n_rows)), self._seen.items[kept]
+        )
+
+    def buyers(self, n_items: int) -> NDArray[np.int64]:
+        """How many people had each item."""
+        return np.bincount(self.pairs.items, minlength=n_items)
+
+    def interactions(self, user_ids: IdMap, item_ids: IdMap) -> Interactions:
+        """The events that count as a table over all users and items."""
+        return self._purchases.interactions(user_ids, item_ids, self._seen).subset(self._happened)
+
+    def not_yet(self, n_items: int) -> NDArray[np.bool_]:
+        """The items that were first bought later."""
+        ever = np.bincount(self._seen.items, minlength=n_items) > 0
+        return np.asarray(ever & (self.buyers(n_items) == 0))
+
+    def histories(self, rows: NDArray[np.integer[Any]], counts_purchases: bool) -> Histories:
+        """What some users had; weights are numbers of purchases, or summed quantities."""
+        kept = np.flatnonzero(self.counts)
+        if counts_purchases or self._weights is None:
+            weights = self.counts[kept].astype(np.float32)
+        else:
+            weights = np.bincount(self._of_events, self._weights, len(self.counts))[kept].astype(np.float32)
+        last = self.times[np.cumsum(self.counts[kept]) - 1]
+        of_rows = ItemSets(self.pairs.indptr, np.arange(len(kept), dtype=np.int32)).take(rows)
+        places = of_rows.items
+        return Histories(of_rows.indptr, self.pairs.items[places], weights[places], last[places])
+
+
+def times_of(purchases: Purchases | None, what: str) -> tuple[Purchases, NDArray[np.int64]]:
+    """The purchases of a model, and their times.
+
+    Raises
+    ------
+    InvalidDataError
+        If the model knows no times; ``what`` needs them.
+    """
+    if purchases is None or purchases.times is None or not len(purchases.times):
+        why = "its file was written without them" if purchases is None else "it learned from a table without times"
+        raise InvalidDataError(
+            f"{what} needs the times of purchases, and this model has none ({why}). Train it on a table with a column "
+            "of times (time=)."
+        )
+    return purchases, purchases.times
+
+
+def read_now(now: Any, purchases: Purchases | None) -> int:
+    """A moment in seconds since 1970, by the rules of a table.
+
+    Raises
+    ------
+    InvalidDataError
+        If it is no single moment, or the model knows no times.
+    """
+    _, times = times_of(purchases, "now=")
+    if isinstance(now, (list, tuple, set, dict, pd.Series, pd.Index)) or (isinstance(now, np.ndarray) and now.ndim):
+        raise InvalidDataError(f"now is {format_value(now)}; give one moment, such as '2011-12-09'.")
+    (found,) = read_moments([now], "now", (int(times.min()), int(times.max()))).tolist()
+    return int(found)
+
+
+def _text(seconds: int) -> str:
+    moment = np.datetime64(seconds, "s")
+    return str(moment.astype("datetime64[D]") if seconds % 86400 == 0 else moment).replace("T", " ")
