@@ -31,6 +31,8 @@ COMMANDS = {
     "compare": ("compare", "Which model is the best, and whether that is more than luck."),
     "recommend": ("recommend", "Lists for some customers, with reasons on request."),
     "recommend-all": ("recommend", "Lists for every customer, streamed."),
+    "buy-again": ("buying", "What customers are due to buy again."),
+    "bought-together": ("buying", "What belongs to a basket."),
     "similar": ("similar", "The items most like an item, or customers like a customer."),
     "explain": ("similar", "What each purchase contributes to a recommendation."),
     "serve": ("serve", "Serve a model over HTTP, with every event counted at once."),

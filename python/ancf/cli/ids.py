@@ -8,6 +8,8 @@ import click
 from ancf.cli.command import Failure, Function, option
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ancf.data.ids import IdMap
     from ancf.models.base import Recommender
 
@@ -54,6 +56,34 @@ def read_ids(path: str) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         what = getattr(error, "strerror", None) or error
         raise Failure(f"{path}: {what}. Give a UTF-8 text file with one id to a line.", 3) from None
+
+
+def read_shown(model: "Recommender", path: str) -> "pd.DataFrame":
+    """Lists of a file that were shown before, as the ids of the model: a table with the columns user_id and item_id.
+
+    Raises
+    ------
+    Failure
+        If a row has no customer or no item; exit code 3.
+    """
+    import numpy as np
+    import pandas as pd
+
+    from ancf.data.reading import read_table
+
+    unread = dict.fromkeys(("weight", "time", "name", "category", "basket", "event"), False)
+    table = read_table(path, unread)
+    found = {}
+    for side, ids in (("user", model.user_ids_), ("item", model.item_ids_)):
+        column = table.ids[side]
+        missing = np.flatnonzero(column.codes < 0)
+        if len(missing):
+            raise Failure(
+                f"{path}: row {missing[0] + table.row_base} names no {side}. Leave such rows out of what was shown.", 3
+            )
+        values = [parse_id(str(each), ids) for each in column.values]
+        found[f"{side}_id"] = [values[code] for code in column.codes.tolist()]
+    return pd.DataFrame(found)
 
 
 def item_name(model: "Recommender", item: Any) -> str | None:

@@ -203,6 +203,16 @@ def number_option(section: str) -> Callable[[Function], Function]:
     )
 
 
+def now_option(section: str) -> Option:
+    """``--now``, the day for which something is asked."""
+    return Option(
+        ["--now"],
+        metavar="DATE",
+        section=section,
+        help="The day for which it is asked: later purchases do not count. [the end of the table]",
+    )
+
+
 def check_writable(path: str, *, streams: bool = True) -> None:
     """Refuse a place for a result before hours are spent on it.
 

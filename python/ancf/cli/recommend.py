@@ -7,9 +7,9 @@ import click
 
 from ancf import _text
 from ancf.cli.command import Failure, Function, Option, command, in_options, option, with_options
-from ancf.cli.ids import history_option, item_name, parse_ids, read_ids, users_option
+from ancf.cli.ids import history_option, item_name, parse_ids, read_ids, read_shown, users_option
 from ancf.cli.models import load
-from ancf.cli.options import check_writable, number_option, threads_option, typed_options
+from ancf.cli.options import check_writable, now_option, number_option, threads_option, typed_options
 from ancf.cli.output import (
     cell_text,
     chosen_format,
@@ -32,11 +32,13 @@ _SECTION = "Request"
 _COLUMNS = ("user_id", "item_id", "score", "rank", "source")
 
 
-def _filter_options(function: Function) -> Function:
-    """What may be recommended, for one customer or all; and how much."""
-    with_bought = Option(
-        ["--with-bought"], is_flag=True, section=_SECTION, help="Also items that the customer has bought before."
-    )
+_WITH_BOUGHT = option(
+    "--with-bought", is_flag=True, section=_SECTION, help="Also items that the customer has bought before."
+)
+
+
+def filter_options(function: Function) -> Function:
+    """What may be listed, for one customer or all; and how much."""
     without = Option(
         ["--without"],
         multiple=True,
@@ -57,12 +59,29 @@ def _filter_options(function: Function) -> Function:
         section=_SECTION,
         help="Recommend only the items in this file, one to a line; - is stdin.",
     )
-    return with_options(number_option(_SECTION)(function), [with_bought, without, without_from, only_from])
+    return with_options(number_option(_SECTION)(function), [without, without_from, only_from])
 
 
-def _requested_filters(model: "Recommender", options: dict[str, Any]) -> dict[str, Any]:
-    filters: dict[str, Any] = {"filter_already_liked_items": not options["with_bought"]}
-    denied = _known_items(model, list(options["without"]))
+def day_options(function: Function) -> Function:
+    """What was shown before, and for which day lists are."""
+    shown = Option(
+        ["--shown"],
+        metavar="FILE",
+        section=_SECTION,
+        help="Lists that were shown before (user_id, item_id): what stands there comes later in the new ones.",
+    )
+    return with_options(function, [shown, now_option(_SECTION)])
+
+
+def requested_filters(model: "Recommender", options: dict[str, Any]) -> dict[str, Any]:
+    """The keywords of the API for these options."""
+    filters: dict[str, Any] = {}
+    if "with_bought" in options:
+        filters["filter_already_liked_items"] = not options["with_bought"]
+    for name in ("now", "shown"):
+        if options.get(name) is not None:
+            filters[name] = options[name] if name == "now" else read_shown(model, options[name])
+    denied = known_items(model, list(options["without"]))
     if options["without_from"]:
         denied += _known_lines(model, "--without-from", options["without_from"])
     if denied:
@@ -75,7 +94,7 @@ def _requested_filters(model: "Recommender", options: dict[str, Any]) -> dict[st
     return filters
 
 
-def _check_stdin(model_file: str, options: dict[str, Any]) -> None:
+def check_stdin(model_file: str, options: dict[str, Any]) -> None:
     """Stdin is read once.
 
     Raises
@@ -84,13 +103,14 @@ def _check_stdin(model_file: str, options: dict[str, Any]) -> None:
         If several are to be read from it.
     """
     what = {"MODEL": model_file} | {
-        f"--{name.replace('_', '-')}": options.get(name) for name in ("users_from", "without_from", "only_from")
+        f"--{name.replace('_', '-')}": options.get(name)
+        for name in ("users_from", "without_from", "only_from", "shown")
     }
     if len(twice := [name for name, path in what.items() if path == "-"]) > 1:
         raise Failure(f"{' and '.join(twice)} cannot all be read from stdin. Name a file for all but one.", 2)
 
 
-def _known_items(model: "Recommender", typed: list[str]) -> list[Any]:
+def known_items(model: "Recommender", typed: list[str]) -> list[Any]:
     """Items by their ids; a misspelt one would otherwise be recommended all the same."""
     from ancf.scoring.requests import as_objects, unknown_items
 
@@ -147,7 +167,8 @@ def _known_lines(model: "Recommender", option: str, path: str) -> list[Any]:
     help="A file of customers, one to a line; - is stdin.",
 )
 @history_option(_SECTION)
-@_filter_options
+@_WITH_BOUGHT
+@filter_options
 @option(
     "--on-unknown",
     type=click.Choice(("raise", "popular", "skip")),
@@ -165,6 +186,7 @@ def _known_lines(model: "Recommender", option: str, path: str) -> list[Any]:
     from_environment=False,
     help="In place of lists: why this item is not in a customer's; again for more.",
 )
+@day_options
 @threads_option
 @output_options
 def recommend(model_file: str, output_format: str | None, output: str, **options: Any) -> None:
@@ -172,7 +194,7 @@ def recommend(model_file: str, output_format: str | None, output: str, **options
 
     MODEL is a file from 'ancf train'; - is stdin. Customers and items are named as they stood in the table.
     """
-    _check_stdin(model_file, options)
+    check_stdin(model_file, options)
     users, history = list(options["user"]), list(options["history"])
     if options["users_from"]:
         users += read_ids(options["users_from"])
@@ -193,7 +215,9 @@ def recommend(model_file: str, output_format: str | None, output: str, **options
             "column of names (--name-column).",
             2,
         )
-    filters = _requested_filters(model, options)
+    if history and options["shown"]:
+        raise Failure("--shown has no effect with --history: what was shown belongs to customers. Leave one out.", 2)
+    filters = requested_filters(model, options)
     if options["why_not"]:
         _write_why_not(model, parse_ids(users, model.user_ids_), options, filters, output_format, output)
         return
@@ -224,9 +248,9 @@ def _write(
         reasons = [
             None
             if row.source == "popular"
-            else model.explain(item=row.item_id, history=history)
+            else model.explain(item=row.item_id, history=history, now=options["now"])
             if history
-            else model.explain(row.user_id, row.item_id)
+            else model.explain(row.user_id, row.item_id, now=options["now"])
             for row in found
         ]
     if for_people:
@@ -327,7 +351,9 @@ def _lists_text(
     from_environment=False,
     help="Only the customers in this file, one to a line; - is stdin.",
 )
-@_filter_options
+@_WITH_BOUGHT
+@filter_options
+@day_options
 @option("--names", is_flag=True, section=_SECTION, help="Add the items' names, and their categories where known.")
 @option(
     "--explain",
@@ -349,7 +375,7 @@ def recommend_all(model_file: str, output_format: str | None, output: str, **opt
     from ancf.scoring.bulk import write_lists_to
     from ancf.scoring.sinks import SINKS, ending
 
-    _check_stdin(model_file, options)
+    check_stdin(model_file, options)
     output_format = chosen_format(output_format, output, otherwise="csv")
     suffix = ending(Path(output))
     is_streamed = output != "-" and suffix in SINKS and suffix.removesuffix(".gz") == f".{output_format}"
@@ -358,13 +384,12 @@ def recommend_all(model_file: str, output_format: str | None, output: str, **opt
     if options["resume"]:
         check_writable(output, streams=False)
     model = load(model_file, options["num_threads"])
-    request = {**_requested_filters(model, options), "names": options["names"], "explain": options["explain"]}
+    request = {**requested_filters(model, options), "names": options["names"], "explain": options["explain"]}
     if options["users_from"]:
         request["users"] = parse_ids(read_ids(options["users_from"]), model.user_ids_)
     if is_streamed:
         print_note(repr(model.recommend_all(options["number"], out=output, resume=options["resume"], **request)))
         return
     with open_output(output, output_format) as file:
-        write_lists_to(
-            model._fitted(), file, output_format, options["number"], num_threads=model.num_threads, **request
-        )
+        scorer = model._fitted().as_of(request.pop("now", None))
+        write_lists_to(scorer, file, output_format, options["number"], num_threads=model.num_threads, **request)

@@ -4,10 +4,10 @@ from typing import Any
 
 import click
 
-from ancf.cli.command import Failure, command, option
+from ancf.cli.command import Failure, command, option, with_options
 from ancf.cli.ids import history_option, item_name, parse_id, parse_ids, users_option
 from ancf.cli.models import load
-from ancf.cli.options import number_option, threads_option
+from ancf.cli.options import now_option, number_option, threads_option
 from ancf.cli.output import chosen_format, output_options, with_decimal_scores, write_table
 from ancf.cli.rules import configured_rules
 
@@ -81,6 +81,7 @@ def similar(model_file: str, output_format: str | None, output: str, **options: 
     from_environment=False,
     help="The item whose score is explained.",
 )
+@lambda function: with_options(function, [now_option(_SECTION)])
 @threads_option
 @output_options
 def explain(model_file: str, output_format: str | None, output: str, **options: Any) -> None:
@@ -94,9 +95,9 @@ def explain(model_file: str, output_format: str | None, output: str, **options: 
     model = load(model_file, options["num_threads"])
     item = parse_id(options["item"], model.item_ids_)
     if history:
-        why = model.explain(item=item, history=parse_ids(history, model.item_ids_))
+        why = model.explain(item=item, history=parse_ids(history, model.item_ids_), now=options["now"])
     else:
-        why = model.explain(parse_id(options["user"], model.user_ids_), item)
+        why = model.explain(parse_id(options["user"], model.user_ids_), item, now=options["now"])
     frame = why.to_pandas()
     rows = [list(row) for row in frame.astype(object).where(frame.notna(), None).itertuples(index=False)]
     document = {
