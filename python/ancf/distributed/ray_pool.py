@@ -7,6 +7,23 @@ from ancf.distributed.worker import Worker
 from ancf.errors import MissingExtraError
 
 
+def started_ray() -> Any:
+    """The module of the Ray that is running, or of one that is started here.
+
+    Raises
+    ------
+    MissingExtraError
+        If ray is not installed.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise MissingExtraError("ancf.ray needs ray. Install it with: pip install 'ancf[ray]'") from error
+    if not ray.is_initialized():
+        ray.init()
+    return ray
+
+
 class RayPool:
     """Actors of the Ray that is running, or of one that is started here.
 
@@ -17,15 +34,10 @@ class RayPool:
     """
 
     def __init__(self, n_workers: int, num_cpus: float) -> None:
-        try:
-            import ray
-        except ImportError as error:
-            raise MissingExtraError("ancf.ray needs ray. Install it with: pip install 'ancf[ray]'") from error
-        self._ray = ray
-        if not ray.is_initialized():
-            ray.init()
+        self._ray = ray = started_ray()
         self.n_workers, self.n_replaced = n_workers, 0
-        self._class = ray.remote(num_cpus=num_cpus)(Worker)
+        # Over as many machines as there are, since it is their memory and bandwidth that counts.
+        self._class = ray.remote(num_cpus=num_cpus, scheduling_strategy="SPREAD")(Worker)
         self._actors = [self._class.remote() for _ in range(n_workers)]
 
     def put(self, value: Any) -> Any:
