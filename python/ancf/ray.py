@@ -1,5 +1,5 @@
-"""ancf on Ray: lists and scores (``recommend_all``, ``predict``), and training over workers (``fit``); needs
-``ancf[ray]``.
+"""ancf on Ray: lists and scores (``recommend_all``, ``predict``), tables read and models trained by workers
+(``read_interactions``, ``fit``); needs ``ancf[ray]``.
 
 The model travels to each machine once, as the bytes of its file in Ray's object store, where all workers of a machine
 see the same memory. Each worker process opens it once and answers every batch that it gets (``Dataset.map_batches``).
@@ -14,6 +14,7 @@ from ancf import _text
 from ancf._native import __version__
 from ancf.checks import check_integer
 from ancf.distributed.fitting import fit
+from ancf.distributed.shards import read_interactions
 from ancf.engines.request import fitted_model, key_of_bytes, list_request
 from ancf.errors import InvalidParameterError, MissingExtraError
 from ancf.models.base import Recommender
@@ -24,7 +25,7 @@ from ancf.scoring.requests import ItemFilter
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-__all__ = ["fit", "predict", "recommend_all"]
+__all__ = ["fit", "predict", "read_interactions", "recommend_all"]
 
 # Users that a task takes at a time. Below a few thousand the calls cost more than the work.
 _BATCH_USERS = 10_000

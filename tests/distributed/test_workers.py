@@ -220,8 +220,8 @@ def test_models_that_workers_cannot_train_are_refused_before_an_engine_is_asked_
     train, _ = tables()
     for model, words in (
         (ancf.ALS(), "workers train ANCF, and not a ALS"),
-        (ancf.ANCF(loss="bpr"), "plain softmax alone"),
-        (ancf.ANCF(user_factors=True), "plain softmax alone"),
+        (ancf.ANCF(loss="bpr"), "plain softmax alone, and this one has loss='bpr'"),
+        (ancf.ANCF(user_factors=True, biases=True), "this one has user_factors=True, biases=True"),
     ):
         with pytest.raises(ancf.InvalidParameterError, match=words):
             fit(model, train)

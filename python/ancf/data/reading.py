@@ -3,7 +3,9 @@
 import inspect
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -65,6 +67,11 @@ class TableOptions(NamedTuple):
 
 
 _PLAIN = TableOptions()
+
+ReadNamed = Callable[[tuple[str, Any]], RawTable]
+_read_all: ContextVar[Callable[[ReadNamed, Sequence[tuple[str, Any]]], list[RawTable]] | None] = ContextVar(
+    "read_all", default=None
+)
 
 
 @checks_call
@@ -266,14 +273,31 @@ def read_table(source: Any, chosen: Mapping[str, Any], options: TableOptions = _
     if inputs is None:
         return _read_one(source, chosen, options)
     several = len(inputs.tables) > 1
-    tables = []
-    for name, each in inputs.tables:
-        table = _read_one(each, chosen, options, name if several else None)
-        table.source = name if several else f"{inputs.name}: {name}"
-        tables.append(table)
+    read_all = _read_all.get() if several else None
+    read = partial(_read_named, chosen, options, inputs.name, several)
+    tables = list(map(read, inputs.tables)) if read_all is None else read_all(read, inputs.tables)
     if not sum(table.n_rows for table in tables):
         raise InvalidDataError(f"{inputs.name}: no table has a row below its header. Give a table with rows.")
     return combine(inputs.name, tables, inputs.passed_over)
+
+
+@contextmanager
+def tables_read_by(read_all: Callable[[ReadNamed, Sequence[tuple[str, Any]]], list[RawTable]]) -> Iterator[None]:
+    """Within the block, several tables are read by somebody else, who gets what reads one, and them by name."""
+    token = _read_all.set(read_all)
+    try:
+        yield
+    finally:
+        _read_all.reset(token)
+
+
+def _read_named(
+    chosen: Mapping[str, Any], options: TableOptions, of: str, several: bool, named: tuple[str, Any]
+) -> RawTable:
+    name, each = named
+    table = _read_one(each, chosen, options, name if several else None)
+    table.source = name if several else f"{of}: {name}"
+    return table
 
 
 def _read_one(source: Any, chosen: Mapping[str, Any], options: TableOptions, name: str | None = None) -> RawTable:

@@ -15,6 +15,7 @@ from ancf.data.interactions import Interactions
 from ancf.distributed.learner import SpreadLearner
 from ancf.distributed.pool import Pool, bounds, get_all, patiently
 from ancf.distributed.ray_pool import RayPool
+from ancf.distributed.shards import read_interactions
 from ancf.distributed.users import SpreadUsers
 from ancf.errors import InvalidParameterError
 from ancf.models.ancf import options
@@ -66,8 +67,8 @@ class Spread:
 @checks_call
 def fit(
     model: ANCF,
-    interactions: Interactions,
-    validation: Interactions | None = None,
+    interactions: Any,
+    validation: Any = None,
     *,
     num_workers: int = 2,
     num_cpus: int = 1,
@@ -86,8 +87,9 @@ def fit(
     ----------
     model : ANCF
         With the plain softmax, which its defaults are.
-    interactions, validation : Interactions
-        As in ``model.fit``.
+    interactions, validation : Interactions, or tables
+        As in ``model.fit``. Anything else is read by ``ancf.ray.read_interactions`` without options: a path, a data
+        frame, a ``ray.data.Dataset``, or shards, a list of tables and paths that workers read.
     num_workers : int, at least 1
     num_cpus : int, at least 1
         The cores of a worker, and its threads.
@@ -113,23 +115,25 @@ def fit(
     """
     check_integer("num_workers", num_workers, 1, 10_000)
     check_integer("num_cpus", num_cpus, 1, 1024)
-    _check_model(model, interactions)
+    _check_model(model)
+    interactions, validation = (
+        each if each is None or isinstance(each, Interactions) else read_interactions(each, num_cpus=num_cpus)
+        for each in (interactions, validation)
+    )
     with closing(RayPool(num_workers, num_cpus)) as pool, computing_on(Spread(pool, num_cpus)):
         return model.fit(interactions, validation, checkpoint=checkpoint, every=every, resume=resume)
 
 
-def _check_model(model: Any, interactions: Any) -> None:
+def _check_model(model: Any) -> None:
     """Refuse what is trained on one machine alone."""
     if not isinstance(model, ANCF):
         raise InvalidParameterError(
             f"fit: workers train ANCF, and not a {type(model).__name__}. Train it on one machine: model.fit(...)."
         )
     options.check(model)
-    if isinstance(interactions, Interactions) and len(interactions):
-        settings = options.resolve(model, interactions.n_items, timed=interactions.times is not None)
-        if settings.needs_network:
-            raise InvalidParameterError(
-                "fit: workers train ANCF with the plain softmax alone. Leave loss, optimizer, attention, output, "
-                "similarity, user_factors, factor_attention and biases as they are, or train on one machine: "
-                "model.fit(...)."
-            )
+    other = options.beyond_plain_softmax(model)
+    if other:
+        raise InvalidParameterError(
+            f"fit: workers train ANCF with the plain softmax alone, and this one has {other}. Leave that out, or train "
+            "on one machine: model.fit(...). docs/scale.md says why."
+        )

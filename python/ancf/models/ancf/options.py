@@ -206,15 +206,27 @@ def _choose_for(options: Any, timed: bool, split_by: SplitBy | None) -> ChooseFo
     return "next" if split_by in ("last", "user") else "future"
 
 
+# What the plain softmax has of the options that decide who trains it.
+_PLAIN_SOFTMAX: dict[str, tuple[Any, ...]] = {
+    "loss": ("softmax",),
+    "optimizer": ("adam",),
+    "attention": ("mean", "degree"),
+    "output": ("linear",),
+    "similarity": ("auto", "cosine"),
+    "user_factors": (False,),
+    "factor_attention": (False,),
+    "biases": (False,),
+}
+
+
+def beyond_plain_softmax(options: Any) -> str:
+    """The options that go beyond one softmax row per user, as they are written; empty where none does."""
+    found = {name: getattr(options, name) for name, plain in _PLAIN_SOFTMAX.items()}
+    return ", ".join(f"{name}={value!r}" for name, value in found.items() if value not in _PLAIN_SOFTMAX[name])
+
+
 def _needs_network(options: Any) -> bool:
-    return not (
-        options.loss == "softmax"
-        and options.optimizer == "adam"
-        and options.attention in ("mean", "degree")
-        and options.output == "linear"
-        and options.similarity in ("auto", "cosine")
-        and not (options.user_factors or options.factor_attention or options.biases)
-    )
+    return bool(beyond_plain_softmax(options))
 
 
 def _plain_cosine(options: Any) -> bool:
