@@ -55,6 +55,7 @@ MISTAKES = [
     ("POST", "/v1/events", {"events": [{**EVENT, "user": "u"}]}, 422, "body events[0]"),
     ("POST", "/v1/events", {"events": [{"user_id": "u", "item_id": "i"}]}, 422, "body events[0]"),
     ("POST", "/v1/reload", {"to": "tomorrow"}, 422, "body to"),
+    ("POST", "/v1/update", {"model": "other"}, 422, None),
     ("POST", "/v1/reload", {"to": "previous"}, 409, "body to"),
     ("PUT", "/v1/events", None, 405, None),
     ("GET", "/v2/recommend/u", None, 404, None),

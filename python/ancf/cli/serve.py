@@ -86,6 +86,13 @@ def _event_weights(given: tuple[str, ...]) -> dict[str, float]:
     "purchase=1, cart=0.3, view=0.1, return=-1]",
 )
 @option(
+    "--update-every",
+    type=click.FloatRange(0, min_open=True),
+    metavar="MINUTES",
+    section=_EVENTS,
+    help="Let the models learn what the journal has beyond them, beside serving. [only when POST /v1/update asks]",
+)
+@option(
     "--rules",
     metavar="FILE",
     section=_SHOP,

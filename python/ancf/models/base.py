@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn, Self, overload
+from typing import Any, ClassVar, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -179,11 +179,19 @@ class Recommender(Params, Asking, ABC):
         data = update.data.compact()
         return replace(self.fit(data)._fitted(), **update.about(data))
 
-    def _refuse_update(self) -> NoReturn:
-        raise InvalidCallError(
-            f"{type(self).__name__} cannot take in purchases without training anew. Call fit with all of them "
-            "(ancf.concat joins tables), or use a model that can: ANCF."
-        )
+    def _check_update(self, scorer: Scorer) -> None:
+        """Look whether a model like this one can take in purchases without training anew.
+
+        Raises
+        ------
+        InvalidCallError, InvalidDataError
+            If it cannot, or its file does not keep what an update starts from.
+        """
+        if not self._update_is_fit and type(self)._updated is Recommender._updated:
+            raise InvalidCallError(
+                f"{type(self).__name__} cannot take in purchases without training anew. Call fit with all of them "
+                "(ancf.concat joins tables), or use a model that can: ANCF."
+            )
 
     def _fitted(self) -> Scorer:
         """The scorer that answers from here on.
@@ -378,8 +386,7 @@ class Recommender(Params, Asking, ABC):
         check_flag("deduplicate", deduplicate)
         self._refuse_view("partial_fit")
         scorer = self._fitted()
-        if not self._update_is_fit and type(self)._updated is Recommender._updated:
-            self._refuse_update()
+        self._check_update(scorer)
         interactions = updates.with_features(scorer, interactions, item_features, user_features)
         own = {"num_threads": self.num_threads} if "num_threads" in scorer.options else {}
         fitted = type(self)(**{**scorer.options, **own})

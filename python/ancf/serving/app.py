@@ -82,7 +82,7 @@ class Endpoint:
             if self._operation.id_in_path:
                 _check_id(subject, self._operation.id_in_path)
             answer = await self._operation.handler(self._service, subject, question)
-            status = 200
+            status = self._operation.status
             content, media_type = self.encode(answer)
         except _DisconnectedError:
             return

@@ -5,7 +5,7 @@ A ``Journal`` is a database: SQLite or PostgreSQL, in modules of their own. ``wr
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar, NamedTuple
 
 from ancf.errors import AncfError
@@ -16,6 +16,7 @@ FORGET = "forget"
 
 NAME_NOTE = "journal"
 """The note that has the name of the journal."""
+_PAGE = 10_000
 
 
 class JournalError(AncfError, OSError):
@@ -43,6 +44,17 @@ class Entry(NamedTuple):
     at: int
     seq: int = 2**63 - 1
     """Where it stands in the journal; behind all others for what is in none yet."""
+
+
+class Numbered(NamedTuple):
+    """An event with its number in the journal and its user."""
+
+    seq: int
+    user_id: str
+    item_id: str
+    event: str
+    quantity: float
+    at: int
 
 
 def id_hash(event_id: str) -> bytes:
@@ -78,6 +90,25 @@ class Journal(ABC):
     @abstractmethod
     def _forgotten(self, user_id: str) -> list[Entry]:
         """The mark of a user who was forgotten, if there is one."""
+
+    @abstractmethod
+    def newest(self) -> int:
+        """The number of the last event, 0 without any. No event that comes later has a lower one."""
+
+    def between(self, after: int, last: int) -> Iterator[Numbered]:
+        """The events of users who are not forgotten with a number above ``after``, and up to ``last``, by number."""
+        forgotten = self.forgotten()
+        while rows := self._between(after, last, _PAGE):
+            yield from (each for each in rows if each.event != FORGET and each.user_id not in forgotten)
+            after = rows[-1].seq
+
+    @abstractmethod
+    def _between(self, after: int, last: int, limit: int) -> list[Numbered]:
+        """The first so many of them, forgotten users and their marks included."""
+
+    @abstractmethod
+    def forgotten(self) -> set[str]:
+        """The users who are forgotten."""
 
     @abstractmethod
     def forget(self, user_id: str, at: int) -> int:

@@ -47,6 +47,16 @@ class Metrics:
             "ancf_shed_requests", "Requests refused because too many were in flight.", registry=registry
         )
         self._reloads = Counter("ancf_reloads", "Looks at another model file.", ["outcome"], registry=registry)
+        self._updates = Counter(
+            "ancf_updates", "Updates from the journal that ended.", ["outcome", "variant"], registry=registry
+        )
+        self._lag = Gauge(
+            "ancf_journal_lag_events",
+            "Events in the journal behind the last one that the model has learned.",
+            ["variant"],
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
         self._in_flight = Gauge(
             "ancf_in_flight_requests",
             "Requests that are worked on.",
@@ -119,6 +129,14 @@ class Metrics:
     def reload(self, outcome: str) -> None:
         """Another model file was looked at."""
         self._reloads.labels(outcome).inc()
+
+    def update_ended(self, outcome: str, variant: str) -> None:
+        """An update from the journal that this worker started has ended."""
+        self._updates.labels(outcome, variant).inc()
+
+    def lag(self, events: int, variant: str) -> None:
+        """How far the journal is ahead of a model."""
+        self._lag.labels(variant).set(events)
 
     def model(self, served: ServedModel) -> None:
         """Another model answers."""

@@ -110,6 +110,18 @@ class ModelStore:
                 raise error from None
             return True
 
+    @property
+    def path(self) -> str:
+        """The path of the model file."""
+        return str(self._path)
+
+    def answers_from_file(self) -> bool:
+        """Whether the model that answers is the one of the file."""
+        try:
+            return version_of(self._path) == self.current.version
+        except (OSError, ModelFileError):
+            return False
+
     def obey(self, shop: Shop) -> None:
         """Answer by other rules and another stock from now on.
 

@@ -55,7 +55,7 @@ def _operation(each: Operation, refs: dict[type, dict[str, Any]], components: di
         "responses": {},
     }
     content = {"application/json": {"schema": refs[each.answer]}} if each.answer else {"text/plain": {}}
-    described["responses"]["200"] = {"description": "As asked.", "content": content}
+    described["responses"][str(each.status)] = {"description": "As asked.", "content": content}
     with_body = each.method == "POST"
     statuses = {*_ANYWHERE, *each.problems, *(_WITH_KEY if each.scope else ()), *(_WITH_BODY if with_body else ()), 422}
     for status in sorted(statuses):
@@ -111,11 +111,12 @@ def _section(path: str, method: str, each: dict[str, Any]) -> str:
     body = each.get("requestBody")
     if body:
         rows += f"<tr><td>body</td><td>JSON</td><td>{_kind(body['content']['application/json']['schema'])}</td></tr>"
-    ok = next(iter(each["responses"]["200"]["content"].values())).get("schema", {"type": "text"})
-    refused = ", ".join(status for status in each["responses"] if status != "200")
+    good = next(status for status in each["responses"] if status.startswith("2"))
+    ok = next(iter(each["responses"][good]["content"].values())).get("schema", {"type": "text"})
+    refused = ", ".join(status for status in each["responses"] if status != good)
     return (
         f"<section><h3><b>{method}</b> <code>{html.escape(path)}</code></h3><p>{html.escape(each['description'])}</p>"
-        f"<table>{rows}<tr><td>200</td><td></td><td>{_kind(ok)}</td></tr>"
+        f"<table>{rows}<tr><td>{good}</td><td></td><td>{_kind(ok)}</td></tr>"
         f"<tr><td>{refused}</td><td></td><td>{_kind({'$ref': '#/components/schemas/ProblemBody'})}</td></tr>"
         "</table></section>"
     )

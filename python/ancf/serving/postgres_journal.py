@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, TypeVar
 
 from ancf.errors import MissingExtraError
-from ancf.serving.journal import FORGET, Entry, Event, Journal, JournalError, id_hash
+from ancf.serving.journal import FORGET, Entry, Event, Journal, JournalError, Numbered, id_hash
 
 Result = TypeVar("Result")
 
@@ -29,8 +29,12 @@ WHERE NOT EXISTS (SELECT 1 FROM ancf_forgotten WHERE ancf_forgotten.id_hash = gi
 ON CONFLICT (event_id) DO NOTHING RETURNING event_id
 """
 _OF_USER = "SELECT item_id, event, quantity, at, seq FROM ancf_events WHERE user_id = %s ORDER BY seq DESC LIMIT %s"
+_BETWEEN = """
+SELECT seq, user_id, item_id, event, quantity, at FROM ancf_events WHERE seq > %s AND seq <= %s ORDER BY seq LIMIT %s
+"""
 _FORGOTTEN = "SELECT item_id, event, quantity, at, seq FROM ancf_events WHERE user_id = %s AND event = %s"
-# An event that is sent again while its user is forgotten waits, or it would find neither the event nor its mark.
+# An event that is sent again while its user is forgotten waits, or it would find neither the event nor its mark; who
+# asks for the last number waits for all that are being written.
 _FORGET_LOCK = 0x616E6367
 # Two workers that start at once would both make the tables.
 _SCHEMA_LOCK = 0x616E6366
@@ -85,6 +89,24 @@ class PostgresJournal(Journal):
     def _entries(self, query: str, values: tuple[Any, ...]) -> list[Entry]:
         rows = self._retrying(lambda db: db.execute(query, values, prepare=True).fetchall())
         return [Entry(*row) for row in rows]
+
+    def newest(self) -> int:
+        def look(db: Any) -> int:
+            # Numbers are given before the commit: one that is seen may be higher than one still to come. Whoever
+            # writes shares this lock, so that nobody does while it is held.
+            with db.transaction():
+                db.execute("SELECT pg_advisory_xact_lock(%s)", (_FORGET_LOCK,))
+                return int(db.execute("SELECT coalesce(max(seq), 0) FROM ancf_events").fetchone()[0])
+
+        return self._retrying(look)
+
+    def _between(self, after: int, last: int, limit: int) -> list[Numbered]:
+        rows = self._retrying(lambda db: db.execute(_BETWEEN, (after, last, limit)).fetchall())
+        return [Numbered(*row) for row in rows]
+
+    def forgotten(self) -> set[str]:
+        query = "SELECT user_id FROM ancf_events WHERE event = %s"
+        return {row[0] for row in self._retrying(lambda db: db.execute(query, (FORGET,)).fetchall())}
 
     def forget(self, user_id: str, at: int) -> int:
         def erase(db: Any) -> int:

@@ -10,7 +10,7 @@ import msgspec
 
 from ancf import _native
 from ancf.serving import catalog, schema
-from ancf.serving.counting import PURCHASE
+from ancf.serving.counting import PURCHASE, mark_of
 from ancf.serving.journal import Entry, Event
 from ancf.serving.keys import Scope
 from ancf.serving.metrics import CONTENT_TYPE
@@ -18,6 +18,8 @@ from ancf.serving.model_store import WayBackError
 from ancf.serving.problems import Problem, busy
 from ancf.serving.served_model import ServedModel
 from ancf.serving.service import Service
+from ancf.serving.update_job import Outcome
+from ancf.serving.updater import UpdateRefusedError
 
 _AHEAD = timedelta(minutes=5)
 """So much may the clocks of others differ."""
@@ -47,6 +49,7 @@ class Operation(NamedTuple):
     answer: type[msgspec.Struct] | None = None
     problems: tuple[int, ...] = ()
     id_in_path: str | None = None
+    status: int = 200
 
 
 # ---- lists
@@ -230,6 +233,7 @@ async def about_model(service: Service, _: str, options: schema.ModelOptions) ->
     served = store.current
     scorer = served.scorer
     until = None if scorer.purchases is None else scorer.purchases.until
+    newest, update = await service.newest_event(), await service.last_update(store)
     split = service.settings.split
     variants = [
         schema.VariantBody(
@@ -251,6 +255,9 @@ async def about_model(service: Service, _: str, options: schema.ModelOptions) ->
         item_id_kind=scorer.item_ids.kind,
         categories=served.categories,
         learned_until=None if until is None else datetime.fromtimestamp(until, UTC),
+        learned_event=served.counting.seq,
+        journal_mark=None if newest is None else mark_of(service.journal_name, newest),
+        update=None if update is None else _as_body(update),
         loaded_at=datetime.fromtimestamp(served.loaded_at, UTC),
         previous_version=store.previous,
         failed=store.failed,
@@ -271,6 +278,28 @@ async def reload(service: Service, _: str, body: schema.ReloadBody) -> schema.Re
     return schema.Reloaded(store.current.version, store.previous, changed)
 
 
+async def update(service: Service, _: str, body: schema.UpdateOptions) -> schema.UpdateBody:
+    """Begin to take what the journal has beyond the model into the model file, beside serving (docs/updating.md)."""
+    try:
+        return _as_body(await service.update(body.model))
+    except (UpdateRefusedError, OSError) as error:
+        raise Problem(409, str(error), remedy="See update in GET /v1/model.") from error
+
+
+def _as_body(outcome: Outcome) -> schema.UpdateBody:
+    finished = None if outcome.finished is None else datetime.fromtimestamp(outcome.finished, UTC)
+    started = datetime.fromtimestamp(outcome.started, UTC)
+    return schema.UpdateBody(
+        outcome.state,
+        started,
+        finished,
+        outcome.events,
+        outcome.model_version,
+        outcome.error,
+        outcome.warning,
+    )
+
+
 async def live(service: Service, _: str, __: Any) -> schema.Health:
     """Whether the process works; restart it if not."""
     return schema.Health("ok")
@@ -286,6 +315,12 @@ async def ready(service: Service, _: str, __: Any) -> schema.Health:
 
 async def metrics(service: Service, _: str, __: Any) -> Raw:
     """Numbers for Prometheus."""
+    marked = [(name, store.current.counting.seq) for name, store in service.stores.items()]
+    if any(seq is not None for _, seq in marked):
+        newest = await service.newest_event()
+        for name, seq in marked:
+            if seq is not None and newest is not None:
+                service.metrics.lag(newest - seq, name)
     return Raw(service.metrics.text(), CONTENT_TYPE)
 
 
@@ -345,6 +380,11 @@ OPERATIONS = (
     Operation(
         *("POST", "/v1/reload", reload, "Take another model", "admin"),
         *(schema.ReloadBody, schema.Reloaded, (409, 422)),
+    ),
+    Operation(
+        *("POST", "/v1/update", update, "Let the model learn the journal", "admin"),
+        *(schema.UpdateOptions, schema.UpdateBody, (409, 422)),
+        status=202,
     ),
     Operation("GET", "/health/live", live, "Whether the process works", None, answer=schema.Health),
     Operation("GET", "/health/ready", ready, "Whether to send requests", None, answer=schema.Health),

@@ -177,6 +177,12 @@ class ReloadBody(Struct, forbid_unknown_fields=True, kw_only=True):
     model: Variant | None = None
 
 
+class UpdateOptions(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Which model to update."""
+
+    model: Variant | None = None
+
+
 class ModelOptions(Struct, forbid_unknown_fields=True, kw_only=True):
     """Which model to tell of."""
 
@@ -332,6 +338,21 @@ class VariantBody(Struct):
     """The part of the users who get its lists."""
 
 
+class UpdateBody(Struct):
+    """How the last update of a model from the journal stands."""
+
+    state: Literal["running", "ok", "unchanged", "failed", "interrupted"]
+    """``unchanged``: there was nothing to learn. After ``failed`` and ``interrupted`` the model is as it was."""
+    started: datetime
+    finished: datetime | None
+    events: int
+    """So many were taken in."""
+    updated_to: str | None
+    """The version of the model file that was written; every worker takes it within a second or two."""
+    error: str | None
+    warning: str | None
+
+
 class ModelBody(Struct):
     """A model that answers, and which others there are."""
 
@@ -345,6 +366,13 @@ class ModelBody(Struct):
     item_id_kind: str
     categories: list[str]
     learned_until: datetime | None
+    learned_event: int | None
+    """The last event of the journal that the model has learned; null where only times tell."""
+    journal_mark: str | None
+    """What a training table that has all events in the journal so far is marked with (``Interactions.mark``); null, as
+    ``update``, while the journal cannot be read."""
+    update: UpdateBody | None
+    """The last update from the journal; null where there was none."""
     loaded_at: datetime
     previous_version: str | None
     failed: str | None

@@ -1,6 +1,7 @@
 """What the routes of a worker share: the model, the journal, the keys and the numbers. Knows nothing of HTTP."""
 
 import asyncio
+import contextlib
 import gc
 import hashlib
 import json
@@ -18,11 +19,13 @@ from ancf.serving.journal import Entry, Event, Journal
 from ancf.serving.keys import Keys, read_keys
 from ancf.serving.metrics import Metrics
 from ancf.serving.model_store import FOLLOW_FILE, NOTE, ModelStore, WayBackError
-from ancf.serving.problems import busy
+from ancf.serving.problems import Problem, busy
 from ancf.serving.served_model import ServedModel
 from ancf.serving.settings import Settings
 from ancf.serving.shop_rules import ShopFiles
 from ancf.serving.tracing import recorder
+from ancf.serving.update_job import Job, Outcome, check_updatable, note_of
+from ancf.serving.updater import Updater, UpdateRefusedError, UpdateRunningError, outcome_of
 from ancf.serving.writer import Writer, open_journal
 
 Result = TypeVar("Result")
@@ -63,11 +66,13 @@ class Service:
         self.writer = Writer(settings.journal)
         self.metrics = Metrics(lambda: self.in_flight, lambda: self.writer.waiting)
         self._journal: Journal = open_journal(settings.journal)
+        self._journal_name = self._journal.name
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._local = threading.local()
         self._threads = ThreadPoolExecutor(_READERS, thread_name_prefix="reading")
         self._files = ShopFiles(settings.rules, settings.stock)
         shop = self._files.read()
-        count = partial(Counting.of, chosen=settings.event_weights, journal=self._journal.name)
+        count = partial(Counting.of, chosen=settings.event_weights, journal=self._journal_name)
         paths = {settings.name: settings.model, **settings.more_models}
         self.stores = {
             name: ModelStore(path, self._on_model, name, keeps=settings.keep_previous, shop=shop, count=count)
@@ -77,6 +82,10 @@ class Service:
         self._first = self.stores[settings.name]
         for store in self.stores.values():
             self._on_model(store.current)
+        if settings.update_every is not None:
+            for store in self.stores.values():
+                check_updatable(store.current.model)
+        self._updater = Updater(settings.update_every)
         self._watching: asyncio.Task[None] | None = None
 
     def model(self, name: str | None = None, user_id: str | None = None) -> ServedModel:
@@ -136,6 +145,7 @@ class Service:
 
     async def start(self) -> None:
         """Begin to write and to watch the model file."""
+        self._loop = asyncio.get_running_loop()
         self.writer.start()
         await self._look()
         self._watching = asyncio.create_task(self._watch())
@@ -145,6 +155,7 @@ class Service:
         self.draining = True
         if self._watching is not None:
             self._watching.cancel()
+        self._updater.stop()
         await asyncio.get_running_loop().run_in_executor(None, self.writer.stop)
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._journal.close()
@@ -235,6 +246,76 @@ class Service:
         # A large model takes longer to load than other requests may.
         return await self._looking(store, change)
 
+    # ---- updates
+
+    async def update(self, name: str | None = None) -> Outcome:
+        """Begin to update a model from the journal, in a process of its own.
+
+        Raises
+        ------
+        UpdateRefusedError
+            If an update is going on, or the model that answers is not the one of the file.
+        InvalidCallError, InvalidDataError
+            If the model cannot be updated.
+        """
+        store = self.store(name)
+        await self.in_thread(lambda: self._start_update(store))
+        return await self.last_update(store) or Outcome("running", time.time())
+
+    async def last_update(self, store: ModelStore) -> Outcome | None:
+        """How the last update of a model stands, whoever started it; None where there was none, or while the journal
+        cannot be read."""
+        variant = store.current.variant
+        with contextlib.suppress(AncfError, Problem):
+            return await self.in_thread(lambda: outcome_of(store.path, variant, self._own_journal()))
+        return None
+
+    async def newest_event(self) -> int | None:
+        """The number of the last event in the journal; None while it cannot be read."""
+        with contextlib.suppress(AncfError, Problem):
+            return await self.in_thread(lambda: self._own_journal().newest())
+        return None
+
+    @property
+    def journal_name(self) -> str:
+        """What tells the journal from others."""
+        return self._journal_name
+
+    async def _update_if_due(self, name: str) -> None:
+        store = self.stores[name]
+
+        def start() -> bool:
+            due = self._updater.is_due(name, self._own_journal())
+            return due and self._start_update(store, if_due=True)
+
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._threads, start)
+        except UpdateRunningError:
+            return
+        except (AncfError, OSError) as error:
+            log.write("model not updated", variant=name, error=str(error))
+            failed = Outcome("failed", time.time(), time.time(), error=str(error)).written()
+            with contextlib.suppress(AncfError, Problem):
+                await self.in_thread(lambda: self._own_journal().write_note(note_of(name), failed))
+
+    def _start_update(self, store: ModelStore, *, if_due: bool = False) -> bool:
+        served = store.current
+        check_updatable(served.model)
+        if not store.answers_from_file():
+            raise UpdateRefusedError(
+                f"{store.path} is not the model that answers ({served.version}): the server went back to an earlier "
+                'one, or has not taken the file. POST {"to": "file"} to /v1/reload first.'
+            )
+        job = Job(store.path, served.version, served.variant, self.settings.journal, dict(self.settings.event_weights))
+        loop = self._loop
+
+        def ended(well: bool) -> None:
+            self.metrics.update_ended("ok" if well else "failed", served.variant)
+            if well and loop is not None and not loop.is_closed() and not self.draining:
+                asyncio.run_coroutine_threadsafe(self._look(), loop)
+
+        return self._updater.start(job, self._own_journal(), ended, if_due=if_due)
+
     def _note_of(self, store: ModelStore) -> str:
         return NOTE if store is self._first else f"{NOTE} {store.current.variant}"
 
@@ -242,6 +323,9 @@ class Service:
         while True:
             await asyncio.sleep(self.settings.watch_interval)
             await self._look()
+            if self.settings.update_every is not None:
+                for name in self.stores:
+                    await self._update_if_due(name)
 
     async def _look(self) -> None:
         """What failed is in the log, in the metrics and in ``GET /v1/model``; the model that answers stays."""

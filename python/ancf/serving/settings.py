@@ -32,6 +32,8 @@ class Settings:
     api_key_file: str | None = None
     event_weights: Mapping[str, float] = field(default_factory=dict)
     """What events of a type weigh in a user's history, where that is not what the model says (``counting.py``)."""
+    update_every: float | None = None
+    """Minutes between two updates of the models from the journal; None: only when they are asked for."""
     access_log: bool = False
     rules: str | None = None
     """The path of a TOML file with a table ``[rules]``."""
@@ -58,6 +60,8 @@ class Settings:
                 raise InvalidParameterError(f"split: the share of {name} is {share}. Give one above 0 and at most 1.")
         if sum(self.split.values()) > 1 + 1e-9:
             raise InvalidParameterError(f"split: the shares add up to {sum(self.split.values()):g}; 1 is all users.")
+        if self.update_every is not None and not 0 < self.update_every < math.inf:
+            raise InvalidParameterError(f"update_every={self.update_every!r}: give minutes, a number above 0.")
         for event, weight in self.event_weights.items():
             if not math.isfinite(weight):
                 raise InvalidParameterError(f"event_weights: {event} weighs {weight}. Give a finite number.")

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ancf.serving.journal import FORGET, Entry, Event, Journal, JournalError, id_hash
+from ancf.serving.journal import FORGET, Entry, Event, Journal, JournalError, Numbered, id_hash
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
@@ -33,6 +33,9 @@ WHERE NOT EXISTS (SELECT 1 FROM forgotten WHERE id_hash = ?)
 ON CONFLICT (event_id) DO NOTHING
 """
 _OF_USER = "SELECT item_id, event, quantity, at, seq FROM events WHERE user_id = ? ORDER BY seq DESC LIMIT ?"
+_BETWEEN = """
+SELECT seq, user_id, item_id, event, quantity, at FROM events WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?
+"""
 _FORGOTTEN = "SELECT item_id, event, quantity, at, seq FROM events WHERE user_id = ? AND event = ?"
 
 
@@ -74,10 +77,24 @@ class SQLiteJournal(Journal):
         return self._entries(_FORGOTTEN, (user_id, FORGET))
 
     def _entries(self, query: str, values: tuple[Any, ...]) -> list[Entry]:
+        return [Entry(*row) for row in self._rows(query, values)]
+
+    def _rows(self, query: str, values: tuple[Any, ...] = ()) -> list[Any]:
         try:
-            return [Entry(*row) for row in self._db.execute(query, values)]
+            return self._db.execute(query, values).fetchall()
         except sqlite3.Error as error:
             raise self._error(error) from error
+
+    def newest(self) -> int:
+        # Writers come one after the other, so numbers rise from commit to commit.
+        [(found,)] = self._rows("SELECT max(seq) FROM events")
+        return int(found or 0)
+
+    def _between(self, after: int, last: int, limit: int) -> list[Numbered]:
+        return [Numbered(*row) for row in self._rows(_BETWEEN, (after, last, limit))]
+
+    def forgotten(self) -> set[str]:
+        return {user_id for (user_id,) in self._rows("SELECT user_id FROM events WHERE event = ?", (FORGET,))}
 
     def forget(self, user_id: str, at: int) -> int:
         with self._transaction():
@@ -98,11 +115,8 @@ class SQLiteJournal(Journal):
         return int(erased)
 
     def read_note(self, name: str) -> str | None:
-        try:
-            row = self._db.execute("SELECT text FROM notes WHERE name = ?", (name,)).fetchone()
-        except sqlite3.Error as error:
-            raise self._error(error) from error
-        return None if row is None else str(row[0])
+        rows = self._rows("SELECT text FROM notes WHERE name = ?", (name,))
+        return str(rows[0][0]) if rows else None
 
     def write_note(self, name: str, text: str) -> None:
         with self._transaction():

@@ -400,8 +400,7 @@ class ANCF(Recommender):
         scorer = trainer.build_scorer(result.state, neighbors, settings, **self._about(), training=record)
         return with_attributes(scorer, settings.num_threads)
 
-    def _updated(self, scorer: Scorer, update: Update) -> Scorer:
-        """The same vectors and settings over all purchases (``updating.py``)."""
+    def _check_update(self, scorer: Scorer) -> None:
         encoder = scorer.encoder
         if not isinstance(encoder, HistoryEncoder):
             raise InvalidCallError(
@@ -409,11 +408,18 @@ class ANCF(Recommender):
                 "Call fit with all of them (ancf.concat joins tables), or leave loss, attention, output, user_factors, "
                 "factor_attention and biases as they are."
             )
-        if encoder.trained is None or scorer.training is None:
+        if scorer.purchases is not None and (encoder.trained is None or scorer.training is None):
             raise InvalidDataError(
                 "this ANCF was loaded from a file that does not keep what an update starts from. Train it again with "
                 "fit (or ancf train), and save it."
             )
+
+    def _updated(self, scorer: Scorer, update: Update) -> Scorer:
+        """The same vectors and settings over all purchases (``updating.py``)."""
+        encoder = scorer.encoder
+        assert isinstance(encoder, HistoryEncoder)
+        assert encoder.trained is not None
+        assert scorer.training is not None
         settings = options.resolve(self, len(scorer.item_ids), timed=update.data.times is not None)
         chosen = {name: value for name, value in scorer.training["settings"].items() if hasattr(settings, name)}
         found = update_scorer(scorer, encoder.trained, update, replace(settings, **chosen))
