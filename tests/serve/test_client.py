@@ -6,6 +6,7 @@ import sys
 from datetime import UTC, datetime
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import ancf
@@ -52,6 +53,88 @@ def test_rules_and_baskets_are_those_of_the_model(client, library):
         client.similar_items(items[0], model="other")
 
 
+def test_all_filters_of_the_routes_are_those_of_the_model(client, library):
+    user, items = library.user_ids_[0], [str(each) for each in library.item_ids_[:3]]
+    category = library.item_categories_[0]
+    chosen = library.item_categories_ == category
+    mine = {"category": category, "filter_items": items}
+    theirs = {"items": chosen, "filter_items": items}
+    assert_same(client.recommend(user, **mine), library.recommend(user, **theirs))
+    for options in ({}, {"filter_already_liked_items": False}):
+        assert_same(
+            client.recommend_for_history(items, weights=[1, 2, 3], **mine, **options),
+            library.recommend_for_history(items, weights=[1, 2, 3], **theirs, **options),
+        )
+    assert_same(
+        client.recommend_for_history(items, items=library.item_ids_.values[:20]),
+        library.recommend_for_history(items, items=library.item_ids_.values[:20]),
+    )
+    for metric in ("cosine", "inner"):
+        assert_same(
+            client.similar_items(items[0], metric=metric, **mine),
+            library.similar_items(items[0], metric=metric, **theirs),
+        )
+    assert_same(client.bought_together(items[:1], **mine), library.bought_together(items[:1], **theirs))
+    popular = library.recommend(["?"], N=7, on_unknown="popular", **theirs)
+    found = client.popular(7, **mine)
+    assert found.ids.tolist() == popular.ids[0].tolist()
+    np.testing.assert_array_equal(found.scores, popular.scores[0])
+
+
+def test_long_filters_are_taken_too(client, library):
+    user = library.user_ids_[0]
+    many = [*library.item_ids_.values[:30], *(f"unknown item of a long list {n}" for n in range(2000))]
+    assert_same(client.recommend(user, items=many), library.recommend(user, items=library.item_ids_.values[:30]))
+
+
+def test_scores_and_reasons_are_those_of_the_model(client, library):
+    user, items = library.user_ids_[0], [str(each) for each in library.item_ids_[:5]]
+    scores = client.score(user, items)
+    np.testing.assert_array_equal(scores, library.predict(user, items))
+    assert scores.dtype == np.float32
+    mine, theirs = client.explain(user, items[0]), library.explain(user, items[0])
+    assert mine.reasons == theirs.reasons
+    for name in ("user_id", "item_id", "score", "base", "name", "link", "companions"):
+        assert getattr(mine, name) == getattr(theirs, name)
+    assert mine.to_pandas().equals(theirs.to_pandas())
+
+
+def test_a_product_without_a_buyer_is_explained_by_its_companions(serve, model_file, purchases):
+    sold = ~np.isin(purchases.items, [0])
+    model = ancf.ANCF(factors=4, epochs=1).fit(purchases.subset(sold).with_features(item_features=features(purchases)))
+    model.save(model_file)
+    user, item = model.user_ids_[0], str(purchases.item_ids[0])
+    why = model.explain(user, item)
+    assert why.companions
+    with ancf.Client(serve().url, timeout=20) as client:
+        assert client.explain(user, item).companions == why.companions
+
+
+def features(purchases):
+    table = {"item_id": purchases.item_ids.values, "kind": purchases.item_categories}
+    return ancf.read_features(pd.DataFrame(table), of="items")
+
+
+def test_admins_reload_and_update(serve, model):
+    with ancf.Client(serve().url, timeout=20) as client:
+        version = client.model()["model_version"]
+        assert client.reload() == {"model_version": version, "previous_version": None, "changed": False}
+        with pytest.raises(ancf.ServerError, match="no earlier model") as refused:
+            client.reload("previous")
+        assert refused.value.status == 409
+        assert client.update()["state"] in ("running", "unchanged")
+        with pytest.raises(ancf.ServerError, match="no such model"):
+            client.update("other")
+        assert client.model("main")["variant"] == "main"
+
+
+def test_both_clients_have_the_same_methods():
+    mine, theirs = (
+        {name for name in dir(each) if not name.startswith("_")} for each in (ancf.Client, ancf.AsyncClient)
+    )
+    assert mine == theirs
+
+
 def test_the_asynchronous_client_says_the_same(shared_server, library):
     user, item = library.user_ids_[0], library.item_ids_[0]
 
@@ -63,6 +146,9 @@ def test_the_asynchronous_client_says_the_same(shared_server, library):
                 client.recommend_for_history([item]),
                 client.similar_items(item),
                 client.bought_together([item]),
+                client.popular(3),
+                client.explain(user, item),
+                client.score(user, [item]),
             )
             return said, lists, await client.forget_user("async"), await client.model()
 
@@ -72,6 +158,9 @@ def test_the_asynchronous_client_says_the_same(shared_server, library):
     assert_same(lists[1], library.recommend_for_history([item]))
     assert_same(lists[2], library.similar_items(item))
     assert_same(lists[3], library.bought_together([item]))
+    assert lists[4].ids.tolist() == library.recommend(["?"], N=3, on_unknown="popular").ids[0].tolist()
+    assert lists[5].reasons == library.explain(user, item).reasons
+    assert lists[6].tolist() == library.predict(user, [item]).tolist()
     assert model["model"] == "ANCF"
 
 

@@ -1,34 +1,53 @@
 """``ancf.Client`` and ``ancf.AsyncClient``: a server of ``ancf serve`` asked from Python.
 
 Lists come as ``Recommendations``, with ids of the kind that the training table had and scores of the same bits. Both
-clients say the same; what they share makes requests and reads answers (``_Calls``), and each only sends them.
+clients have the same methods (``_Methods``): each says once what is asked and how the answer is read, and the client
+sends it, at once or when it is awaited.
 """
 
-import contextlib
-import uuid
-from collections.abc import Iterable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Iterable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ancf.data.ids import IdMap
-from ancf.errors import InvalidDataError, InvalidParameterError, MissingExtraError, ServerError
+from ancf.errors import InvalidParameterError, MissingExtraError, ServerError
 from ancf.scoring.requests import Id
-from ancf.scoring.results import Recommendations
-from ancf.scoring.rules import Rules, check_rules
+from ancf.scoring.results import Explanation, Recommendations
+from ancf.scoring.rules import Rules
+from ancf.serving.calls import (
+    Call,
+    as_json,
+    as_said,
+    explanation_reader,
+    given,
+    model_call,
+    quoted,
+    reader,
+    rules_table,
+    text,
+    texts,
+)
 
 if TYPE_CHECKING:
     import httpx
 
 OnUnknown = Literal["popular", "raise", "skip"]
+Metric = Literal["cosine", "inner"]
+To = Literal["file", "previous"]
+_LIST = ("user_id", "item_id")
+_SIMILAR = ("query_item_id", "item_id")
+_LONGEST_QUERY = 4000
+"""Characters of ids in a query; more go into a body."""
 
-
-class _Request(NamedTuple):
-    method: str
-    path: str
-    query: dict[str, Any] | None = None
-    body: dict[str, Any] | None = None
+# What the methods give: a value, or what is awaited for it.
+Lists = TypeVar("Lists")
+Why = TypeVar("Why")
+Scores = TypeVar("Scores")
+Said = TypeVar("Said")
+Count = TypeVar("Count")
 
 
 def _httpx() -> Any:
@@ -39,8 +58,8 @@ def _httpx() -> Any:
     return httpx
 
 
-class _Calls:
-    """Requests, and what their answers mean."""
+class _Methods(ABC, Generic[Lists, Why, Scores, Said, Count]):
+    """What a server can be asked."""
 
     def __init__(self, url: str, api_key: str | None, timeout: float) -> None:
         if not isinstance(url, str) or not url.startswith(("http://", "https://")):
@@ -53,137 +72,11 @@ class _Calls:
         }
         self._item_kind: str | None = None
 
-    def _recommend(
-        self,
-        user: Id,
-        N: int,
-        exclude_seen: bool,
-        category: str | None,
-        items: Any,
-        filter_items: Any,
-        on_unknown: str,
-        rules: Rules | None,
-        model: str | None,
-    ) -> _Request:
-        options = {
-            "n": N,
-            "on_unknown": on_unknown,
-            "category": category,
-            "items": _texts(items),
-            "exclude": _texts(filter_items),
-            "model": model,
-        }
-        options = {name: value for name, value in options.items() if value is not None}
-        if rules is None:
-            flag = "true" if exclude_seen else "false"
-            return _Request("GET", f"/v1/recommend/{_quoted(user)}", {**options, "exclude_seen": flag})
-        more = {"users": [_text(user)], "exclude_seen": bool(exclude_seen), "rules": _rules(rules)}
-        return _Request("POST", "/v1/recommend", body={**options, **more})
+    @abstractmethod
+    def _ask(self, call: Call) -> Any:
+        """Send a request, and read its answer."""
 
-    def _history(
-        self,
-        history: Iterable[Id],
-        N: int,
-        weights: Iterable[float] | None,
-        on_unknown: str,
-        rules: Rules | None,
-        model: str | None,
-    ) -> _Request:
-        body: dict[str, Any] = {"history": _texts(history), "n": N, "on_unknown": on_unknown}
-        if weights is not None:
-            body["weights"] = [float(each) for each in weights]
-        if rules is not None:
-            body["rules"] = _rules(rules)
-        return _Request("POST", "/v1/recommend", body={**body, **_named(model)})
-
-    def _similar(self, item: Id, N: int, model: str | None) -> _Request:
-        return _Request("GET", f"/v1/similar/{_quoted(item)}", {"n": N, **_named(model)})
-
-    def _together(self, basket: Iterable[Id], N: int, model: str | None) -> _Request:
-        return _Request("GET", "/v1/bought-together", {"item_id": _texts(basket), "n": N, **_named(model)})
-
-    def _events(self, events: Iterable[Mapping[str, Any]]) -> _Request:
-        return _Request("POST", "/v1/events", body={"events": [_as_json(each) for each in events]})
-
-    def _list(self, said: Mapping[str, Any], user: Id, kind: str, columns: tuple[str, str]) -> Recommendations:
-        answer = said["lists"][0] if "lists" in said else said
-        listed = answer["items"]
-        ids = IdMap([_parse(each["item_id"], kind) for each in listed])
-        named = any("name" in each for each in listed)
-        names = np.array([each.get("name") for each in listed], object) if named else None
-        sources = [each["source"] for each in listed]
-        found = Recommendations(
-            user,
-            ids,
-            np.arange(len(listed), dtype=np.int32),
-            np.array([each["score"] for each in listed], np.float32),
-            None,
-            next((each for each in sources if each != "attributes"), "model"),
-            names,
-            True,
-            columns,
-        )
-        found.unbought = np.array([each == "attributes" for each in sources], bool)
-        return found
-
-    def _read(self, response: "httpx.Response") -> Any:
-        """What an answer holds.
-
-        Raises
-        ------
-        ServerError
-            If it is a refusal.
-        """
-        try:
-            said = response.json()
-        except ValueError:
-            said = {}
-        if response.status_code == 200:
-            return said
-        what = said.get("detail") or f"status {response.status_code}"
-        remedy = said.get("remedy") or ""
-        text = f"{self._url}: {what}" + (f" {remedy}" if remedy and remedy not in what else "")
-        raise ServerError(text, response.status_code, said.get("place"))
-
-    def _unreachable(self, error: Exception) -> ServerError:
-        return ServerError(f"{self._url}: {str(error) or type(error).__name__}. Check that the server runs there.")
-
-
-_LIST = ("user_id", "item_id")
-_SIMILAR = ("query_item_id", "item_id")
-
-
-class Client(_Calls):
-    """A server of ``ancf serve``.
-
-    Parameters
-    ----------
-    url : str
-        Where it is: ``"http://127.0.0.1:8000"``.
-    api_key : str, optional
-    timeout : float, seconds
-        For each step of a request: connecting, sending, waiting for the answer.
-
-    Raises
-    ------
-    ServerError
-        From every method: if the server cannot be reached or refuses; an ``OSError`` with ``status`` and ``place``.
-    MissingExtraError
-        If httpx is not installed (``ancf[client]``).
-
-    Examples
-    --------
-    >>> import ancf
-    >>> with ancf.Client("http://127.0.0.1:1") as client:
-    ...     client.recommend("17850", N=5)
-    Traceback (most recent call last):
-      ...
-    ancf.errors.ServerError: http://127.0.0.1:1: ...
-    """
-
-    def __init__(self, url: str, *, api_key: str | None = None, timeout: float = 5.0) -> None:
-        super().__init__(url, api_key, timeout)
-        self._http: httpx.Client = _httpx().Client(**self._settings)
+    # ---- lists
 
     def recommend(
         self,
@@ -197,7 +90,7 @@ class Client(_Calls):
         on_unknown: OnUnknown = "popular",
         rules: Rules | None = None,
         model: str | None = None,
-    ) -> Recommendations:
+    ) -> Lists:
         """The N best items for a user, with all events counted.
 
         Parameters
@@ -230,10 +123,17 @@ class Client(_Calls):
         InvalidDataError
             If something is no id.
         """
-        request = self._recommend(
-            user, N, filter_already_liked_items, category, items, filter_items, on_unknown, rules, model
-        )
-        return self._list(self._send(request), user, self._kind(), _LIST)
+        only, without = texts(items), texts(filter_items)
+        options = given(n=N, on_unknown=on_unknown, category=category, items=only, exclude=without, model=model)
+        read = reader(user, _LIST)
+        if rules is None and sum(map(len, (*(only or ()), *(without or ())))) <= _LONGEST_QUERY:
+            query = {**options, "exclude_seen": "true" if filter_already_liked_items else "false"}
+            by_query: Lists = self._ask(Call("GET", f"/v1/recommend/{quoted(user)}", read, query))
+            return by_query
+        more = {"users": [text(user)], "exclude_seen": bool(filter_already_liked_items)}
+        body = {**options, **more, **given(rules=rules_table(rules))}
+        answer: Lists = self._ask(Call("POST", "/v1/recommend", read, body=body))
+        return answer
 
     def recommend_for_history(
         self,
@@ -241,10 +141,14 @@ class Client(_Calls):
         N: int = 10,
         *,
         weights: Iterable[float] | None = None,
+        filter_already_liked_items: bool = True,
+        category: str | None = None,
+        items: Iterable[Id] | None = None,
+        filter_items: Iterable[Id] | None = None,
         on_unknown: OnUnknown = "raise",
         rules: Rules | None = None,
         model: str | None = None,
-    ) -> Recommendations:
+    ) -> Lists:
         """The N best items for somebody of whom only some items are known.
 
         Parameters
@@ -253,9 +157,11 @@ class Client(_Calls):
         N : int, from 1 to 1,000
         weights : numbers above 0, optional
             How much of each.
+        filter_already_liked_items : bool
+            Leave out what is in the history.
         on_unknown : "raise", "popular" or "skip"
             What becomes of unknown items: an error, or they are ignored; and of a history of which nothing is left.
-        rules, model
+        category, items, filter_items, rules, model
             As of ``recommend``.
 
         Returns
@@ -267,17 +173,70 @@ class Client(_Calls):
         ServerError
             If the server cannot be reached or refuses the request.
         """
-        answer = self._send(self._history(history, N, weights, on_unknown, rules, model))
-        return self._list(answer, 0, self._kind(), _LIST)
+        body = given(
+            history=texts(history),
+            weights=None if weights is None else [float(each) for each in weights],
+            n=N,
+            exclude_seen=bool(filter_already_liked_items),
+            category=category,
+            items=texts(items),
+            exclude=texts(filter_items),
+            on_unknown=on_unknown,
+            rules=rules_table(rules),
+            model=model,
+        )
+        answer: Lists = self._ask(Call("POST", "/v1/recommend", reader(0, _LIST), body=body))
+        return answer
 
-    def similar_items(self, item: Id, N: int = 10, *, model: str | None = None) -> Recommendations:
+    def popular(
+        self,
+        N: int = 10,
+        *,
+        category: str | None = None,
+        filter_items: Iterable[Id] | None = None,
+        model: str | None = None,
+    ) -> Lists:
+        """The N most popular items.
+
+        Parameters
+        ----------
+        N : int, from 1 to 1,000
+        category, filter_items, model
+            As of ``recommend``.
+
+        Returns
+        -------
+        Recommendations
+            As ``Recommender.recommend`` gives them with ``on_unknown="popular"``.
+
+        Raises
+        ------
+        ServerError
+            If the server cannot be reached or refuses the request.
+        """
+        query = given(n=N, category=category, exclude=texts(filter_items), model=model)
+        answer: Lists = self._ask(Call("GET", "/v1/popular", reader(0, _LIST), query))
+        return answer
+
+    def similar_items(
+        self,
+        item: Id,
+        N: int = 10,
+        *,
+        metric: Metric = "cosine",
+        category: str | None = None,
+        filter_items: Iterable[Id] | None = None,
+        model: str | None = None,
+    ) -> Lists:
         """The N items most like an item.
 
         Parameters
         ----------
         item : id
         N : int, from 1 to 1,000
-        model
+        metric : "cosine" or "inner"
+            Of the vectors that are compared.
+        category, filter_items, model
             As of ``recommend``.
 
         Returns
@@ -290,16 +249,27 @@ class Client(_Calls):
         ServerError
             If the server cannot be reached or refuses the request.
         """
-        return self._list(self._send(self._similar(item, N, model)), item, self._kind(), _SIMILAR)
+        query = given(n=N, metric=metric, category=category, exclude=texts(filter_items), model=model)
+        read = reader(item, _SIMILAR)
+        answer: Lists = self._ask(Call("GET", f"/v1/similar/{quoted(item)}", read, query))
+        return answer
 
-    def bought_together(self, basket: Iterable[Id], N: int = 10, *, model: str | None = None) -> Recommendations:
+    def bought_together(
+        self,
+        basket: Iterable[Id],
+        N: int = 10,
+        *,
+        category: str | None = None,
+        filter_items: Iterable[Id] | None = None,
+        model: str | None = None,
+    ) -> Lists:
         """What was bought together with the items of a basket.
 
         Parameters
         ----------
         basket : ids of items
         N : int, from 1 to 1,000
-        model
+        category, filter_items, model
             As of ``recommend``.
 
         Returns
@@ -312,9 +282,67 @@ class Client(_Calls):
         ServerError
             If the server cannot be reached or refuses the request.
         """
-        return self._list(self._send(self._together(basket, N, model)), 0, self._kind(), _LIST)
+        query = given(item_id=texts(basket), n=N, category=category, exclude=texts(filter_items), model=model)
+        answer: Lists = self._ask(Call("GET", "/v1/bought-together", reader(0, _LIST), query))
+        return answer
 
-    def add_events(self, events: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    # ---- scores
+
+    def explain(self, user: Id, item: Id, *, model: str | None = None) -> Why:
+        """What each purchase of a user adds to the score of an item, with all events counted.
+
+        Parameters
+        ----------
+        user, item : ids
+        model
+            As of ``recommend``.
+
+        Returns
+        -------
+        Explanation
+            As ``Recommender.explain`` gives it.
+
+        Raises
+        ------
+        ServerError
+            If the server cannot be reached or refuses the request.
+        """
+        query = given(user_id=text(user), item_id=text(item), model=model)
+
+        answer: Why = self._ask(Call("GET", "/v1/explain", explanation_reader(user, item), query))
+        return answer
+
+    def score(self, user: Id, items: Iterable[Id], *, model: str | None = None) -> Scores:
+        """The scores that some items have for a user, with all events counted.
+
+        Parameters
+        ----------
+        user : id
+        items : ids, up to 10,000
+        model
+            As of ``recommend``.
+
+        Returns
+        -------
+        float32 array (n,)
+            As ``Recommender.predict`` gives them.
+
+        Raises
+        ------
+        ServerError
+            If the server cannot be reached or refuses the request.
+        """
+        body = given(user_id=text(user), items=texts(items), model=model)
+
+        def read(said: Any, _: str) -> NDArray[np.float32]:
+            return np.array(said["scores"], np.float32)
+
+        answer: Scores = self._ask(Call("POST", "/v1/score", read, body=body, has_ids=False))
+        return answer
+
+    # ---- events
+
+    def add_events(self, events: Iterable[Mapping[str, Any]]) -> Said:
         """Keep what users did; durable when it returns.
 
         Parameters
@@ -331,10 +359,11 @@ class Client(_Calls):
         ServerError
             If the server cannot be reached or refuses the request.
         """
-        said: dict[str, Any] = self._send(self._events(events))
-        return said
+        body = {"events": [as_json(each) for each in events]}
+        answer: Said = self._ask(Call("POST", "/v1/events", as_said, body=body, has_ids=False))
+        return answer
 
-    def forget_user(self, user: Id) -> int:
+    def forget_user(self, user: Id) -> Count:
         """Erase all events of a user.
 
         Parameters
@@ -350,10 +379,19 @@ class Client(_Calls):
         ServerError
             If the server cannot be reached or refuses the request.
         """
-        return int(self._send(_Request("DELETE", f"/v1/users/{_quoted(user)}"))["events"])
+        path = f"/v1/users/{quoted(user)}"
+        answer: Count = self._ask(Call("DELETE", path, lambda said, _: int(said["events"]), has_ids=False))
+        return answer
 
-    def model(self) -> dict[str, Any]:
+    # ---- the model
+
+    def model(self, name: str | None = None) -> Said:
         """Which model answers, and what it knows.
+
+        Parameters
+        ----------
+        name : str, optional
+            Which of several models; the first one where it is missing.
 
         Returns
         -------
@@ -365,8 +403,108 @@ class Client(_Calls):
         ServerError
             If the server cannot be reached or refuses the request.
         """
-        said: dict[str, Any] = self._send(_Request("GET", "/v1/model"))
-        return said
+        answer: Said = self._ask(model_call(name))
+        return answer
+
+    def update(self, model: str | None = None) -> Said:
+        """Begin to let a model learn the journal; ``model()["update"]`` says how it stands.
+
+        Parameters
+        ----------
+        model : str, optional
+            Which of several models; the first one where it is missing.
+
+        Returns
+        -------
+        dict of ``state``, ``started`` and others
+
+        Raises
+        ------
+        ServerError
+            If the server cannot be reached or refuses the request: with status 409 if an update is going on.
+        """
+        call = Call("POST", "/v1/update", as_said, body=given(model=model), has_ids=False)
+        answer: Said = self._ask(call)
+        return answer
+
+    def reload(self, to: To = "file", *, model: str | None = None) -> Said:
+        """Take the model file as it is now, or go back to the model before.
+
+        Parameters
+        ----------
+        to : "file" or "previous"
+        model : str, optional
+            Which of several models; the first one where it is missing.
+
+        Returns
+        -------
+        dict of ``model_version``, ``previous_version`` and ``changed``
+
+        Raises
+        ------
+        ServerError
+            If the server cannot be reached or refuses the request; the model stays then.
+        """
+        call = Call("POST", "/v1/reload", as_said, body=given(to=to, model=model), has_ids=False)
+        answer: Said = self._ask(call)
+        return answer
+
+    # ---- answers
+
+    def _read(self, response: "httpx.Response") -> Any:
+        """What an answer holds.
+
+        Raises
+        ------
+        ServerError
+            If it is a refusal.
+        """
+        try:
+            said = response.json()
+        except ValueError:
+            said = {}
+        if response.status_code in (200, 202):
+            return said
+        what = said.get("detail") or f"status {response.status_code}"
+        remedy = said.get("remedy") or ""
+        text = f"{self._url}: {what}" + (f" {remedy}" if remedy and remedy not in what else "")
+        raise ServerError(text, response.status_code, said.get("place"))
+
+    def _unreachable(self, error: Exception) -> ServerError:
+        return ServerError(f"{self._url}: {str(error) or type(error).__name__}. Check that the server runs there.")
+
+
+class Client(_Methods[Recommendations, Explanation, NDArray[np.float32], dict[str, Any], int]):
+    """A server of ``ancf serve``.
+
+    Parameters
+    ----------
+    url : str
+        Where it is: ``"http://127.0.0.1:8000"``.
+    api_key : str, optional
+    timeout : float, seconds
+        For each step of a request: connecting, sending, waiting for the answer.
+
+    Raises
+    ------
+    ServerError
+        From every method: if the server cannot be reached or refuses; an ``OSError`` with ``status`` and ``place``.
+    MissingExtraError
+        If httpx is not installed (``ancf[client]``).
+
+    Examples
+    --------
+    >>> import ancf
+    >>> with ancf.Client("http://127.0.0.1:1") as client:
+    ...     client.recommend("17850", N=5)
+    Traceback (most recent call last):
+      ...
+    ancf.errors.ServerError: http://127.0.0.1:1: ...
+    """
+
+    def __init__(self, url: str, *, api_key: str | None = None, timeout: float = 5.0) -> None:
+        super().__init__(url, api_key, timeout)
+        self._http: httpx.Client = _httpx().Client(**self._settings)
 
     def close(self) -> None:
         """Close all connections.
@@ -385,21 +523,30 @@ class Client(_Calls):
     ) -> None:
         self.close()
 
-    def _kind(self) -> str:
-        if self._item_kind is None:
-            self._item_kind = str(self.model()["item_id_kind"])
-        return self._item_kind
+    def _ask(self, call: Call) -> Any:
+        said = self._send(call)
+        if call.has_ids and self._item_kind is None:
+            self._item_kind = str(self._send(model_call())["item_id_kind"])
+        return call.read(said, self._item_kind or "")
 
-    def _send(self, request: _Request) -> Any:
+    def _send(self, call: Call) -> Any:
         try:
-            response = self._http.request(request.method, request.path, params=request.query, json=request.body)
+            response = self._http.request(call.method, call.path, params=call.query, json=call.body)
         except _httpx().HTTPError as error:
             raise self._unreachable(error) from error
         return self._read(response)
 
 
-class AsyncClient(_Calls):
-    """The same as ``Client`` for asyncio: every method is a coroutine.
+class AsyncClient(
+    _Methods[
+        Awaitable[Recommendations],
+        Awaitable[Explanation],
+        Awaitable[NDArray[np.float32]],
+        Awaitable[dict[str, Any]],
+        Awaitable[int],
+    ]
+):
+    """The same as ``Client`` for asyncio: what every method gives is awaited.
 
     Parameters
     ----------
@@ -422,61 +569,6 @@ class AsyncClient(_Calls):
         super().__init__(url, api_key, timeout)
         self._http: httpx.AsyncClient = _httpx().AsyncClient(**self._settings)
 
-    async def recommend(
-        self,
-        user: Id,
-        N: int = 10,
-        *,
-        filter_already_liked_items: bool = True,
-        category: str | None = None,
-        items: Iterable[Id] | None = None,
-        filter_items: Iterable[Id] | None = None,
-        on_unknown: OnUnknown = "popular",
-        rules: Rules | None = None,
-        model: str | None = None,
-    ) -> Recommendations:
-        """See ``Client.recommend``."""
-        request = self._recommend(
-            user, N, filter_already_liked_items, category, items, filter_items, on_unknown, rules, model
-        )
-        return self._list(await self._send(request), user, await self._kind(), _LIST)
-
-    async def recommend_for_history(
-        self,
-        history: Iterable[Id],
-        N: int = 10,
-        *,
-        weights: Iterable[float] | None = None,
-        on_unknown: OnUnknown = "raise",
-        rules: Rules | None = None,
-        model: str | None = None,
-    ) -> Recommendations:
-        """See ``Client.recommend_for_history``."""
-        answer = await self._send(self._history(history, N, weights, on_unknown, rules, model))
-        return self._list(answer, 0, await self._kind(), _LIST)
-
-    async def similar_items(self, item: Id, N: int = 10, *, model: str | None = None) -> Recommendations:
-        """See ``Client.similar_items``."""
-        return self._list(await self._send(self._similar(item, N, model)), item, await self._kind(), _SIMILAR)
-
-    async def bought_together(self, basket: Iterable[Id], N: int = 10, *, model: str | None = None) -> Recommendations:
-        """See ``Client.bought_together``."""
-        return self._list(await self._send(self._together(basket, N, model)), 0, await self._kind(), _LIST)
-
-    async def add_events(self, events: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-        """See ``Client.add_events``."""
-        said: dict[str, Any] = await self._send(self._events(events))
-        return said
-
-    async def forget_user(self, user: Id) -> int:
-        """See ``Client.forget_user``."""
-        return int((await self._send(_Request("DELETE", f"/v1/users/{_quoted(user)}")))["events"])
-
-    async def model(self) -> dict[str, Any]:
-        """See ``Client.model``."""
-        said: dict[str, Any] = await self._send(_Request("GET", "/v1/model"))
-        return said
-
     async def close(self) -> None:
         """Close all connections."""
         await self._http.aclose()
@@ -489,76 +581,15 @@ class AsyncClient(_Calls):
     ) -> None:
         await self.close()
 
-    async def _kind(self) -> str:
-        if self._item_kind is None:
-            self._item_kind = str((await self.model())["item_id_kind"])
-        return self._item_kind
+    async def _ask(self, call: Call) -> Any:
+        said = await self._send(call)
+        if call.has_ids and self._item_kind is None:
+            self._item_kind = str((await self._send(model_call()))["item_id_kind"])
+        return call.read(said, self._item_kind or "")
 
-    async def _send(self, request: _Request) -> Any:
+    async def _send(self, call: Call) -> Any:
         try:
-            response = await self._http.request(request.method, request.path, params=request.query, json=request.body)
+            response = await self._http.request(call.method, call.path, params=call.query, json=call.body)
         except _httpx().HTTPError as error:
             raise self._unreachable(error) from error
         return self._read(response)
-
-
-def _text(one: Id) -> str:
-    """An id as it is written in a request."""
-    if isinstance(one, bool) or not isinstance(one, (str, int, bytes, uuid.UUID, np.integer)):
-        raise InvalidDataError(f"{one!r} is no id. Give text, a whole number, bytes or a UUID.")
-    if isinstance(one, bytes):
-        return one.decode("utf-8", "replace")
-    return str(one)
-
-
-def _texts(several: Iterable[Id] | None) -> list[str] | None:
-    if several is None:
-        return None
-    if isinstance(several, (str, bytes)):
-        return [_text(several)]
-    return [_text(each) for each in several]
-
-
-def _named(model: str | None) -> dict[str, str]:
-    return {} if model is None else {"model": model}
-
-
-def _rules(rules: Rules) -> dict[str, Any]:
-    """Rules with ids as text."""
-    check_rules(rules)
-    table = rules.to_dict()
-    if "deny" in table:
-        table["deny"] = [_text(each) for each in table["deny"]]
-    if "pins" in table:
-        table["pins"] = {str(place): _text(each) for place, each in table["pins"].items()}
-    return table
-
-
-def _quoted(one: Id) -> str:
-    from urllib.parse import quote
-
-    return quote(_text(one), safe="")
-
-
-def _parse(text: str, kind: str) -> Any:
-    """An id of an answer as the training table had it."""
-    with contextlib.suppress(ValueError):
-        if kind == "int":
-            return int(text)
-        if kind == "uuid":
-            return uuid.UUID(text)
-    return text.encode() if kind == "bytes" else text
-
-
-def _as_json(event: Mapping[str, Any]) -> dict[str, Any]:
-    """An event with ids as text and its time as RFC 3339 says it."""
-    said = dict(event)
-    for name in ("user_id", "item_id"):
-        if name in said:
-            said[name] = _text(said[name])
-    when = said.get("time")
-    if isinstance(when, np.datetime64):
-        when = when.astype("datetime64[us]").item()
-    if when is not None and hasattr(when, "isoformat"):
-        said["time"] = when.isoformat()
-    return said

@@ -234,6 +234,17 @@ class ItemLists(Struct):
     took_ms: float
 
 
+class CompanionBody(Struct):
+    """An item beside which another one stands by its attributes."""
+
+    item_id: str
+    name: str | None
+    share: float
+    """How much of the other one's place comes from it."""
+    shared: list[str]
+    """What both have in common."""
+
+
 class ExplanationBody(Struct):
     """What a score is made of; the parts add up to it."""
 
@@ -243,6 +254,10 @@ class ExplanationBody(Struct):
     score: float
     reasons: list[Reason]
     base: dict[str, float]
+    link: Literal["identity", "sigmoid"]
+    """The last step of the score; the parts add up to what goes into it."""
+    companions: list[CompanionBody]
+    """Of an item that has its place from its attributes: the items beside which it stands."""
     model_version: str
 
 

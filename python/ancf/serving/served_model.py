@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from copy import copy
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -33,6 +33,7 @@ from ancf.serving.counting import Counting
 from ancf.serving.histories import Continued, continue_history, continue_set, row_of
 from ancf.serving.journal import Entry
 from ancf.serving.schema import (
+    CompanionBody,
     ExplanationBody,
     Item,
     ListOptions,
@@ -271,7 +272,9 @@ class ServedModel:
                 item=item, history=ids.values[known.items].tolist(), weights=known.weights, times=times
             )
         reasons = [Reason(str(each.item_id), each.name, each.contribution) for each in why.reasons]
-        return ExplanationBody(user_id, item_id, why.name, why.score, reasons, why.base, self.version)
+        companions = [CompanionBody(str(each.item_id), *each[1:]) for each in why.companions]
+        link: Literal["identity", "sigmoid"] = "sigmoid" if why.link == "sigmoid" else "identity"
+        return ExplanationBody(user_id, item_id, why.name, why.score, reasons, why.base, link, companions, self.version)
 
     def score(self, user_id: str, items: list[str], entries: Sequence[Entry]) -> ScoreList:
         """The scores of some items."""
