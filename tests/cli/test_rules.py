@@ -91,3 +91,13 @@ def test_why_not_of_a_history_is_refused(ancf):
     code, _, err = ancf("recommend", "shop.ancf", "--history", "P001", "--why-not", "P002")
     assert code == 2
     assert "--history has no effect with --why-not" in err
+
+
+def test_denied_ids_of_the_file_that_the_model_does_not_know_stop_no_job(ancf, model, tmp_path):
+    (tmp_path / "ancf.toml").write_text("[rules]\ndeny = ['old one', 'older one']\n")
+    asked = ["recommend", "shop.ancf", "--history", str(model.item_ids_.values[0]), "--format", "json"]
+    code, without, _ = ancf(*asked)
+    assert code == 0
+    code, found, said = ancf(*asked, "--config", tmp_path / "ancf.toml")
+    assert (code, found) == (0, without)
+    assert "deny: the model knows none of its 2 ids" in said

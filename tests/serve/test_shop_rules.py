@@ -110,6 +110,33 @@ def test_the_rules_and_the_stock_of_the_shop_hold_in_every_list(serve, model_fil
     assert server.client.get("/v1/model").json()["rules"] == {"at_most": {"category": 2}}
 
 
+def test_files_of_which_the_model_knows_no_id_stop_no_server_and_are_told(serve, tmp_path, library):
+    rules_file = write(tmp_path / "ancf.toml", "[rules]\ndeny = ['old one', 'older one']\nat_most = {category = 2}\n")
+    stock_file = write(tmp_path / "stock.txt", "not yet\nnor this\nnor that\n")
+    server = serve("--rules", rules_file, "--stock", stock_file)
+    about = server.client.get("/v1/model").json()
+    assert (about["unknown_ids"], about["in_stock"]) == ({"deny": 2, "stock": 3}, 0)
+    assert [each.partition(":")[0] for each in about["warnings"]] == ["deny", "stock"]
+    assert [line["message"] for line in server.log if line["event"] == "warning"] == about["warnings"]
+    user = str(library.user_ids_[3])
+    for path in (f"/v1/recommend/{user}", "/v1/recommend/nobody", "/v1/popular"):
+        assert server.client.get(path).json()["items"] == []
+    # With another table of stock the rest of the rules holds, also below those of a request.
+    stock = [str(each) for each in library.item_ids_[5:60]]
+    write(stock_file, "\n".join([*stock, "not yet"]))
+    until(lambda: server.client.get("/v1/model").json()["in_stock"] == len(stock))
+    shop = library.with_stock(stock)
+    assert server.ids(user) == ids_of(shop.recommend(user, rules=ancf.Rules(at_most={"category": 2})))
+    body = {"users": [user], "rules": {"deny": stock[:20]}}
+    listed = server.client.post("/v1/recommend", json=body).json()["lists"][0]["items"]
+    expected = shop.recommend(user, rules=ancf.Rules(at_most={"category": 2}, deny=stock[:20]))
+    assert [each["item_id"] for each in listed] == ids_of(expected)
+    assert 'ancf_shop_unknown_ids{of="stock",variant="main"} 1.0' in server.client.get("/metrics").text
+    # A call says it as an error, with the hint.
+    with pytest.raises(InvalidDataError, match="none of the 2 ids is known"):
+        library.recommend(user, rules=ancf.Rules(deny=["old one", "older one"]))
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [("[rules", "no TOML"), ("[rule]\n", "no table"), ("[rules]\nwish = 1\n", "wish"), ("rules = 1\n", "no table")],

@@ -88,7 +88,7 @@ def requested_filters(model: "Recommender", options: dict[str, Any]) -> dict[str
         filters["filter_items"] = denied
     if options["only_from"]:
         filters["items"] = _known_lines(model, "--only-from", options["only_from"])
-    rules = configured_rules()
+    rules = configured_rules(model)
     if rules is not None:
         filters["rules"] = rules
     return filters

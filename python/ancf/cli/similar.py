@@ -47,7 +47,10 @@ def similar(model_file: str, output_format: str | None, output: str, **options: 
     model = load(model_file, options["num_threads"])
     if items:
         answer = model.similar_items(
-            parse_ids(items, model.item_ids_), options["number"], metric=options["metric"], rules=configured_rules()
+            parse_ids(items, model.item_ids_),
+            options["number"],
+            metric=options["metric"],
+            rules=configured_rules(model),
         )
     else:
         answer = model.similar_users(parse_ids(users, model.user_ids_), options["number"], metric=options["metric"])

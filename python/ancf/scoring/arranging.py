@@ -27,6 +27,7 @@ from ancf.scoring.requests import as_objects, unknown_items
 from ancf.scoring.results import TopN, merge_lists
 from ancf.scoring.rules import Rules
 from ancf.scoring.scorer import EncodedUsers, Scorer
+from ancf.scoring.unknown_ids import first_twin
 
 Ask = Callable[[NDArray[np.intp] | None, int, Filters], TopN]
 """The first n of the rankings of some of the rows that are requested (None: all), with filters of their own; the scores
@@ -344,6 +345,19 @@ class ListRequest:
 
 
 _NONE = np.zeros(0, np.int32)
+
+
+def forgive_deny(rules: Rules, ids: IdMap) -> tuple[Rules, int]:
+    """Rules of a file, which outlives models, and how many of the ids that they deny a model does not know.
+
+    That it knows none of them is an error of a call, and only worth a warning for a file: nothing is denied then. An id
+    that is known in another spelling stays an error.
+    """
+    denied: list[Any] = list(cast("tuple[Any, ...]", rules.deny))
+    unknown = [each for each in denied if ids.position(each) < 0]
+    if not unknown or len(unknown) < len(denied) or first_twin(unknown, ids) is not None:
+        return rules, len(unknown)
+    return Rules(**{**rules.to_dict(), "deny": ()}), len(unknown)
 
 
 def compile_rules(rules: Rules, scorer: Scorer) -> CompiledRules:

@@ -57,6 +57,13 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livemax",
         )
+        self._unknown = Gauge(
+            "ancf_shop_unknown_ids",
+            "Ids of the shop's files that the model does not know.",
+            ["of", "variant"],
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
         self._in_flight = Gauge(
             "ancf_in_flight_requests",
             "Requests that are worked on.",
@@ -139,8 +146,10 @@ class Metrics:
         self._lag.labels(variant).set(events)
 
     def model(self, served: ServedModel) -> None:
-        """Another model answers."""
+        """Another model answers, or the same by other files of the shop."""
         variant = served.variant
+        for of, unknown in served.unknown.items():
+            self._unknown.labels(of, variant).set(unknown)
         if variant in self._versions:
             self._model.labels(self._versions[variant], variant).set(0)
         self._versions[variant] = served.version

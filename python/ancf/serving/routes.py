@@ -264,6 +264,8 @@ async def about_model(service: Service, _: str, options: schema.ModelOptions) ->
         event_weights=served.counting.weights.to_dict(),
         rules=None if served.shop.rules is None else served.shop.rules.to_dict(),
         in_stock=None if served.scorer.stock is None else int(served.scorer.stock.sum()),
+        unknown_ids=served.unknown,
+        warnings=served.warnings,
         ancf_version=_native.__version__,
     )
 

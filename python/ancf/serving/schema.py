@@ -397,6 +397,10 @@ class ModelBody(Struct):
     """The rules of the shop, which every list obeys; null without any."""
     in_stock: int | None
     """So many of the items are in stock; null where nothing is said of that."""
+    unknown_ids: dict[str, int]
+    """So many ids of the shop's files the model does not know: of ``stock``, and of those that the rules ``deny``."""
+    warnings: list[str]
+    """Which of these files have no known id at all."""
     ancf_version: str
 
 

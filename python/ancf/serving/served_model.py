@@ -21,7 +21,7 @@ from ancf.data.csr import ItemSets
 from ancf.errors import InvalidDataError, ModelFileError
 from ancf.models.base import Recommender
 from ancf.models.loading import load
-from ancf.scoring.arranging import ListRequest, compile_rules
+from ancf.scoring.arranging import ListRequest, compile_rules, forgive_deny
 from ancf.scoring.explain import top_reasons, top_reasons_of_history
 from ancf.scoring.filters import Filters, Requested
 from ancf.scoring.histories import Histories, read_histories, take_apart
@@ -77,6 +77,10 @@ class ServedModel:
         self.loaded_at = time.time()
         self.shop = NO_SHOP
         self.rules: Rules | None = None
+        self._shop_rules: Rules | None = None
+        """The rules of the shop with ids as text."""
+        self.unknown: dict[str, int] = {}
+        """How many ids of the shop's files the model does not know, by what they are for."""
         self._sees_sets = [self.scorer.encoder.sees_sets(self.scorer, filter_seen) for filter_seen in (False, True)]
         ids = self.scorer.item_ids
         # Lists of text: an element of an array takes longer to get.
@@ -130,18 +134,38 @@ class ServedModel:
         Raises
         ------
         InvalidDataError, InvalidParameterError
-            If the rules ask for what the model does not know, or nothing in stock is known.
+            If the rules ask for what the model does not know.
         """
         if shop == self.shop:
             return self
-        parse, whole = self.scorer.item_ids.parse, self.model.with_stock(None)
+        ids, whole = self.scorer.item_ids, self.model.with_stock(None)
         view = copy(self)
-        view.model = whole if shop.stock is None else whole.with_stock([parse(each) for each in shop.stock])
+        view.model, view.unknown = whole, {}
+        if shop.stock is not None:
+            stock = [ids.parse(each) for each in shop.stock]
+            known = sum(ids.position(each) >= 0 for each in stock)
+            view.unknown["stock"] = len(stock) - known
+            # Where nothing of it is known, nothing is in stock.
+            view.model = whole.with_stock(stock if known else np.zeros(len(ids), bool))
         view.scorer, view.shop = view.model._fitted(), shop
-        view.rules = self._parsed(shop.rules)
-        if view.rules is not None:
+        view.rules, view._shop_rules = self._parsed(shop.rules), shop.rules
+        if view.rules is not None and shop.rules is not None:
+            denies = bool(view.rules.deny)
+            view.rules, view.unknown["deny"] = forgive_deny(view.rules, ids)
+            if denies and not view.rules.deny:
+                view._shop_rules = Rules(**{**shop.rules.to_dict(), "deny": ()})
             compile_rules(view.rules, view.scorer)
         return view
+
+    @property
+    def warnings(self) -> list[str]:
+        """What of the shop's files has no effect, or too much of one, as the model knows none of its ids."""
+        found = []
+        if self.shop.rules is not None and self.shop.rules.deny and self.rules is not None and not self.rules.deny:
+            found.append(f"deny: the model knows none of its {self.unknown['deny']:,} ids; nothing is denied.")
+        if self.shop.stock is not None and self.unknown["stock"] == len(self.shop.stock):
+            found.append(f"stock: the model knows none of its {self.unknown['stock']:,} ids; all lists are empty.")
+        return found
 
     def _parsed(self, rules: Rules | None) -> Rules | None:
         """Rules whose ids are text with those of the training table."""
@@ -169,7 +193,7 @@ class ServedModel:
             asked["diversity"] = options.diversity
         if options.diversity_by is not None:
             asked["diversity_by"] = options.diversity_by
-        return self._parsed(joined(self.shop.rules, asked)) if asked else self.rules
+        return self._parsed(joined(self._shop_rules, asked)) if asked else self.rules
 
     @property
     def categories(self) -> list[str]:

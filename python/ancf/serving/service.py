@@ -140,6 +140,8 @@ class Service:
 
     def _on_model(self, served: ServedModel) -> None:
         self.metrics.model(served)
+        for each in served.warnings:
+            log.write("warning", variant=served.variant, message=each)
         # The collector would go through the ids and names of a model again and again: twice the time of a list.
         gc.freeze()
 
@@ -348,6 +350,7 @@ class Service:
                 store.current.for_shop(shop)
             for store in self.stores.values():
                 store.obey(shop)
+                self._on_model(store.current)
         except (AncfError, OSError) as error:
             log.write("rules and stock not taken", error=str(error))
             return
