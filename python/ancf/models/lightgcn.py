@@ -62,7 +62,7 @@ class LightGCN(FactorModel):
         Rounds over the table.
     batch_size : int or "auto"
         Purchases of a step. Each step propagates over the whole graph, so few, large steps are much faster. auto: a
-        tenth of all, at least 2,048.
+        fifth of all, at least 2,048.
     learning_rate : float, above 0
         The rate of Adam at the start; it falls to zero like half a cosine.
     regularization : float, at least 0
@@ -107,9 +107,9 @@ class LightGCN(FactorModel):
         *,
         factors: int = 64,
         n_layers: int = 3,
-        epochs: int = 60,
+        epochs: int = 40,
         batch_size: int | Auto = "auto",
-        learning_rate: float = 0.02,
+        learning_rate: float = 0.03,
         regularization: float = 1e-4,
         patience: int | None = 5,
         validation_metric: str = "ndcg@10",
@@ -132,10 +132,10 @@ class LightGCN(FactorModel):
         self.show_progress = show_progress
 
     def search_space(self, *, timed: bool = True) -> SearchSpace:
-        """Factors, layers, rate and regularization."""
+        """Factors, layers, rate and regularization; no model takes more than half as long again as the default."""
         return {
-            "factors": Integer(16, 128, log=True),
-            "n_layers": Integer(1, 4),
+            "factors": Integer(16, 96, log=True),
+            "n_layers": Integer(1, 3),
             "learning_rate": Real(0.005, 0.05, log=True),
             "regularization": Real(1e-5, 1e-2, log=True),
         }
@@ -187,7 +187,7 @@ class LightGCN(FactorModel):
             self._check_memory(data, 10)
             history, seed = data.to_csr(), self._seed(kept)
             n = len(history.indices)
-            batch_size = min(max(n // 10, 2048) if self.batch_size == "auto" else int(self.batch_size), n)
+            batch_size = min(max(-(-n // 5), 2048) if self.batch_size == "auto" else int(self.batch_size), n)
             native = _native.LightGcnTrainer(
                 history,
                 data.n_items,
