@@ -52,7 +52,7 @@ FLOORS = {
         "candidates ranking",
         "beyond",
         "ground_truth",
-        "batches leakage metrics",
+        "batches leakage metrics pair_errors",
     ],
     "ancf.comparison": [
         "comparing",

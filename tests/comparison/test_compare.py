@@ -126,6 +126,22 @@ def test_lists_made_elsewhere_are_measured_on_the_same_users(split, tmp_path):
     assert found.sentence == f"Nobody won: knn and table have the same ndcg@5, {found['knn']['ndcg@5']:.4f}."
 
 
+def test_lists_made_elsewhere_have_what_describes_lists_and_no_auc(split):
+    train, test = split
+    model = ancf.ItemKNN().fit(train)
+    theirs = model.recommend_all(N=5).to_pandas()[["user_id", "item_id", "rank"]]
+    described = ["coverage@5", "novelty@5", "diversity@5", "serendipity@5", "gini@5", "popularity_bias@5"]
+    found = ancf.compare({"theirs": theirs, "ours": model}, train, test, ["ndcg@5", *described, "auc"])
+    assert found.failures == {}
+    assert {name: found["theirs"][name] for name in described} == {name: found["ours"][name] for name in described}
+    assert "auc" in found["ours"]
+    assert "auc" not in found["theirs"]
+    alone = ancf.compare({"theirs": theirs, "ours": model}, train, test, "auc")
+    assert alone.failures == {
+        "theirs": "failed: lists rank no whole catalogue and predict nothing, so that there is no auc"
+    }
+
+
 def test_a_file_of_lists_is_called_by_its_name(split, tmp_path):
     # What stands in a text file are texts.
     train, test = (

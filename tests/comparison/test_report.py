@@ -336,19 +336,36 @@ def test_one_model_without_names_times_or_others_has_a_page(few):
     assert "– –" in text  # no days
 
 
-def test_without_models_the_page_has_figures_and_no_lists(result):
+def test_without_models_the_page_has_figures_and_no_customers(result, split):
     gone = {name: each.__class__(**{**vars(each), "model": None}) for name, each in result.outcomes.items()}
-    page = Comparison(gone, METRICS, about=result.to_dict()["about"]).to_html()
+    page = Comparison(gone, METRICS, about=result.to_dict()["about"], tables=split).to_html()
     reader = Reader(page)
     assert reader.wrong == []
-    assert {"popular", "customers"}.isdisjoint(attributes["id"] for _, attributes in reader.all("section"))
+    sections = {attributes["id"] for _, attributes in reader.all("section")}
+    assert "popular" in sections
+    assert "customers" not in sections
+
+
+def test_lists_made_elsewhere_stand_in_the_popularity_curve_like_those_of_a_model(split):
+    train, test = split
+    theirs = ancf.ItemKNN().fit(train).recommend_all(N=5).to_pandas()[["user_id", "item_id", "rank"]]
+    found = ancf.compare({"theirs": theirs, "ours": ancf.ItemKNN()}, train, test, METRICS)
+    labels = [attributes["aria-label"] for _, attributes in Reader(found.to_html()).all("svg")]
+    [words] = [each for each in labels if each.startswith("Shares by popularity")]
+    said = dict(re.findall(r"(theirs|ours): ([^;]*)[;.]", words))
+    assert said["theirs"].rstrip(".") == said["ours"].rstrip(".")
+
+
+def test_the_popularity_of_lists_among_candidates_says_so(split):
+    found = ancf.compare(["popular", "item-knn"], *split, METRICS, candidates="sampled", n_negatives=20)
+    assert "The lists choose among 20 sampled candidates of each customer." in Reader(found.to_html()).text()
 
 
 def test_a_model_that_answers_no_more_does_not_cost_the_page(split):
     page = ancf.compare({"silent": Silent(), "knn": ancf.ItemKNN()}, *split, METRICS).to_html()
     reader = Reader(page)
     assert reader.wrong == []
-    assert "The lists could not be made again: no <more>" in reader.text()
+    assert {"popular", "customers"} <= {attributes["id"] for _, attributes in reader.all("section")}
 
 
 def test_errors_have_a_page_with_their_intervals(split):
@@ -396,13 +413,15 @@ def test_shares_by_popularity_are_those_counted_by_hand():
     # 3 buys a again, and nobody knows 9.
     test = ancf.Interactions.from_ids(user=[1, 3, 3, 3, 4, 9], item=["c", "a", "b", "new", "a", "a"])
     users = np.array([1, 3, 4])
-    popular = ancf.Popular().fit(train)
-    found = popularity_of_lists({"popular": popular}, train, test, users, 1, new_only=True)
+    listed = ancf.evaluate(ancf.Popular().fit(train), test, "hit@1").listed_items(1)
+    lists = {"popular": listed, "theirs": np.array(["a", "nobody's"], object)}
+    found = popularity_of_lists(lists, train, test, users, new_only=True)
     # Bought: c, b, new, a. The first places: c for 1, b for 3, a for 4.
     assert found.cumulative[BOUGHT].tolist() == [0.25, 0.5, 0.75, 0.75]
     assert found.new_share == 0.25
     assert np.allclose(found.cumulative["popular"], [1 / 3, 2 / 3, 1, 1])
-    assert (found.n_items, found.n_users, found.n_different) == (4, 3, {BOUGHT: 3, "popular": 3})
+    assert found.cumulative["theirs"].tolist() == [0.5, 0.5, 0.5, 0.5]
+    assert (found.n_items, found.n_different) == (4, {BOUGHT: 3, "popular": 3, "theirs": 1})
 
 
 def test_customers_are_chosen_by_the_length_of_their_history_and_shares_add_up(result, split):

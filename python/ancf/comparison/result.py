@@ -529,7 +529,7 @@ class Comparison(Mapping[str, Evaluation]):
 
         The sentence, the figures, the differences with their intervals, groups of customers, what is recommended
         against what is bought, a few real customers with the reasons for their lists, learning curves, what was left
-        out of the data, how it was split, and what repeats it. The lists need the models (``keep_models=True``).
+        out of the data, how it was split, and what repeats it. The customers need the models (``keep_models=True``).
 
         Parameters
         ----------
@@ -558,7 +558,7 @@ class Comparison(Mapping[str, Evaluation]):
         >>> page.splitlines()[0]
         '<!doctype html>'
         """
-        from ancf.comparison.report import Material, render
+        from ancf.comparison.report import Material, cut_off, render
 
         first = next(iter(self.values()), None)
         page = render(
@@ -569,6 +569,11 @@ class Comparison(Mapping[str, Evaluation]):
                 against_best=self._testable(self.differences),
                 against_baseline=self._to_baseline(),
                 models=self.models,
+                listed={
+                    name: items
+                    for name, each in self.items()
+                    if (items := each.listed_items(cut_off(self.metric))) is not None
+                },
                 user_ids=np.empty(0, np.int64) if first is None else first.user_ids,
                 tables=self._tables,
                 command=command,

@@ -76,6 +76,13 @@ def predicts_quantity(contestant: Contestant) -> bool:
     return contestant.is_model and bool(contestant.what._predicts_quantity())
 
 
+def _has(contestant: Contestant, metric: str) -> bool:
+    """Whether a metric says anything of it: errors of what predicts, auc of what ranks every item."""
+    if metric in ERROR_METRICS:
+        return predicts_quantity(contestant)
+    return contestant.is_model or metric != "auc"
+
+
 def _run(contestant: Contestant, task: Task, own_process: bool) -> Outcome:
     found = Outcome("done")
     what: Any = contestant.what
@@ -87,9 +94,12 @@ def _run(contestant: Contestant, task: Task, own_process: bool) -> Outcome:
         began = time.perf_counter()
         what.fit(task.train)
         found.fit_seconds = time.perf_counter() - began
-    metrics = [each for each in task.metrics if each not in ERROR_METRICS or predicts_quantity(contestant)]
+    metrics = [each for each in task.metrics if _has(contestant, each)]
     if not metrics:
-        return Outcome("failed", f"it predicts no quantity, so that it has no {', '.join(task.metrics)}")
+        lacks = (
+            "it predicts no quantity" if contestant.is_model else "lists rank no whole catalogue and predict nothing"
+        )
+        return Outcome("failed", f"{lacks}, so that there is no {', '.join(task.metrics)}")
     tables: dict[str, Any] = {} if contestant.is_model else {"train": task.train}
     found.evaluation = evaluate(
         what, task.test, metrics, filter_already_liked_items=task.filter_already_liked_items, **tables, **task.ranking

@@ -100,6 +100,28 @@ class Evaluation(Mapping[str, float]):
     def __len__(self) -> int:
         return len(self._values)
 
+    def listed_items(self, k: int) -> NDArray[Any] | None:
+        """What stands in the first places of all lists, one after the other.
+
+        Parameters
+        ----------
+        k : int, places of each list, at most as many as were measured
+
+        Returns
+        -------
+        array of item ids, or None where no list was measured, as with errors alone
+            Without the places of a list made elsewhere that hold nothing known, or an item twice.
+
+        Examples
+        --------
+        >>> import ancf
+        >>> data = ancf.Interactions.from_ids(user=[1, 1, 2, 2, 3], item=["a", "b", "b", "c", "c"])
+        >>> test = ancf.Interactions.from_ids(user=[1, 3], item=["c", "b"])
+        >>> ancf.evaluate(ancf.ItemKNN().fit(data), test, "hit@1").listed_items(1).tolist()
+        ['c', 'b']
+        """
+        return None if self._detail is None else self._detail.listed_items(k)
+
     def stderr(self, name: str) -> float:
         """The standard error of a figure over users: their spread over √n.
 

@@ -60,6 +60,17 @@ class Detail(NamedTuple):
             return _rows(codes, labels, per_user)
         return self._of_items(labels_of)
 
+    def listed_items(self, k: int) -> NDArray[Any] | None:
+        """The ids in the first ``k`` places of all lists, one after the other; None where no list was measured."""
+        return None if self.lists is None else self._item_ids()[self.lists.shown(k)]
+
+    def _item_ids(self) -> NDArray[Any]:
+        """The ids of all positions."""
+        own, others = self.known.item_ids, self.known.other_items
+        if others is None or not len(others):
+            return own.values
+        return np.concatenate([own.values.astype(object), others.values.astype(object)])
+
     def _numbers(self, what: str) -> NDArray[np.float64]:
         """A number for each user measured."""
         known, truth = self.known, self.truth
@@ -78,11 +89,7 @@ class Detail(NamedTuple):
         if self.lists is None or not asked:
             raise InvalidParameterError(f'of="item" needs a metric of hits: {", ".join(HIT_METRICS)}. Measure one.')
         known, wanted = self.known, self.truth.wanted
-        ids = (
-            known.item_ids.values
-            if known.other_items is None
-            else np.concatenate([known.item_ids.values.astype(object), known.other_items.values.astype(object)])
-        )
+        ids = self._item_ids()
         used = np.unique(wanted.items)
         some, labels = _labels(ids[used], labels_of, "item")
         codes = np.zeros(known.n_items, np.int64)

@@ -103,21 +103,18 @@ def group_figures(material: Material) -> list[Figure]:
     return found
 
 
-def popularity_figure(material: Material) -> Figure | str | None:
-    """The figure, or why there is none."""
+def popularity_figure(material: Material) -> Figure | None:
+    """The figure; None where no lists were measured."""
     from ancf.comparison.report.pictures import Line, popularity_curves
 
     document = material.document
-    models = {name: material.models[name] for name in material.order if name in material.models}
-    if material.tables is None or not models:
+    listed = {name: material.listed[name] for name in material.order if name in material.listed}
+    if material.tables is None or not listed:
         return None
     k = cut_off(document["metric"])
     new_only = bool(document["about"].get("filter_already_liked_items", True))
-    try:
-        found = popularity_of_lists(models, *material.tables, material.user_ids, k, new_only=new_only)
-    except Exception as error:  # whatever somebody else's model raises: the rest of the report is worth having
-        return f"The lists could not be made again: {error}"
-    shown = {BOUGHT: 0} | {name: series for name, series in _series(material).items() if name in models}
+    found = popularity_of_lists(listed, *material.tables, material.user_ids, new_only=new_only)
+    shown = {BOUGHT: 0} | {name: series for name, series in _series(material).items() if name in listed}
     few, tenth = max(1, found.n_items // 100), max(1, found.n_items // 10)
     said = "; ".join(
         f"{name}: the {few:,} best sellers have {texts.percent(found.at(name, few))}, the best-selling tenth "
@@ -145,18 +142,15 @@ def popularity_figure(material: Material) -> Figure | str | None:
         "the other 90 %",
         f"different products of {found.n_items:,}",
     ]
-    people = (
-        f"{found.n_users:,} of the customers measured"
-        if found.n_users < document["users"]
-        else "all customers measured"
-    )
     table = Table(f"The part of the first {k} places of the lists, and of what was bought, that goes to", columns, rows)
     words = (
         "Products are in the order of how many bought them in training, the best seller first. The first "
-        f"{k} places of the lists of {people}, against what they bought afterwards. A line above the dashed one favors "
-        "best sellers more than customers do."
+        f"{k} places of the lists that were measured, against what the customers bought afterwards. A line above the "
+        "dashed one favors best sellers more than customers do."
     )
-    words += _missing(len(shown) - 1, len(models))
+    words += _missing(len(shown) - 1, len(listed))
+    if (among := document["about"].get("candidates", "all")) != "all":
+        words += f" The lists choose among {among} candidates of each customer."
     if found.new_share:
         words += f" {texts.percent(found.new_share)} of what was bought was not in training and cannot be recommended."
     return Figure("", picture, words, table)

@@ -25,6 +25,8 @@ class Material:
     """Each model against the best of the others, or each piece against the one it is added to."""
     against_baseline: Sequence[Difference]
     models: Mapping[str, Recommender]
+    listed: Mapping[str, NDArray[Any]]
+    """Name → what stands in the first places of the lists that were measured, those made elsewhere too."""
     user_ids: NDArray[Any]
     """The users measured."""
     tables: tuple[Interactions, Interactions] | None

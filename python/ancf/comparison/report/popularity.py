@@ -7,10 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ancf.data.interactions import Interactions
-from ancf.models.base import Recommender
 
-MAX_USERS = 2_000
-"""Users whose lists are looked at, evenly taken from those measured."""
 BOUGHT = "what was bought"
 _CURVE_POINTS = 48
 
@@ -19,7 +16,6 @@ class Popularity(NamedTuple):
     """Shares by rank: the product with the most buyers in training is the first."""
 
     n_items: int
-    n_users: int
     cumulative: dict[str, NDArray[np.float64]]
     """Name → (n_items,): the part of all that the best sellers up to there have; ``BOUGHT`` is the first."""
     n_different: dict[str, int]
@@ -44,15 +40,14 @@ class Popularity(NamedTuple):
 
 
 def popularity_of_lists(
-    models: Mapping[str, Recommender],
+    listed: Mapping[str, NDArray[Any]],
     train: Interactions,
     test: Interactions,
     user_ids: NDArray[Any],
-    k: int,
     *,
     new_only: bool,
 ) -> Popularity:
-    """Of the purchases of the test part, and of the first ``k`` places of each model's lists."""
+    """Of what the users measured bought in the test part, and of what stands in the lists: name → ids of items."""
     train = train.compact()
     columns = train.to_csr().indices
     n_items = train.n_items
@@ -60,16 +55,12 @@ def popularity_of_lists(
     order = np.argsort(-buyers, kind="stable")
     bought, n_new = _bought(train, test, user_ids, new_only=new_only)
     counts = {BOUGHT: bought}
-    some = user_ids[:: max(1, -(-len(user_ids) // MAX_USERS))]
-    for name, model in models.items():
-        lists = model.recommend(some, N=k, filter_already_liked_items=new_only)
-        at = train.item_ids.positions(model.item_ids_.values[lists.flat_positions()])
-        counts[name] = np.bincount(at[at >= 0], minlength=n_items)
-    whole = {name: int(each.sum()) for name, each in counts.items()}
-    whole[BOUGHT] += n_new
+    whole = {BOUGHT: int(bought.sum()) + n_new}
+    for name, items in listed.items():
+        at = train.item_ids.positions(items)
+        counts[name], whole[name] = np.bincount(at[at >= 0], minlength=n_items), len(items)
     return Popularity(
         n_items,
-        len(some),
         {name: np.cumsum(each[order]) / max(whole[name], 1) for name, each in counts.items()},
         {name: int((each > 0).sum()) for name, each in counts.items()},
         n_new / max(whole[BOUGHT], 1),
