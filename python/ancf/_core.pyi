@@ -40,8 +40,10 @@ __all__ = [
     "neural_user_vectors",
     "parse_model",
     "ranking_metrics",
+    "replace_targets",
     "resolve_num_threads",
     "ridge_neighbors",
+    "ridge_targets",
     "sample_negatives",
     "save_model",
     "score_scales",
@@ -120,6 +122,30 @@ def ridge_neighbors(
     targets: npt.NDArray[np.int32] | None = None,
     num_threads: int | None = None,
 ) -> _Csr: ...
+def ridge_targets(
+    interactions: _Csr,
+    n_items: int,
+    targets: npt.NDArray[np.int32],
+    *,
+    candidates: int,
+    shrinkage: float,
+    user_power: float,
+    source_power: float,
+    num_threads: int | None = None,
+) -> _Csr: ...
+def replace_targets(
+    weights: _Csr,
+    is_valid: npt.NDArray[np.bool_],
+    covered: _Csr,
+    places: npt.NDArray[np.int64],
+    *,
+    targets: npt.NDArray[np.int32],
+    solved: _Csr,
+    scale: float,
+    thresholds: npt.NDArray[np.float32],
+    is_new: npt.NDArray[np.bool_],
+    k: int,
+) -> tuple[_Csr, _Csr]: ...
 def measure_roofline(num_threads: int | None = None, rounds: int = 5) -> tuple[float, float]: ...
 def simd_levels() -> tuple[str, list[str]]: ...
 def item_neighbors(

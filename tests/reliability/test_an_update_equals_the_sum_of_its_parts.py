@@ -85,6 +85,44 @@ def test_however_the_rows_are_cut_the_bytes_are_the_same(name, timed, seed, cuts
     assert parts.to_bytes() == whole.to_bytes()
 
 
+EVENTS = {"view": 1, "cart": 3, "purchase": 9}
+COLORS = ["red", "blue", "green"]
+
+
+def typed_table(rows):
+    """Events of types, of items with attributes of which each table has those of its own."""
+    frame = pd.DataFrame(rows, columns=["user", "item", "event", "time"])
+    frame["time"] *= 86400
+    items = sorted(set(frame["item"]))
+    attributes = pd.DataFrame({"item": items, "color": [COLORS[int(item[1:]) % 3] for item in items]})
+    return ancf.read_interactions(frame, event_weights=EVENTS, returns="keep", item_features=attributes)
+
+
+@pytest.mark.filterwarnings("ignore::ancf.errors.TrainingWarning")
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), cuts=st.lists(st.integers(1, 24), min_size=1, max_size=3))
+def test_types_attributes_and_rows_that_come_twice_may_be_cut_anywhere_too(seed, cuts):
+    draws = np.random.default_rng(7)
+    known = [(f"u{draws.integers(0, 12)}", f"i{draws.integers(0, 9)}", "purchase", day % 40) for day in range(120)]
+    if "typed" not in FITTED:
+        FITTED["typed"] = ancf.ANCF(**MIXED, half_life=20.0, trend=0.0).fit(typed_table(known)).to_bytes()
+    # The moments differ, so that a row that comes twice is the same event.
+    kinds = np.random.default_rng(seed).choice([*EVENTS], len(drawn_rows(seed)))
+    rows = [
+        (user, item, kind, 50 + at)
+        for at, ((user, item, *_), kind) in enumerate(zip(drawn_rows(seed), kinds, strict=True))
+    ]
+    whole = ancf.load(FITTED["typed"]).partial_fit(typed_table(rows), deduplicate=True)
+    parts = ancf.load(FITTED["typed"])
+    ends = [0, *sorted(min(cut, len(rows)) for cut in cuts), len(rows)]
+    for start, end in pairwise(ends):
+        if end > start:
+            # Each export repeats the last rows of the one before.
+            parts.partial_fit(typed_table(rows[max(0, start - 3) : end]), deduplicate=True)
+            parts = ancf.load(parts.to_bytes())
+    assert parts.to_bytes() == whole.to_bytes()
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_an_update_of_nothing_changes_no_byte(name):
     model = fresh(name)
@@ -124,10 +162,10 @@ class Failing:
 @pytest.mark.parametrize(
     "place",
     [
-        "ridge_neighbors",
+        "ridge_targets",
         "mix",
         "_vectors_from_buyers",
-        "_still_valid",
+        "_count_buyers",
         "PurchaseTimes",
         "HistoryEncoder",
         "least_kept",
@@ -191,10 +229,13 @@ def test_an_update_that_another_overtakes_is_refused(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["ancf", "ancf with times"])
-def test_what_has_no_row_keeps_its_bits(name):
+def test_what_has_not_changed_enough_keeps_its_bits(name):
     model = fresh(name)
     before = model._fitted()
-    after = model.partial_fit(table_of([("u1", "i1", 1, 50), ("u1", "new", 1, 50)]))._fitted()
+    # Two are a tenth of the buyers of i1; who buys again changes nothing.
+    had = model.history("u3").item_ids[0]
+    rows = [("a", "i1", 1, 50), ("b", "i1", 1, 50), ("u3", had, 1, 50), ("u1", "new", 1, 50)]
+    after = model.partial_fit(table_of(rows))._fitted()
     trained, kept = before.encoder.trained, after.encoder.trained
     at = after.item_ids.positions(before.item_ids.values)
     vectors = [
@@ -218,6 +259,32 @@ def test_what_has_no_row_keeps_its_bits(name):
             }
         )
     assert weights[0] == weights[1]
+
+
+def test_weights_are_solved_anew_where_a_tenth_of_the_buyers_is_others_and_come_back_where_it_is_not():
+    users = [f"u{user}" for user in range(40)]
+    rows = [(user, f"i{item}") for at, user in enumerate(users) for item in range(4) if item == 0 or (at + item) % 3]
+    data = ancf.Interactions.from_ids(user=[user for user, _ in rows], item=[item for _, item in rows])
+    model = ancf.ANCF(factors=4, epochs=1).fit(data)
+
+    def takes_in(rows):
+        user, item, weight = zip(*rows, strict=True)
+        model.partial_fit(ancf.Interactions.from_ids(user=user, item=item, weight=weight))
+        scorer = model._fitted()
+        sources, targets = np.repeat(np.arange(4), np.diff(scorer.neighbors.indptr[:5])), scorer.neighbors.indices
+        of_i0 = scorer.neighbors.data[: len(sources)][targets[: len(sources)] == 0].tolist()
+        return scorer.encoder.trained.states[:4].tolist(), of_i0
+
+    trained = takes_in([(f"n{at}", "i0", 1) for at in range(3)])
+    assert trained[0] == [0, 0, 0, 0]
+    assert trained[1]
+    for rows in ([("u1", "i0", -1), ("u2", "i0", 3)], [("n3", "i0", 1)], [("n3", "i0", 1)]):
+        assert takes_in(rows)[0] == [0, 0, 0, 0]
+    many = takes_in([("n4", "i0", 1)])
+    assert many[0] == [1, 0, 0, 0]
+    assert many[1] != trained[1]
+    model = ancf.load(model.to_bytes())
+    assert takes_in([("n4", "i0", -1)]) == trained
 
 
 def test_a_new_item_is_listed_for_those_who_are_like_its_buyers():
@@ -345,6 +412,9 @@ def test_a_file_that_keeps_too_little_says_to_train_again():
         lambda arrays, meta: arrays.update({"trained.scaling": arrays["trained.scaling"][1:]}),
         lambda arrays, meta: arrays.update({"trained.vectors": arrays["trained.vectors"] * np.float32("nan")}),
         lambda arrays, meta: arrays.update({"trained.values": arrays["trained.values"][1:]}),
+        lambda arrays, meta: arrays.pop("trained.buyers"),
+        lambda arrays, meta: arrays.pop("trained.covered.values"),
+        lambda arrays, meta: arrays.update({"trained.covered.items": arrays["trained.covered.items"] + np.int32(99)}),
         lambda arrays, meta: meta["trained"].pop("neighbors"),
         lambda arrays, meta: meta.update(trained=3),
         lambda arrays, meta: arrays.pop("trained.scaling"),
@@ -357,7 +427,8 @@ def test_a_file_that_keeps_too_little_says_to_train_again():
     ],
 )
 def test_a_damaged_file_is_refused(damage):
-    model = fresh("ancf with times").partial_fit(table_of([("u1", "i1", 1, 50), ("u1", "i1", -9, 51)]))
+    rows = [("u1", "i2", 1, 50), ("u1", "i2", -9, 51), ("a", "i1", 1, 50), ("b", "i1", 1, 50)]
+    model = fresh("ancf with times").partial_fit(table_of(rows))
     arrays, meta = model._fitted().to_arrays()
     damage(arrays, meta)
     with pytest.raises(ancf.errors.ModelFileError, match="Load another copy"):

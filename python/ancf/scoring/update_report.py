@@ -26,7 +26,7 @@ class UpdateReport:
         anew.
     fit : float or None
         How often a new purchase of a known user had a higher score than an item drawn at random, before it was taken
-        in: 0.5 is chance. Over at most 2,000 pairs of known users and items; None where there is none.
+        in: 0.5 is chance. Over at most 1,000 pairs of known users and items; None where there is none.
     """
 
     events: int

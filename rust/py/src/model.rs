@@ -5,6 +5,7 @@ use ancf_core::model::attention::{Attention, Prior, propagate};
 use ancf_core::model::ease::Ease;
 use ancf_core::model::item_knn::{ItemKnn, Similarity};
 use ancf_core::model::ridge::Ridge;
+use ancf_core::model::ridge_targets::{Solved, Trained};
 use ancf_core::model::slim::Slim;
 use ancf_core::model::user_knn::{self, UserKnn};
 use ancf_core::model::weighting::{Weigher, Weighting};
@@ -226,6 +227,66 @@ fn ridge_neighbors<'py>(
     Ok(from_csr(py, &weights))
 }
 
+/// The item-item weights that point to some targets, by local ridge regression, one row for each of them (targets ×
+/// `n_items`), before sources are cut to their strongest. Each target makes its own table of co-purchases, which is
+/// cheaper than `ridge_neighbors` where targets are few.
+#[pyfunction]
+#[pyo3(signature = (interactions, n_items, targets, *, candidates, shrinkage, user_power, source_power,
+                    num_threads=None))]
+fn ridge_targets<'py>(
+    py: Python<'py>,
+    interactions: CsrArrays<'py>,
+    n_items: usize,
+    targets: PyReadonlyArray1<'py, i32>,
+    candidates: usize,
+    shrinkage: f32,
+    user_power: f32,
+    source_power: f32,
+    num_threads: Option<usize>,
+) -> PyResult<CsrResult<'py>> {
+    let interactions = to_csr(py, &interactions, n_items)?;
+    let ridge = Ridge { candidates, shrinkage, user_power, source_power, ..Ridge::default() };
+    let targets: Vec<u32> = targets.as_slice()?.iter().map(|&target| target as u32).collect();
+    let weights = enter(py, Size::Large, num_threads, |context| ridge.solve_targets(&interactions, &targets, context))?;
+    Ok(from_csr(py, &weights))
+}
+
+/// The item-item weights of a training with those that point to `targets` replaced by `solved` (targets × items) times
+/// `scale`, and the weights of the training that these cover up; both with one row for each source.
+///
+/// `weights` and `covered` are those of the last time, and `is_valid` says to which items the former are of the training.
+/// `places` says where these items are among the new ones, -1 where they are gone. A source keeps those of `solved` that
+/// are at least its threshold; a new one, `is_new`, its `k` strongest.
+#[pyfunction]
+#[pyo3(signature = (weights, is_valid, covered, places, *, targets, solved, scale, thresholds, is_new, k))]
+fn replace_targets<'py>(
+    py: Python<'py>,
+    weights: CsrArrays<'py>,
+    is_valid: PyReadonlyArray1<'py, bool>,
+    covered: CsrArrays<'py>,
+    places: PyReadonlyArray1<'py, i64>,
+    targets: PyReadonlyArray1<'py, i32>,
+    solved: CsrArrays<'py>,
+    scale: f32,
+    thresholds: PyReadonlyArray1<'py, f32>,
+    is_new: PyReadonlyArray1<'py, bool>,
+    k: usize,
+) -> PyResult<(CsrResult<'py>, CsrResult<'py>)> {
+    let places: Vec<Option<u32>> = places.as_slice()?.iter().map(|&place| u32::try_from(place).ok()).collect();
+    let thresholds = thresholds.as_slice()?.iter().zip(is_new.as_slice()?);
+    let thresholds: Vec<Option<f32>> = thresholds.map(|(&least, &new)| (!new).then_some(least)).collect();
+    let targets: Vec<u32> = targets.as_slice()?.iter().map(|&target| target as u32).collect();
+    let is_valid = is_valid.as_slice()?.to_vec();
+    let weights = to_csr(py, &weights, places.len())?;
+    let covered = to_csr(py, &covered, places.len())?;
+    let solved = to_csr(py, &solved, thresholds.len())?;
+    let (served, covered) = enter(py, Size::Large, Some(1), |_| {
+        let trained = Trained { weights: &weights, is_valid: &is_valid, covered: &covered, places: &places };
+        trained.with(&Solved { targets: &targets, weights: &solved, scale, thresholds: &thresholds, k })
+    })?;
+    Ok((from_csr(py, &served), from_csr(py, &covered)))
+}
+
 /// Unit user vectors for histories (indptr, item positions, weights) and attention priors of the items → float32 (n,
 /// factors).
 ///
@@ -307,13 +368,7 @@ fn item_priors<'py>(
     attention: &str,
 ) -> PyResult<Bound<'py, PyArray1<f32>>> {
     let interactions = to_csr(py, &interactions, n_items)?;
-    let priors =
-        enter(
-            py,
-            Size::Small,
-            None,
-            |_| Ok(Attention::new(&interactions, prior(attention)?, 0.5, false)?.item_priors),
-        )?;
+    let priors = enter(py, Size::Small, None, |_| Ok(prior(attention)?.of_items(&interactions)))?;
     Ok(priors.into_pyarray(py))
 }
 
@@ -457,6 +512,8 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(ease_weights, module)?)?;
     module.add_function(wrap_pyfunction!(slim_weights, module)?)?;
     module.add_function(wrap_pyfunction!(ridge_neighbors, module)?)?;
+    module.add_function(wrap_pyfunction!(ridge_targets, module)?)?;
+    module.add_function(wrap_pyfunction!(replace_targets, module)?)?;
     module.add_function(wrap_pyfunction!(user_vectors, module)?)?;
     module.add_function(wrap_pyfunction!(sparse_history, module)?)?;
     module.add_function(wrap_pyfunction!(item_priors, module)?)?;

@@ -449,6 +449,11 @@ def _with_places(
             own_vectors[to] = trained.vectors
         states = np.full(n, NEW, np.uint8)
         states[to] = 0 if trained.states is None else trained.states
+        trained_buyers = None
+        if trained.buyers is not None:
+            trained_buyers = np.zeros(n, np.int32)
+            trained_buyers[to] = trained.buyers
+        covered = None if trained.covered is None else _moved(trained.covered, to, n)
         thresholds = None
         if trained.thresholds is not None:
             thresholds = np.zeros(n, np.float32)
@@ -459,6 +464,8 @@ def _with_places(
             vectors=own_vectors,
             values=trained_values,
             states=states if has_states else None,
+            buyers=trained_buyers,
+            covered=covered,
             thresholds=thresholds,
         )
     # 3. Histories by the new positions, and users anew where they had a mixed item.
@@ -559,3 +566,11 @@ def _texts(scorer: Scorer, role: Any, ids: IdMap) -> NDArray[Any] | None:
     if own is None or others is None:
         return others if own is None else own
     return object_array([b if a is None else a for a, b in zip(own, others, strict=True)])
+
+
+def _moved(matrix: Csr, to: NDArray[np.int64], n: int) -> Csr:
+    """A matrix of items with items over n of them, where each of its own stands at ``to``."""
+    lengths = np.zeros(n, np.int64)
+    lengths[to] = np.diff(matrix.indptr)
+    by_place = matrix.take(np.argsort(to))
+    return Csr(offsets_from_lengths(lengths), to[by_place.indices].astype(np.int32), by_place.data)

@@ -295,7 +295,7 @@ class SoftmaxTrainer:
 
 def scale_item_weights(neighbors: Csr, scale: float) -> Csr:
     """Item-item weights times a number."""
-    return neighbors.with_data(neighbors.data * np.float32(scale))
+    return neighbors if scale == 1.0 else neighbors.with_data(neighbors.data * np.float32(scale))
 
 
 class HistoryEncoder(Encoder):

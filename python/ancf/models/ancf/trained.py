@@ -16,8 +16,10 @@ from ancf.scoring.scorer import Arrays
 
 Floats = NDArray[np.float32]
 
+_CSR = ("indptr", "items", "values")
+
 TRAINED, TOUCHED, NEW = 0, 1, 2
-"""States of an item: as training left it; with rows since, so that its weights are solved anew; not in training."""
+"""States of an item: as training left it; with other buyers, so that its weights are solved anew; not in training."""
 
 
 class Scales(NamedTuple):
@@ -52,6 +54,11 @@ class Trained(NamedTuple):
     the scorer's are as training left them."""
     states: NDArray[np.uint8] | None = None
     """None: all are TRAINED."""
+    buyers: NDArray[np.int32] | None = None
+    """How many users each item had in training; None before the first update."""
+    covered: Csr | None = None
+    """The item-item weights of the training that point to TOUCHED items, a row for each source, on the scale of those
+    that are there; None before the first update, and without such weights."""
     thresholds: Floats | None = None
     """The least weight that each source kept in training, 0 where it kept all; None before the first update."""
     attributes: Learned | None = None
@@ -59,8 +66,10 @@ class Trained(NamedTuple):
 
     def to_arrays(self) -> tuple[Arrays, dict[str, Any]]:
         """As a model file keeps it."""
-        parts = ("scaling", "vectors", "values", "states", "thresholds")
+        parts = ("scaling", "vectors", "values", "states", "buyers", "thresholds")
         arrays = {f"trained.{name}": getattr(self, name) for name in parts if getattr(self, name) is not None}
+        if self.covered is not None:
+            arrays |= {f"trained.covered.{name}": part for name, part in zip(_CSR, self.covered, strict=True)}
         about = {"trained": {name: float(value) for name, value in self.scales._asdict().items()}}
         if self.attributes is not None:
             about["attributes"] = self.attributes._asdict()
@@ -81,12 +90,17 @@ class Trained(NamedTuple):
         indptr = arrays.get("neighbours.indptr")
         n_weights = 0 if indptr is None or len(indptr) <= n_items else int(indptr[n_items])
         shapes = {"scaling": (n_items,), "vectors": (n_items, d), "values": (n_weights,)}
-        shapes |= {"states": (n_items,), "thresholds": (n_items,)}
+        shapes |= {"states": (n_items,), "buyers": (n_items,), "thresholds": (n_items,)}
         found = {name: arrays.get(f"trained.{name}") for name in shapes}
         states = found["states"]
         well = found["scaling"] is not None and (states is None or bool((states <= NEW).all()))
+        well = well and (found["buyers"] is not None or states is None or not bool((states == TOUCHED).any()))
+        covered = None
+        if "trained.covered.indptr" in arrays:
+            covered = Csr(*(arrays.get(f"trained.covered.{name}", np.empty(0)) for name in _CSR))
+            well = well and _fits(covered, n_items)
         for name, array in found.items():
-            kind = np.uint8 if name == "states" else np.float32
+            kind = {"states": np.uint8, "buyers": np.int32}.get(name, np.float32)
             well = well and (array is None or (array.dtype == kind and array.shape == shapes[name]))
             well = well and (array is None or bool(np.isfinite(array).all()))
         learned = None
@@ -99,7 +113,19 @@ class Trained(NamedTuple):
         numbers = (*scales, *(learned or ()))
         if not well or not all(map(math.isfinite, numbers)) or (learned is not None and learned.shrinkage <= 0):
             raise ModelFileError("model file: what training left does not fit its items. Load another copy.")
-        return cls(scales, **found, attributes=learned)  # type: ignore[arg-type]
+        return cls(scales, **found, covered=covered, attributes=learned)  # type: ignore[arg-type]
+
+
+def _fits(matrix: Csr, n: int) -> bool:
+    """Whether it is one of n × n float32 numbers."""
+    indptr, items, values = matrix
+    kinds: list[Any] = [indptr.dtype, items.dtype, values.dtype]
+    if kinds != [np.int64, np.int32, np.float32]:
+        return False
+    if indptr.shape != (n + 1,) or items.shape != values.shape or items.ndim != 1:
+        return False
+    rises = indptr[0] == 0 and indptr[-1] == len(items) and bool((np.diff(indptr) >= 0).all())
+    return rises and bool(((items >= 0) & (items < n)).all()) and bool(np.isfinite(values).all())
 
 
 def least_kept(neighbors: Csr, n_rows: int, k: int) -> Floats:

@@ -106,25 +106,25 @@ class TrainingTable:
                 )
 
 
-def ridge_neighbors(
-    pairs: Csr, n_items: int, settings: Settings, targets: NDArray[np.int32] | None = None
-) -> Csr | None:
-    """The item-item weights of these pairs, one row for each source; None where the settings have no such part.
-
-    With ``targets`` those that point to these items, one row for each of them, before sources are cut to their
-    strongest.
-    """
+def ridge_neighbors(pairs: Csr, n_items: int, settings: Settings) -> Csr | None:
+    """The item-item weights of these pairs, one row for each source; None where the settings have no such part."""
     if not settings.neighbors or not settings.neighbor_weight:
         return None
     ones = pairs.with_data(np.ones(len(pairs.indices), np.float32))
-    given: dict[str, Any] = {
+    return machines().ridge_neighbors(ones, n_items, neighbors=settings.neighbors, **_ridge_options(settings))
+
+
+def ridge_targets(pairs: Csr, n_items: int, settings: Settings, targets: NDArray[np.int32]) -> Csr:
+    """Those that point to some targets, one row for each of these, before sources are cut to their strongest."""
+    ones = pairs.with_data(np.ones(len(pairs.indices), np.float32))
+    return Csr(*_native.ridge_targets(ones, n_items, targets, **_ridge_options(settings)))
+
+
+def _ridge_options(settings: Settings) -> dict[str, Any]:
+    return {
         "candidates": settings.neighbor_candidates,
-        "neighbors": settings.neighbors,
         "shrinkage": settings.neighbor_shrinkage,
         "user_power": _RIDGE_POWER,
         "source_power": _RIDGE_POWER,
         "num_threads": settings.num_threads,
     }
-    if targets is None:
-        return machines().ridge_neighbors(ones, n_items, **given)
-    return Csr(*_native.ridge_neighbors(ones, n_items, targets=targets, **given))

@@ -8,9 +8,10 @@ item's vector that comes from its users:
 p̂_u is the unit vector of the user's trained items; s is the median, over trained items with at most 30 buyers, of what
 their own length is to that of the same sum.
 
-Item-item weights that point to an item with rows since the training are solved anew from all purchases; the others stay
-as they are. A source keeps those of them that are no less than the least that it kept in training, so that nothing of
-the training is pushed out which a later update might want back; a new source keeps its strongest.
+Item-item weights that point to a new item, or to one whose number of buyers has changed by a tenth since the training,
+are solved anew from all purchases; the others are those of the training, which are kept where they are covered up. A
+source keeps those that are no less than the least that it kept in training, so that nothing of the training is pushed
+out which a later update might want back; a new source keeps its strongest.
 
 Attention priors, recency, trend, user vectors and histories are computed from all purchases, as training does.
 """
@@ -29,12 +30,14 @@ from ancf.models.ancf.sides import ItemParts
 from ancf.models.ancf.softmax import HistoryEncoder, mix
 from ancf.models.ancf.temporal import PurchaseTimes
 from ancf.models.ancf.trained import NEW, TOUCHED, TRAINED, Trained, least_kept
-from ancf.models.ancf.training_table import ridge_neighbors
+from ancf.models.ancf.training_table import ridge_targets
 from ancf.scoring.scorer import Scorer
 from ancf.scoring.updates import Update
 
 Floats = NDArray[np.float32]
 
+# The weights that point to an item are solved anew where its number of buyers has changed by so large a share.
+_CHANGED = 0.1
 # Known items with so many buyers at most are like new ones.
 _FEW_BUYERS = 30
 
@@ -43,27 +46,30 @@ def update_scorer(scorer: Scorer, trained: Trained, update: Update, settings: Se
     """The scorer over all purchases; ``trained`` is what training left of it."""
     n_known = len(scorer.item_ids)
     known_states = np.zeros(n_known, np.uint8) if trained.states is None else trained.states
-    data, touched, at = _over_served_items(scorer, update, known_states)
+    data, at = _over_served_items(scorer, update, known_states)
     n_items = data.n_items
     # 1. What training left, at the places that its items have now.
     was_trained = np.flatnonzero(known_states < NEW)
     places = at[was_trained]
+    buyers = np.zeros(n_items, np.int32)
+    known_buyers = _count_buyers(scorer.seen.items, n_known) if trained.buyers is None else trained.buyers
+    buyers[places] = known_buyers[was_trained]
+    pairs = data.to_csr()
+    pairs = pairs.with_data(np.ones(len(pairs.indices), np.float32))
+    has_changed = np.abs(_count_buyers(pairs.indices, n_items) - buyers) >= np.maximum(1.0, _CHANGED * buyers)
     states = np.full(n_items, NEW, np.uint8)
-    states[places] = known_states[was_trained]
-    states[touched & (states == TRAINED)] = TOUCHED
+    states[places] = np.where(has_changed[places], TOUCHED, TRAINED)
     served = scorer.item_vectors if trained.vectors is None else trained.vectors
     vectors, scaling = np.zeros((n_items, served.shape[1]), np.float32), np.ones(n_items, np.float32)
     vectors[places], scaling[places] = served[was_trained], trained.scaling[was_trained]
     # 2. Vectors of new items.
-    pairs = data.to_csr()
-    pairs = pairs.with_data(np.ones(len(pairs.indices), np.float32))
     priors = _native.item_priors(pairs, n_items, settings.attention)
     is_new = states == NEW
     if is_new.any():
         made = _vectors_from_buyers(pairs, vectors, scaling, priors, is_new, settings)
         vectors[is_new], scaling[is_new] = _native.serving_vectors(made, settings.serving_exponent)
     # 3. Item-item weights.
-    neighbors, thresholds = None, None
+    neighbors, covered, thresholds = None, None, None
     if scorer.neighbors is not None and settings.neighbors and settings.neighbor_weight:
         scale = 1.0 if trained.values is not None else trained.scales.neighbors
         kept = _first_rows(scorer.neighbors, n_known, trained.values)
@@ -72,8 +78,20 @@ def update_scorer(scorer: Scorer, trained: Trained, update: Update, settings: Se
             known_least = least_kept(_between_trained(kept, known_states), n_known, settings.neighbors)
         thresholds = np.zeros(n_items, np.float32)
         thresholds[places] = known_least[was_trained]
-        valid = _still_valid(kept, at, states, known_states)
-        neighbors = _with_solved(valid, pairs, states, thresholds, scale, settings)
+        targets = np.flatnonzero(states != TRAINED).astype(np.int32)
+        replaced = _native.replace_targets(
+            kept,
+            known_states == TRAINED,
+            trained.covered or Csr.empty(n_known),
+            at,
+            targets=targets,
+            solved=ridge_targets(pairs, n_items, settings, targets),
+            scale=scale,
+            thresholds=thresholds,
+            is_new=is_new,
+            k=settings.neighbors,
+        )
+        neighbors, covered = (Csr(*parts) for parts in replaced)
     # 4. Everything on one scale, as training left it.
     scales = trained.scales if trained.values is not None else trained.scales._replace(neighbors=1.0)
     parts = ItemParts(vectors, scaling, priors, neighbors)
@@ -84,6 +102,8 @@ def update_scorer(scorer: Scorer, trained: Trained, update: Update, settings: Se
         None if trained.vectors is None else vectors,
         None if trained.values is None or neighbors is None else neighbors.data,
         states,
+        buyers,
+        covered,
         thresholds,
         trained.attributes,
     )
@@ -114,15 +134,18 @@ def update_scorer(scorer: Scorer, trained: Trained, update: Update, settings: Se
 
 def _over_served_items(
     scorer: Scorer, update: Update, known_states: NDArray[np.uint8]
-) -> tuple[Interactions, NDArray[np.bool_], NDArray[np.int64]]:
-    """All purchases over the items that have any or were trained, which of these have a row in this update, and where
-    the scorer's items are among them (−1: gone)."""
+) -> tuple[Interactions, NDArray[np.int64]]:
+    """All purchases over the items that have any or were trained, and where the scorer's items are among them (−1:
+    gone)."""
     every = update.data
     keep = np.zeros(every.n_items, bool)
     keep[every.item_ids.positions(scorer.item_ids.values[known_states < NEW])] = True
     data = every.compact(keep_items=keep)
-    touched = update.touched if data is every else update.touched[every.item_ids.positions(data.item_ids.values)]
-    return data, touched, data.item_ids.positions(scorer.item_ids.values)
+    return data, data.item_ids.positions(scorer.item_ids.values)
+
+
+def _count_buyers(items: NDArray[np.int32], n_items: int) -> NDArray[np.int32]:
+    return np.bincount(items, minlength=n_items).astype(np.int32)
 
 
 def _vectors_from_buyers(
@@ -175,54 +198,3 @@ def _between_trained(neighbors: Csr, states: NDArray[np.uint8]) -> Csr:
     sources = np.repeat(np.arange(neighbors.n_rows), np.diff(neighbors.indptr))[kept]
     indptr = offsets_from_lengths(np.bincount(sources, minlength=neighbors.n_rows))
     return Csr(indptr, neighbors.indices[kept], neighbors.data[kept])
-
-
-def _still_valid(
-    kept: Csr, at: NDArray[np.int64], states: NDArray[np.uint8], known_states: NDArray[np.uint8]
-) -> tuple[NDArray[np.int64], Floats]:
-    """The weights of the training, between items that have had no row at their target: source · n_items + target, and
-    the value."""
-    n_items = len(states)
-    of_target = np.where(at >= 0, states[at], NEW) == TRAINED
-    sources = np.repeat(np.arange(kept.n_rows), np.diff(kept.indptr))
-    valid = of_target[kept.indices] & (known_states < NEW)[sources]
-    return at[sources[valid]] * n_items + at[kept.indices[valid]], kept.data[valid]
-
-
-def _with_solved(
-    kept: tuple[NDArray[np.int64], Floats],
-    pairs: Csr,
-    states: NDArray[np.uint8],
-    thresholds: Floats,
-    scale: float,
-    settings: Settings,
-) -> Csr:
-    """The kept weights and those that are solved anew, one row for each source."""
-    n_items = len(states)
-    targets = np.flatnonzero(states != TRAINED).astype(np.int32)
-    solved = ridge_neighbors(pairs, n_items, settings, targets)
-    assert solved is not None
-    sources, values = solved.indices, solved.data * np.float32(scale)
-    keys = sources.astype(np.int64) * n_items + np.repeat(targets, np.diff(solved.indptr))
-    strong = values >= thresholds[sources]
-    of_new = np.flatnonzero(states[sources] == NEW)
-    if len(of_new):
-        strong[of_new] = _strongest(keys[of_new], values[of_new], n_items, settings.neighbors)
-    keys, values = keys[strong], values[strong]
-    order = np.argsort(keys)
-    # Both runs are sorted, which a stable sort merges in one pass.
-    keys, values = np.concatenate((kept[0], keys[order])), np.concatenate((kept[1], values[order]))
-    order = np.argsort(keys, kind="stable")
-    keys = keys[order]
-    lengths = np.bincount(keys // n_items, minlength=n_items)
-    return Csr(offsets_from_lengths(lengths), (keys % n_items).astype(np.int32), values[order])
-
-
-def _strongest(keys: NDArray[np.int64], values: Floats, n_items: int, k: int) -> NDArray[np.bool_]:
-    """Which are among the k greatest values of their row, ties to the smaller column."""
-    rows = keys // n_items
-    order = np.lexsort((keys, -values, rows))
-    starts = offsets_from_lengths(np.bincount(rows))[:-1]
-    rank = np.empty(len(keys), np.int64)
-    rank[order] = np.arange(len(keys)) - starts[rows[order]]
-    return np.asarray(rank < k)

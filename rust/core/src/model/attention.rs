@@ -30,6 +30,13 @@ impl Prior {
             Self::Degree => count_power(count, -0.5),
         }
     }
+
+    /// `r_j` of every item.
+    pub fn of_items(self, interactions: &Csr) -> Vec<f32> {
+        let mut counts = vec![0; interactions.n_columns()];
+        interactions.columns().iter().for_each(|&item| counts[item as usize] += 1);
+        counts.into_iter().map(|count| self.of(count)).collect()
+    }
 }
 
 /// Rows of one task: few enough to balance the threads, many enough to make a hand-off cheap.
@@ -64,7 +71,7 @@ impl Attention {
         }
         let users = interactions.clone();
         let (items, positions) = users.transpose_with_positions();
-        let item_priors: Vec<f32> = (0..items.n_rows()).map(|i| prior.of(items.row(i).len())).collect();
+        let item_priors = prior.of_items(interactions);
         let user_priors: Vec<f32> = (0..users.n_rows()).map(|u| prior.of(users.row(u).len())).collect();
         let a_by_user = normalized(&users, &item_priors, exponent);
         let b_by_item = normalized(&items, &user_priors, exponent);

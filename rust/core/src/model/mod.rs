@@ -8,6 +8,7 @@ pub mod fold_in;
 pub mod item_knn;
 pub mod layers;
 pub mod ridge;
+pub mod ridge_targets;
 pub mod score_scales;
 pub mod slim;
 pub mod spectral;

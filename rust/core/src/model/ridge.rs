@@ -48,7 +48,7 @@ const MAX_COMPANIONS: usize = 1024;
 const CANDIDATE_POWER: f32 = 0.3;
 
 impl Ridge {
-    fn check(&self) -> Result<()> {
+    pub(super) fn check(&self) -> Result<()> {
         let bad = |message: String| Err(Error::InvalidParameter(message));
         if self.candidates == 0 || self.neighbors == 0 {
             return bad("candidates and neighbors must be at least 1.".into());
@@ -109,8 +109,14 @@ impl Ridge {
         from_rows(table.solve(self, targets, &rows, context)?, n_items)
     }
 
+    /// λ of a table with this diagonal.
+    pub(super) fn lambda(&self, diagonal: &[f32]) -> f32 {
+        let mean = diagonal.iter().map(|&value| f64::from(value)).sum::<f64>() / diagonal.len().max(1) as f64;
+        (f64::from(self.shrinkage) * mean).max(f64::from(f32::MIN_POSITIVE)) as f32
+    }
+
     /// Companions that a regression sees at most.
-    fn candidates(&self, n_items: usize) -> usize {
+    pub(super) fn candidates(&self, n_items: usize) -> usize {
         self.candidates.min(n_items).min(MAX_COMPANIONS)
     }
 }
@@ -123,16 +129,16 @@ pub fn strongest_of_sources(by_target: &Csr, k: usize) -> Result<Csr> {
 }
 
 /// Who interacted with what from both sides, with all weights that depend on counts alone.
-struct CoPurchases<'a> {
-    items_of: &'a Csr,
-    users_of: Csr,
-    user_weights: Vec<f32>,
-    candidate_weights: Vec<f32>,
-    source_weights: Vec<f32>,
+pub(super) struct CoPurchases<'a> {
+    pub(super) items_of: &'a Csr,
+    pub(super) users_of: Csr,
+    pub(super) user_weights: Vec<f32>,
+    pub(super) candidate_weights: Vec<f32>,
+    pub(super) source_weights: Vec<f32>,
 }
 
 impl<'a> CoPurchases<'a> {
-    fn new(ridge: &Ridge, interactions: &'a Csr) -> Self {
+    pub(super) fn new(ridge: &Ridge, interactions: &'a Csr) -> Self {
         let users_of = interactions.transpose();
         let powers = |power: f32| (0..users_of.n_rows()).map(|i| count_power(users_of.row(i).len(), power)).collect();
         Self {
@@ -146,18 +152,20 @@ impl<'a> CoPurchases<'a> {
         }
     }
 
-    fn n_items(&self) -> usize {
+    pub(super) fn n_items(&self) -> usize {
         self.users_of.n_rows()
+    }
+
+    /// G's diagonal.
+    pub(super) fn diagonal(&self) -> Vec<f32> {
+        let sum = |item| self.users_of.row(item).iter().fold(0.0, |sum, &user| sum + self.user_weights[user as usize]);
+        (0..self.n_items()).map(sum).collect()
     }
 
     /// The rows of G of some items, by position; of all others the diagonal alone.
     fn rows(&self, items: &[u32], context: &Context) -> Result<Vec<Row>> {
-        let mut rows: Vec<Row> = (0..self.n_items())
-            .map(|item| {
-                let diagonal = self.users_of.row(item).iter().fold(0.0, |sum, &u| sum + self.user_weights[u as usize]);
-                Row { diagonal, ..Row::default() }
-            })
-            .collect();
+        let mut rows: Vec<Row> =
+            self.diagonal().into_iter().map(|diagonal| Row { diagonal, ..Row::default() }).collect();
         let made = context.install(|| {
             items
                 .par_iter()
@@ -185,8 +193,7 @@ impl<'a> CoPurchases<'a> {
     /// One regression for each target; the weights divided by the power of the source's popularity.
     fn solve(&self, ridge: &Ridge, targets: &[u32], rows: &[Row], context: &Context) -> Result<Vec<Vec<(u32, f32)>>> {
         let n_items = self.n_items();
-        let mean_diagonal = rows.iter().map(|row| f64::from(row.diagonal)).sum::<f64>() / n_items.max(1) as f64;
-        let lambda = (f64::from(ridge.shrinkage) * mean_diagonal).max(f64::from(f32::MIN_POSITIVE)) as f32;
+        let lambda = ridge.lambda(&rows.iter().map(|row| row.diagonal).collect::<Vec<_>>());
         context.install(|| {
             targets
                 .par_iter()
@@ -348,12 +355,12 @@ fn select_candidates(row: &Row, candidate_weights: &[f32], limit: usize, order: 
     }
 }
 
-fn descending(a: f32, a_position: u32, b: f32, b_position: u32) -> Ordering {
+pub(super) fn descending(a: f32, a_position: u32, b: f32, b_position: u32) -> Ordering {
     b.total_cmp(&a).then(a_position.cmp(&b_position))
 }
 
 /// The `k` largest values of a row, ties to the smaller position, by rising position.
-fn strongest(columns: &[u32], values: &[f32], k: usize) -> Vec<(u32, f32)> {
+pub(super) fn strongest(columns: &[u32], values: &[f32], k: usize) -> Vec<(u32, f32)> {
     let mut entries: Vec<(u32, f32)> = columns.iter().copied().zip(values.iter().copied()).collect();
     if entries.len() > k {
         entries.select_nth_unstable_by(k, |a, b| descending(a.1, a.0, b.1, b.0));
@@ -363,7 +370,7 @@ fn strongest(columns: &[u32], values: &[f32], k: usize) -> Vec<(u32, f32)> {
     entries
 }
 
-fn from_rows(rows: Vec<Vec<(u32, f32)>>, n_columns: usize) -> Result<Csr> {
+pub(super) fn from_rows(rows: Vec<Vec<(u32, f32)>>, n_columns: usize) -> Result<Csr> {
     let mut offsets = Vec::with_capacity(rows.len() + 1);
     offsets.push(0);
     let total = rows.iter().map(Vec::len).sum();

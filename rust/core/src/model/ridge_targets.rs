@@ -1,0 +1,388 @@
+//! Item-item weights of some targets alone, and how they take the place of those of the training: what an update needs.
+//!
+//! `ridge.rs` makes the rows of the co-purchase table G that all regressions share. A few targets need most of these rows,
+//! so here each target makes its own G_SS instead: every user who has some of its candidates S adds to their pairs. Its
+//! numbers have the bits of G's, as both sum over the users in ascending order. `Ridge::fit` cuts a row of G to its 1,024
+//! strongest entries; nothing is cut here, so a target whose candidates have more companions than that may differ from it.
+
+use rayon::prelude::*;
+
+use super::ridge::{CoPurchases, Ridge, descending, from_rows, strongest};
+use crate::data::Csr;
+use crate::runtime::Context;
+use crate::runtime::simd::cholesky;
+use crate::{Error, Result};
+
+impl Ridge {
+    /// The weights that point to some targets, one row for each of them (targets × `n_items`), before sources are cut to
+    /// their strongest.
+    pub fn solve_targets(&self, interactions: &Csr, targets: &[u32], context: &Context) -> Result<Csr> {
+        self.check()?;
+        let table = CoPurchases::new(self, interactions);
+        let n_items = table.n_items();
+        if let Some(target) = targets.iter().find(|&&target| target as usize >= n_items) {
+            return Err(Error::InvalidData(format!("target {target} is none of {n_items} items.")));
+        }
+        let diagonal = table.diagonal();
+        let lambda = self.lambda(&diagonal);
+        let candidates = self.candidates(n_items);
+        let columns = context.install(|| {
+            targets
+                .par_iter()
+                .map_init(
+                    || Regression::new(&table, candidates),
+                    |scratch, &target| {
+                        context.cancel.check()?;
+                        Ok(scratch.solve(target as usize, &table, &diagonal, lambda, context))
+                    },
+                )
+                .collect::<Result<Vec<_>>>()
+        })?;
+        from_rows(columns, n_items)
+    }
+}
+
+/// One target's regression over its own table of co-purchases; all zero between targets but for `matrix` and `right`.
+struct Regression {
+    limit: usize,
+    /// The target's row of G while it is summed, and the items that have an entry.
+    sums: Vec<f32>,
+    companions: Vec<u32>,
+    /// Where the candidates of each user end among `had`, and which users have some, a bit each.
+    ends: Vec<u32>,
+    users: Vec<u64>,
+    /// The candidates of each user, by place.
+    had: Vec<u16>,
+    matrix: Vec<f32>,
+    right: Vec<f32>,
+}
+
+impl Regression {
+    fn new(table: &CoPurchases<'_>, limit: usize) -> Self {
+        let n_users = table.items_of.n_rows();
+        Self {
+            limit,
+            sums: vec![0.0; table.n_items()],
+            companions: Vec::new(),
+            ends: vec![0; n_users],
+            users: vec![0; n_users.div_ceil(64)],
+            had: Vec::new(),
+            matrix: vec![0.0; limit * limit],
+            right: Vec::new(),
+        }
+    }
+
+    /// The positive weights of the target's companions, by rising position.
+    fn solve(
+        &mut self,
+        target: usize,
+        table: &CoPurchases<'_>,
+        diagonal: &[f32],
+        lambda: f32,
+        context: &Context,
+    ) -> Vec<(u32, f32)> {
+        self.choose(target, table);
+        let size = self.companions.len();
+        if size == 0 {
+            return Vec::new();
+        }
+        self.multiply(table, diagonal, lambda);
+        if !cholesky::solve(context.level, &mut self.matrix, size, &mut self.right) {
+            return Vec::new();
+        }
+        let weights = self.companions.iter().copied().zip(self.right.iter().copied());
+        let positive = weights.filter(|&(_, weight)| weight > 0.0 && weight.is_finite());
+        positive.map(|(source, weight)| (source, weight * table.source_weights[source as usize])).collect()
+    }
+
+    /// The candidates by rising position, in `companions`, and G_Si, in `right`.
+    fn choose(&mut self, target: usize, table: &CoPurchases<'_>) {
+        self.companions.clear();
+        for &user in table.users_of.row(target) {
+            let weight = table.user_weights[user as usize];
+            for &other in table.items_of.row(user as usize) {
+                let sum = &mut self.sums[other as usize];
+                if *sum == 0.0 {
+                    self.companions.push(other);
+                }
+                *sum += weight;
+            }
+        }
+        self.sums[target] = 0.0;
+        self.companions.retain(|&other| other as usize != target);
+        if self.companions.len() > self.limit {
+            let sums = &self.sums;
+            let strength = |&other: &u32| sums[other as usize] * table.candidate_weights[other as usize];
+            self.companions.select_nth_unstable_by(self.limit, |a, b| descending(strength(a), *a, strength(b), *b));
+            for &dropped in &self.companions[self.limit..] {
+                self.sums[dropped as usize] = 0.0;
+            }
+            self.companions.truncate(self.limit);
+        }
+        self.companions.sort_unstable();
+        self.right.clear();
+        self.right.extend(self.companions.iter().map(|&other| std::mem::take(&mut self.sums[other as usize])));
+    }
+
+    /// G_SS + λ I, its upper triangle.
+    fn multiply(&mut self, table: &CoPurchases<'_>, diagonal: &[f32], lambda: f32) {
+        let size = self.companions.len();
+        // 1. How many candidates each user has, and where they begin.
+        for &item in &self.companions {
+            for &user in table.users_of.row(item as usize) {
+                self.ends[user as usize] += 1;
+                self.users[user as usize / 64] |= 1 << (user % 64);
+            }
+        }
+        let mut begin = 0;
+        each_user(&self.users, |user| begin += std::mem::replace(&mut self.ends[user], begin));
+        // 2. Which ones.
+        self.had.resize(begin as usize, 0);
+        for (place, &item) in self.companions.iter().enumerate() {
+            for &user in table.users_of.row(item as usize) {
+                let end = &mut self.ends[user as usize];
+                self.had[*end as usize] = place as u16;
+                *end += 1;
+            }
+        }
+        // 3. Each user adds to their pairs, in ascending order of the users.
+        self.matrix[..size * size].fill(0.0);
+        let mut begin = 0;
+        each_user(&self.users, |user| {
+            let end = std::mem::take(&mut self.ends[user]) as usize;
+            let places = &self.had[begin..end];
+            let weight = table.user_weights[user];
+            for (at, &place) in places.iter().enumerate() {
+                let row = &mut self.matrix[usize::from(place) * size..][..size];
+                for &other in &places[at + 1..] {
+                    row[usize::from(other)] += weight;
+                }
+            }
+            begin = end;
+        });
+        self.users.fill(0);
+        for (place, &item) in self.companions.iter().enumerate() {
+            self.matrix[place * size + place] = diagonal[item as usize] + lambda;
+        }
+    }
+}
+
+/// The set bits, ascending.
+fn each_user(words: &[u64], mut visit: impl FnMut(usize)) {
+    for (at, &word) in words.iter().enumerate() {
+        let mut left = word;
+        while left != 0 {
+            visit(at * 64 + left.trailing_zeros() as usize);
+            left &= left - 1;
+        }
+    }
+}
+
+/// The item-item weights of a training, where some of them are covered up by others.
+pub struct Trained<'a> {
+    /// The weights that are there, one row for each source; those that point to items which `is_valid` are of the training.
+    pub weights: &'a Csr,
+    /// By item.
+    pub is_valid: &'a [bool],
+    /// Weights of the training that point to other items.
+    pub covered: &'a Csr,
+    /// Where each item is among the new ones; none: it is gone.
+    pub places: &'a [Option<u32>],
+}
+
+/// What is solved anew, over the new items.
+pub struct Solved<'a> {
+    /// Ascending.
+    pub targets: &'a [u32],
+    /// One row for each target.
+    pub weights: &'a Csr,
+    /// What the weights are multiplied with.
+    pub scale: f32,
+    /// The least weight that an item keeps as a source; none: it keeps its `k` strongest.
+    pub thresholds: &'a [Option<f32>],
+    /// The number of weights that a source without a threshold keeps.
+    pub k: usize,
+}
+
+impl Trained<'_> {
+    /// The weights of the training with `solved` in the place of those that point to its targets, and what it covers up,
+    /// both with one row for each source.
+    pub fn with(&self, solved: &Solved<'_>) -> Result<(Csr, Csr)> {
+        let n_items = solved.thresholds.len();
+        let bad = |what: &str| Err(Error::InvalidData(format!("item-item weights: {what}.")));
+        let n_known = self.places.len();
+        if [self.weights.n_rows(), self.covered.n_rows(), self.is_valid.len()] != [n_known; 3]
+            || [self.weights.n_columns(), self.covered.n_columns()] != [n_known; 2]
+            || solved.weights.n_rows() != solved.targets.len()
+            || solved.weights.n_columns() != n_items
+        {
+            return bad("one row for each source, and one for each target");
+        }
+        if self.places.iter().flatten().chain(solved.targets).any(|&place| place as usize >= n_items) {
+            return bad("a place is none of the items'");
+        }
+        if !solved.targets.is_sorted() {
+            return bad("targets must ascend");
+        }
+        let mut is_target = vec![false; n_items];
+        solved.targets.iter().for_each(|&target| is_target[target as usize] = true);
+        let mut sources: Vec<Option<usize>> = vec![None; n_items];
+        for (source, place) in self.places.iter().enumerate() {
+            if let Some(place) = place {
+                sources[*place as usize] = Some(source);
+            }
+        }
+        let by_source = solved.weights.transpose();
+        let mut served = Rows::new(n_items, self.weights.len() + solved.weights.len());
+        let mut covered = Rows::new(n_items, self.covered.len());
+        for item in 0..n_items {
+            if let Some(source) = sources[item] {
+                let there = self.weights.row(source).iter().zip(self.weights.row_values(source));
+                let there = there.filter(|&(&target, _)| self.is_valid[target as usize]);
+                for (&target, &value) in
+                    there.chain(self.covered.row(source).iter().zip(self.covered.row_values(source)))
+                {
+                    let Some(place) = self.places[target as usize] else { continue };
+                    let rows = if is_target[place as usize] { &mut covered } else { &mut served };
+                    rows.push(place, value);
+                }
+            }
+            let added = by_source.row(item).iter().map(|&at| solved.targets[at as usize]);
+            let added = added.zip(by_source.row_values(item).iter().map(|value| value * solved.scale));
+            match solved.thresholds[item] {
+                Some(least) => {
+                    added.filter(|&(_, value)| value >= least).for_each(|(at, value)| served.push(at, value))
+                }
+                None => {
+                    let (places, numbers): (Vec<u32>, Vec<f32>) = added.unzip();
+                    strongest(&places, &numbers, solved.k).into_iter().for_each(|(at, value)| served.push(at, value));
+                }
+            }
+            served.end();
+            covered.end();
+        }
+        Ok((served.csr(n_items)?, covered.csr(n_items)?))
+    }
+}
+
+/// Rows that are made one after the other, each sorted when it ends.
+struct Rows {
+    offsets: Vec<usize>,
+    columns: Vec<u32>,
+    values: Vec<f32>,
+    row: Vec<(u32, f32)>,
+}
+
+impl Rows {
+    fn new(n_rows: usize, entries: usize) -> Self {
+        let mut offsets = Vec::with_capacity(n_rows + 1);
+        offsets.push(0);
+        Self { offsets, columns: Vec::with_capacity(entries), values: Vec::with_capacity(entries), row: Vec::new() }
+    }
+
+    fn push(&mut self, column: u32, value: f32) {
+        self.columns.push(column);
+        self.values.push(value);
+    }
+
+    fn end(&mut self) {
+        let begin = self.offsets[self.offsets.len() - 1];
+        let (columns, values) = (&mut self.columns[begin..], &mut self.values[begin..]);
+        if !columns.is_sorted() {
+            self.row.clear();
+            self.row.extend(columns.iter().copied().zip(values.iter().copied()));
+            self.row.sort_by_key(|entry| entry.0);
+            for ((column, value), entry) in columns.iter_mut().zip(values).zip(&self.row) {
+                (*column, *value) = *entry;
+            }
+        }
+        self.offsets.push(self.columns.len());
+    }
+
+    fn csr(self, n_columns: usize) -> Result<Csr> {
+        Csr::new(self.offsets, self.columns, self.values, n_columns)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::rng::Stream;
+    use crate::runtime::simd::Level;
+
+    fn interactions(n_users: usize, n_items: usize) -> Csr {
+        let draws = Stream::new(7, 0);
+        let (mut offsets, mut columns) = (vec![0], Vec::new());
+        for user in 0..n_users {
+            let alike = |item: usize| if item % 4 == user % 4 { 0.5 } else { 0.1 };
+            let chosen = (0..n_items).filter(|&item| draws.f32((user * n_items + item) as u64) < alike(item));
+            columns.extend(chosen.map(|item| item as u32));
+            offsets.push(columns.len());
+        }
+        let values = vec![1.0; columns.len()];
+        Csr::new(offsets, columns, values, n_items).unwrap()
+    }
+
+    #[test]
+    fn a_target_alone_has_the_bits_of_all_of_them_together() {
+        let data = interactions(150, 50);
+        let options = Ridge { candidates: 12, neighbors: 50, ..Ridge::default() };
+        let all = options.fit(&data, &Context::new(Some(2)).unwrap()).unwrap().transpose();
+        let targets = [40, 3, 17];
+        for threads in [1, 2, 3] {
+            for level in Level::available() {
+                let context = Context::new(Some(threads)).unwrap().with_level(level);
+                let found = options.solve_targets(&data, &targets, &context).unwrap();
+                for (row, &target) in targets.iter().enumerate() {
+                    assert!(!found.row(row).is_empty());
+                    assert_eq!(found.row(row), all.row(target as usize));
+                    assert_eq!(found.row_values(row), all.row_values(target as usize));
+                }
+            }
+        }
+        assert!(options.solve_targets(&data, &[50], &Context::new(Some(1)).unwrap()).is_err());
+    }
+
+    #[test]
+    fn a_target_without_companions_has_no_weights() {
+        let data = Csr::new(vec![0, 1, 2], vec![0, 1], vec![1.0, 1.0], 3).unwrap();
+        let context = Context::new(Some(1)).unwrap();
+        let found = Ridge::default().solve_targets(&data, &[0, 2], &context).unwrap();
+        assert_eq!((found.n_rows(), found.len()), (2, 0));
+    }
+
+    fn rows(matrix: &Csr) -> Vec<Vec<(u32, f32)>> {
+        let row = |row| matrix.row(row).iter().copied().zip(matrix.row_values(row).iter().copied()).collect();
+        (0..matrix.n_rows()).map(row).collect()
+    }
+
+    #[test]
+    fn solved_weights_take_the_place_of_those_of_their_targets_and_give_it_back() {
+        // Items 0, 1, 2 are 0, 3, gone among four; 1 and 2 are new.
+        let there = Csr::new(vec![0, 2, 4, 5], vec![1, 2, 0, 2, 0], vec![5.0, 9.0, 6.0, 8.0, 7.0], 3).unwrap();
+        let nothing = Csr::empty(3, 3);
+        let (places, is_valid) = ([Some(0), Some(3), None], [true; 3]);
+        let trained = Trained { weights: &there, is_valid: &is_valid, covered: &nothing, places: &places };
+        let weights = Csr::new(vec![0, 2, 5], vec![0, 2, 0, 1, 3], vec![1.0, 2.0, 0.5, 3.0, 4.0], 4).unwrap();
+        let thresholds = [Some(1.5), None, None, Some(9.0)];
+        let solved = |targets| Solved { targets, weights: &weights, scale: 2.0, thresholds: &thresholds, k: 1 };
+        let (served, covered) = trained.with(&solved(&[1, 2])).unwrap();
+        assert_eq!(rows(&served), [vec![(1, 2.0), (3, 5.0)], vec![(2, 6.0)], vec![(1, 4.0)], vec![(0, 6.0)]]);
+        assert!(covered.is_empty());
+        let (served, covered) = trained.with(&solved(&[0, 1])).unwrap();
+        assert_eq!(rows(&served)[3], []);
+        assert_eq!(rows(&covered), [vec![], vec![], vec![], vec![(0, 6.0)]]);
+        // Once the target is none any more, what the training left stands there again.
+        let is_valid = [false, false, true, true];
+        let places = [Some(0), Some(1), Some(2), Some(3)];
+        let updated = Trained { weights: &served, is_valid: &is_valid, covered: &covered, places: &places };
+        let nothing = Csr::empty(0, 4);
+        let none = Solved { targets: &[], weights: &nothing, scale: 2.0, thresholds: &thresholds, k: 1 };
+        let (served, covered) = updated.with(&none).unwrap();
+        assert_eq!(rows(&served), [vec![(3, 5.0)], vec![], vec![], vec![(0, 6.0)]]);
+        assert!(covered.is_empty());
+        for targets in [&[4, 5][..], &[1], &[2, 1]] {
+            assert!(trained.with(&solved(targets)).is_err());
+        }
+    }
+}
