@@ -191,9 +191,11 @@ class SpreadLearner:
                 pool.call(number, "carry_gradient", first, *both, returns=2)
                 for (first, _), both in zip(self._blocks, sums, strict=True)
             ]
+        # Where the chains end: to share this out would send both tables once more than it saves.
+        pool.call(n - 1, "set_negatives", *by_negatives)
         gradient = [
-            pool.call(number % n, "finish_gradient", first, *both, *by_negatives)
-            for number, ((first, _), both) in enumerate(zip(self._blocks, sums, strict=True))
+            pool.call(n - 1, "finish_gradient", first, *both)
+            for (first, _), both in zip(self._blocks, sums, strict=True)
         ]
         # 4. Back over the graph to the bare vectors, and a step of everybody.
         if self._options["item_attention"]:

@@ -106,9 +106,13 @@ class Worker:
         """Gradients by items from ``first`` on and by their unit vectors, with what their users here add."""
         return self._shard.carry_gradient(first, by_vectors, by_units, self._threads)
 
-    def finish_gradient(self, first: int, by_vectors: Floats, by_units: Floats, *by_negatives: Floats) -> Floats:
+    def set_negatives(self, *by_negatives: Floats) -> None:
+        """Take the whole gradient by the negatives' unit vectors."""
+        self._by_negatives = np.concatenate(by_negatives)
+
+    def finish_gradient(self, first: int, by_vectors: Floats, by_units: Floats) -> Floats:
         """The gradient by the vectors of these items."""
-        return self._shard.finish_gradient(first, by_vectors, by_units, np.concatenate(by_negatives), self._threads)
+        return self._shard.finish_gradient(first, by_vectors, by_units, self._by_negatives, self._threads)
 
     def update(self, *gradient: Floats) -> None:
         """A step of the optimizer, the same on every worker."""
