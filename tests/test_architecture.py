@@ -58,6 +58,7 @@ FLOORS = {
         "comparing",
         "result progress process",
         "report",
+        "document text_tables",
         "running sentence",
         "budget",
         "contestants pairs slices",

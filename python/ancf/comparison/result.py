@@ -12,11 +12,13 @@ import numpy as np
 
 from ancf import _text
 from ancf.atomic_file import atomic_write
+from ancf.comparison.document import difference_document, model_document, plain, slice_document
 from ancf.comparison.pairs import Difference, Figures, compare_figures, decides, lower_is_better
 from ancf.comparison.running import Outcome
-from ancf.comparison.sentence import ablation_sentence, format_difference, format_p, verdict_sentence
+from ancf.comparison.sentence import ablation_sentence, verdict_sentence
 from ancf.comparison.slices import Slice
 from ancf.comparison.statistics import CONFIDENCE, N_RESAMPLES
+from ancf.comparison.text_tables import Table, cost_table, difference_table, html_table, parts, shortened, value_table
 from ancf.data.interactions import Interactions
 from ancf.errors import InvalidParameterError
 from ancf.evaluation import Evaluation
@@ -462,14 +464,15 @@ class Comparison(Mapping[str, Evaluation]):
             "unknown_users": None if first is None else first.n_unknown_users,
             "unknown_items": None if first is None else first.n_unknown_items,
             "known_pairs": None if first is None else first.n_known_pairs,
-            "models": [self._model_document(name) for name in self.outcomes],
+            "models": [
+                model_document(name, each, self._figures, ours=name in self._ours)
+                for name, each in self.outcomes.items()
+            ],
             "differences": [
-                _difference_document(each)
-                for figures in self._figures.values()
-                for each in figures.differences.values()
+                difference_document(each) for figures in self._figures.values() for each in figures.differences.values()
             ],
             "over": self.over,
-            "slices": {name: self._slice_document(each) for name, each in self.slices.items()},
+            "slices": {name: slice_document(each, self) for name, each in self.slices.items()},
             "about": {
                 **self._about,
                 "confidence": CONFIDENCE,
@@ -478,44 +481,7 @@ class Comparison(Mapping[str, Evaluation]):
                 "correction": "Holm, over all pairs of models for each metric",
             },
         }
-        plain: dict[str, Any] = _plain(document)
-        return plain
-
-    def _model_document(self, name: str) -> dict[str, Any]:
-        each = self.outcomes[name]
-        return {
-            "model": name,
-            "class": each.model_class,
-            "ours": name in self._ours,
-            "status": each.status,
-            "message": each.message,
-            "metrics": {
-                metric: {"value": figures.values[name], "interval": figures.intervals.get(name)}
-                for metric, figures in self._figures.items()
-                if name in figures.values
-            },
-            "tune_s": each.tune_seconds,
-            "fit_s": each.fit_seconds,
-            "evaluate_s": None if each.evaluation is None else each.evaluation.seconds,
-            "model_bytes": each.model_bytes,
-            "peak_bytes": each.peak_bytes,
-            "options": each.options,
-            "history": each.history,
-        }
-
-    def _slice_document(self, part: Slice) -> list[dict[str, Any]]:
-        found = []
-        for at, label in enumerate(part.labels):
-            users = part.groups == at
-            means = {
-                name: {metric: _mean(values[users]) for metric, values in each.per_user.items()}
-                for name, each in self.items()
-            }
-            stderr = {
-                name: {metric: _stderr(values[users]) for metric, values in each.per_user.items()}
-                for name, each in self.items()
-            }
-            found.append({"label": label, "users": int(users.sum()), "means": means, "stderr": stderr})
+        found: dict[str, Any] = plain(document)
         return found
 
     @overload
@@ -594,10 +560,10 @@ class Comparison(Mapping[str, Evaluation]):
     def blocks(self, width: int = _WIDTH) -> list[str]:
         """What it prints: tables of figures, differences and costs, what is worth knowing, and the sentence."""
         columns, rows = self._value_table()
-        found = ["\n".join(_parts(columns, rows, width))]
+        found = ["\n".join(parts(columns, rows, width))]
         for title, table in self._difference_tables():
-            found.append(f"{title}\n{_text.format_table(*_shortened(*table, width))}")
-        found.append("\n".join(_parts(*self._cost_table(), width)))
+            found.append(f"{title}\n{_text.format_table(*shortened(*table, width))}")
+        found.append("\n".join(parts(*self._cost_table(), width)))
         more = [*(f"{name}: {why}" for name, why in self.failures.items()), *self.notes]
         if self.interrupted:
             more.append("interrupted: these are the models that had finished")
@@ -612,26 +578,27 @@ class Comparison(Mapping[str, Evaluation]):
         ranked = self.ranking()
         return [*ranked, *(name for name in self if name not in ranked)]
 
-    def _value_table(self) -> tuple[list[str], list[list[str]]]:
-        rows: list[list[str]] = []
-        for name in self._order():
-            found = (self._figures[metric].values.get(name) for metric in self.metrics)
-            rows.append([name, *("–" if value is None else f"{value:.4f}" for value in found)])
-        return _aligned(["model", *self.metrics], rows)
+    def _value_table(self) -> Table:
+        return value_table(self.metrics, self._order(), {name: each.values for name, each in self._figures.items()})
 
-    def _difference_tables(self) -> list[tuple[str, tuple[list[str], list[list[str]]]]]:
+    def _cost_table(self) -> Table:
+        names = self._order()
+        intervals = {name: self.interval(name) for name in names}
+        return cost_table(self.metric, {name: self.outcomes[name] for name in names}, intervals)
+
+    def _difference_tables(self) -> list[tuple[str, Table]]:
         found = []
         shown = self._testable(self.differences)
         if self.over is not None:
             if shown:
-                found.append((f"{self.metric}: what each piece adds", self._difference_rows(shown, "piece", "over")))
+                found.append((f"{self.metric}: what each piece adds", difference_table(shown, "piece", "over")))
             return found
         if shown:
             title = f"{self.metric} against the best of the other models"
-            found.append((title, self._difference_rows(shown, "model", "against")))
+            found.append((title, difference_table(shown, "model", "against")))
         if rows := self._to_baseline():
             title = f"{self.metric} against the baseline"
-            found.append((title, self._difference_rows(rows, "model", "against")))
+            found.append((title, difference_table(rows, "model", "against")))
         return found
 
     def _to_baseline(self) -> list[Difference]:
@@ -641,145 +608,16 @@ class Comparison(Mapping[str, Evaluation]):
         others = [name for name in self.ranking() if name != baseline]
         return self._testable(lambda: [self.difference(name, baseline) for name in others])
 
-    def _difference_rows(self, rows: list[Difference], what: str, over: str) -> tuple[list[str], list[list[str]]]:
-        table = []
-        for each in rows:
-            interval = "–" if each.interval is None else " to ".join(map(format_difference, each.interval))
-            balance = f"{each.won}:{each.lost}:{each.tied}"
-            table.append([each.first, each.second, format_difference(each.value), interval, format_p(each.p), balance])
-        return _aligned([what, over, "differs", "95 % interval", "p", "won:lost:same"], table, 2)
-
-    def _cost_table(self) -> tuple[list[str], list[list[str]]]:
-        names = self._order()
-        outcomes = [self.outcomes[name] for name in names]
-        columns: list[tuple[str, list[str]]] = [
-            ("model", names),
-            *(
-                [(f"{self.metric}, 95 % interval", [_interval_text(self.interval(name)) for name in names])]
-                if any(self.interval(name) for name in names)
-                else []
-            ),
-            ("tune s", [_seconds_text(each.tune_seconds) for each in outcomes]),
-            ("fit s", [_seconds_text(each.fit_seconds) for each in outcomes]),
-            ("lists s", [_seconds_text(self[name].seconds) for name in names]),
-            ("file MB", [_size_text(each.model_bytes) for each in outcomes]),
-            ("memory MB", [_size_text(each.peak_bytes) for each in outcomes]),
-        ]
-        kept = [(name, cells) for name, cells in columns if name in ("model", "fit s") or any(c != "–" for c in cells)]
-        rows = [list(row) for row in zip(*(cells for _, cells in kept), strict=True)]
-        return _aligned([name for name, _ in kept], rows)
-
     def _repr_html_(self) -> str:
-        parts = [f"<p><b>{html.escape(self.sentence)}</b></p>"]
-        parts.append(_html_table(*self._value_table()))
+        shown = [f"<p><b>{html.escape(self.sentence)}</b></p>"]
+        shown.append(html_table(*self._value_table()))
         for title, rows in self._difference_tables():
-            parts += [f"<p>{html.escape(title)}</p>", _html_table(*rows)]
-        parts.append(_html_table(*self._cost_table()))
+            shown += [f"<p>{html.escape(title)}</p>", html_table(*rows)]
+        shown.append(html_table(*self._cost_table()))
         more = [*(f"{name}: {why}" for name, why in self.failures.items()), *self.notes]
-        parts += [f"<p>{html.escape(each)}</p>" for each in more]
-        return "\n".join(parts)
-
-
-def _aligned(columns: list[str], rows: list[list[str]], first: int = 1) -> tuple[list[str], list[list[str]]]:
-    """Numbers as text to the right of their column, from the column ``first`` on."""
-    widths = [max(len(line[at]) for line in [columns, *rows]) for at in range(len(columns))]
-    to_right = [
-        [cell if at < first else cell.rjust(width) for at, (cell, width) in enumerate(zip(row, widths, strict=True))]
-        for row in rows
-    ]
-    return [name if at < first else name.rjust(widths[at]) for at, name in enumerate(columns)], to_right
-
-
-def _parts(columns: list[str], rows: list[list[str]], width: int) -> list[str]:
-    """A table as text; its columns in several tables, each with the names, where they do not fit the width."""
-    columns, rows = _shortened(columns, rows, width, n_names=1)
-    wide = [max(len(line[at]) for line in [columns, *rows]) + 2 for at in range(len(columns))]
-    groups: list[list[int]] = [[]]
-    for at in range(1, len(columns)):
-        if groups[-1] and wide[0] + sum(wide[each] for each in groups[-1]) + wide[at] - 2 > width:
-            groups.append([])
-        groups[-1].append(at)
-    return [
-        _text.format_table([columns[at] for at in [0, *group]], [[row[at] for at in [0, *group]] for row in rows])
-        for group in groups
-    ]
-
-
-def _shortened(
-    columns: list[str], rows: list[list[str]], width: int, n_names: int = 2
-) -> tuple[list[str], list[list[str]]]:
-    """With the middle of long names left out, so that the line fits where it can."""
-    numbers = sum(2 + max(len(line[at]) for line in [columns, *rows]) for at in range(n_names, len(columns)))
-    room = max((width - numbers) // n_names - 2 + 2 // n_names, 8) if n_names > 1 else width // 2
-
-    def short(name: str) -> str:
-        half = (room - 1) // 2
-        return name if len(name) <= room else f"{name[: room - 1 - half]}…{name[len(name) - half :]}"
-
-    return columns, [[*map(short, row[:n_names]), *row[n_names:]] for row in rows]
-
-
-def _html_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{html.escape(each.strip())}</th>" for each in columns)
-    body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell.strip())}</td>' for cell in row)}</tr>" for row in rows)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def _interval_text(interval: tuple[float, float] | None) -> str:
-    return "–" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}"
-
-
-def _seconds_text(seconds: float | None) -> str:
-    return "–" if seconds is None else f"{seconds:.2f}"
-
-
-def _size_text(n_bytes: int | None) -> str:
-    return "–" if n_bytes is None else f"{n_bytes / 1e6:.1f}"
+        shown += [f"<p>{html.escape(each)}</p>" for each in more]
+        return "\n".join(shown)
 
 
 def _megabytes(n_bytes: int | None) -> float | None:
     return None if n_bytes is None else n_bytes / 1e6
-
-
-def _mean(values: Any) -> float | None:
-    finite = values[np.isfinite(values)]
-    return float(finite.mean()) if len(finite) else None
-
-
-def _stderr(values: Any) -> float | None:
-    finite = values[np.isfinite(values)]
-    return float(finite.std(ddof=1) / math.sqrt(len(finite))) if len(finite) > 1 else None
-
-
-def _difference_document(each: Difference) -> dict[str, Any]:
-    return {
-        "first": each.first,
-        "second": each.second,
-        "metric": each.metric,
-        "difference": each.value,
-        "interval": each.interval,
-        "won": each.won,
-        "lost": each.lost,
-        "tied": each.tied,
-        "t": each.t_test.statistic,
-        "p_t": each.t_test.p,
-        "p_t_corrected": each.p_t,
-        "wilcoxon": each.wilcoxon.statistic,
-        "p_wilcoxon": each.wilcoxon.p,
-        "p_wilcoxon_corrected": each.p_wilcoxon,
-        "pairs_corrected_for": each.n_pairs,
-        "more_than_luck": each.more_than_luck,
-    }
-
-
-def _plain(value: Any) -> Any:
-    """For JSON: built-in types alone, NaN and infinities as None, ids and dates as text."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return [_plain(each) for each in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, (str, int, bool)) else str(value)
