@@ -19,6 +19,7 @@ from ancf.data.arrow_tables import (
     open_stream,
     series_of_column,
 )
+from ancf.data.spill import Budget, DiskArray
 from ancf.errors import InvalidDataError
 
 # Rows of a batch: some tens of megabytes for the columns of a purchase table.
@@ -112,13 +113,40 @@ def _spark_table(frame: Any, name: str) -> ArrowTable:
     return ArrowTable(name, headings, read)
 
 
+class SpilledCodes(NamedTuple):
+    """A column of few distinct values whose rows are on the disk."""
+
+    rows: DiskArray
+    values: "pd.Index[Any]"
+    """In the order that they have in columns in memory"""
+    new_code: NDArray[np.int32]
+    """From the codes on the disk to those of the values, with -1 at the end"""
+
+
+class SpilledNumbers(NamedTuple):
+    """A column of numbers or moments whose rows are on the disk."""
+
+    rows: DiskArray
+    missing: NDArray[np.int64]
+    """The rows of integers that are not there"""
+    is_utc: bool
+
+    def part(self, start: int, stop: int) -> "pd.Series[Any]":
+        """Some rows as a pandas column."""
+        first, last = np.searchsorted(self.missing, (start, stop)).tolist()
+        return _series_of_numbers(self.rows[start:stop], self.missing[first:last] - start, self.is_utc)
+
+
 def read_columns(
-    table: ArrowTable, places: Sequence[int], of_ids: Collection[int]
-) -> "tuple[int, dict[int, pd.Series[Any]]]":
+    table: ArrowTable, places: Sequence[int], of_ids: Collection[int], budget: Budget | None = None
+) -> "tuple[int, dict[int, pd.Series[Any] | SpilledCodes | SpilledNumbers]]":
     """The number of rows, and the columns at these positions as pandas columns that lose nothing.
 
-    Texts are categories there, and so are whole numbers in the columns ``of_ids``.
+    Texts are categories there, and so are whole numbers in the columns ``of_ids``. With a budget, rows go to the disk
+    but for those of types that only Arrow can convert.
     """
+    if budget is not None:
+        return _spill_columns(table, places, of_ids, budget)
     builders = [_Builder(table, at, at in of_ids) for at in places]
     n_rows = 0
     for arrays in table.read(places):
@@ -133,12 +161,31 @@ def read_columns(
     return n_rows, columns
 
 
+def _spill_columns(
+    table: ArrowTable, places: Sequence[int], of_ids: Collection[int], budget: Budget
+) -> "tuple[int, dict[int, pd.Series[Any] | SpilledCodes | SpilledNumbers]]":
+    builders = [_Builder(table, at, at in of_ids, budget) for at in places]
+    n_rows, step = 0, min(budget.rows, _BATCH_ROWS)
+    for arrays in table.read(places):
+        for start in range(0, len(arrays[0]), step):
+            for builder, array in zip(builders, arrays, strict=True):
+                builder.add(array.slice(start, step))
+        n_rows += len(arrays[0])
+        held = sum(builder.n_kept_bytes for builder in builders)
+        budget.check(held, f"the rows of {table.name} are of types that are converted as a whole")
+        import_pyarrow("").default_memory_pool().release_unused()
+    if not n_rows:
+        return 0, {}
+    return n_rows, {at: builder.finish() for at, builder in zip(places, builders, strict=True)}
+
+
 class _Builder:
     """A column that grows by arrays of Arrow; what it is decides the type of the first of them."""
 
-    def __init__(self, table: ArrowTable, at: int, of_ids: bool) -> None:
+    def __init__(self, table: ArrowTable, at: int, of_ids: bool, budget: Budget | None = None) -> None:
         self.source, self.heading, self.of_ids = table.name, table.headings[at], of_ids
-        self.n_rows = table.n_rows
+        self.n_rows = None if budget is not None else table.n_rows
+        self.n_kept_bytes = 0
         self.parts: list[Any] = []
         self.column: _Codes | _Numbers | None = None
 
@@ -147,6 +194,7 @@ class _Builder:
             self.column = self._column_of(array.type)
         if self.column is None:
             self.parts.append(array)
+            self.n_kept_bytes += array.nbytes
         else:
             self.column.add(array)
 
@@ -165,7 +213,7 @@ class _Builder:
             return _Numbers(np.dtype(f"M8[{given.unit}]"), self.n_rows, given.tz is not None)
         return None
 
-    def finish(self) -> "pd.Series[Any]":
+    def finish(self) -> "pd.Series[Any] | SpilledCodes | SpilledNumbers":
         import pyarrow
 
         try:
@@ -180,11 +228,11 @@ class _Builder:
 class _Codes:
     """Values as codes among the distinct ones; texts if no type is given."""
 
-    def __init__(self, of: Any, n_rows: int) -> None:
+    def __init__(self, of: Any, n_rows: int | None) -> None:
         import pyarrow
 
         self.type = pyarrow.dictionary(pyarrow.int32(), of or pyarrow.large_string())
-        self.codes = _Growing(np.dtype(np.int32), n_rows)
+        self.codes = _rows_of(np.dtype(np.int32), n_rows)
         self.pending: list[Any] = []
         self.dictionaries: list[Any] = []
         self.dictionary_of: list[int] = []
@@ -233,7 +281,7 @@ class _Codes:
         self.known = joined[-1].dictionary
         self.pending, self.dictionaries, self.dictionary_of, self.n_pending = [], [], [], 0
 
-    def finish(self) -> "pd.Series[Any]":
+    def finish(self) -> "pd.Series[Any] | SpilledCodes":
         """Texts come in ascending order, as those of text tables do: sorting them as Python's objects takes longer."""
         import pyarrow
         from pyarrow import compute
@@ -243,11 +291,16 @@ class _Codes:
         codes = self.codes.finish()
         if not pyarrow.types.is_large_string(self.known.type):
             values: Any = self.known.to_numpy(zero_copy_only=False)
+            if isinstance(codes, DiskArray):
+                same = np.append(np.arange(len(values), dtype=np.int32), np.int32(-1))
+                return SpilledCodes(codes, pd.Index(values), same)
             return pd.Series(pd.Categorical.from_codes(codes, categories=values, validate=False), copy=False)
         order = compute.sort_indices(self.known)
         rank = np.full(len(order) + 1, -1, np.int32)
         rank[order.to_numpy()] = np.arange(len(order), dtype=np.int32)
         values = pd.Index(self.known.take(order).to_pylist(), dtype=object)
+        if isinstance(codes, DiskArray):
+            return SpilledCodes(codes, values, rank)
         np.take(rank, codes, out=codes, mode="wrap")
         return pd.Series(pd.Categorical.from_codes(codes, categories=values, validate=False), copy=False)
 
@@ -260,8 +313,8 @@ def _place(array: Any) -> tuple[Any, ...]:
 class _Numbers:
     """Numbers or moments in one array, and where none is there."""
 
-    def __init__(self, dtype: np.dtype[Any], n_rows: int, is_utc: bool = False) -> None:
-        self.values = _Growing(dtype, n_rows)
+    def __init__(self, dtype: np.dtype[Any], n_rows: int | None, is_utc: bool = False) -> None:
+        self.values = _rows_of(dtype, n_rows)
         self.missing: list[NDArray[np.int64]] = []
         self.none: Any = {"f": np.nan, "M": None}.get(dtype.kind, 0)
         self.is_utc = is_utc
@@ -273,15 +326,36 @@ class _Numbers:
             array = array.fill_null(self.none)
         self.values.add(array.to_numpy(zero_copy_only=False))
 
-    def finish(self) -> "pd.Series[Any]":
+    def finish(self) -> "pd.Series[Any] | SpilledNumbers":
         values = self.values.finish()
-        if self.is_utc:
-            return pd.Series(pd.DatetimeIndex(values, copy=False).tz_localize("UTC"), copy=False)
-        if not self.missing:
-            return pd.Series(values, copy=False)
-        mask = np.zeros(len(values), bool)
-        mask[np.concatenate(self.missing)] = True
-        return pd.Series(pd.arrays.IntegerArray(values, mask), copy=False)
+        missing = np.concatenate([np.empty(0, np.int64), *self.missing]).astype(np.int64)
+        if isinstance(values, DiskArray):
+            return SpilledNumbers(values, missing, self.is_utc)
+        return _series_of_numbers(values, missing, self.is_utc)
+
+
+def _series_of_numbers(values: NDArray[Any], missing: NDArray[np.int64], is_utc: bool) -> "pd.Series[Any]":
+    if is_utc:
+        return pd.Series(pd.DatetimeIndex(values, copy=False).tz_localize("UTC"), copy=False)
+    if not len(missing):
+        return pd.Series(values, copy=False)
+    mask = np.zeros(len(values), bool)
+    mask[missing] = True
+    return pd.Series(pd.arrays.IntegerArray(values, mask), copy=False)
+
+
+def _rows_of(dtype: np.dtype[Any], n_rows: int | None) -> "_Growing | _OnDisk":
+    """Room for rows in memory, or on the disk if their number is None."""
+    return _OnDisk(dtype) if n_rows is None else _Growing(dtype, n_rows)
+
+
+class _OnDisk(DiskArray):
+    """The same as ``_Growing`` on the disk."""
+
+    add = DiskArray.append
+
+    def finish(self) -> Any:
+        return self
 
 
 class _Growing:

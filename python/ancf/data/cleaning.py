@@ -25,7 +25,7 @@ from ancf.data.normalize import NORMALIZERS
 from ancf.data.number_times import unit_by_size
 from ancf.data.raw_table import EncodedColumn, RawTable, TimeColumn, Unparsed
 from ancf.data.report import N_FIRST_ROWS, Report
-from ancf.data.restrictions import ItemPatterns, core_rounds, count_ids
+from ancf.data.restrictions import CoreRounds, ItemPatterns, core_rounds, count_ids
 from ancf.data.returns import remaining_quantities
 from ancf.data.text_times import is_clock
 from ancf.data.time_range import note_strays
@@ -111,6 +111,7 @@ class _RowFilter:
             row_base=table.row_base,
             files=table.files,
         )
+        self.first_row = table.first_row
         self.remaining = np.ones(table.n_rows, bool)
 
     def leave_out(
@@ -121,7 +122,7 @@ class _RowFilter:
             return np.empty(0, np.int64)
         rows = np.flatnonzero(which & self.remaining) if which.dtype == bool else which[self.remaining[which]]
         values = () if unparsed is None else unparsed.texts_of(rows[:N_FIRST_ROWS])
-        self.report.leave_out(name, text, rows, values)
+        self.report.leave_out(name, text, rows + self.first_row, values)
         self.remaining[rows] = False
         return rows
 
@@ -143,26 +144,9 @@ def clean(table: RawTable, policies: Policies, num_threads: int | None = None) -
     _leave_out_excluded(row_filter, item, policies)
     user = _resolve_anonymous(row_filter, table, policies)
     events = _weigh_events(table, policies)
-    if events is not None:
-        unknown = f"are of event types without a weight ({describe_types(events.unknown)})"
-        row_filter.leave_out("unweighted_event", unknown, ~events.known)
-        row_filter.leave_out("weightless_event", "are of event types that weigh 0", events.factors == 0)
+    _leave_out_untyped(row_filter, table, events)
     _leave_out_unparsed(row_filter, table, policies)
-
-    weight = np.ones(table.n_rows) if table.weight is None else table.weight.values
-    if events is not None:
-        weight = weight * events.factors
-        too_large = (np.abs(weight) > FLOAT32_MAX) & row_filter.remaining
-        if too_large.any():
-            at = int(np.flatnonzero(too_large)[0])
-            raise InvalidDataError(
-                f"{table.source}: row {at + table.row_base} weighs {weight[at]:g}, more than a float32 holds. Give "
-                "smaller event_weights."
-            )
-    row_filter.leave_out("zero_quantity", "have a quantity of zero", np.abs(weight) <= FLOAT32_ZERO)
-    if policies.returns == "drop":
-        row_filter.leave_out("returns", "are returns (negative quantity), dropped", weight < 0)
-
+    weight = _leave_out_zeros(row_filter, table, events, policies)
     times = None if table.time is None else table.time.seconds
     rows = _Rows(None, user.codes, item.codes, weight, times)
     if not row_filter.remaining.all():
@@ -199,17 +183,15 @@ def clean(table: RawTable, policies: Policies, num_threads: int | None = None) -
     repeated = repeated if rows.numbers is None else rows.numbers[repeated]
     report.note("duplicates", f"repeat an earlier row's {event}; quantities summed", repeated)
     if times is not None:
-        told = [noted for name, _, noted in table.notes if name in ("far_times", "early_numbers") and noted is not None]
+        told = [
+            noted
+            for name, _, noted in table.notes
+            if name in ("far_times", "early_numbers") and isinstance(noted, np.ndarray)
+        ]
         told_rows = np.concatenate([np.empty(0, np.int64), *(_row_numbers(noted) for noted in told)])
         note_strays(report, times, rows.numbers, told_rows)
     _note_ratings(report, table, weights, policies)
-    decisions = "; ".join(str(each) for each in (*report.reasons, *report.notes) if each.name not in CHOSEN_REASONS)
-    if policies.strict and decisions:
-        raise InvalidDataError(f"{table.source}: strict=True, and not every row is clean: {decisions}.")
-    report.summary = {"users": len(user_ids), "items": len(item_ids), "events": len(event_users)}
-    if times is not None:
-        first, last = pd.to_datetime([int(times.min()), int(times.max())], unit="s")
-        report.summary["from"], report.summary["to"] = str(first), str(last)
+    _finish_report(report, policies, (len(user_ids), len(item_ids), len(event_users)), times)
     data = Interactions._from_canonical(
         user_ids,
         item_ids,
@@ -224,6 +206,54 @@ def clean(table: RawTable, policies: Policies, num_threads: int | None = None) -
     )
     data.event_weights = None if events is None else dict(events.weights)
     return data
+
+
+def _leave_out_untyped(row_filter: _RowFilter, table: RawTable, events: WeighedEvents | None) -> None:
+    if events is None:
+        return
+    codes = table.ids["event"].codes
+    unknown = f"are of event types without a weight ({describe_types(events.unknown)})"
+    row_filter.leave_out("unweighted_event", unknown, ~events.known(codes))
+    row_filter.leave_out("weightless_event", "are of event types that weigh 0", events.factors(codes) == 0)
+
+
+def _leave_out_zeros(
+    row_filter: _RowFilter, table: RawTable, events: WeighedEvents | None, policies: Policies
+) -> NDArray[np.float64]:
+    """The weight of each row, that of its event type included."""
+    weight = np.ones(table.n_rows) if table.weight is None else table.weight.values
+    if events is not None:
+        weight = weight * events.factors(table.ids["event"].codes)
+        too_large = (np.abs(weight) > FLOAT32_MAX) & row_filter.remaining
+        if too_large.any():
+            at = int(np.flatnonzero(too_large)[0])
+            raise InvalidDataError(
+                f"{table.source}: row {at + table.first_row + table.row_base} weighs {weight[at]:g}, more than a "
+                "float32 holds. Give smaller event_weights."
+            )
+    row_filter.leave_out("zero_quantity", "have a quantity of zero", np.abs(weight) <= FLOAT32_ZERO)
+    if policies.returns == "drop":
+        row_filter.leave_out("returns", "are returns (negative quantity), dropped", weight < 0)
+    return weight
+
+
+def _finish_report(
+    report: Report, policies: Policies, sizes: tuple[int, int, int], times: NDArray[np.int64] | None
+) -> None:
+    """The summary; ``times`` may be the first and the last alone.
+
+    Raises
+    ------
+    InvalidDataError
+        If anything had to be decided, and the caller is strict.
+    """
+    decisions = "; ".join(str(each) for each in (*report.reasons, *report.notes) if each.name not in CHOSEN_REASONS)
+    if policies.strict and decisions:
+        raise InvalidDataError(f"{report.source}: strict=True, and not every row is clean: {decisions}.")
+    report.summary = dict(zip(("users", "items", "events"), sizes, strict=True))
+    if times is not None:
+        first, last = pd.to_datetime([int(times.min()), int(times.max())], unit="s")
+        report.summary["from"], report.summary["to"] = str(first), str(last)
 
 
 def _weigh_events(table: RawTable, policies: Policies) -> WeighedEvents | None:
@@ -241,7 +271,7 @@ def _weigh_events(table: RawTable, policies: Policies) -> WeighedEvents | None:
         return None
     heading = table.columns["event"]
     events = weigh_events(column, given)
-    if not (events.known & (events.factors > 0)).any():
+    if not events.has_any():
         if given is not None or policies.event_named:
             raise no_types_error(table.source, heading, events, given is not None)
         types = describe_types(events.unknown or events.rows)
@@ -325,16 +355,22 @@ def _leave_out_rare(
         num_threads,
     )
     rounds = core_rounds(users, items, n_users, n_items, min_user, min_item)
+    kept = _leave_out_fallen(row_filter, rows, rounds, policies)
+    return rows if kept.all() else rows.keep(kept)
+
+
+def _leave_out_fallen(row_filter: _RowFilter, rows: _Rows, rounds: CoreRounds, policies: Policies) -> NDArray[np.bool_]:
+    """Leave out the rows of users and items that fell out of the core; which rows remain."""
     by_user, by_item = rounds.users[rows.users], rounds.items[rows.items]
     numbers, last = rows.numbered(), np.iinfo(np.int32).max
     for name, side, limit, rare in (
-        ("few_user_events", "user", min_user, (by_user < last) & (by_user < by_item)),
-        ("few_item_events", "item", min_item, (by_item < last) & (by_item < by_user)),
+        ("few_user_events", "user", policies.min_user_events, (by_user < last) & (by_user < by_item)),
+        ("few_item_events", "item", policies.min_item_events, (by_item < last) & (by_item < by_user)),
     ):
         text = f"belong to {side}s with fewer than {limit} events (min_{side}_events)"
         row_filter.leave_out(name, text, numbers[rare])
-    kept = (by_user == last) & (by_item == last)
-    return rows if kept.all() else rows.keep(kept)
+    kept: NDArray[np.bool_] = (by_user == last) & (by_item == last)
+    return kept
 
 
 def _note_ratings(report: Report, table: RawTable, weights: NDArray[np.float64], policies: Policies) -> None:
@@ -354,20 +390,28 @@ def _note_ratings(report: Report, table: RawTable, weights: NDArray[np.float64],
 
 
 def _leave_out_unparsed(row_filter: _RowFilter, table: RawTable, policies: Policies) -> None:
-    found = []
-    if table.weight is not None and len(table.weight.unparsed.rows):
-        unparsed = table.weight.unparsed
-        text = "have a quantity that is not a finite number"
-        if len(row_filter.leave_out("bad_quantity", text, unparsed.rows, unparsed)):
-            found.append("bad_quantity")
-    if table.time is not None and len(table.time.unparsed.rows):
-        unparsed = table.time.unparsed
-        if len(unparsed.rows) == table.n_rows:
-            raise _no_times_error(table, table.time)
-        if len(row_filter.leave_out("bad_time", "have a date that cannot be read", unparsed.rows, unparsed)):
-            found.append("bad_time")
+    _refuse_no_times(table)
+    found = _leave_out_bad(row_filter, table)
     if found and policies.on_bad_rows == "raise":
         raise _bad_rows_error(row_filter.report, found)
+
+
+def _refuse_no_times(table: RawTable) -> None:
+    if table.time is not None and 0 < len(table.time.unparsed.rows) == table.n_rows:
+        raise _no_times_error(table, table.time)
+
+
+def _leave_out_bad(row_filter: _RowFilter, table: RawTable) -> list[str]:
+    """Leave out the rows of which a number or a date could not be read; the names of the reasons."""
+    found = []
+    for name, text, column in (
+        ("bad_quantity", "have a quantity that is not a finite number", table.weight),
+        ("bad_time", "have a date that cannot be read", table.time),
+    ):
+        unparsed = None if column is None else column.unparsed
+        if unparsed is not None and len(row_filter.leave_out(name, text, unparsed.rows, unparsed)):
+            found.append(name)
+    return found
 
 
 def _no_times_error(table: RawTable, time: TimeColumn) -> InvalidDataError:
@@ -407,7 +451,7 @@ def _resolve_anonymous(row_filter: _RowFilter, table: RawTable, policies: Polici
         return user
     if policies.anonymous == "group":
         are_texts = user.values.dtype == object
-        row_filter.report.note("anonymous", "have no user id and make one class of their own", rows)
+        row_filter.report.note("anonymous", "have no user id and make one class of their own", rows + table.first_row)
         group_id: Any = ANONYMOUS_TEXT if are_texts else -1
         while are_texts and group_id in set(user.values.tolist()):
             group_id = f"_{group_id}"
@@ -421,7 +465,8 @@ def _resolve_anonymous(row_filter: _RowFilter, table: RawTable, policies: Polici
         )
     row_filter.leave_out("anonymous", "have neither user id nor basket", anonymous & (basket.codes < 0))
     anonymous &= basket.codes >= 0
-    row_filter.report.note("anonymous", "have no user id; each basket is a visitor", np.flatnonzero(anonymous))
+    visiting = np.flatnonzero(anonymous) + table.first_row
+    row_filter.report.note("anonymous", "have no user id; each basket is a visitor", visiting)
     if user.values.dtype != object and len(user.values):
         row_filter.report.note("ids_as_text", "user ids are taken as text, as those of the baskets are")
     known = [value if isinstance(value, str) else str(value) for value in user.values.tolist()]

@@ -5,6 +5,7 @@ are read together: what one table says about the order of day and month holds fo
 """
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,8 @@ from ancf.data.raw_table import (
     TimeColumn,
     Unparsed,
 )
-from ancf.data.report import FileAccount, Reason
+from ancf.data.report import FileAccount, Noted, Reason, RowSample
+from ancf.data.spill import join_rows, recode_rows
 from ancf.errors import InvalidDataError
 
 _OPTIONAL_TEXTS = ("name", "category", "event", "basket")
@@ -60,7 +62,7 @@ def combine(source: str, tables: Sequence[RawTable], passed_over: Sequence[str] 
         whole.ids[role] = _combine_ids(role, tables, whole)
     weights = [table.weight for table in tables if table.weight is not None]
     if weights:
-        values = np.concatenate([weight.values for weight in weights])
+        values = join_rows([weight.values for weight in weights])
         whole.weight = NumberColumn(values, _combine_unparsed([each.unparsed for each in weights], starts))
     if "time" in roles:
         whole.time = _combine_times(tables, whole, starts)
@@ -89,7 +91,7 @@ def _shifted(parts: Sequence[NDArray[np.int64]], starts: NDArray[np.int64]) -> N
 
 def _combine_accounts(whole: RawTable, tables: Sequence[RawTable], starts: NDArray[np.int64]) -> None:
     """Rows left out, lines skipped and notes of all tables; equal ones become one."""
-    notes: dict[tuple[str, str], list[tuple[str, NDArray[np.int64] | None]]] = {}
+    notes: dict[tuple[str, str], list[tuple[str, Noted | None]]] = {}
     left_out: dict[tuple[str, str, bool], tuple[list[NDArray[np.int64]], list[str]]] = {}
     for table, start in zip(tables, starts[:-1], strict=True):
         for name, text, noted in table.notes:
@@ -105,12 +107,18 @@ def _combine_accounts(whole: RawTable, tables: Sequence[RawTable], starts: NDArr
     for (name, text), parts in notes.items():
         known_rows = [rows for _, rows in parts if rows is not None]
         if len(known_rows) == len(parts):
-            whole.notes.append((name, text, np.concatenate(known_rows)))
+            whole.notes.append((name, text, _join_noted(known_rows)))
         else:
             names = ", ".join(source for source, _ in parts[:5]) + (", …" if len(parts) > 5 else "")
             whole.notes.append((name, text if len(parts) == len(tables) else f"{text} ({names})", None))
     for (name, text, is_bad), (rows, values) in left_out.items():
         whole.left_out.append(LeftOut(name, text, np.concatenate(rows), values[:MAX_UNPARSED_TEXTS], is_bad))
+
+
+def _join_noted(parts: Sequence[Noted]) -> Noted:
+    if all(isinstance(part, np.ndarray) for part in parts):
+        return np.concatenate(parts)  # type: ignore[arg-type]
+    return reduce(RowSample.joined, map(RowSample.of, parts))
 
 
 def _kind_of_ids(column: EncodedColumn) -> str:
@@ -145,10 +153,10 @@ def _combine_ids(role: str, tables: Sequence[RawTable], whole: RawTable) -> Enco
         if column is None:
             recoded.append(np.full(table.n_rows, -1, np.int32))
             continue
-        new_code = np.append(codes[at : at + len(column.values)].astype(np.int32), np.int32(-1))
-        recoded.append(new_code[column.codes])
+        new_code = codes[at : at + len(column.values)].astype(np.int32)
+        recoded.append(recode_rows(column.codes, new_code))
         at += len(column.values)
-    return EncodedColumn(np.concatenate(recoded), np.asarray(distinct))
+    return EncodedColumn(join_rows(recoded), np.asarray(distinct))
 
 
 def _combine_unparsed(parts: Sequence[Unparsed], starts: NDArray[np.int64]) -> Unparsed:
@@ -164,7 +172,7 @@ def _combine_unparsed(parts: Sequence[Unparsed], starts: NDArray[np.int64]) -> U
 def _combine_times(tables: Sequence[RawTable], whole: RawTable, starts: NDArray[np.int64]) -> TimeColumn:
     _read_texts_together(tables, whole, starts)
     times = [table.time for table in tables if table.time is not None]
-    seconds = np.concatenate([time.seconds for time in times])
+    seconds = join_rows([time.seconds for time in times])
     return TimeColumn(seconds, _combine_unparsed([time.unparsed for time in times], starts), times[0].options)
 
 
@@ -180,7 +188,7 @@ def _read_texts_together(tables: Sequence[RawTable], whole: RawTable, starts: ND
     joined: list[NDArray[Any]] = []
     for _, column in dated:
         new_code = [pooled.setdefault(text, len(pooled)) for text in column.values]
-        joined.append(np.append(np.array(new_code, np.int32), np.int32(-1))[column.codes])
+        joined.append(np.append(np.array(new_code, np.int32), np.int32(-1))[column.codes[:]])
     texts = list(pooled)
     first = dated[0][0].time
     assert first is not None

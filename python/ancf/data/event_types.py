@@ -47,15 +47,26 @@ class WeighedEvents(NamedTuple):
 
     weights: dict[str, float]
     """By type, as it is written, most frequent first; without types that have no weight."""
-    factors: NDArray[np.float64]
-    """The weight of each row; 0 where its type has none or a weight of 0."""
-    known: NDArray[np.bool_]
-    """Which rows are of a type that has a weight, which may be 0."""
+    of_type: NDArray[np.float64]
+    """The weight of each value of the column, and of none; NaN for types without a weight."""
     unknown: dict[str, int]
     """Types without a weight, and how many rows they have; no type at all is the empty text."""
     rows: dict[str, int]
     """How many rows each type of ``weights`` has."""
     is_default: bool
+
+    def factors(self, codes: NDArray[np.int32]) -> NDArray[np.float64]:
+        """The weight of each row; 0 where its type has none or a weight of 0."""
+        return np.nan_to_num(self.of_type)[codes]
+
+    def known(self, codes: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Which rows are of a type that has a weight, which may be 0."""
+        known: NDArray[np.bool_] = ~np.isnan(self.of_type)[codes]
+        return known
+
+    def has_any(self) -> bool:
+        """Whether some row is of a type with a weight above 0."""
+        return any(weight > 0 and self.rows[name] for name, weight in self.weights.items())
 
 
 def check_event_weights(weights: Any) -> dict[str, float] | None:
@@ -94,7 +105,7 @@ def weigh_events(column: EncodedColumn, given: Mapping[str, float] | None) -> We
     """What each row of a column of types weighs."""
     by_name = {normalize_heading(name): weight for name, weight in (given or {}).items()}
     values = column.values.tolist()
-    counts = np.bincount(column.codes + 1, minlength=len(values) + 1)
+    counts = column.count()
     of_value = np.full(len(values) + 1, math.nan)
     for at, value in enumerate(values):
         name = normalize_heading(value)
@@ -108,8 +119,7 @@ def weigh_events(column: EncodedColumn, given: Mapping[str, float] | None) -> We
     if counts[0]:
         unknown[""] = int(counts[0])
     rows = {str(values[at]): int(counts[at + 1]) for at in order if not math.isnan(of_value[at])}
-    factors = of_value[column.codes]
-    return WeighedEvents(weights, np.nan_to_num(factors), ~np.isnan(factors), unknown, rows, given is None)
+    return WeighedEvents(weights, of_value, unknown, rows, given is None)
 
 
 def meaning_of(name: str) -> str | None:

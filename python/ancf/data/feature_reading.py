@@ -306,7 +306,7 @@ def _rows_by_id(column: Any, role: str, report: FeatureReport, row_base: int) ->
     table = RawTable(report.source, len(column), {role: report.id_column}, row_base=row_base)
     encoded = encode_ids(column.reset_index(drop=True), role, table)
     for note, text, noted in table.notes:
-        rows = np.empty(0, np.int64) if noted is None else noted
+        rows = noted if isinstance(noted, np.ndarray) else np.empty(0, np.int64)
         report.notes.append(_reason(note, text, np.flatnonzero(rows) if rows.dtype == bool else rows, row_base))
     present = np.flatnonzero(encoded.codes >= 0)
     absent = np.flatnonzero(encoded.codes < 0)

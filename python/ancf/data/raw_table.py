@@ -9,7 +9,7 @@ import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from ancf.data import timestamps
 from ancf.data.arrays import fits_float32, largest_exact, object_array, positions_among
 from ancf.data.id_texts import IdRules, has_unseen, normalize_text
-from ancf.data.report import FileAccount, Reason
-from ancf.data.restrictions import count_ids
+from ancf.data.report import FileAccount, Noted, Reason
+from ancf.data.restrictions import describe_counts
 from ancf.data.timestamps import TimeOptions
 from ancf.errors import InvalidDataError
 
@@ -29,6 +29,8 @@ _PLAIN_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _WITH_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
 _WITH_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 
+# Rows that are counted at a time.
+_COUNTED_ROWS = 1 << 18
 MAX_UNPARSED_TEXTS = 20
 """Texts kept of a column's unparsed rows: more than a report shows, since rows left out for other reasons fall away."""
 
@@ -42,6 +44,13 @@ class EncodedColumn:
     ascending: bool = False
     """Whether the values are known to be in ascending order, each of them in some row."""
 
+    def count(self) -> NDArray[np.int64]:
+        """How many rows have no value, and each of the values."""
+        counts = np.zeros(len(self.values) + 1, np.int64)
+        for start in range(0, len(self.codes), _COUNTED_ROWS):
+            counts += np.bincount(self.codes[start : start + _COUNTED_ROWS] + 1, minlength=len(counts))
+        return counts
+
 
 @dataclass
 class Unparsed:
@@ -54,6 +63,11 @@ class Unparsed:
         """The texts of some of these rows, as far as they were kept."""
         kept = dict(zip(self.rows[: len(self.texts)].tolist(), self.texts, strict=True))
         return [kept[row] for row in rows.tolist() if row in kept]
+
+    def part(self, start: int, stop: int) -> "Unparsed":
+        """Those among some rows, counted from the first of these."""
+        first, last = np.searchsorted(self.rows, (start, stop)).tolist()
+        return Unparsed(self.rows[first:last] - start, self.texts[first:last])
 
 
 @dataclass
@@ -111,12 +125,37 @@ class RawTable:
     left_out: list[LeftOut] = field(default_factory=list)
     skipped: list[Reason] = field(default_factory=list)
     """Lines that are no rows: those above the header."""
-    notes: list[tuple[str, str, NDArray[np.int64] | None]] = field(default_factory=list)
+    notes: list[tuple[str, str, Noted | None]] = field(default_factory=list)
     """What was decided while reading, as ``Report.note`` takes it: name, text, rows."""
     time_texts: EncodedColumn | None = None
     """The times as they were written, where they are text."""
     files: list[FileAccount] = field(default_factory=list)
     """The tables that this one was combined of."""
+    row_counts: NDArray[np.int64] | None = None
+    """Where each row stands for several that are equal: how many."""
+    first_row: int = 0
+    """The number of the first row among those of the table of which this is a part."""
+
+    def part(self, start: int, stop: int) -> "RawTable":
+        """Some consecutive rows, with the notes of none."""
+
+        def within(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+            return rows[(rows >= start) & (rows < stop)] - start
+
+        part = replace(self, n_rows=stop - start, first_row=start, ids={}, notes=[], skipped=[], time_texts=None)
+        for role, column in self.ids.items():
+            part.ids[role] = EncodedColumn(column.codes[start:stop], column.values)
+        if self.weight is not None:
+            part.weight = NumberColumn(self.weight.values[start:stop], self.weight.unparsed.part(start, stop))
+        if self.time is not None:
+            unparsed = self.time.unparsed.part(start, stop)
+            part.time = TimeColumn(self.time.seconds[start:stop], unparsed, self.time.options)
+        part.blank_rows, part.long_rows = within(self.blank_rows), within(self.long_rows)
+        part.left_out = []
+        for each in self.left_out:
+            values = Unparsed(each.rows, each.values).part(start, stop).texts
+            part.left_out.append(LeftOut(each.name, each.text, within(each.rows), values, each.is_bad))
+        return part
 
     @property
     def time_heading(self) -> str:
@@ -210,7 +249,8 @@ def _note_missing(
         return
     which = np.array([code for code, value in enumerate(values) if value in absent])
     rows = np.flatnonzero(np.isin(codes, which))
-    words = count_ids(codes[rows], object_array(list(values)))
+    times = None if table.row_counts is None else table.row_counts[rows]
+    words = describe_counts(np.bincount(codes[rows], times, len(values)), object_array(list(values)))
     table.notes.append(
         ("missing_words", f"have a word for a missing {role} id ({words}); missing=() takes it as an id", rows)
     )

@@ -25,6 +25,7 @@ from ancf.data.array_tables import (
     place_row_columns,
 )
 from ancf.data.arrow_batches import ArrowTable, parquet_table, read_columns, stream_table
+from ancf.data.bounded_cleaning import clean_bounded
 from ancf.data.byte_source import ZipMember
 from ancf.data.cleaning import Anonymous, OnBadRows, Policies, Returns, clean
 from ancf.data.clocks import add_clock, clock_of_column
@@ -46,6 +47,9 @@ from ancf.data.id_texts import IdRules
 from ancf.data.inputs import find_inputs
 from ancf.data.interactions import Interactions
 from ancf.data.raw_table import RawTable, encode_ids, encode_texts, parse_numbers, parse_times
+from ancf.data.spill import BYTES_AS_WHOLE, Budget, check_memory
+from ancf.data.spilled_columns import spilled_table
+from ancf.data.spilled_text import scan_within
 from ancf.data.text_file import open_text
 from ancf.data.text_header import TextOptions
 from ancf.data.text_scan import scan_text
@@ -64,6 +68,7 @@ class TableOptions(NamedTuple):
     layout: Layout | None = None
     text: TextOptions = TextOptions()
     num_threads: int | None = None
+    budget: Budget | None = None
 
 
 _PLAIN = TableOptions()
@@ -109,6 +114,7 @@ def read_interactions(
     encoding: str | None = None,
     skip_lines: int | None = None,
     comment: str | None = None,
+    max_memory: int | str | None = None,
     num_threads: int | None = None,
 ) -> Interactions:
     """Read a purchase table, clean it, and account for every row of it.
@@ -177,6 +183,9 @@ def read_interactions(
         How many lines stand above the header; found out if left out.
     comment : str, optional
         The character with which lines begin that are comments, such as ``"#"``; without it no line is one.
+    max_memory : int or text, optional
+        How much memory reading may take, as ``"2GB"`` or a number of bytes: rows wait on the disk, and the events of
+        the result are mapped from there. What is held whole are the distinct ids and texts. The result is the same.
     num_threads : int, optional
 
     Returns
@@ -229,14 +238,18 @@ def read_interactions(
     times.check()
     check_flag("normalize_ids", normalize_ids)
     check_threads(num_threads)
+    budget = check_memory(max_memory)
     id_rules = IdRules.of(missing, normalize_ids)
     chosen: dict[str, Any] = {"user": user, "item": item, "weight": weight, "time": time}
     chosen |= {"name": name, "category": category, "basket": basket, "event": event}
     if basket is None and anonymous != "baskets":
         chosen["basket"] = False
     text = TextOptions(header, delimiter, encoding, skip_lines, comment)
-    table = read_table(source, chosen, TableOptions(times, id_rules, layout, text, num_threads))
-    data = clean(table, policies, num_threads)
+    table = read_table(source, chosen, TableOptions(times, id_rules, layout, text, num_threads, budget))
+    if budget is None:
+        data = clean(table, policies, num_threads)
+    else:
+        data = clean_bounded(table, policies, budget, num_threads)
     return data.with_features(item_features=item_features, user_features=user_features)
 
 
@@ -305,7 +318,7 @@ def _read_one(source: Any, chosen: Mapping[str, Any], options: TableOptions, nam
     if isinstance(source, Interactions):
         raise InvalidDataError("these are interactions already; there is nothing to read.")
     chosen = choose_time(chosen)
-    reader = _FrameReader(chosen, options.times, options.id_rules)
+    reader = _FrameReader(chosen, options.times, options.id_rules, options.budget)
     is_parquet = isinstance(source, (str, Path)) and _is_parquet(source)
     if is_sparse(source) or options.layout == "matrix":
         _check_matrix(source, options.layout)
@@ -313,9 +326,12 @@ def _read_one(source: Any, chosen: Mapping[str, Any], options: TableOptions, nam
     if (isinstance(source, (str, Path, ZipMember)) or hasattr(source, "read")) and not is_parquet:
         with ExitStack() as stack:
             text = open_text(source, stack, options.text, chosen)
-            return scan_text(
-                text, chosen, options.times, options.id_rules, options.num_threads, may_be_empty=name is not None
-            )
+            may_be_empty = name is not None
+            if options.budget is not None:
+                return scan_within(
+                    text, chosen, options.times, options.id_rules, options.budget, options.num_threads, may_be_empty
+                )
+            return scan_text(text, chosen, options.times, options.id_rules, options.num_threads, may_be_empty)
     if name is None:
         for each in options.text.given():
             what = f"{source} is Parquet" if is_parquet else f"a {type(source).__name__} is no text table"
@@ -361,8 +377,10 @@ def _check_matrix(source: Any, layout: Layout | None) -> None:
 class _FrameReader:
     """Tables in memory, and Parquet: whatever becomes a pandas column for each role."""
 
-    def __init__(self, chosen: Mapping[str, Any], times: TimeOptions, id_rules: IdRules) -> None:
-        self.chosen, self.times, self.id_rules = chosen, times, id_rules
+    def __init__(
+        self, chosen: Mapping[str, Any], times: TimeOptions, id_rules: IdRules, budget: Budget | None = None
+    ) -> None:
+        self.chosen, self.times, self.id_rules, self.budget = chosen, times, id_rules, budget
 
     def read_frame(self, source: "pd.DataFrame | pd.Series[Any]", name: str) -> RawTable:
         """A data frame or Series; rows are numbered from 0, whatever its index."""
@@ -457,10 +475,18 @@ class _FrameReader:
         repeated = repeated_columns(table.headings, places, self.chosen).values()
         needed = [*places.values(), *(at for others in repeated for at in others)]
         of_ids = {at for role, at in places.items() if role in ("user", "item", "basket")}
-        n_rows, columns = read_columns(table, needed, of_ids)
+        # Columns that are compared or joined row by row are read as a whole.
+        budget = None if repeated or "clock" in places else self.budget
+        n_rows, found = read_columns(table, needed, of_ids, budget)
+        columns: dict[int, Any] = dict(found)
+        del found
         if not n_rows:
             raise InvalidDataError(f"{table.name}: there are no rows (columns: {format_headings(table.headings)}).")
-        return self._raw_table(columns.pop, table.headings, table.headings, places, n_rows, table.name)
+        if self.budget is not None and budget is None:
+            self.budget.check(n_rows * BYTES_AS_WHOLE, f"columns of {table.name} are compared or joined row by row")
+        if budget is not None:
+            return spilled_table(columns, table, places, n_rows, self.times, self.id_rules, budget)
+        return self._raw_table(lambda at: columns.pop(at), table.headings, table.headings, places, n_rows, table.name)
 
 
 def source_dtypes(source: "pd.DataFrame | pd.Series[Any]") -> list[Any]:

@@ -29,6 +29,34 @@ N_FILES_SHOWN = 40
 
 
 @dataclass(frozen=True)
+class RowSample:
+    """How many rows are meant, and the first of them, where nobody needs them all."""
+
+    n: int
+    first: NDArray[np.int64]
+    """At most ``N_FIRST_ROWS``, ascending."""
+
+    @classmethod
+    def of(cls, rows: "NDArray[Any] | RowSample") -> "RowSample":
+        """Of row numbers in any order."""
+        return rows if isinstance(rows, RowSample) else cls(len(rows), np.sort(rows)[:N_FIRST_ROWS].astype(np.int64))
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __add__(self, offset: Any) -> "RowSample":
+        return RowSample(self.n, self.first + offset)
+
+    def joined(self, other: "RowSample") -> "RowSample":
+        """With other rows."""
+        return RowSample(self.n + other.n, np.sort(np.concatenate([self.first, other.first]))[:N_FIRST_ROWS])
+
+
+Noted = NDArray[Any] | RowSample
+"""The rows of a note."""
+
+
+@dataclass(frozen=True)
 class Reason:
     """Why some rows were left out (or, as a note, what was decided about them)."""
 
@@ -136,40 +164,46 @@ class Report:
         if len(rows):
             self.reasons.append(self._reason(name, text, rows, values))
 
-    def note(self, name: str, text: str, rows: NDArray[Any] | None = None, values: Iterable[str] = ()) -> None:
+    def note(self, name: str, text: str, rows: Noted | None = None, values: Iterable[str] = ()) -> None:
         """Keep a decision that loses no row."""
         if rows is None:
             self.notes.append(Reason(name, 0, text, (), tuple(values)))
         elif len(rows):
             self.notes.append(self._reason(name, text, rows, values))
 
-    def _reason(self, name: str, text: str, rows: NDArray[Any], values: Iterable[str]) -> Reason:
+    def _reason(self, name: str, text: str, rows: Noted, values: Iterable[str]) -> Reason:
+        if isinstance(rows, RowSample):
+            return self.reason(name, text, rows.n, rows.first, values)
         smallest = (
             np.sort(rows)[:N_FIRST_ROWS]
             if len(rows) < 100_000
             else np.sort(np.partition(rows, N_FIRST_ROWS)[:N_FIRST_ROWS])
         )
+        return self.reason(name, text, len(rows), smallest, values)
+
+    def reason(self, name: str, text: str, n: int, smallest: NDArray[Any], values: Iterable[str]) -> Reason:
+        """A reason for ``n`` rows, of which these are the first (their indices from 0, ascending)."""
         if not self.files:
-            return Reason(name, len(rows), text, tuple(int(row) + self.row_base for row in smallest), tuple(values))
+            return Reason(name, n, text, tuple(int(row) + self.row_base for row in smallest), tuple(values))
         at = self._file_of(smallest)
         first = tuple(
             int(row - start) + self.files[file].row_base
-            for row, start, file in zip(smallest, self._file_starts()[at], at, strict=True)
+            for row, start, file in zip(smallest, self.file_starts()[at], at, strict=True)
         )
-        return Reason(name, len(rows), text, first, tuple(values), tuple(self.files[file].name for file in at))
+        return Reason(name, n, text, first, tuple(values), tuple(self.files[file].name for file in at))
 
-    def _file_starts(self) -> NDArray[np.int64]:
+    def file_starts(self) -> NDArray[np.int64]:
         """The first row (from 0, of all) of each file, and the number of all rows."""
         return np.concatenate([[0], np.cumsum([file.rows_read for file in self.files])]).astype(np.int64)
 
     def _file_of(self, rows: NDArray[Any]) -> NDArray[np.intp]:
-        return np.searchsorted(self._file_starts(), rows, side="right") - 1
+        return np.searchsorted(self.file_starts(), rows, side="right") - 1
 
     def count_used(self, rows: NDArray[Any] | None) -> None:
         """Count the rows used of each file: these (indices from 0, ascending), or all."""
         used = [file.rows_read for file in self.files]
         if rows is not None and self.files:
-            used = np.diff(np.searchsorted(rows, self._file_starts())).tolist()
+            used = np.diff(np.searchsorted(rows, self.file_starts())).tolist()
         for file, number in zip(self.files, used, strict=True):
             file.rows_used = number
 

@@ -107,7 +107,11 @@ def _text(value: Any) -> str:
 
 def count_ids(codes: NDArray[Any], ids: NDArray[Any]) -> str:
     """The most frequent of these ids with their numbers, for a report: ``"POST" 12 times, "M" once``."""
-    counts = np.bincount(codes, minlength=len(ids))
+    return describe_counts(np.bincount(codes, minlength=len(ids)), ids)
+
+
+def describe_counts(counts: NDArray[Any], ids: NDArray[Any]) -> str:
+    """The same, where it was counted how often each of the ids occurs."""
     most = [at for at in np.argsort(-counts, kind="stable").tolist() if counts[at]]
     shown = [f'"{_text(ids[at])}" {count_times(int(counts[at]))}' for at in most[:_N_SHOWN]]
     return ", ".join([*shown, "…"] if len(most) > _N_SHOWN else shown)

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,11 +42,11 @@ from ancf.errors import InvalidDataError, InvalidParameterError
 _GUESS_BYTES = 1 << 16
 
 # The kinds of columns, in the scanner's own words.
-_TEXT, _NUMBER, _TIMESTAMP = "text", "number", "timestamp"
+TEXT, NUMBER, TIMESTAMP = "text", "number", "timestamp"
 
 
 @dataclass
-class _ScannedColumn:
+class ScannedColumn:
     """What the scanner returns for a column: values, and the distinct texts of what it could not parse.
 
     Of a text column all rows are ``codes`` into the texts. Of the others ``unparsed_rows`` are, by ``unparsed_codes``.
@@ -64,19 +64,19 @@ class _ScannedColumn:
     @classmethod
     def of(
         cls, scanned: Mapping[str, NDArray[Any]], role: str, kind: str, n_rows: int, table: RawTable
-    ) -> "_ScannedColumn":
+    ) -> "ScannedColumn":
         """The first ``n_rows`` of what the scanner returned, with its texts decoded."""
-        values = scanned[{_TEXT: "codes", _NUMBER: "numbers", _TIMESTAMP: "seconds"}[kind]][:n_rows]
+        values = scanned[{TEXT: "codes", NUMBER: "numbers", TIMESTAMP: "seconds"}[kind]][:n_rows]
         rows, codes = scanned["unparsed_rows"], scanned["unparsed_codes"]
         within = rows < n_rows
         rows, codes = rows[within], codes[within]
         raw = scanned["texts"].tobytes()
         texts, not_utf8 = _decode_texts(raw, scanned["offsets"])
-        if kind == _TEXT and b"\0" in raw:
+        if kind == TEXT and b"\0" in raw:
             affected = np.flatnonzero(np.isin(values, [code for code, text in enumerate(texts) if "\0" in text]))
             table.notes.append(("zero_bytes", f"have zero bytes in the {role}, as damaged files do", affected))
         if not_utf8:
-            text_rows, text_codes = (np.arange(n_rows), values) if kind == _TEXT else (rows, codes)
+            text_rows, text_codes = (np.arange(n_rows), values) if kind == TEXT else (rows, codes)
             affected = text_rows[np.isin(text_codes, not_utf8)]
             table.notes.append(("encoding", f"are not UTF-8 ({role}), read as Windows-1252", affected))
         return cls(kind, values, rows, codes, texts, ascending=not not_utf8)
@@ -90,7 +90,7 @@ class _ScannedColumn:
             codes = [at for at, text in enumerate(self.texts) if text in spellings]
         if not codes:
             return np.empty(0, np.int64)
-        if self.kind == _TEXT:
+        if self.kind == TEXT:
             return np.flatnonzero(np.isin(self.values, codes))
         return self.unparsed_rows[np.isin(self.unparsed_codes, codes)]
 
@@ -98,7 +98,7 @@ class _ScannedColumn:
         """Take rows for missing, and drop the texts that stand in no other."""
         if not len(rows):
             return
-        if self.kind == _TEXT:
+        if self.kind == TEXT:
             self.values[rows] = -1
             codes = self.values
         else:
@@ -108,7 +108,7 @@ class _ScannedColumn:
         used[codes[codes >= 0]] = True
         recoded = np.append(positions_among(used), np.int32(-1))[codes]
         self.texts = [text for text, is_used in zip(self.texts, used.tolist(), strict=True) if is_used]
-        if self.kind == _TEXT:
+        if self.kind == TEXT:
             self.values = recoded
         else:
             self.unparsed_codes = recoded
@@ -121,6 +121,7 @@ def scan_text(
     id_rules: IdRules | None = None,
     num_threads: int | None = None,
     may_be_empty: bool = False,
+    plan: "ScanPlan | None" = None,
 ) -> RawTable:
     """The columns of an open text table by role; one without a row is refused unless it may be empty.
 
@@ -129,34 +130,15 @@ def scan_text(
     InvalidDataError
         If there is no row, a quote is never closed, or no column is recognized.
     """
-    try:
-        places = recognize_columns(text.headings, chosen, text.source)
-    except (InvalidDataError, InvalidParameterError) as error:
-        raise type(error)(f"{error} {text.hint}".rstrip()) from None
-    if "time" in places:
-        text = _with_telling_row(text, places["time"])
-    kinds = {role: _kind_of(role, text, at) for role, at in places.items()}
-    if times.format is not None and "time" in kinds:
-        kinds["time"] = _TEXT
-    repeated = repeated_columns(text.headings, places, chosen)
-    wanted = [(at, kinds[role]) for role, at in places.items()]
-    wanted += [(at, kinds[role]) for role, others in repeated.items() for at in others]
-    scanner = TableScanner(
-        ord(text.delimiter), len(text.headings), wanted, text.size, None if text.comment is None else ord(text.comment)
-    )
+    text, places, kinds, repeated, wanted, scanner = plan or plan_scan(text, chosen, times)
     rows_scanned = 0
     try:
-        for block in _prefetch(text.blocks):
+        for block in prefetch(text.blocks):
             scanner.feed(block, num_threads)
         rows_scanned = scanner.rows
         n_lines, columns, long_rows, blank_rows, comment_rows = scanner.finish(num_threads)
     except InvalidDataError as error:
-        if "never closed" not in str(error):
-            raise
-        raise InvalidDataError(
-            f"{text.source}: in row {max(rows_scanned, scanner.rows) + text.row_base}, {error} "
-            "Close it, or double the quotes inside the field."
-        ) from None
+        raise unclosed_quote(error, text, max(rows_scanned, scanner.rows)) from None
     # Blank lines at the end are no rows.
     n_rows = n_lines - int((blank_rows == np.arange(n_lines - len(blank_rows), n_lines))[::-1].cumprod().sum())
     if not n_rows and not may_be_empty:
@@ -173,14 +155,14 @@ def scan_text(
         same = [_same_columns(first, scanned_at[at]) for at in others]
         table.note_repeated(role, text.headings[places[role]], [places[role], *others], same)
     found = {
-        role: _ScannedColumn.of(scanned, role, kinds[role], n_rows, table)
+        role: ScannedColumn.of(scanned, role, kinds[role], n_rows, table)
         for role, scanned in zip(places, columns[: len(places)], strict=True)
     }
     table.skipped = text.skipped
-    _leave_out_no_rows(table, text, found, comment_rows)
+    leave_out_no_rows(table, text, found, comment_rows)
     for role, column in found.items():
         if role == "time":
-            table.time = _time_column(column, table, times)
+            table.time = read_time_column(column, table, times)
         elif role == "clock":
             clock = clock_of_texts(column.values, column.texts)
             add_clock(table, clock, explicit=chosen.get("clock") is not None)
@@ -192,13 +174,57 @@ def scan_text(
     return table
 
 
+def unclosed_quote(error: InvalidDataError, text: TextFile, row: int) -> InvalidDataError:
+    """The error of a quote that is never closed, with the row (from 0) in which it stands; any other as it is."""
+    if "never closed" not in str(error):
+        return error
+    return InvalidDataError(
+        f"{text.source}: in row {row + text.row_base}, {error} Close it, or double the quotes inside the field."
+    )
+
+
+class ScanPlan(NamedTuple):
+    """What is scanned, as which kind, and by what."""
+
+    text: TextFile
+    places: dict[str, int]
+    kinds: dict[str, str]
+    repeated: dict[str, list[int]]
+    wanted: list[tuple[int, str]]
+    scanner: TableScanner
+
+
+def plan_scan(
+    text: TextFile, chosen: Mapping[str, ColumnChoice], times: TimeOptions, in_segments: bool = False
+) -> ScanPlan:
+    """Recognize the columns of an open text table, and decide how each is scanned.
+
+    ``in_segments``: the scanner need not make room for the whole table.
+    """
+    try:
+        places = recognize_columns(text.headings, chosen, text.source)
+    except (InvalidDataError, InvalidParameterError) as error:
+        raise type(error)(f"{error} {text.hint}".rstrip()) from None
+    if "time" in places:
+        text = _with_telling_row(text, places["time"])
+    kinds = {role: _kind_of(role, text, at) for role, at in places.items()}
+    if times.format is not None and "time" in kinds:
+        kinds["time"] = TEXT
+    repeated = repeated_columns(text.headings, places, chosen)
+    wanted = [(at, kinds[role]) for role, at in places.items()]
+    wanted += [(at, kinds[role]) for role, others in repeated.items() for at in others]
+    size, comment = 0 if in_segments else text.size, None if text.comment is None else ord(text.comment)
+    scanner = TableScanner(ord(text.delimiter), len(text.headings), wanted, size, comment)
+    return ScanPlan(text, places, kinds, repeated, wanted, scanner)
+
+
 def _same_columns(one: Mapping[str, NDArray[Any]], other: Mapping[str, NDArray[Any]]) -> bool:
     """Whether two scanned columns hold the same in every row."""
     return all(np.array_equal(one[part], other[part], equal_nan=one[part].dtype.kind == "f") for part in one)
 
 
-def _leave_out_no_rows(
-    table: RawTable, text: TextFile, columns: Mapping[str, _ScannedColumn], comments: NDArray[np.int64]
+def leave_out_no_rows(
+    table: RawTable, text: TextFile, columns: Mapping[str, ScannedColumn], comments: NDArray[np.int64]
 ) -> None:
     """Leave out what stands among the rows and is none: comments, the header once more, broken JSON."""
     if text.has_header and text.json_rows is None:
@@ -218,14 +244,14 @@ def _leave_out_no_rows(
             column.forget(each.rows)
     if text.hashes_above and text.comment is None:
         first = next((column for role, column in columns.items() if table.columns[role] == text.headings[0]), None)
-        if first is not None and first.kind == _TEXT:
+        if first is not None and first.kind == TEXT:
             begun = first.rows_of({each for each in first.texts if each.startswith("#")})
             remedy = "begin with '#', as lines above the header do, and are taken as rows; comment='#' leaves them out"
             table.notes.append(("hashes", remedy, begun))
 
 
 def _refuse_other_headers(
-    text: TextFile, table: RawTable, columns: Mapping[str, _ScannedColumn], repeated: NDArray[np.int64]
+    text: TextFile, table: RawTable, columns: Mapping[str, ScannedColumn], repeated: NDArray[np.int64]
 ) -> None:
     """Refuse a table in which the columns change their order: every needed column holds the heading of some column."""
     headings = {heading for heading in text.headings if any(map(str.isalpha, heading))}
@@ -239,7 +265,7 @@ def _refuse_other_headers(
         )
 
 
-def _repeated_headers(text: TextFile, table: RawTable, columns: Mapping[str, _ScannedColumn]) -> NDArray[np.int64]:
+def _repeated_headers(text: TextFile, table: RawTable, columns: Mapping[str, ScannedColumn]) -> NDArray[np.int64]:
     """The rows in which every needed column holds its own heading, as in files that were joined with their headers."""
     rows: NDArray[np.int64] | None = None
     for role, column in columns.items():
@@ -252,7 +278,7 @@ def _repeated_headers(text: TextFile, table: RawTable, columns: Mapping[str, _Sc
     return np.empty(0, np.int64) if rows is None else rows
 
 
-def _prefetch(blocks: Iterator[bytes]) -> Iterator[bytes]:
+def prefetch(blocks: Iterator[bytes]) -> Iterator[bytes]:
     """The same blocks, each fetched while the one before is worked on."""
     with ThreadPoolExecutor(1, "ancf-read") as executor:
         coming = executor.submit(next, blocks, None)
@@ -277,23 +303,23 @@ def _with_telling_row(text: TextFile, at: int) -> TextFile:
 def _kind_of(role: str, text: TextFile, at: int) -> str:
     """How the scanner takes the column of a role; times by what the first row has."""
     if role != "time":
-        return _NUMBER if role == "weight" else _TEXT
+        return NUMBER if role == "weight" else TEXT
     first = text.first_row[at].strip() if at < len(text.first_row) else ""
     if len(first) >= 10 and first[4:5] == "-" and first[7:8] == "-":
-        return _TIMESTAMP
-    return _NUMBER if first.replace(".", "", 1).isdigit() and len(first) > 8 else _TEXT
+        return TIMESTAMP
+    return NUMBER if first.replace(".", "", 1).isdigit() and len(first) > 8 else TEXT
 
 
-def _add_column(table: RawTable, role: str, column: _ScannedColumn, delimiter: str) -> None:
+def _add_column(table: RawTable, role: str, column: ScannedColumn, delimiter: str) -> None:
     if role == "weight":
-        table.weight = _number_column(column, delimiter)
+        table.weight = number_column(column, delimiter)
     elif role in ("name", "category", "event"):
         table.ids[role] = merge_codes(column.values, [text.strip() for text in column.texts])
     else:
         table.ids[role] = encode_text_ids(column.values, column.texts, role, table, column.ascending)
 
 
-def _number_column(column: _ScannedColumn, delimiter: str) -> NumberColumn:
+def number_column(column: ScannedColumn, delimiter: str) -> NumberColumn:
     numbers, rows = column.values, column.unparsed_rows
     if len(rows):
         numbers[rows] = np.array([parse_number(text, delimiter) for text in column.texts], np.float64)[
@@ -307,12 +333,12 @@ def _number_column(column: _ScannedColumn, delimiter: str) -> NumberColumn:
     return NumberColumn(numbers, Unparsed(bad, shown))
 
 
-def _time_column(column: _ScannedColumn, table: RawTable, options: TimeOptions) -> TimeColumn:
+def read_time_column(column: ScannedColumn, table: RawTable, options: TimeOptions) -> TimeColumn:
     n, rows, codes = len(column.values), column.unparsed_rows, column.unparsed_codes
-    if column.kind == _TEXT:
+    if column.kind == TEXT:
         rows, codes = np.arange(n), column.values
         table.time_texts = EncodedColumn(codes, object_array(column.texts))
-    kind = {_NUMBER: "numbers", _TIMESTAMP: "seconds"}.get(column.kind)
+    kind = {NUMBER: "numbers", TIMESTAMP: "seconds"}.get(column.kind)
     values: dict[str, Any] = {kind: column.values} if kind else {}
     texts = (rows, codes, column.texts) if len(rows) else None
     times = timestamps.read_rows(n, options, table.time_heading, texts=texts, **values)

@@ -26,6 +26,11 @@ _NEAR = 0.05
 _NEAR_EVENTS = 10.0
 
 
+def n_outside(n: int) -> int:
+    """How many of ``n`` events may lie outside at either end."""
+    return max(n // _SHARE_OUTSIDE, min(_LEAST_OUTSIDE, n // _SMALL_TABLE))
+
+
 class TimeRange(NamedTuple):
     """From when to when nearly all events lie, in seconds since 1970, and how near to that others count as usual."""
 
@@ -37,9 +42,18 @@ class TimeRange(NamedTuple):
     def from_times(cls, times: NDArray[np.int64]) -> Self:
         """The range of these times (at least one, in any order)."""
         n = len(times)
-        outside = max(n // _SHARE_OUTSIDE, min(_LEAST_OUTSIDE, n // _SMALL_TABLE))
+        outside = n_outside(n)
         ordered = np.partition(times, (outside, n - 1 - outside))
-        start, end = int(ordered[outside]), int(ordered[n - 1 - outside])
+        return cls._of(int(ordered[outside]), int(ordered[n - 1 - outside]), outside, n)
+
+    @classmethod
+    def from_extremes(cls, lowest: NDArray[np.int64], highest: NDArray[np.int64], n: int) -> Self:
+        """The range of ``n`` times, of which these are the first and the last, both ascending."""
+        outside = n_outside(n)
+        return cls._of(int(lowest[outside]), int(highest[-1 - outside]), outside, n)
+
+    @classmethod
+    def _of(cls, start: int, end: int, outside: int, n: int) -> Self:
         near = max(_NEAR, _NEAR_EVENTS * (outside + 1) / n)
         return cls(start, end, max(int((end - start) * near), SECONDS_PER_DAY))
 
@@ -59,9 +73,18 @@ def note_strays(
 
     ``told`` are the rows of which a note about their date is there already.
     """
-    if not len(times):
-        return
-    usual = TimeRange.from_times(times)
+    if len(times):
+        note_strays_of(TimeRange.from_times(times), report, times, rows, told)
+
+
+def note_strays_of(
+    usual: TimeRange,
+    report: Report,
+    times: NDArray[np.int64],
+    rows: NDArray[np.int64] | None,
+    told: NDArray[np.int64],
+) -> None:
+    """The same with a range that is known; the times are all that are outside it, and the nearest within."""
     stray = usual.strays(times)
     if not stray.any():
         return

@@ -243,6 +243,11 @@ def read_rows(
     return _finish(result, notes)
 
 
+def are_dates(texts: Sequence[str]) -> bool:
+    """Whether none of these texts is a number, so that what each says does not depend on how often it stands there."""
+    return not np.isfinite(_numbers_in(["" if "\0" in text else text.strip() for text in texts])).any()
+
+
 def _numbers_in(texts: list[str]) -> NDArray[np.float64]:
     """The number that each text is, with a decimal comma or point; NaN for others and for nan and inf."""
     # Few columns have both; looking at the first character is ten times as fast as parsing.
@@ -325,6 +330,11 @@ def _finish(seconds: NDArray[np.int64], notes: list[TimeNote]) -> Times:
             text = f"have a date before 1900 or after 2100, such as {format_time(seconds[np.argmax(far)])}"
             told.append(TimeNote("far_times", text, np.flatnonzero(far)))
     return Times(seconds, told)
+
+
+def about_all(seconds: NDArray[np.int64]) -> Times:
+    """Times that were read, with what is told of them as a whole."""
+    return _finish(seconds, [])
 
 
 def _at_position(position: int) -> str:

@@ -1,0 +1,546 @@
+"""``clean`` for more rows than memory holds: the same checks, row after row in parts, and the same result to the bit.
+
+1. The rows are judged a part at a time. Those that remain are written to the disk, by ranges of users as the ids order
+   them: all of a user's rows are in one range, in the order of the table.
+2. Each range is read and finished by itself (returns, low weights, summing): all of that stays within a user. What one
+   range says about all (which ids occur, the first rows of a reason, extreme times) is small and kept.
+3. The events come out range after range, which is their canonical order, and are mapped from the disk.
+
+A user's rows have to fit into memory, and the distinct ids and texts do.
+"""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ancf._native import canonical_events
+from ancf.data import cleaning
+from ancf.data.cleaning import Policies
+from ancf.data.event_types import WeighedEvents, account
+from ancf.data.ids import IdMap, sort_order
+from ancf.data.interactions import Interactions
+from ancf.data.number_times import END_PLAUSIBLE, FIRST_PLAUSIBLE
+from ancf.data.raw_table import EncodedColumn, RawTable
+from ancf.data.report import N_FIRST_ROWS, Report
+from ancf.data.restrictions import CoreRounds, ItemPatterns, describe_counts
+from ancf.data.spill import BYTES_PER_ROW, Budget, DiskArray
+from ancf.data.time_range import TimeRange, n_outside, note_strays_of
+
+# The order of the reasons in a report; those of the table itself stand at the place of None.
+_ORDER = (
+    *("blank", None, "too_many_fields", "no_item", "excluded_item", "anonymous", "unweighted_event"),
+    *("weightless_event", "bad_quantity", "bad_time", "zero_quantity", "returns", "cancelled", "low_weight"),
+    *("few_user_events", "few_item_events"),
+)
+_NEVER = np.iinfo(np.int32).max
+_TEXTS = ("name", "category")
+
+
+@dataclass
+class _Tally:
+    """How many rows a reason has, and the first of them."""
+
+    text: str
+    n: int = 0
+    rows: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    values: tuple[str, ...] = ()
+
+    def add(self, rows: NDArray[Any], values: Any) -> None:
+        # Parts that have values come in the order of the rows.
+        self.values += tuple(values)[: max(N_FIRST_ROWS - len(self.rows), 0)]
+        self.n += len(rows)
+        few = np.sort(rows)[:N_FIRST_ROWS] if len(rows) else rows
+        self.rows = np.sort(np.concatenate([self.rows, few]))[:N_FIRST_ROWS].astype(np.int64)
+
+
+class _Account:
+    """What a ``Report`` and a ``_RowFilter`` are told, of rows that come part by part."""
+
+    def __init__(self, table: RawTable) -> None:
+        self.table = table
+        self.reasons: dict[str, _Tally] = {}
+        self.notes: dict[str, _Tally] = {}
+        self.n_used = 0
+        self.used_of_file = np.zeros(len(table.files), np.int64)
+
+    @property
+    def report(self) -> Any:
+        """Itself: what finishes rows asks a filter for its report."""
+        return self
+
+    def leave_out(self, name: str, text: str, rows: NDArray[Any], values: Any = ()) -> None:
+        if len(rows):
+            self.reasons.setdefault(name, _Tally(text)).add(rows, values)
+
+    def note(self, name: str, text: str, rows: NDArray[Any] | None = None, values: Any = ()) -> None:
+        if rows is not None and len(rows):
+            self.notes.setdefault(name, _Tally(text)).add(rows, values)
+
+    def count_used(self, rows: NDArray[np.int64], report: Report) -> None:
+        self.n_used += len(rows)
+        if len(self.used_of_file):
+            self.used_of_file += np.diff(np.searchsorted(rows, report.file_starts()))
+
+    def write_reasons(self, report: Report) -> None:
+        own = [each.name for each in self.table.left_out]
+        order = [name for slot in _ORDER for name in (own if slot is None else [slot])]
+        for name in sorted(self.reasons, key=order.index):
+            tally = self.reasons[name]
+            report.reasons.append(report.reason(name, tally.text, tally.n, tally.rows, tally.values))
+
+    def write_note(self, report: Report, name: str) -> None:
+        if name in self.notes:
+            tally = self.notes[name]
+            report.notes.append(report.reason(name, tally.text, tally.n, tally.rows, ()))
+
+
+class _Users(NamedTuple):
+    """The users after the policy for rows without one."""
+
+    values: NDArray[Any]
+    n_own: int
+    """How many of the values are of the column of users; a visitor or the class of the anonymous ones comes after."""
+
+
+class _Extremes:
+    """The earliest and the latest times with their rows: what tells which of all lie far outside."""
+
+    def __init__(self, n_rows: int) -> None:
+        self.size = n_outside(n_rows) + 2
+        self.low = self.high = (np.empty(0, np.int64), np.empty(0, np.int64))
+        self.n = 0
+
+    def add(self, times: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
+        self.n += len(times)
+        self.low = self._kept(self.low, times, rows, 1)
+        self.high = self._kept(self.high, times, rows, -1)
+
+    def _kept(self, held: Any, times: NDArray[np.int64], rows: NDArray[np.int64], sign: int) -> Any:
+        times, rows = np.concatenate([held[0], times]), np.concatenate([held[1], rows])
+        if len(times) > self.size:
+            chosen = np.argpartition(sign * times, self.size - 1)[: self.size]
+            times, rows = times[chosen], rows[chosen]
+        return times, rows
+
+    def note(self, report: Report, table: RawTable) -> None:
+        if not self.n:
+            return
+        usual = TimeRange.from_extremes(np.sort(self.low[0]), np.sort(self.high[0]), self.n)
+        rows, first = np.unique(np.concatenate([self.low[1], self.high[1]]), return_index=True)
+        times = np.concatenate([self.low[0], self.high[0]])[first]
+        told = np.zeros(len(times), bool)
+        for name, _, noted in table.notes:
+            if name == "far_times":
+                told |= (times >= END_PLAUSIBLE) | (times < FIRST_PLAUSIBLE)
+            elif name == "early_numbers" and isinstance(noted, np.ndarray):
+                told |= np.isin(rows, cleaning._row_numbers(noted))
+        note_strays_of(usual, report, times, rows, rows[told])
+
+
+class _TextCounts:
+    """How often each text stands beside each item, and where first; one number for each such pair."""
+
+    def __init__(self, texts: EncodedColumn) -> None:
+        self.texts = texts
+        self.keys, self.counts, self.first = (np.empty(0, np.int64) for _ in range(3))
+
+    def add(self, items: NDArray[np.int32], codes: NDArray[np.int32], rows: NDArray[np.int64]) -> None:
+        named = codes >= 0
+        key = items[named].astype(np.int64) * len(self.texts.values) + codes[named]
+        found, inverse = np.unique(np.concatenate([self.keys, key]), return_inverse=True)
+        n_known = len(self.keys)
+        counts = np.bincount(inverse, np.concatenate([self.counts, np.ones(len(key))]), len(found)).astype(np.int64)
+        first = np.full(len(found), np.iinfo(np.int64).max)
+        first[inverse[:n_known]] = self.first
+        np.minimum.at(first, inverse[n_known:], rows[named])
+        self.keys, self.counts, self.first = found, counts, first
+
+    def most_common(self, n_items: int) -> NDArray[Any]:
+        """The most frequent text of each item, of equally frequent ones the first in the table."""
+        best = np.full(n_items, -1, np.int64)
+        # Written last, the most frequent one stays.
+        ranked = self.keys[np.lexsort((-self.first, self.counts))]
+        if len(ranked):
+            best[ranked // len(self.texts.values)] = ranked % len(self.texts.values)
+        result = np.full(n_items, None, object)
+        result[best >= 0] = self.texts.values[best[best >= 0]]
+        return result
+
+
+class _Ranges:
+    """Rows on the disk by ranges of users: a place for each range, as long as it can become."""
+
+    def __init__(self, dtype: np.dtype[Any], counts: NDArray[np.int64], max_rows: int) -> None:
+        ends = np.cumsum(counts)
+        bounds = [0]
+        while bounds[-1] < len(counts):
+            before = int(ends[bounds[-1] - 1]) if bounds[-1] else 0
+            bounds.append(max(int(np.searchsorted(ends, before + max_rows, side="right")), bounds[-1] + 1))
+        self.bounds = bounds
+        self.starts = np.concatenate([[0], ends])[bounds]
+        self.filled = np.zeros(len(bounds) - 1, np.int64)
+        self.rows = DiskArray(dtype)
+
+    def add(self, records: NDArray[Any]) -> None:
+        of_range = np.searchsorted(self.bounds, records["user"], side="right") - 1
+        order = np.argsort(of_range, kind="stable")
+        records, of_range = records[order], of_range[order]
+        cuts = np.append(np.flatnonzero(np.diff(of_range, prepend=-1)), len(records))
+        for first, last in zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True):
+            at = of_range[first]
+            self.write(at, records[first:last])
+
+    def write(self, at: int, records: NDArray[Any]) -> None:
+        self.rows.replace(int(self.starts[at] + self.filled[at]), records)
+        self.filled[at] += len(records)
+
+    def read(self, at: int) -> NDArray[Any]:
+        return self.rows.read(int(self.starts[at]), int(self.filled[at]))
+
+
+def clean_bounded(table: RawTable, policies: Policies, budget: Budget, num_threads: int | None = None) -> Interactions:
+    """What ``cleaning.clean`` returns, with no more rows in memory than the budget allows; raises what that raises."""
+    return _Cleaner(table, policies, budget, num_threads).run()
+
+
+class _Cleaner:
+    def __init__(self, table: RawTable, policies: Policies, budget: Budget, num_threads: int | None) -> None:
+        self.table, self.policies, self.budget, self.num_threads = table, policies, budget, num_threads
+        for role, column in table.ids.items():
+            budget.hold(f"values of the column {table.columns[role]!r}", column.values)
+        self.account: Any = _Account(table)
+        self.item = table.ids["item"]
+        self.report = cleaning._RowFilter(table.part(0, 0)).report
+        self.report.rows_read = table.n_rows
+        self.excluded, self.idle_patterns = np.zeros(len(self.item.values), bool), list[str]()
+        patterns = ItemPatterns(policies.exclude_items)
+        if patterns:
+            self.excluded, self.idle_patterns = patterns.matching(self.item.values)
+        self.n_excluded = np.zeros(len(self.item.values), np.int64)
+        self.texts = [role for role in _TEXTS if role in table.ids]
+
+    def run(self) -> Interactions:
+        table, policies = self.table, self.policies
+        self.events = cleaning._weigh_events(table, policies)
+        users = self._users()
+        order, rank = sort_order(users.values)
+        item_order, item_rank = sort_order(self.item.values)
+        dtype = np.dtype(
+            [("row", "i8"), ("weight", "f8"), ("time", "i8"), ("user", "i4"), ("item", "i4")]
+            + [(role, "i4") for role in self.texts]
+        )
+        counts = self._rows_of_users(users)[order]
+        self._check_largest(counts, users.values[order])
+        ranges = _Ranges(dtype, counts, self.budget.rows)
+        for part, rows in self._judged(users):
+            records = np.empty(len(rows.users), dtype)
+            records["row"] = rows.numbered() + part.first_row
+            records["user"], records["item"] = rank[rows.users], item_rank[rows.items]
+            records["weight"], records["time"] = rows.weights, 0 if rows.times is None else rows.times
+            for role in self.texts:
+                records[role] = part.ids[role].codes[rows.numbered()]
+            ranges.add(records)
+        self._raise_for_bad_rows()
+        self._check_min_weight()
+        ids = (users.values[order], self.item.values[item_order])
+        return self._finish(ranges, ids)
+
+    def _check_min_weight(self) -> None:
+        if self.policies.min_weight is not None and self.table.weight is None:
+            empty = cleaning._Rows(None, *(np.empty(0, np.int32),) * 2, np.empty(0), None)
+            cleaning._leave_out_low_weights(
+                cleaning._RowFilter(self.table.part(0, 0)), empty, self.table, self.policies
+            )
+
+    def _parts(self) -> Iterator[RawTable]:
+        for start in range(0, self.table.n_rows, self.budget.rows):
+            yield self.table.part(start, min(start + self.budget.rows, self.table.n_rows))
+
+    def _users(self) -> _Users:
+        """All users that there may be, as texts where visitors are among them."""
+        user, policies = self.table.ids["user"], self.policies
+        own = _Users(user.values, len(user.values))
+        if policies.anonymous == "exclude" or not user.count()[0]:
+            return own
+        # Whether any of them is left decides what kind of ids there are.
+        account, self.account = self.account, _Account(self.table)
+        n_excluded, self.n_excluded = self.n_excluded, self.n_excluded.copy()
+        is_any = any(part_has for part_has in self._anonymous_parts())
+        self.account, self.n_excluded = account, n_excluded
+        if not is_any:
+            return own
+        # The values do not depend on the rows: one row without a user stands for all.
+        code = np.full(1, -1, np.int32)
+        sample = RawTable(self.table.source, 1, self.table.columns)
+        sample.ids = {"user": EncodedColumn(code, user.values)}
+        if "basket" in self.table.ids:
+            sample.ids["basket"] = EncodedColumn(np.zeros(1, np.int32), self.table.ids["basket"].values)
+        row_filter = cleaning._RowFilter(sample)
+        values = cleaning._resolve_anonymous(row_filter, sample, policies).values
+        self.notes_on_ids = [note for note in row_filter.report.notes if note.name == "ids_as_text"]
+        self.budget.hold("users, those without a name included,", values)
+        return _Users(values, len(user.values))
+
+    notes_on_ids: list[Any] = []  # noqa: RUF012, replaced and never appended to
+
+    def _anonymous_parts(self) -> Iterator[bool]:
+        for part in self._parts():
+            row_filter = cleaning._RowFilter(part)
+            self._leave_out_first(row_filter, part)
+            yield bool(((part.ids["user"].codes < 0) & row_filter.remaining).any())
+
+    def _rows_of_users(self, users: _Users) -> NDArray[np.int64]:
+        """At most so many rows each of them has."""
+        counts = self.table.ids["user"].count()
+        rows = np.concatenate([counts[1:], np.zeros(len(users.values) - users.n_own, np.int64)])
+        if len(rows) > users.n_own:
+            if self.policies.anonymous == "group":
+                rows[-1] = counts[0]
+            else:
+                rows[users.n_own :] = self.table.ids["basket"].count()[1:]
+        return rows
+
+    def _check_largest(self, counts: NDArray[np.int64], values: NDArray[Any]) -> None:
+        if len(counts):
+            at = int(np.argmax(counts))
+            why = f"the {int(counts[at]):,} rows of the user {values[at]!r} are sorted together"
+            self.budget.check(int(counts[at]) * BYTES_PER_ROW, why)
+
+    def _leave_out_first(self, row_filter: Any, part: RawTable) -> None:
+        lenient = replace(self.policies, on_bad_rows="drop")
+        cleaning._leave_out_malformed(row_filter, part, lenient)
+        item = part.ids["item"]
+        row_filter.leave_out("no_item", "have no item id", item.codes < 0)
+        if self.excluded.any():
+            which = np.append(self.excluded, False)[item.codes] & row_filter.remaining
+            self.n_excluded += np.bincount(item.codes[which], minlength=len(self.n_excluded))
+            row_filter.leave_out("excluded_item", "", which)
+
+    def _judged(self, users: _Users) -> Iterator[tuple[RawTable, Any]]:
+        """Each part of the table with those of its rows that remain."""
+        policies, events = self.policies, self.events
+        for part in self._parts():
+            row_filter = cleaning._RowFilter(part)
+            row_filter.report = self.account
+            self._leave_out_first(row_filter, part)
+            codes = self._user_codes(row_filter, part, users)
+            cleaning._leave_out_untyped(row_filter, part, events)
+            cleaning._leave_out_bad(row_filter, part)
+            weight = cleaning._leave_out_zeros(row_filter, part, events, policies)
+            times = None if part.time is None else part.time.seconds
+            rows = cleaning._Rows(None, codes, part.ids["item"].codes, weight, times)
+            yield part, rows.keep(np.flatnonzero(row_filter.remaining))
+
+    def _user_codes(self, row_filter: Any, part: RawTable, users: _Users) -> NDArray[np.int32]:
+        user, anonymous = part.ids["user"], self.policies.anonymous
+        if anonymous == "exclude" or len(users.values) == users.n_own:
+            row_filter.leave_out("anonymous", "have no user id (anonymous)", user.codes < 0)
+            return user.codes
+        without_values = replace_values(part, {"user": users.n_own, "basket": len(users.values) - users.n_own})
+        return cleaning._resolve_anonymous(row_filter, without_values, self.policies).codes
+
+    def _raise_for_bad_rows(self) -> None:
+        table, policies, found = self.table, self.policies, self.account.reasons
+        if "excluded_item" in found:
+            named = describe_counts(self.n_excluded, self.item.values)
+            found["excluded_item"].text = f"are of items that are excluded: {named}"
+        self.account.write_reasons(self.report)
+        bad = list(dict.fromkeys(each.name for each in table.left_out if each.is_bad and each.name in found))
+        for names in (bad, ["too_many_fields"]):
+            if policies.on_bad_rows == "raise" and any(name in found for name in names):
+                raise cleaning._bad_rows_error(self.report, names)
+        cleaning._refuse_no_times(table)
+        bad = [name for name in ("bad_quantity", "bad_time") if name in found]
+        if bad and policies.on_bad_rows == "raise":
+            raise cleaning._bad_rows_error(self.report, bad)
+        self.report.reasons.clear()
+
+    def _net_rows(self, records: NDArray[Any], n_items: int) -> tuple[Any, NDArray[Any]]:
+        """The rows of a range after returns and low weights, and which of the records they are."""
+        times = None if self.table.time is None else np.ascontiguousarray(records["time"])
+        rows = _rows_of(records, times)
+        if self.policies.returns == "net" and len(rows.weights) and rows.weights.min() < 0:
+            net, kept = cleaning._net_returns(
+                self.account,
+                rows.numbered(),
+                rows.users,
+                rows.items,
+                rows.weights,
+                rows.times,
+                n_items,
+            )
+            rows = rows._replace(weights=net).keep(kept)
+            records = records[kept]
+        if self.policies.min_weight is not None:
+            kept = ~(rows.weights < self.policies.min_weight)
+            rows = cleaning._leave_out_low_weights(self.account, rows, self.table, self.policies)
+            records = records[kept]
+        return rows, records
+
+    def _finish(self, ranges: _Ranges, ids: tuple[NDArray[Any], NDArray[Any]]) -> Interactions:
+        n_users, n_items = len(ids[0]), len(ids[1])
+        core = self._core(ranges, n_users, n_items)
+        used = (np.zeros(n_users, bool), np.zeros(n_items, bool))
+        out = {
+            name: DiskArray(kind) for name, kind in zip(("users", "items", "weights"), ("i4", "i4", "f4"), strict=True)
+        }
+        timed = self.table.time is not None
+        event_times = DiskArray("i8")
+        extremes, texts = _Extremes(self.table.n_rows), {role: _TextCounts(self.table.ids[role]) for role in self.texts}
+        bounds_of: dict[str, list[float]] = {"weights": [np.inf, -np.inf], "times": [np.inf, -np.inf]}
+        event = "user, item and time" if timed else "user and item"
+        for at, lowest in enumerate(ranges.bounds[:-1]):
+            records = ranges.read(at)
+            rows, records = self._net_rows(records, n_items) if core is None else self._core_rows(records, core)
+            if not len(rows.users):
+                continue
+            self.account.count_used(rows.numbers, self.report)
+            used[0][rows.users], used[1][rows.items] = True, True
+            for role, counted in texts.items():
+                counted.add(rows.items, records[role], rows.numbers)
+            for name, values in (("weights", rows.weights), ("times", rows.times)):
+                if values is not None:
+                    low, high = bounds_of[name]
+                    bounds_of[name] = [min(low, values.min()), max(high, values.max())]
+            if timed:
+                extremes.add(rows.times, rows.numbers)
+            users, items, sums, times, repeated = canonical_events(
+                rows.users - np.int32(lowest),
+                rows.items,
+                rows.weights,
+                rows.times,
+                ranges.bounds[at + 1] - lowest,
+                n_items,
+                self.num_threads,
+            )
+            self.account.note(
+                "duplicates", f"repeat an earlier row's {event}; quantities summed", rows.numbers[repeated]
+            )
+            for name, values in (("users", users + np.int32(lowest)), ("items", items), ("weights", sums)):
+                out[name].append(values)
+            if times is not None:
+                event_times.append(times)
+        self._write_account()
+        report = self.report
+        if not self.account.n_used:
+            raise cleaning._no_rows_error(report, self.policies)
+        names = {role: counted.most_common(n_items)[used[1]] for role, counted in texts.items()}
+        self.account.write_note(report, "duplicates")
+        if timed:
+            extremes.note(report, self.table)
+        cleaning._note_ratings(report, self.table, np.array(bounds_of["weights"]), self.policies)
+        sizes = (int(used[0].sum()), int(used[1].sum()), len(out["users"]))
+        cleaning._finish_report(report, self.policies, sizes, np.array(bounds_of["times"]) if timed else None)
+        for name, kept in zip(("users", "items"), used, strict=True):
+            if not kept.all():
+                self._renumber(out[name], kept)
+        id_maps = [
+            IdMap._unchecked(values[kept], "int" if values.dtype.kind == "i" else IdMap(values[kept][:1]).kind)
+            for values, kept in zip(ids, used, strict=True)
+        ]
+        data = Interactions._from_canonical(
+            id_maps[0],
+            id_maps[1],
+            out["users"].mapped(),
+            out["items"].mapped(),
+            out["weights"].mapped(),
+            event_times.mapped() if timed else None,
+            item_names=names.get("name"),
+            item_categories=names.get("category"),
+            report=report,
+            normalize=self.policies.normalize,
+        )
+        data.event_weights = None if self.events is None else dict(self.events.weights)
+        return data
+
+    events: WeighedEvents | None = None
+
+    def _renumber(self, column: DiskArray, kept: NDArray[np.bool_]) -> None:
+        """Positions among the ids that are kept."""
+        new = np.cumsum(kept, dtype=np.int32) - np.int32(1)
+        step = 4 * self.budget.rows
+        for start in range(0, len(column), step):
+            column.replace(start, new[column[start : start + step]])
+
+    def _write_account(self) -> None:
+        """The reasons, and the notes that come before those about events."""
+        report, table, account_of_rows = self.report, self.table, self.account
+        report.rows_used = account_of_rows.n_used
+        for file, n_rows in zip(report.files, account_of_rows.used_of_file.tolist(), strict=True):
+            file.rows_used = n_rows
+        account_of_rows.write_reasons(report)
+        if self.idle_patterns:
+            shown = ", ".join(f'"{each}"' for each in self.idle_patterns)
+            report.note("exclude_items", f"exclude_items: no item id is or matches {shown}")
+        account_of_rows.write_note(report, "anonymous")
+        report.notes += self.notes_on_ids
+        account_of_rows.write_note(report, "reduced")
+        report.ignored, report.columns = tuple(table.ignored), table.columns
+        report.notes.extend(table.skipped)
+        if self.events is not None:
+            report.note("event_types", account(self.events))
+        for name, text, noted in table.notes:
+            report.note(name, text, noted)
+
+    def _core(self, ranges: _Ranges, n_users: int, n_items: int) -> CoreRounds | None:
+        """Which users and items fall out for having too few events; None where nobody asked."""
+        min_user, min_item = self.policies.min_user_events, self.policies.min_item_events
+        if max(min_user, min_item) == 1:
+            return None
+        pairs, ends = (DiskArray("i4"), DiskArray("i4")), [0]
+        for at, lowest in enumerate(ranges.bounds[:-1]):
+            rows, records = self._net_rows(ranges.read(at), n_items)
+            records["weight"] = rows.weights
+            ranges.filled[at] = 0
+            ranges.write(at, records)
+            users, items, *_ = canonical_events(
+                rows.users - np.int32(lowest),
+                rows.items,
+                np.ones(len(rows.users)),
+                rows.times,
+                ranges.bounds[at + 1] - lowest,
+                n_items,
+                self.num_threads,
+            )
+            pairs[0].append(users + np.int32(lowest))
+            pairs[1].append(items)
+            ends.append(len(pairs[0]))
+        rounds = CoreRounds(np.full(n_users, _NEVER, np.int32), np.full(n_items, _NEVER, np.int32))
+        at, unchanged = 0, 0
+        while unchanged < 2:
+            side, limit = at % 2, (min_user, min_item)[at % 2]
+            fallen = rounds[side]
+            counts = np.zeros(len(fallen), np.int64)
+            for first, last in itertools.pairwise(ends):
+                both = (pairs[0][first:last], pairs[1][first:last])
+                left = (rounds.users[both[0]] == _NEVER) & (rounds.items[both[1]] == _NEVER)
+                counts += np.bincount(both[side][left], minlength=len(fallen))
+            few = (counts < limit) & (fallen == _NEVER)
+            fallen[few] = at
+            unchanged = 0 if counts[few].any() else unchanged + 1
+            at += 1
+        return rounds
+
+    def _core_rows(self, records: NDArray[Any], rounds: CoreRounds) -> tuple[Any, NDArray[Any]]:
+        times = None if self.table.time is None else np.ascontiguousarray(records["time"])
+        rows = _rows_of(records, times)
+        kept = cleaning._leave_out_fallen(self.account, rows, rounds, self.policies)
+        return rows.keep(kept), records[kept]
+
+
+def replace_values(part: RawTable, n_values: dict[str, int]) -> RawTable:
+    """The same rows with stand-ins for the values, of which only the number matters."""
+    ids = dict(part.ids)
+    for role, n in n_values.items():
+        if role in ids:
+            ids[role] = EncodedColumn(ids[role].codes, np.zeros(n, np.int64))
+    return replace(part, ids=ids)
+
+
+def _rows_of(records: NDArray[Any], times: NDArray[np.int64] | None) -> Any:
+    row, user, item, weight = (np.ascontiguousarray(records[name]) for name in ("row", "user", "item", "weight"))
+    return cleaning._Rows(row, user, item, weight, times)
