@@ -290,3 +290,17 @@ def test_a_small_catalogue_chooses_its_shrinkage_where_the_weight_is_open_too(ti
     assert ancf_options.shrinkages(ancf_options.resolve(ancf.ANCF(neighbor_weight=1.0), 40, timed=False)) == (30.0,)
     assert ancf_options.shrinkages(ancf_options.resolve(ancf.ANCF(neighbor_shrinkage=7.0), 40, timed=False)) == (7.0,)
     assert len(ancf_options.shrinkages(ancf_options.resolve(ancf.ANCF(), 3000, timed=False))) == 1
+
+
+def test_a_short_history_alone_has_the_recency_that_it_has_among_others():
+    rng = np.random.default_rng(5)
+    for case in range(300):
+        n = int(rng.integers(1, 65))
+        times = rng.integers(0, [10, 10**5, 10**8][case % 3], n)
+        if case % 10 == 0:
+            times[0] = -(2**62)
+        half_life = float(rng.choice([0.01, 1.0, 7.3, 60.0, 240.0]))
+        alone = recency_weights(np.array([0, n]), times, half_life)
+        among = recency_weights(np.array([0, n, n + 1]), np.append(times, 5), half_life)
+        assert alone.dtype == np.float32
+        np.testing.assert_array_equal(alone, among[:n])

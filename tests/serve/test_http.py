@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -348,3 +349,12 @@ def test_the_package_is_imported_without_anything_of_the_extra():
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
     assert ancf.__version__
+
+
+def test_a_worker_does_not_load_what_it_has_no_use_for(serve):
+    pytest.importorskip("pyarrow")
+    for options in ((), ("--workers", 2)):
+        server = serve(*options)
+        [pid, *_] = [line["pid"] for line in server.log if line["event"] == "serving" and "workers" not in line]
+        server.list_of("nobody", exclude="one")
+        assert "libarrow" not in Path(f"/proc/{pid}/maps").read_text()

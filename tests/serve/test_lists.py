@@ -83,6 +83,20 @@ def test_a_purchase_changes_the_next_list_as_the_same_history_does(shared_server
     )
 
 
+def test_what_the_model_does_not_know_leaves_nothing_out(shared_server, library):
+    user, item = str(library.user_ids_[8]), str(library.item_ids_[0])
+    client = shared_server.client
+    for path in (f"/v1/recommend/{user}", "/v1/popular", f"/v1/similar/{item}", f"/v1/bought-together?item_id={item}"):
+        with_it = client.get(path, params={**({"item_id": item} if "?" in path else {}), "exclude": ["new", "newer"]})
+        assert with_it.json()["items"] == client.get(path).json()["items"] != []
+    body = {"users": [user], "rules": {"deny": ["new"]}}
+    assert client.post("/v1/recommend", json=body).json()["lists"][0]["items"] == shared_server.list_of(user)["items"]
+    # One that is known in another spelling is a mistake.
+    refused = client.get(f"/v1/recommend/{user}", params={"exclude": f" {item}"})
+    assert refused.status_code == 422
+    assert "spaces" in refused.json()["detail"] or item in refused.json()["detail"]
+
+
 def test_somebody_new_is_their_events(shared_server, library):
     item = str(library.item_ids_[3])
     shared_server.events(purchase("new one", item, "new-1", quantity=4))

@@ -29,6 +29,7 @@ from ancf.scoring.requests import unknown_items, unknown_users
 from ancf.scoring.results import TopN
 from ancf.scoring.rules import Rules
 from ancf.scoring.scorer import EncodedUsers, Scorer
+from ancf.scoring.unknown_ids import first_twin
 from ancf.serving.counting import Counting
 from ancf.serving.histories import Continued, continue_history, continue_set, row_of
 from ancf.serving.journal import Entry
@@ -193,7 +194,8 @@ class ServedModel:
             asked["diversity"] = options.diversity
         if options.diversity_by is not None:
             asked["diversity_by"] = options.diversity_by
-        return self._parsed(joined(self._shop_rules, asked)) if asked else self.rules
+        parsed = self._parsed(joined(self._shop_rules, asked)) if asked else None
+        return self.rules if parsed is None else forgive_deny(parsed, self.scorer.item_ids)[0]
 
     @property
     def categories(self) -> list[str]:
@@ -258,7 +260,7 @@ class ServedModel:
             [parse(each) for each in options.item_id],
             options.n,
             items=None if options.category is None else self.in_category(options.category).astype(bool),
-            filter_items=None if options.exclude is None else [parse(each) for each in options.exclude],
+            filter_items=self._excluded(options.exclude),
             rules=self.rules,
         )
         return self._items(-1, None, _List(found.flat_positions(), found.scores, "together"), 0)
@@ -272,7 +274,7 @@ class ServedModel:
             options.n,
             metric=options.metric,
             items=chosen,
-            filter_items=None if options.exclude is None else [ids.parse(each) for each in options.exclude],
+            filter_items=self._excluded(options.exclude),
             rules=self.rules,
         )
         return self._items(-1, None, _List(found.flat_positions(), found.scores, "similar"), 0)
@@ -351,6 +353,13 @@ class ServedModel:
         scorer = self.scorer
         if continued is None and self._is_plain(options, rules):
             return _List(*scorer.ranker.top_n_one(row, options.n, options.exclude_seen), "model")
+        if continued is not None and self._is_plain(options, rules):
+            user = scorer.encoder.fold_in(scorer, continued.histories, _THREADS)
+            bought = continued.bought if options.exclude_seen else None
+            found = scorer.ranker.top_n_for(
+                user.vectors, user.history, bought, options.n, shift=user.shift, num_threads=_THREADS
+            )
+            return _first(TopN(*found), "history")
         filters = self._filters(options.category, options.items, options.exclude)
         request = self._request(options.n, filters, rules)
         if continued is None:
@@ -379,16 +388,20 @@ class ServedModel:
         if category is None and items is None and exclude is None:
             return Filters()
         parse = self.scorer.item_ids.parse
-        filters = Filters.resolve(
-            None if items is None else [parse(each) for each in items],
-            None if exclude is None else [parse(each) for each in exclude],
-            self.scorer.item_ids,
-            _NOBODY,
-        )
+        only = None if items is None else [parse(each) for each in items]
+        filters = Filters.resolve(only, self._excluded(exclude), self.scorer.item_ids, _NOBODY)
         if category is not None:
             chosen = self.in_category(category)
             filters.allow = chosen if filters.allow is None else chosen & filters.allow
         return filters
+
+    def _excluded(self, given: list[str] | None) -> list[Any] | None:
+        """What a list leaves out; nothing where the model knows none of it, as a shop sells new things, too. What is
+        known in another spelling is refused where filters are read."""
+        ids = self.scorer.item_ids
+        parsed = [] if given is None else [ids.parse(each) for each in given]
+        known = any(ids.position(each) >= 0 for each in parsed) or first_twin(parsed, ids) is not None
+        return parsed if known else None
 
     def in_category(self, name: str) -> NDArray[np.uint8]:
         """1 for each item of a category.

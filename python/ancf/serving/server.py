@@ -109,6 +109,7 @@ def _work(
     on_serving: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Serve in this process."""
+    _load_pandas_alone()
     import uvicorn
 
     from ancf.serving.app import endpoints_of, make_app
@@ -154,6 +155,18 @@ def _work(
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, lambda *_: None)
     Server(config).run(sockets=[listener])
+
+
+def _load_pandas_alone() -> None:
+    """Load pandas without pyarrow, which it loads where that is installed: 40 MB of a worker that has no use for it."""
+    if "pandas" in sys.modules or "pyarrow" in sys.modules:
+        return
+    # What Python's import system takes for a package that is not installed.
+    sys.modules["pyarrow"] = None  # type: ignore[assignment]
+    try:
+        import pandas  # noqa: F401
+    finally:
+        del sys.modules["pyarrow"]
 
 
 def _end_with_parent() -> None:
@@ -256,6 +269,7 @@ class _Parent:
 def work() -> None:
     """A worker's whole life: its settings come over stdin, and "ready" goes over stdout."""
     given: dict[str, Any] = json.loads(_read_line())
+    _load_pandas_alone()
     settings = Settings(**{**given, "limits": Limits(**given["limits"])})
     from ancf.errors import AncfError
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ancf.errors import InvalidParameterError
-from ancf.serving.counting import PURCHASE, RETURN, kind_of
 from ancf.serving.limits import Limits
 
 _VARIANT = re.compile(r"[\w.-]{1,64}", re.ASCII)
@@ -62,15 +61,23 @@ class Settings:
             raise InvalidParameterError(f"split: the shares add up to {sum(self.split.values()):g}; 1 is all users.")
         if self.update_every is not None and not 0 < self.update_every < math.inf:
             raise InvalidParameterError(f"update_every={self.update_every!r}: give minutes, a number above 0.")
-        for event, weight in self.event_weights.items():
-            if not math.isfinite(weight):
-                raise InvalidParameterError(f"event_weights: {event} weighs {weight}. Give a finite number.")
-            wanted = {PURCHASE: "above", RETURN: "below"}.get(kind_of(event) or "")
-            if wanted is not None and not (weight > 0 if wanted == "above" else weight < 0):
-                raise InvalidParameterError(
-                    f"event_weights: {event} weighs {weight:g}; it must weigh {wanted} 0. "
-                    "Leave it out for its usual weight."
-                )
+        if self.event_weights:
+            _check_event_weights(self.event_weights)
+
+
+def _check_event_weights(event_weights: Mapping[str, float]) -> None:
+    # It loads pandas, for which the process that starts workers has no use.
+    from ancf.serving.counting import PURCHASE, RETURN, kind_of
+
+    for event, weight in event_weights.items():
+        if not math.isfinite(weight):
+            raise InvalidParameterError(f"event_weights: {event} weighs {weight}. Give a finite number.")
+        wanted = {PURCHASE: "above", RETURN: "below"}.get(kind_of(event) or "")
+        if wanted is not None and not (weight > 0 if wanted == "above" else weight < 0):
+            raise InvalidParameterError(
+                f"event_weights: {event} weighs {weight:g}; it must weigh {wanted} 0. "
+                "Leave it out for its usual weight."
+            )
 
 
 def default_journal(model: str) -> str:
