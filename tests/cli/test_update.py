@@ -73,8 +73,13 @@ def test_a_model_that_cannot_be_updated_is_told(ancf, days, shop):
     before = (days / "b.ancf").read_bytes()
     code, _, err = ancf("update", days / "b.ancf", days / "monday.csv", "-o", days / "b.ancf")
     assert code == 2
-    assert "training anew" in err
+    assert "ancf train --warm-start" in err
     assert (days / "b.ancf").read_bytes() == before
+    options = ("--model", "bpr", "--epochs", 1, "--warm-start", "-q")
+    assert ancf("train", "purchases.csv", "-o", days / "b.ancf", *options)[0] == 0
+    code, _, err = ancf("update", days / "b.ancf", days / "monday.csv", "-o", days / "b.ancf")
+    assert (code, "7 new users" in err) == (0, True)
+    assert "new-3" in package.load(days / "b.ancf").user_ids_
 
 
 def test_the_page_on_updating_runs(ancf, days, shop, monkeypatch, capfd):

@@ -21,6 +21,8 @@ MODELS = {
     "ancf without weights": lambda: ancf.ANCF(**PARTS, neighbors=0, repeat_weight=0.0),
     "popular": lambda: ancf.Popular(count="weight"),
     "item-knn": lambda: ancf.ItemKNN(neighbors=4, shrinkage=1.0, use_weights=True),
+    "als": lambda: ancf.ALS(factors=4, epochs=5, warm_start=True),
+    "bpr": lambda: ancf.BPR(factors=4, epochs=20, warm_start=True),
 }
 
 
@@ -385,7 +387,7 @@ def test_a_purchase_must_be_left():
 def test_a_model_that_cannot_be_updated_says_what_to_do():
     data = base_table()
     for model in (ancf.BPR(epochs=1), ancf.SVD(epochs=1)):
-        with pytest.raises(ancf.errors.InvalidCallError, match="training anew"):
+        with pytest.raises(ancf.errors.InvalidCallError, match="anew with warm_start=True"):
             model.fit(data).partial_fit(data)
     network = ancf.ANCF(loss="bpr", factors=4, epochs=1, neighbors=0).fit(data)
     with pytest.raises(ancf.errors.InvalidCallError, match="plain softmax"):

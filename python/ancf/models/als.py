@@ -14,7 +14,7 @@ adds its own part to a score, p_u = W_u Σ_j c_uj q_j with W_u = (α₀ QᵀQ + 
 
 import math
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,7 @@ from ancf.models.factor_training import (
 )
 from ancf.scoring.histories import Histories, ones
 from ancf.scoring.scorer import Arrays, EncodedUsers, Encoder, Scorer
+from ancf.scoring.start import Side
 from ancf.search_space import Integer, Real, SearchSpace
 
 Floats = NDArray[np.float32]
@@ -75,6 +76,9 @@ class ALS(FactorModel):
         "ndcg@10" or another of ``ancf.evaluate``, or "loss", the mean of (1 − score)² over new pairs.
     random_state : int or None
         Seed; the same seed and data give the same bits for any number of threads. None takes a new one each time.
+    warm_start : bool
+        Let ``fit`` go on from what this model learned before, by ids, and keep in the model what that takes; without it
+        ``fit`` begins anew and ``partial_fit`` is refused.
     num_threads : int, optional
     verbose : int
         1 prints the losses of each epoch.
@@ -99,6 +103,8 @@ class ALS(FactorModel):
     'tea'
     """
 
+    _learns: ClassVar[Mapping[str, Side]] = {"users": "users"}
+
     def __init__(
         self,
         *,
@@ -111,6 +117,7 @@ class ALS(FactorModel):
         patience: int | None = 3,
         validation_metric: str = "ndcg@10",
         random_state: int | None = 0,
+        warm_start: bool = False,
         num_threads: int | None = None,
         verbose: int = 0,
         show_progress: bool | None = None,
@@ -124,6 +131,7 @@ class ALS(FactorModel):
         self.patience = patience
         self.validation_metric = validation_metric
         self.random_state = random_state
+        self.warm_start = warm_start
         self.num_threads = num_threads
         self.verbose = verbose
         self.show_progress = show_progress

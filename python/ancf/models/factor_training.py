@@ -8,7 +8,8 @@ import os
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from dataclasses import replace
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,14 +20,19 @@ from ancf.checks import check_flag, check_integer
 from ancf.data.csr import ItemSets
 from ancf.data.interactions import Interactions
 from ancf.epochs import Trainer, Validation, print_settings, run_epochs
-from ancf.errors import InvalidParameterError, ModelFileError
+from ancf.errors import InvalidCallError, InvalidParameterError, ModelFileError
 from ancf.evaluation import check_metric, evaluate_scorer, parse_metrics
 from ancf.models.base import Recommender
 from ancf.models.resuming import fit_of
 from ancf.scoring.limits import check_training_memory
 from ancf.scoring.scorer import Arrays, Scorer
+from ancf.scoring.start import Side, Start
+from ancf.scoring.updates import Update
 
 MAX_FACTORS = 4096
+
+# Of the epochs that an update takes.
+_SHARE_OF_EPOCHS = 0.1
 
 State = TypeVar("State")
 
@@ -75,8 +81,12 @@ class FactorModel(Recommender):
     patience: int | None
     validation_metric: str
     random_state: int | None
+    warm_start: bool
     verbose: int
     show_progress: bool | None
+
+    #: The numbers of the trainer that another training goes on from, and whose they are.
+    _learns: ClassVar[Mapping[str, Side]]
 
     @property
     def history_(self) -> dict[str, Any]:
@@ -107,6 +117,7 @@ class FactorModel(Recommender):
             check_metric("validation_metric", self.validation_metric)
         if self.random_state is not None:
             check_integer("random_state", self.random_state, 0, 2**64 - 1, words="None or ")
+        check_flag("warm_start", self.warm_start)
         check_integer("verbose", self.verbose, 0, 2**31 - 1)
         if self.show_progress is not None:
             check_flag("show_progress", self.show_progress)
@@ -164,6 +175,16 @@ class FactorModel(Recommender):
                 return Validation(loss, evaluate_scorer(scorer, part, [metric], num_threads=self.num_threads)[metric])
 
         print_settings("Settings", settings, self.verbose)
+        before = self._scorer
+        if self.warm_start and before is not None and before.start is not None:
+            for name in ("factors", "layers"):
+                had, have = before.options.get(name), getattr(self, name, None)
+                if had != have:
+                    raise InvalidParameterError(
+                        f"warm_start: {name} was {had!r} in what was learned and is {have!r}. Set it to {had!r}, or "
+                        "fit a new model (clone)."
+                    )
+            trainer.resume(before.start.put_into(trainer.progress()[0], data.user_ids, data.item_ids), 0)
         result = run_epochs(
             trainer,
             int(self.epochs),
@@ -175,7 +196,35 @@ class FactorModel(Recommender):
             keeper=kept,
         )
         record = {**result.history, "best_epoch": result.best_epoch, "settings": settings}
-        return build_scorer(result.state, training=record)
+        scorer = build_scorer(result.state, training=record)
+        if not self.warm_start:
+            return scorer
+        return replace(scorer, start=Start.of(data.user_ids, data.item_ids, trainer.progress()[0], self._learns))
+
+    # ---- updating
+
+    def _updated(self, scorer: Scorer, update: Update) -> Scorer:
+        """A tenth of the epochs over all purchases, from what was trained; later updates go on from there, too."""
+        if scorer.start is None or scorer.training is None or scorer.purchases is None:
+            raise InvalidCallError(
+                f"this {scorer.model} keeps nothing that its training could go on from. Train it anew with "
+                "warm_start=True (ancf train --warm-start), and it takes in purchases from then on; or call fit with "
+                "all of them (ancf.concat joins tables)."
+            )
+        data = update.data.compact()
+        self.epochs = max(1, round(int(self.epochs) * _SHARE_OF_EPOCHS))
+        self.random_state = int(scorer.training["settings"]["random_state"])
+        self.show_progress = False
+        self._scorer = scorer
+        found = self.fit(data)._fitted()
+        n_trained = scorer.purchases.n_trained
+        return replace(
+            found,
+            options=scorer.options,
+            start=scorer.start,
+            training=scorer.training,
+            **update.about(data, scorer.purchases.n_events if n_trained is None else n_trained),
+        )
 
 
 def validation_pairs(data: Interactions, validation: Interactions, seen: ItemSets | None) -> ValidationPairs:

@@ -6,7 +6,8 @@ He, Deng, Wang, Li, Zhang, Wang, *LightGCN: Simplifying and Powering Graph Convo
 (SIGIR 2020). ``ancf.reference_neural`` has the formulas in NumPy, ``rust/core/src/train/lightgcn.rs`` learns them.
 """
 
-from typing import Any, Literal, NamedTuple, Self
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from ancf.data.interactions import Interactions
 from ancf.models.factor_training import FactorModel, NativeTrainer, ValidationPairs, known_scores, read_floats
 from ancf.scoring.histories import Histories
 from ancf.scoring.scorer import Arrays, EncodedUsers, Encoder, Scorer
+from ancf.scoring.start import Side
 from ancf.search_space import Integer, Real, SearchSpace
 
 Floats = NDArray[np.float32]
@@ -73,6 +75,9 @@ class LightGCN(FactorModel):
         "ndcg@10" or another of ``ancf.evaluate``, or "loss", the mean over new pairs with one random item each.
     random_state : int or None
         Seed; the same seed and data give the same bits for any number of threads. None takes a new one each time.
+    warm_start : bool
+        Let ``fit`` go on from what this model learned before, by ids, and keep in the model what that takes; without it
+        ``fit`` begins anew and ``partial_fit`` is refused.
     num_threads : int, optional
     verbose : int
         1 prints the losses of each epoch.
@@ -102,6 +107,8 @@ class LightGCN(FactorModel):
     ['ink']
     """
 
+    _learns: ClassVar[Mapping[str, Side]] = {"embeddings of users": "users", "embeddings of items": "items"}
+
     def __init__(
         self,
         *,
@@ -114,6 +121,7 @@ class LightGCN(FactorModel):
         patience: int | None = 5,
         validation_metric: str = "ndcg@10",
         random_state: int | None = 0,
+        warm_start: bool = False,
         num_threads: int | None = None,
         verbose: int = 0,
         show_progress: bool | None = None,
@@ -127,6 +135,7 @@ class LightGCN(FactorModel):
         self.patience = patience
         self.validation_metric = validation_metric
         self.random_state = random_state
+        self.warm_start = warm_start
         self.num_threads = num_threads
         self.verbose = verbose
         self.show_progress = show_progress

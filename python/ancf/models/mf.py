@@ -9,6 +9,7 @@ Surprise has it. One sample follows the other as on one thread, yet all threads 
 (``rust/core/src/train/factorization``).
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -24,9 +25,17 @@ from ancf.models.factor_training import FactorModel, NativeTrainer, ValidationPa
 from ancf.models.rating_scale import RatingScale
 from ancf.scoring.histories import Histories, ones
 from ancf.scoring.scorer import Arrays, EncodedUsers, Encoder, Scorer
+from ancf.scoring.start import Side
 from ancf.search_space import Integer, Real, SearchSpace
 
 Floats = NDArray[np.float32]
+
+_LEARNS: Mapping[str, Side] = {
+    "users": "users",
+    "the users' biases": "users",
+    "items": "items",
+    "the items' biases": "items",
+}
 
 
 class _State(NamedTuple):
@@ -97,6 +106,9 @@ class BPR(FactorModel):
         "ndcg@10" or another of ``ancf.evaluate``, or "loss", the mean over new pairs with one random item each.
     random_state : int or None
         Seed; the same seed and data give the same bits for any number of threads. None takes a new one each time.
+    warm_start : bool
+        Let ``fit`` go on from what this model learned before, by ids, and keep in the model what that takes; without it
+        ``fit`` begins anew and ``partial_fit`` is refused.
     num_threads : int, optional
     verbose : int
         1 prints the losses of each epoch.
@@ -125,6 +137,8 @@ class BPR(FactorModel):
     ['cup']
     """
 
+    _learns = _LEARNS
+
     def __init__(
         self,
         *,
@@ -137,6 +151,7 @@ class BPR(FactorModel):
         patience: int | None = 5,
         validation_metric: str = "ndcg@10",
         random_state: int | None = 0,
+        warm_start: bool = False,
         num_threads: int | None = None,
         verbose: int = 0,
         show_progress: bool | None = None,
@@ -150,6 +165,7 @@ class BPR(FactorModel):
         self.patience = patience
         self.validation_metric = validation_metric
         self.random_state = random_state
+        self.warm_start = warm_start
         self.num_threads = num_threads
         self.verbose = verbose
         self.show_progress = show_progress
@@ -298,6 +314,9 @@ class SVD(FactorModel):
         "loss", the mean squared error of the validation ratings, or a metric of ``ancf.evaluate``.
     random_state : int or None
         Seed; the same seed and data give the same bits for any number of threads. None takes a new one each time.
+    warm_start : bool
+        Let ``fit`` go on from what this model learned before, by ids, and keep in the model what that takes; without it
+        ``fit`` begins anew and ``partial_fit`` is refused.
     num_threads : int, optional
     verbose : int
         1 prints the losses of each epoch.
@@ -330,6 +349,8 @@ class SVD(FactorModel):
     True
     """
 
+    _learns = _LEARNS
+
     def __init__(
         self,
         *,
@@ -341,6 +362,7 @@ class SVD(FactorModel):
         patience: int | None = 3,
         validation_metric: str = "loss",
         random_state: int | None = 0,
+        warm_start: bool = False,
         num_threads: int | None = None,
         verbose: int = 0,
         show_progress: bool | None = None,
@@ -353,6 +375,7 @@ class SVD(FactorModel):
         self.patience = patience
         self.validation_metric = validation_metric
         self.random_state = random_state
+        self.warm_start = warm_start
         self.num_threads = num_threads
         self.verbose = verbose
         self.show_progress = show_progress

@@ -10,7 +10,8 @@ all items, every pair through the layers.
 """
 
 from abc import abstractmethod
-from typing import Any, NamedTuple, Self
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,7 @@ from ancf.models.factor_training import (
 )
 from ancf.scoring.histories import Histories, ones
 from ancf.scoring.scorer import Arrays, EncodedUsers, Encoder, Layers, Scorer
+from ancf.scoring.start import Side
 from ancf.search_space import Integer, Real, SearchSpace
 
 Floats = NDArray[np.float32]
@@ -61,6 +63,8 @@ class _Trainer(NativeTrainer["_native.NeuralTrainer"]):
 
 class _Network(FactorModel):
     """What the three have in common: they differ in whether there is a product, and whether there are layers."""
+
+    _learns: ClassVar[Mapping[str, Side]] = {"users": "users", "items": "items", "weights": "all"}
 
     batch_size: int
     n_negatives: int
@@ -226,6 +230,9 @@ class GMF(_Network):
         "ndcg@10" or another of ``ancf.evaluate``, or "loss", the mean over new pairs with one random item each.
     random_state : int or None
         Seed; the same seed and data give the same bits for any number of threads. None takes a new one each time.
+    warm_start : bool
+        Let ``fit`` go on from what this model learned before, by ids, and keep in the model what that takes; without it
+        ``fit`` begins anew and ``partial_fit`` is refused.
     num_threads : int, optional
     verbose : int
         1 prints the losses of each epoch.
@@ -268,6 +275,7 @@ class GMF(_Network):
         patience: int | None = 3,
         validation_metric: str = "ndcg@10",
         random_state: int | None = 0,
+        warm_start: bool = False,
         num_threads: int | None = None,
         verbose: int = 0,
         show_progress: bool | None = None,
@@ -281,6 +289,7 @@ class GMF(_Network):
         self.patience = patience
         self.validation_metric = validation_metric
         self.random_state = random_state
+        self.warm_start = warm_start
         self.num_threads = num_threads
         self.verbose = verbose
         self.show_progress = show_progress
@@ -316,6 +325,9 @@ class MLP(_Network):
         "ndcg@10" or another of ``ancf.evaluate``, or "loss", the mean over new pairs with one random item each.
     random_state : int or None
         Seed; the same seed and data give the same bits for any number of threads. None takes a new one each time.
+    warm_start : bool
+        Let ``fit`` go on from what this model learned before, by ids, and keep in the model what that takes; without it
+        ``fit`` begins anew and ``partial_fit`` is refused.
     num_threads : int, optional
     verbose : int
         1 prints the losses of each epoch.
@@ -361,6 +373,7 @@ class MLP(_Network):
         patience: int | None = 3,
         validation_metric: str = "ndcg@10",
         random_state: int | None = 0,
+        warm_start: bool = False,
         num_threads: int | None = None,
         verbose: int = 0,
         show_progress: bool | None = None,
@@ -376,6 +389,7 @@ class MLP(_Network):
         self.patience = patience
         self.validation_metric = validation_metric
         self.random_state = random_state
+        self.warm_start = warm_start
         self.num_threads = num_threads
         self.verbose = verbose
         self.show_progress = show_progress
@@ -420,6 +434,9 @@ class NeuMF(_Network):
         "ndcg@10" or another of ``ancf.evaluate``, or "loss", the mean over new pairs with one random item each.
     random_state : int or None
         Seed; the same seed and data give the same bits for any number of threads. None takes a new one each time.
+    warm_start : bool
+        Let ``fit`` go on from what this model learned before, by ids, and keep in the model what that takes; without it
+        ``fit`` begins anew and ``partial_fit`` is refused.
     num_threads : int, optional
     verbose : int
         1 prints the losses of each epoch.
@@ -461,6 +478,7 @@ class NeuMF(_Network):
         patience: int | None = 3,
         validation_metric: str = "ndcg@10",
         random_state: int | None = 0,
+        warm_start: bool = False,
         num_threads: int | None = None,
         verbose: int = 0,
         show_progress: bool | None = None,
@@ -476,6 +494,7 @@ class NeuMF(_Network):
         self.patience = patience
         self.validation_metric = validation_metric
         self.random_state = random_state
+        self.warm_start = warm_start
         self.num_threads = num_threads
         self.verbose = verbose
         self.show_progress = show_progress

@@ -37,6 +37,7 @@ from ancf.scoring.histories import Histories, one_history, ones, short_history
 from ancf.scoring.past import Past, read_now, times_of
 from ancf.scoring.purchases import Purchases
 from ancf.scoring.results import Recommendations, TopN, TopNOne
+from ancf.scoring.start import Start
 from ancf.scoring.update_report import UpdateReport
 
 Arrays = dict[str, NDArray[Any]]
@@ -247,6 +248,8 @@ class Scorer:
     placed: Placed | None = None
     placed_users: NDArray[np.int32] | None = None
     """The users (positions, rising) who have no purchases, and a place by their attributes."""
+    start: Start | None = None
+    """What training goes on from, where the model keeps it."""
     update: UpdateReport | None = None
     """What the update brought that made this of another scorer; no part of the file."""
     stock: NDArray[np.uint8] | None = field(init=False, default=None)
@@ -572,6 +575,10 @@ class Scorer:
         if self.placed_users is not None:
             arrays["placed_users"] = self.placed_users
             meta["parts"] = sorted(arrays)
+        if self.start is not None:
+            parts, about = self.start.state(self.user_ids, self.item_ids)
+            arrays, meta = {**arrays, **parts}, {**meta, **about}
+            meta["parts"] = sorted(arrays)
         if self.event_weights is not None:
             meta["event_weights"] = dict(self.event_weights)
         if self.training is not None:
@@ -660,6 +667,7 @@ class Scorer:
             link=str(meta.get("link", "identity")),
             training=None if meta.get("history") is None else dict(meta["history"]),
             purchases=Purchases.from_arrays(arrays, meta, len(seen.items)),
+            start=Start.from_state(arrays, meta, user_ids, item_ids),
         )
 
 

@@ -145,6 +145,8 @@ pub(super) struct Strata {
     seed: u64,
     n_blocks: usize,
     users: Side,
+    /// Whether the users are in the order of their blocks, which stays the same, or by position.
+    users_are_dealt: bool,
     items: Side,
 }
 
@@ -168,6 +170,7 @@ impl Strata {
             seed,
             n_blocks: n_blocks.clamp(1, MAX_BLOCKS),
             users,
+            users_are_dealt: true,
             items: Side::new(n_items, factors, scale, Stream::new(seed, purpose::ITEMS)),
         })
     }
@@ -182,6 +185,11 @@ impl Strata {
         work: impl Fn(&mut S, &T, Cell<'_>) -> Result<f64> + Sync,
         context: &Context,
     ) -> Result<f64> {
+        if !self.users_are_dealt {
+            let order = Stream::new(self.seed, purpose::USER_BLOCKS).permutation(self.users.order.len());
+            self.users.reorder(order, context);
+            self.users_are_dealt = true;
+        }
         let order = Stream::new(self.seed, purpose::ORDER).sub(epoch as u64).permutation(self.items.order.len());
         self.items.reorder(order, context);
         let shared = start(&self.items.order);
@@ -278,8 +286,10 @@ impl Strata {
         Ok(found)
     }
 
-    /// Every number that an epoch changes, by name, in an order that does not depend on the epoch.
+    /// Every number that an epoch changes, by name, in the order of the positions.
     pub fn numbers(&mut self, context: &Context) -> Vec<(String, &mut [f32])> {
+        self.users.reorder((0..self.users.order.len() as u32).collect(), context);
+        self.users_are_dealt = false;
         self.items.reorder((0..self.items.order.len() as u32).collect(), context);
         vec![
             ("users".into(), self.users.vectors.as_mut_slice()),
@@ -372,6 +382,33 @@ mod tests {
             orders.push(strata.items.order.clone());
         }
         assert_ne!(orders[0], orders[1]);
+    }
+
+    #[test]
+    fn numbers_stand_by_position_and_change_nothing() {
+        let context = Context::new(Some(2)).unwrap();
+        let step = |strata: &mut Strata, epoch| {
+            let work = |(): &mut (), (): &(), cell: Cell<'_>| {
+                for (at, &position) in cell.user_positions.iter().enumerate() {
+                    cell.users.biases[at] += position as f32;
+                }
+                Ok(0.0)
+            };
+            strata.epoch(epoch, |_| (), || (), work, &context).unwrap();
+        };
+        let (mut looked, mut plain) =
+            (Strata::new(&table(), 5, 0.1, 1, &context).unwrap(), Strata::new(&table(), 5, 0.1, 1, &context).unwrap());
+        step(&mut plain, 0);
+        step(&mut looked, 0);
+        let biases = looked.numbers(&context)[1].1.to_vec();
+        assert!(biases.windows(2).all(|pair| pair[1] > pair[0]));
+        assert_eq!(biases, plain.state().user_biases);
+        step(&mut plain, 1);
+        step(&mut looked, 1);
+        assert_eq!(
+            (looked.state().users, looked.state().user_biases),
+            (plain.state().users, plain.state().user_biases)
+        );
     }
 
     #[test]
