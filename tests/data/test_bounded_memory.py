@@ -48,7 +48,7 @@ def outcome(source, **options):
 
 
 def assert_same(source, **options):
-    assert outcome(source, **options, max_memory="10MB") == outcome(source, **options)
+    assert outcome(source, **options, max_memory="64MB") == outcome(source, **options)
 
 
 ROWS = st.tuples(

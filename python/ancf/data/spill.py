@@ -17,14 +17,17 @@ from numpy.typing import NDArray
 from ancf._text import format_value
 from ancf.errors import InvalidDataError, InvalidParameterError
 
-BYTES_PER_ROW = 256
+BYTES_PER_ROW = 352
 """Of the rows in memory: their columns, their copies in order, and what sorting them takes."""
 
 BYTES_AS_WHOLE = 40
 """A row of a column that is converted as a whole."""
 
-LEAST_BYTES = 8_000_000
-"""Less than a block of text or a batch of Arrow takes."""
+FIXED_BYTES = 48_000_000
+"""Blocks of text, batches of Arrow and what its library takes, whatever the table."""
+
+LEAST_BYTES = 64_000_000
+"""The least that a budget may be."""
 
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
@@ -55,7 +58,7 @@ def check_memory(max_memory: Any) -> "Budget | None":
         n_bytes = float(max_memory)
     if n_bytes < 0:
         raise InvalidParameterError(
-            f"max_memory is {format_value(max_memory)}; give a size such as '2GB' or '500MB', or a number of bytes."
+            f"max_memory={format_value(max_memory)}: give a size such as '2GB' or '500MB', or a number of bytes."
         )
     if n_bytes < LEAST_BYTES:
         raise InvalidParameterError(
@@ -69,8 +72,8 @@ def size_text(n_bytes: float) -> str:
 
     Examples
     --------
-    >>> size_text(8_000_000), size_text(1_234_567_890)
-    ('8MB', '1.3GB')
+    >>> size_text(64_000_000), size_text(1_234_567_890)
+    ('64MB', '1.3GB')
     """
     if n_bytes < 10**9:
         return f"{-(-int(n_bytes) // 10**6)}MB"
@@ -100,20 +103,21 @@ class Budget:
     def check_values(self, what: str, *values: NDArray[Any]) -> None:
         """Refuse distinct values that do not fit beside what is held."""
         needed = sum(map(_held_bytes, values))
-        self.check(needed + LEAST_BYTES // 2, f"the distinct {what} take {size_text(needed)}")
+        self.check(needed + FIXED_BYTES // 8, f"the distinct {what} take {size_text(needed)}")
 
     def check(self, needed: float, why: str) -> None:
         """Refuse what does not fit beside what is held."""
-        if self.held + needed > self.n_bytes:
+        needed += self.held + FIXED_BYTES
+        if needed > self.n_bytes:
             raise InvalidDataError(
                 f"max_memory={self.given!r} cannot be kept: {why}. Give at least "
-                f"max_memory='{size_text(self.held + needed)}', or leave it out."
+                f"max_memory='{size_text(needed)}', or leave it out."
             )
 
     @property
     def rows(self) -> int:
         """How many rows may be in memory at a time."""
-        return max((self.n_bytes - self.held) // BYTES_PER_ROW, 1)
+        return max((self.n_bytes - self.held - FIXED_BYTES) // BYTES_PER_ROW, 1)
 
 
 def _held_bytes(values: NDArray[Any]) -> int:
@@ -142,6 +146,11 @@ class DiskArray:
         values = np.ascontiguousarray(values, self.dtype)
         self._file.write(values.view(np.uint8).data if len(values) else b"")
         self.length += len(values)
+
+    def __del__(self) -> None:
+        file = getattr(self, "_file", None)  # there is none where the disk is full
+        if file is not None:
+            file.close()
 
     def __len__(self) -> int:
         return self.length
