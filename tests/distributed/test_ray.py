@@ -21,7 +21,8 @@ ray = pytest.importorskip("ray")
 pytest.importorskip("ray.data")
 
 # Ray leaves sockets and files to the end of its processes.
-pytestmark = pytest.mark.filterwarnings("ignore")
+# On a busy machine it starts, and makes a thousand small calls, as slowly as Spark does.
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module", autouse=True)
