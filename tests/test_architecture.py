@@ -52,7 +52,7 @@ FLOORS = {
         "candidates ranking",
         "beyond",
         "ground_truth",
-        "batches leakage metrics pair_errors",
+        "batches leakage metrics pair_errors user_groups",
     ],
     "ancf.comparison": [
         "comparing",

@@ -267,7 +267,7 @@ def test_the_interval_of_an_error_is_of_all_pairs_of_the_users_drawn(split, metr
 
 def test_slices_add_up_to_the_whole(result):
     document = result.to_dict()
-    assert {"history", "popularity"} <= set(document["slices"])
+    assert {"history_length", "popularity"} <= set(document["slices"])
     for groups in document["slices"].values():
         assert sum(each["users"] for each in groups) == result.n_users
         for name in result:

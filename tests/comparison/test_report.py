@@ -179,7 +179,7 @@ def test_pictures_say_their_numbers_in_words(page, result):
 def test_recall_is_shown_by_length_of_history_with_the_number_of_customers(page, result):
     text = Reader(page).text()
     assert "By how many products a customer had bought" in text
-    for group in result.to_dict()["slices"]["history"]:
+    for group in result.to_dict()["slices"]["history_length"]:
         assert f"{group['label']} ({group['users']})" in text
         assert f"{group['means']['ItemKNN']['recall@5']:.4f}" in text
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 import ancf
 from ancf import _native
+from ancf.demo_shop import demo_shop
 from ancf.evaluation import ranking
 
 KS = [1, 3, 10, 20]
@@ -216,3 +217,25 @@ def test_one_model_may_be_compared_alone():
     data = ancf.Interactions.from_ids(user=[1, 1, 2, 2, 3, 3], item=["a", "b", "b", "c", "c", "a"])
     test = ancf.Interactions.from_ids(user=[1, 3], item=["c", "b"])
     assert list(ancf.compare(ancf.ItemKNN(), data, test, metrics="recall@1")) == ["ItemKNN"]
+
+
+def test_evaluate_and_compare_have_the_same_groups_of_users():
+    train, test = ancf.time_split(ancf.read_interactions(demo_shop(customers=200, products=60)), (0.8, 0.2))
+    compared = ancf.compare("item-knn", train, test, "recall@5")
+    alone = ancf.evaluate(ancf.ItemKNN().fit(train), test, "recall@5")
+    for what in ("history_length", "popularity"):
+        rows = alone.by(what)
+        slices = compared.to_dict()["slices"][what]
+        assert rows["group"].tolist() == [each["label"] for each in slices]
+        assert rows["n"].tolist() == [each["users"] for each in slices]
+        assert rows["mean"].tolist() == [each["means"]["ItemKNN"]["recall@5"] for each in slices]
+
+
+def test_bins_beside_labels_are_refused():
+    train, test = ancf.time_split(ancf.read_interactions(demo_shop(customers=50, products=30)), (0.8, 0.2))
+    found = ancf.evaluate(ancf.ItemKNN().fit(train), test, "recall@5")
+    labels = dict.fromkeys(found.user_ids.tolist(), "all")
+    with pytest.raises(ancf.InvalidParameterError, match="bins=3 has no effect with labels"):
+        found.by(labels, bins=3)
+    assert found.by(labels)["n"].tolist() == [found.n_users]
+    assert len(found.by("popularity", bins=2)) == 2

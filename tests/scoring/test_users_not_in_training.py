@@ -70,13 +70,13 @@ def test_lists_made_elsewhere_are_theirs_as_they_stand(tables):
 def test_a_compare_tells_them_apart(tables):
     train, test = tables
     result = ancf.compare([ancf.Popular(window=None), "item-knn"], train, test, "recall@5", on_unknown="popular")
-    labels, groups = result.slices["history"]
+    labels, groups = result.slices["history_length"]
     assert labels[0] == "new"
     assert (groups == 0).sum() == strangers(train, test).sum()
     both = [result[name].per_user["recall@5"][groups == 0] for name in result]
     assert np.array_equal(*both)  # both models show strangers what is popular
     without = ancf.compare(["popular", "item-knn"], train, test, "recall@5")
-    assert "new" not in without.slices["history"].labels
+    assert "new" not in without.slices["history_length"].labels
 
 
 def test_errors_are_of_known_users_alone(tables):

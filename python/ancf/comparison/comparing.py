@@ -171,7 +171,7 @@ def compare(
         ours=[each.label for each in contestants if each.is_ours],
         baseline=baseline,
         over=entered.over,
-        slices=_slices(outcomes, known, test),
+        slices=slice_users(_first(outcomes), test),
         about=_about(task, _first(outcomes).candidates, timeout_per_model, random_state),
         notes=_notes(outcomes, contestants, task),
         interrupted=interrupted,
@@ -299,10 +299,6 @@ def _no_result(outcomes: dict[str, Outcome]) -> Exception:
             return each.error
     why = "; ".join(f"{name}: {each.status}: {each.message}" for name, each in outcomes.items())
     return InvalidDataError(f"compare: no model has a result. {why}.")
-
-
-def _slices(outcomes: dict[str, Outcome], train: Interactions, test: Interactions) -> dict[str, Any]:
-    return slice_users(train, test, _first(outcomes).user_ids)
 
 
 def _first(outcomes: dict[str, Outcome]) -> Evaluation:

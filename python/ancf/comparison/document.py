@@ -8,8 +8,8 @@ import numpy as np
 
 from ancf.comparison.pairs import Difference, Figures
 from ancf.comparison.running import Outcome
-from ancf.comparison.slices import Slice
-from ancf.evaluation import Evaluation
+from ancf.evaluation import Evaluation, UserGroups
+from ancf.evaluation.user_groups import Mean
 
 
 def model_document(name: str, each: Outcome, figures: Mapping[str, Figures], *, ours: bool) -> dict[str, Any]:
@@ -35,30 +35,21 @@ def model_document(name: str, each: Outcome, figures: Mapping[str, Figures], *, 
     }
 
 
-def slice_document(part: Slice, evaluations: Mapping[str, Evaluation]) -> list[dict[str, Any]]:
+def slice_document(part: UserGroups, evaluations: Mapping[str, Evaluation]) -> list[dict[str, Any]]:
     """The means of each group of users, and their standard errors."""
     found = []
     for at, label in enumerate(part.labels):
         users = part.groups == at
+        measured = {
+            name: {metric: Mean.of(values[users]) for metric, values in each.per_user.items()}
+            for name, each in evaluations.items()
+        }
         means, stderr = (
-            {
-                name: {metric: measure(values[users]) for metric, values in each.per_user.items()}
-                for name, each in evaluations.items()
-            }
-            for measure in (_mean, _stderr)
+            {name: {metric: getattr(mean, field) for metric, mean in each.items()} for name, each in measured.items()}
+            for field in ("value", "stderr")
         )
         found.append({"label": label, "users": int(users.sum()), "means": means, "stderr": stderr})
     return found
-
-
-def _mean(values: Any) -> float | None:
-    finite = values[np.isfinite(values)]
-    return float(finite.mean()) if len(finite) else None
-
-
-def _stderr(values: Any) -> float | None:
-    finite = values[np.isfinite(values)]
-    return float(finite.std(ddof=1) / math.sqrt(len(finite))) if len(finite) > 1 else None
 
 
 def difference_document(each: Difference) -> dict[str, Any]:

@@ -16,12 +16,11 @@ from ancf.comparison.document import difference_document, model_document, plain,
 from ancf.comparison.pairs import Difference, Figures, compare_figures, decides, lower_is_better
 from ancf.comparison.running import Outcome
 from ancf.comparison.sentence import ablation_sentence, verdict_sentence
-from ancf.comparison.slices import Slice
 from ancf.comparison.statistics import CONFIDENCE, N_RESAMPLES
 from ancf.comparison.text_tables import Table, cost_table, difference_table, html_table, parts, shortened, value_table
 from ancf.data.interactions import Interactions
 from ancf.errors import InvalidParameterError
-from ancf.evaluation import Evaluation
+from ancf.evaluation import Evaluation, UserGroups
 from ancf.models.base import Recommender
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ class Comparison(Mapping[str, Evaluation]):
         ours: Sequence[str] = (),
         baseline: str | None = None,
         over: Mapping[str, str | None] | None = None,
-        slices: Mapping[str, Slice] | None = None,
+        slices: Mapping[str, UserGroups] | None = None,
         about: Mapping[str, Any] | None = None,
         notes: Sequence[str] = (),
         interrupted: bool = False,

@@ -22,3 +22,4 @@ from ancf.evaluation.metrics import check_metric as check_metric
 from ancf.evaluation.metrics import parse_metrics as parse_metrics
 from ancf.evaluation.result import Evaluation as Evaluation
 from ancf.evaluation.similar import evaluate_similar as evaluate_similar
+from ancf.evaluation.user_groups import UserGroups as UserGroups

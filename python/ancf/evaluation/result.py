@@ -13,7 +13,8 @@ from ancf.evaluation.candidates import CandidateSets
 from ancf.evaluation.given_lists import ListReport
 from ancf.evaluation.metrics import ERROR_METRICS
 from ancf.evaluation.pair_errors import PairErrors
-from ancf.evaluation.slices import Detail, Groups, Of
+from ancf.evaluation.slices import Detail, Groups, Named, Of
+from ancf.evaluation.user_groups import UserGroups
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,6 +113,11 @@ class Evaluation(Mapping[str, float]):
         array of item ids, or None where no list was measured, as with errors alone
             Without the places of a list made elsewhere that hold nothing known, or an item twice.
 
+        Raises
+        ------
+        InvalidParameterError
+            If ``k`` is no whole number above 0.
+
         Examples
         --------
         >>> import ancf
@@ -184,20 +190,51 @@ class Evaluation(Mapping[str, float]):
         frame = pd.DataFrame(rows, columns=["metric", "value", "stderr"])
         return frame if self.candidates == "all" else frame.assign(candidates=self.candidates)
 
-    def by(self, what: Groups, *, of: Of = "user", bins: int = 4) -> "pd.DataFrame":
+    def groups(self, what: Named, *, bins: int | None = None) -> UserGroups:
+        """The users measured in groups, as ``by`` and the slices of ``compare`` have them.
+
+        Parameters
+        ----------
+        what, bins : as for ``by``
+
+        Returns
+        -------
+        UserGroups
+            ``labels``, and ``groups``: for each of ``user_ids`` the place of its label.
+
+        Raises
+        ------
+        InvalidParameterError
+            If ``what`` is unknown, or nothing is known of the purchases of training.
+
+        Examples
+        --------
+        >>> import ancf
+        >>> data = ancf.Interactions.from_ids(user=[1, 1, 2, 2, 3], item=["a", "b", "b", "c", "c"])
+        >>> test = ancf.Interactions.from_ids(user=[1, 2, 3], item=["c", "a", "a"])
+        >>> found = ancf.evaluate(ancf.ItemKNN().fit(data), test, "hit@1").groups("history_length")
+        >>> found.labels, found.groups.tolist()
+        (('1', '2-4'), [1, 1, 0])
+        """
+        if self._detail is None:
+            raise InvalidParameterError("groups: they are of what ancf.evaluate measures.")
+        return self._detail.groups(what, bins)
+
+    def by(self, what: Groups, *, of: Of = "user", bins: int | None = None) -> "pd.DataFrame":
         """The figures of groups of users, or of groups of items.
 
         Parameters
         ----------
         what : "history_length", "popularity", a mapping or a Series
-            "history_length" groups the users by how many items they had in training, "popularity" by how many users on
-            average had what they bought in the test: ``bins`` groups of about the same size each. A mapping or Series
-            has a label for each user, or with ``of="item"`` one for each item, such as its category. What it does not
-            name, or names None, is in the group None.
+            "history_length" groups the users by how many items they had in training: none ("new"), 1, 2 to 4, 5 to 9,
+            10 to 19, 20 to 49, and more. "popularity" groups them by how many users on average had what they bought in
+            the test, in thirds. A mapping or Series has a label for each user, or with ``of="item"`` one for each item,
+            such as its category. What it does not name, or names None, is in the group None.
         of : "user" or "item"
             With "item", a group's figures are those of its items alone: how well purchases of them were found, for the
             users who bought any. The lists stay the same. Metrics of hits alone, so no coverage or novelty.
-        bins : int, at least 2; for the two names
+        bins : int, at least 2, optional
+            With the two names: so many groups of about the same size instead.
 
         Returns
         -------

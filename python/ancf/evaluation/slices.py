@@ -1,6 +1,5 @@
 """Figures of groups: of users by what they had or bought, of users and items by a label."""
 
-import math
 from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, Union, get_args
 
@@ -15,6 +14,7 @@ from ancf.errors import InvalidParameterError
 from ancf.evaluation.ground_truth import GroundTruth, Known
 from ancf.evaluation.metrics import HIT_METRICS, Metric
 from ancf.evaluation.ranking import Lists, hits_of
+from ancf.evaluation.user_groups import POPULARITY_GROUPS, Mean, UserGroups, by_history, by_label, by_quantile
 
 if TYPE_CHECKING:
     from pandas import Series
@@ -39,16 +39,15 @@ class Detail(NamedTuple):
         above = [cut for _, cut in self.wanted.values() if cut > n_items]
         return [f"k={max(above):,} is above the {n_items:,} items of the catalogue"] if above and n_items else []
 
-    def slices(self, what: Groups, of: Of, bins: int, per_user: Mapping[str, NDArray[np.float64]]) -> list[Row]:
+    def slices(self, what: Groups, of: Of, bins: int | None, per_user: Mapping[str, NDArray[np.float64]]) -> list[Row]:
         """The rows of ``Evaluation.by``."""
         check_choice("of", of, get_args(Of))
         if isinstance(what, str):
-            check_choice("what", what, get_args(Named))
-            check_integer("bins", bins, 2, 1_000_000)
             if of == "item":
                 raise InvalidParameterError(f'of="item" has no effect with {what!r}, which groups users. Leave it out.')
-            codes, labels = _quantiles(self._numbers(what), bins)
-            return _rows(codes, labels, per_user)
+            return _rows(self.groups(what, bins), per_user)
+        if bins is not None:
+            raise InvalidParameterError(f"bins={bins!r} has no effect with labels, which are the groups. Leave it out.")
         if not isinstance(what, (Mapping, pd.Series)):
             raise InvalidParameterError(
                 f"what is a {type(what).__name__}; it must be 'history_length', 'popularity', or labels by id, in a "
@@ -56,12 +55,22 @@ class Detail(NamedTuple):
             )
         labels_of: Mapping[Any, Any] = what.to_dict() if isinstance(what, pd.Series) else what
         if of == "user":
-            codes, labels = _labels(self.known.user_ids.values[self.truth.users], labels_of, of)
-            return _rows(codes, labels, per_user)
+            return _rows(by_label(self.known.user_ids.values[self.truth.users], labels_of, of), per_user)
         return self._of_items(labels_of)
+
+    def groups(self, what: Named, bins: int | None) -> UserGroups:
+        """The users measured by a number of each: ``bins`` groups of about the same size, or those of all reports."""
+        check_choice("what", what, get_args(Named))
+        if bins is not None:
+            check_integer("bins", bins, 2, 1_000_000, words="None or ")
+        numbers = self._numbers(what)
+        if what == "popularity":
+            return by_quantile(numbers, bins or POPULARITY_GROUPS, " buyers")
+        return by_history(numbers) if bins is None else by_quantile(numbers, bins)
 
     def listed_items(self, k: int) -> NDArray[Any] | None:
         """The ids in the first ``k`` places of all lists, one after the other; None where no list was measured."""
+        check_integer("k", k, 1, 2**31 - 1)
         return None if self.lists is None else self._item_ids()[self.lists.shown(k)]
 
     def _item_ids(self) -> NDArray[Any]:
@@ -91,7 +100,7 @@ class Detail(NamedTuple):
         known, wanted = self.known, self.truth.wanted
         ids = self._item_ids()
         used = np.unique(wanted.items)
-        some, labels = _labels(ids[used], labels_of, "item")
+        labels, some = by_label(ids[used], labels_of, "item")
         codes = np.zeros(known.n_items, np.int64)
         codes[used] = some
         cut_offs = sorted({cut for _, cut in asked.values()})
@@ -108,47 +117,14 @@ class Detail(NamedTuple):
         return rows
 
 
-def _labels(ids: NDArray[Any], labels_of: Mapping[Any, Any], what: str) -> tuple[NDArray[np.intp], list[Any]]:
-    """The group of each id, and the groups in ascending order; None last."""
-    found = [labels_of.get(each) for each in ids.tolist()]
-    found = [None if each is None or each != each else each for each in found]
-    if all(each is None for each in found):
-        raise InvalidParameterError(
-            f"by: none of the {what}s measured has a label. Give labels by {what} id, such as {ids.tolist()[0]!r}."
-        )
-    present = {each for each in found if each is not None}
-    try:
-        groups: list[Any] = sorted(present)
-    except TypeError:
-        groups = sorted(present, key=str)
-    groups += [None] if None in found else []
-    at = {group: code for code, group in enumerate(groups)}
-    return np.array([at[each] for each in found], np.intp), groups
-
-
-def _quantiles(numbers: NDArray[np.float64], bins: int) -> tuple[NDArray[np.intp], list[str]]:
-    """Groups of about the same size; equal numbers are in one group. Labels name the smallest and largest number."""
-    _, at, counts = np.unique(numbers, return_inverse=True, return_counts=True)
-    middle = (np.cumsum(counts) - counts / 2) / len(numbers)
-    kept, codes = np.unique((middle * bins).astype(np.intp)[at], return_inverse=True)
-    labels = []
-    for code in range(len(kept)):
-        low, high = numbers[codes == code].min(), numbers[codes == code].max()
-        labels.append(f"{low:g}" if low == high else f"{low:g} to {high:g}")
-    return codes, labels
-
-
-def _rows(codes: NDArray[np.intp], labels: list[Any], per_user: Mapping[str, NDArray[np.float64]]) -> list[Row]:
+def _rows(found: UserGroups, per_user: Mapping[str, NDArray[np.float64]]) -> list[Row]:
     return [
-        _row(name, label, values[codes == code])
-        for code, name in enumerate(labels)
+        _row(group, label, values[found.groups == code])
+        for code, group in enumerate(found.labels)
         for label, values in per_user.items()
     ]
 
 
 def _row(group: Hashable, label: str, values: NDArray[np.float64]) -> Row:
-    values = values[np.isfinite(values)]
-    n = len(values)
-    mean = float(values.mean()) if n else math.nan
-    spread = 1.96 * float(values.std(ddof=1)) / math.sqrt(n) if n > 1 else math.nan
-    return group, label, n, mean, mean - spread, mean + spread
+    n, mean, stderr = Mean.of(values)
+    return group, label, n, mean, mean - 1.96 * stderr, mean + 1.96 * stderr

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ancf.comparison.report.pictures import Picture
 
 _GROUP_TITLES = {
-    "history": "By how many products a customer had bought",
+    "history_length": "By how many products a customer had bought",
     "popularity": "By how popular the things are that a customer bought",
     "category": "By category of what a customer bought",
 }
