@@ -387,7 +387,8 @@ fn strongest_of_sources<'py>(
     neighbors: usize,
 ) -> PyResult<CsrResult<'py>> {
     let by_target = to_csr(py, &by_target, n_items)?;
-    let weights = enter(py, Size::Large, Some(1), |_| ridge::strongest_of_sources(&by_target, neighbors))?;
+    let weights =
+        enter(py, Size::Large, Some(1), |context| ridge::strongest_of_sources(&by_target, neighbors, context))?;
     Ok(from_csr(py, &weights))
 }
 

@@ -2,6 +2,7 @@
 
 pub mod als;
 pub mod attention;
+mod co_purchases;
 pub mod ease;
 pub mod eigen;
 pub mod fold_in;

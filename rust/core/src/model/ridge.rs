@@ -14,6 +14,7 @@ use std::cmp::Ordering;
 
 use rayon::prelude::*;
 
+use super::co_purchases::{PairLookup, Row, Scratch};
 use crate::data::Csr;
 use crate::runtime::Context;
 use crate::runtime::simd::cholesky;
@@ -43,6 +44,12 @@ impl Default for Ridge {
 
 /// Entries of G that a row keeps: beyond these they are rare coincidences, and memory stays linear in the items.
 const MAX_COMPANIONS: usize = 1024;
+
+/// Sources of one task, whose strongest weights are kept.
+const SOURCES_PER_TASK: usize = 256;
+
+/// Items whose pairs are looked up in a dense triangle (32 MiB).
+const DENSE_ITEMS: usize = 4096;
 
 /// Popularity's power in the choice of companions.
 const CANDIDATE_POWER: f32 = 0.3;
@@ -76,7 +83,7 @@ impl Ridge {
         let columns = table.solve(self, &all, &rows, context)?;
         drop(rows);
         // 3. Each source keeps its strongest.
-        strongest_of_sources(&from_rows(columns, n_items)?, self.neighbors)
+        strongest_of_sources(&from_rows(columns, n_items)?, self.neighbors, context)
     }
 
     /// The weights that point to some targets, one row for each of them (targets × `n_items`), before sources are cut to
@@ -122,10 +129,13 @@ impl Ridge {
 }
 
 /// One row for each source of weights that have one for each target: its `k` strongest.
-pub fn strongest_of_sources(by_target: &Csr, k: usize) -> Result<Csr> {
+pub fn strongest_of_sources(by_target: &Csr, k: usize, context: &Context) -> Result<Csr> {
     let by_source = by_target.transpose();
-    let kept = (0..by_source.n_rows()).map(|at| strongest(by_source.row(at), by_source.row_values(at), k));
-    from_rows(kept.collect(), by_target.n_rows())
+    let kept = context.install(|| {
+        let rows = (0..by_source.n_rows()).into_par_iter().with_min_len(SOURCES_PER_TASK);
+        rows.map(|at| strongest(by_source.row(at), by_source.row_values(at), k)).collect()
+    });
+    from_rows(kept, by_target.n_rows())
 }
 
 /// Who interacted with what from both sides, with all weights that depend on counts alone.
@@ -194,6 +204,10 @@ impl<'a> CoPurchases<'a> {
     fn solve(&self, ridge: &Ridge, targets: &[u32], rows: &[Row], context: &Context) -> Result<Vec<Vec<(u32, f32)>>> {
         let n_items = self.n_items();
         let lambda = ridge.lambda(&rows.iter().map(|row| row.diagonal).collect::<Vec<_>>());
+        let popularity: Vec<usize> = (0..n_items).map(|item| self.users_of.row(item).len()).collect();
+        // A few targets alone are not worth a triangle for all.
+        let n_dense = DENSE_ITEMS.min(targets.len());
+        let lookup = PairLookup::new(rows, &popularity, n_dense, MAX_COMPANIONS, context);
         context.install(|| {
             targets
                 .par_iter()
@@ -201,7 +215,8 @@ impl<'a> CoPurchases<'a> {
                     || Regression::new(n_items, ridge.candidates(n_items)),
                     |scratch, &target| {
                         context.cancel.check()?;
-                        let mut column = scratch.solve(target as usize, rows, &self.candidate_weights, lambda, context);
+                        let mut column =
+                            scratch.solve(target as usize, rows, &lookup, &self.candidate_weights, lambda, context);
                         for (source, weight) in &mut column {
                             *weight *= self.source_weights[*source as usize];
                         }
@@ -211,14 +226,6 @@ impl<'a> CoPurchases<'a> {
                 .collect()
         })
     }
-}
-
-/// One row of G without its diagonal: companions by rising position.
-#[derive(Default)]
-struct Row {
-    diagonal: f32,
-    items: Vec<u32>,
-    values: Vec<f32>,
 }
 
 /// A dense row of G while it is summed.
@@ -272,23 +279,24 @@ impl CoPurchaseRow {
 
 /// One target's regression.
 struct Regression {
-    /// Rank of an item among the candidates, plus one; 0 for all others.
-    places: Vec<u16>,
-    /// Ranks and values of a candidate's companions, one more than there may be.
-    found: Vec<(u16, f32)>,
+    lookup: Scratch,
     order: Vec<u32>,
+    candidates: Vec<u32>,
     matrix: Vec<f32>,
     right: Vec<f32>,
+    /// The most candidates.
+    limit: usize,
 }
 
 impl Regression {
-    fn new(n_items: usize, size: usize) -> Self {
+    fn new(n_items: usize, limit: usize) -> Self {
         Self {
-            places: vec![0; n_items],
-            found: vec![(0, 0.0); MAX_COMPANIONS + 1],
+            lookup: Scratch::new(n_items, MAX_COMPANIONS),
             order: Vec::new(),
-            matrix: vec![0.0; size * size],
+            candidates: Vec::new(),
+            matrix: vec![0.0; limit * limit],
             right: Vec::new(),
+            limit,
         }
     }
 
@@ -297,48 +305,33 @@ impl Regression {
         &mut self,
         target: usize,
         rows: &[Row],
+        lookup: &PairLookup<'_>,
         candidate_weights: &[f32],
         lambda: f32,
         context: &Context,
     ) -> Vec<(u32, f32)> {
         let row = &rows[target];
-        let limit = self.matrix.len().isqrt();
         // 1. The strongest companions.
-        select_candidates(row, candidate_weights, limit, &mut self.order);
-        let size = self.order.len();
+        select_candidates(row, candidate_weights, self.limit, &mut self.order);
+        self.candidates.clear();
+        self.candidates.extend(self.order.iter().map(|&at| row.items[at as usize]));
+        let size = self.candidates.len();
         if size == 0 {
             return Vec::new();
         }
-        for (place, &at) in self.order.iter().enumerate() {
-            self.places[row.items[at as usize] as usize] = place as u16 + 1;
-        }
-        // 2. G_SS + λ I, its upper triangle; an entry may be in either item's row, or in both.
+        // 2. G_SS + λ I, its upper triangle.
         self.matrix[..size * size].fill(0.0);
+        lookup.fill(&self.candidates, &mut self.matrix, &mut self.lookup);
         self.right.clear();
-        for (place, &at) in self.order.iter().enumerate() {
-            let companions = &rows[row.items[at as usize] as usize];
-            self.right.push(row.values[at as usize]);
-            self.matrix[place * size + place] = companions.diagonal + lambda;
-            // Without a branch, which would be mispredicted time and again: most companions are no candidates.
-            let mut count = 0;
-            for (&other, &value) in companions.items.iter().zip(&companions.values) {
-                let found = self.places[other as usize];
-                self.found[count] = (found, value);
-                count += usize::from(found > 0);
-            }
-            for &(found, value) in &self.found[..count] {
-                let other = found as usize - 1;
-                self.matrix[other.min(place) * size + other.max(place)] = value;
-            }
-        }
-        for &at in &self.order {
-            self.places[row.items[at as usize] as usize] = 0;
+        self.right.extend(self.order.iter().map(|&at| row.values[at as usize]));
+        for (place, &item) in self.candidates.iter().enumerate() {
+            self.matrix[place * size + place] = rows[item as usize].diagonal + lambda;
         }
         // 3. Solve. Cutting G's rows can leave it indefinite in principle; such a target gets no weights.
         if !cholesky::solve(context.level, &mut self.matrix, size, &mut self.right) {
             return Vec::new();
         }
-        let weights = self.order.iter().map(|&at| row.items[at as usize]).zip(self.right.iter().copied());
+        let weights = self.candidates.iter().copied().zip(self.right.iter().copied());
         weights.filter(|&(_, weight)| weight > 0.0 && weight.is_finite()).collect()
     }
 }
