@@ -21,7 +21,7 @@ impl Trainer {
     /// ten milliseconds on a table like Gowalla's, it checks whether the caller wants to stop.
     pub(super) fn gradient(&mut self, batch: &[u32], context: &Context) -> Result<f64> {
         let d = self.options.factors;
-        self.draw_negatives(Stream::new(self.options.seed, purpose::NEGATIVES).sub(self.steps));
+        self.draw_negatives(Stream::new(self.options.seed, purpose::NEGATIVES).sub(self.steps), context);
         // 1. Item vectors and the negatives' unit vectors.
         self.negative_vectors(context);
         let n_pairs: usize = batch.iter().map(|&u| self.attention.users.row(u as usize).len()).sum();

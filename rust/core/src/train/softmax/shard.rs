@@ -197,7 +197,7 @@ impl Shard {
         } else {
             Stream::new(seed, purpose::NEGATIVES).sub(self.trainer.steps)
         };
-        self.trainer.draw_negatives(draws);
+        self.trainer.draw_negatives(draws, context);
         self.trainer.buffers.v.copy_from_slice(v);
         self.trainer.unit_negatives(context);
     }

@@ -26,6 +26,8 @@ pub(super) mod purpose {
 
 /// Users whose exponentials are in memory at a time (16 MiB with 4,096 negatives); whole panels.
 pub(super) const USERS_PER_SLICE: usize = 21 * panel::USERS;
+/// Negatives that one task draws.
+const DRAWS_PER_TASK: usize = 512;
 /// Items of one task.
 pub(super) const ITEMS_PER_TASK: usize = 120;
 /// A vector with a smaller norm has no direction.
@@ -225,13 +227,16 @@ impl Trainer {
     }
 
     /// Fresh negatives for this step, by ascending position; repeats are allowed.
-    pub(super) fn draw_negatives(&mut self, draws: Stream) {
-        let Some(&total) = self.cumulative.last() else { return };
-        for (at, item) in self.buffers.negatives.iter_mut().enumerate() {
-            // 53 random bits, exact in f64.
-            let target = (draws.u64(at as u64) >> 11) as f64 * (1.0 / 9_007_199_254_740_992.0) * total;
-            *item = self.cumulative.partition_point(|&sum| sum <= target) as u32;
-        }
-        self.buffers.negatives.sort_unstable();
+    pub(super) fn draw_negatives(&mut self, draws: Stream, context: &Context) {
+        let Self { cumulative, buffers: Buffers { negatives, .. }, .. } = self;
+        let Some(&total) = cumulative.last() else { return };
+        context.install(|| {
+            negatives.par_iter_mut().enumerate().with_min_len(DRAWS_PER_TASK).for_each(|(at, item)| {
+                // 53 random bits, exact in f64.
+                let target = (draws.u64(at as u64) >> 11) as f64 * (1.0 / 9_007_199_254_740_992.0) * total;
+                *item = cumulative.partition_point(|&sum| sum <= target) as u32;
+            });
+        });
+        negatives.sort_unstable();
     }
 }

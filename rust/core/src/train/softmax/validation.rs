@@ -16,7 +16,7 @@ impl Trainer {
     /// without a history are left out. Negatives are those of one fixed draw, so that epochs can be compared.
     pub fn validation_loss(&mut self, targets: &Csr, context: &Context) -> Result<f64> {
         let users = self.validated(targets)?;
-        self.draw_negatives(Stream::new(self.options.seed, purpose::VALIDATION));
+        self.draw_negatives(Stream::new(self.options.seed, purpose::VALIDATION), context);
         self.negative_vectors(context);
         let mut sum = 0.0;
         for users in users.chunks(USERS_PER_SLICE) {
