@@ -245,6 +245,22 @@ def test_the_best_choice_is_found_one_option_after_the_other():
     assert len(asked) == len({tuple(each.values()) for each in asked})
 
 
+@pytest.mark.parametrize(
+    ("start", "chosen", "tried"),
+    [(3, 1, {0, 1, 2, 3}), (1, 1, {0, 1, 2}), (0, 1, {0, 1, 2}), (5, 6, {4, 5, 6})],
+)
+def test_a_fine_grid_is_gone_along_only_as_long_as_the_mean_rises(start, chosen, tried):
+    means, asked = [1.0, 5.0, 4.0, 3.0, 2.0, 6.0, 7.0], set()
+
+    def measure(choice):
+        asked.add(choice["neighbor_weight"])
+        return np.full(3, means[choice["neighbor_weight"]])
+
+    found = coordinate_search(measure, {"neighbor_weight": tuple(range(7))}, {"neighbor_weight": start})
+    assert found == {"neighbor_weight": chosen}
+    assert asked == tried
+
+
 @pytest.mark.parametrize(("gains", "chosen"), [([3.0, -2.0, 1.0], 0.5), ([3.0, 1.0, 2.0], 0.0)])
 def test_the_serving_exponent_stays_unless_the_gain_is_above_its_standard_error(gains, chosen):
     def measure(choice):
