@@ -42,6 +42,7 @@ from ancf.models.ancf.temporal import (
     add_repeat_sources,
     recency_weights,
     sparse_history,
+    trend_factors,
 )
 from ancf.models.ancf.trained import Scales, Trained
 from ancf.models.ancf.training_table import TrainingTable
