@@ -12,6 +12,7 @@ from ancf.data.csr import Csr
 from ancf.demo_shop import demo_shop
 from ancf.distributed.fitting import Spread, fit
 from ancf.distributed.pool import LocalPool, WorkerLostError, bounds, user_bounds
+from ancf.distributed.shards import read_interactions
 from ancf.distributed.users import SpreadUsers
 from ancf.models.ancf.machines import computing_on
 from ancf.models.ancf.sides import ItemSide, UserSide
@@ -229,6 +230,11 @@ def test_models_that_workers_cannot_train_are_refused_before_an_engine_is_asked_
         fit(ancf.ANCF(), train, num_workers=0)
     with pytest.raises(ancf.InvalidCallError, match="num_workers"):
         fit(ancf.ANCF(), train, num_worker=2)
+
+
+def test_rows_that_workers_read_cannot_wait_on_a_disk():
+    with pytest.raises(ancf.InvalidParameterError, match="max_memory='1GB': what workers read comes together here"):
+        read_interactions(["a.csv", "b.csv"], max_memory="1GB")
 
 
 def test_parts_cover_everything_once():

@@ -10,6 +10,7 @@ from ancf.data.raw_table import RawTable
 from ancf.data.reading import read_interactions as read_here
 from ancf.data.reading import tables_read_by
 from ancf.distributed.ray_pool import started_ray
+from ancf.errors import InvalidParameterError
 from ancf.params import checks_call
 
 
@@ -50,7 +51,7 @@ def read_interactions(
     num_cpus : int, at least 1
         The cores for a part, and the threads that read it.
     options
-        As in ``ancf.read_interactions``.
+        As in ``ancf.read_interactions``, without ``max_memory``.
 
     Returns
     -------
@@ -68,6 +69,11 @@ def read_interactions(
     >>> data = ancf.ray.read_interactions("/shared/sales/*.parquet", user="customer")  # doctest: +SKIP
     """
     check_integer("num_cpus", num_cpus, 1, 1024)
+    if options.get("max_memory") is not None:
+        raise InvalidParameterError(
+            f"max_memory={options['max_memory']!r}: what workers read comes together here, in memory. Leave it out, or "
+            "read the table with ancf.read_interactions."
+        )
     ray = started_ray()
 
     def read_all(read: Callable[[tuple[str, Any]], RawTable], tables: Sequence[tuple[str, Any]]) -> list[RawTable]:
