@@ -38,6 +38,7 @@ NOT_REACHABLE = {
     ("data.split", "on_leak"): "commands only warn",
     ("evaluation.beyond", "interactions"): "no command makes a model of factors",
     ("evaluation.similar", "train"): "no command measures what is bought next",
+    ("evaluation.slices", "bins"): "commands leave it out",
     ("evaluation.slices", "of"): "commands choose it",
     ("models", "cli_name"): "for whoever registers a model",
     ("models.base", "user"): "for whoever calls fit",
