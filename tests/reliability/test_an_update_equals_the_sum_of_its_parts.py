@@ -311,6 +311,11 @@ def test_what_an_update_brought_is_told():
     assert "u30" not in model.user_ids_
     assert "4 events taken in: 1 new user, 0 new items, 3 items touched, 1 return (1 purchase gone)" in str(told)
     assert told.to_dict()["since"] == told.since == 2
+    assert told.untrained_items == 0
+    model.partial_fit(table_of([("u1", "i30", 1, 53)]))
+    assert model.last_update_.untrained_items == 1
+    assert "of the training, " in str(model.last_update_)
+    assert "and 1 item that it did not have" in str(model.last_update_)
     assert ancf.load(model.to_bytes()).last_update_ is None
 
 
@@ -343,7 +348,8 @@ def test_a_corrected_quantity_corrects_where_rows_come_twice():
 
 def test_much_that_is_newer_than_the_training_is_warned_of_with_figures():
     rows = [(f"u{at % 12}", f"i{at % 9}", 1, 50 + at % 7) for at in range(80)]
-    with pytest.warns(ancf.errors.TrainingWarning, match=r"\d+ events came since the training on \d+"):
+    rows += [("u1", "newer", 1, 58), ("u2", "newest", 1, 58)]
+    with pytest.warns(ancf.errors.TrainingWarning, match=r"\d+ events and 2 items came since the training on \d+"):
         fresh("ancf").partial_fit(table_of(rows))
 
 

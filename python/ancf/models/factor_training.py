@@ -218,12 +218,13 @@ class FactorModel(Recommender):
         self._scorer = scorer
         found = self.fit(data)._fitted()
         n_trained = scorer.purchases.n_trained
+        untrained = int((scorer.start.item_ids.positions(data.item_ids.values) < 0).sum())
         return replace(
             found,
             options=scorer.options,
             start=scorer.start,
             training=scorer.training,
-            **update.about(data, scorer.purchases.n_events if n_trained is None else n_trained),
+            **update.about(data, scorer.purchases.n_events if n_trained is None else n_trained, untrained),
         )
 
 

@@ -24,6 +24,8 @@ class UpdateReport:
     trained, since : int or None
         Events that the model was trained on, and those that it has beside them; None for a model that learns everything
         anew.
+    untrained_items : int or None
+        Items that came since the training; None likewise.
     fit : float or None
         How often a new purchase of a known user had a higher score than an item drawn at random, before it was taken
         in: 0.5 is chance. Over at most 1,000 pairs of known users and items; None where there is none.
@@ -40,6 +42,7 @@ class UpdateReport:
     gone_users: int = 0
     trained: int | None = None
     since: int | None = None
+    untrained_items: int | None = None
     fit: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -63,7 +66,8 @@ class UpdateReport:
         lines = [f"{_count(self.events, 'event')} taken in: {', '.join(parts)}"]
         if self.trained is not None and self.since is not None:
             share = f", {100 * self.since / self.trained:.1f} %" if self.trained else ""
-            lines.append(f"{_count(self.since, 'event')} beyond the {self.trained:,} of the training{share}")
+            items = f", and {_count(self.untrained_items, 'item')} that it did not have" if self.untrained_items else ""
+            lines.append(f"{_count(self.since, 'event')} beyond the {self.trained:,} of the training{share}{items}")
         if self.fit is not None:
             lines.append(f"new purchases scored above random items {100 * self.fit:.0f} % of the time")
         return "\n".join(lines)

@@ -25,7 +25,8 @@ from ancf.scoring.scorer import Scorer
 from ancf.scoring.update_report import UpdateReport
 
 MAX_SINCE = 0.25
-"""Events beyond the training, as a share of its own, from which on training anew is advised."""
+"""Events beyond the training, as a share of its own, from which on training anew is advised. Updates were level with
+training anew up to the .19 at which the measurements end (docs/updating.md)."""
 _FIT_PAIRS = 1000
 _FEATURES = ("item_features", "user_features")
 
@@ -40,11 +41,17 @@ class Update(NamedTuple):
     returns: Interactions | None
     report: UpdateReport
 
-    def about(self, data: Interactions, n_trained: int | None = None) -> dict[str, Any]:
-        """The parts of the scorer that are the same for all models; ``data`` is what it is made of."""
+    def about(
+        self, data: Interactions, n_trained: int | None = None, untrained_items: int | None = None
+    ) -> dict[str, Any]:
+        """The parts of the scorer that are the same for all models; ``data`` is what it is made of.
+
+        For a model that does not learn everything anew: the events of its training, and the items that came since.
+        """
         report = self.report
         if n_trained is not None:
-            report = replace(report, trained=n_trained, since=max(0, len(data) - n_trained))
+            since = max(0, len(data) - n_trained)
+            report = replace(report, trained=n_trained, since=since, untrained_items=untrained_items)
         purchases = Purchases.from_interactions(data, n_trained=n_trained, returns=self.returns)
         return {"purchases": purchases, "update": report}
 
@@ -213,7 +220,8 @@ def _warn(report: UpdateReport | None) -> None:
             else f"; new purchases score above random items {100 * report.fit:.0f} % of the time"
         )
         warnings.warn(
-            f"{report.since:,} events came since the training on {report.trained:,}{fit}. "
+            f"{report.since:,} events and {report.untrained_items or 0:,} items came since the training on "
+            f"{report.trained:,} events{fit}. "
             "Item vectors are as old as the training: train anew when there is time.",
             TrainingWarning,
             stacklevel=4,

@@ -128,7 +128,7 @@ def update_scorer(scorer: Scorer, trained: Trained, update: Update, settings: Se
         ),
         neighbors=mixture.neighbors,
         history=mixture.history,
-        **update.about(data, scorer.purchases.n_events if n_trained is None else n_trained),
+        **update.about(data, scorer.purchases.n_events if n_trained is None else n_trained, int(is_new.sum())),
     )
 
 
