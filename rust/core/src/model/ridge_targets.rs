@@ -249,13 +249,14 @@ impl Trained<'_> {
             }
             let added = by_source.row(item).iter().map(|&at| solved.targets[at as usize]);
             let added = added.zip(by_source.row_values(item).iter().map(|value| value * solved.scale));
-            match solved.thresholds[item] {
-                Some(least) => {
-                    added.filter(|&(_, value)| value >= least).for_each(|(at, value)| served.push(at, value))
+            if let Some(least) = solved.thresholds[item] {
+                for (at, value) in added.filter(|&(_, value)| value >= least) {
+                    served.push(at, value);
                 }
-                None => {
-                    let (places, numbers): (Vec<u32>, Vec<f32>) = added.unzip();
-                    strongest(&places, &numbers, solved.k).into_iter().for_each(|(at, value)| served.push(at, value));
+            } else {
+                let (places, numbers): (Vec<u32>, Vec<f32>) = added.unzip();
+                for (at, value) in strongest(&places, &numbers, solved.k) {
+                    served.push(at, value);
                 }
             }
             served.end();
