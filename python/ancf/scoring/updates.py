@@ -25,8 +25,8 @@ from ancf.scoring.scorer import Scorer
 from ancf.scoring.update_report import UpdateReport
 
 MAX_SINCE = 0.25
-"""Events beyond the training, as a share of its own, from which on training anew is advised. Updates were level with
-training anew up to the .19 at which the measurements end (docs/updating.md)."""
+"""Events beyond the training, as a share of its own, from which on training anew is advised: a little beyond the .19 at
+which the measurements end (docs/updating.md)."""
 _FIT_PAIRS = 1000
 _FEATURES = ("item_features", "user_features")
 
