@@ -243,8 +243,9 @@ def test_the_server_learns_the_journal_while_it_answers(serve, model, model_file
     assert [each["item_id"] for each in listed["items"]] == library.recommend("new").ids.tolist()
     # A view is none of a table of purchases: it goes on counting from the journal.
     assert server.list_of(user)["items"][0]["source"] == "history"
-    text = server.client.get("/metrics").text
-    assert 'ancf_updates_total{outcome="ok",variant="main"} 1.0' in text
+    # It is counted when its process has ended, a moment after its model answers.
+    counted = 'ancf_updates_total{outcome="ok",variant="main"} 1.0'
+    text = until_true(lambda: counted in (said := server.client.get("/metrics").text) and said, "the count")
     assert 'ancf_journal_lag_events{variant="main"} 0.0' in text
     assert server.client.post("/v1/reload", json={"to": "previous"}).json()["model_version"] == before["model_version"]
     assert server.list_of("new")["items"][0]["source"] == "history"
