@@ -271,6 +271,25 @@ class Ranker:
         plan: str | None = None,
         finish: bool = True,
     ) -> _Lists: ...
+    def rank_several(
+        self,
+        users: npt.NDArray[np.int64] | None,
+        wanted: list[tuple[int, npt.NDArray[np.uint8] | None]],
+        *,
+        filter_seen: bool = True,
+        deny: npt.NDArray[np.int64] | None = None,
+        num_threads: int | None = None,
+    ) -> list[_Lists]: ...
+    def rank_several_for(
+        self,
+        vectors: npt.NDArray[np.float32],
+        history: _Csr | None,
+        exclude: _Sets | None,
+        wanted: list[tuple[int, npt.NDArray[np.uint8] | None]],
+        *,
+        deny: npt.NDArray[np.int64] | None = None,
+        num_threads: int | None = None,
+    ) -> list[_Lists]: ...
     def scores(self, users: npt.NDArray[np.int64], items: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]: ...
     def scores_for(
         self,

@@ -33,6 +33,9 @@ Ask = Callable[[NDArray[np.intp] | None, int, Filters], TopN]
 """The first n of the rankings of some of the rows that are requested (None: all), with filters of their own; the scores
 are without the last step."""
 
+AskSeveral = Callable[[NDArray[np.intp], list[tuple[int, Filters]]], list[TopN]]
+"""Several such rankings of the same rows, whose filters differ in what everybody may be listed alone."""
+
 Ranking = tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.int32], int]
 """Items, scores, counts, and how many were asked for."""
 
@@ -98,12 +101,20 @@ class CompiledRules:
         )
 
     def top_n(
-        self, n_rows: int, N: int, filters: Filters, ask: Ask, faded: Csr | None, num_threads: int | None
+        self,
+        n_rows: int,
+        N: int,
+        filters: Filters,
+        ask: Ask,
+        ask_several: AskSeveral | None,
+        faded: Csr | None,
+        num_threads: int | None,
     ) -> TopN:
         """The lists of all rows; scores without the last step.
 
         Parameters
         ----------
+        ask_several : None where rankings are asked for one by one
         faded : factors from 0 to 1 for some items of each row, optional
         """
         if not self.arranges and faded is None:
@@ -112,10 +123,11 @@ class CompiledRules:
         width, beside = self._first_width(N, faded is not None), 1
         if n_rows <= _FEW and (self.boosted is not None or self.wanted is not None):
             width, beside = max(width, _FEW_WIDTH * N + _MORE), 0
+        several = one_by_one(ask) if ask_several is None else ask_several
         size = max(1, _MAX_ENTRIES // min(width, n_items + 1))
         parts = [
             self._arranged(
-                np.arange(start, min(start + size, n_rows)), N, width, filters, ask, faded, num_threads, beside
+                np.arange(start, min(start + size, n_rows)), N, width, filters, several, faded, num_threads, beside
             )
             for start in range(0, n_rows, size)
         ]
@@ -144,15 +156,13 @@ class CompiledRules:
         N: int,
         width: int,
         filters: Filters,
-        ask: Ask,
+        ask: AskSeveral,
         faded: Csr | None,
         num_threads: int | None,
         beside: int,
     ) -> TopN:
         n_items = len(self.scorer.item_ids)
-        pins = None
-        if self.pinned is not None:
-            pins = ask(rows, self.n_pins, filters.within(self.pinned).rows(rows))
+        pins: TopN | None = None
         vectors = self._unit_vectors() if self.compares_vectors else None
         found: TopN | None = None
         at = np.arange(len(rows))
@@ -160,16 +170,26 @@ class CompiledRules:
         while True:
             near = rows[at]
 
-            def first(n: int, mask: NDArray[np.uint8] | None = None, near: NDArray[np.intp] = near) -> Ranking:
-                asked = min(n, n_items + 1)
-                return (*ask(near, asked, filters.within(mask).rows(near)), asked)
-
+            masks: dict[str, tuple[int, NDArray[np.uint8] | None]] = {"ranking": (width, None)}
+            if beside and self.boosted is not None:
+                masks["boosted"] = (N + _MORE) * beside, self.boosted
+            if beside and self.wanted is not None:
+                masks["wanted"] = (n_owed + _MORE) * beside, self.wanted
+            if pins is None and self.pinned is not None:
+                masks["pins"] = self.n_pins + 1, self.pinned
+            of_near = filters.rows(near)
+            asked = [(min(n, n_items + 1), of_near.within(mask)) for n, mask in masks.values()]
+            found_rankings = dict(zip(masks, ask(near, asked), strict=True))
+            if pins is None:
+                pins = found_rankings.pop("pins", None)
+            rankings: dict[str, Ranking] = {
+                name: (*found_rankings[name], min(n, n_items + 1)) for name, (n, _) in masks.items() if name != "pins"
+            }
+            if pins is not None:
+                rankings["pins"] = (*pins.rows(at), self.n_pins + 1)
             lists, proven = self._list_rules.arrange(
                 N,
-                first(width),
-                first((N + _MORE) * beside, self.boosted) if beside and self.boosted is not None else None,
-                first((n_owed + _MORE) * beside, self.wanted) if beside and self.wanted is not None else None,
-                None if pins is None else (*pins.rows(at), self.n_pins + 1),
+                **rankings,
                 faded=None if faded is None else faded.take(near),
                 vectors=vectors,
                 num_threads=num_threads,
@@ -251,14 +271,18 @@ class ListRequest:
         if scorer.past is None:
             shift = scorer.user_shift
             return self.lists(
-                self._rows_of(positions, filter_seen), shift if shift is None or positions is None else shift[positions]
+                self._rows_of(positions, filter_seen),
+                shift if shift is None or positions is None else shift[positions],
+                self._several_of(positions, filter_seen),
             )
         # At a moment, who bought something later is as their history up to then makes them.
         past = scorer.past
         rows = np.arange(len(past.is_cut)) if positions is None else positions
         whole, cut = np.flatnonzero(~past.is_cut[rows]), np.flatnonzero(past.is_cut[rows])
         shift = None if scorer.user_shift is None else scorer.user_shift[rows[whole]]
-        top = self.rows(whole).lists(self._rows_of(rows[whole], filter_seen), shift)
+        top = self.rows(whole).lists(
+            self._rows_of(rows[whole], filter_seen), shift, self._several_of(rows[whole], filter_seen)
+        )
         if not len(cut):
             return top
         encoded, seen = self._folded(past, rows[cut], filter_seen)
@@ -281,6 +305,15 @@ class ListRequest:
             return self.scorer.top_n(
                 at, n, filter_seen=filter_seen, filters=filters, num_threads=self.num_threads, finish=False
             )
+
+        return ask
+
+    def _several_of(self, positions: NDArray[np.int64] | None, filter_seen: bool) -> AskSeveral:
+        """Several rankings of these users at once."""
+
+        def ask(rows: NDArray[np.intp], wanted: list[tuple[int, Filters]]) -> list[TopN]:
+            at = rows if positions is None else positions[rows]
+            return self.scorer.rankings(at, wanted, filter_seen=filter_seen, num_threads=self.num_threads)
 
         return ask
 
@@ -333,15 +366,15 @@ class ListRequest:
 
         return self.ranked(ask)
 
-    def lists(self, ask: Ask, shift: NDArray[np.float32] | None) -> TopN:
+    def lists(self, ask: Ask, shift: NDArray[np.float32] | None, several: AskSeveral | None = None) -> TopN:
         """The lists made of rankings, with the last step of their scores."""
-        return self.scorer.finished(self.ranked(ask), shift)
+        return self.scorer.finished(self.ranked(ask, several), shift)
 
-    def ranked(self, ask: Ask) -> TopN:
-        """The lists made of rankings."""
+    def ranked(self, ask: Ask, several: AskSeveral | None = None) -> TopN:
+        """The lists made of rankings; ``several`` makes more than one at once."""
         if self.rules is None:
             return ask(None, self.N, self.filters)
-        return self.rules.top_n(self.n_rows, self.N, self.filters, ask, self.faded, self.num_threads)
+        return self.rules.top_n(self.n_rows, self.N, self.filters, ask, several, self.faded, self.num_threads)
 
 
 _NONE = np.zeros(0, np.int32)
@@ -358,6 +391,11 @@ def forgive_deny(rules: Rules, ids: IdMap) -> tuple[Rules, int]:
     if not unknown or len(unknown) < len(denied) or first_twin(unknown, ids) is not None:
         return rules, len(unknown)
     return Rules(**{**rules.to_dict(), "deny": ()}), len(unknown)
+
+
+def one_by_one(ask: Ask) -> AskSeveral:
+    """Several rankings, each asked for by itself."""
+    return lambda rows, wanted: [ask(rows, n, filters) for n, filters in wanted]
 
 
 def compile_rules(rules: Rules, scorer: Scorer) -> CompiledRules:

@@ -15,7 +15,7 @@ Arrays: ``item_vectors``, ``user_vectors``, ``seen.*``, ``history.*``, ``neighbo
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -383,6 +383,39 @@ class Scorer:
                 **filters.keywords(),
             )
         )
+
+    def rankings(
+        self,
+        rows: NDArray[np.int64] | None,
+        wanted: Sequence[tuple[int, Filters]],
+        *,
+        filter_seen: bool,
+        num_threads: int | None,
+    ) -> list[TopN]:
+        """Several rankings of the same users without the last step of the scores: for each its length and filters,
+        which differ in nothing but what everybody may be listed. One pass over the histories makes them all."""
+        filters = wanted[0][1]
+        if filters.allow_each is not None:
+            return [
+                self.top_n(rows, n, filter_seen=filter_seen, filters=each, num_threads=num_threads, finish=False)
+                for n, each in wanted
+            ]
+        masks = [(n, each.within(self.stock).allow) for n, each in wanted]
+        if filters.deny_each is None:
+            found = self.ranker.rank_several(
+                rows, masks, filter_seen=filter_seen, deny=filters.deny, num_threads=num_threads
+            )
+        else:
+            at = np.arange(len(self.user_ids)) if rows is None else rows
+            found = self.ranker.rank_several_for(
+                self.user_vectors[at],
+                None if self.history is None else self.history.take(at),
+                filters.excluded(self.seen.take(at) if filter_seen else None),
+                masks,
+                deny=filters.deny,
+                num_threads=num_threads,
+            )
+        return [TopN(*lists) for lists in found]
 
     def finished(self, top: TopN, shift: NDArray[np.float32] | None) -> TopN:
         """Lists with the last step of their scores, a shift for each user and the link, where that was left out."""

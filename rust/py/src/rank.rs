@@ -255,6 +255,47 @@ impl Ranker {
         to_arrays(py, lists)
     }
 
+    /// Several rankings of the same users at once, each as `top_n(finish=False)` gives it: for each its length and the mask of
+    /// what it may hold.
+    #[pyo3(signature = (users, wanted, *, filter_seen=true, deny=None, num_threads=None))]
+    fn rank_several<'py>(
+        &self,
+        py: Python<'py>,
+        users: Option<PyReadonlyArray1<'py, i64>>,
+        wanted: Vec<(usize, Option<PyReadonlyArray1<'py, u8>>)>,
+        filter_seen: bool,
+        deny: Option<PyReadonlyArray1<'py, i64>>,
+        num_threads: Option<usize>,
+    ) -> PyResult<Vec<ListsResult<'py>>> {
+        let users = users.map(|users| positions(py, &users, self.ranker.n_users(), "user")).transpose()?;
+        let wanted = self.rankings(py, wanted, deny.as_ref())?;
+        let m = users.as_ref().map_or(self.ranker.n_users(), Vec::len);
+        let lists = enter(py, self.size(m), num_threads, |context| {
+            self.ranker.rank_several(users.as_deref(), &wanted, filter_seen, context)
+        })?;
+        lists.into_iter().map(|lists| to_arrays(py, lists)).collect()
+    }
+
+    /// The same for users outside the training table, given as in `top_n_for`.
+    #[pyo3(signature = (vectors, history, exclude, wanted, *, deny=None, num_threads=None))]
+    fn rank_several_for<'py>(
+        &self,
+        py: Python<'py>,
+        vectors: PyReadonlyArray2<'py, f32>,
+        history: Option<CsrArrays<'py>>,
+        exclude: Option<SetArrays<'py>>,
+        wanted: Vec<(usize, Option<PyReadonlyArray1<'py, u8>>)>,
+        deny: Option<PyReadonlyArray1<'py, i64>>,
+        num_threads: Option<usize>,
+    ) -> PyResult<Vec<ListsResult<'py>>> {
+        let wanted = self.rankings(py, wanted, deny.as_ref())?;
+        let users = self.new_users(py, &vectors, history, exclude, None)?;
+        let lists = enter(py, self.size(vectors.shape()[0]), num_threads, |context| {
+            self.ranker.rank_several_for(&users, &wanted, context)
+        })?;
+        lists.into_iter().map(|lists| to_arrays(py, lists)).collect()
+    }
+
     /// The last step of scores (m, width) of which row r holds counts[r], with a shift (m,) for each row.
     #[pyo3(signature = (scores, counts, shift=None))]
     fn finish<'py>(
@@ -367,6 +408,19 @@ impl Ranker {
                 None => Ok(users),
             }
         })
+    }
+
+    fn rankings(
+        &self,
+        py: Python<'_>,
+        wanted: Vec<(usize, Option<PyReadonlyArray1<'_, u8>>)>,
+        deny: Option<&PyReadonlyArray1<'_, i64>>,
+    ) -> PyResult<Vec<(usize, Filters)>> {
+        let deny = deny.map(|deny| positions(py, deny, self.ranker.n_items(), "item")).transpose()?.unwrap_or_default();
+        let with_deny = |(n, allow)| -> PyResult<_> {
+            Ok((n, Filters { deny: deny.clone(), ..self.filters(py, allow, None, None)? }))
+        };
+        wanted.into_iter().map(with_deny).collect()
     }
 
     fn filters(

@@ -4,7 +4,7 @@
 //! from the items of the largest norms in f32 (see `ThresholdSeed`), then the compact table (see `index`), six users whose
 //! scans end near each other at a time; what it cannot discard is scored in f32. The sparse part of a score is exact from
 //! the start: items that a history adds to are scored one by one as far as one can enter the list (see `Scorer::offer`), and
-//! the rest can only have their dense part.
+//! the rest can only have their dense part. Several searches of the same users, each of other items, share these sums.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -168,7 +168,6 @@ pub struct Scratch {
     lists: Vec<UserTopN>,
     /// Items that the dense pass must skip, user after user, ascending.
     excluded: Vec<u32>,
-    sums: NeighborSums,
     candidates: Candidates,
     /// 32 users' vectors, and those of a whole block.
     pack: Vec<f32>,
@@ -182,32 +181,69 @@ pub struct Scratch {
     pending: [Vec<u32>; USERS_PER_SCAN],
 }
 
+/// Memory of one thread for several searches of the same users.
+#[derive(Default)]
+pub struct SharedScratch {
+    sums: NeighborSums,
+    of_each: Vec<Scratch>,
+}
+
+/// The lists of a block of rows by searches of the same users, of which each neighbor is summed once; an output for each.
+pub fn block(
+    searches: &[BatchSearch<'_>],
+    rows: &Range<usize>,
+    context: &Context,
+    shared: &mut SharedScratch,
+    outputs: Vec<OutputSlices<'_>>,
+) -> Result<()> {
+    let SharedScratch { sums, of_each } = shared;
+    if of_each.len() < searches.len() {
+        of_each.resize_with(searches.len(), Scratch::default);
+    }
+    for scratch in &mut *of_each {
+        scratch.excluded.clear();
+        if scratch.lists.len() < rows.len() {
+            scratch.lists.resize_with(rows.len(), UserTopN::default);
+        }
+    }
+    for (at, row) in rows.clone().enumerate() {
+        if let Some(BatchSearch { scorer, query, .. }) = searches.first().filter(|any| any.query.history.is_some()) {
+            scorer.sum_neighbors(query, row, context.level, sums);
+        }
+        for (search, scratch) in searches.iter().zip(&mut *of_each) {
+            search.begin_list(row, at, context, sums, scratch);
+        }
+    }
+    for ((search, scratch), output) in searches.iter().zip(of_each).zip(outputs) {
+        search.finish_lists(rows, context, scratch, output)?;
+    }
+    Ok(())
+}
+
 impl BatchSearch<'_> {
-    /// The lists of a block of rows.
-    pub fn block(
+    /// The list of a row with what its history adds to.
+    fn begin_list(&self, row: usize, at: usize, context: &Context, sums: &NeighborSums, scratch: &mut Scratch) {
+        scratch.lists[at].best.reset(self.n);
+        scratch.lists[at].seed_threshold = f32::NEG_INFINITY;
+        let from = scratch.excluded.len();
+        self.offer_neighbors(row, at, context, sums, scratch);
+        let list = &mut scratch.lists[at];
+        list.excluded = from..scratch.excluded.len();
+        list.exclusion_filter = [0; FILTER_WORDS];
+        for &item in &scratch.excluded[from..] {
+            list.exclusion_filter[item as usize / 64 % FILTER_WORDS] |= 1 << (item % 64);
+        }
+    }
+
+    /// The lists of a block with everything else.
+    fn finish_lists(
         &self,
-        rows: Range<usize>,
+        rows: &Range<usize>,
         context: &Context,
         scratch: &mut Scratch,
         output: OutputSlices<'_>,
     ) -> Result<()> {
         let count = rows.len();
-        if scratch.lists.len() < count {
-            scratch.lists.resize_with(count, UserTopN::default);
-        }
-        scratch.excluded.clear();
-        for (at, row) in rows.clone().enumerate() {
-            scratch.lists[at].best.reset(self.n);
-            scratch.lists[at].seed_threshold = f32::NEG_INFINITY;
-            let from = scratch.excluded.len();
-            self.offer_neighbors(row, at, context, scratch);
-            let list = &mut scratch.lists[at];
-            list.excluded = from..scratch.excluded.len();
-            list.exclusion_filter = [0; FILTER_WORDS];
-            for &item in &scratch.excluded[from..] {
-                list.exclusion_filter[item as usize / 64 % FILTER_WORDS] |= 1 << (item % 64);
-            }
-        }
         // A list that its history has filled has a threshold, and a better one than first items would give.
         let (full, open): (Vec<u32>, Vec<u32>) =
             (0..count as u32).partition(|&at| scratch.lists[at as usize].best.is_full());
@@ -241,13 +277,12 @@ impl BatchSearch<'_> {
     }
 
     /// Offers the items that a history adds to; leaves in `excluded` what the dense pass must skip, ascending.
-    fn offer_neighbors(&self, row: usize, list: usize, context: &Context, scratch: &mut Scratch) {
-        let Scratch { sums, candidates, lists, excluded, .. } = scratch;
+    fn offer_neighbors(&self, row: usize, list: usize, context: &Context, sums: &NeighborSums, scratch: &mut Scratch) {
+        let Scratch { candidates, lists, excluded, .. } = scratch;
         if self.query.history.is_none() {
             self.eligible.append_eligible(self.query.seen(row), excluded);
             return;
         }
-        self.scorer.sum_neighbors(&self.query, row, context.level, sums);
         // What cannot be listed anyway need not be excluded.
         self.eligible.append_eligible(sums.items(), excluded);
         candidates.items.clear();

@@ -13,10 +13,10 @@ use crate::runtime::Context;
 use crate::runtime::simd::Level;
 use crate::{Error, Result};
 
-use super::batch::{self, BatchSearch, MAX_ROWS, OutputSlices, PruningCost};
+use super::batch::{self, BatchSearch, MAX_ROWS, OutputSlices, PruningCost, SharedScratch};
 use super::checks::{check_n, check_table, check_users};
 use super::head::Head;
-use super::index::ThresholdSeed;
+use super::index::{Index, ThresholdSeed};
 use super::key::{Best, key};
 use super::output::{Link, Lists, OutputTransform, write_list};
 use super::plan::{self, Choice, MIN_USERS_BATCHED, Path, Plan};
@@ -29,9 +29,6 @@ use super::target_attention::TargetSearch;
 /// One list on its way out: its row, items, scores and length.
 type Row<'a> = (usize, ((&'a mut [i32], &'a mut [f32]), &'a mut i32));
 
-/// The lists of a block of rows on their way out.
-type Block<'a> = (usize, ((&'a mut [i32], &'a mut [f32]), &'a mut [i32]));
-
 /// Users for which a table of the eligible items alone saves the time that making it takes, where half of the items are
 /// eligible. Both grow with what a scan reads: making the bytes of an item takes some 60 ns, scanning one for nothing .6 ns
 /// a user.
@@ -39,6 +36,13 @@ const USERS_OF_AN_INDEX: usize = 100;
 
 fn worth_an_index(eligible: &EligibleItems, n_items: usize, n_rows: usize) -> bool {
     n_rows.saturating_mul(n_items - eligible.count) >= USERS_OF_AN_INDEX.saturating_mul(eligible.count)
+}
+
+/// The items of one of several rankings of the same users, and how it is made.
+struct Ranking<'a> {
+    eligible: &'a EligibleItems,
+    prunes: bool,
+    own_index: bool,
 }
 
 /// Scores and exact lists for users of the training table and for others.
@@ -142,6 +146,29 @@ impl Ranker {
     /// The same for users that the training table does not hold.
     pub fn rank_for(&self, users: &Users, n: usize, filters: &Filters, context: &Context) -> Result<Lists> {
         self.lists(users.query(None, true), n, filters, Plan::Auto, false, context)
+    }
+
+    /// Several rankings of the same users, each as `rank` gives it for its length and filters: where many users are asked,
+    /// the neighbors of a history are summed once for all of them.
+    pub fn rank_several(
+        &self,
+        users: Option<&[u32]>,
+        wanted: &[(usize, Filters)],
+        filter_seen: bool,
+        context: &Context,
+    ) -> Result<Vec<Lists>> {
+        check_users(users.unwrap_or_default(), self.users.n)?;
+        self.several(self.users.query(users, filter_seen), wanted, context)
+    }
+
+    /// The same for users that the training table does not hold.
+    pub fn rank_several_for(
+        &self,
+        users: &Users,
+        wanted: &[(usize, Filters)],
+        context: &Context,
+    ) -> Result<Vec<Lists>> {
+        self.several(users.query(None, true), wanted, context)
     }
 
     /// The last step of the scores of ready lists, with a shift for each list where users have some.
@@ -339,21 +366,51 @@ impl Ranker {
                 TargetSearch { scorer, target, query, items: &items }.lists(&mut lists, context)?;
             }
             None => {
+                let ranking = Ranking { eligible: &eligible, prunes: path == Path::Pruned, own_index };
                 let force_pruning = plan == Plan::Pruned;
-                self.top_n_batched(
-                    query,
-                    &eligible,
-                    path == Path::Pruned,
-                    own_index,
-                    force_pruning,
-                    &mut lists,
-                    context,
-                )?;
+                self.top_n_batched(query, &[ranking], force_pruning, std::slice::from_mut(&mut lists), context)?;
             }
         }
         if finish {
             self.output(&query, &mut lists, context);
         }
+        Ok(lists)
+    }
+
+    /// Several rankings of the same rows without the last step of their scores.
+    fn several(&self, query: Query<'_>, wanted: &[(usize, Filters)], context: &Context) -> Result<Vec<Lists>> {
+        let (scorer, n_items) = (&self.scorer, self.scorer.n_items());
+        let mut eligible = Vec::new();
+        for (n, filters) in wanted {
+            check_n(*n)?;
+            eligible.push(EligibleItems::new(filters, n_items)?);
+        }
+        let rankings: Vec<_> = wanted
+            .iter()
+            .zip(&eligible)
+            .map(|((n, _), eligible)| {
+                let own_index = worth_an_index(eligible, n_items, query.n_rows);
+                let width = (*n).min(n_items);
+                let path =
+                    plan::choose(scorer, Plan::Auto, &query, width, eligible.count, own_index, context.level).path;
+                (path, Ranking { eligible, prunes: path == Path::Pruned, own_index })
+            })
+            .collect();
+        let shares = query.history.is_some()
+            && query.n_rows >= MIN_USERS_BATCHED
+            && n_items > 0
+            && scorer.head().target().is_none()
+            && wanted.iter().all(|(_, filters)| filters.allow_each.is_none())
+            && rankings.iter().all(|(path, _)| *path != Path::Pairs);
+        if !shares {
+            return wanted
+                .iter()
+                .map(|(n, filters)| self.lists(query, *n, filters, Plan::Auto, false, context))
+                .collect();
+        }
+        let mut lists: Vec<_> = wanted.iter().map(|(n, _)| Lists::empty(query.n_rows, (*n).min(n_items))).collect();
+        let rankings: Vec<_> = rankings.into_iter().map(|(_, ranking)| ranking).collect();
+        self.top_n_batched(query, &rankings, false, &mut lists, context)?;
         Ok(lists)
     }
 
@@ -404,40 +461,51 @@ impl Ranker {
         context.try_for_each_task(rows, single::Scratch::default, list)
     }
 
-    /// Blocks of users over the threads; see `batch`.
+    /// Blocks of users over the threads; see `batch`. One list of each ranking for each user.
     fn top_n_batched(
         &self,
         query: Query<'_>,
-        eligible: &EligibleItems,
-        prunes: bool,
-        own_index: bool,
+        rankings: &[Ranking<'_>],
         force_pruning: bool,
-        lists: &mut Lists,
+        lists: &mut [Lists],
         context: &Context,
     ) -> Result<()> {
-        let (scorer, n, n_rows) = (&self.scorer, lists.width, query.n_rows);
+        let (scorer, n_rows) = (&self.scorer, query.n_rows);
         if query.history.is_some() {
             scorer.byte_rows(context.level, Some(context));
         }
-        let all = prunes.then(|| scorer.index(Some(context)));
-        let own = all.filter(|_| own_index).map(|index| index.restricted_to(eligible));
-        let index = own.as_ref().or(all);
-        let seed = |index| ThresholdSeed::new(index, scorer.vectors(), scorer.n_items(), n);
-        let own_seed = index.filter(|index| own.is_some() || !scorer.threshold_seed(index).fits(index, n)).map(seed);
-        let compact = index.map(|index| (index, own_seed.as_ref().unwrap_or_else(|| scorer.threshold_seed(index))));
-        let search = BatchSearch {
-            scorer,
-            query,
-            eligible,
-            rows: OnceLock::new(),
-            compact,
-            own_index,
-            n,
-            force_pruning,
-            cost: PruningCost::default(),
-        };
-        if !prunes {
-            search.rows(Some(context));
+        let all = rankings.iter().any(|each| each.prunes).then(|| scorer.index(Some(context)));
+        let own: Vec<_> = rankings
+            .iter()
+            .map(|each| all.filter(|_| each.prunes && each.own_index).map(|index| index.restricted_to(each.eligible)))
+            .collect();
+        let mut indexes = Vec::new();
+        for ((each, own), lists) in rankings.iter().zip(&own).zip(&*lists) {
+            let index = own.as_ref().or(all.filter(|_| each.prunes));
+            let seed = |index| ThresholdSeed::new(index, scorer.vectors(), scorer.n_items(), lists.width);
+            let fits = |index: &&Index| own.is_none() && scorer.threshold_seed(index).fits(index, lists.width);
+            indexes.push((index, index.filter(|index| !fits(index)).map(seed)));
+        }
+        let searches: Vec<_> = rankings
+            .iter()
+            .zip(&indexes)
+            .zip(&*lists)
+            .map(|((each, (index, seed)), lists)| BatchSearch {
+                scorer,
+                query,
+                eligible: each.eligible,
+                rows: OnceLock::new(),
+                compact: index.map(|index| (index, seed.as_ref().unwrap_or_else(|| scorer.threshold_seed(index)))),
+                own_index: each.own_index,
+                n: lists.width,
+                force_pruning,
+                cost: PruningCost::default(),
+            })
+            .collect();
+        for (search, each) in searches.iter().zip(rankings) {
+            if !each.prunes {
+                search.rows(Some(context));
+            }
         }
         let threads = context.threads();
         let rows = if n_rows <= 32 * threads {
@@ -446,15 +514,21 @@ impl Ranker {
             n_rows.div_ceil(4 * threads).next_multiple_of(32)
         };
         let rows = rows.min(MAX_ROWS);
-        let Lists { items, scores, counts, .. } = lists;
-        let block = |scratch: &mut batch::Scratch, (at, ((items, scores), counts)): Block<'_>| {
+        let mut blocks: Vec<Vec<OutputSlices<'_>>> = (0..n_rows.div_ceil(rows)).map(|_| Vec::new()).collect();
+        for Lists { items, scores, counts, width, .. } in lists {
+            let width = *width;
+            let parts =
+                items.chunks_mut(rows * width).zip(scores.chunks_mut(rows * width)).zip(counts.chunks_mut(rows));
+            for (block, ((items, scores), counts)) in blocks.iter_mut().zip(parts) {
+                block.push(OutputSlices { items, scores, counts, width });
+            }
+        }
+        let block = |shared: &mut SharedScratch, (at, outputs): (usize, Vec<OutputSlices<'_>>)| {
             context.cancel.check()?;
             let first = at * rows;
-            let output = OutputSlices { items, scores, counts, width: n };
-            search.block(first..(first + rows).min(n_rows), context, scratch, output)
+            batch::block(&searches, &(first..(first + rows).min(n_rows)), context, shared, outputs)
         };
-        let blocks = items.chunks_mut(rows * n).zip(scores.chunks_mut(rows * n)).zip(counts.chunks_mut(rows));
-        context.try_for_each_task(blocks.enumerate(), batch::Scratch::default, block)
+        context.try_for_each_task(blocks.into_iter().enumerate(), SharedScratch::default, block)
     }
 
     /// Lists of a few users, one after the other, see `single`: on this thread, for one takes some 10 µs; but histories that

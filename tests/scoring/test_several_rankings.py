@@ -1,0 +1,52 @@
+"""Several rankings of the same users in one pass: each has the bits that it has by itself."""
+
+import numpy as np
+import pytest
+
+from ancf import _native
+
+
+def arrays(rng, n_users, n_items, d, heads):
+    item_vectors = (rng.normal(size=(n_items, d)) * rng.pareto(2.0, n_items)[:, None]).astype(np.float32)
+    per_row = min(12, n_items)
+    rows = [np.sort(rng.permutation(n_items)[:per_row]) for _ in range(n_items)]
+    neighbors = (
+        np.arange(n_items + 1, dtype=np.int64) * per_row,
+        np.concatenate(rows).astype(np.int32),
+        rng.random(n_items * per_row).astype(np.float32),
+    )
+    had = [np.sort(rng.permutation(n_items)[: rng.integers(0, 9)]) for _ in range(n_users)]
+    indptr = np.concatenate(([0], np.cumsum([len(each) for each in had]))).astype(np.int64)
+    items = np.concatenate(had).astype(np.int32)
+    history = (indptr, items, rng.random(len(items)).astype(np.float32))
+    ranker = _native.Ranker(item_vectors, neighbors=neighbors if heads != "no neighbors" else None)
+    history = None if heads == "no neighbors" else history
+    vectors = rng.normal(size=(n_users, d)).astype(np.float32)
+    ranker.set_users(vectors, history, (indptr, items))
+    return ranker, vectors, history, (indptr, items)
+
+
+@pytest.mark.parametrize(
+    ("n_users", "n_items", "d"), [(3, 40, 8), (60, 40, 8), (500, 900, 16), (90, 3000, 64), (40, 50, 0)]
+)
+@pytest.mark.parametrize("heads", ["neighbors", "no neighbors"])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_each_of_several_rankings_is_what_it_is_alone(n_users, n_items, d, heads, threads):
+    rng = np.random.default_rng(n_users + n_items)
+    ranker, vectors, history, seen = arrays(rng, n_users, n_items, d, heads)
+    some = (rng.random(n_items) < 0.1).astype(np.uint8)
+    one = np.zeros(n_items, np.uint8)
+    one[5] = 1
+    wanted = [(10, None), (15, some), (1, one), (n_items + 1, None), (4, np.zeros(n_items, np.uint8))]
+    deny = np.array([1, 7], np.int64)
+    users = rng.permutation(n_users)[: n_users - 1].astype(np.int64)
+    for filter_seen in (True, False):
+        for whom in (None, users):
+            found = ranker.rank_several(whom, wanted, filter_seen=filter_seen, deny=deny, num_threads=threads)
+            for lists, (n, allow) in zip(found, wanted, strict=True):
+                alone = ranker.top_n(whom, n, filter_seen=filter_seen, allow=allow, deny=deny, finish=False)
+                assert all(np.array_equal(mine, theirs) for mine, theirs in zip(lists, alone, strict=True))
+    found = ranker.rank_several_for(vectors, history, seen, wanted, num_threads=threads)
+    for lists, (n, allow) in zip(found, wanted, strict=True):
+        alone = ranker.top_n_for(vectors, history, seen, n, allow=allow, finish=False)
+        assert all(np.array_equal(mine, theirs) for mine, theirs in zip(lists, alone, strict=True))
