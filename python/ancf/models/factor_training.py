@@ -203,14 +203,19 @@ class FactorModel(Recommender):
 
     # ---- updating
 
-    def _updated(self, scorer: Scorer, update: Update) -> Scorer:
-        """A tenth of the epochs over all purchases, from what was trained; later updates go on from there, too."""
-        if scorer.start is None or scorer.training is None or scorer.purchases is None:
+    def _check_update(self, scorer: Scorer) -> None:
+        if scorer.start is None or scorer.training is None:
             raise InvalidCallError(
                 f"this {scorer.model} keeps nothing that its training could go on from. Train it anew with "
                 "warm_start=True (ancf train --warm-start), and it takes in purchases from then on; or call fit with "
                 "all of them (ancf.concat joins tables)."
             )
+
+    def _updated(self, scorer: Scorer, update: Update) -> Scorer:
+        """A tenth of the epochs over all purchases, from what was trained; later updates go on from there, too."""
+        assert scorer.start is not None
+        assert scorer.training is not None
+        assert scorer.purchases is not None
         data = update.data.compact()
         self.epochs = max(1, round(int(self.epochs) * _SHARE_OF_EPOCHS))
         self.random_state = int(scorer.training["settings"]["random_state"])
