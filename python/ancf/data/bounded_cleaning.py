@@ -104,6 +104,8 @@ class _Users(NamedTuple):
     values: NDArray[Any]
     n_own: int
     """How many of the values are of the column of users; a visitor or the class of the anonymous ones comes after."""
+    are_resolved: bool = False
+    """Whether rows without a user may stay; there may be no visitor even then, where no basket has an id."""
 
 
 class _Extremes:
@@ -283,7 +285,7 @@ class _Cleaner:
         values = cleaning._resolve_anonymous(row_filter, sample, policies).values
         self.notes_on_ids = [note for note in row_filter.report.notes if note.name == "ids_as_text"]
         self.budget.hold("users, those without a name included,", values)
-        return _Users(values, len(user.values))
+        return _Users(values, len(user.values), True)
 
     notes_on_ids: list[Any] = []  # noqa: RUF012, replaced and never appended to
 
@@ -336,8 +338,8 @@ class _Cleaner:
             yield part, rows.keep(np.flatnonzero(row_filter.remaining))
 
     def _user_codes(self, row_filter: Any, part: RawTable, users: _Users) -> NDArray[np.int32]:
-        user, anonymous = part.ids["user"], self.policies.anonymous
-        if anonymous == "exclude" or len(users.values) == users.n_own:
+        user = part.ids["user"]
+        if not users.are_resolved:
             row_filter.leave_out("anonymous", "have no user id (anonymous)", user.codes < 0)
             return user.codes
         without_values = replace_values(part, {"user": users.n_own, "basket": len(users.values) - users.n_own})

@@ -32,9 +32,11 @@ from ancf.data.spill import BYTES_AS_WHOLE, Budget, DiskArray, recode_rows
 from ancf.data.spilled_columns import DistinctValues, add_notes, dates_of_texts, on_disk, parts_of
 from ancf.data.text_file import TextFile
 from ancf.data.text_scan import (
+    NOT_UTF8,
     NUMBER,
     TEXT,
     TIMESTAMP,
+    ZERO_BYTES,
     ScannedColumn,
     ScanPlan,
     leave_out_no_rows,
@@ -201,9 +203,14 @@ class _Segments:
         return table
 
     def _add_accounts(self, table: RawTable) -> None:
-        for (name, words), rows in self.left_out.items():
+        # In the order of one whole table, whichever segment had the first.
+        for (name, words), rows in sorted(self.left_out.items(), key=lambda each: each[0][0] == "comments"):
             table.left_out.append(LeftOut(name, words, np.concatenate(rows)))
-        for (name, words), sample in self.notes.items():
+        of_bytes = [words.format(role) for role in self.columns for words in (ZERO_BYTES, NOT_UTF8)]
+        in_order = {words: at for at, words in enumerate(of_bytes)}
+        for (name, words), sample in sorted(
+            self.notes.items(), key=lambda each: in_order.get(each[0][1], len(in_order))
+        ):
             table.notes.append((name, words, sample))
         rows_of_json = self.text.json_rows
         if rows_of_json is not None:

@@ -41,6 +41,10 @@ from ancf.errors import InvalidDataError, InvalidParameterError
 
 _GUESS_BYTES = 1 << 16
 
+# What is told of the bytes of a column, in the order in which it is found.
+ZERO_BYTES = "have zero bytes in the {}, as damaged files do"
+NOT_UTF8 = "are not UTF-8 ({}), read as Windows-1252"
+
 # The kinds of columns, in the scanner's own words.
 TEXT, NUMBER, TIMESTAMP = "text", "number", "timestamp"
 
@@ -74,11 +78,11 @@ class ScannedColumn:
         texts, not_utf8 = _decode_texts(raw, scanned["offsets"])
         if kind == TEXT and b"\0" in raw:
             affected = np.flatnonzero(np.isin(values, [code for code, text in enumerate(texts) if "\0" in text]))
-            table.notes.append(("zero_bytes", f"have zero bytes in the {role}, as damaged files do", affected))
+            table.notes.append(("zero_bytes", ZERO_BYTES.format(role), affected))
         if not_utf8:
             text_rows, text_codes = (np.arange(n_rows), values) if kind == TEXT else (rows, codes)
             affected = text_rows[np.isin(text_codes, not_utf8)]
-            table.notes.append(("encoding", f"are not UTF-8 ({role}), read as Windows-1252", affected))
+            table.notes.append(("encoding", NOT_UTF8.format(role), affected))
         return cls(kind, values, rows, codes, texts, ascending=not not_utf8)
 
     def rows_of(self, spellings: set[str]) -> NDArray[np.int64]:

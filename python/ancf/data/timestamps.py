@@ -297,7 +297,7 @@ def _read_format(
         padded = [_digits(int(text), form) if text.isdecimal() else text for text in stripped]
         seconds[rows] = np.append(text_times.read_format(padded, form), UNKNOWN)[codes]
         first = first or next(filter(None, stripped), "")
-    if n and (seconds == UNKNOWN).all():
+    if first and (seconds == UNKNOWN).all():
         raise InvalidParameterError(
             f"time_format={form!r}: no value of {what} fits it (the first is {first!r}). Leave it out, or give theirs."
         )
