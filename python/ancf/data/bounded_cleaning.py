@@ -22,7 +22,7 @@ from ancf.data import cleaning
 from ancf.data.cleaning import Policies
 from ancf.data.event_types import WeighedEvents, account
 from ancf.data.ids import IdMap, sort_order
-from ancf.data.interactions import Interactions
+from ancf.data.interactions import Interactions, canonical_flags
 from ancf.data.number_times import END_PLAUSIBLE, FIRST_PLAUSIBLE
 from ancf.data.raw_table import EncodedColumn, RawTable
 from ancf.data.report import N_FIRST_ROWS, Report
@@ -228,12 +228,14 @@ class _Cleaner:
     def run(self) -> Interactions:
         table, policies = self.table, self.policies
         self.events = cleaning._weigh_events(table, policies)
+        self.knows_interest = self.events is not None and self.events.had(np.empty(0, np.int32)) is not None
         users = self._users()
         order, rank = sort_order(users.values)
         item_order, item_rank = sort_order(self.item.values)
         dtype = np.dtype(
             [("row", "i8"), ("weight", "f8"), ("time", "i8"), ("user", "i4"), ("item", "i4")]
             + [(role, "i4") for role in self.texts]
+            + ([("had", "?")] if self.knows_interest else [])
         )
         counts = self._rows_of_users(users)[order]
         self._check_largest(counts, users.values[order])
@@ -245,6 +247,8 @@ class _Cleaner:
             records["weight"], records["time"] = rows.weights, 0 if rows.times is None else rows.times
             for role in self.texts:
                 records[role] = part.ids[role].codes[rows.numbered()]
+            if rows.had is not None:
+                records["had"] = rows.had
             ranges.add(records)
         self._raise_for_bad_rows()
         self._check_min_weight()
@@ -253,7 +257,7 @@ class _Cleaner:
 
     def _check_min_weight(self) -> None:
         if self.policies.min_weight is not None and self.table.weight is None:
-            empty = cleaning._Rows(None, *(np.empty(0, np.int32),) * 2, np.empty(0), None)
+            empty = cleaning._Rows(None, *(np.empty(0, np.int32),) * 2, np.empty(0), None, None)
             cleaning._leave_out_low_weights(
                 cleaning._RowFilter(self.table.part(0, 0)), empty, self.table, self.policies
             )
@@ -334,7 +338,8 @@ class _Cleaner:
             cleaning._leave_out_bad(row_filter, part)
             weight = cleaning._leave_out_zeros(row_filter, part, events, policies)
             times = None if part.time is None else part.time.seconds
-            rows = cleaning._Rows(None, codes, part.ids["item"].codes, weight, times)
+            had = None if events is None else events.had(part.ids["event"].codes)
+            rows = cleaning._Rows(None, codes, part.ids["item"].codes, weight, times, had)
             yield part, rows.keep(np.flatnonzero(row_filter.remaining))
 
     def _user_codes(self, row_filter: Any, part: RawTable, users: _Users) -> NDArray[np.int32]:
@@ -366,16 +371,7 @@ class _Cleaner:
         times = None if self.table.time is None else np.ascontiguousarray(records["time"])
         rows = _rows_of(records, times)
         if self.policies.returns == "net" and len(rows.weights) and rows.weights.min() < 0:
-            net, kept = cleaning._net_returns(
-                self.account,
-                rows.numbered(),
-                rows.users,
-                rows.items,
-                rows.weights,
-                rows.times,
-                n_items,
-            )
-            rows = rows._replace(weights=net).keep(kept)
+            rows, kept = cleaning._net_returns(self.account, rows, n_items)
             records = records[kept]
         if self.policies.min_weight is not None:
             kept = ~(rows.weights < self.policies.min_weight)
@@ -391,7 +387,7 @@ class _Cleaner:
             name: DiskArray(kind) for name, kind in zip(("users", "items", "weights"), ("i4", "i4", "f4"), strict=True)
         }
         timed = self.table.time is not None
-        event_times = DiskArray("i8")
+        event_times, event_had = DiskArray("i8"), DiskArray("?")
         extremes, texts = _Extremes(self.table.n_rows), {role: _TextCounts(self.table.ids[role]) for role in self.texts}
         bounds_of: dict[str, list[float]] = {"weights": [np.inf, -np.inf], "times": [np.inf, -np.inf]}
         event = "user, item and time" if timed else "user and item"
@@ -410,7 +406,7 @@ class _Cleaner:
                     bounds_of[name] = [min(low, values.min()), max(high, values.max())]
             if timed:
                 extremes.add(rows.times, rows.numbers)
-            users, items, sums, times, repeated = canonical_events(
+            columns = (
                 rows.users - np.int32(lowest),
                 rows.items,
                 rows.weights,
@@ -419,6 +415,9 @@ class _Cleaner:
                 n_items,
                 self.num_threads,
             )
+            users, items, sums, times, repeated = canonical_events(*columns)
+            if rows.had is not None:
+                event_had.append(canonical_flags(rows.had, *columns))
             self.account.note(
                 "duplicates", f"repeat an earlier row's {event}; quantities summed", rows.numbers[repeated]
             )
@@ -451,15 +450,19 @@ class _Cleaner:
             out["items"].mapped(),
             out["weights"].mapped(),
             event_times.mapped() if timed else None,
+            had=event_had.mapped() if self.knows_interest else None,
             item_names=names.get("name"),
             item_categories=names.get("category"),
             report=report,
             normalize=self.policies.normalize,
         )
         data.event_weights = None if self.events is None else dict(self.events.weights)
+        cleaning.note_interest(data)
         return data
 
     events: WeighedEvents | None = None
+    knows_interest = False
+    """Whether some types of events do not say that somebody has an item."""
 
     def _renumber(self, column: DiskArray, kept: NDArray[np.bool_]) -> None:
         """Positions among the ids that are kept."""
@@ -545,4 +548,5 @@ def replace_values(part: RawTable, n_values: dict[str, int]) -> RawTable:
 
 def _rows_of(records: NDArray[Any], times: NDArray[np.int64] | None) -> Any:
     row, user, item, weight = (np.ascontiguousarray(records[name]) for name in ("row", "user", "item", "weight"))
-    return cleaning._Rows(row, user, item, weight, times)
+    had = np.ascontiguousarray(records["had"]) if "had" in (records.dtype.names or ()) else None
+    return cleaning._Rows(row, user, item, weight, times, had)

@@ -18,15 +18,15 @@ from ancf._native import canonical_events
 from ancf.checks import check_flag, check_integer, check_number
 from ancf.data.arrays import FLOAT32_MAX, object_array, positions_among
 from ancf.data.columns import RATING_HEADINGS, normalize_heading
-from ancf.data.event_types import WeighedEvents, account, describe_types, no_types_error, weigh_events
+from ancf.data.event_types import WeighedEvents, account, describe_types, had_types, no_types_error, weigh_events
 from ancf.data.ids import IdMap, sort_order
-from ancf.data.interactions import Interactions
+from ancf.data.interactions import Interactions, canonical_flags
 from ancf.data.normalize import NORMALIZERS
 from ancf.data.number_times import unit_by_size
 from ancf.data.raw_table import EncodedColumn, RawTable, TimeColumn, Unparsed
 from ancf.data.report import N_FIRST_ROWS, Report
 from ancf.data.restrictions import CoreRounds, ItemPatterns, core_rounds, count_ids
-from ancf.data.returns import remaining_quantities
+from ancf.data.returns import had_after_returns, remaining_quantities
 from ancf.data.text_times import is_clock
 from ancf.data.time_range import note_strays
 from ancf.data.timestamps import OUT_OF_RANGE, no_date
@@ -89,6 +89,8 @@ class _Rows(NamedTuple):
     items: NDArray[np.int32]
     weights: NDArray[np.float64]
     times: NDArray[np.int64] | None
+    had: NDArray[np.bool_] | None
+    """Which say that somebody has the item; None where all do."""
 
     def numbered(self) -> NDArray[np.int64]:
         return np.arange(len(self.users)) if self.numbers is None else self.numbers
@@ -96,7 +98,8 @@ class _Rows(NamedTuple):
     def keep(self, kept: NDArray[Any]) -> "_Rows":
         """Those of a mask or of indices."""
         times = None if self.times is None else self.times[kept]
-        return _Rows(self.numbered()[kept], self.users[kept], self.items[kept], self.weights[kept], times)
+        had = None if self.had is None else self.had[kept]
+        return _Rows(self.numbered()[kept], self.users[kept], self.items[kept], self.weights[kept], times, had)
 
 
 class _RowFilter:
@@ -148,14 +151,12 @@ def clean(table: RawTable, policies: Policies, num_threads: int | None = None) -
     _leave_out_unparsed(row_filter, table, policies)
     weight = _leave_out_zeros(row_filter, table, events, policies)
     times = None if table.time is None else table.time.seconds
-    rows = _Rows(None, user.codes, item.codes, weight, times)
+    had = None if events is None else events.had(table.ids["event"].codes)
+    rows = _Rows(None, user.codes, item.codes, weight, times, had)
     if not row_filter.remaining.all():
         rows = rows.keep(np.flatnonzero(row_filter.remaining))
     if policies.returns == "net" and len(rows.weights) and rows.weights.min() < 0:
-        net, kept = _net_returns(
-            row_filter, rows.numbered(), rows.users, rows.items, rows.weights, rows.times, len(item.values)
-        )
-        rows = rows._replace(weights=net).keep(kept)
+        rows, _ = _net_returns(row_filter, rows, len(item.values))
     rows = _leave_out_low_weights(row_filter, rows, table, policies)
     rows = _leave_out_rare(row_filter, rows, len(user.values), len(item.values), policies, num_threads)
 
@@ -176,9 +177,8 @@ def clean(table: RawTable, policies: Policies, num_threads: int | None = None) -
     names = _most_common_texts(table.ids.get("name"), rows.numbers, items, len(item_ids))
     categories = _most_common_texts(table.ids.get("category"), rows.numbers, items, len(item_ids))
     weights, times = np.ascontiguousarray(rows.weights, np.float64), rows.times
-    event_users, event_items, sums, event_times, repeated = canonical_events(
-        users, items, weights, times, len(user_ids), len(item_ids), num_threads
-    )
+    columns = (users, items, weights, times, len(user_ids), len(item_ids), num_threads)
+    event_users, event_items, sums, event_times, repeated = canonical_events(*columns)
     event = "user, item and time" if times is not None else "user and item"
     repeated = repeated if rows.numbers is None else rows.numbers[repeated]
     report.note("duplicates", f"repeat an earlier row's {event}; quantities summed", repeated)
@@ -199,13 +199,29 @@ def clean(table: RawTable, policies: Policies, num_threads: int | None = None) -
         event_items,
         sums,
         event_times,
+        had=canonical_flags(rows.had, *columns),
         item_names=names,
         item_categories=categories,
         report=report,
         normalize=policies.normalize,
     )
     data.event_weights = None if events is None else dict(events.weights)
+    note_interest(data)
     return data
+
+
+def note_interest(data: Interactions) -> None:
+    """Note how many pairs were only looked at, and stay recommendable."""
+    is_had = data.pair_had()
+    n = 0 if is_had is None else len(is_had) - int(np.count_nonzero(is_had))
+    if n:
+        weights = data.event_weights or {}
+        had = had_types(weights)
+        types = " or ".join(name for name in weights if normalize_heading(name) in had)
+        pairs = f"{n:,} pair{'' if n == 1 else 's'} of user and item"
+        data.report.note(
+            "interest", f"{pairs} without an event of type {types}: interest alone, which stays recommendable"
+        )
 
 
 def _leave_out_untyped(row_filter: _RowFilter, table: RawTable, events: WeighedEvents | None) -> None:
@@ -475,20 +491,14 @@ def _resolve_anonymous(row_filter: _RowFilter, table: RawTable, policies: Polici
     return EncodedColumn(codes, object_array(known + visitors))
 
 
-def _net_returns(
-    row_filter: _RowFilter,
-    rows: NDArray[np.int64],
-    users: NDArray[Any],
-    items: NDArray[Any],
-    weights: NDArray[np.float64],
-    times: NDArray[np.int64] | None,
-    n_items: int,
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Quantities after each return took back what its customer had bought of the item before, latest purchase first.
+def _net_returns(row_filter: _RowFilter, rows: _Rows, n_items: int) -> tuple[_Rows, NDArray[np.bool_]]:
+    """The rows that have any quantity left after each return took back what its customer had bought of the item before,
+    latest purchase first, and a mask of them.
 
-    The mask says which events have any left. Only pairs with a return are touched (``returns.py``). Without times,
+    Only pairs with a return are touched (``returns.py``). Without times,
     returns come after all purchases of the pair.
     """
+    numbers, users, items, weights, times, had = rows.numbered(), *rows[1:]
     returned = weights < 0
     by_user, by_item = np.zeros(int(users.max()) + 1, bool), np.zeros(n_items, bool)
     by_user[users[returned]] = True
@@ -503,10 +513,14 @@ def _net_returns(
 
     net = weights.copy()
     net[involved] = remaining_quantities(pair, weights[involved])
-    row_filter.report.leave_out("returns", "are returns, netted against earlier purchases", rows[returned])
-    row_filter.report.leave_out("cancelled", "are purchases that were returned in full", rows[(net == 0) & ~returned])
-    row_filter.report.note("reduced", "are purchases that were returned in part", rows[(net > 0) & (net != weights)])
-    return net, net > 0
+    if had is not None:
+        had = had.copy()
+        had[involved] = had_after_returns(pair, weights[involved], had[involved])
+    report = row_filter.report
+    report.leave_out("returns", "are returns, netted against earlier purchases", numbers[returned])
+    report.leave_out("cancelled", "are purchases that were returned in full", numbers[(net == 0) & ~returned])
+    report.note("reduced", "are purchases that were returned in part", numbers[(net > 0) & (net != weights)])
+    return rows._replace(weights=net, had=had).keep(net > 0), net > 0
 
 
 def _sort_ids(column: EncodedColumn, codes: NDArray[np.int32], whole: bool) -> tuple[IdMap, NDArray[np.int32]]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ancf._text import format_value
+from ancf.data.event_types import had_among
 from ancf.data.features import Features
 from ancf.data.ids import IdMap
 from ancf.data.interactions import Interactions, ItemTexts
@@ -71,7 +72,7 @@ def concat(tables: Iterable[Interactions]) -> Interactions:
     tables_used = [part for _, part in speaking]
     user_ids, users = _unite([(part.user_ids, part.users) for part in tables_used])
     item_ids, items = _unite([(part.item_ids, part.items) for part in tables_used])
-    timed = tables_used[0].times is not None
+    timed, event_weights = tables_used[0].times is not None, _event_weights(parts)
     joined = Interactions(
         user_ids,
         item_ids,
@@ -79,13 +80,14 @@ def concat(tables: Iterable[Interactions]) -> Interactions:
         np.concatenate(items),
         np.concatenate([part.weights for part in tables_used]).astype(np.float64),
         np.concatenate([part.times for part in tables_used if part.times is not None]) if timed else None,
+        had=_had(tables_used, event_weights),
         item_names=_texts(item_ids, [(part.item_ids, part.item_names) for part in tables_used]),
         item_categories=_texts(item_ids, [(part.item_ids, part.item_categories) for part in tables_used]),
         normalize=tables_used[0].normalize,
     )
     joined.item_features = _features(part.item_features for part in parts)
     joined.user_features = _features(part.user_features for part in parts)
-    joined.event_weights = _event_weights(parts)
+    joined.event_weights = event_weights
     joined.report = _report(parts, joined)
     joined.leakage = tuple(dict.fromkeys(leak for part in parts for leak in part.leakage))
     joined.mark = next((part.mark for part in reversed(parts) if part.mark is not None), None)
@@ -103,6 +105,15 @@ def _event_weights(parts: Sequence[Interactions]) -> dict[str, float] | None:
                     "earlier one. Read all with the same event_weights=."
                 )
     return united or None
+
+
+def _had(parts: Sequence[Interactions], united: dict[str, float] | None) -> NDArray[np.bool_] | None:
+    flags = [had_among(part.had, part.weights, part.event_weights, united) for part in parts]
+    if all(each is None for each in flags):
+        return None
+    return np.concatenate(
+        [np.ones(len(part), bool) if each is None else each for part, each in zip(parts, flags, strict=True)]
+    )
 
 
 def _features(tables: Iterable[Features | None]) -> Features | None:

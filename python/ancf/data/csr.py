@@ -54,6 +54,18 @@ class ItemSets(NamedTuple):
         lengths, places = _lengths_and_places(self.indptr, rows)
         return type(self)(offsets_from_lengths(lengths), self.items[places])
 
+    def keep(self, kept: NDArray[np.bool_]) -> "ItemSets":
+        """The entries chosen by a mask.
+
+        Examples
+        --------
+        >>> sets = ItemSets(np.array([0, 2, 3]), np.array([1, 4, 0], np.int32))
+        >>> sets.keep(np.array([False, True, True]))
+        ItemSets(indptr=array([0, 1, 2]), items=array([4, 0], dtype=int32))
+        """
+        row = np.repeat(np.arange(self.n_rows), np.diff(self.indptr))
+        return ItemSets(offsets_from_lengths(np.bincount(row[kept], minlength=self.n_rows)), self.items[kept])
+
     def union(self, other: "ItemSets") -> "ItemSets":
         """Row by row what either set holds.
 

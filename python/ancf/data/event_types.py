@@ -54,6 +54,8 @@ class WeighedEvents(NamedTuple):
     rows: dict[str, int]
     """How many rows each type of ``weights`` has."""
     is_default: bool
+    values: list[Any]
+    """The values of the column."""
 
     def factors(self, codes: NDArray[np.int32]) -> NDArray[np.float64]:
         """The weight of each row; 0 where its type has none or a weight of 0."""
@@ -63,6 +65,17 @@ class WeighedEvents(NamedTuple):
         """Which rows are of a type that has a weight, which may be 0."""
         known: NDArray[np.bool_] = ~np.isnan(self.of_type)[codes]
         return known
+
+    def had(self, codes: NDArray[np.int32]) -> NDArray[np.bool_] | None:
+        """Which rows say that somebody has the item (``had_types``), or has it no more; None where all do."""
+        had = had_types(self.weights)
+        is_interest = [weight > 0 and normalize_heading(name) not in had for name, weight in self.weights.items()]
+        if not any(is_interest):
+            return None
+        interest = {name for name, is_one in zip(self.weights, is_interest, strict=True) if is_one}
+        of_value = np.array([str(value) not in interest for value in self.values] + [True])
+        flags: NDArray[np.bool_] = of_value[codes]
+        return flags
 
     def has_any(self) -> bool:
         """Whether some row is of a type with a weight above 0."""
@@ -119,7 +132,46 @@ def weigh_events(column: EncodedColumn, given: Mapping[str, float] | None) -> We
     if counts[0]:
         unknown[""] = int(counts[0])
     rows = {str(values[at]): int(counts[at + 1]) for at in order if not math.isnan(of_value[at])}
-    return WeighedEvents(weights, of_value, unknown, rows, given is None)
+    return WeighedEvents(weights, of_value, unknown, rows, given is None, values)
+
+
+def had_types(weights: Mapping[str, float]) -> set[str]:
+    """The types by which somebody has an item: those that mean a purchase or, where none does, the heaviest.
+
+    Normalized, as headings are. Events of other types are interest.
+
+    Examples
+    --------
+    >>> sorted(had_types({"PageView": 1.0, "buy": 10.0})), sorted(had_types({"play": 1.0, "share": 5.0}))
+    (['buy'], ['share'])
+    """
+    positive = {name: weight for name, weight in weights.items() if weight > 0}
+    purchases = [name for name in positive if meaning_of(name) == "purchase"]
+    heaviest = max(positive.values(), default=0.0)
+    had = purchases or [name for name, weight in positive.items() if weight == heaviest]
+    return {normalize_heading(name) for name in had}
+
+
+def had_among(
+    had: NDArray[np.bool_] | None,
+    weights: NDArray[np.float32],
+    own: Mapping[str, float] | None,
+    united: Mapping[str, float] | None,
+) -> NDArray[np.bool_] | None:
+    """Which of a table's events say that somebody has the item, or has it no more, where it becomes part of a larger
+    one.
+
+    Flags go by the types of their table, ``own``. Where those of the larger one have none of them, as where a table of
+    views joins one of purchases, only returns do.
+
+    Examples
+    --------
+    >>> had_among(None, np.float32([1, 1]), {"view": 1.0}, {"view": 1.0, "purchase": 10.0}).tolist()
+    [False, False]
+    """
+    if own and united and not had_types(own) & had_types(united):
+        return np.asarray(weights < 0)
+    return had
 
 
 def meaning_of(name: str) -> str | None:

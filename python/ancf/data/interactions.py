@@ -59,6 +59,9 @@ class Interactions:
         Attributes by id, also of items and users without an event (docs/attributes.md).
     event_weights : dict or None
         What an event of each type weighs, where the table had types; ``weights`` are products with these.
+    had : bool array (n,) or None
+        Whether an event says that somebody has the item, as a purchase does and a view does not (docs/reading.md). A
+        model leaves out of lists what somebody has. None: every event does.
     report : Report
         What was read, what was left out and why.
     normalize : str
@@ -90,6 +93,7 @@ class Interactions:
     item_features: Features | None = None
     user_features: Features | None = None
     event_weights: dict[str, float] | None = None
+    had: NDArray[np.bool_] | None = None
     report: Report
     normalize: str
     leakage: tuple[str, ...]
@@ -105,13 +109,14 @@ class Interactions:
         weights: NDArray[Any],
         times: NDArray[Any] | None = None,
         *,
+        had: NDArray[np.bool_] | None = None,
         item_names: ItemTexts | None = None,
         item_categories: ItemTexts | None = None,
         report: Report | None = None,
         normalize: str = "none",
     ) -> None:
         n = len(users)
-        for name, array in (("items", items), ("weights", weights), ("times", times)):
+        for name, array in (("items", items), ("weights", weights), ("times", times), ("had", had)):
             if array is not None and len(array) != n:
                 raise InvalidDataError(f"{name} has {len(array)} values where users has {n}; give one per event.")
         for name, array, ids in (("users", users, user_ids), ("items", items, item_ids)):
@@ -121,7 +126,7 @@ class Interactions:
         self.item_names, self.item_categories = item_names, item_categories
         self.report = Report(rows_read=n, rows_used=n) if report is None else report
         self.normalize, self.leakage, self.split_by, self.mark = normalize, (), None, None
-        self.users, self.items, self.weights, self.times, _ = canonical_events(
+        events = (
             np.ascontiguousarray(users, np.int32),
             np.ascontiguousarray(items, np.int32),
             np.ascontiguousarray(weights, np.float64),
@@ -129,6 +134,8 @@ class Interactions:
             len(user_ids),
             len(item_ids),
         )
+        self.users, self.items, self.weights, self.times, _ = canonical_events(*events)
+        self.had = canonical_flags(had, *events)
         self._freeze()
 
     @classmethod
@@ -221,6 +228,7 @@ class Interactions:
         weights: NDArray[np.float32],
         times: NDArray[np.int64] | None,
         *,
+        had: NDArray[np.bool_] | None = None,
         item_names: ItemTexts | None = None,
         item_categories: ItemTexts | None = None,
         report: Report,
@@ -229,14 +237,15 @@ class Interactions:
         """From entries that ``canonical_events`` returned, without sorting them again."""
         new = cls.__new__(cls)
         new.user_ids, new.item_ids = user_ids, item_ids
-        new.users, new.items, new.weights, new.times = users, items, weights, times
+        new.users, new.items, new.weights, new.times, new.had = users, items, weights, times, had
         new.item_names, new.item_categories, new.report = item_names, item_categories, report
         new.normalize, new.leakage, new.split_by, new.mark = normalize, (), None, None
         new._freeze()
         return new
 
     def _freeze(self) -> None:
-        for array in (self.users, self.items, self.weights, self.times, self.item_names, self.item_categories):
+        columns = (self.users, self.items, self.weights, self.times, self.had)
+        for array in (*columns, self.item_names, self.item_categories):
             if array is not None:
                 array.flags.writeable = False
 
@@ -372,6 +381,26 @@ class Interactions:
         """
         return np.diff(np.append(self._pair_starts(), len(self))).astype(np.int32)
 
+    def pair_had(self) -> NDArray[np.bool_] | None:
+        """Whether an event of each distinct pair says that the user has the item, in the order of ``to_csr``; None
+        where every event does.
+
+        Returns
+        -------
+        bool array (n_pairs,) or None
+
+        Examples
+        --------
+        >>> import ancf
+        >>> log = {"user": [1, 1, 1], "item": [7, 7, 8], "event": ["view", "purchase", "view"]}
+        >>> ancf.read_interactions(log).pair_had().tolist()
+        [True, False]
+        """
+        if self.had is None:
+            return None
+        starts = self._pair_starts()
+        return np.logical_or.reduceat(self.had, starts) if len(starts) else np.empty(0, bool)
+
     @checks_call
     def subset(self, which: ArrayLike) -> Self:
         """The events chosen by a mask or by positions, over the same ids and with the same report.
@@ -424,6 +453,7 @@ class Interactions:
         new = copy.copy(self)
         new.users, new.items, new.weights = self.users[chosen], self.items[chosen], self.weights[chosen]
         new.times = None if self.times is None else self.times[chosen]
+        new.had = None if self.had is None else self.had[chosen]
         new.mark = None
         new._freeze()
         return new
@@ -555,6 +585,8 @@ class Interactions:
                 digest.update(_little_endian(arrays[name]))
         for part in (self.users, self.items, self.weights, self.times):
             digest.update(b"-" if part is None else _little_endian(part))
+        if self.had is not None:
+            digest.update(_little_endian(self.had))
         return digest.hexdigest()
 
     @checks_call
@@ -656,6 +688,14 @@ def _account_of_features(features: Features, ids: IdMap, of: str) -> str:
     if report.ignored:
         parts.append(f"nothing stands in {', '.join(report.ignored)}")
     return "; ".join(parts)
+
+
+def canonical_flags(flags: NDArray[np.bool_] | None, users: Any, items: Any, _: Any, *rest: Any) -> Any:
+    """Flags of events in the order of ``canonical_events``, which has the other arguments; those of one moment have it
+    where one of them has."""
+    if flags is None:
+        return None
+    return canonical_events(users, items, np.ascontiguousarray(flags, np.float64), *rest)[2] > 0
 
 
 def _flags(which: Any) -> NDArray[np.bool_] | None:

@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ancf.data.arrays import group_starts
+from ancf.data.event_types import had_among
 from ancf.data.ids import IdMap
 from ancf.data.interactions import Interactions, ItemTexts
 from ancf.data.report import Report
-from ancf.data.returns import remaining_quantities
+from ancf.data.returns import had_after_returns, remaining_quantities
 from ancf.errors import InvalidDataError
 
 
@@ -50,10 +51,13 @@ class _Events(NamedTuple):
     items: NDArray[np.int64]
     weights: NDArray[np.float64]
     times: NDArray[np.int64] | None
+    had: NDArray[np.bool_] | None
+    """Which say that somebody has the item; None where all do."""
 
     def keep(self, kept: NDArray[np.bool_]) -> "_Events":
         times = None if self.times is None else self.times[kept]
-        return _Events(self.users[kept], self.items[kept], self.weights[kept], times)
+        had = None if self.had is None else self.had[kept]
+        return _Events(self.users[kept], self.items[kept], self.weights[kept], times, had)
 
 
 def join(known: Interactions, returns: Interactions | None, new: Interactions, *, deduplicate: bool = False) -> Joined:
@@ -88,9 +92,12 @@ def join(known: Interactions, returns: Interactions | None, new: Interactions, *
     tables = [known, new] if returns is None else [known, new, returns]
     user_ids, user_places = _unite(known.user_ids, [table.user_ids for table in tables])
     item_ids, item_places = _unite(known.item_ids, [table.item_ids for table in tables])
+    weights = [known.event_weights, new.event_weights, known.event_weights][: len(tables)]
+    united = {**(known.event_weights or {}), **(new.event_weights or {})}
+    flags = [had_among(table.had, table.weights, own, united) for table, own in zip(tables, weights, strict=True)]
     here, came, *rest = (
-        _Events(users[table.users], items[table.items], table.weights.astype(np.float64), table.times)
-        for table, users, items in zip(tables, user_places, item_places, strict=True)
+        _Events(users[table.users], items[table.items], table.weights.astype(np.float64), table.times, had)
+        for table, users, items, had in zip(tables, user_places, item_places, flags, strict=True)
     )
     n_items = len(item_ids)
     nets = not len(here.weights) or here.weights.min() > 0
@@ -107,7 +114,8 @@ def join(known: Interactions, returns: Interactions | None, new: Interactions, *
     data = Interactions(
         user_ids,
         item_ids,
-        *net,
+        *net[:4],
+        had=net.had,
         item_names=_texts(item_ids, tables, item_places, "item_names"),
         item_categories=_texts(item_ids, tables, item_places, "item_categories"),
         report=Report(source="model", rows_read=len(net.users), rows_used=len(net.users)),
@@ -171,11 +179,16 @@ def _concatenate(first: _Events, second: _Events) -> _Events:
     times = None
     if first.times is not None and second.times is not None:
         times = np.concatenate((first.times, second.times))
+    had = None
+    if first.had is not None or second.had is not None:
+        parts = ((each.had, len(each.users)) for each in (first, second))
+        had = np.concatenate([np.ones(n, bool) if flags is None else flags for flags, n in parts])
     return _Events(
         np.concatenate((first.users, second.users)),
         np.concatenate((first.items, second.items)),
         np.concatenate((first.weights, second.weights)),
         times,
+        had,
     )
 
 
@@ -212,18 +225,25 @@ def _net(raw: _Events, user_ids: IdMap, item_ids: IdMap) -> tuple[_Events, Inter
     suspects = np.isin(pairs, pairs[raw.weights <= 0])
     # Events of the same moment are one here, so that it does not matter whether they came together.
     found = raw.keep(suspects)
-    summed = Interactions(user_ids, item_ids, found.users, found.items, found.weights, found.times)
+    summed = Interactions(user_ids, item_ids, found.users, found.items, found.weights, found.times, had=found.had)
     events = _Events(
-        summed.users.astype(np.int64), summed.items.astype(np.int64), summed.weights.astype(np.float64), summed.times
+        summed.users.astype(np.int64),
+        summed.items.astype(np.int64),
+        summed.weights.astype(np.float64),
+        summed.times,
+        summed.had,
     )
-    pairs = _pairs(events, n_items)
+    pairs, had = _pairs(events, n_items), events.had
     if events.times is None:
         involved, left = events.weights <= 0, np.maximum(events.weights, 0.0)
     else:
         involved = np.isin(pairs, pairs[events.weights <= 0])
         left = np.where(involved, 0.0, events.weights)
         left[involved] = remaining_quantities(pairs[involved], events.weights[involved])
-    net = _concatenate(raw.keep(~suspects), events._replace(weights=left).keep(left > 0))
+        if had is not None:
+            had = had.copy()
+            had[involved] = had_after_returns(pairs[involved], events.weights[involved], had[involved])
+    net = _concatenate(raw.keep(~suspects), events._replace(weights=left, had=had).keep(left > 0))
     return net, summed.subset(involved).compact() if involved.any() else None
 
 

@@ -22,7 +22,8 @@ from ancf.data.packed_text import pack_optional_texts, unpack_optional_texts
 from ancf.data.report import FileAccount, Reason, Report
 from ancf.errors import InvalidDataError, ModelFileError
 
-_EVENTS = {"users": np.int32, "items": np.int32, "weights": np.float32, "times": np.int64}
+_EVENTS = {"users": np.int32, "items": np.int32, "weights": np.float32, "times": np.int64, "had": np.bool_}
+_OPTIONAL = ("times", "had")
 # Events that are checked at a time.
 _BLOCK_EVENTS = 1 << 20
 _TEXTS = ("item_names", "item_categories")
@@ -83,7 +84,7 @@ def load_table(folder: Path) -> dict[str, Any]:
 
 
 def _events_column(arrays: Mapping[str, NDArray[Any]], name: str, kind: Any) -> NDArray[Any] | None:
-    if name == "times" and name not in arrays:
+    if name in _OPTIONAL and name not in arrays:
         return None
     array = arrays[name]
     if array.dtype != kind or array.shape != arrays["users"].shape or array.ndim != 1:

@@ -36,3 +36,25 @@ def remaining_quantities(pairs: NDArray[Any], quantities: NDArray[Any]) -> NDArr
     left = np.where(left >= values * (1 - 1e-9), values, left)
     left[left <= 1e-9 * np.abs(values)] = 0.0
     return np.asarray(left)
+
+
+def had_after_returns(pairs: NDArray[Any], quantities: NDArray[Any], had: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which events say that somebody still has the item: a return takes that back from purchases alone.
+
+    Parameters
+    ----------
+    pairs, quantities : arrays (n,)
+        As ``remaining_quantities`` takes them.
+    had : bool array (n,)
+        Which events are purchases or returns; others are interest.
+
+    Examples
+    --------
+    >>> bought_looked_at_returned = np.array([10.0, 1.0, -10.0])
+    >>> had_after_returns(np.zeros(3), bought_looked_at_returned, np.array([True, False, True])).tolist()
+    [False, False, False]
+    """
+    still = np.zeros(len(had), bool)
+    at = np.flatnonzero(had)
+    still[at] = remaining_quantities(np.asarray(pairs)[at], np.asarray(quantities)[at]) > 0
+    return still

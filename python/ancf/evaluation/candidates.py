@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from ancf import _native
 from ancf.checks import check_integer
-from ancf.data.arrays import offsets_from_lengths
 from ancf.data.csr import ItemSets
 from ancf.errors import InvalidDataError, InvalidParameterError
 from ancf.evaluation.ground_truth import GroundTruth, Known
@@ -68,8 +67,8 @@ def _sample(n: int, seed: int, known: Known, truth: GroundTruth, new_only: bool)
     n_items = len(known.item_ids)
     if not n_items:
         raise InvalidParameterError('candidates="sampled" needs the catalogue. Give train=.')
-    seen, wanted = known.seen.take(truth.users), truth.wanted
-    own = _keep(wanted, wanted.items < n_items).union(seen)
+    seen, wanted = known.had.take(truth.users), truth.wanted
+    own = wanted.keep(wanted.items < n_items).union(seen)
     drawn = ItemSets(*_native.sample_negatives(int(seed), truth.users, (own.indptr, own.items), n_items, int(n)))
     notes = []
     short = int((np.diff(drawn.indptr) < n).sum())
@@ -88,13 +87,7 @@ def _difference(sets: ItemSets, others: ItemSets) -> ItemSets:
     width = 1 + max((int(part.items.max()) for part in (sets, others) if len(part.items)), default=0)
     row = np.repeat(np.arange(sets.n_rows), np.diff(sets.indptr))
     keys = np.repeat(np.arange(others.n_rows), np.diff(others.indptr)) * width + others.items
-    return _keep(sets, ~np.isin(row * width + sets.items, keys))
-
-
-def _keep(sets: ItemSets, kept: NDArray[np.bool_]) -> ItemSets:
-    """The entries chosen by a mask."""
-    row = np.repeat(np.arange(sets.n_rows), np.diff(sets.indptr))
-    return ItemSets(offsets_from_lengths(np.bincount(row[kept], minlength=sets.n_rows)), sets.items[kept])
+    return sets.keep(~np.isin(row * width + sets.items, keys))
 
 
 def _read(given: Any, known: Known, truth: GroundTruth, new_only: bool) -> CandidateSets:
@@ -116,7 +109,7 @@ def _read(given: Any, known: Known, truth: GroundTruth, new_only: bool) -> Candi
     outside = len(_difference(truth.wanted, sets).items)
     if outside:
         notes.append(f"{outside:,} test items are no candidates and cannot be found")
-    had = len(sets.items) - len(_difference(sets, known.seen.take(truth.users)).items)
+    had = len(sets.items) - len(_difference(sets, known.had.take(truth.users)).items)
     if had and new_only:
         notes.append(f"{had:,} candidates were had in training and are left out")
     elif had:

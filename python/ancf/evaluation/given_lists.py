@@ -157,7 +157,7 @@ def place_lists(
     items[rows, place] = np.where(is_repeated, -1, position)
     had = 0
     if new_only:
-        had = int((candidate_mask(known.seen.take(truth.users), rows, position, known.n_items) & ~is_repeated).sum())
+        had = int((candidate_mask(known.had.take(truth.users), rows, position, known.n_items) & ~is_repeated).sum())
     listed = np.bincount(row[measured], minlength=len(users)) > 0
     places = np.full(len(users), min(n, len(known.item_ids)) if has_training else n)
     if candidates is not None:

@@ -16,12 +16,14 @@ from ancf.scoring.unknown_ids import refuse_other_table, used_ids
 
 @dataclass(frozen=True)
 class Known:
-    """Whom and what a list may be about: users, items, and what each user had."""
+    """Whom and what a list may be about: users, items, and the history of each user."""
 
     user_ids: IdMap
     item_ids: IdMap
     """The catalogue: the items of the training table."""
     seen: ItemSets
+    had: ItemSets
+    """``seen`` without what was only looked at: what is not new to each user."""
     other_items: IdMap | None = None
     """Items of the test table outside the catalogue, which a list made elsewhere may name; a model cannot."""
     n_strangers: int = 0
@@ -30,7 +32,7 @@ class Known:
     @classmethod
     def of_scorer(cls, scorer: Scorer) -> "Known":
         """What a fitted model knows."""
-        return cls(scorer.user_ids, scorer.item_ids, scorer.seen)
+        return cls(scorer.user_ids, scorer.item_ids, scorer.seen, scorer.had)
 
     @classmethod
     def of_tables(cls, train: Interactions | None, test: Interactions) -> "Known":
@@ -38,11 +40,17 @@ class Known:
         used = test.compact()
         if train is None:
             nobody = ItemSets(np.zeros(len(used.user_ids) + 1, np.int64), np.empty(0, np.int32))
-            return cls(used.user_ids, IdMap([]), nobody, used.item_ids)
+            return cls(used.user_ids, IdMap([]), nobody, nobody, used.item_ids)
         train = train.compact()
         new = train.item_ids.positions(used.item_ids.values) < 0
         others = IdMap._unchecked(used.item_ids.values[new], used.item_ids.kind)
-        return cls(train.user_ids, train.item_ids, train.to_csr().sets, others)
+        return cls.of_training(train, train.to_csr().sets, others)
+
+    @classmethod
+    def of_training(cls, train: Interactions, seen: ItemSets, others: IdMap | None = None) -> "Known":
+        """What a training table tells whose pairs are ``seen``."""
+        is_had = train.pair_had()
+        return cls(train.user_ids, train.item_ids, seen, seen if is_had is None else seen.keep(is_had), others)
 
     def with_strangers(self, test: Interactions) -> "Known":
         """The same with the users of a test table who were not in training, and had nothing."""
@@ -53,11 +61,15 @@ class Known:
             return self
         united, _ = IdMap.factorize(np.concatenate([self.user_ids.values, held.values[new]]))
         at = self.user_ids.positions(united.values)
-        kept = self.seen.take(at[at >= 0])
-        lengths = np.zeros(len(united), np.int64)
-        lengths[at >= 0] = np.diff(kept.indptr)
-        seen = ItemSets(offsets_from_lengths(lengths), kept.items)
-        return replace(self, user_ids=united, seen=seen, n_strangers=int(new.sum()))
+
+        def widened(sets: ItemSets) -> ItemSets:
+            kept = sets.take(at[at >= 0])
+            lengths = np.zeros(len(united), np.int64)
+            lengths[at >= 0] = np.diff(kept.indptr)
+            return ItemSets(offsets_from_lengths(lengths), kept.items)
+
+        seen, had = widened(self.seen), widened(self.had)
+        return replace(self, user_ids=united, seen=seen, had=had, n_strangers=int(new.sum()))
 
     @property
     def n_items(self) -> int:
@@ -96,7 +108,7 @@ class GroundTruth:
         self.known_pairs = 0
         if new_only and len(users):
             concerned = np.unique(users)
-            rows = known.seen.take(concerned)
+            rows = known.had.take(concerned)
             seen = np.repeat(concerned, np.diff(rows.indptr)) * n_items + rows.items
             had = (items >= 0) & np.isin(users * n_items + items, seen)
             self.known_pairs = int(had.sum())

@@ -294,8 +294,8 @@ class ListRequest:
 
     def _folded(self, past: Past, rows: NDArray[np.int64], filter_seen: bool) -> tuple[EncodedUsers, ItemSets | None]:
         """Users as their histories up to a moment make them, and what their lists leave out."""
-        histories, users = self.scorer.folded(past, rows, self.num_threads)
-        return users, ItemSets(histories.indptr, histories.items) if filter_seen else None
+        _, users = self.scorer.folded(past, rows, self.num_threads)
+        return users, past.had.take(rows) if filter_seen else None
 
     def _rows_of(self, positions: NDArray[np.int64] | None, filter_seen: bool) -> Ask:
         """The rankings of users as they are in training."""

@@ -67,6 +67,14 @@ class Past:
             offsets_from_lengths(np.bincount(self._users[kept], minlength=self._seen.n_rows)), self._seen.items[kept]
         )
 
+    @cached_property
+    def had(self) -> ItemSets:
+        """``pairs`` without what had only been looked at."""
+        if self._purchases.had is None:
+            return self.pairs
+        by_then = self._purchases.had[self._happened]
+        return self.pairs.keep(np.bincount(self._of_events, by_then, len(self.counts))[self.counts > 0] > 0)
+
     def buyers(self, n_items: int) -> NDArray[np.int64]:
         """How many people had each item."""
         return np.bincount(self.pairs.items, minlength=n_items)

@@ -57,6 +57,8 @@ class Purchases:
     """(n_events,)"""
     times: NDArray[np.int64] | None
     """Seconds since 1970 (n_events,); None for a table without times."""
+    had: NDArray[np.bool_] | None = None
+    """Which events say that the user has the item (n_events,); None where all do (``Interactions.had``)."""
     mark: Mark | None = None
     """What the caller called the last event (``Interactions.mark``)."""
     n_trained: int | None = None
@@ -85,6 +87,7 @@ class Purchases:
             None if len(counts) == len(data) else counts,
             None if (weights == 1).all() else weights,
             data.times,
+            None if data.had is None or data.had.all() else data.had,
             mark,
             n_trained,
             returns,
@@ -94,6 +97,13 @@ class Purchases:
     def _starts(self) -> NDArray[np.int64] | None:
         """Where the events of each pair begin; None where they are the pairs."""
         return None if self.counts is None else offsets_from_lengths(self.counts)
+
+    @cached_property
+    def pair_had(self) -> NDArray[np.bool_] | None:
+        """Which pairs have such an event (n_pairs,); None where all have."""
+        if self.had is None or self._starts is None:
+            return self.had
+        return np.logical_or.reduceat(self.had, self._starts[:-1]) if len(self.had) else self.had
 
     @cached_property
     def until(self) -> int | None:
@@ -139,7 +149,7 @@ class Purchases:
         weights = np.ones(self.n_events, np.float32) if self.weights is None else self.weights
         report = Report(source="model", rows_read=self.n_events, rows_used=self.n_events)
         data = Interactions._from_canonical(
-            user_ids, item_ids, users, items, weights, self.times, report=report, **texts
+            user_ids, item_ids, users, items, weights, self.times, had=self.had, report=report, **texts
         )
         data.mark = self.mark
         return data
@@ -149,8 +159,13 @@ class Purchases:
     def to_arrays(self) -> tuple[Arrays, dict[str, Any]]:
         """As a model file keeps them."""
         found = {"events.counts": self.counts, "events.weights": self.weights, "events.times": self.times}
-        arrays = {name: part for name, part in found.items() if part is not None}
+        arrays: Arrays = {name: part for name, part in found.items() if part is not None}
+        if self.had is not None:
+            arrays["events.had"] = self.had.astype(np.uint8)
         about: dict[str, Any] = {"n": self.n_events}
+        if self.had is not None:
+            # Written down, it cannot get lost unnoticed.
+            about["had"] = True
         if self.mark is not None:
             about["mark"] = self.mark
         if self.n_trained is not None:
@@ -163,6 +178,8 @@ class Purchases:
             arrays |= {f"returns.{side}.{name}": part for name, part in parts.items()}
         columns = {"users": returns.users, "items": returns.items, "weights": returns.weights, "times": returns.times}
         arrays |= {f"returns.{name}": part for name, part in columns.items() if part is not None}
+        if returns.had is not None:
+            arrays["returns.had"] = returns.had.astype(np.uint8)
         return arrays, {"events": about, "returns": kinds}
 
     @classmethod
@@ -184,13 +201,17 @@ class Purchases:
         well = well and (weights is None or (weights.dtype == np.float32 and weights.shape == (n,)))
         well = well and (weights is None or bool(np.isfinite(weights).all()))
         well = well and (times is None or (times.dtype == np.int64 and times.shape == (n,)))
+        had = arrays.get("events.had")
+        well = well and (had is not None) == about.get("had", False)
+        well = well and (had is None or (had.dtype == np.uint8 and had.shape == (n,) and bool((had <= 1).all())))
         mark = about.get("mark") if well else None
         if not well or n is None or not (mark is None or _is_mark(mark)):
             raise ModelFileError("model file: its events do not fit its histories. Load another copy.")
         trained = about.get("trained")
         if not (trained is None or (isinstance(trained, int) and trained >= 0)):
             raise ModelFileError("model file: its events do not fit its histories. Load another copy.")
-        return cls(n, counts, weights, times, mark, trained, _read_returns(arrays, meta, times is not None))
+        flags = None if had is None else had.astype(bool)
+        return cls(n, counts, weights, times, flags, mark, trained, _read_returns(arrays, meta, times is not None))
 
 
 def _read_returns(arrays: Arrays, meta: dict[str, Any], timed: bool) -> Interactions | None:
@@ -210,7 +231,11 @@ def _read_returns(arrays: Arrays, meta: dict[str, Any], timed: bool) -> Interact
             raise ModelFileError("an array is of another type")
         if not np.isfinite(weights).all():
             raise ModelFileError("a quantity is not finite")
-        return Interactions(ids[0], ids[1], users, items, weights, times)
+        had = arrays.get("returns.had")
+        if had is not None and (had.dtype != np.uint8 or had.ndim != 1 or (had > 1).any()):
+            raise ModelFileError("a flag is neither 0 nor 1")
+        had = None if had is None else had.astype(bool)
+        return Interactions(ids[0], ids[1], users, items, weights, times, had=had)
     except (InvalidDataError, KeyError, ModelFileError, TypeError, ValueError) as error:
         raise ModelFileError(f"model file: its returns do not fit ({error}). Load another copy.") from error
 

@@ -216,7 +216,7 @@ class Scorer:
     item_ids: IdMap
     item_names: NDArray[Any] | None
     seen: ItemSets
-    """What each user has had."""
+    """The history of each user; of it lists leave out what they have had (``had``)."""
     item_vectors: NDArray[np.float32]
     """(n_items, d)"""
     user_vectors: NDArray[np.float32]
@@ -284,10 +284,16 @@ class Scorer:
             link=self.link,
             **({} if self.target is None else self.target._asdict()),
         )
-        ranker.set_users(self.user_vectors, self.history, self.seen, self.user_shift)
+        ranker.set_users(self.user_vectors, self.history, self.had, self.user_shift)
         object.__setattr__(self, "ranker", ranker)
         object.__setattr__(self, "_lazy_rankers", {})
         object.__setattr__(self, "compiled", {})
+
+    @cached_property
+    def had(self) -> ItemSets:
+        """What each user has had: ``seen`` without what was only looked at."""
+        is_had = None if self.purchases is None else self.purchases.pair_had
+        return self.seen if is_had is None else self.seen.keep(is_had)
 
     def mask(self, positions: NDArray[np.int64]) -> NDArray[np.uint8]:
         """A flag for each item, set for these (n_items,)."""
@@ -375,7 +381,7 @@ class Scorer:
             *self.ranker.top_n_for(
                 self.user_vectors[at],
                 None if self.history is None else self.history.take(at),
-                filters.excluded(self.seen.take(at) if filter_seen else None),
+                filters.excluded(self.had.take(at) if filter_seen else None),
                 N,
                 shift=None if self.user_shift is None else self.user_shift[at],
                 num_threads=num_threads,

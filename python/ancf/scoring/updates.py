@@ -85,6 +85,7 @@ def apply(scorer: Scorer, new: Any, deduplicate: bool, updated: Callable[[Scorer
         )
     texts = {"item_names": scorer.item_names, "item_categories": scorer.item_categories}
     known = purchases.interactions(scorer.user_ids, scorer.item_ids, scorer.seen, **texts)
+    known.event_weights = None if scorer.event_weights is None else dict(scorer.event_weights)
     joined = join(known, purchases.returns, new, deduplicate=deduplicate)
     features = {name: _features(getattr(scorer, name), getattr(new, name)) for name in _FEATURES}
     for name, found in features.items():

@@ -150,7 +150,7 @@ def _hard_reason(
     """What keeps the item out whatever its score."""
     here = np.array([at], np.int32)
     past = scorer.past
-    if filter_seen and at in (scorer.seen if past is None else past.pairs).row(row):
+    if filter_seen and at in (scorer.had if past is None else past.had).row(row):
         return "seen"
     if past is not None and past.not_yet(len(scorer.item_ids))[at]:
         return "later"

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from typing import NamedTuple, Self
 
 from ancf.data.columns import normalize_heading
-from ancf.data.event_types import EVENT_WEIGHTS, meaning_of
+from ancf.data.event_types import EVENT_WEIGHTS, had_types, meaning_of
 from ancf.scoring.scorer import Scorer
 
 PURCHASE, RETURN = "purchase", "return"
@@ -61,12 +61,7 @@ class EventWeights:
         self._trained = trained
         self._known: dict[str, Weighed] = {}
         heaviest = max((trained or {}).values(), default=0.0)
-        means_purchase = any(kind_of(name) == PURCHASE for name in trained or ())
-        self._had = {
-            normalize_heading(name)
-            for name, weight in (trained or {}).items()
-            if (kind_of(name) == PURCHASE if means_purchase else weight == heaviest > 0)
-        }
+        self._had = had_types(trained or {})
         of_purchase = self._weight(PURCHASE, PURCHASE)
         if of_purchase is None:
             of_purchase = heaviest if self._had else USUAL_WEIGHTS[PURCHASE]

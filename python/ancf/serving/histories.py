@@ -67,13 +67,15 @@ def continue_history(scorer: Scorer, row: int, entries: Sequence[Entry], countin
 def continue_set(scorer: Scorer, row: int, entries: Sequence[Entry], counting: Counting) -> list[int] | None:
     """The items of the same history, ascending, for a model to which it is a set (``Encoder.sees_sets``).
 
-    None where ``continue_history`` must look: where nothing is new, where something came back, and where something was
-    only looked at, which is in the history but may be listed.
+    None where ``continue_history`` must look: where nothing is new, where something came back, and where something is
+    or was only looked at, which is in the history but may be listed.
     """
     weights, last, until = counting
     items: list[int] = []
     if row >= 0:
         indptr = scorer.seen.indptr
+        if scorer.had is not scorer.seen and len(scorer.had.row(row)) < indptr[row + 1] - indptr[row]:
+            return None
         items = scorer.seen.items[indptr[row] : indptr[row + 1]].tolist()
     learned = items if until is None else items.copy()
     parse, position = scorer.item_ids.parse, scorer.item_ids.position
@@ -123,16 +125,19 @@ class _Had:
 
 
 class _Before(NamedTuple):
-    """What the model learned of a user: items, ascending, with weights and times."""
+    """What the model learned of a user: items, ascending, with weights and times, and those that they have had."""
 
     items: NDArray[np.int32]
     weights: NDArray[np.float32]
     times: NDArray[np.int64] | None
+    bought: NDArray[np.int32]
 
     @classmethod
     def of(cls, scorer: Scorer, row: int) -> Self:
         """That of a user of the training table; nothing for ``row`` -1."""
-        return cls(_NO_ITEMS, _NO_WEIGHTS, None) if row < 0 else cls(*scorer.purchases_of(row))
+        if row < 0:
+            return cls(_NO_ITEMS, _NO_WEIGHTS, None, _NO_ITEMS)
+        return cls(*scorer.purchases_of(row), scorer.had.row(row))
 
     def place(self, item: int) -> int:
         """Where an item stands; -1 if it is not there."""
@@ -150,7 +155,7 @@ class _Before(NamedTuple):
 
 def _merged(before: _Before, after: dict[int, _Had], *, timed: bool) -> Continued:
     """The history with what came; only what came is looked at item by item."""
-    items, weights, times = before
+    items, weights, times, bought_before = before
     known = [item for item, had in after.items() if had.learned]
     if known:
         # Those stand in the history already, and come back below with what became of them.
@@ -167,7 +172,10 @@ def _merged(before: _Before, after: dict[int, _Had], *, timed: bool) -> Continue
         moments = np.concatenate([old, np.array([had.at for _, had in left], np.int64)])[order]
     ordered = all_items[order]
     histories = Histories(_indptr(ordered), ordered, np.concatenate([weights, new_weights])[order], moments)
-    looked_at = [item for item, had in left if not (had.learned or had.bought > 0)]
+    was_bought = set(bought_before.tolist())
+    looked_at = [item for item, had in left if not (item in was_bought or had.bought > 0)]
+    if len(bought_before) < len(before.items):
+        looked_at += [item for item in items.tolist() if item not in was_bought]
     if not looked_at:
         return Continued(histories, ItemSets(histories.indptr, ordered))
     bought = ordered[~np.isin(ordered, looked_at)]

@@ -183,6 +183,7 @@ def new_events(scorer: Scorer, counting: Counting, journal: Journal) -> NewEvent
     users: list[Any] = []
     items: list[Any] = []
     weights: list[float] = []
+    had: list[bool] = []
     times: list[int] = []
     names: set[str] = set()
     for _, user_id, item_id, event, quantity, at in journal.between(counting.seq or 0, last):
@@ -195,15 +196,19 @@ def new_events(scorer: Scorer, counting: Counting, journal: Journal) -> NewEvent
         users.append(user)
         items.append(item)
         weights.append(weighed.weight * quantity)
+        had.append(weighed.had != 0)
         times.append(at)
         names.add(user_id)
-    return NewEvents(*_table(scorer, counting, (users, items, weights, times), mark_of(journal.name, last)), names)
+    return NewEvents(*_table(scorer, counting, (users, items, weights, had, times), mark_of(journal.name, last)), names)
 
 
 def _table(
-    scorer: Scorer, counting: Counting, columns: tuple[list[Any], list[Any], list[float], list[int]], mark: str
+    scorer: Scorer,
+    counting: Counting,
+    columns: tuple[list[Any], list[Any], list[float], list[bool], list[int]],
+    mark: str,
 ) -> tuple[Interactions, int]:
-    users, items, weights, times = columns
+    users, items, weights, had, times = columns
     at, weighed = np.array(times, np.int64), np.array(weights, np.float64)
     new = np.ones(len(users), bool)
     if counting.until is not None and len(users):
@@ -212,7 +217,9 @@ def _table(
     user_ids, user_codes = _factorized([users[each] for each in kept], scorer.user_ids)
     item_ids, item_codes = _factorized([items[each] for each in kept], scorer.item_ids)
     timed = scorer.purchases is not None and scorer.purchases.times is not None
-    data = Interactions(user_ids, item_ids, user_codes, item_codes, weighed[new], at[new] if timed else None)
+    is_had = None if all(had) else np.array(had)[new]
+    columns_kept = (user_codes, item_codes, weighed[new], at[new] if timed else None)
+    data = Interactions(user_ids, item_ids, *columns_kept, had=is_had)
     data.event_weights = None if scorer.event_weights is None else dict(scorer.event_weights)
     data.mark = mark
     return data, len(kept)

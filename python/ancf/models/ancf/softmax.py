@@ -227,7 +227,7 @@ class SoftmaxTrainer:
         vectors, scaling = _native.serving_vectors(state, settings.serving_exponent)
         priors = _native.item_priors(table.pairs(), table.n_items, settings.attention)
         items = ItemSide.of(ItemParts(vectors, scaling, priors, None), table.purchase_times, settings)
-        known = Known(table.data.user_ids, table.data.item_ids, table.matrix.sets)
+        known = Known.of_training(table.data, table.matrix.sets)
 
         def lists(rows: NDArray[np.int64], n: int) -> TopN:
             return users.top_n(items, settings.half_life, 0.0, rows, n)
