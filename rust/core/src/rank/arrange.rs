@@ -19,6 +19,8 @@
 //! quota "at least" counts, and the pins. Whoever is not among them has a known bound, and a list is `proven` where no choice
 //! could have gone to somebody below it. Lists that are not are made again from more candidates.
 
+use std::collections::BTreeSet;
+
 use crate::data::Csr;
 use crate::runtime::Context;
 use crate::runtime::simd::Level;
@@ -31,6 +33,15 @@ use super::output::Lists;
 
 /// Candidates of diversity for each place of a list.
 const POOL_PER_PLACE: usize = 3;
+
+/// Vectors that are compared at once: what is left over would be multiplied one by one.
+const COLUMNS_AT_ONCE: usize = 16;
+
+/// Lists that a thread makes before it looks for others.
+const ROWS_PER_TASK: usize = 32;
+
+/// Boosted items of more codes than this are not asked whether a quota forbids all of them.
+const MAX_BOOSTED_CODES: usize = 8;
 
 /// At most `limit` items with the same code; a negative code is not counted.
 #[derive(Clone, Debug)]
@@ -70,6 +81,8 @@ pub struct ListRules {
     at_least: Vec<AtLeast>,
     pins: Vec<(usize, u32)>,
     diversity: Option<Diversity>,
+    /// Quotas "at most" that count every item with a factor above 1, and the few codes of these.
+    quotas_of_boosted: Vec<(usize, Vec<usize>)>,
 }
 
 /// Rankings of several rows by score: row r holds `counts[r]` items, best first, from entry `r · width` on.
@@ -148,9 +161,10 @@ struct Scratch {
     /// Places in `ranking`, in the order of the choice.
     chosen: Vec<usize>,
     pool: Vec<u32>,
+    /// (1 − λ) · relevance.
     relevance: Vec<f64>,
-    likeness: Vec<f64>,
-    /// The vectors of the pool, a column each.
+    likeness: Vec<f32>,
+    /// The vectors of the pool, a column each, and columns that fill a register.
     columns: Vec<f32>,
     dots: Vec<f32>,
 }
@@ -160,6 +174,9 @@ struct Scratch {
 struct Below {
     wanted: u64,
     any: u64,
+    /// The same of items with a factor of at most 1.
+    plain_wanted: u64,
+    plain: u64,
 }
 
 impl ListRules {
@@ -192,8 +209,15 @@ impl ListRules {
         }
         let n_codes =
             at_most.iter().map(|quota| quota.codes.iter().map(|&code| code + 1).max().unwrap_or(0).max(0) as usize);
+        let boosted: Vec<_> = (0..factors.len()).filter(|&item| factors[item] > 1.0).collect();
+        let quotas_of_boosted = at_most.iter().enumerate().filter_map(|(at, quota)| {
+            let codes: BTreeSet<_> = boosted.iter().map(|&item| quota.codes[item]).collect();
+            let few = (1..=MAX_BOOSTED_CODES).contains(&codes.len()) && codes.iter().all(|&code| code >= 0);
+            few.then(|| (at, codes.into_iter().map(|code| code as usize).collect()))
+        });
         Ok(Self {
             n_items,
+            quotas_of_boosted: quotas_of_boosted.collect(),
             max_factor: factors.iter().fold(1.0, |most, &factor| f64::max(most, factor)),
             factors,
             n_codes: n_codes.collect(),
@@ -230,14 +254,20 @@ impl ListRules {
             return Ok((lists, proven));
         }
         let Lists { items, scores, counts, .. } = &mut lists;
-        let rows = items.chunks_mut(width).zip(scores.chunks_mut(width)).zip(counts).zip(&mut proven).enumerate();
-        let arrange = |scratch: &mut Scratch, (row, (((items, scores), count), proven)): Row<'_>| {
+        let parts = items
+            .chunks_mut(width * ROWS_PER_TASK)
+            .zip(scores.chunks_mut(width * ROWS_PER_TASK))
+            .zip(counts.chunks_mut(ROWS_PER_TASK).zip(proven.chunks_mut(ROWS_PER_TASK)));
+        let arrange = |scratch: &mut Scratch, (part, ((items, scores), (counts, proven))): (usize, Part<'_>)| {
             context.cancel.check()?;
-            *proven = self.choose(from, row, width, context.level, scratch);
-            *count = write(scratch, items, scores) as i32;
+            let lists = items.chunks_mut(width).zip(scores.chunks_mut(width)).zip(counts).zip(proven);
+            for (at, (((items, scores), count), proven)) in lists.enumerate() {
+                *proven = self.choose(from, part * ROWS_PER_TASK + at, width, context.level, scratch);
+                *count = write(scratch, items, scores) as i32;
+            }
             Ok(())
         };
-        context.try_for_each_task(rows, Scratch::default, arrange)?;
+        context.try_for_each_task(parts.enumerate(), Scratch::default, arrange)?;
         Ok((lists, proven))
     }
 
@@ -323,7 +353,8 @@ impl ListRules {
         let (rest, most) = bound(from.all);
         let boosted = from.boosted.map_or(most, |rankings| most.min(bound(rankings).1));
         let (plain, raised) = from.wanted.map_or((rest, boosted), bound);
-        Below { wanted: rest.min(plain).max(boosted.min(raised)), any: rest.max(boosted) }
+        let plain_wanted = rest.min(plain);
+        Below { wanted: plain_wanted.max(boosted.min(raised)), any: rest.max(boosted), plain_wanted, plain: rest }
     }
 
     /// Chooses for the places that are `left`; whether nobody below the candidates had to be asked.
@@ -363,18 +394,20 @@ impl ListRules {
             };
             let mut best = None;
             if let Some(diversity) = &self.diversity {
-                for at in 0..in_pool {
-                    if may(at) {
-                        let alike = if likeness[at] == f64::NEG_INFINITY { 0.0 } else { likeness[at] };
-                        let value = (1.0 - diversity.weight) * relevance[at] - diversity.weight * alike;
-                        if best.is_none_or(|(most, _)| value > most) {
-                            best = Some((value, at));
-                        }
+                for (at, (relevance, &likeness)) in relevance.iter().zip(&*likeness).enumerate() {
+                    let value = relevance - diversity.weight * f64::from(likeness);
+                    if best.is_none_or(|(most, _)| value > most) && may(at) {
+                        best = Some((value, at));
                     }
                 }
             }
             let found = best.map(|(_, at)| at).or_else(|| (first.max(in_pool)..ranking.len()).find(|&at| may(at)));
-            let bound = if reserved { below.wanted } else { below.any };
+            let bound = match (reserved, self.forbids_boosted(counts)) {
+                (false, false) => below.any,
+                (true, false) => below.wanted,
+                (false, true) => below.plain,
+                (true, true) => below.plain_wanted,
+            };
             let Some(at) = found else {
                 if bound != 0 {
                     return false;
@@ -399,10 +432,18 @@ impl ListRules {
             if let Some(diversity) = &self.diversity
                 && left > 0
             {
-                Self::compare(from, diversity, item, level, scratch);
+                let is_first = scratch.chosen.len() + scratch.pinned.len() == 1;
+                Self::compare(from, diversity, item, is_first, level, scratch);
             }
         }
         true
+    }
+
+    /// Whether quotas leave no room for any item with a factor above 1.
+    fn forbids_boosted(&self, counts: &[Vec<u32>]) -> bool {
+        self.quotas_of_boosted
+            .iter()
+            .any(|(at, codes)| codes.iter().all(|&code| counts[*at][code] as usize >= self.at_most[*at].limit))
     }
 
     fn count(&self, item: u32, counts: &mut [Vec<u32>], owed: &mut [usize]) {
@@ -420,7 +461,7 @@ impl ListRules {
 
     /// The relevance of the first `end` of the ranking, and how like they are to the pins.
     fn start_pool(from: &Candidates<'_>, diversity: &Diversity, end: usize, level: Level, scratch: &mut Scratch) {
-        let Scratch { ranking, pool, relevance, likeness, .. } = &mut *scratch;
+        let Scratch { ranking, pool, relevance, likeness, columns, .. } = &mut *scratch;
         let score = |at: usize| f64::from(score_of(ranking[at].0));
         pool.clear();
         pool.extend(ranking[..end].iter().map(|&(key, _)| position_of(key)));
@@ -428,51 +469,63 @@ impl ListRules {
         if end > 0 {
             let (least, range) = (score(end - 1), score(0) - score(end - 1));
             let scaled = range > 0.0 && range.is_finite();
-            relevance.extend((0..end).map(|at| if scaled { (score(at) - least) / range } else { 0.0 }));
+            let relevant = |at: usize| if scaled { (score(at) - least) / range } else { 0.0 };
+            relevance.extend((0..end).map(|at| (1.0 - diversity.weight) * relevant(at)));
         }
         likeness.clear();
-        likeness.resize(end, f64::NEG_INFINITY);
+        likeness.resize(end, 0.0);
         if let (None, Some((vectors, d))) = (&diversity.codes, from.vectors) {
-            scratch.columns.clear();
-            scratch.columns.resize(end * d, 0.0);
-            for (at, &item) in scratch.pool.iter().enumerate() {
-                for (k, &value) in vectors[item as usize * d..][..d].iter().enumerate() {
-                    scratch.columns[k * end + at] = value;
+            let stride = end.next_multiple_of(COLUMNS_AT_ONCE);
+            columns.resize(stride * d, 0.0);
+            for (part, items) in pool.chunks(COLUMNS_AT_ONCE).enumerate() {
+                let row = |at: usize| &vectors[items[at.min(items.len() - 1)] as usize * d..][..d];
+                let rows: [&[f32]; COLUMNS_AT_ONCE] = std::array::from_fn(row);
+                for (k, out) in columns.chunks_exact_mut(stride).enumerate() {
+                    let out = &mut out[part * COLUMNS_AT_ONCE..][..COLUMNS_AT_ONCE];
+                    for (out, row) in out.iter_mut().zip(&rows) {
+                        *out = row[k];
+                    }
                 }
             }
         }
         for at in 0..scratch.pinned.len() {
-            Self::compare(from, diversity, scratch.pinned[at].1, level, scratch);
+            Self::compare(from, diversity, scratch.pinned[at].1, at == 0, level, scratch);
         }
     }
 
     /// Takes note of how like the candidates are to an item that was chosen.
-    fn compare(from: &Candidates<'_>, diversity: &Diversity, item: u32, level: Level, scratch: &mut Scratch) {
+    fn compare(
+        from: &Candidates<'_>,
+        diversity: &Diversity,
+        item: u32,
+        is_first: bool,
+        level: Level,
+        scratch: &mut Scratch,
+    ) {
         let Scratch { pool, likeness, columns, dots, .. } = scratch;
+        dots.clear();
         match (&diversity.codes, from.vectors) {
             (Some(codes), _) => {
                 let code = codes[item as usize];
-                for (likeness, &other) in likeness.iter_mut().zip(&*pool) {
-                    let alike = code >= 0 && codes[other as usize] == code;
-                    *likeness = likeness.max(f64::from(u8::from(alike)));
-                }
+                let alike = |&other: &u32| f32::from(u8::from(code >= 0 && codes[other as usize] == code));
+                dots.extend(pool.iter().map(alike));
             }
             (None, Some((vectors, d))) => {
-                dots.clear();
-                dots.resize(pool.len(), 0.0);
+                let stride = pool.len().next_multiple_of(COLUMNS_AT_ONCE);
+                dots.resize(stride, 0.0);
                 let vector = &vectors[item as usize * d..][..d];
-                multiply(level, dots, pool.len(), View::rows(vector, d), 0, columns, d);
-                for (likeness, &dot) in likeness.iter_mut().zip(&*dots) {
-                    *likeness = likeness.max(f64::from(dot));
-                }
+                multiply(level, dots, stride, View::rows(vector, d), 0, columns, d);
             }
-            (None, None) => {}
+            (None, None) => return,
+        }
+        for (likeness, &dot) in likeness.iter_mut().zip(&*dots) {
+            *likeness = if is_first { dot } else { likeness.max(dot) };
         }
     }
 }
 
-/// One list on its way out: its row, items, scores, length, and whether it is proven.
-type Row<'a> = (usize, (((&'a mut [i32], &'a mut [f32]), &'a mut i32), &'a mut bool));
+/// Some lists on their way out: items, scores, lengths, and whether they are proven.
+type Part<'a> = ((&'a mut [i32], &'a mut [f32]), (&'a mut [i32], &'a mut [bool]));
 
 /// Where the first `wanted` of the ranking end, which nobody below the candidates belongs to; `None`: that is not known.
 fn pool_end(ranking: &[(u64, f32)], wanted: usize, below: Below) -> Option<usize> {
@@ -534,9 +587,16 @@ mod tests {
         let codes =
             |part: u64| -> Vec<i32> { (0..N_ITEMS as u64).map(|i| draws.sub(part).below(i, 5) as i32 - 1).collect() };
         let factors = [0.2, 0.7, 1.0, 1.0, 1.0, 1.0, 1.5, 4.0];
-        let factor = |i: u64| factors[draws.sub(3).below(i, factors.len() as u64) as usize];
+        let kinds = codes(1);
+        // Half of the rules boost items of one or two kinds alone, of which a quota may leave no more.
+        let n_boosted_kinds = [1, 2, 9, 9][draws.below(7, 4) as usize];
+        let factor = |i: u64| {
+            let factor = factors[draws.sub(3).below(i, factors.len() as u64) as usize];
+            let boosted_kind = n_boosted_kinds == 9 || (0..n_boosted_kinds).contains(&kinds[i as usize]);
+            if boosted_kind { factor } else { f64::min(factor, 1.0) }
+        };
         let boosts = draws.below(1, 2) == 0;
-        let mut at_most = vec![AtMost { codes: codes(1), limit: draws.below(2, 4) as usize }];
+        let mut at_most = vec![AtMost { codes: kinds.clone(), limit: draws.below(2, 4) as usize }];
         at_most.truncate(draws.below(3, 2) as usize);
         let wanted = (0..N_ITEMS as u64).map(|i| draws.sub(4).below(i, 12) == 0).collect();
         let mut at_least = vec![AtLeast { wanted, count: 2 }];
@@ -601,6 +661,22 @@ mod tests {
             }
         }
         assert!(n_proven.iter().all(|&n| n > 500), "{n_proven:?}");
+    }
+
+    #[test]
+    fn nobody_asks_for_boosted_items_that_a_quota_forbids() {
+        // Item 0 is boosted and of the kind of all boosted ones; one item of a kind may be listed.
+        let factors = (0..N_ITEMS).map(|item| if item % 9 == 0 { 4.0 } else { 1.0 });
+        let codes = (0..N_ITEMS as i32).map(|item| item % 9).collect();
+        let rules =
+            ListRules::new(N_ITEMS, factors.collect(), vec![AtMost { codes, limit: 1 }], vec![], vec![], None).unwrap();
+        let rows = [(0..N_ITEMS as u32).map(|item| (item, 90.0 - item as f32)).collect()];
+        let ranking = Owned::new(&rows, 8, |_| true);
+        let from =
+            Candidates { all: ranking.rankings(), boosted: None, wanted: None, pins: None, faded: None, vectors: None };
+        let context = Context::new(Some(1)).unwrap();
+        let (lists, proven) = rules.arrange(&from, 5, &context).unwrap();
+        assert_eq!((&lists.items[..], &proven[..]), (&[0, 1, 2, 3, 4][..], &[true][..]));
     }
 
     #[test]
