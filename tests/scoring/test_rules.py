@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 import ancf
 from ancf.scoring import arranging
+from ancf.scoring.scorer import Scorer
 
 QUICK = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 N_USERS, N_ITEMS = 25, 60
@@ -250,10 +251,49 @@ def test_everybodys_lists_are_those_of_each(name, rules, N, tmp_path_factory):
     assert pd.read_csv(out)["item_id"].tolist() == together["item_id"].tolist()
 
 
+@pytest.fixture
+def asked(monkeypatch):
+    """How long the rankings are that each call to the core asks for, with how many items each may hold."""
+    found = []
+
+    def ask(self, rows, wanted, **options):
+        found.append([n for n, _ in wanted])
+        return rankings(self, rows, wanted, **options)
+
+    rankings = Scorer.rankings
+    monkeypatch.setattr(Scorer, "rankings", ask)
+    return found
+
+
+def test_wanted_items_that_the_first_rankings_hold_are_not_asked_for_by_themselves(asked, monkeypatch):
+    monkeypatch.setattr(arranging, "_FEW", 0)
+    monkeypatch.setattr(arranging, "_PROBED", 4)
+    model = MODELS["ALS"]
+    rules = ancf.Rules(at_least={"buyers >= 12": 1})
+    top = model.recommend_all(10, rules=rules)
+    assert asked == [[10], [15]], "a few lists, and all"
+    assert top.to_pandas().equals(model.recommend_all(10).to_pandas())
+    asked.clear()
+    model.recommend_all(10, rules=ancf.Rules(at_least={"item_id == 59 or item_id == 2": 1}))
+    assert asked[:2] == [[10], [15, 6]]
+
+
+def test_boosted_items_that_a_quota_forbids_ask_for_no_longer_ranking(asked, monkeypatch):
+    monkeypatch.setattr(arranging, "_FEW", 0)
+    rules = ancf.Rules(boosts={"category == 'toys'": 300.0}, at_most={"category": 2})
+    MODELS["Popular"].recommend_all(3, rules=rules)
+    assert len(asked) == 1
+
+
 @pytest.mark.parametrize("name", ["ItemKNN", "ALS", "SVD"])
-@given(rules=any_rules(diversity=True) | any_rules(), user=st.integers(0, N_USERS - 1), N=st.integers(1, 6))
+@given(
+    rules=any_rules(diversity=True) | any_rules(),
+    user=st.integers(0, N_USERS - 1),
+    N=st.integers(1, 6),
+    probed=st.sampled_from([2, 64]),
+)
 @QUICK
-def test_rankings_that_are_too_short_at_first_change_no_list(name, rules, user, N):
+def test_rankings_that_are_too_short_at_first_change_no_list(name, rules, user, N, probed):
     model = MODELS[name]
     if rules.diversity and name != "ALS":
         rules = ancf.Rules(**rules.to_dict() | {"diversity_by": "category"})
@@ -264,6 +304,9 @@ def test_rankings_that_are_too_short_at_first_change_no_list(name, rules, user, 
         patch.setattr(arranging, "_MORE", 0)
         patch.setattr(arranging, "_GROWTH", 2)
         patch.setattr(arranging, "_MAX_ENTRIES", 20)
+        patch.setattr(arranging, "_BOOSTED_WANTED", 1)
+        patch.setattr(arranging, "_PROBED", probed)
+        patch.setattr(arranging, "_FEW", 0)
         assert model.recommend(user, N, rules=rules).ids.tolist() == wide
         users = [user, *model.user_ids_.values[:3].tolist()]
         assert model.recommend(users, N, rules=rules).ids[0].tolist() == wide

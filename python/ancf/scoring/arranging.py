@@ -45,6 +45,10 @@ _MORE = 5
 _GROWTH = 4
 # So few lists are made of one longer ranking each first, which takes less time than a second call.
 _FEW, _FEW_WIDTH = 16, 4
+# So many lists show whether what quotas want stands in first rankings anyway: in those of so large a share of them.
+_PROBED, _SHARE_FOUND = 64, 0.7
+# Boosts may turn the order of so many times as many wanted items around.
+_BOOSTED_WANTED = 3
 # Entries of rankings that are held at once.
 _MAX_ENTRIES = 1 << 22
 _MAX_COMPILED = 16
@@ -120,14 +124,17 @@ class CompiledRules:
         if not self.arranges and faded is None:
             return ask(None, N, filters)
         n_items = len(self.scorer.item_ids)
-        width, beside = self._first_width(N, faded is not None), 1
-        if n_rows <= _FEW and (self.boosted is not None or self.wanted is not None):
-            width, beside = max(width, _FEW_WIDTH * N + _MORE), 0
+        width = self._first_width(N, faded is not None)
         several = one_by_one(ask) if ask_several is None else ask_several
+        later: frozenset[str] = frozenset()
+        if n_rows <= _FEW and (self.boosted is not None or self.wanted is not None):
+            width, later = max(width, _FEW_WIDTH * N + _MORE), frozenset(("boosted", "wanted"))
+        elif self.wanted is not None and self._finds_wanted(n_rows, N, filters, several):
+            later = frozenset(("wanted",))
         size = max(1, _MAX_ENTRIES // min(width, n_items + 1))
         parts = [
             self._arranged(
-                np.arange(start, min(start + size, n_rows)), N, width, filters, several, faded, num_threads, beside
+                np.arange(start, min(start + size, n_rows)), N, width, filters, several, faded, num_threads, 1, later
             )
             for start in range(0, n_rows, size)
         ]
@@ -160,21 +167,23 @@ class CompiledRules:
         faded: Csr | None,
         num_threads: int | None,
         beside: int,
+        later: frozenset[str],
     ) -> TopN:
+        """The lists of some rows. Rankings that ``later`` names are left to the lists that the others do not prove."""
         n_items = len(self.scorer.item_ids)
         pins: TopN | None = None
         vectors = self._unit_vectors() if self.compares_vectors else None
         found: TopN | None = None
         at = np.arange(len(rows))
-        n_owed = sum(count for _, count in self.at_least)
+        n_wanted = (self._n_owed + _MORE) * (1 if self.boosted is None else _BOOSTED_WANTED)
         while True:
             near = rows[at]
 
             masks: dict[str, tuple[int, NDArray[np.uint8] | None]] = {"ranking": (width, None)}
-            if beside and self.boosted is not None:
+            if self.boosted is not None and "boosted" not in later:
                 masks["boosted"] = (N + _MORE) * beside, self.boosted
-            if beside and self.wanted is not None:
-                masks["wanted"] = (n_owed + _MORE) * beside, self.wanted
+            if self.wanted is not None and "wanted" not in later:
+                masks["wanted"] = n_wanted * beside, self.wanted
             if pins is None and self.pinned is not None:
                 masks["pins"] = self.n_pins + 1, self.pinned
             of_near = filters.rows(near)
@@ -202,15 +211,30 @@ class CompiledRules:
             at = at[~proven]
             if not len(at):
                 return found
-            if beside:
-                width *= _GROWTH
-            beside = max(1, beside * _GROWTH)
+            if later:
+                later = frozenset()
+            else:
+                width, beside = width * _GROWTH, beside * _GROWTH
             if len(at) * width > _MAX_ENTRIES and len(at) > 1:
                 for half in np.array_split(at, 2):
-                    settled = self._arranged(rows[half], N, width, filters, ask, faded, num_threads, beside)
+                    settled = self._arranged(rows[half], N, width, filters, ask, faded, num_threads, beside, later)
                     for whole, part in zip(found, settled, strict=True):
                         whole[half] = part
                 return found
+
+    @property
+    def _n_owed(self) -> int:
+        return sum(count for _, count in self.at_least)
+
+    def _finds_wanted(self, n_rows: int, N: int, filters: Filters, ask: AskSeveral) -> bool:
+        """Whether most lists, by a few of them, hold what quotas want without it being asked for by itself."""
+        if n_rows < _PROBED * _PROBED // 2:
+            return False
+        rows = np.arange(0, n_rows, n_rows // _PROBED)
+        [(items, _, counts)] = ask(rows, [(N, filters.rows(rows))])
+        listed = np.arange(items.shape[1]) < counts[:, None]
+        found = (cast("NDArray[np.uint8]", self.wanted)[items] * listed).sum(1) >= min(self._n_owed, N)
+        return float(found.mean()) >= _SHARE_FOUND
 
     def _unit_vectors(self) -> NDArray[np.float32]:
         _, vectors = self.scorer.lazy_ranker("items cosine", lambda: unit_rows(self.scorer.item_vectors))
