@@ -278,6 +278,15 @@ def test_wanted_items_that_the_first_rankings_hold_are_not_asked_for_by_themselv
     assert asked[:2] == [[10], [15, 6]]
 
 
+def test_one_list_asks_for_each_ranking_at_most_once(asked):
+    rules, found = ancf.Rules(at_least={"item_id == 59": 1}), []
+    for user in MODELS["ALS"].user_ids_.values.tolist():
+        MODELS["ALS"].recommend(user, 1, rules=rules)
+        found.append(asked.copy())
+        asked.clear()
+    assert [[9], [6]] in found and all(each in ([[9]], [[9], [6]]) for each in found), found
+
+
 def test_boosted_items_that_a_quota_forbids_ask_for_no_longer_ranking(asked, monkeypatch):
     monkeypatch.setattr(arranging, "_FEW", 0)
     rules = ancf.Rules(boosts={"category == 'toys'": 300.0}, at_most={"category": 2})

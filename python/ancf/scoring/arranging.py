@@ -126,11 +126,12 @@ class CompiledRules:
         n_items = len(self.scorer.item_ids)
         width = self._first_width(N, faded is not None)
         several = one_by_one(ask) if ask_several is None else ask_several
-        later: frozenset[str] = frozenset()
+        later: tuple[str, ...] = ()
         if n_rows <= _FEW and (self.boosted is not None or self.wanted is not None):
-            width, later = max(width, _FEW_WIDTH * N + _MORE), frozenset(("boosted", "wanted"))
+            masks = {"wanted": self.wanted, "boosted": self.boosted}
+            width, later = max(width, _FEW_WIDTH * N + _MORE), tuple(name for name in masks if masks[name] is not None)
         elif self.wanted is not None and self._finds_wanted(n_rows, N, filters, several):
-            later = frozenset(("wanted",))
+            later = ("wanted",)
         size = max(1, _MAX_ENTRIES // min(width, n_items + 1))
         parts = [
             self._arranged(
@@ -167,18 +168,18 @@ class CompiledRules:
         faded: Csr | None,
         num_threads: int | None,
         beside: int,
-        later: frozenset[str],
+        later: tuple[str, ...],
     ) -> TopN:
-        """The lists of some rows. Rankings that ``later`` names are left to the lists that the others do not prove."""
+        """The lists of some rows. What ``later`` names is asked for one after the other, for lists not proven yet."""
         n_items = len(self.scorer.item_ids)
         pins: TopN | None = None
         vectors = self._unit_vectors() if self.compares_vectors else None
         found: TopN | None = None
         at = np.arange(len(rows))
         n_wanted = (self._n_owed + _MORE) * (1 if self.boosted is None else _BOOSTED_WANTED)
+        kept: dict[str, Ranking] = {}
         while True:
             near = rows[at]
-
             masks: dict[str, tuple[int, NDArray[np.uint8] | None]] = {"ranking": (width, None)}
             if self.boosted is not None and "boosted" not in later:
                 masks["boosted"] = (N + _MORE) * beside, self.boosted
@@ -186,19 +187,20 @@ class CompiledRules:
                 masks["wanted"] = n_wanted * beside, self.wanted
             if pins is None and self.pinned is not None:
                 masks["pins"] = self.n_pins + 1, self.pinned
+            masks = {name: mask for name, mask in masks.items() if name not in kept}
             of_near = filters.rows(near)
             asked = [(min(n, n_items + 1), of_near.within(mask)) for n, mask in masks.values()]
             found_rankings = dict(zip(masks, ask(near, asked), strict=True))
             if pins is None:
                 pins = found_rankings.pop("pins", None)
-            rankings: dict[str, Ranking] = {
+            rankings = kept | {
                 name: (*found_rankings[name], min(n, n_items + 1)) for name, (n, _) in masks.items() if name != "pins"
             }
-            if pins is not None:
-                rankings["pins"] = (*pins.rows(at), self.n_pins + 1)
+            kept = {}
             lists, proven = self._list_rules.arrange(
                 N,
                 **rankings,
+                pins=None if pins is None else (*pins.rows(at), self.n_pins + 1),
                 faded=None if faded is None else faded.take(near),
                 vectors=vectors,
                 num_threads=num_threads,
@@ -208,11 +210,16 @@ class CompiledRules:
             else:
                 for whole, part in zip(found, lists, strict=True):
                     whole[at] = part
-            at = at[~proven]
+            unproven = np.flatnonzero(~proven)
+            at = at[unproven]
             if not len(at):
                 return found
             if later:
-                later = frozenset()
+                later = later[1:]
+                kept = {
+                    name: (items[unproven], scores[unproven], counts[unproven], n)
+                    for name, (items, scores, counts, n) in rankings.items()
+                }
             else:
                 width, beside = width * _GROWTH, beside * _GROWTH
             if len(at) * width > _MAX_ENTRIES and len(at) > 1:
