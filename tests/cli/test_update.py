@@ -91,3 +91,28 @@ def test_the_page_on_updating_runs(ancf, days, shop, monkeypatch, capfd):
     assert "events taken in" in capfd.readouterr().out
     for line in re.findall(r"^    ancf (.*)$", PAGE, re.MULTILINE):
         assert ancf(*line.split())[0] == 0
+
+
+def test_a_prepared_table_is_taken_in_like_the_file_that_it_came_from(ancf, days):
+    for name, kept in (("monday", ()), ("both", ("--returns", "keep"))):
+        assert ancf("prepare", days / f"{name}.csv", "-o", days / name, *kept)[0] == 0
+        assert ancf("update", "shop.ancf", days / f"{name}.csv", "-o", days / "file.ancf")[0] == 0
+        assert ancf("update", "shop.ancf", days / name, "-o", days / "folder.ancf")[0] == 0
+        assert (days / "folder.ancf").read_bytes() == (days / "file.ancf").read_bytes()
+
+
+def test_a_prepared_table_whose_returns_are_gone_is_refused_with_what_prepares_it(ancf, days):
+    assert ancf("prepare", days / "both.csv", "-o", days / "netted")[0] == 0
+    code, _, err = ancf("update", "shop.ancf", days / "netted", "-o", days / "m.ancf")
+    assert code == 3
+    assert "1 return was taken off the purchases of this table alone" in err
+    assert "--returns keep" in err
+    assert not (days / "m.ancf").exists()
+    assert ancf("prepare", days / "both.csv", "-o", days / "dropped", "--returns", "drop")[0] == 0
+    code, _, err = ancf("update", "shop.ancf", days / "dropped", "-o", days / "m.ancf")
+    assert code == 0
+    assert "taken off" not in err
+    code, _, err = ancf("update", "shop.ancf", days / "dropped", "-o", days / "m.ancf", "--returns", "keep")
+    assert code != 0
+    assert "--returns" in err
+    assert "is a prepared table" in err

@@ -12,8 +12,11 @@ from ancf.cli.models import load, save
 from ancf.cli.options import check_writable, threads_option
 from ancf.cli.output import print_note
 from ancf.cli.tables import count_text, describe_reading, read_table, reading_options, table_argument
+from ancf.data.array_folder import is_array_folder
+from ancf.data.returns import n_netted
 
 if TYPE_CHECKING:
+    from ancf.data.interactions import Interactions
     from ancf.models.base import Recommender
 
 _SECTION = "Update"
@@ -25,6 +28,25 @@ def _chosen_weights(model: "Recommender") -> dict[str, float] | None:
 
     weights = model.event_weights_
     return None if weights is None or has_default_weights(weights) else weights
+
+
+def _check_returns(folder: str, data: "Interactions") -> None:
+    """Refuse a prepared table out of which returns are gone that an update takes off the model's purchases.
+
+    Raises
+    ------
+    Failure
+        Exit code 3.
+    """
+    netted = n_netted(data.report)
+    if netted:
+        what = "1 return was" if netted == 1 else f"{netted:,} returns were"
+        raise Failure(
+            f"{folder}: {what} taken off the purchases of this table alone when it was prepared, and an update takes "
+            "them off those of the model, too. "
+            "Prepare it again: ancf prepare ... --returns keep (or drop, to leave them out).",
+            3,
+        )
 
 
 @command(
@@ -60,13 +82,17 @@ def update(model_file: str, table: tuple[str, ...], output: str, deduplicate: bo
     if model_file == "-" and "-" in table:
         raise Failure("the model and the table cannot both come from stdin. Name a file for one of them.", 2)
     model = load(model_file, options["num_threads"])
-    if options.get("returns") in (None, "net"):
-        # They are taken off what the model knows, too, and not off this table alone.
-        options["returns"] = "keep"
-    if options.get("event_weights") is None and str(options.get("event_column")).lower() != "none":
-        options["event_weights"] = _chosen_weights(model)
+    is_prepared = len(table) == 1 and table[0] != "-" and is_array_folder(Path(table[0]))
+    if not is_prepared:
+        if options.get("returns") in (None, "net"):
+            # They are taken off what the model knows, too, and not off this table alone.
+            options["returns"] = "keep"
+        if options.get("event_weights") is None and str(options.get("event_column")).lower() != "none":
+            options["event_weights"] = _chosen_weights(model)
     features = {name: options.pop(name) for name in ("item_features", "user_features")}
     data = read_table(table, options, options["num_threads"])
+    if is_prepared:
+        _check_returns(table[0], data)
     print_note(describe_reading(data))
     began = time.perf_counter()
     try:

@@ -26,7 +26,7 @@ from ancf.data.number_times import unit_by_size
 from ancf.data.raw_table import EncodedColumn, RawTable, TimeColumn, Unparsed
 from ancf.data.report import N_FIRST_ROWS, Report
 from ancf.data.restrictions import CoreRounds, ItemPatterns, core_rounds, count_ids
-from ancf.data.returns import had_after_returns, remaining_quantities
+from ancf.data.returns import NETTED, had_after_returns, remaining_quantities
 from ancf.data.text_times import is_clock
 from ancf.data.time_range import note_strays
 from ancf.data.timestamps import OUT_OF_RANGE, no_date
@@ -517,7 +517,7 @@ def _net_returns(row_filter: _RowFilter, rows: _Rows, n_items: int) -> tuple[_Ro
         had = had.copy()
         had[involved] = had_after_returns(pair, weights[involved], had[involved])
     report = row_filter.report
-    report.leave_out("returns", "are returns, netted against earlier purchases", numbers[returned])
+    report.leave_out("returns", NETTED, numbers[returned])
     report.leave_out("cancelled", "are purchases that were returned in full", numbers[(net == 0) & ~returned])
     report.note("reduced", "are purchases that were returned in part", numbers[(net > 0) & (net != weights)])
     return rows._replace(weights=net, had=had).keep(net > 0), net > 0

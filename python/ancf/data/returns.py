@@ -11,6 +11,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ancf.data.report import Report
+
+NETTED = "are returns, netted against earlier purchases"
+"""The text of the reason "returns" in a report, where they were not dropped."""
+
+
+def n_netted(report: Report) -> int:
+    """How many returns were taken off purchases of their own table when it was read."""
+    return sum(reason.rows for reason in report.reasons if reason.name == "returns" and reason.text == NETTED)
+
 
 def remaining_quantities(pairs: NDArray[Any], quantities: NDArray[Any]) -> NDArray[np.float64]:
     """What is left of each event; 0 for returns.

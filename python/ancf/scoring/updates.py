@@ -19,6 +19,7 @@ from ancf.data.features import Features
 from ancf.data.ids import IdMap
 from ancf.data.interactions import Interactions
 from ancf.data.ledger import Joined, join
+from ancf.data.returns import n_netted
 from ancf.errors import InvalidDataError, TrainingWarning
 from ancf.scoring.purchases import Purchases
 from ancf.scoring.scorer import Scorer
@@ -75,7 +76,7 @@ def apply(scorer: Scorer, new: Any, deduplicate: bool, updated: Callable[[Scorer
             f"this {scorer.model} was loaded from a file without the purchases that it learned from, so nothing can be "
             "added to them. Train it again with fit (or ancf train), and save it."
         )
-    netted = new.report.count("returns")
+    netted = n_netted(new.report)
     if netted:
         warnings.warn(
             f"{netted:,} returns were taken off this table's own purchases when it was read, and not off earlier ones. "
