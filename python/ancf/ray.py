@@ -21,6 +21,7 @@ from ancf.models.base import Recommender
 from ancf.params import checks_call
 from ancf.scoring.lists import OnUnknown
 from ancf.scoring.requests import ItemFilter
+from ancf.scoring.rules import Rules
 
 if TYPE_CHECKING:
     from ray.data import Dataset
@@ -42,6 +43,8 @@ def recommend_all(
     items: ItemFilter | None = None,
     filter_items: ItemFilter | None = None,
     on_unknown: OnUnknown = "raise",
+    rules: Rules | None = None,
+    shown: ItemFilter | None = None,
     num_cpus: int = 1,
 ) -> "Dataset":
     """The N best items for every user of a Ray dataset, with the bits of ``model.recommend``.
@@ -49,12 +52,13 @@ def recommend_all(
     Parameters
     ----------
     model : fitted model, or path of a model file that the driver can read
+        A view with stock (``model.with_stock``) lists what is in stock.
     dataset : ray.data.Dataset
         With the column ``user_id``, or with one column: ids as they stood in the training table (UUIDs as text). A user
         who stands in it twice gets two lists.
     N : int, at least 1
-    filter_already_liked_items, items, filter_items, on_unknown
-        As in ``model.recommend``; a filter for each user is a mapping or a table, and goes to every worker. With
+    filter_already_liked_items, items, filter_items, on_unknown, rules, shown
+        As in ``model.recommend``; a list for each user is a mapping or a table, and goes to every worker. With
         ``on_unknown="raise"`` the job fails at the first user who was not in training, and names the ids.
     num_cpus : int, at least 1
         The cores of a task, and its threads.
@@ -90,6 +94,8 @@ def recommend_all(
         items=items,
         filter_items=filter_items,
         on_unknown=on_unknown,
+        rules=rules,
+        shown=shown,
     )
     check_integer("num_cpus", num_cpus, 1, 1024)
     worker = _on_workers(model)
@@ -172,7 +178,7 @@ def _on_workers(model: Recommender) -> Callable[[], tuple[Any, Any]]:
     import numpy as np
     import ray
 
-    data = model.to_bytes()
+    data = model.with_stock(None).to_bytes()
     version, key = __version__, key_of_bytes(data)
     shipped = ray.put(np.frombuffer(data, np.uint8))
 

@@ -23,6 +23,7 @@ from ancf.models.base import Recommender
 from ancf.params import checks_call
 from ancf.scoring.lists import OnUnknown
 from ancf.scoring.requests import ItemFilter
+from ancf.scoring.rules import Rules
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -47,18 +48,21 @@ def recommend_all(
     items: ItemFilter | None = None,
     filter_items: ItemFilter | None = None,
     on_unknown: OnUnknown = "raise",
+    rules: Rules | None = None,
+    shown: ItemFilter | None = None,
 ) -> "DataFrame":
     """The N best items for every user of a Spark frame, with the bits of ``model.recommend``.
 
     Parameters
     ----------
     model : fitted model, or path of a model file that the driver can read
+        A view with stock (``model.with_stock``) lists what is in stock.
     users_df : Spark DataFrame
         With the column ``user_id``, or with one column: ids as they stood in the training table (UUIDs as text). A user
         who stands in it twice gets two lists.
     N : int, at least 1
-    filter_already_liked_items, items, filter_items, on_unknown
-        As in ``model.recommend``; a filter for each user is a mapping or a table, and goes to every worker. With
+    filter_already_liked_items, items, filter_items, on_unknown, rules, shown
+        As in ``model.recommend``; a list for each user is a mapping or a table, and goes to every worker. With
         ``on_unknown="raise"`` the job fails at the first user who was not in training, and names the ids.
 
     Returns
@@ -94,6 +98,8 @@ def recommend_all(
         items=items,
         filter_items=filter_items,
         on_unknown=on_unknown,
+        rules=rules,
+        shown=shown,
     )
     user_type, item_type = (_SPARK_TYPES[ids.kind] for ids in (model.user_ids_, model.item_ids_))
     name = ", name string" if model.item_names_ is not None else ""

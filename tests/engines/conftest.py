@@ -86,6 +86,53 @@ def models():
     }
 
 
+# Each is a call of ``recommend_all``, and what of the model is in stock.
+REQUESTS = {
+    "rules": (
+        {
+            "rules": ancf.Rules(
+                deny=["p03", "gone"],
+                where="buyers > 5",
+                boosts={"buyers < 60": 2.5},
+                at_most={"category": 2},
+                at_least={"category == 'c2'": 1},
+                pins={2: "p05"},
+                diversity=0.3,
+            )
+        },
+        None,
+    ),
+    "shown to everybody": ({"shown": ["p00", "p01", "never sold"]}, None),
+    "shown to each": (
+        {
+            "rules": ancf.Rules(fade=0.5),
+            "shown": {text_of(u): [*["p01"] * (u % 4), "p02", "gone"] for u in range(0, N_USERS, 2)} | {text_of(7): []},
+            "filter_already_liked_items": False,
+        },
+        None,
+    ),
+    "stock": ({"filter_items": {text_of(3): ["p04"]}}, [f"p{i:02d}" for i in range(2, 40)]),
+    "all": (
+        {"rules": ancf.Rules(at_most={"category": 1}), "shown": ["p04"], "items": ["p02", "p04", "p05", "p07", "p50"]},
+        [f"p{i:02d}" for i in range(2, 40)],
+    ),
+}
+
+
+@pytest.fixture(scope="session")
+def shop():
+    """A model of text ids, with a category for each item."""
+    rng = np.random.default_rng(8)
+    users, items = rng.integers(0, N_USERS, 4000), rng.zipf(1.3, 4000) % N_ITEMS
+    users[:N_USERS], items[:N_ITEMS] = np.arange(N_USERS), np.arange(N_ITEMS)
+    data = ancf.Interactions.from_ids(
+        user=[text_of(u) for u in users],
+        item=[f"p{i:02d}" for i in items],
+        item_categories={f"p{i:02d}": f"c{i % 4}" for i in range(N_ITEMS)},
+    )
+    return ancf.ANCF(factors=8, epochs=1, neighbors=5, random_state=1).fit(data)
+
+
 def ids_for(model):
     """The users' ids as an engine holds them."""
     return [str(each) if model.user_ids_.kind == "uuid" else each for each in model.user_ids_.values.tolist()]

@@ -10,7 +10,7 @@ import ancf
 import ancf.ray
 from ancf import _native
 
-from .conftest import ids_for, rows, text_of
+from .conftest import REQUESTS, ids_for, rows, text_of
 
 
 def dataset(cluster, model, users=None, blocks=3):
@@ -42,6 +42,15 @@ def test_filters_and_strangers_mean_what_they_mean_in_the_library(cluster, model
     assert rows(table_of(lists)) == rows(model.recommend(asked, 5, on_unknown="popular", **options).to_arrow())
     with pytest.raises(Exception, match=r"UnknownUserError: .*a stranger"):
         ancf.ray.recommend_all(model, dataset(cluster, model, asked, 1), 5).take_all()
+
+
+@pytest.mark.parametrize("request_name", REQUESTS)
+def test_rules_what_was_shown_and_a_stock_mean_what_they_mean_in_the_library(cluster, shop, request_name):
+    options, stock = REQUESTS[request_name]
+    view = shop.with_stock(stock)
+    lists = rows(table_of(ancf.ray.recommend_all(view, dataset(cluster, shop), 5, **options)))
+    assert lists == rows(view.recommend_all(5, **options).to_arrow())
+    assert lists != rows(shop.recommend_all(5).to_arrow())
 
 
 def test_empty_and_skewed_blocks_change_no_bit(cluster, models):

@@ -13,7 +13,7 @@ import ancf
 import ancf.spark
 from ancf import _native
 
-from .conftest import N_USERS, ids_for, rows, text_of
+from .conftest import N_USERS, REQUESTS, ids_for, rows, text_of
 
 
 def frame(spark, model, users=None, partitions=3):
@@ -49,6 +49,27 @@ def test_filters_mean_what_they_mean_in_the_library(spark, models, filters):
     model = models["str"]
     lists = ancf.spark.recommend_all(model, frame(spark, model), 5, **filters)
     assert rows(lists.toArrow()) == rows(model.recommend_all(5, **filters).to_arrow())
+
+
+@pytest.mark.parametrize("request_name", REQUESTS)
+def test_rules_what_was_shown_and_a_stock_mean_what_they_mean_in_the_library(spark, shop, request_name):
+    options, stock = REQUESTS[request_name]
+    view = shop.with_stock(stock)
+    lists = rows(ancf.spark.recommend_all(view, frame(spark, shop), 5, **options).toArrow())
+    assert lists == rows(view.recommend_all(5, **options).to_arrow())
+    assert lists != rows(shop.recommend_all(5).to_arrow())
+
+
+def test_rules_that_the_model_cannot_obey_and_lists_without_users_are_refused_before_the_job(spark, shop):
+    users = frame(spark, shop)
+    with pytest.raises(ancf.errors.InvalidParameterError, match="color"):
+        ancf.spark.recommend_all(shop, users, rules=ancf.Rules(where="color == 'red'"))
+    with pytest.raises(ancf.errors.InvalidParameterError, match=r"Write ancf.Rules"):
+        ancf.spark.recommend_all(shop, users, rules={"where": "buyers > 5"})
+    with pytest.raises(ancf.errors.InvalidDataError, match="shown: one list for each user"):
+        ancf.spark.recommend_all(shop, users, shown=[["p01"]] * N_USERS)
+    with pytest.raises(ancf.errors.InvalidDataError, match="shown"):
+        ancf.spark.recommend_all(shop, users, shown=["never sold"])
 
 
 def test_empty_and_skewed_partitions_change_no_bit(spark, models):

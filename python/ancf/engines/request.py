@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,10 +18,12 @@ from ancf.checks import check_choice, check_flag, check_path
 from ancf.errors import InvalidDataError, InvalidParameterError
 from ancf.models.base import Recommender
 from ancf.models.loading import load
-from ancf.scoring.filters import Filters, Requested, is_nested
+from ancf.scoring.arranging import compile_rules
+from ancf.scoring.filters import Filters, Requested, count_each, is_nested, positions_of
 from ancf.scoring.limits import check_n
 from ancf.scoring.lists import OnUnknown
 from ancf.scoring.requests import as_sequence, is_one, materialize, table_columns
+from ancf.scoring.rules import check_rules
 
 
 def fitted_model(model: Any, function: str) -> Recommender:
@@ -44,7 +47,7 @@ def write_file(model: Recommender, given: Any, folder: Path) -> Path:
     if isinstance(given, (str, os.PathLike)):
         shutil.copyfile(given, path)
     else:
-        model.save(path)
+        model.with_stock(None).save(path)
     named = folder / f"ancf-{_key_of_file(path)}.ancf"
     path.rename(named)
     return named
@@ -69,19 +72,29 @@ def list_request(
     items: Any,
     filter_items: Any,
     on_unknown: Any,
+    rules: Any,
+    shown: Any,
 ) -> dict[str, Any]:
     """The keywords of ``model.recommend`` for every batch, checked as that does, with filters of known ids alone.
 
-    Whether any id of a filter is known is asked of the whole filter here, and not of what a batch needs of it.
+    Whether any id of a filter is known is asked of the whole filter here, and not of what a batch needs of it. Rules
+    are their ``to_dict``, and ``stock`` is that of a view: flags in the order of the items, or None.
     """
     check_flag("filter_already_liked_items", filter_already_liked_items)
     check_choice("on_unknown", on_unknown, get_args(OnUnknown))
+    check_rules(rules)
+    scorer = model._fitted()
+    if rules is not None:
+        compile_rules(rules, scorer)
     return {
         "N": check_n(N),
         "filter_already_liked_items": bool(filter_already_liked_items),
         "items": _known_filter("items", items, model),
         "filter_items": _known_filter("filter_items", filter_items, model),
         "on_unknown": on_unknown,
+        "rules": None if rules is None else rules.to_dict(),
+        "shown": _known_shown(shown, model),
+        "stock": None if scorer.stock is None else scorer.stock.astype(bool),
     }
 
 
@@ -89,13 +102,7 @@ def _known_filter(name: str, given: Any, model: Recommender) -> Any:
     """None, an array of ids for everybody, or a mapping user → array of ids."""
     if given is None:
         return None
-    given = given if is_one(given) else materialize(given)
-    users = _users_of(name, given)
-    if users is None and not is_one(given) and is_nested(as_sequence(given, name)):
-        raise InvalidDataError(
-            f"{name}: one list for each user, but the rows of a cluster have no order that says whose list is whose. "
-            "Give a mapping user → items, or a table with the columns user_id and item_id."
-        )
+    given, users = _whose(name, given)
     requested = Requested(np.array([], object) if users is None else users, model.user_ids_)
     allowed, denied = (given, None) if name == "items" else (None, given)
     filters = Filters.resolve(allowed, denied, model.item_ids_, requested)
@@ -105,6 +112,39 @@ def _known_filter(name: str, given: Any, model: Recommender) -> Any:
         return {user: values[each.row(at)] for at, user in enumerate(users.tolist())}
     everybody = np.flatnonzero(filters.allow) if name == "items" and filters.allow is not None else filters.deny
     return values[everybody]
+
+
+def _known_shown(given: Any, model: Recommender) -> Any:
+    """None, an array of ids for everybody, or a mapping user → array of ids, each as often as it was shown."""
+    if given is None:
+        return None
+    given, users = _whose("shown", given)
+    values = model.item_ids_.values
+    if users is None:
+        return values[positions_of("shown", given, model.item_ids_)]
+    sets, counts = count_each("shown", given, model.item_ids_, Requested(users, model.user_ids_))
+    return {
+        user: values[np.repeat(sets.items[start:end], counts[start:end])]
+        for user, (start, end) in zip(users.tolist(), pairwise(sets.indptr.tolist()), strict=True)
+    }
+
+
+def _whose(name: str, given: Any) -> tuple[Any, Any]:
+    """What is given, to be read more than once, and those who have a list of their own in it, or None.
+
+    Raises
+    ------
+    InvalidDataError
+        If it is one list for each user in order.
+    """
+    given = given if is_one(given) else materialize(given)
+    users = _users_of(name, given)
+    if users is None and not is_one(given) and is_nested(as_sequence(given, name)):
+        raise InvalidDataError(
+            f"{name}: one list for each user, but the rows of a cluster have no order that says whose list is whose. "
+            "Give a mapping user → items, or a table with the columns user_id and item_id."
+        )
+    return given, users
 
 
 def _users_of(name: str, given: Any) -> Any:

@@ -23,6 +23,7 @@ from ancf.errors import InvalidDataError, ModelFileError
 from ancf.models.base import Recommender
 from ancf.models.loading import load_arrays
 from ancf.scoring.results import Recommendations
+from ancf.scoring.rules import Rules
 
 # Rows of one answer: some tens of megabytes, whatever N is and however long an engine makes its batches.
 _MAX_ROWS = 1 << 18
@@ -83,15 +84,19 @@ def recommend(
     Parameters
     ----------
     users : pyarrow.Array of ids, of the kind of the model's
-    request : the keywords of ``model.recommend``
+    request : as ``ancf.engines.request.list_request`` makes it
     """
     model.num_threads = num_threads
+    keywords = {name: value for name, value in request.items() if name != "stock"}
+    if request["rules"] is not None:
+        keywords["rules"] = Rules(**request["rules"])
+    view = model if request["stock"] is None else model.with_stock(request["stock"])
     schema = lists_schema(model)
     users = _ids("users", "user_id", users, model.user_ids_)
     step = max(1, _MAX_ROWS // min(request["N"], len(model.item_ids_)))
     for start in range(0, len(users), step):
         part = users.slice(start, step)
-        yield _table(model, part, model.recommend(_raw_ids(part, model.user_ids_), **request), schema)
+        yield _table(model, part, view.recommend(_raw_ids(part, model.user_ids_), **keywords), schema)
 
 
 def recommend_table(model: Recommender, table: Any, request: Mapping[str, Any], num_threads: int | None) -> Any:
