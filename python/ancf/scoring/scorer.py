@@ -416,7 +416,7 @@ class Scorer:
             found = self.ranker.rank_several_for(
                 self.user_vectors[at],
                 None if self.history is None else self.history.take(at),
-                filters.excluded(self.seen.take(at) if filter_seen else None),
+                filters.excluded(self.had.take(at) if filter_seen else None),
                 masks,
                 deny=filters.deny,
                 num_threads=num_threads,
