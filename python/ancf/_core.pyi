@@ -19,6 +19,7 @@ __all__ = [
     "SoftmaxTrainer",
     "SvdTrainer",
     "TableScanner",
+    "TextCoder",
     "UserNeighbors",
     "__version__",
     "_panic_for_tests",
@@ -92,6 +93,12 @@ class TableScanner:
         npt.NDArray[np.int64],
         npt.NDArray[np.int64],
     ]: ...
+
+@final
+class TextCoder:
+    def __new__(cls) -> TextCoder: ...
+    def add(self, offsets: npt.NDArray[np.int64], joined: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]: ...
+    def finish(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], npt.NDArray[np.int32]]: ...
 
 def canonical_events(
     users: npt.NDArray[np.int32],

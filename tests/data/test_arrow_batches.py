@@ -33,7 +33,10 @@ IDS = {
     "number": st.sampled_from([1, 2, 2**53 + 1, 2**53 + 3, -1, None]),
 }
 TYPES = {
-    "text": [pyarrow.string(), pyarrow.large_string(), pyarrow.dictionary(pyarrow.int8(), pyarrow.string())],
+    "text": [
+        *(pyarrow.string(), pyarrow.large_string(), pyarrow.string_view()),
+        *(pyarrow.dictionary(pyarrow.int8(), pyarrow.string()), pyarrow.dictionary(pyarrow.uint32(), pyarrow.string())),
+    ],
     "number": [pyarrow.int64()],
 }
 
@@ -168,3 +171,19 @@ def test_a_table_in_arrow_takes_at_most_80_bytes_a_row_while_it_is_read(tmp_path
     command = [sys.executable, "-c", script, str(tmp_path / "p.parquet")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert float(done.stdout) <= 80
+
+
+@pytest.mark.parametrize("packed", ["none", "snappy"])
+def test_texts_of_a_large_dictionary_give_what_those_of_a_small_one_give(tmp_path, packed):
+    users = [f"customer-{at % 5000}-{'x' * 60}" for at in range(7000)]
+    users[::50] = [None] * len(users[::50])
+    users[1:4] = ["two\nlines", "", "öl"]
+    table = pyarrow.table({"user": users, "item": [f"i{at % 9}" for at in range(7000)]})
+    pyarrow.parquet.write_table(table, tmp_path / "large.parquet", compression=packed, row_group_size=4000)
+    pyarrow.parquet.write_table(table, tmp_path / "small.parquet", use_dictionary=["item"], row_group_size=50)
+    metadata = pyarrow.parquet.read_metadata(tmp_path / "large.parquet")
+    assert arrow_batches._large_dictionaries(metadata) == ({"user"} if packed == "none" else set())
+    frames = (tmp_path / "large.parquet", tmp_path / "small.parquet", table, table.slice(0, 7000), table.to_pandas())
+    found = [outcome(each) for each in frames]
+    assert all(each == found[0] for each in found)
+    assert "two\nlines" in ancf.read_interactions(frames[0]).user_ids

@@ -5,6 +5,7 @@ for a column of ids or texts, whose distinct values alone become Python objects,
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ancf._native import TextCoder
 from ancf.data.arrow_tables import (
     arrow_name,
     damaged_parquet,
@@ -24,6 +26,9 @@ from ancf.errors import InvalidDataError
 
 # Rows of a batch: some tens of megabytes for the columns of a purchase table.
 _BATCH_ROWS = 1 << 19
+# Texts of a Parquet file are read as its own codes if its dictionaries have fewer bytes than this, as packed. Those of
+# most writers end at a megabyte, and what follows takes three times as long as codes than as texts.
+_SMALL_DICTIONARY = 1 << 18
 # Distinct values of batches that wait to be joined with those of all before, at least.
 _MIN_PENDING = 1 << 17
 
@@ -45,12 +50,17 @@ def parquet_table(path: str | Path) -> ArrowTable:
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             schema, n_rows = file.schema_arrow, file.metadata.num_rows
+            large = _large_dictionaries(file.metadata)
     except (OSError, ValueError) as error:
         raise damaged_parquet(path, error) from error
     headings = list(schema.names)
     # Texts as the codes that the file has them in: half of the time of reading them, and a third of the memory.
     types = pyarrow.types
-    texts = [field.name for field in schema if types.is_string(field.type) or types.is_large_string(field.type)]
+    texts = [
+        field.name
+        for field in schema
+        if field.name not in large and (types.is_string(field.type) or types.is_large_string(field.type))
+    ]
 
     def read(places: Sequence[int]) -> Iterator[list[Any]]:
         twice = len(set(headings)) < len(headings)
@@ -63,6 +73,18 @@ def parquet_table(path: str | Path) -> ArrowTable:
             raise damaged_parquet(path, error) from error
 
     return ArrowTable(str(path), headings, read, n_rows)
+
+
+def _large_dictionaries(metadata: Any) -> set[str]:
+    """The columns of a Parquet file that have a large dictionary somewhere."""
+    found = set()
+    for at in range(metadata.num_row_groups):
+        group = metadata.row_group(at)
+        for column in map(group.column, range(group.num_columns)):
+            start = column.dictionary_page_offset
+            if start is not None and column.data_page_offset - start >= _SMALL_DICTIONARY:
+                found.add(column.path_in_schema)
+    return found
 
 
 def stream_table(source: Any) -> ArrowTable:
@@ -187,7 +209,7 @@ class _Builder:
         self.n_rows = None if budget is not None else table.n_rows
         self.n_kept_bytes = 0
         self.parts: list[Any] = []
-        self.column: _Codes | _Numbers | None = None
+        self.column: _Codes | _Numbers | _Texts | None = None
 
     def add(self, array: Any) -> None:
         if not self.parts and self.column is None:
@@ -198,13 +220,13 @@ class _Builder:
         else:
             self.column.add(array)
 
-    def _column_of(self, given: Any) -> "_Codes | _Numbers | None":
+    def _column_of(self, given: Any) -> "_Codes | _Numbers | _Texts | None":
         """What such a column becomes here; None for one that goes Arrow's own way."""
         from pyarrow import types
 
         kind = given.value_type if types.is_dictionary(given) else given
         if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
-            return _Codes(None, self.n_rows)
+            return _Texts(self.n_rows)
         if types.is_integer(given):
             return _Codes(given, self.n_rows) if self.of_ids else _Numbers(np.dtype(str(given)), self.n_rows)
         if types.is_float32(given) or types.is_float64(given):
@@ -225,18 +247,71 @@ class _Builder:
         return series_of_column(column, self.heading, self.source)
 
 
+class _Texts:
+    """Texts as codes among the distinct ones, in ascending order as those of text tables."""
+
+    def __init__(self, n_rows: int | None) -> None:
+        self.codes = _rows_of(np.dtype(np.int32), n_rows)
+        self.coder = TextCoder()
+        self.dictionary: Any = None
+        """The last one, with the codes of its texts and -1 at the end"""
+
+    def add(self, array: Any) -> None:
+        import pyarrow
+        from pyarrow import types
+
+        if types.is_dictionary(array.type) and array.dictionary.null_count:
+            array = array.cast(array.type.value_type)
+        if not types.is_dictionary(array.type):
+            self.codes.add(self._codes_of(array))
+            return
+        # The batches of a row group of Parquet share their dictionary.
+        if self.dictionary is None or _place(self.dictionary[0]) != _place(array.dictionary):
+            self.dictionary = array.dictionary, np.append(self._codes_of(array.dictionary), np.int32(-1))
+        indices = array.indices.cast(pyarrow.int32())
+        self.codes.add(self.dictionary[1][(indices.fill_null(-1) if array.null_count else indices).to_numpy()])
+
+    def _codes_of(self, texts: Any) -> NDArray[np.int32]:
+        import pyarrow
+
+        if pyarrow.types.is_string_view(texts.type):
+            texts = texts.cast(pyarrow.large_string())
+        if texts.null_count:
+            codes = np.full(len(texts), -1, np.int32)
+            codes[texts.is_valid().to_numpy(zero_copy_only=False)] = self._codes_of(texts.drop_null())
+            return codes
+        _, ends, joined = texts.buffers()
+        width = np.int64 if pyarrow.types.is_large_string(texts.type) else np.int32
+        offsets = np.zeros(1, width) if ends is None or not len(texts) else np.frombuffer(ends, width)
+        offsets = offsets[texts.offset :][: len(texts) + 1] if len(texts) else offsets
+        held = np.empty(0, np.uint8) if joined is None else np.frombuffer(joined, np.uint8)
+        return self.coder.add(offsets.astype(np.int64, copy=False), held)
+
+    def finish(self) -> "pd.Series[Any] | SpilledCodes":
+        joined, offsets, place_of = self.coder.finish()
+        self.coder, self.dictionary = TextCoder(), None  # their memory is needed for what follows
+        raw = joined.tobytes()
+        if raw.count(b"\n") == len(offsets) - 1:  # no text has a line end in it
+            texts = raw.decode().split("\n")[:-1]
+        else:
+            texts = [raw[start : end - 1].decode() for start, end in pairwise(offsets.tolist())]
+        values = pd.Index(texts, dtype=object)
+        codes = self.codes.finish()
+        if isinstance(codes, DiskArray):
+            return SpilledCodes(codes, values, place_of)
+        np.take(place_of, codes, out=codes, mode="wrap")
+        return pd.Series(pd.Categorical.from_codes(codes, categories=values, validate=False), copy=False)
+
+
 class _Codes:
-    """Values as codes among the distinct ones; texts if no type is given."""
+    """Whole numbers as codes among the distinct ones."""
 
     def __init__(self, of: Any, n_rows: int | None) -> None:
         import pyarrow
 
-        self.type = pyarrow.dictionary(pyarrow.int32(), of or pyarrow.large_string())
+        self.type = pyarrow.dictionary(pyarrow.int32(), of)
         self.codes = _rows_of(np.dtype(np.int32), n_rows)
         self.pending: list[Any] = []
-        self.dictionaries: list[Any] = []
-        self.dictionary_of: list[int] = []
-        """Of each pending array"""
         self.n_pending = 0
         self.known: Any = None
         """All values that came up before the pending ones"""
@@ -244,24 +319,13 @@ class _Codes:
     def add(self, array: Any) -> None:
         import pyarrow
 
-        types = pyarrow.types
-        if types.is_dictionary(array.type) and array.dictionary.null_count:
-            array = array.cast(array.type.value_type)
-        if types.is_string_view(array.type):
-            array = array.cast(pyarrow.large_string())
-        if not types.is_dictionary(array.type):
-            array = array.dictionary_encode()
+        array = array.dictionary_encode()
         if array.type != self.type:
             array = pyarrow.DictionaryArray.from_arrays(
                 array.indices.cast(pyarrow.int32()), array.dictionary.cast(self.type.value_type)
             )
         self.pending.append(array)
-        last = self.dictionaries[-1] if self.dictionaries else None
-        # The batches of a row group of Parquet share their dictionary.
-        if last is None or _place(last) != _place(array.dictionary):
-            self.dictionaries.append(array.dictionary)
-            self.n_pending += len(array.dictionary)
-        self.dictionary_of.append(len(self.dictionaries) - 1)
+        self.n_pending += len(array.dictionary)
         if self.n_pending >= max(_MIN_PENDING, 0 if self.known is None else len(self.known)):
             self._join()
 
@@ -269,39 +333,25 @@ class _Codes:
         """Give the pending arrays the codes of all; what is known keeps its own, as it comes first."""
         import pyarrow
 
-        dictionaries = [*([] if self.known is None else [self.known]), *self.dictionaries]
+        dictionaries = [*([] if self.known is None else [self.known]), *(each.dictionary for each in self.pending)]
         whole = [
             pyarrow.DictionaryArray.from_arrays(np.arange(len(each), dtype=np.int32), each) for each in dictionaries
         ]
-        joined = pyarrow.chunked_array(whole).unify_dictionaries().chunks[-len(self.dictionaries) :]
-        new_codes = [np.append(each.indices.to_numpy(), np.int32(-1)) for each in joined]
-        for array, at in zip(self.pending, self.dictionary_of, strict=True):
+        joined = pyarrow.chunked_array(whole).unify_dictionaries().chunks[-len(self.pending) :]
+        for array, each in zip(self.pending, joined, strict=True):
             indices = array.indices.fill_null(-1) if array.null_count else array.indices
-            self.codes.add(new_codes[at][indices.to_numpy()])
+            self.codes.add(np.append(each.indices.to_numpy(), np.int32(-1))[indices.to_numpy()])
         self.known = joined[-1].dictionary
-        self.pending, self.dictionaries, self.dictionary_of, self.n_pending = [], [], [], 0
+        self.pending, self.n_pending = [], 0
 
     def finish(self) -> "pd.Series[Any] | SpilledCodes":
-        """Texts come in ascending order, as those of text tables do: sorting them as Python's objects takes longer."""
-        import pyarrow
-        from pyarrow import compute
-
         if self.pending:
             self._join()
         codes = self.codes.finish()
-        if not pyarrow.types.is_large_string(self.known.type):
-            values: Any = self.known.to_numpy(zero_copy_only=False)
-            if isinstance(codes, DiskArray):
-                same = np.append(np.arange(len(values), dtype=np.int32), np.int32(-1))
-                return SpilledCodes(codes, pd.Index(values), same)
-            return pd.Series(pd.Categorical.from_codes(codes, categories=values, validate=False), copy=False)
-        order = compute.sort_indices(self.known)
-        rank = np.full(len(order) + 1, -1, np.int32)
-        rank[order.to_numpy()] = np.arange(len(order), dtype=np.int32)
-        values = pd.Index(self.known.take(order).to_pylist(), dtype=object)
+        values: Any = self.known.to_numpy(zero_copy_only=False)
         if isinstance(codes, DiskArray):
-            return SpilledCodes(codes, values, rank)
-        np.take(rank, codes, out=codes, mode="wrap")
+            same = np.append(np.arange(len(values), dtype=np.int32), np.int32(-1))
+            return SpilledCodes(codes, pd.Index(values), same)
         return pd.Series(pd.Categorical.from_codes(codes, categories=values, validate=False), copy=False)
 
 

@@ -4,7 +4,7 @@
 use ancf_core::Error;
 use ancf_core::data::scan::{Scanner, Table};
 use ancf_core::data::schema::{Kind, Target};
-use ancf_core::data::{Column, events};
+use ancf_core::data::{Column, events, texts};
 use numpy::{Element, IntoPyArray, PyArray1, PyArrayMethods, PyReadonlyArray1, PyReadwriteArray1};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PySlice};
@@ -242,6 +242,48 @@ fn to_dict<'py>(py: Python<'py>, values: &Values, rows: usize, column: Column) -
     Ok(result)
 }
 
+/// Gives the texts of a column of Arrow codes, array after array.
+#[pyclass(module = "ancf._core")]
+#[derive(Default)]
+struct TextCoder {
+    coder: texts::TextCoder,
+}
+
+type Ranked<'py> = (Bound<'py, PyArray1<u8>>, Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i32>>);
+
+#[pymethods]
+impl TextCoder {
+    #[new]
+    fn new() -> Self {
+        Self::default()
+    }
+
+    /// The codes of the texts between `offsets` in `joined`.
+    fn add<'py>(
+        &mut self,
+        py: Python<'py>,
+        offsets: PyReadonlyArray1<'py, i64>,
+        joined: PyReadonlyArray1<'py, u8>,
+    ) -> PyResult<Bound<'py, PyArray1<i32>>> {
+        let (offsets, joined) = (offsets.as_slice()?, joined.as_slice()?);
+        let codes = empty::<i32>(py, offsets.len().saturating_sub(1))?;
+        {
+            let mut codes = codes.readwrite();
+            let codes = codes.as_slice_mut()?;
+            let coder = &mut self.coder;
+            enter(py, Size::Large, Some(1), |context| coder.add(offsets, joined, codes, &context.cancel))?;
+        }
+        Ok(codes)
+    }
+
+    /// The distinct texts ascending, a line feed after each, where each begins, and the place of each code among them.
+    fn finish<'py>(&self, py: Python<'py>) -> PyResult<Ranked<'py>> {
+        let coder = &self.coder;
+        let (column, places) = enter(py, Size::Large, None, |context| coder.finish(&context.cancel))?;
+        Ok((column.texts.into_pyarray(py), column.offsets.into_pyarray(py), places.into_pyarray(py)))
+    }
+}
+
 type Canonical<'py> = (
     Bound<'py, PyArray1<i32>>,
     Bound<'py, PyArray1<i32>>,
@@ -296,5 +338,6 @@ fn canonical_events<'py>(
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<TableScanner>()?;
+    module.add_class::<TextCoder>()?;
     module.add_function(wrap_pyfunction!(canonical_events, module)?)
 }

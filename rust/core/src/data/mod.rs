@@ -1,6 +1,6 @@
 //! Data in: text tables to columns, rows to sorted events, and checked types that cannot be wrong afterwards.
 //!
-//! Imports run one way: `scan` → {`rows`, `dictionary`} → {`schema`, `fields`, `interner`} → `digits`. `events` and `csr`
+//! Imports run one way: {`scan`, `texts`} → {`rows`, `dictionary`} → {`schema`, `fields`, `interner`} → `digits`. `events` and `csr`
 //! import none of them.
 
 mod csr;
@@ -12,6 +12,7 @@ mod interner;
 mod rows;
 pub mod scan;
 pub mod schema;
+pub mod texts;
 
 pub use csr::Csr;
 pub use dictionary::Column;
