@@ -279,6 +279,22 @@ def test_beyond_so_many_in_flight_requests_are_refused_at_once_and_the_connectio
     assert server.metric("ancf_shed_requests_total") >= 3
 
 
+def test_who_was_refused_is_not_listened_to_for_a_while_and_is_answered_then(worker):
+    server = worker(in_flight=1, handling_deadline=15.0)
+    with server.connect() as connection:
+        with server.without_writing():
+            waiting = InBackground(server, events(1))
+            server.wait_for(lambda: server.http.get("/v1/popular").status_code == 503)
+            connection.sendall(request("/v1/popular"))
+            assert read_answer(connection)[0].startswith(b"HTTP/1.1 503")
+            began = time.monotonic()
+        waiting.join(30)
+        # It asks again at once, when there would be room, but was told to wait.
+        connection.sendall(request("/v1/popular"))
+        assert read_answer(connection)[0].startswith(b"HTTP/1.1 200")
+        assert time.monotonic() - began >= 0.4
+
+
 def test_events_that_cannot_be_written_in_time_may_be_sent_again(worker):
     server = worker(handling_deadline=0.3)
     with server.without_writing():

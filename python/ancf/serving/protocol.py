@@ -5,10 +5,13 @@
 * Beyond ``in_flight`` requests, a new one is answered with a ready-made 503 before it is parsed: that takes a few
   microseconds, so that nearly all of the time goes into requests that are answered. Only a whole request without a body
   is answered so, as that needs no parsing to find its end; others get their 503 once their headers are parsed.
+* Who was refused is not listened to for about the seconds that the 503 asks to wait, so that those who ask again at
+  once cannot take all of the time. What they send meanwhile waits, and is answered then.
 """
 
 import asyncio
 import json
+import random
 import re
 from typing import Any
 
@@ -54,6 +57,7 @@ class Connection(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._deadline: asyncio.TimerHandle | None = None
         self._writing: asyncio.TimerHandle | None = None
+        self._deaf: asyncio.TimerHandle | None = None
         self._in_headers = self._refused = self._answered = False
         self._unfinished_bytes = 0
 
@@ -67,6 +71,8 @@ class Connection(HttpToolsProtocol):
         self._headers_are_there()
         if self._writing is not None:
             self._writing.cancel()
+        if self._deaf is not None:
+            self._deaf.cancel()
         super().connection_lost(exc)
 
     def _await_headers(self) -> None:
@@ -183,7 +189,18 @@ class Connection(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self.service.metrics.shed()
         self.transport.write(self.ready_made_busy)
-        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+        # Spread over time, as all that came together would come together again.
+        wait = self.service.limits.retry_after * random.uniform(0.5, 1.5)
+        self.transport.pause_reading()
+        self._deaf = self.loop.call_later(wait, self._listen_again)
+        self.timeout_keep_alive_task = self.loop.call_later(
+            self.timeout_keep_alive + wait, self.timeout_keep_alive_handler
+        )
+
+    def _listen_again(self) -> None:
+        self._deaf = None
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         service = self.service
