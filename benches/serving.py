@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -109,7 +110,14 @@ def events(url: str, users: list[str], items: list[str], each: int) -> None:
     for start in range(0, len(made), 1000):
         body = json.dumps({"events": made[start : start + 1000]}).encode()
         request = urllib.request.Request(f"{url}/v1/events", body, {"Content-Type": "application/json"})
-        urllib.request.urlopen(request, timeout=60).read()
+        while True:
+            try:
+                urllib.request.urlopen(request, timeout=60).read()
+                break
+            except urllib.error.HTTPError as error:
+                if error.code != 503:
+                    raise
+                time.sleep(float(error.headers["Retry-After"]))  # More events a second than the server takes.
 
 
 def made_up(path: Path) -> str:
