@@ -275,8 +275,8 @@ def test_a_server_that_is_killed_between_the_new_file_and_its_swap_counts_each_e
     assert weights_of(second, user) == on_top
     assert second.list_of(user)["items"][0]["source"] == "model"
     second.events({"event_id": "b", "user_id": user, "item_id": item})
-    updated_once = until_true(lambda: second.client.post("/v1/update", json={}).status_code in (202, 409), "an update")
-    assert updated_once
+    # The first one may still be about to end, and the server says so.
+    until_true(lambda: second.client.post("/v1/update", json={}).status_code == 202, "an update")
     updated(second)
     assert weight_of(ancf.load(model_file), user, item) == before + 3
 
