@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ancf.cli.command import command, option
-from ancf.cli.ids import item_name, parse_ids, read_ids, users_option
+from ancf.cli.ids import item_name, named_users, parse_ids, users_from_option, users_option
 from ancf.cli.models import load
 from ancf.cli.options import threads_option
 from ancf.cli.output import output_options, with_decimal_scores, write_table
@@ -27,13 +27,7 @@ _SECTION = "Request"
 )
 @click.argument("model_file", metavar="MODEL")
 @users_option(_SECTION)
-@option(
-    "--users-from",
-    metavar="FILE",
-    section=_SECTION,
-    from_environment=False,
-    help="A file of customers, one to a line; - is stdin.",
-)
+@users_from_option(_SECTION)
 @filter_options
 @day_options
 @option(
@@ -51,9 +45,7 @@ def buy_again(model_file: str, output_format: str | None, output: str, **options
     MODEL is a file from 'ancf train' on a table with times; - is stdin.
     """
     check_stdin(model_file, options)
-    users = list(options["user"])
-    if options["users_from"]:
-        users += read_ids(options["users_from"])
+    users = named_users(options)
     model = load(model_file, options["num_threads"])
     whose = parse_ids(users, model.user_ids_) if users or options["users_from"] else None
     answer = model.buy_again(

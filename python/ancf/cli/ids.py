@@ -1,6 +1,6 @@
 """Customers and items on the command line: the options that name them, and what was typed as ids of the model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,6 +24,23 @@ def users_option(section: str) -> Callable[[Function], Function]:
         from_environment=False,
         help="A customer; again for more.",
     )
+
+
+def users_from_option(section: str) -> Callable[[Function], Function]:
+    """``--users-from``, more of them by a file."""
+    return option(
+        "--users-from",
+        metavar="FILE",
+        section=section,
+        from_environment=False,
+        help="A file of customers, one to a line; - is stdin.",
+    )
+
+
+def named_users(options: Mapping[str, Any]) -> list[str]:
+    """The texts of ``--user`` and ``--users-from``."""
+    source = options["users_from"]
+    return [*options["user"], *(read_ids(source) if source else ())]
 
 
 def history_option(section: str) -> Callable[[Function], Function]:

@@ -7,7 +7,16 @@ import click
 
 from ancf import _text
 from ancf.cli.command import Failure, Function, Option, command, in_options, option, with_options
-from ancf.cli.ids import history_option, item_name, parse_ids, read_ids, read_shown, users_option
+from ancf.cli.ids import (
+    history_option,
+    item_name,
+    named_users,
+    parse_ids,
+    read_ids,
+    read_shown,
+    users_from_option,
+    users_option,
+)
 from ancf.cli.models import load
 from ancf.cli.options import check_writable, now_option, number_option, threads_option, typed_options
 from ancf.cli.output import (
@@ -159,13 +168,7 @@ def _known_lines(model: "Recommender", option: str, path: str) -> list[Any]:
 )
 @click.argument("model_file", metavar="MODEL")
 @users_option(_SECTION)
-@option(
-    "--users-from",
-    metavar="FILE",
-    section=_SECTION,
-    from_environment=False,
-    help="A file of customers, one to a line; - is stdin.",
-)
+@users_from_option(_SECTION)
 @history_option(_SECTION)
 @_WITH_BOUGHT
 @filter_options
@@ -195,9 +198,7 @@ def recommend(model_file: str, output_format: str | None, output: str, **options
     MODEL is a file from 'ancf train'; - is stdin. Customers and items are named as they stood in the table.
     """
     check_stdin(model_file, options)
-    users, history = list(options["user"]), list(options["history"])
-    if options["users_from"]:
-        users += read_ids(options["users_from"])
+    users, history = named_users(options), list(options["history"])
     if bool(users) == bool(history):
         what = "both customers and a history were given" if users else "no customer was named"
         raise Failure(f"{what}. Give --user ID (or --users-from FILE), or --history ITEM for somebody unknown.", 2)
