@@ -38,10 +38,12 @@ pub fn to_csr(py: Python<'_>, arrays: &CsrArrays<'_>, n_columns: usize) -> PyRes
 }
 
 /// Hands a matrix to Python.
-pub fn from_csr<'py>(py: Python<'py>, matrix: &Csr) -> CsrResult<'py> {
-    let offsets: Vec<i64> = matrix.offsets().iter().map(|&o| o as i64).collect();
-    let columns: Vec<i32> = matrix.columns().iter().map(|&c| c as i32).collect();
-    (offsets.into_pyarray(py), columns.into_pyarray(py), matrix.values().to_vec().into_pyarray(py))
+pub fn from_csr(py: Python<'_>, matrix: Csr) -> CsrResult<'_> {
+    // Numbers of the same width: the memory is kept.
+    let (offsets, columns, values) = matrix.into_parts();
+    let offsets: Vec<i64> = offsets.into_iter().map(|o| o as i64).collect();
+    let columns: Vec<i32> = columns.into_iter().map(|c| c as i32).collect();
+    (offsets.into_pyarray(py), columns.into_pyarray(py), values.into_pyarray(py))
 }
 
 /// Numbers as rows of `columns` each.

@@ -92,7 +92,7 @@ fn item_neighbors<'py>(
         let documents = interactions.transpose();
         options.fit(&Weigher::new(weighting, &documents)?.weigh(&documents)?.transpose(), context)
     })?;
-    Ok(from_csr(py, &rows))
+    Ok(from_csr(py, rows))
 }
 
 /// The users of a training table, ready to be compared with histories.
@@ -133,7 +133,7 @@ impl UserNeighbors {
         let histories = to_csr(py, &histories, self.n_items)?;
         let size = if histories.n_rows() > MANY_HISTORIES { Size::Large } else { Size::Small };
         let found = enter(py, size, num_threads, |context| self.users.of(&histories, context))?;
-        Ok(from_csr(py, &found))
+        Ok(from_csr(py, found))
     }
 
     /// What each item of one history adds to the scores that its neighbors `users` give, float64 (items,).
@@ -190,7 +190,7 @@ fn slim_weights<'py>(
     let interactions = to_csr(py, &interactions, n_items)?;
     let slim = Slim { l1, l2, positive, max_iterations, tolerance };
     let weights = enter(py, Size::Large, num_threads, |context| slim.fit(&interactions, context))?;
-    Ok(from_csr(py, &weights))
+    Ok(from_csr(py, weights))
 }
 
 /// Sparse item-item weights by local ridge regression.
@@ -224,7 +224,7 @@ fn ridge_neighbors<'py>(
         Some(targets) => ridge.fit_targets(&interactions, targets, context),
         None => ridge.fit(&interactions, context),
     })?;
-    Ok(from_csr(py, &weights))
+    Ok(from_csr(py, weights))
 }
 
 /// The item-item weights that point to some targets, by local ridge regression, one row for each of them (targets ×
@@ -248,7 +248,7 @@ fn ridge_targets<'py>(
     let ridge = Ridge { candidates, shrinkage, user_power, source_power, ..Ridge::default() };
     let targets: Vec<u32> = targets.as_slice()?.iter().map(|&target| target as u32).collect();
     let weights = enter(py, Size::Large, num_threads, |context| ridge.solve_targets(&interactions, &targets, context))?;
-    Ok(from_csr(py, &weights))
+    Ok(from_csr(py, weights))
 }
 
 /// The item-item weights of a training with those that point to `targets` replaced by `solved` (targets × items) times
@@ -258,7 +258,8 @@ fn ridge_targets<'py>(
 /// `places` says where these items are among the new ones, -1 where they are gone. A source keeps those of `solved` that
 /// are at least its threshold; a new one, `is_new`, its `k` strongest.
 #[pyfunction]
-#[pyo3(signature = (weights, is_valid, covered, places, *, targets, solved, scale, thresholds, is_new, k))]
+#[pyo3(signature = (weights, is_valid, covered, places, *, targets, solved, scale, thresholds, is_new, k,
+                    num_threads=None))]
 fn replace_targets<'py>(
     py: Python<'py>,
     weights: CsrArrays<'py>,
@@ -271,6 +272,7 @@ fn replace_targets<'py>(
     thresholds: PyReadonlyArray1<'py, f32>,
     is_new: PyReadonlyArray1<'py, bool>,
     k: usize,
+    num_threads: Option<usize>,
 ) -> PyResult<(CsrResult<'py>, CsrResult<'py>)> {
     let places: Vec<Option<u32>> = places.as_slice()?.iter().map(|&place| u32::try_from(place).ok()).collect();
     let thresholds = thresholds.as_slice()?.iter().zip(is_new.as_slice()?);
@@ -280,11 +282,11 @@ fn replace_targets<'py>(
     let weights = to_csr(py, &weights, places.len())?;
     let covered = to_csr(py, &covered, places.len())?;
     let solved = to_csr(py, &solved, thresholds.len())?;
-    let (served, covered) = enter(py, Size::Large, Some(1), |_| {
+    let (served, covered) = enter(py, Size::Large, num_threads, |context| {
         let trained = Trained { weights: &weights, is_valid: &is_valid, covered: &covered, places: &places };
-        trained.with(&Solved { targets: &targets, weights: &solved, scale, thresholds: &thresholds, k })
+        trained.with(&Solved { targets: &targets, weights: &solved, scale, thresholds: &thresholds, k }, context)
     })?;
-    Ok((from_csr(py, &served), from_csr(py, &covered)))
+    Ok((from_csr(py, served), from_csr(py, covered)))
 }
 
 /// Unit user vectors for histories (indptr, item positions, weights) and attention priors of the items → float32 (n,

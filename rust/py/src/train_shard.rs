@@ -389,7 +389,7 @@ fn strongest_of_sources<'py>(
     let by_target = to_csr(py, &by_target, n_items)?;
     let weights =
         enter(py, Size::Large, Some(1), |context| ridge::strongest_of_sources(&by_target, neighbors, context))?;
-    Ok(from_csr(py, &weights))
+    Ok(from_csr(py, weights))
 }
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {

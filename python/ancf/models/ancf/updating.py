@@ -90,6 +90,7 @@ def update_scorer(scorer: Scorer, trained: Trained, update: Update, settings: Se
             thresholds=thresholds,
             is_new=is_new,
             k=settings.neighbors,
+            num_threads=settings.num_threads,
         )
         neighbors, covered = (Csr(*parts) for parts in replaced)
     # 4. Everything on one scale, as training left it.

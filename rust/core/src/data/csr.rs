@@ -47,6 +47,11 @@ impl Csr {
         Ok(Self { offsets, columns, values, n_columns })
     }
 
+    /// Row offsets, columns and values.
+    pub fn into_parts(self) -> (Vec<usize>, Vec<u32>, Vec<f32>) {
+        (self.offsets, self.columns, self.values)
+    }
+
     /// A matrix of `n_rows` empty rows.
     pub fn empty(n_rows: usize, n_columns: usize) -> Self {
         Self { offsets: vec![0; n_rows + 1], columns: Vec::new(), values: Vec::new(), n_columns }

@@ -42,6 +42,9 @@ impl Ridge {
     }
 }
 
+/// Sources of one task, whose weights are joined.
+const SOURCES_PER_TASK: usize = 512;
+
 /// One target's regression over its own table of co-purchases; all zero between targets but for `matrix` and `right`.
 struct Regression {
     limit: usize,
@@ -207,7 +210,7 @@ pub struct Solved<'a> {
 impl Trained<'_> {
     /// The weights of the training with `solved` in the place of those that point to its targets, and what it covers up,
     /// both with one row for each source.
-    pub fn with(&self, solved: &Solved<'_>) -> Result<(Csr, Csr)> {
+    pub fn with(&self, solved: &Solved<'_>, context: &Context) -> Result<(Csr, Csr)> {
         let n_items = solved.thresholds.len();
         let bad = |what: &str| Err(Error::InvalidData(format!("item-item weights: {what}.")));
         let n_known = self.places.len();
@@ -226,6 +229,14 @@ impl Trained<'_> {
         }
         let mut is_target = vec![false; n_items];
         solved.targets.iter().for_each(|&target| is_target[target as usize] = true);
+        let way = |place: &Option<u32>| match place {
+            None => Way::Gone,
+            Some(place) if is_target[*place as usize] => Way::Covered(*place),
+            Some(place) => Way::Served(*place),
+        };
+        let of_covered: Vec<Way> = self.places.iter().map(way).collect();
+        let of_weights: Vec<Way> =
+            of_covered.iter().zip(self.is_valid).map(|(&way, &valid)| if valid { way } else { Way::Gone }).collect();
         let mut sources: Vec<Option<usize>> = vec![None; n_items];
         for (source, place) in self.places.iter().enumerate() {
             if let Some(place) = place {
@@ -233,52 +244,88 @@ impl Trained<'_> {
             }
         }
         let by_source = solved.weights.transpose();
-        let mut served = Rows::new(n_items, self.weights.len() + solved.weights.len());
-        let mut covered = Rows::new(n_items, self.covered.len());
-        for item in 0..n_items {
-            if let Some(source) = sources[item] {
-                let there = self.weights.row(source).iter().zip(self.weights.row_values(source));
-                let there = there.filter(|&(&target, _)| self.is_valid[target as usize]);
-                for (&target, &value) in
-                    there.chain(self.covered.row(source).iter().zip(self.covered.row_values(source)))
-                {
-                    let Some(place) = self.places[target as usize] else { continue };
-                    let rows = if is_target[place as usize] { &mut covered } else { &mut served };
-                    rows.push(place, value);
-                }
+        let tables = [(self.weights, &of_weights), (self.covered, &of_covered)];
+        let parts: Vec<[Rows; 2]> = context.install(|| {
+            (0..n_items.div_ceil(SOURCES_PER_TASK))
+                .into_par_iter()
+                .map(|task| {
+                    let items = task * SOURCES_PER_TASK..n_items.min((task + 1) * SOURCES_PER_TASK);
+                    let mut served = Rows::default();
+                    let mut covered = Rows::default();
+                    for item in items {
+                        for (source, (table, ways)) in
+                            sources[item].iter().flat_map(|&at| tables.map(|each| (at, each)))
+                        {
+                            for (&target, &value) in table.row(source).iter().zip(table.row_values(source)) {
+                                match ways[target as usize] {
+                                    Way::Gone => {}
+                                    Way::Served(place) => served.push(place, value),
+                                    Way::Covered(place) => covered.push(place, value),
+                                }
+                            }
+                        }
+                        solved.add(item, &by_source, &mut served);
+                        served.end();
+                        covered.end();
+                    }
+                    [served, covered]
+                })
+                .collect()
+        });
+        let join = |which: usize| Rows::joined(parts.iter().map(|part| &part[which])).csr(n_items);
+        Ok((join(0)?, join(1)?))
+    }
+}
+
+/// Where a weight goes, by its target.
+#[derive(Clone, Copy)]
+enum Way {
+    Gone,
+    Served(u32),
+    Covered(u32),
+}
+
+impl Solved<'_> {
+    /// Adds what an item keeps as a source.
+    fn add(&self, item: usize, by_source: &Csr, served: &mut Rows) {
+        let added = by_source.row(item).iter().map(|&at| self.targets[at as usize]);
+        let added = added.zip(by_source.row_values(item).iter().map(|value| value * self.scale));
+        if let Some(least) = self.thresholds[item] {
+            for (at, value) in added.filter(|&(_, value)| value >= least) {
+                served.push(at, value);
             }
-            let added = by_source.row(item).iter().map(|&at| solved.targets[at as usize]);
-            let added = added.zip(by_source.row_values(item).iter().map(|value| value * solved.scale));
-            if let Some(least) = solved.thresholds[item] {
-                for (at, value) in added.filter(|&(_, value)| value >= least) {
-                    served.push(at, value);
-                }
-            } else {
-                let (places, numbers): (Vec<u32>, Vec<f32>) = added.unzip();
-                for (at, value) in strongest(&places, &numbers, solved.k) {
-                    served.push(at, value);
-                }
+        } else {
+            let (places, numbers): (Vec<u32>, Vec<f32>) = added.unzip();
+            for (at, value) in strongest(&places, &numbers, self.k) {
+                served.push(at, value);
             }
-            served.end();
-            covered.end();
         }
-        Ok((served.csr(n_items)?, covered.csr(n_items)?))
     }
 }
 
 /// Rows that are made one after the other, each sorted when it ends.
+#[derive(Default)]
 struct Rows {
-    offsets: Vec<usize>,
+    /// Where each row ends.
+    ends: Vec<usize>,
     columns: Vec<u32>,
     values: Vec<f32>,
     row: Vec<(u32, f32)>,
 }
 
 impl Rows {
-    fn new(n_rows: usize, entries: usize) -> Self {
-        let mut offsets = Vec::with_capacity(n_rows + 1);
-        offsets.push(0);
-        Self { offsets, columns: Vec::with_capacity(entries), values: Vec::with_capacity(entries), row: Vec::new() }
+    /// One part after the other.
+    fn joined<'a>(parts: impl Iterator<Item = &'a Self> + Clone) -> Self {
+        let entries = parts.clone().map(|part| part.columns.len()).sum();
+        let mut joined =
+            Self { columns: Vec::with_capacity(entries), values: Vec::with_capacity(entries), ..Self::default() };
+        for part in parts {
+            let begin = joined.columns.len();
+            joined.ends.extend(part.ends.iter().map(|end| begin + end));
+            joined.columns.extend_from_slice(&part.columns);
+            joined.values.extend_from_slice(&part.values);
+        }
+        joined
     }
 
     fn push(&mut self, column: u32, value: f32) {
@@ -287,7 +334,7 @@ impl Rows {
     }
 
     fn end(&mut self) {
-        let begin = self.offsets[self.offsets.len() - 1];
+        let begin = self.ends.last().copied().unwrap_or(0);
         let (columns, values) = (&mut self.columns[begin..], &mut self.values[begin..]);
         if !columns.is_sorted() {
             self.row.clear();
@@ -297,11 +344,13 @@ impl Rows {
                 (*column, *value) = *entry;
             }
         }
-        self.offsets.push(self.columns.len());
+        self.ends.push(self.columns.len());
     }
 
     fn csr(self, n_columns: usize) -> Result<Csr> {
-        Csr::new(self.offsets, self.columns, self.values, n_columns)
+        let mut offsets = vec![0];
+        offsets.extend(self.ends);
+        Csr::new(offsets, self.columns, self.values, n_columns)
     }
 }
 
@@ -362,15 +411,16 @@ mod tests {
         // Items 0, 1, 2 are 0, 3, gone among four; 1 and 2 are new.
         let there = Csr::new(vec![0, 2, 4, 5], vec![1, 2, 0, 2, 0], vec![5.0, 9.0, 6.0, 8.0, 7.0], 3).unwrap();
         let nothing = Csr::empty(3, 3);
+        let context = Context::new(Some(2)).unwrap();
         let (places, is_valid) = ([Some(0), Some(3), None], [true; 3]);
         let trained = Trained { weights: &there, is_valid: &is_valid, covered: &nothing, places: &places };
         let weights = Csr::new(vec![0, 2, 5], vec![0, 2, 0, 1, 3], vec![1.0, 2.0, 0.5, 3.0, 4.0], 4).unwrap();
         let thresholds = [Some(1.5), None, None, Some(9.0)];
         let solved = |targets| Solved { targets, weights: &weights, scale: 2.0, thresholds: &thresholds, k: 1 };
-        let (served, covered) = trained.with(&solved(&[1, 2])).unwrap();
+        let (served, covered) = trained.with(&solved(&[1, 2]), &context).unwrap();
         assert_eq!(rows(&served), [vec![(1, 2.0), (3, 5.0)], vec![(2, 6.0)], vec![(1, 4.0)], vec![(0, 6.0)]]);
         assert!(covered.is_empty());
-        let (served, covered) = trained.with(&solved(&[0, 1])).unwrap();
+        let (served, covered) = trained.with(&solved(&[0, 1]), &context).unwrap();
         assert_eq!(rows(&served)[3], []);
         assert_eq!(rows(&covered), [vec![], vec![], vec![], vec![(0, 6.0)]]);
         // Once the target is none any more, what the training left stands there again.
@@ -379,11 +429,11 @@ mod tests {
         let updated = Trained { weights: &served, is_valid: &is_valid, covered: &covered, places: &places };
         let nothing = Csr::empty(0, 4);
         let none = Solved { targets: &[], weights: &nothing, scale: 2.0, thresholds: &thresholds, k: 1 };
-        let (served, covered) = updated.with(&none).unwrap();
+        let (served, covered) = updated.with(&none, &context).unwrap();
         assert_eq!(rows(&served), [vec![(3, 5.0)], vec![], vec![], vec![(0, 6.0)]]);
         assert!(covered.is_empty());
         for targets in [&[4, 5][..], &[1], &[2, 1]] {
-            assert!(trained.with(&solved(targets)).is_err());
+            assert!(trained.with(&solved(targets), &context).is_err());
         }
     }
 }
