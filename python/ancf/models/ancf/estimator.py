@@ -437,9 +437,7 @@ class ANCF(Recommender):
         chosen = None if kept is None else kept.chosen("training")
         if chosen is not None:
             return replace(settings, **chosen)
-        # Half the epochs are enough for that, for either trainer: the lists are level with those of all of them
-        # (docs/measurements/choices.md).
-        epochs = -(-settings.epochs // 2)
+        epochs = trainer_class.choosing_epochs(held_out, settings)
         trainer: ScorerTrainer[Any] = trainer_class(table, replace(settings, epochs=epochs), held_out)
         if self.verbose:
             print("Choosing what the options leave open, on purchases held out for that", flush=True)

@@ -88,6 +88,12 @@ class NetworkTrainer:
         times = None if settings.choose_for == "random" else table.purchase_times.times
         return hold_out(table.matrix.sets, times, settings.random_state)
 
+    @staticmethod
+    def choosing_epochs(held_out: HeldOut, settings: Settings) -> int:
+        """Epochs after which the mixture can be chosen: with half of them it is as good as with all
+        (docs/measurements/choices.md)."""
+        return -(-settings.epochs // 2)
+
     # ---- learning
 
     def epoch(self, epoch: int) -> float:

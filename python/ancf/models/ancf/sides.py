@@ -61,7 +61,7 @@ class UserSide:
 
     def vectors(self, items: ItemSide, half_life: float | None) -> Floats:
         """User vectors (n_users, d)."""
-        return self._vectors(self._pairs, self._times, items, half_life)
+        return self._vectors(self._pairs, recency_weights(self._pairs.indptr, self._times, half_life), items)
 
     def gram_parts(self, items: ItemSide, half_life: float | None) -> Floats:
         """Products of the user vectors by themselves, chunk after chunk of users."""
@@ -76,14 +76,13 @@ class UserSide:
         pairs, times = self._pairs.take(rows), self._times
         if times is not None:
             times = times[places_of_rows(self._pairs.indptr, rows)]
+        recency = recency_weights(pairs.indptr, times, half_life)
         history = None
         if items.neighbors is not None and scale:
-            recency = recency_weights(pairs.indptr, times, half_life)
             history = sparse_history(*pairs.sets, recency, None, len(items.vectors))
             history = history.with_data(history.data * np.float32(scale))
-        ranker.set_users(self._vectors(pairs, times, items, half_life), history, pairs.sets)
+        ranker.set_users(self._vectors(pairs, recency, items), history, pairs.sets)
         return TopN(*ranker.top_n(None, n, num_threads=self._threads))
 
-    def _vectors(self, pairs: Csr, times: NDArray[np.int64] | None, items: ItemSide, half_life: float | None) -> Floats:
-        recency = recency_weights(pairs.indptr, times, half_life)
+    def _vectors(self, pairs: Csr, recency: Floats, items: ItemSide) -> Floats:
         return _native.user_vectors(pairs.with_data(recency), items.vectors, items.priors, self._threads)

@@ -99,6 +99,9 @@ def mix(
     return Mixture(vectors, priors, users, neighbors, history, recency, scales, has_trend)
 
 
+_CHOOSING_STEPS = 64
+
+
 class SoftmaxTrainer:
     """The core's trainer on a table, or on what was not held out of it."""
 
@@ -133,6 +136,15 @@ class SoftmaxTrainer:
         last = hold_out_last(data, pairs, settings.random_state) if settings.choose_for == "future" else None
         times = None if settings.choose_for == "random" else table.purchase_times.times
         return last or hold_out(pairs, times, settings.random_state)
+
+    @staticmethod
+    def choosing_epochs(held_out: HeldOut, settings: Settings) -> int:
+        """Epochs after which the vectors tell what the mixture should be: half of all, or fewer where these make 64
+        steps (docs/measurements/choices.md)."""
+        n_active = int(np.count_nonzero(np.diff(held_out.kept.indptr)))
+        batch_size = settings.batch_size or max(-(-n_active // 30), 256)
+        steps = -(-n_active // batch_size)
+        return min(-(-settings.epochs // 2), -(-_CHOOSING_STEPS // steps))
 
     # ---- learning
 

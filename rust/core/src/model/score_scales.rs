@@ -12,7 +12,7 @@ use crate::runtime::Context;
 use crate::runtime::simd::vector::count_power;
 
 /// Users that the item-item side's scale is measured on.
-const SAMPLED_USERS: usize = 4096;
+const SAMPLED_USERS: usize = 1024;
 
 /// Root mean square of ⟨p_u, q_i⟩ over all users and items.
 pub fn vector_scale(users: &[f32], items: &[f32], d: usize, context: &Context) -> f64 {
