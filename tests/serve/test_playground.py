@@ -88,6 +88,10 @@ class Browser:
     def names(self, selector="#list .text"):
         return [each.get_attribute("textContent") for each in self.all(selector)]
 
+    def sold_out(self):
+        """The products of the shop that cannot be put into the basket."""
+        return [each.get_attribute("data-name") for each in self.all("#products .add:disabled")]
+
     def click(self, selector):
         """A click where the element is, wherever the page is scrolled to."""
         element = self.find(selector)
@@ -209,12 +213,42 @@ def test_what_is_sold_out_is_not_listed_until_it_is_back(browser):
     browser.click("#list .text")
     browser.wait(lambda: browser.all("#detail .strip li"))
     browser.answered(lambda: browser.click("#detail .sold-out"))
-    assert browser.find("#detail .sold-out").text == "In stock again"
+    assert browser.find("#detail .sold-out").text == "Back in stock"
+    assert browser.find("#detail .add").text == "Sold out"
+    assert not browser.find("#detail .add").is_enabled()
     browser.find("#detail").send_keys(Keys.ESCAPE)
     assert before[0] not in browser.names()
     assert browser.names("#sold .text") == [before[0]]
     browser.answered(lambda: browser.click("#sold .remove"))
     assert browser.names() == before
+
+
+def test_the_stock_slider_takes_products_out_of_the_list_and_gives_them_back(browser):
+    browser.show()
+    browser.answered(lambda: browser.find("#length").send_keys(Keys.END))
+    before = browser.names()
+    kept = {}
+    for share, key in (("95", Keys.ARROW_LEFT), ("5", Keys.HOME)):
+        browser.answered(lambda key=key: browser.find("#stock").send_keys(key))
+        assert browser.find("#stock").get_attribute("value") == share
+        shown = browser.find("#stock-shown").text
+        kept[share] = int(shown.removesuffix(" of 80"))
+        listed, out = browser.names(), browser.sold_out()
+        assert out
+        assert not {*listed} & {*out}
+        # What is left keeps its order: nothing but the stock has changed.
+        assert [each for each in before if each in listed] == [each for each in listed if each in before]
+    assert 0 < kept["5"] < kept["95"] < 80
+    assert len(browser.names()) == min(24, kept["5"])
+    assert browser.names() != before
+    browser.click("#list .text")
+    browser.wait(lambda: browser.all("#detail .two section"))
+    assert not {*browser.names("#detail .strip .text")} & {*browser.sold_out()}
+    browser.find("#detail").send_keys(Keys.ESCAPE)
+    browser.answered(lambda: browser.find("#stock").send_keys(Keys.END))
+    assert browser.find("#stock-shown").text == "everything"
+    assert browser.names() == before
+    assert browser.sold_out() == []
 
 
 def test_a_product_has_its_reasons_and_similar_ones_and_escape_closes_it(browser):
