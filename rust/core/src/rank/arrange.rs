@@ -24,18 +24,12 @@ use std::collections::BTreeSet;
 use crate::data::Csr;
 use crate::runtime::Context;
 use crate::runtime::simd::Level;
-use crate::runtime::simd::gemm::{View, multiply};
 use crate::{Error, Result};
 
 use super::checks::check_n;
-use super::key::{key, position_of, score_of};
+use super::diversity::{Diversity, POOL_PER_PLACE, Pool, Vectors};
+use super::key::{key, position_of};
 use super::output::Lists;
-
-/// Candidates of diversity for each place of a list.
-const POOL_PER_PLACE: usize = 3;
-
-/// Vectors that are compared at once: what is left over would be multiplied one by one.
-const COLUMNS_AT_ONCE: usize = 16;
 
 /// Lists that a thread makes before it looks for others.
 const ROWS_PER_TASK: usize = 32;
@@ -59,15 +53,6 @@ pub struct AtLeast {
     pub wanted: Vec<bool>,
     /// How many.
     pub count: usize,
-}
-
-/// How much likeness counts against relevance, and what is alike.
-#[derive(Clone, Debug)]
-pub struct Diversity {
-    /// λ, from 0 to 1.
-    pub weight: f64,
-    /// Items with the same code are alike (1), others not (0), nor those with a negative one; `None`: vectors are compared.
-    pub codes: Option<Vec<i32>>,
 }
 
 /// Rules by position, checked once.
@@ -114,7 +99,7 @@ pub struct Candidates<'a> {
     /// A factor from 0 to 1 for some items of each row.
     pub faded: Option<&'a Csr>,
     /// Unit vectors of all items, where diversity compares them (`n_items` × `d`).
-    pub vectors: Option<(&'a [f32], usize)>,
+    pub vectors: Option<Vectors<'a>>,
 }
 
 impl<'a> Rankings<'a> {
@@ -160,13 +145,7 @@ struct Scratch {
     pinned: Vec<(usize, u32, f32)>,
     /// Places in `ranking`, in the order of the choice.
     chosen: Vec<usize>,
-    pool: Vec<u32>,
-    /// (1 − λ) · relevance.
-    relevance: Vec<f64>,
-    likeness: Vec<f32>,
-    /// The vectors of the pool, a column each, and columns that fill a register.
-    columns: Vec<f32>,
-    dots: Vec<f32>,
+    pool: Pool,
 }
 
 /// What stands below the candidates of a row: no item there that is wanted, or that is any, has a greater key; 0: none.
@@ -371,14 +350,18 @@ impl ListRules {
             Some(diversity) => {
                 let wanted = n.saturating_mul(POOL_PER_PLACE);
                 let Some(end) = pool_end(&scratch.ranking, wanted, below) else { return false };
-                Self::start_pool(from, diversity, end, level, scratch);
+                let Scratch { ranking, pinned, pool, .. } = &mut *scratch;
+                pool.start(diversity, &ranking[..end], from.vectors);
+                for &(_, item, _) in &*pinned {
+                    pool.compare(diversity, from.vectors, item, level);
+                }
                 end
             }
             None => 0,
         };
         let mut first = 0;
         while left > 0 {
-            let Scratch { ranking, open, counts, owed, chosen, relevance, likeness, .. } = &mut *scratch;
+            let Scratch { ranking, open, counts, owed, chosen, pool, .. } = &mut *scratch;
             let owed_now: usize = owed.iter().sum();
             let reserved = owed_now > 0 && owed_now >= left;
             let mut may = |at: usize| {
@@ -392,16 +375,8 @@ impl ListRules {
                 });
                 open[at] && (!reserved || self.at_least.iter().zip(&*owed).any(|(q, &owed)| owed > 0 && q.wanted[item]))
             };
-            let mut best = None;
-            if let Some(diversity) = &self.diversity {
-                for (at, (relevance, &likeness)) in relevance.iter().zip(&*likeness).enumerate() {
-                    let value = relevance - diversity.weight * f64::from(likeness);
-                    if best.is_none_or(|(most, _)| value > most) && may(at) {
-                        best = Some((value, at));
-                    }
-                }
-            }
-            let found = best.map(|(_, at)| at).or_else(|| (first.max(in_pool)..ranking.len()).find(|&at| may(at)));
+            let best = self.diversity.as_ref().and_then(|diversity| pool.best(diversity, &mut may));
+            let found = best.or_else(|| (first.max(in_pool)..ranking.len()).find(|&at| may(at)));
             let bound = match (reserved, self.forbids_boosted(counts)) {
                 (false, false) => below.any,
                 (true, false) => below.wanted,
@@ -432,8 +407,7 @@ impl ListRules {
             if let Some(diversity) = &self.diversity
                 && left > 0
             {
-                let is_first = scratch.chosen.len() + scratch.pinned.len() == 1;
-                Self::compare(from, diversity, item, is_first, level, scratch);
+                pool.compare(diversity, from.vectors, item, level);
             }
         }
         true
@@ -456,70 +430,6 @@ impl ListRules {
             if quota.wanted[item as usize] {
                 *owed = owed.saturating_sub(1);
             }
-        }
-    }
-
-    /// The relevance of the first `end` of the ranking, and how like they are to the pins.
-    fn start_pool(from: &Candidates<'_>, diversity: &Diversity, end: usize, level: Level, scratch: &mut Scratch) {
-        let Scratch { ranking, pool, relevance, likeness, columns, .. } = &mut *scratch;
-        let score = |at: usize| f64::from(score_of(ranking[at].0));
-        pool.clear();
-        pool.extend(ranking[..end].iter().map(|&(key, _)| position_of(key)));
-        relevance.clear();
-        if end > 0 {
-            let (least, range) = (score(end - 1), score(0) - score(end - 1));
-            let scaled = range > 0.0 && range.is_finite();
-            let relevant = |at: usize| if scaled { (score(at) - least) / range } else { 0.0 };
-            relevance.extend((0..end).map(|at| (1.0 - diversity.weight) * relevant(at)));
-        }
-        likeness.clear();
-        likeness.resize(end, 0.0);
-        if let (None, Some((vectors, d))) = (&diversity.codes, from.vectors) {
-            let stride = end.next_multiple_of(COLUMNS_AT_ONCE);
-            columns.resize(stride * d, 0.0);
-            for (part, items) in pool.chunks(COLUMNS_AT_ONCE).enumerate() {
-                let row = |at: usize| &vectors[items[at.min(items.len() - 1)] as usize * d..][..d];
-                let rows: [&[f32]; COLUMNS_AT_ONCE] = std::array::from_fn(row);
-                for (k, out) in columns.chunks_exact_mut(stride).enumerate() {
-                    let out = &mut out[part * COLUMNS_AT_ONCE..][..COLUMNS_AT_ONCE];
-                    for (out, row) in out.iter_mut().zip(&rows) {
-                        *out = row[k];
-                    }
-                }
-            }
-        }
-        for at in 0..scratch.pinned.len() {
-            Self::compare(from, diversity, scratch.pinned[at].1, at == 0, level, scratch);
-        }
-    }
-
-    /// Takes note of how like the candidates are to an item that was chosen.
-    fn compare(
-        from: &Candidates<'_>,
-        diversity: &Diversity,
-        item: u32,
-        is_first: bool,
-        level: Level,
-        scratch: &mut Scratch,
-    ) {
-        let Scratch { pool, likeness, columns, dots, .. } = scratch;
-        dots.clear();
-        match (&diversity.codes, from.vectors) {
-            (Some(codes), _) => {
-                let code = codes[item as usize];
-                let alike = |&other: &u32| f32::from(u8::from(code >= 0 && codes[other as usize] == code));
-                dots.extend(pool.iter().map(alike));
-            }
-            (None, Some((vectors, d))) => {
-                let stride = pool.len().next_multiple_of(COLUMNS_AT_ONCE);
-                dots.resize(stride, 0.0);
-                let vector = &vectors[item as usize * d..][..d];
-                multiply(level, dots, stride, View::rows(vector, d), 0, columns, d);
-            }
-            (None, None) => return,
-        }
-        for (likeness, &dot) in likeness.iter_mut().zip(&*dots) {
-            *likeness = if is_first { dot } else { likeness.max(dot) };
         }
     }
 }

@@ -14,12 +14,13 @@
 //! Modules import only from the right:
 //! `ranker` → {`plan`, `batch`, `single`, `target_attention`} → `scorer` → {`head`, `byte_rows`} → {`index`,
 //! `neighbor_sums`} → `query` → {`output`, `key`, `sets`, `checks`}; of the last four, `output` imports `key`. `arrange`
-//! makes lists that obey rules of ready rankings, and imports these four alone.
+//! makes lists that obey rules of ready rankings; it imports these four and `diversity`, which imports `key`.
 
 mod arrange;
 mod batch;
 mod byte_rows;
 mod checks;
+mod diversity;
 mod head;
 mod index;
 mod key;
@@ -39,7 +40,8 @@ mod test_cases;
 #[cfg(test)]
 mod tests;
 
-pub use arrange::{AtLeast, AtMost, Candidates, Diversity, ListRules, Rankings};
+pub use arrange::{AtLeast, AtMost, Candidates, ListRules, Rankings};
+pub use diversity::Diversity;
 pub use head::{Head, TargetAttention};
 pub use key::{position_of, score_of};
 pub use output::{Link, Lists, OutputTransform};
