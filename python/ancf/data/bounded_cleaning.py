@@ -11,24 +11,42 @@ A user's rows have to fit into memory, and the distinct ids and texts do.
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ancf._native import canonical_events
-from ancf.data import cleaning
-from ancf.data.cleaning import Policies
+from ancf.data.bounded_counts import Extremes, TextCounts
 from ancf.data.event_types import WeighedEvents, account
+from ancf.data.events import canonical_flags
 from ancf.data.ids import IdMap, sort_order
-from ancf.data.interactions import Interactions, canonical_flags
-from ancf.data.number_times import END_PLAUSIBLE, FIRST_PLAUSIBLE
+from ancf.data.interactions import Interactions
 from ancf.data.raw_table import EncodedColumn, RawTable
-from ancf.data.report import N_FIRST_ROWS, Report
+from ancf.data.report import Reason, Report
 from ancf.data.restrictions import CoreRounds, ItemPatterns, describe_counts
+from ancf.data.row_checks import (
+    Policies,
+    RowFilter,
+    Rows,
+    bad_rows_error,
+    finish_report,
+    leave_out_bad,
+    leave_out_fallen,
+    leave_out_low_weights,
+    leave_out_malformed,
+    leave_out_untyped,
+    leave_out_zeros,
+    net_returns,
+    no_rows_error,
+    note_interest,
+    note_ratings,
+    refuse_no_times,
+    resolve_anonymous,
+    weigh_types,
+)
 from ancf.data.spill import BYTES_PER_ROW, Budget, DiskArray
-from ancf.data.time_range import TimeRange, n_outside, note_strays_of
 
 # The order of the reasons in a report; those of the table itself stand at the place of None.
 _ORDER = (
@@ -40,64 +58,6 @@ _NEVER = np.iinfo(np.int32).max
 _TEXTS = ("name", "category")
 
 
-@dataclass
-class _Tally:
-    """How many rows a reason has, and the first of them."""
-
-    text: str
-    n: int = 0
-    rows: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
-    values: tuple[str, ...] = ()
-
-    def add(self, rows: NDArray[Any], values: Any) -> None:
-        # Parts that have values come in the order of the rows.
-        self.values += tuple(values)[: max(N_FIRST_ROWS - len(self.rows), 0)]
-        self.n += len(rows)
-        few = np.sort(rows)[:N_FIRST_ROWS] if len(rows) else rows
-        self.rows = np.sort(np.concatenate([self.rows, few]))[:N_FIRST_ROWS].astype(np.int64)
-
-
-class _Account:
-    """What a ``Report`` and a ``_RowFilter`` are told, of rows that come part by part."""
-
-    def __init__(self, table: RawTable) -> None:
-        self.table = table
-        self.reasons: dict[str, _Tally] = {}
-        self.notes: dict[str, _Tally] = {}
-        self.n_used = 0
-        self.used_of_file = np.zeros(len(table.files), np.int64)
-
-    @property
-    def report(self) -> Any:
-        """Itself: what finishes rows asks a filter for its report."""
-        return self
-
-    def leave_out(self, name: str, text: str, rows: NDArray[Any], values: Any = ()) -> None:
-        if len(rows):
-            self.reasons.setdefault(name, _Tally(text)).add(rows, values)
-
-    def note(self, name: str, text: str, rows: NDArray[Any] | None = None, values: Any = ()) -> None:
-        if rows is not None and len(rows):
-            self.notes.setdefault(name, _Tally(text)).add(rows, values)
-
-    def count_used(self, rows: NDArray[np.int64], report: Report) -> None:
-        self.n_used += len(rows)
-        if len(self.used_of_file):
-            self.used_of_file += np.diff(np.searchsorted(rows, report.file_starts()))
-
-    def write_reasons(self, report: Report) -> None:
-        own = [each.name for each in self.table.left_out]
-        order = [name for slot in _ORDER for name in (own if slot is None else [slot])]
-        for name in sorted(self.reasons, key=order.index):
-            tally = self.reasons[name]
-            report.reasons.append(report.reason(name, tally.text, tally.n, tally.rows, tally.values))
-
-    def write_note(self, report: Report, name: str) -> None:
-        if name in self.notes:
-            tally = self.notes[name]
-            report.notes.append(report.reason(name, tally.text, tally.n, tally.rows, ()))
-
-
 class _Users(NamedTuple):
     """The users after the policy for rows without one."""
 
@@ -106,71 +66,6 @@ class _Users(NamedTuple):
     """How many of the values are of the column of users; a visitor or the class of the anonymous ones comes after."""
     are_resolved: bool = False
     """Whether rows without a user may stay; there may be no visitor even then, where no basket has an id."""
-
-
-class _Extremes:
-    """The earliest and the latest times with their rows: what tells which of all lie far outside."""
-
-    def __init__(self, n_rows: int) -> None:
-        self.size = n_outside(n_rows) + 2
-        self.low = self.high = (np.empty(0, np.int64), np.empty(0, np.int64))
-        self.n = 0
-
-    def add(self, times: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
-        self.n += len(times)
-        self.low = self._kept(self.low, times, rows, 1)
-        self.high = self._kept(self.high, times, rows, -1)
-
-    def _kept(self, held: Any, times: NDArray[np.int64], rows: NDArray[np.int64], sign: int) -> Any:
-        times, rows = np.concatenate([held[0], times]), np.concatenate([held[1], rows])
-        if len(times) > self.size:
-            chosen = np.argpartition(sign * times, self.size - 1)[: self.size]
-            times, rows = times[chosen], rows[chosen]
-        return times, rows
-
-    def note(self, report: Report, table: RawTable) -> None:
-        if not self.n:
-            return
-        usual = TimeRange.from_extremes(np.sort(self.low[0]), np.sort(self.high[0]), self.n)
-        rows, first = np.unique(np.concatenate([self.low[1], self.high[1]]), return_index=True)
-        times = np.concatenate([self.low[0], self.high[0]])[first]
-        told = np.zeros(len(times), bool)
-        for name, _, noted in table.notes:
-            if name == "far_times":
-                told |= (times >= END_PLAUSIBLE) | (times < FIRST_PLAUSIBLE)
-            elif name == "early_numbers" and isinstance(noted, np.ndarray):
-                told |= np.isin(rows, cleaning._row_numbers(noted))
-        note_strays_of(usual, report, times, rows, rows[told])
-
-
-class _TextCounts:
-    """How often each text stands beside each item, and where first; one number for each such pair."""
-
-    def __init__(self, texts: EncodedColumn) -> None:
-        self.texts = texts
-        self.keys, self.counts, self.first = (np.empty(0, np.int64) for _ in range(3))
-
-    def add(self, items: NDArray[np.int32], codes: NDArray[np.int32], rows: NDArray[np.int64]) -> None:
-        named = codes >= 0
-        key = items[named].astype(np.int64) * len(self.texts.values) + codes[named]
-        found, inverse = np.unique(np.concatenate([self.keys, key]), return_inverse=True)
-        n_known = len(self.keys)
-        counts = np.bincount(inverse, np.concatenate([self.counts, np.ones(len(key))]), len(found)).astype(np.int64)
-        first = np.full(len(found), np.iinfo(np.int64).max)
-        first[inverse[:n_known]] = self.first
-        np.minimum.at(first, inverse[n_known:], rows[named])
-        self.keys, self.counts, self.first = found, counts, first
-
-    def most_common(self, n_items: int) -> NDArray[Any]:
-        """The most frequent text of each item, of equally frequent ones the first in the table."""
-        best = np.full(n_items, -1, np.int64)
-        # Written last, the most frequent one stays.
-        ranked = self.keys[np.lexsort((-self.first, self.counts))]
-        if len(ranked):
-            best[ranked // len(self.texts.values)] = ranked % len(self.texts.values)
-        result = np.full(n_items, None, object)
-        result[best >= 0] = self.texts.values[best[best >= 0]]
-        return result
 
 
 class _Ranges:
@@ -214,10 +109,11 @@ class _Cleaner:
         self.table, self.policies, self.budget, self.num_threads = table, policies, budget, num_threads
         for role, column in table.ids.items():
             budget.hold(f"values of the column {table.columns[role]!r}", column.values)
-        self.account: Any = _Account(table)
         self.item = table.ids["item"]
-        self.report = cleaning._RowFilter(table.part(0, 0)).report
+        self.report = RowFilter(table.part(0, 0)).report
         self.report.rows_read = table.n_rows
+        self.account = self._empty_account()
+        """What parts and ranges tell, in the order in which they come; ``report`` has it in that of the checks."""
         self.excluded, self.idle_patterns = np.zeros(len(self.item.values), bool), list[str]()
         patterns = ItemPatterns(policies.exclude_items)
         if patterns:
@@ -227,7 +123,7 @@ class _Cleaner:
 
     def run(self) -> Interactions:
         table, policies = self.table, self.policies
-        self.events = cleaning._weigh_events(table, policies)
+        self.events = weigh_types(table, policies)
         self.knows_interest = self.events is not None and self.events.had(np.empty(0, np.int32)) is not None
         users = self._users()
         order, rank = sort_order(users.values)
@@ -257,10 +153,17 @@ class _Cleaner:
 
     def _check_min_weight(self) -> None:
         if self.policies.min_weight is not None and self.table.weight is None:
-            empty = cleaning._Rows(None, *(np.empty(0, np.int32),) * 2, np.empty(0), None, None)
-            cleaning._leave_out_low_weights(
-                cleaning._RowFilter(self.table.part(0, 0)), empty, self.table, self.policies
-            )
+            empty = Rows(None, *(np.empty(0, np.int32),) * 2, np.empty(0), None, None)
+            leave_out_low_weights(self.report, empty, self.table, self.policies)
+
+    def _empty_account(self) -> Report:
+        files = [replace(file) for file in self.report.files]
+        return Report(rows_read=self.table.n_rows, row_base=self.table.row_base, files=files)
+
+    def _reasons_in_order(self) -> list[Reason]:
+        own = [each.name for each in self.table.left_out]
+        order = [name for slot in _ORDER for name in (own if slot is None else [slot])]
+        return sorted(self.account.reasons, key=lambda each: order.index(each.name))
 
     def _parts(self) -> Iterator[RawTable]:
         for start in range(0, self.table.n_rows, self.budget.rows):
@@ -273,7 +176,7 @@ class _Cleaner:
         if policies.anonymous == "exclude" or not user.count()[0]:
             return own
         # Whether any of them is left decides what kind of ids there are.
-        account, self.account = self.account, _Account(self.table)
+        account, self.account = self.account, self._empty_account()
         n_excluded, self.n_excluded = self.n_excluded, self.n_excluded.copy()
         is_any = any(part_has for part_has in self._anonymous_parts())
         self.account, self.n_excluded = account, n_excluded
@@ -285,17 +188,17 @@ class _Cleaner:
         sample.ids = {"user": EncodedColumn(code, user.values)}
         if "basket" in self.table.ids:
             sample.ids["basket"] = EncodedColumn(np.zeros(1, np.int32), self.table.ids["basket"].values)
-        row_filter = cleaning._RowFilter(sample)
-        values = cleaning._resolve_anonymous(row_filter, sample, policies).values
+        row_filter = RowFilter(sample)
+        values = resolve_anonymous(row_filter, sample, policies).values
         self.notes_on_ids = [note for note in row_filter.report.notes if note.name == "ids_as_text"]
         self.budget.hold("users, those without a name included,", values)
         return _Users(values, len(user.values), True)
 
-    notes_on_ids: list[Any] = []  # noqa: RUF012, replaced and never appended to
+    notes_on_ids: list[Reason] = []  # noqa: RUF012, replaced and never appended to
 
     def _anonymous_parts(self) -> Iterator[bool]:
         for part in self._parts():
-            row_filter = cleaning._RowFilter(part)
+            row_filter = RowFilter(part)
             self._leave_out_first(row_filter, part)
             yield bool(((part.ids["user"].codes < 0) & row_filter.remaining).any())
 
@@ -316,9 +219,9 @@ class _Cleaner:
             why = f"the {int(counts[at]):,} rows of the user {values[at]!r} are sorted together"
             self.budget.check(int(counts[at]) * BYTES_PER_ROW, why)
 
-    def _leave_out_first(self, row_filter: Any, part: RawTable) -> None:
+    def _leave_out_first(self, row_filter: RowFilter, part: RawTable) -> None:
         lenient = replace(self.policies, on_bad_rows="drop")
-        cleaning._leave_out_malformed(row_filter, part, lenient)
+        leave_out_malformed(row_filter, part, lenient)
         item = part.ids["item"]
         row_filter.leave_out("no_item", "have no item id", item.codes < 0)
         if self.excluded.any():
@@ -326,56 +229,59 @@ class _Cleaner:
             self.n_excluded += np.bincount(item.codes[which], minlength=len(self.n_excluded))
             row_filter.leave_out("excluded_item", "", which)
 
-    def _judged(self, users: _Users) -> Iterator[tuple[RawTable, Any]]:
+    def _judged(self, users: _Users) -> Iterator[tuple[RawTable, Rows]]:
         """Each part of the table with those of its rows that remain."""
         policies, events = self.policies, self.events
         for part in self._parts():
-            row_filter = cleaning._RowFilter(part)
+            row_filter = RowFilter(part)
             row_filter.report = self.account
             self._leave_out_first(row_filter, part)
             codes = self._user_codes(row_filter, part, users)
-            cleaning._leave_out_untyped(row_filter, part, events)
-            cleaning._leave_out_bad(row_filter, part)
-            weight = cleaning._leave_out_zeros(row_filter, part, events, policies)
+            leave_out_untyped(row_filter, part, events)
+            leave_out_bad(row_filter, part)
+            weight = leave_out_zeros(row_filter, part, events, policies)
             times = None if part.time is None else part.time.seconds
             had = None if events is None else events.had(part.ids["event"].codes)
-            rows = cleaning._Rows(None, codes, part.ids["item"].codes, weight, times, had)
+            rows = Rows(None, codes, part.ids["item"].codes, weight, times, had)
             yield part, rows.keep(np.flatnonzero(row_filter.remaining))
 
-    def _user_codes(self, row_filter: Any, part: RawTable, users: _Users) -> NDArray[np.int32]:
+    def _user_codes(self, row_filter: RowFilter, part: RawTable, users: _Users) -> NDArray[np.int32]:
         user = part.ids["user"]
         if not users.are_resolved:
             row_filter.leave_out("anonymous", "have no user id (anonymous)", user.codes < 0)
             return user.codes
         without_values = replace_values(part, {"user": users.n_own, "basket": len(users.values) - users.n_own})
-        return cleaning._resolve_anonymous(row_filter, without_values, self.policies).codes
+        return resolve_anonymous(row_filter, without_values, self.policies).codes
 
     def _raise_for_bad_rows(self) -> None:
-        table, policies, found = self.table, self.policies, self.account.reasons
-        if "excluded_item" in found:
-            named = describe_counts(self.n_excluded, self.item.values)
-            found["excluded_item"].text = f"are of items that are excluded: {named}"
-        self.account.write_reasons(self.report)
+        table, policies = self.table, self.policies
+        named = describe_counts(self.n_excluded, self.item.values) if self.n_excluded.any() else ""
+        self.account.reasons = [
+            replace(each, text=f"are of items that are excluded: {named}") if each.name == "excluded_item" else each
+            for each in self.account.reasons
+        ]
+        found = {each.name for each in self.account.reasons}
+        self.report.reasons = self._reasons_in_order()
         bad = list(dict.fromkeys(each.name for each in table.left_out if each.is_bad and each.name in found))
         for names in (bad, ["too_many_fields"]):
             if policies.on_bad_rows == "raise" and any(name in found for name in names):
-                raise cleaning._bad_rows_error(self.report, names)
-        cleaning._refuse_no_times(table)
+                raise bad_rows_error(self.report, names)
+        refuse_no_times(table)
         bad = [name for name in ("bad_quantity", "bad_time") if name in found]
         if bad and policies.on_bad_rows == "raise":
-            raise cleaning._bad_rows_error(self.report, bad)
+            raise bad_rows_error(self.report, bad)
         self.report.reasons.clear()
 
-    def _net_rows(self, records: NDArray[Any], n_items: int) -> tuple[Any, NDArray[Any]]:
+    def _net_rows(self, records: NDArray[Any], n_items: int) -> tuple[Rows, NDArray[Any]]:
         """The rows of a range after returns and low weights, and which of the records they are."""
         times = None if self.table.time is None else np.ascontiguousarray(records["time"])
         rows = _rows_of(records, times)
         if self.policies.returns == "net" and len(rows.weights) and rows.weights.min() < 0:
-            rows, kept = cleaning._net_returns(self.account, rows, n_items)
+            rows, kept = net_returns(self.account, rows, n_items)
             records = records[kept]
         if self.policies.min_weight is not None:
             kept = ~(rows.weights < self.policies.min_weight)
-            rows = cleaning._leave_out_low_weights(self.account, rows, self.table, self.policies)
+            rows = leave_out_low_weights(self.account, rows, self.table, self.policies)
             records = records[kept]
         return rows, records
 
@@ -388,7 +294,7 @@ class _Cleaner:
         }
         timed = self.table.time is not None
         event_times, event_had = DiskArray("i8"), DiskArray("?")
-        extremes, texts = _Extremes(self.table.n_rows), {role: _TextCounts(self.table.ids[role]) for role in self.texts}
+        extremes, texts = Extremes(self.table.n_rows), {role: TextCounts(self.table.ids[role]) for role in self.texts}
         bounds_of: dict[str, list[float]] = {"weights": [np.inf, -np.inf], "times": [np.inf, -np.inf]}
         event = "user, item and time" if timed else "user and item"
         for at, lowest in enumerate(ranges.bounds[:-1]):
@@ -396,16 +302,17 @@ class _Cleaner:
             rows, records = self._net_rows(records, n_items) if core is None else self._core_rows(records, core)
             if not len(rows.users):
                 continue
-            self.account.count_used(rows.numbers, self.report)
+            numbers = rows.numbered()
+            self.account.count_used(numbers)
             used[0][rows.users], used[1][rows.items] = True, True
             for role, counted in texts.items():
-                counted.add(rows.items, records[role], rows.numbers)
+                counted.add(rows.items, records[role], numbers)
             for name, values in (("weights", rows.weights), ("times", rows.times)):
                 if values is not None:
                     low, high = bounds_of[name]
                     bounds_of[name] = [min(low, values.min()), max(high, values.max())]
-            if timed:
-                extremes.add(rows.times, rows.numbers)
+            if rows.times is not None:
+                extremes.add(rows.times, numbers)
             columns = (
                 rows.users - np.int32(lowest),
                 rows.items,
@@ -418,24 +325,22 @@ class _Cleaner:
             users, items, sums, times, repeated = canonical_events(*columns)
             if rows.had is not None:
                 event_had.append(canonical_flags(rows.had, *columns))
-            self.account.note(
-                "duplicates", f"repeat an earlier row's {event}; quantities summed", rows.numbers[repeated]
-            )
-            for name, values in (("users", users + np.int32(lowest)), ("items", items), ("weights", sums)):
-                out[name].append(values)
+            self.account.note("duplicates", f"repeat an earlier row's {event}; quantities summed", numbers[repeated])
+            for name, column in (("users", users + np.int32(lowest)), ("items", items), ("weights", sums)):
+                out[name].append(column)
             if times is not None:
                 event_times.append(times)
         self._write_account()
         report = self.report
-        if not self.account.n_used:
-            raise cleaning._no_rows_error(report, self.policies)
+        if not report.rows_used:
+            raise no_rows_error(report, self.policies)
         names = {role: counted.most_common(n_items)[used[1]] for role, counted in texts.items()}
-        self.account.write_note(report, "duplicates")
+        report.notes += self.account.notes_of("duplicates")
         if timed:
             extremes.note(report, self.table)
-        cleaning._note_ratings(report, self.table, np.array(bounds_of["weights"]), self.policies)
+        note_ratings(report, self.table, np.array(bounds_of["weights"]), self.policies)
         sizes = (int(used[0].sum()), int(used[1].sum()), len(out["users"]))
-        cleaning._finish_report(report, self.policies, sizes, np.array(bounds_of["times"]) if timed else None)
+        finish_report(report, self.policies, sizes, np.array(bounds_of["times"]) if timed else None)
         for name, kept in zip(("users", "items"), used, strict=True):
             if not kept.all():
                 self._renumber(out[name], kept)
@@ -457,7 +362,7 @@ class _Cleaner:
             normalize=self.policies.normalize,
         )
         data.event_weights = None if self.events is None else dict(self.events.weights)
-        cleaning.note_interest(data)
+        note_interest(data)
         return data
 
     events: WeighedEvents | None = None
@@ -473,17 +378,15 @@ class _Cleaner:
 
     def _write_account(self) -> None:
         """The reasons, and the notes that come before those about events."""
-        report, table, account_of_rows = self.report, self.table, self.account
-        report.rows_used = account_of_rows.n_used
-        for file, n_rows in zip(report.files, account_of_rows.used_of_file.tolist(), strict=True):
-            file.rows_used = n_rows
-        account_of_rows.write_reasons(report)
+        report, table, told = self.report, self.table, self.account
+        report.rows_used, report.files = told.rows_used, told.files
+        report.reasons = self._reasons_in_order()
         if self.idle_patterns:
             shown = ", ".join(f'"{each}"' for each in self.idle_patterns)
             report.note("exclude_items", f"exclude_items: no item id is or matches {shown}")
-        account_of_rows.write_note(report, "anonymous")
+        report.notes += told.notes_of("anonymous")
         report.notes += self.notes_on_ids
-        account_of_rows.write_note(report, "reduced")
+        report.notes += told.notes_of("reduced")
         report.ignored, report.columns = tuple(table.ignored), table.columns
         report.notes.extend(table.skipped)
         if self.events is not None:
@@ -530,10 +433,10 @@ class _Cleaner:
             at += 1
         return rounds
 
-    def _core_rows(self, records: NDArray[Any], rounds: CoreRounds) -> tuple[Any, NDArray[Any]]:
+    def _core_rows(self, records: NDArray[Any], rounds: CoreRounds) -> tuple[Rows, NDArray[Any]]:
         times = None if self.table.time is None else np.ascontiguousarray(records["time"])
         rows = _rows_of(records, times)
-        kept = cleaning._leave_out_fallen(self.account, rows, rounds, self.policies)
+        kept = leave_out_fallen(self.account, rows, rounds, self.policies)
         return rows.keep(kept), records[kept]
 
 
@@ -546,7 +449,7 @@ def replace_values(part: RawTable, n_values: dict[str, int]) -> RawTable:
     return replace(part, ids=ids)
 
 
-def _rows_of(records: NDArray[Any], times: NDArray[np.int64] | None) -> Any:
+def _rows_of(records: NDArray[Any], times: NDArray[np.int64] | None) -> Rows:
     row, user, item, weight = (np.ascontiguousarray(records[name]) for name in ("row", "user", "item", "weight"))
     had = np.ascontiguousarray(records["had"]) if "had" in (records.dtype.names or ()) else None
-    return cleaning._Rows(row, user, item, weight, times, had)
+    return Rows(row, user, item, weight, times, had)

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from ancf._text import format_value
 from ancf.data.event_types import had_among
+from ancf.data.events import ItemTexts
 from ancf.data.features import Features
 from ancf.data.ids import IdMap
-from ancf.data.interactions import Interactions, ItemTexts
+from ancf.data.interactions import Interactions
 from ancf.data.report import Reason, Report
 from ancf.errors import InvalidDataError
 from ancf.params import checks_call

@@ -22,11 +22,12 @@ from numpy.typing import ArrayLike, NDArray
 from ancf._native import canonical_events
 from ancf._text import format_value
 from ancf.checks import check_path
-from ancf.data import timestamps
-from ancf.data.arrays import fits_float32, group_starts, offsets_from_lengths, positions_among, sum_groups
-from ancf.data.csr import Csr
+from ancf.data.arrays import positions_among
+from ancf.data.events import Events, ItemTexts, canonical_flags
+from ancf.data.feature_account import account_of_features, filled_texts
 from ancf.data.feature_reading import Side, read_features
 from ancf.data.features import Features
+from ancf.data.given_arrays import check_weights, read_times, texts_by_item
 from ancf.data.ids import IdMap
 from ancf.data.normalize import Normalizer
 from ancf.data.prepared import load_table, save_table
@@ -34,14 +35,12 @@ from ancf.data.report import Report
 from ancf.errors import InvalidDataError, InvalidParameterError
 from ancf.params import checks_call
 
-ItemTexts = NDArray[Any]
-"""One text or None per item, in the order of ``item_ids``: a name or a category."""
 SplitBy = Literal["time", "random", "last", "user"]
 Mark = int | str
 """What a caller calls the last event of a table."""
 
 
-class Interactions:
+class Interactions(Events):
     """Events of users with items.
 
     Made by ``ancf.read_interactions`` or ``Interactions.from_ids``; the attributes are read-only arrays.
@@ -82,18 +81,9 @@ class Interactions:
     (3, 2, 2)
     """
 
-    user_ids: IdMap
-    item_ids: IdMap
-    users: NDArray[np.int32]
-    items: NDArray[np.int32]
-    weights: NDArray[np.float32]
-    times: NDArray[np.int64] | None
-    item_names: ItemTexts | None
-    item_categories: ItemTexts | None
     item_features: Features | None = None
     user_features: Features | None = None
     event_weights: dict[str, float] | None = None
-    had: NDArray[np.bool_] | None = None
     report: Report
     normalize: str
     leakage: tuple[str, ...]
@@ -202,9 +192,9 @@ class Interactions:
                     f"{name}: {len(at)} of {n} ids are -1, the sign of a missing one (first at position {at[0]}). "
                     "Leave those rows out, or use ancf.read_interactions, which has a policy for them."
                 )
-        weights = np.ones(n) if weight is None else _check_weights(weight, n)
+        weights = np.ones(n) if weight is None else check_weights(weight, n)
         report = Report(rows_read=n, rows_used=n)
-        times = None if time is None else _read_times(time, n, report)
+        times = None if time is None else read_times(time, n, report)
         return cls(
             user_ids,
             item_ids,
@@ -212,8 +202,8 @@ class Interactions:
             items,
             weights,
             times,
-            item_names=_texts_by_item(item_names, item_ids, items, "item_names"),
-            item_categories=_texts_by_item(item_categories, item_ids, items, "item_categories"),
+            item_names=texts_by_item(item_names, item_ids, items, "item_names"),
+            item_categories=texts_by_item(item_categories, item_ids, items, "item_categories"),
             report=report,
             normalize=normalize,
         ).with_features(item_features=item_features, user_features=user_features)
@@ -243,29 +233,10 @@ class Interactions:
         new._freeze()
         return new
 
-    def _freeze(self) -> None:
-        columns = (self.users, self.items, self.weights, self.times, self.had)
-        for array in (*columns, self.item_names, self.item_categories):
-            if array is not None:
-                array.flags.writeable = False
-
-    @property
-    def n_users(self) -> int:
-        """The number of users in the map, with events or without."""
-        return len(self.user_ids)
-
-    @property
-    def n_items(self) -> int:
-        """The number of items in the map, with events or without."""
-        return len(self.item_ids)
-
     def __setstate__(self, state: dict[str, Any]) -> None:
         # An array that was pickled or copied may be written to.
         self.__dict__.update(state)
         self._freeze()
-
-    def __len__(self) -> int:
-        return len(self.users)
 
     def __getitem__(self, which: "ArrayLike | slice") -> Self:
         """The events chosen by a mask or a slice, over the same ids.
@@ -313,93 +284,6 @@ class Interactions:
         out = self.report.rows_left_out
         left_out = f"; {out:,} of {self.report.rows_read:,} rows read were left out, see report" if out else ""
         return f"Interactions({self.n_users:,} users × {self.n_items:,} items, {len(self):,} events{timed}{left_out})"
-
-    def _pair_starts(self) -> NDArray[np.intp]:
-        """Where a new (user, item) pair begins among the sorted entries."""
-        return group_starts(self.users, self.items)
-
-    def to_csr(self) -> Csr:
-        """The user × item matrix of distinct pairs, weights summed.
-
-        Returns
-        -------
-        Csr
-            ``indptr`` int64 (n_users + 1,), ``indices`` int32, ascending within a row, ``data`` float32.
-
-        Examples
-        --------
-        >>> data = Interactions.from_ids(user=["ann", "bob", "ann"], item=[7, 7, 9], weight=[1, 2, 3])
-        >>> data.to_csr().indptr.tolist()
-        [0, 2, 3]
-        """
-        starts = self._pair_starts()
-        indptr = offsets_from_lengths(np.bincount(self.users[starts], minlength=self.n_users))
-        if len(starts) == len(self):
-            return Csr(indptr, self.items.copy(), self.weights.copy())
-        sums = sum_groups(self.weights, starts)
-        too_large = np.flatnonzero(~fits_float32(sums))
-        if len(too_large):
-            at = starts[too_large[0]]
-            user, item = self.user_ids.values[self.users[at]], self.item_ids.values[self.items[at]]
-            raise InvalidDataError(
-                f"the weights of {user!r} and {item!r} add up to {sums[too_large[0]]:g}, more than a float32 holds. "
-                "Give smaller weights."
-            )
-        return Csr(indptr, self.items[starts], sums.astype(np.float32))
-
-    def pair_times(self) -> NDArray[np.int64] | None:
-        """The last time of each distinct pair, in the order of ``to_csr``; None where there are no times.
-
-        Returns
-        -------
-        int64 array (n_pairs,), seconds since 1970, or None
-
-        Examples
-        --------
-        >>> data = Interactions.from_ids(user=[1, 1], item=[7, 7], time=[10, 20])
-        >>> data.pair_times().tolist()
-        [20]
-        """
-        if self.times is None:
-            return None
-        starts = self._pair_starts()
-        ends = np.append(starts[1:], len(self)) - 1 if len(starts) else starts
-        return self.times[ends]
-
-    def pair_counts(self) -> NDArray[np.int32]:
-        """The number of events of each distinct pair, in the order of ``to_csr``.
-
-        Returns
-        -------
-        int32 array (n_pairs,)
-
-        Examples
-        --------
-        >>> data = Interactions.from_ids(user=[1, 1], item=[7, 7], time=[10, 20])
-        >>> data.pair_counts().tolist()
-        [2]
-        """
-        return np.diff(np.append(self._pair_starts(), len(self))).astype(np.int32)
-
-    def pair_had(self) -> NDArray[np.bool_] | None:
-        """Whether an event of each distinct pair says that the user has the item, in the order of ``to_csr``; None
-        where every event does.
-
-        Returns
-        -------
-        bool array (n_pairs,) or None
-
-        Examples
-        --------
-        >>> import ancf
-        >>> log = {"user": [1, 1, 1], "item": [7, 7, 8], "event": ["view", "purchase", "view"]}
-        >>> ancf.read_interactions(log).pair_had().tolist()
-        [True, False]
-        """
-        if self.had is None:
-            return None
-        starts = self._pair_starts()
-        return np.logical_or.reduceat(self.had, starts) if len(starts) else np.empty(0, bool)
 
     @checks_call
     def subset(self, which: ArrayLike) -> Self:
@@ -502,12 +386,12 @@ class Interactions:
             except InvalidDataError as error:
                 raise type(error)(f"{name}={format_value(given)}: {error}") from error
             new.report.notes = [each for each in new.report.notes if each.name != name]
-            new.report.note(name, _account_of_features(features, ids, of))
+            new.report.note(name, account_of_features(features, ids, of))
             setattr(new, name, features)
         if item_features is not None and new.item_features is not None:
             of_items = new.item_features.of(self.item_ids)
-            new.item_names = _filled(self.item_names, of_items.texts_of("name"))
-            new.item_categories = _filled(self.item_categories, of_items.texts_of("category"))
+            new.item_names = filled_texts(self.item_names, of_items.texts_of("name"))
+            new.item_categories = filled_texts(self.item_categories, of_items.texts_of("category"))
             new._freeze()
         return new
 
@@ -652,52 +536,6 @@ class Interactions:
         return pd.DataFrame(columns)
 
 
-def _filled(texts: ItemTexts | None, others: ItemTexts | None) -> ItemTexts | None:
-    """Texts, with others where there is none."""
-    if texts is None or others is None:
-        return others if texts is None else texts
-    return np.where(np.array([text is None for text in texts], bool), others, texts)
-
-
-def _account_of_features(features: Features, ids: IdMap, of: str) -> str:
-    """One line about a table of attributes beside these ids.
-
-    Raises
-    ------
-    InvalidDataError
-        If it has none of them.
-    """
-    report, what = features.report, of[:-1]
-    n_known = int((ids.positions(features.ids.values) >= 0).sum())
-    if len(ids) and not n_known:
-        hint = ids.hint(features.ids[0])
-        raise InvalidDataError(
-            f"{what}_features: none of the {features.n_rows:,} ids of {report.source} ({features.ids[0]!r}, …) is "
-            f"{'an item' if of == 'items' else 'a user'} of this table ({ids[0]!r}, …). "
-            + (f"{hint[0].upper()}{hint[1:]}: give" if hint else "Give")
-            + " ids as they stand there. If their column is another one, rename it to 'id', or name it: "
-            f"ancf.read_features(table, of={of!r}, id=...)."
-        )
-    parts = [f"{what} features of {report.source}: {features.n_rows:,} row{'' if features.n_rows == 1 else 's'}"]
-    parts[0] += f": {features.describe()}"
-    without = len(ids) - n_known
-    for number, text in ((without, "without attributes"), (features.n_rows - n_known, "without a purchase")):
-        if number:
-            parts.append(f"{number:,} {what}{'' if number == 1 else 's'} {text}")
-    parts += [str(each) for each in (*report.reasons, *report.notes)]
-    if report.ignored:
-        parts.append(f"nothing stands in {', '.join(report.ignored)}")
-    return "; ".join(parts)
-
-
-def canonical_flags(flags: NDArray[np.bool_] | None, users: Any, items: Any, _: Any, *rest: Any) -> Any:
-    """Flags of events in the order of ``canonical_events``, which has the other arguments; those of one moment have it
-    where one of them has."""
-    if flags is None:
-        return None
-    return canonical_events(users, items, np.ascontiguousarray(flags, np.float64), *rest)[2] > 0
-
-
 def _flags(which: Any) -> NDArray[np.bool_] | None:
     """A one-dimensional mask; None for anything else."""
     try:
@@ -715,57 +553,3 @@ def _restrict(ids: IdMap, kept: NDArray[np.bool_], codes: NDArray[np.int32]) -> 
 def _little_endian(array: NDArray[Any]) -> bytes:
     """The bytes of an array in little-endian order, so that a fingerprint does not depend on the machine."""
     return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()
-
-
-def _check_weights(weight: ArrayLike, n: int) -> NDArray[np.float64]:
-    try:
-        values = np.asarray(weight, np.float64)
-    except (TypeError, ValueError) as error:
-        raise InvalidDataError(
-            f"weight is {format_value(weight)} ({str(error).rstrip('.')}); give a number for each event."
-        ) from None
-    if values.shape != (n,):
-        raise InvalidDataError(
-            f"weight is {format_value(weight)} (shape {values.shape}) where user has {n} values; give one per event."
-        )
-    bad = np.flatnonzero(~fits_float32(values) | (values == 0))
-    if len(bad):
-        shown = ", ".join(str(value) for value in values[bad[:3]])
-        raise InvalidDataError(
-            f"weight: {len(bad)} of {n} are zero or not finite as float32 ({shown}; first at position {bad[0]}). "
-            "Leave those events out, or use ancf.read_interactions, which reports them."
-        )
-    return values
-
-
-def _read_times(time: ArrayLike, n: int, report: Report) -> NDArray[np.int64]:
-    times = timestamps.read_argument(time, "time")
-    if len(times.seconds) != n:
-        raise InvalidDataError(f"time has {len(times.seconds)} values where user has {n}; give one per event.")
-    for name, text, rows, hint in times.notes:
-        report.note(name, f"{text}; give datetimes if that is wrong" if hint else text, rows)
-    return times.seconds
-
-
-def _texts_by_item(
-    names: Mapping[Any, str] | ArrayLike | None, ids: IdMap, codes: NDArray[np.int32], what: str
-) -> ItemTexts | None:
-    """One text per id: from a mapping, or from one text per event (the first one given for the id)."""
-    if names is None:
-        return None
-    result = np.full(len(ids), None, object)
-    if isinstance(names, Mapping):
-        result[:] = [names.get(each) for each in ids.values.tolist()]
-        return result
-    try:
-        each = np.asarray(names, object)
-    except (TypeError, ValueError):
-        each = np.asarray(None, object)
-    if each.shape != (len(codes),):
-        raise InvalidDataError(
-            f"{what} has {each.size} values where there are {len(codes)} events ({format_value(names)}); "
-            "give a mapping id to text, or one text "
-            "for each event."
-        )
-    result[codes[::-1]] = each[::-1]
-    return result

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from ancf.data.arrays import group_starts
 from ancf.data.event_types import had_among
+from ancf.data.events import ItemTexts
 from ancf.data.ids import IdMap
-from ancf.data.interactions import Interactions, ItemTexts
+from ancf.data.interactions import Interactions
 from ancf.data.report import Report
 from ancf.data.returns import had_after_returns, remaining_quantities
 from ancf.errors import InvalidDataError

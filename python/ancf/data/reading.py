@@ -27,7 +27,7 @@ from ancf.data.array_tables import (
 from ancf.data.arrow_batches import ArrowTable, parquet_table, read_columns, stream_table
 from ancf.data.bounded_cleaning import clean_bounded
 from ancf.data.byte_source import ZipMember
-from ancf.data.cleaning import Anonymous, OnBadRows, Policies, Returns, clean
+from ancf.data.cleaning import clean
 from ancf.data.clocks import add_clock, clock_of_column
 from ancf.data.columns import (
     KNOWN_HEADINGS,
@@ -47,6 +47,7 @@ from ancf.data.id_texts import IdRules
 from ancf.data.inputs import find_inputs
 from ancf.data.interactions import Interactions
 from ancf.data.raw_table import RawTable, encode_ids, encode_texts, parse_numbers, parse_times
+from ancf.data.row_checks import Anonymous, OnBadRows, Policies, Returns
 from ancf.data.spill import BYTES_AS_WHOLE, Budget, check_memory
 from ancf.data.spilled_columns import spilled_table
 from ancf.data.spilled_text import scan_within

@@ -160,28 +160,45 @@ class Report:
         return sum(reason.rows for reason in self.reasons)
 
     def leave_out(self, name: str, text: str, rows: NDArray[Any], values: Iterable[str] = ()) -> None:
-        """Count rows (their indices from 0) under a reason; nothing happens when there are none."""
+        """Count rows (their indices from 0) under a reason, more of them where it is there already; nothing happens
+        when there are none."""
         if len(rows):
-            self.reasons.append(self._reason(name, text, rows, values))
+            self._add(self.reasons, self._reason(name, text, rows, values))
 
     def note(self, name: str, text: str, rows: Noted | None = None, values: Iterable[str] = ()) -> None:
-        """Keep a decision that loses no row."""
+        """Keep a decision that loses no row; one about rows counts more of them where it is there already."""
         if rows is None:
             self.notes.append(Reason(name, 0, text, (), tuple(values)))
         elif len(rows):
-            self.notes.append(self._reason(name, text, rows, values))
+            self._add(self.notes, self._reason(name, text, rows, values))
+
+    def _add(self, listed: list[Reason], new: Reason) -> None:
+        """Add a reason to a list, or its rows to the same one there. Parts that have values come in their order."""
+        at = next((at for at, old in enumerate(listed) if (old.name, old.text) == (new.name, new.text)), None)
+        if at is None:
+            listed.append(new)
+            return
+        old, order = listed[at], {file.name: place for place, file in enumerate(self.files)}
+        if self.files:
+            files, rows = old.first_files + new.first_files, old.first_rows + new.first_rows
+            first = sorted(zip(files, rows, strict=True), key=lambda each: (order[each[0]], each[1]))[:N_FIRST_ROWS]
+            first_files, first_rows = tuple(file for file, _ in first), tuple(row for _, row in first)
+        else:
+            first_files, first_rows = (), tuple(sorted(old.first_rows + new.first_rows)[:N_FIRST_ROWS])
+        values = old.values + new.values[: N_FIRST_ROWS - len(old.first_rows)]
+        listed[at] = Reason(new.name, old.rows + new.rows, new.text, first_rows, values, first_files)
 
     def _reason(self, name: str, text: str, rows: Noted, values: Iterable[str]) -> Reason:
         if isinstance(rows, RowSample):
-            return self.reason(name, text, rows.n, rows.first, values)
+            return self._of_first(name, text, rows.n, rows.first, values)
         smallest = (
             np.sort(rows)[:N_FIRST_ROWS]
             if len(rows) < 100_000
             else np.sort(np.partition(rows, N_FIRST_ROWS)[:N_FIRST_ROWS])
         )
-        return self.reason(name, text, len(rows), smallest, values)
+        return self._of_first(name, text, len(rows), smallest, values)
 
-    def reason(self, name: str, text: str, n: int, smallest: NDArray[Any], values: Iterable[str]) -> Reason:
+    def _of_first(self, name: str, text: str, n: int, smallest: NDArray[Any], values: Iterable[str]) -> Reason:
         """A reason for ``n`` rows, of which these are the first (their indices from 0, ascending)."""
         if not self.files:
             return Reason(name, n, text, tuple(int(row) + self.row_base for row in smallest), tuple(values))
@@ -200,12 +217,17 @@ class Report:
         return np.searchsorted(self.file_starts(), rows, side="right") - 1
 
     def count_used(self, rows: NDArray[Any] | None) -> None:
-        """Count the rows used of each file: these (indices from 0, ascending), or all."""
+        """Count rows as used, and in their files: these (indices from 0, ascending), or all."""
+        self.rows_used += self.rows_read if rows is None else len(rows)
         used = [file.rows_read for file in self.files]
         if rows is not None and self.files:
             used = np.diff(np.searchsorted(rows, self.file_starts())).tolist()
         for file, number in zip(self.files, used, strict=True):
-            file.rows_used = number
+            file.rows_used += number
+
+    def notes_of(self, name: str) -> list[Reason]:
+        """The notes of a name."""
+        return [each for each in self.notes if each.name == name]
 
     def count(self, name: str) -> int:
         """Rows under a reason or a note, 0 where it did not occur."""
