@@ -78,7 +78,7 @@ FLOORS = {
         "byte_rows head",
         "index neighbor_sums",
         "arrange query",
-        "output",
+        "output diversity",
         "key sets checks",
     ],
 }
