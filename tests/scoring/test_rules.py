@@ -266,30 +266,35 @@ def asked(monkeypatch):
 
 
 def test_wanted_items_that_the_first_rankings_hold_are_not_asked_for_by_themselves(asked, monkeypatch):
-    monkeypatch.setattr(arranging, "_FEW", 0)
     monkeypatch.setattr(arranging, "_PROBED", 4)
     model = MODELS["ALS"]
     rules = ancf.Rules(at_least={"buyers >= 12": 1})
     top = model.recommend_all(10, rules=rules)
-    assert asked == [[10], [15]], "a few lists, and all"
+    assert asked == [[10, 6], [10]], "a few lists, and all"
     assert top.to_pandas().equals(model.recommend_all(10).to_pandas())
     asked.clear()
     model.recommend_all(10, rules=ancf.Rules(at_least={"item_id == 59 or item_id == 2": 1}))
-    assert asked[:2] == [[10], [15, 6]]
+    assert asked[:2] == [[10, 6], [10, 1]]
 
 
-def test_one_list_asks_for_each_ranking_at_most_once(asked):
-    rules, found = ancf.Rules(at_least={"item_id == 59": 1}), []
+def test_rankings_are_as_long_as_a_few_lists_need_them(asked, monkeypatch):
+    monkeypatch.setattr(arranging, "_PROBED", 4)
+    MODELS["ALS"].recommend_all(4, rules=ancf.Rules(boosts={"category is None": 0.9}))
+    assert asked[0] == [13], "a few lists by the longest"
+    assert asked[1] in ([4], [9])
+    asked.clear()
+    MODELS["ALS"].recommend_all(4, rules=ancf.Rules(pins=[3]))
+    assert asked == [[4, 2]], "no probe where there is no choice"
+
+
+def test_one_list_takes_one_call_for_all_of_its_rankings(asked):
+    rules = ancf.Rules(at_least={"item_id == 59": 1})
     for user in MODELS["ALS"].user_ids_.values.tolist():
         MODELS["ALS"].recommend(user, 1, rules=rules)
-        found.append(asked.copy())
-        asked.clear()
-    assert [[9], [6]] in found
-    assert all(each in ([[9]], [[9], [6]]) for each in found)
+    assert asked == [[1, 6]] * N_USERS
 
 
-def test_boosted_items_that_a_quota_forbids_ask_for_no_longer_ranking(asked, monkeypatch):
-    monkeypatch.setattr(arranging, "_FEW", 0)
+def test_boosted_items_that_a_quota_forbids_ask_for_no_longer_ranking(asked):
     rules = ancf.Rules(boosts={"category == 'toys'": 300.0}, at_most={"category": 2})
     MODELS["Popular"].recommend_all(3, rules=rules)
     assert len(asked) == 1
@@ -309,14 +314,13 @@ def test_rankings_that_are_too_short_at_first_change_no_list(name, rules, user, 
         rules = ancf.Rules(**rules.to_dict() | {"diversity_by": "category"})
     wide = model.recommend(user, N, rules=rules).ids.tolist()
     with pytest.MonkeyPatch.context() as patch:
-        for width in ("_QUOTA_WIDTH", "_POOL", "_FEW_WIDTH"):
+        for width in ("_QUOTA_WIDTH", "_POOL"):
             patch.setattr(arranging, width, 1)
         patch.setattr(arranging, "_MORE", 0)
         patch.setattr(arranging, "_GROWTH", 2)
         patch.setattr(arranging, "_MAX_ENTRIES", 20)
         patch.setattr(arranging, "_BOOSTED_WANTED", 1)
         patch.setattr(arranging, "_PROBED", probed)
-        patch.setattr(arranging, "_FEW", 0)
         assert model.recommend(user, N, rules=rules).ids.tolist() == wide
         users = [user, *model.user_ids_.values[:3].tolist()]
         assert model.recommend(users, N, rules=rules).ids[0].tolist() == wide

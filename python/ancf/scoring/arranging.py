@@ -1,8 +1,8 @@
 """Lists that obey rules: ``Rules`` resolved to the items of a model, and rankings asked for until lists are proven.
 
 A list by rules is defined over the ranking of all items that may be listed (``rust/core/src/rank/arrange.rs``). It is
-made of the first items of that ranking, some more than the list is long, of the first of the boosted items alone, and
-of those that a quota wants. Where the core cannot prove that no item further down belongs into a
+made of the first items of that ranking, of the first of the boosted items alone, and of those that a quota wants; how
+many, a few of the lists show where there are many. Where the core cannot prove that no item further down belongs into a
 list, that user's rankings are asked for again, four times as long. So every list is exact, and most take one round.
 """
 
@@ -39,14 +39,15 @@ AskSeveral = Callable[[NDArray[np.intp], list[tuple[int, Filters]]], list[TopN]]
 Ranking = tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.int32], int]
 """Items, scores, counts, and how many were asked for."""
 
+Sizes = dict[str, int]
+"""How long the rankings are: ``ranking`` of all items, ``boosted`` and ``wanted`` of these alone."""
+
 # How many times as long as a list the first ranking is, by what the rules hold.
 _QUOTA_WIDTH, _POOL = 2, 3
 _MORE = 5
 _GROWTH = 4
-# So few lists are made of one longer ranking each first, which takes less time than a second call.
-_FEW, _FEW_WIDTH = 16, 4
-# So many lists show whether what quotas want stands in first rankings anyway: in those of so large a share of them.
-_PROBED, _SHARE_FOUND = 64, 0.7
+# So many lists show how long rankings must be, and whether some are needed at all: all but so few of them are proven.
+_PROBED, _SHARE_UNPROVEN = 64, 0.04
 # Boosts may turn the order of so many times as many wanted items around.
 _BOOSTED_WANTED = 3
 # Entries of rankings that are held at once.
@@ -124,20 +125,16 @@ class CompiledRules:
         if not self.arranges and faded is None:
             return ask(None, N, filters)
         n_items = len(self.scorer.item_ids)
-        width = self._first_width(N, faded is not None)
         several = one_by_one(ask) if ask_several is None else ask_several
-        later: tuple[str, ...] = ()
-        if n_rows <= _FEW and (self.boosted is not None or self.wanted is not None):
-            masks = {"wanted": self.wanted, "boosted": self.boosted}
-            width, later = max(width, _FEW_WIDTH * N + _MORE), tuple(name for name in masks if masks[name] is not None)
-        elif self.wanted is not None and self._finds_wanted(n_rows, N, filters, several):
-            later = ("wanted",)
-        size = max(1, _MAX_ENTRIES // min(width, n_items + 1))
+        sizes, later = self._widest(N, faded is not None), dict[str, int]()
+        if n_rows >= _PROBED * _PROBED // 2:
+            sizes, later = self._probed(n_rows, N, sizes, filters, several, faded, num_threads)
+        at_once = max(1, _MAX_ENTRIES // min(sizes["ranking"], n_items + 1))
         parts = [
             self._arranged(
-                np.arange(start, min(start + size, n_rows)), N, width, filters, several, faded, num_threads, 1, later
+                np.arange(start, min(start + at_once, n_rows)), N, sizes, later, filters, several, faded, num_threads
             )
-            for start in range(0, n_rows, size)
+            for start in range(0, n_rows, at_once)
         ]
         if len(parts) == 1:
             return parts[0]
@@ -152,79 +149,131 @@ class CompiledRules:
                 return f"{text}: {limit}"
         return None
 
-    def _first_width(self, N: int, fades: bool) -> int:
-        width = N + _MORE
+    def _widest(self, N: int, fades: bool) -> Sizes:
+        """Sizes that prove nearly every list, without those of rankings that the rules do not need."""
+        # What no factor moves down and no quota keeps out is in the first N of all, or boosted, wanted or a pin.
+        sizes = {"ranking": N}
         if self.at_most or fades or (self.factors < 1).any():
-            width = max(width, _QUOTA_WIDTH * N + _MORE)
-        return max(width, _POOL * N + self.n_pins) if self.rules.diversity else width
+            sizes["ranking"] = _QUOTA_WIDTH * N + _MORE
+        if self.rules.diversity:
+            sizes["ranking"] = max(sizes["ranking"], _POOL * N + self.n_pins)
+        if self.boosted is not None:
+            sizes["boosted"] = N + _MORE
+        if self.wanted is not None:
+            sizes["wanted"] = (self._n_owed + _MORE) * (1 if self.boosted is None else _BOOSTED_WANTED)
+        return sizes
+
+    def _probed(
+        self,
+        n_rows: int,
+        N: int,
+        widest: Sizes,
+        filters: Filters,
+        ask: AskSeveral,
+        faded: Csr | None,
+        num_threads: int | None,
+    ) -> tuple[Sizes, Sizes]:
+        """The sizes that prove nearly as many of a few lists as the widest do, and what is asked for only later."""
+        least = N if not self.rules.diversity else widest["ranking"]
+        smaller = {
+            "wanted": [0, self._n_owed, self._n_owed + _MORE],
+            "boosted": [0, -(-N // 4), -(-N // 2)],
+            "ranking": [least, N + _MORE],
+        }
+        smaller = {name: [n for n in smaller[name] if n < widest.get(name, 0)] for name in smaller}
+        if not any(smaller.values()):
+            return widest, {}
+        rows = np.arange(0, n_rows, n_rows // _PROBED)
+        rankings, pins = self._rankings(rows, widest, filters, ask)
+
+        def unproven(sizes: Sizes) -> int:
+            cut = {name: _first(rankings[name], n) for name, n in sizes.items() if n}
+            return int((~self._chosen(N, cut, pins, rows, faded, num_threads)[1]).sum())
+
+        allowed = unproven(widest) + int(_SHARE_UNPROVEN * len(rows))
+        sizes = dict(widest)
+        for name in smaller:
+            for n in smaller[name]:
+                if unproven(sizes | {name: n}) <= allowed:
+                    sizes[name] = n
+                    break
+        return {name: n for name, n in sizes.items() if n}, {name: widest[name] for name, n in sizes.items() if not n}
+
+    def _rankings(
+        self, rows: NDArray[np.intp], sizes: Sizes, filters: Filters, ask: AskSeveral, pins: TopN | None = None
+    ) -> tuple[dict[str, Ranking], TopN | None]:
+        """Rankings of these sizes, and that of the pins, where it is not there yet."""
+        masks = {"ranking": None, "boosted": self.boosted, "wanted": self.wanted, "pins": self.pinned}
+        if pins is None and self.pinned is not None:
+            sizes = sizes | {"pins": self.n_pins + 1}
+        if not sizes:
+            return {}, pins
+        sizes = {name: min(n, len(self.scorer.item_ids) + 1) for name, n in sizes.items()}
+        of_rows = filters.rows(rows)
+        found = ask(rows, [(n, of_rows.within(masks[name])) for name, n in sizes.items()])
+        rankings = {name: (*top, sizes[name]) for name, top in zip(sizes, found, strict=True) if name != "pins"}
+        return rankings, found[-1] if "pins" in sizes else pins
+
+    def _chosen(
+        self,
+        N: int,
+        rankings: dict[str, Ranking],
+        pins: TopN | None,
+        rows: NDArray[np.intp],
+        faded: Csr | None,
+        num_threads: int | None,
+    ) -> tuple[TopN, NDArray[np.bool_]]:
+        """The lists that the core chooses from rankings, and which of them are proven."""
+        lists, proven = self._list_rules.arrange(
+            N,
+            **rankings,
+            pins=None if pins is None else (*pins, self.n_pins + 1),
+            faded=None if faded is None else faded.take(rows),
+            vectors=self._unit_vectors() if self.compares_vectors else None,
+            num_threads=num_threads,
+        )
+        return TopN(*lists), proven
 
     def _arranged(
         self,
         rows: NDArray[np.intp],
         N: int,
-        width: int,
+        sizes: Sizes,
+        later: Sizes,
         filters: Filters,
         ask: AskSeveral,
         faded: Csr | None,
         num_threads: int | None,
-        beside: int,
-        later: tuple[str, ...],
     ) -> TopN:
         """The lists of some rows. What ``later`` names is asked for one after the other, for lists not proven yet."""
-        n_items = len(self.scorer.item_ids)
-        pins: TopN | None = None
-        vectors = self._unit_vectors() if self.compares_vectors else None
         found: TopN | None = None
         at = np.arange(len(rows))
-        n_wanted = (self._n_owed + _MORE) * (1 if self.boosted is None else _BOOSTED_WANTED)
-        kept: dict[str, Ranking] = {}
+        pins: TopN | None = None
+        rankings: dict[str, Ranking] = {}
+        missing = sizes
         while True:
-            near = rows[at]
-            masks: dict[str, tuple[int, NDArray[np.uint8] | None]] = {"ranking": (width, None)}
-            if self.boosted is not None and "boosted" not in later:
-                masks["boosted"] = (N + _MORE) * beside, self.boosted
-            if self.wanted is not None and "wanted" not in later:
-                masks["wanted"] = n_wanted * beside, self.wanted
-            if pins is None and self.pinned is not None:
-                masks["pins"] = self.n_pins + 1, self.pinned
-            masks = {name: mask for name, mask in masks.items() if name not in kept}
-            of_near = filters.rows(near)
-            asked = [(min(n, n_items + 1), of_near.within(mask)) for n, mask in masks.values()]
-            found_rankings = dict(zip(masks, ask(near, asked), strict=True))
-            if pins is None:
-                pins = found_rankings.pop("pins", None)
-            rankings = kept | {
-                name: (*found_rankings[name], min(n, n_items + 1)) for name, (n, _) in masks.items() if name != "pins"
-            }
-            kept = {}
-            lists, proven = self._list_rules.arrange(
-                N,
-                **rankings,
-                pins=None if pins is None else (*pins.rows(at), self.n_pins + 1),
-                faded=None if faded is None else faded.take(near),
-                vectors=vectors,
-                num_threads=num_threads,
-            )
+            more, pins = self._rankings(rows[at], missing, filters, ask, pins)
+            rankings = rankings | more
+            lists, proven = self._chosen(N, rankings, pins, rows[at], faded, num_threads)
             if found is None:
-                found = TopN(*lists)
+                found = lists
             else:
                 for whole, part in zip(found, lists, strict=True):
                     whole[at] = part
+            if proven.all():
+                return found
             unproven = np.flatnonzero(~proven)
             at = at[unproven]
-            if not len(at):
-                return found
+            pins = None if pins is None else pins.rows(unproven)
             if later:
-                later = later[1:]
-                kept = {
-                    name: (items[unproven], scores[unproven], counts[unproven], n)
-                    for name, (items, scores, counts, n) in rankings.items()
-                }
-            else:
-                width, beside = width * _GROWTH, beside * _GROWTH
-            if len(at) * width > _MAX_ENTRIES and len(at) > 1:
+                [(name, n), *rest] = later.items()
+                missing, later = {name: n}, dict(rest)
+                rankings = {name: _of_rows(each, unproven) for name, each in rankings.items()}
+                continue
+            missing = {name: n * _GROWTH for name, (*_, n) in rankings.items()}
+            if len(at) * max(missing.values()) > _MAX_ENTRIES and len(at) > 1:
                 for half in np.array_split(at, 2):
-                    settled = self._arranged(rows[half], N, width, filters, ask, faded, num_threads, beside, later)
+                    settled = self._arranged(rows[half], N, missing, {}, filters, ask, faded, num_threads)
                     for whole, part in zip(found, settled, strict=True):
                         whole[half] = part
                 return found
@@ -232,16 +281,6 @@ class CompiledRules:
     @property
     def _n_owed(self) -> int:
         return sum(count for _, count in self.at_least)
-
-    def _finds_wanted(self, n_rows: int, N: int, filters: Filters, ask: AskSeveral) -> bool:
-        """Whether most lists, by a few of them, hold what quotas want without it being asked for by itself."""
-        if n_rows < _PROBED * _PROBED // 2:
-            return False
-        rows = np.arange(0, n_rows, n_rows // _PROBED)
-        [(items, _, counts)] = ask(rows, [(N, filters.rows(rows))])
-        listed = np.arange(items.shape[1]) < counts[:, None]
-        found = (cast("NDArray[np.uint8]", self.wanted)[items] * listed).sum(1) >= min(self._n_owed, N)
-        return float(found.mean()) >= _SHARE_FOUND
 
     def _unit_vectors(self) -> NDArray[np.float32]:
         _, vectors = self.scorer.lazy_ranker("items cosine", lambda: unit_rows(self.scorer.item_vectors))
@@ -409,6 +448,19 @@ class ListRequest:
 
 
 _NONE = np.zeros(0, np.int32)
+
+
+def _of_rows(ranking: Ranking, rows: NDArray[np.intp]) -> Ranking:
+    items, scores, counts, asked = ranking
+    return items[rows], scores[rows], counts[rows], asked
+
+
+def _first(ranking: Ranking, n: int) -> Ranking:
+    """The first n of each row."""
+    items, scores, counts, asked = ranking
+    if n >= asked:
+        return ranking
+    return np.ascontiguousarray(items[:, :n]), np.ascontiguousarray(scores[:, :n]), np.minimum(counts, n), n
 
 
 def forgive_deny(rules: Rules, ids: IdMap) -> tuple[Rules, int]:
