@@ -27,7 +27,8 @@ def arrays(rng, n_users, n_items, d, heads):
 
 
 @pytest.mark.parametrize(
-    ("n_users", "n_items", "d"), [(3, 40, 8), (60, 40, 8), (500, 900, 16), (90, 3000, 64), (40, 50, 0)]
+    ("n_users", "n_items", "d"),
+    [(1, 900, 16), (3, 40, 8), (9, 3000, 64), (60, 40, 8), (500, 900, 16), (90, 3000, 64), (40, 50, 0)],
 )
 @pytest.mark.parametrize("heads", ["neighbors", "no neighbors"])
 @pytest.mark.parametrize("threads", [1, 3])
@@ -35,11 +36,12 @@ def test_each_of_several_rankings_is_what_it_is_alone(n_users, n_items, d, heads
     rng = np.random.default_rng(n_users + n_items)
     ranker, vectors, history, seen = arrays(rng, n_users, n_items, d, heads)
     some = (rng.random(n_items) < 0.1).astype(np.uint8)
+    rare = (rng.random(n_items) < 0.03).astype(np.uint8)
     one = np.zeros(n_items, np.uint8)
     one[5] = 1
-    wanted = [(10, None), (15, some), (1, one), (n_items + 1, None), (4, np.zeros(n_items, np.uint8))]
+    wanted = [(10, None), (15, some), (4, rare), (1, one), (n_items + 1, None), (4, np.zeros(n_items, np.uint8))]
     deny = np.array([1, 7], np.int64)
-    users = rng.permutation(n_users)[: n_users - 1].astype(np.int64)
+    users = rng.permutation(n_users)[: max(1, n_users - 1)].astype(np.int64)
     for filter_seen in (True, False):
         for whom in (None, users):
             found = ranker.rank_several(whom, wanted, filter_seen=filter_seen, deny=deny, num_threads=threads)

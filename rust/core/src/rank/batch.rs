@@ -40,6 +40,9 @@ pub const MAX_ROWS: usize = 384;
 /// Words of the filter before each search among excluded items.
 const FILTER_WORDS: usize = 64;
 
+/// So few eligible items are scored one by one as each row comes.
+pub const MAX_SINGLE_ITEMS: usize = 16;
+
 /// Item rows of one pass: they stay in the level-2 cache while the packs of a block are scored.
 const PASS_BYTES: usize = 768 << 10;
 
@@ -101,6 +104,8 @@ pub struct BatchSearch<'a> {
     pub eligible: &'a EligibleItems,
     /// Their rows, gathered when the plain path first wants them.
     pub rows: OnceLock<ItemRows<'a>>,
+    /// All eligible items, where they are at most [`MAX_SINGLE_ITEMS`].
+    pub single_items: Option<Vec<u32>>,
     /// The compact table and its items that give first thresholds; none where nothing is pruned.
     pub compact: Option<(&'a Index, &'a ThresholdSeed)>,
     /// Whether that table holds the eligible items alone.
@@ -225,6 +230,13 @@ impl BatchSearch<'_> {
     fn begin_list(&self, row: usize, at: usize, context: &Context, sums: &NeighborSums, scratch: &mut Scratch) {
         scratch.lists[at].best.reset(self.n);
         scratch.lists[at].seed_threshold = f32::NEG_INFINITY;
+        if let Some(items) = &self.single_items {
+            let Scratch { candidates, lists, .. } = scratch;
+            candidates.items.clear();
+            candidates.items.extend_from_slice(items);
+            self.scorer.offer_unseen(&self.query, row, context.level, sums, candidates, &mut lists[at].best);
+            return;
+        }
         let from = scratch.excluded.len();
         self.offer_neighbors(row, at, context, sums, scratch);
         let list = &mut scratch.lists[at];
@@ -243,10 +255,10 @@ impl BatchSearch<'_> {
         scratch: &mut Scratch,
         output: OutputSlices<'_>,
     ) -> Result<()> {
-        let count = rows.len();
         // A list that its history has filled has a threshold, and a better one than first items would give.
+        let open_rows = if self.single_items.is_some() { 0 } else { rows.len() as u32 };
         let (full, open): (Vec<u32>, Vec<u32>) =
-            (0..count as u32).partition(|&at| scratch.lists[at as usize].best.is_full());
+            (0..open_rows).partition(|&at| scratch.lists[at as usize].best.is_full());
         for (users, seeded) in [(open, true), (full, false)] {
             let mut users = &users[..];
             if let Some((index, seed)) = self.compact {
@@ -284,7 +296,7 @@ impl BatchSearch<'_> {
             return;
         }
         // What cannot be listed anyway need not be excluded.
-        self.eligible.append_eligible(sums.items(), excluded);
+        sums.append_eligible(self.eligible, excluded);
         candidates.items.clear();
         sums.append_candidates(self.eligible, &mut candidates.items);
         self.scorer.offer(&self.query, row, context.level, sums, candidates, &mut lists[list].best);

@@ -146,6 +146,31 @@ fn pack_bits(flags: &[bool]) -> Vec<u64> {
     whole.iter().chain(last).map(word).collect()
 }
 
+/// Appends the places of the bits that are set, 64 to a word. Most words have few: four bits are taken of each without a
+/// branch, which would be mispredicted time and again.
+pub fn append_bits(words: impl Iterator<Item = u64> + Clone, into: &mut Vec<u32>) {
+    const AT_ONCE: usize = 4;
+    let mut at = into.len();
+    let end = at + words.clone().map(|word| word.count_ones() as usize).sum::<usize>();
+    into.resize(end + AT_ONCE, 0);
+    for (word, bits) in words.enumerate() {
+        let first = word as u32 * 64;
+        let (mut left, next) = (bits, at + bits.count_ones() as usize);
+        for place in &mut into[at..at + AT_ONCE] {
+            *place = first.wrapping_add(left.trailing_zeros());
+            left &= left.wrapping_sub(1);
+        }
+        at += AT_ONCE;
+        while left != 0 {
+            into[at] = first + left.trailing_zeros();
+            left &= left - 1;
+            at += 1;
+        }
+        at = next;
+    }
+    into.truncate(end);
+}
+
 /// The items that may be listed, the same for every row.
 pub struct EligibleItems {
     /// One bit for each item; `None`: all.
@@ -187,16 +212,17 @@ impl EligibleItems {
 
     /// The items that may be listed, ascending.
     pub fn positions(&self) -> Vec<u32> {
-        let Some(bits) = &self.bits else { return (0..self.count as u32).collect() };
         let mut positions = Vec::with_capacity(self.count);
-        for (word, &bits) in bits.iter().enumerate() {
-            let mut left = bits;
-            while left != 0 {
-                positions.push(word as u32 * 64 + left.trailing_zeros());
-                left &= left - 1;
-            }
-        }
+        self.append_positions(&mut positions);
         positions
+    }
+
+    /// Appends them.
+    pub fn append_positions(&self, into: &mut Vec<u32>) {
+        match &self.bits {
+            Some(bits) => append_bits(bits.iter().copied(), into),
+            None => into.extend(0..self.count as u32),
+        }
     }
 
     /// Whether they are so few that a table of their rows alone is faster than skipping the others one by one.

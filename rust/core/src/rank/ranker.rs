@@ -13,7 +13,7 @@ use crate::runtime::Context;
 use crate::runtime::simd::Level;
 use crate::{Error, Result};
 
-use super::batch::{self, BatchSearch, MAX_ROWS, OutputSlices, PruningCost, SharedScratch};
+use super::batch::{self, BatchSearch, MAX_ROWS, MAX_SINGLE_ITEMS, OutputSlices, PruningCost, SharedScratch};
 use super::checks::{check_n, check_table, check_users};
 use super::head::Head;
 use super::index::{Index, ThresholdSeed};
@@ -43,6 +43,19 @@ struct Ranking<'a> {
     eligible: &'a EligibleItems,
     prunes: bool,
     own_index: bool,
+}
+
+/// The lists of each ranking by blocks of so many rows.
+fn blocks(lists: &mut [Lists], n_rows: usize, rows: usize) -> Vec<Vec<OutputSlices<'_>>> {
+    let mut blocks: Vec<Vec<_>> = (0..n_rows.div_ceil(rows)).map(|_| Vec::new()).collect();
+    for Lists { items, scores, counts, width } in lists {
+        let width = *width;
+        let parts = items.chunks_mut(rows * width).zip(scores.chunks_mut(rows * width)).zip(counts.chunks_mut(rows));
+        for (block, ((items, scores), counts)) in blocks.iter_mut().zip(parts) {
+            block.push(OutputSlices { items, scores, counts, width });
+        }
+    }
+    blocks
 }
 
 /// Scores and exact lists for users of the training table and for others.
@@ -349,7 +362,7 @@ impl Ranker {
             && filters.allow_each.is_none()
             && plan::prunes_few(scorer, &query, width, eligible.count)
         {
-            self.top_n_few(&query, &eligible, &mut lists, context)?;
+            self.top_n_few(&query, &[&eligible], std::slice::from_mut(&mut lists), context)?;
             if finish {
                 self.output(&query, &mut lists, context);
             }
@@ -385,6 +398,12 @@ impl Ranker {
             check_n(*n)?;
             eligible.push(EligibleItems::new(filters, n_items)?);
         }
+        let each_alike = wanted.iter().all(|(_, filters)| filters.allow_each.is_none());
+        let mut lists: Vec<_> = wanted.iter().map(|(n, _)| Lists::empty(query.n_rows, (*n).min(n_items))).collect();
+        if query.n_rows < MIN_USERS_BATCHED && each_alike && scorer.can_prune(&query) {
+            self.top_n_few(&query, &eligible.iter().collect::<Vec<_>>(), &mut lists, context)?;
+            return Ok(lists);
+        }
         let rankings: Vec<_> = wanted
             .iter()
             .zip(&eligible)
@@ -400,7 +419,7 @@ impl Ranker {
             && query.n_rows >= MIN_USERS_BATCHED
             && n_items > 0
             && scorer.head().target().is_none()
-            && wanted.iter().all(|(_, filters)| filters.allow_each.is_none())
+            && each_alike
             && rankings.iter().all(|(path, _)| *path != Path::Pairs);
         if !shares {
             return wanted
@@ -408,7 +427,6 @@ impl Ranker {
                 .map(|(n, filters)| self.lists(query, *n, filters, Plan::Auto, false, context))
                 .collect();
         }
-        let mut lists: Vec<_> = wanted.iter().map(|(n, _)| Lists::empty(query.n_rows, (*n).min(n_items))).collect();
         let rankings: Vec<_> = rankings.into_iter().map(|(_, ranking)| ranking).collect();
         self.top_n_batched(query, &rankings, false, &mut lists, context)?;
         Ok(lists)
@@ -495,6 +513,7 @@ impl Ranker {
                 query,
                 eligible: each.eligible,
                 rows: OnceLock::new(),
+                single_items: (each.eligible.count <= MAX_SINGLE_ITEMS).then(|| each.eligible.positions()),
                 compact: index.map(|index| (index, seed.as_ref().unwrap_or_else(|| scorer.threshold_seed(index)))),
                 own_index: each.own_index,
                 n: lists.width,
@@ -503,7 +522,7 @@ impl Ranker {
             })
             .collect();
         for (search, each) in searches.iter().zip(rankings) {
-            if !each.prunes {
+            if !each.prunes && search.single_items.is_none() {
                 search.rows(Some(context));
             }
         }
@@ -514,15 +533,7 @@ impl Ranker {
             n_rows.div_ceil(4 * threads).next_multiple_of(32)
         };
         let rows = rows.min(MAX_ROWS);
-        let mut blocks: Vec<Vec<OutputSlices<'_>>> = (0..n_rows.div_ceil(rows)).map(|_| Vec::new()).collect();
-        for Lists { items, scores, counts, width, .. } in lists {
-            let width = *width;
-            let parts =
-                items.chunks_mut(rows * width).zip(scores.chunks_mut(rows * width)).zip(counts.chunks_mut(rows));
-            for (block, ((items, scores), counts)) in blocks.iter_mut().zip(parts) {
-                block.push(OutputSlices { items, scores, counts, width });
-            }
-        }
+        let blocks = blocks(lists, n_rows, rows);
         let block = |shared: &mut SharedScratch, (at, outputs): (usize, Vec<OutputSlices<'_>>)| {
             context.cancel.check()?;
             let first = at * rows;
@@ -532,25 +543,32 @@ impl Ranker {
     }
 
     /// Lists of a few users, one after the other, see `single`: on this thread, for one takes some 10 µs; but histories that
-    /// contribute to items take ten times as long, and other threads may help.
+    /// contribute to items take ten times as long, and other threads may help. One list of each kind for each user.
     fn top_n_few(
         &self,
         query: &Query<'_>,
-        eligible: &EligibleItems,
-        lists: &mut Lists,
+        eligible: &[&EligibleItems],
+        lists: &mut [Lists],
         context: &Context,
     ) -> Result<()> {
-        let (scorer, n, index) = (&self.scorer, lists.width, self.scorer.index(Some(context)));
+        let (scorer, n_items, index) = (&self.scorer, self.scorer.n_items(), self.scorer.index(Some(context)));
         // What all of them would skip is skipped once.
-        let own =
-            (query.n_rows > 4 && single::skips_scan(eligible, scorer.n_items())).then(|| index.restricted_to(eligible));
-        let index = own.as_ref().unwrap_or(index);
-        let Lists { items, scores, counts, .. } = lists;
-        let mut rows = items.chunks_mut(n).zip(scores.chunks_mut(n)).zip(counts).enumerate();
-        let list = |(row, ((items, scores), count)): Row<'_>| {
+        let own = |eligible: &&EligibleItems| {
+            (query.n_rows > 4 && single::skips_scan(eligible, n_items)).then(|| index.restricted_to(eligible))
+        };
+        let own: Vec<_> = eligible.iter().map(own).collect();
+        let mut rankings = Vec::new();
+        for ((&eligible, own), lists) in eligible.iter().zip(&own).zip(&*lists) {
+            let prunes = plan::prunes_few(scorer, query, lists.width, eligible.count);
+            let index = prunes.then(|| own.as_ref().unwrap_or(index));
+            rankings.push(single::Ranking { eligible, n: lists.width, index });
+        }
+        let mut rows = blocks(lists, query.n_rows, 1).into_iter().enumerate();
+        let list = |(row, mut outputs): (usize, Vec<OutputSlices<'_>>)| {
             context.cancel.check()?;
-            single::list(scorer, Some(index), query, row, n, eligible, context.level, |keys| {
-                write_list(keys, items, scores, count);
+            single::lists(scorer, &rankings, query, row, context.level, |at, keys| {
+                let OutputSlices { items, scores, counts, .. } = &mut outputs[at];
+                write_list(keys, items, scores, &mut counts[0]);
             });
             Ok(())
         };

@@ -280,6 +280,23 @@ impl Scorer {
         self.offer_all(query, row, level, sums, candidates, best);
     }
 
+    /// Offers those of the candidates that the row has not seen, both parts of the score of each. Leaves no candidates.
+    pub fn offer_unseen(
+        &self,
+        query: &Query<'_>,
+        row: usize,
+        level: Level,
+        sums: &NeighborSums,
+        candidates: &mut Candidates,
+        best: &mut Best,
+    ) {
+        let seen = query.seen(row);
+        if !seen.is_empty() {
+            candidates.items.retain(|item| seen.binary_search(item).is_err());
+        }
+        self.offer_all(query, row, level, sums, candidates, best);
+    }
+
     fn offer_all(
         &self,
         query: &Query<'_>,

@@ -55,37 +55,83 @@ pub fn list<T>(
     take: impl FnOnce(&[u64]) -> T,
 ) -> T {
     SCRATCH.with_borrow_mut(|scratch| {
-        let seen = query.seen(row);
-        let wanted = |item: u32| eligible.contains(item) && seen.binary_search(&item).is_err();
-        scratch.best.reset(n);
-        scratch.candidates.items.clear();
         scorer.sum_neighbors(query, row, level, &mut scratch.sums);
-        scratch.sums.append_candidates(eligible, &mut scratch.candidates.items);
-        offer(scorer, query, row, level, scratch);
-        match index {
-            Some(index) if query.d > 0 => {
-                let bounds = Bounds::new(index, query.vector(row), level, &mut scratch.group, 0);
-                let search = IndexSearch { scorer, index, vector: query.vector(row), seen, eligible, level, bounds };
-                if skips_scan(eligible, scorer.n_items()) {
-                    search.score_eligible(scratch);
-                } else {
-                    search.scan(scratch);
-                }
+        rank(scorer, index, query, row, n, eligible, level, scratch);
+        take(scratch.best.sorted())
+    })
+}
+
+/// One of several rankings of a row.
+pub struct Ranking<'a> {
+    /// The items that may be in it.
+    pub eligible: &'a EligibleItems,
+    /// Its length.
+    pub n: usize,
+    /// The compact table; `None`: each of the items is scored.
+    pub index: Option<&'a Index>,
+}
+
+/// Several rankings of one row, for which its neighbors are summed once. `take` receives the place of each among them and its
+/// keys, best first.
+pub fn lists(
+    scorer: &Scorer,
+    rankings: &[Ranking<'_>],
+    query: &Query<'_>,
+    row: usize,
+    level: Level,
+    mut take: impl FnMut(usize, &[u64]),
+) {
+    SCRATCH.with_borrow_mut(|scratch| {
+        scorer.sum_neighbors(query, row, level, &mut scratch.sums);
+        for (at, &Ranking { eligible, n, index }) in rankings.iter().enumerate() {
+            match index {
+                Some(_) => rank(scorer, index, query, row, n, eligible, level, scratch),
+                None => rank_pairwise(scorer, query, row, n, eligible, None, level, scratch),
             }
-            _ => {
-                for item in 0..scorer.n_items() as u32 {
-                    if query.d == 0 && !scratch.best.accepts(key(0.0, item)) {
-                        break;
-                    }
-                    if !scratch.sums.contains(item) && wanted(item) {
-                        scratch.candidates.items.push(item);
-                        offer(scorer, query, row, level, scratch);
-                    }
+            take(at, scratch.best.sorted());
+        }
+    });
+}
+
+/// The ranking of a row whose neighbors are summed.
+fn rank(
+    scorer: &Scorer,
+    index: Option<&Index>,
+    query: &Query<'_>,
+    row: usize,
+    n: usize,
+    eligible: &EligibleItems,
+    level: Level,
+    scratch: &mut Scratch,
+) {
+    let seen = query.seen(row);
+    let wanted = |item: u32| eligible.contains(item) && seen.binary_search(&item).is_err();
+    scratch.best.reset(n);
+    scratch.candidates.items.clear();
+    scratch.sums.append_candidates(eligible, &mut scratch.candidates.items);
+    offer(scorer, query, row, level, scratch);
+    match index {
+        Some(index) if query.d > 0 => {
+            let bounds = Bounds::new(index, query.vector(row), level, &mut scratch.group, 0);
+            let search = IndexSearch { scorer, index, vector: query.vector(row), seen, eligible, level, bounds };
+            if skips_scan(eligible, scorer.n_items()) {
+                search.score_eligible(scratch);
+            } else {
+                search.scan(scratch);
+            }
+        }
+        _ => {
+            for item in 0..scorer.n_items() as u32 {
+                if query.d == 0 && !scratch.best.accepts(key(0.0, item)) {
+                    break;
+                }
+                if !scratch.sums.contains(item) && wanted(item) {
+                    scratch.candidates.items.push(item);
+                    offer(scorer, query, row, level, scratch);
                 }
             }
         }
-        take(scratch.best.sorted())
-    })
+    }
 }
 
 /// The same with every item scored, one chain after the other; `restricted_to` are the only items of this row, where it has
@@ -100,22 +146,30 @@ pub fn list_pairwise<'s>(
     level: Level,
     scratch: &'s mut Scratch,
 ) -> &'s [u64] {
-    let Scratch { best, sums, candidates: Candidates { items, scores, .. }, .. } = scratch;
+    scorer.sum_neighbors(query, row, level, &mut scratch.sums);
+    rank_pairwise(scorer, query, row, n, eligible, restricted_to, level, scratch);
+    scratch.best.sorted()
+}
+
+/// The same for a row whose neighbors are summed.
+fn rank_pairwise(
+    scorer: &Scorer,
+    query: &Query<'_>,
+    row: usize,
+    n: usize,
+    eligible: &EligibleItems,
+    restricted_to: Option<&[u32]>,
+    level: Level,
+    scratch: &mut Scratch,
+) {
+    let Scratch { best, sums, candidates, .. } = scratch;
     best.reset(n);
-    scorer.sum_neighbors(query, row, level, sums);
-    items.clear();
-    let seen = query.seen(row);
-    let wanted = |item: &u32| eligible.contains(*item) && seen.binary_search(item).is_err();
+    candidates.items.clear();
     match restricted_to {
-        Some(only) => items.extend(only.iter().copied().filter(wanted)),
-        None => items.extend((0..scorer.n_items() as u32).filter(wanted)),
+        Some(only) => eligible.append_eligible(only, &mut candidates.items),
+        None => eligible.append_positions(&mut candidates.items),
     }
-    scores.resize(items.len(), 0.0);
-    scorer.dense(level, query, row, items, scores);
-    for (&item, &dense) in items.iter().zip(&*scores) {
-        best.offer(key(dense + sums.sum(item), item));
-    }
-    best.sorted()
+    scorer.offer_unseen(query, row, level, sums, candidates, best);
 }
 
 /// Offers the candidates, both parts of their scores, as far as they can enter the list.
