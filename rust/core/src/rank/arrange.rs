@@ -302,7 +302,8 @@ impl ListRules {
             }));
         }
         if from.boosted.is_some() || from.wanted.is_some() || !self.factors.is_empty() || !faded_items.is_empty() {
-            ranking.sort_unstable_by_key(|ranked| std::cmp::Reverse(ranked.0));
+            // Rankings are in order but for what factors move: a stable sort makes use of that.
+            ranking.sort_by_key(|ranked| std::cmp::Reverse(ranked.0));
             ranking.dedup_by_key(|entry| entry.0);
         }
         pinned.clear();

@@ -57,11 +57,11 @@ pub struct ItemRows<'a> {
 }
 
 impl<'a> ItemRows<'a> {
-    /// Where many items are not eligible, the rows of the others are copied together. With a context, its threads share
-    /// the work.
-    fn new(scorer: &'a Scorer, eligible: &EligibleItems, context: Option<&Context>) -> Self {
+    /// Where items that are not eligible would be skipped time and again, the rows of the others are copied together. With a
+    /// context, its threads share the work.
+    fn new(scorer: &'a Scorer, eligible: &EligibleItems, gather: bool, context: Option<&Context>) -> Self {
         let (vectors, biases, d) = (scorer.vectors(), scorer.head().biases(), scorer.factors().max(1));
-        if !eligible.worth_gathering(scorer.n_items()) {
+        if !gather {
             return Self { positions: None, vectors: vectors.into(), biases: biases.into() };
         }
         let positions = eligible.positions();
@@ -108,7 +108,7 @@ pub struct BatchSearch<'a> {
     pub single_items: Option<Vec<u32>>,
     /// The compact table and its items that give first thresholds; none where nothing is pruned.
     pub compact: Option<(&'a Index, &'a ThresholdSeed)>,
-    /// Whether that table holds the eligible items alone.
+    /// Whether the tables hold the eligible items alone.
     pub own_index: bool,
     /// Length of a full list.
     pub n: usize,
@@ -315,7 +315,13 @@ impl BatchSearch<'_> {
     /// The rows of the plain path. In a block of users they are gathered without the other threads, which may be waiting
     /// here.
     pub fn rows(&self, context: Option<&Context>) -> &ItemRows<'_> {
-        self.rows.get_or_init(|| ItemRows::new(self.scorer, self.eligible, context))
+        self.rows.get_or_init(|| ItemRows::new(self.scorer, self.eligible, self.gathers(), context))
+    }
+
+    /// Whether the plain path gets a table of the eligible rows alone. Items of low scores would be found behind all that
+    /// are not eligible and score higher.
+    fn gathers(&self) -> bool {
+        self.own_index || self.eligible.worth_gathering(self.scorer.n_items())
     }
 
     /// Every score in f32.
@@ -509,7 +515,7 @@ impl BatchSearch<'_> {
     /// N (1 + ln(n / N)) items of n in random order.
     fn plain_cost(&self, users: u64) -> u64 {
         let n_items = self.scorer.n_items();
-        let items = if self.eligible.worth_gathering(n_items) { self.eligible.count } else { n_items };
+        let items = if self.gathers() { self.eligible.count } else { n_items };
         let (all, n) = (items as f64, self.n as f64);
         let entering = n * (1.0 + (all / n).max(1.0).ln());
         users * ((items * self.query.d) as u64 + 1000 * entering as u64)
