@@ -102,15 +102,17 @@ def test_views_that_join_purchases_are_interest():
     assert both.had.tolist() == [False, True]
 
 
-def test_what_was_returned_is_recommendable_though_it_was_looked_at():
+def test_what_was_returned_by_a_type_of_event_is_interest_again_where_nothing_is_rejected():
     weights = {"view": 1, "purchase": 10, "refund": -10}
     events = [*FIRST[4:9], (1, "a", "purchase"), (1, "a", "view"), (1, "b", "purchase"), (1, "a", "refund")]
-    netted = ancf.Popular().fit(read(events, event_weights=weights))
-    updated = ancf.Popular().fit(read(events[:-1], event_weights=weights))
-    last = read([events[-1], (2, "c", "view")], START + 8, event_weights=weights, returns="keep")
-    updated.partial_fit(last)
-    for model in (netted, updated):
-        assert listed(model, 1) == {"a", "c", "d", "e"}
+    for kept, found in ((False, {"a", "c", "d", "e"}), (True, {"c", "d", "e"})):
+        options = {"event_weights": weights, "rejections": kept}
+        netted = ancf.Popular().fit(read(events, **options))
+        updated = ancf.Popular().fit(read(events[:-1], **options))
+        last = read([events[-1], (2, "c", "view")], START + 8, returns="keep", **options)
+        updated.partial_fit(last)
+        for model in (netted, updated):
+            assert listed(model, 1) == found
 
 
 def test_a_measurement_asks_for_what_was_only_looked_at():

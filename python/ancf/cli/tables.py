@@ -20,7 +20,7 @@ _SPLIT_SEED = 42
 # Notes that are told beside the counts.
 _SHOWN_NOTES = (
     *("encoding", "date_order", "time_unit", "mixed_units", "early_numbers", "far_times", "time_zones"),
-    *("item_features", "user_features", "event_types", "no_event_types", "event_weights", "interest"),
+    *("item_features", "user_features", "event_types", "no_event_types", "event_weights", "interest", "rejected"),
     *("late_times", "early_times", "skipped_lines", "comment_lines", "hashes", "late_key", "passed_over"),
 )
 SPLITS = ("auto", "time", "random", "leave-last-out", "user")

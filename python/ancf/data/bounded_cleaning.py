@@ -24,6 +24,7 @@ from ancf.data.events import canonical_flags
 from ancf.data.ids import IdMap, sort_order
 from ancf.data.interactions import Interactions
 from ancf.data.raw_table import EncodedColumn, RawTable
+from ancf.data.rejections import RejectingRows, Rejections
 from ancf.data.report import Reason, Report
 from ancf.data.restrictions import CoreRounds, ItemPatterns, describe_counts
 from ancf.data.row_checks import (
@@ -42,7 +43,9 @@ from ancf.data.row_checks import (
     no_rows_error,
     note_interest,
     note_ratings,
+    note_rejections,
     refuse_no_times,
+    rejecting_rows,
     resolve_anonymous,
     weigh_types,
 )
@@ -119,6 +122,8 @@ class _Cleaner:
         if patterns:
             self.excluded, self.idle_patterns = patterns.matching(self.item.values)
         self.n_excluded = np.zeros(len(self.item.values), np.int64)
+        self.rejecting: list[RejectingRows] = []
+        """By the codes of the table, part by part."""
         self.texts = [role for role in _TEXTS if role in table.ids]
 
     def run(self) -> Interactions:
@@ -148,8 +153,25 @@ class _Cleaner:
             ranges.add(records)
         self._raise_for_bad_rows()
         self._check_min_weight()
+        rejecting = self._all_rejecting(rank, item_rank)
         ids = (users.values[order], self.item.values[item_order])
-        return self._finish(ranges, ids)
+        return self._finish(ranges, ids, rejecting)
+
+    def _all_rejecting(self, rank: NDArray[Any], item_rank: NDArray[Any]) -> RejectingRows | None:
+        """The rows that reject something, by users and items as their ids order them."""
+        if not self.rejecting:
+            return None
+        numbers, users, items, dislikes = (
+            np.concatenate([getattr(each, name) for each in self.rejecting])
+            for name in ("numbers", "users", "items", "dislikes")
+        )
+        times = [each.times for each in self.rejecting if each.times is not None]
+        found = RejectingRows(
+            numbers, rank[users], item_rank[items], np.concatenate(times) if times else None, dislikes
+        )
+        self.rejecting.clear()
+        self.budget.hold("rows that reject an item", found.numbers)
+        return found
 
     def _check_min_weight(self) -> None:
         if self.policies.min_weight is not None and self.table.weight is None:
@@ -237,6 +259,9 @@ class _Cleaner:
             row_filter.report = self.account
             self._leave_out_first(row_filter, part)
             codes = self._user_codes(row_filter, part, users)
+            rejecting = rejecting_rows(row_filter, part, (codes, part.ids["item"].codes), events, policies)
+            if rejecting is not None:
+                self.rejecting.append(rejecting)
             leave_out_untyped(row_filter, part, events)
             leave_out_bad(row_filter, part)
             weight = leave_out_zeros(row_filter, part, events, policies)
@@ -285,7 +310,9 @@ class _Cleaner:
             records = records[kept]
         return rows, records
 
-    def _finish(self, ranges: _Ranges, ids: tuple[NDArray[Any], NDArray[Any]]) -> Interactions:
+    def _finish(
+        self, ranges: _Ranges, ids: tuple[NDArray[Any], NDArray[Any]], rejecting: RejectingRows | None
+    ) -> Interactions:
         n_users, n_items = len(ids[0]), len(ids[1])
         core = self._core(ranges, n_users, n_items)
         used = (np.zeros(n_users, bool), np.zeros(n_items, bool))
@@ -304,6 +331,9 @@ class _Cleaner:
                 continue
             numbers = rows.numbered()
             self.account.count_used(numbers)
+            if rejecting is not None and not timed and self.events is not None and self.events.has_purchases:
+                parts = (rows.users, rows.items, numbers)
+                rejecting = rejecting.keep(~rejecting.cleared_by(parts, rows.weights, rows.had, n_items))
             used[0][rows.users], used[1][rows.items] = True, True
             for role, counted in texts.items():
                 counted.add(rows.items, records[role], numbers)
@@ -344,10 +374,7 @@ class _Cleaner:
         for name, kept in zip(("users", "items"), used, strict=True):
             if not kept.all():
                 self._renumber(out[name], kept)
-        id_maps = [
-            IdMap._unchecked(values[kept], "int" if values.dtype.kind == "i" else IdMap(values[kept][:1]).kind)
-            for values, kept in zip(ids, used, strict=True)
-        ]
+        id_maps = [IdMap._unchecked(values[kept], _kind(values[kept])) for values, kept in zip(ids, used, strict=True)]
         data = Interactions._from_canonical(
             id_maps[0],
             id_maps[1],
@@ -363,6 +390,12 @@ class _Cleaner:
         )
         data.event_weights = None if self.events is None else dict(self.events.weights)
         note_interest(data)
+        if rejecting is not None:
+            whose, what = (IdMap._unchecked(values, _kind(values)) for values in ids)
+            data.rejections = Rejections.of(
+                whose, what, rejecting.users, rejecting.items, rejecting.times, rejecting.dislikes
+            )
+            note_rejections(data)
         return data
 
     events: WeighedEvents | None = None
@@ -447,6 +480,10 @@ def replace_values(part: RawTable, n_values: dict[str, int]) -> RawTable:
         if role in ids:
             ids[role] = EncodedColumn(ids[role].codes, np.zeros(n, np.int64))
     return replace(part, ids=ids)
+
+
+def _kind(values: NDArray[Any]) -> str:
+    return "int" if values.dtype.kind == "i" else IdMap(values[:1]).kind
 
 
 def _rows_of(records: NDArray[Any], times: NDArray[np.int64] | None) -> Rows:

@@ -16,6 +16,7 @@ from ancf.data.events import canonical_flags
 from ancf.data.ids import IdMap, sort_order
 from ancf.data.interactions import Interactions
 from ancf.data.raw_table import EncodedColumn, RawTable
+from ancf.data.rejections import Rejections
 from ancf.data.report import Report
 from ancf.data.restrictions import ItemPatterns, core_rounds, count_ids
 from ancf.data.row_checks import (
@@ -34,7 +35,9 @@ from ancf.data.row_checks import (
     no_rows_error,
     note_interest,
     note_ratings,
+    note_rejections,
     refuse_no_times,
+    rejecting_rows,
     resolve_anonymous,
     row_numbers,
     weigh_types,
@@ -59,6 +62,7 @@ def clean(table: RawTable, policies: Policies, num_threads: int | None = None) -
     _leave_out_excluded(row_filter, item, policies)
     user = resolve_anonymous(row_filter, table, policies)
     events = weigh_types(table, policies)
+    rejecting = rejecting_rows(row_filter, table, (user.codes, item.codes), events, policies)
     leave_out_untyped(row_filter, table, events)
     _leave_out_unparsed(row_filter, table, policies)
     weight = leave_out_zeros(row_filter, table, events, policies)
@@ -118,6 +122,14 @@ def clean(table: RawTable, policies: Policies, num_threads: int | None = None) -
     )
     data.event_weights = None if events is None else dict(events.weights)
     note_interest(data)
+    if rejecting is not None:
+        if times is None and events is not None and events.has_purchases:
+            parts = (rows.users, rows.items, rows.numbered())
+            rejecting = rejecting.keep(~rejecting.cleared_by(parts, rows.weights, rows.had, len(item.values)))
+        whose, users = _sort_ids(user, rejecting.users, whole=False)
+        what, items = _sort_ids(item, rejecting.items, whole=False)
+        data.rejections = Rejections.of(whose, what, users, items, rejecting.times, rejecting.dislikes)
+        note_rejections(data)
     return data
 
 

@@ -13,6 +13,7 @@ from ancf.data.events import ItemTexts
 from ancf.data.features import Features
 from ancf.data.ids import IdMap
 from ancf.data.interactions import Interactions
+from ancf.data.rejections import join_rejections
 from ancf.data.report import Reason, Report
 from ancf.errors import InvalidDataError
 from ancf.params import checks_call
@@ -89,6 +90,7 @@ def concat(tables: Iterable[Interactions]) -> Interactions:
     joined.item_features = _features(part.item_features for part in parts)
     joined.user_features = _features(part.user_features for part in parts)
     joined.event_weights = event_weights
+    joined.rejections = join_rejections(parts, event_weights)
     joined.report = _report(parts, joined)
     joined.leakage = tuple(dict.fromkeys(leak for part in parts for leak in part.leakage))
     joined.mark = next((part.mark for part in reversed(parts) if part.mark is not None), None)

@@ -5,7 +5,7 @@ Types are compared as headings are, without case, spaces and punctuation: ``add_
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,10 @@ from ancf.data.arrays import FLOAT32_MAX
 from ancf.data.columns import normalize_heading
 from ancf.data.raw_table import EncodedColumn
 from ancf.errors import InvalidDataError, InvalidParameterError
+
+Rejection = Literal["dislike", "return"]
+"""How an item is rejected: whatever was had of it, or as long as nothing is had of it."""
+REJECTIONS: tuple[str, ...] = get_args(Rejection)
 
 EVENT_WEIGHTS = {"view": 1.0, "cart": 3.0, "purchase": 10.0, "remove_from_cart": 0.0}
 """The default, for types of these names and their synonyms."""
@@ -37,6 +41,9 @@ _SYNONYMS = {
         *("removed", "dislike", "disliked", "unlike", "impression"),
     ),
 }
+_DISLIKES = frozenset(("dislike", "disliked", "thumbsdown", "downvote", "notinterested"))
+_REMOVALS = frozenset(_SYNONYMS["remove_from_cart"]) - _DISLIKES - {"impression"}
+_RETURNS = frozenset(("return", "returned", "returns", "refund", "refunded"))
 _MEANT = {word: name for name, words in _SYNONYMS.items() for word in words}
 
 _MAX_SHOWN = 5
@@ -56,6 +63,8 @@ class WeighedEvents(NamedTuple):
     is_default: bool
     values: list[Any]
     """The values of the column."""
+    has_purchases: bool
+    """Whether a type says that somebody has an item not only for want of a heavier one in this table."""
 
     def factors(self, codes: NDArray[np.int32]) -> NDArray[np.float64]:
         """The weight of each row; 0 where its type has none or a weight of 0."""
@@ -76,6 +85,15 @@ class WeighedEvents(NamedTuple):
         of_value = np.array([str(value) not in interest for value in self.values] + [True])
         flags: NDArray[np.bool_] = of_value[codes]
         return flags
+
+    def rejecting(self, codes: NDArray[np.int32]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]] | None:
+        """Which rows reject their item (``rejection_of``), and which by a dislike; None where no type does."""
+        kinds = {name: rejection_of(name, weight) for name, weight in self.weights.items()}
+        if not any(kinds.values()):
+            return None
+        of_value = [kinds.get(str(value)) for value in self.values] + [None]
+        rejects, dislikes = (np.array([each in which for each in of_value]) for which in (REJECTIONS, ("dislike",)))
+        return rejects[codes], dislikes[codes]
 
     def has_any(self) -> bool:
         """Whether some row is of a type with a weight above 0."""
@@ -132,7 +150,9 @@ def weigh_events(column: EncodedColumn, given: Mapping[str, float] | None) -> We
     if counts[0]:
         unknown[""] = int(counts[0])
     rows = {str(values[at]): int(counts[at + 1]) for at in order if not math.isnan(of_value[at])}
-    return WeighedEvents(weights, of_value, unknown, rows, given is None, values)
+    means_purchase = {normalize_heading(name) for name in weights if meaning_of(name) == "purchase"}
+    has_purchases = bool(had_types(weights) & (means_purchase if given is None else had_types(given)))
+    return WeighedEvents(weights, of_value, unknown, rows, given is None, values, has_purchases)
 
 
 def had_types(weights: Mapping[str, float]) -> set[str]:
@@ -150,6 +170,38 @@ def had_types(weights: Mapping[str, float]) -> set[str]:
     heaviest = max(positive.values(), default=0.0)
     had = purchases or [name for name, weight in positive.items() if weight == heaviest]
     return {normalize_heading(name) for name in had}
+
+
+def rejection_of(name: str, weight: float) -> Rejection | None:
+    """How an event of a type rejects its item; None for one that does not.
+
+    A type that means a dislike, a removal or a return does so unless it weighs something above 0; so does any type that
+    was given a weight below 0. A weight of 0 alone is no sign: nobody rejects what they were only shown.
+
+    Examples
+    --------
+    >>> rejection_of("Dislike", -1.0), rejection_of("remove_from_cart", 0.0), rejection_of("complaint", -2.0)
+    ('dislike', 'return', 'return')
+    >>> rejection_of("impression", 0.0), rejection_of("dislike", 1.0)
+    (None, None)
+    """
+    heading = normalize_heading(name)
+    if weight > 0:
+        return None
+    if heading in _DISLIKES:
+        return "dislike"
+    return "return" if weight < 0 or heading in _REMOVALS or is_return(name) else None
+
+
+def is_return(name: str) -> bool:
+    """Whether a type means a return.
+
+    Examples
+    --------
+    >>> is_return("Refund"), is_return("purchase")
+    (True, False)
+    """
+    return normalize_heading(name) in _RETURNS
 
 
 def had_among(

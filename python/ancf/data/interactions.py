@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from ancf._native import canonical_events
 from ancf._text import format_value
 from ancf.checks import check_path
-from ancf.data.arrays import positions_among
+from ancf.data.arrays import group_starts, positions_among
 from ancf.data.events import Events, ItemTexts, canonical_flags
 from ancf.data.feature_account import account_of_features, filled_texts
 from ancf.data.feature_reading import Side, read_features
@@ -31,6 +31,7 @@ from ancf.data.given_arrays import check_weights, read_times, texts_by_item
 from ancf.data.ids import IdMap
 from ancf.data.normalize import Normalizer
 from ancf.data.prepared import load_table, save_table
+from ancf.data.rejections import Rejections
 from ancf.data.report import Report
 from ancf.errors import InvalidDataError, InvalidParameterError
 from ancf.params import checks_call
@@ -61,6 +62,9 @@ class Interactions(Events):
     had : bool array (n,) or None
         Whether an event says that somebody has the item, as a purchase does and a view does not (docs/reading.md). A
         model leaves out of lists what somebody has. None: every event does.
+    rejections : Rejections or None
+        Events by which users reject an item, as a dislike does, which are no events of the table; ``rejected()`` has
+        what stands of them. A model leaves that out of every list. None: there are none.
     report : Report
         What was read, what was left out and why.
     normalize : str
@@ -84,6 +88,7 @@ class Interactions(Events):
     item_features: Features | None = None
     user_features: Features | None = None
     event_weights: dict[str, float] | None = None
+    rejections: Rejections | None = None
     report: Report
     normalize: str
     leakage: tuple[str, ...]
@@ -471,6 +476,9 @@ class Interactions(Events):
             digest.update(b"-" if part is None else _little_endian(part))
         if self.had is not None:
             digest.update(_little_endian(self.had))
+        if self.rejections is not None:
+            for name, array in sorted(self.rejections.state()[0].items()):
+                digest.update(name.encode() + _little_endian(array))
         return digest.hexdigest()
 
     @checks_call
@@ -516,6 +524,9 @@ class Interactions(Events):
     def to_pandas(self) -> pd.DataFrame:
         """The events as a table: ``user_id, item_id, weight`` and, where there are times, ``time`` (UTC).
 
+        Where the table has them, ``had`` says which events are purchases, and ``rejected`` of which items their user
+        wants no more; ``rejected()`` has those without an event, too.
+
         Returns
         -------
         DataFrame with a row for each event, in the order of ``users``
@@ -533,6 +544,42 @@ class Interactions(Events):
         }
         if self.times is not None:
             columns["time"] = pd.to_datetime(self.times, unit="s", utc=True)
+        if self.had is not None:
+            columns["had"] = np.array(self.had)
+        if self.rejections is not None:
+            sets = self.rejections.sets(self)
+            pairs = np.repeat(np.arange(self.n_users), np.diff(sets.indptr)) * self.n_items + sets.items
+            columns["rejected"] = np.isin(self.users.astype(np.int64) * self.n_items + self.items, pairs)
+        return pd.DataFrame(columns)
+
+    def rejected(self) -> pd.DataFrame:
+        """What users reject, as far as no purchase clears it: ``user_id, item_id`` and, where there are times, ``time``
+        (UTC), the last one.
+
+        Returns
+        -------
+        DataFrame with a row for each pair, by user and item
+
+        Examples
+        --------
+        >>> import ancf
+        >>> log = {"user": [1, 1, 2], "item": [7, 8, 8], "event": ["purchase", "dislike", "purchase"]}
+        >>> ancf.read_interactions(log).rejected().values.tolist()
+        [[1, 8]]
+        """
+        found = self.rejections
+        if found is None:
+            empty: dict[str, Any] = {"user_id": self.user_ids.values[:0], "item_id": self.item_ids.values[:0]}
+            return pd.DataFrame(empty if self.times is None else {**empty, "time": pd.to_datetime([], utc=True)})
+        at = np.flatnonzero(found.standing(self))
+        last = np.append(group_starts(found.users[at], found.items[at])[1:], len(at)) - 1
+        at = at[last] if len(at) else at
+        columns: dict[str, Any] = {
+            "user_id": found.user_ids.take(found.users[at]),
+            "item_id": found.item_ids.take(found.items[at]),
+        }
+        if found.times is not None:
+            columns["time"] = pd.to_datetime(found.times[at], unit="s", utc=True)
         return pd.DataFrame(columns)
 
 

@@ -19,6 +19,7 @@ from ancf.data.event_types import had_among
 from ancf.data.events import ItemTexts
 from ancf.data.ids import IdMap
 from ancf.data.interactions import Interactions
+from ancf.data.rejections import join_rejections
 from ancf.data.report import Report
 from ancf.data.returns import had_after_returns, remaining_quantities
 from ancf.errors import InvalidDataError
@@ -123,6 +124,7 @@ def join(known: Interactions, returns: Interactions | None, new: Interactions, *
         normalize=known.normalize,
     )
     data.mark = known.mark if new.mark is None else new.mark
+    data.rejections = join_rejections([known, new], united)
     before = _n_cancelled(raw_before if rest else None, here, n_items)
     return Joined(
         data=data,

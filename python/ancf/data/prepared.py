@@ -19,6 +19,7 @@ from ancf.data.arrays import FLOAT32_MAX
 from ancf.data.features import Features
 from ancf.data.ids import IdMap
 from ancf.data.packed_text import pack_optional_texts, unpack_optional_texts
+from ancf.data.rejections import Rejections
 from ancf.data.report import FileAccount, Reason, Report
 from ancf.errors import InvalidDataError, ModelFileError
 
@@ -46,6 +47,9 @@ def save_table(data: Any, folder: Path) -> None:
         if getattr(data, name) is not None:
             parts, about[name] = getattr(data, name).state(name)
             arrays |= parts
+    if data.rejections is not None:
+        parts, about["rejections"] = data.rejections.state()
+        arrays |= parts
     write_arrays(folder, arrays, about)
 
 
@@ -70,6 +74,9 @@ def load_table(folder: Path) -> dict[str, Any]:
             found[name] = _texts(arrays, name, len(found["item_ids"]))
         for name in _FEATURES:
             found[name] = Features.from_state(name, arrays, about[name]) if name in about else None
+        found["rejections"] = None
+        if "rejections" in about:
+            found["rejections"] = Rejections.from_state(arrays, about["rejections"], found["times"] is not None)
         found["report"] = _report_of(about["report"])
         found |= {name: about[name] for name in ("normalize", "split_by", "event_weights", "mark")}
         found["leakage"] = tuple(about["leakage"])

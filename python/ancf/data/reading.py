@@ -93,6 +93,7 @@ def read_interactions(
     basket: ColumnChoice = None,
     event: ColumnChoice = None,
     event_weights: Mapping[str, float] | None = None,
+    rejections: bool = True,
     item_features: Any = None,
     user_features: Any = None,
     anonymous: Anonymous = "exclude",
@@ -137,6 +138,9 @@ def read_interactions(
         What an event of each type in the column ``event`` weighs; a quantity is multiplied by it. Left out, views weigh
         1, carts 3, purchases 10 and removals 0, under these names and usual others. Rows of types without a weight, or
         with a weight of 0, are left out and counted.
+    rejections : bool
+        Whether what a user disliked, took out of the cart or returned, by an event of such a type, and did not buy
+        again since, is kept as rejected: no list of theirs has it. False: lists may have it.
     item_features, user_features : Features, path, DataFrame or dict, optional
         Attributes of the items and users by id: categories, numbers, texts and tags, as ``ancf.read_features`` reads
         them (docs/attributes.md).
@@ -232,6 +236,7 @@ def read_interactions(
         min_user_events=min_user_events,
         min_item_events=min_item_events,
         event_weights=check_event_weights(event_weights),
+        rejections=rejections,
         event_named=event is not None and event is not False,
     )
     policies.check()

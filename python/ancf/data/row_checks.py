@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from ancf.checks import check_flag, check_integer, check_number
 from ancf.data.arrays import FLOAT32_MAX, object_array
 from ancf.data.columns import RATING_HEADINGS, normalize_heading
-from ancf.data.event_types import WeighedEvents, describe_types, had_types, no_types_error, weigh_events
+from ancf.data.event_types import WeighedEvents, describe_types, had_types, no_types_error, rejection_of, weigh_events
 from ancf.data.interactions import Interactions
 from ancf.data.normalize import NORMALIZERS
 from ancf.data.number_times import unit_by_size
 from ancf.data.raw_table import EncodedColumn, RawTable, TimeColumn, Unparsed
+from ancf.data.rejections import RejectingRows
 from ancf.data.report import N_FIRST_ROWS, Report
 from ancf.data.restrictions import CoreRounds, ItemPatterns
 from ancf.data.returns import NETTED, had_after_returns, remaining_quantities
@@ -56,6 +57,8 @@ class Policies:
     min_user_events: int = 1
     min_item_events: int = 1
     event_weights: dict[str, float] | None = None
+    rejections: bool = True
+    """Whether dislikes, removals and returns are kept as rejections."""
     event_named: bool = False
     """Whether the caller named the column of event types."""
 
@@ -69,6 +72,7 @@ class Policies:
             if not isinstance(value, str) or value not in allowed:
                 raise InvalidParameterError(f"{name}={value!r}: give one of {', '.join(map(repr, allowed))}.")
         check_flag("strict", self.strict)
+        check_flag("rejections", self.rejections)
         ItemPatterns(self.exclude_items)
         if self.min_weight is not None:
             check_number("min_weight", self.min_weight, -FLOAT32_MAX, math.inf, words="None or ")
@@ -140,6 +144,47 @@ def note_interest(data: Interactions) -> None:
         )
 
 
+def rejecting_rows(
+    row_filter: RowFilter,
+    table: RawTable,
+    codes: tuple[NDArray[np.int32], NDArray[np.int32]],
+    events: WeighedEvents | None,
+    policies: Policies,
+) -> RejectingRows | None:
+    """The rows that reject their item, among those that are left before types are judged; ``codes``: users, items.
+
+    None where no type of the table does. Rows with a quantity or a date that cannot be read are none.
+    """
+    found = None
+    if events is not None and policies.rejections:
+        found = events.rejecting(table.ids["event"].codes)
+    if found is None:
+        return None
+    rejects, dislikes = found
+    rejects = rejects & row_filter.remaining & (codes[0] >= 0)
+    for column in (table.weight, table.time):
+        if column is not None:
+            rejects[column.unparsed.rows] = False
+    if policies.returns == "drop" and events is not None:
+        rejects &= dislikes | (events.factors(table.ids["event"].codes) == 0)
+    at = np.flatnonzero(rejects)
+    times = None if table.time is None else table.time.seconds[at]
+    return RejectingRows(at + table.first_row, codes[0][at], codes[1][at], times, dislikes[at])
+
+
+def note_rejections(data: Interactions) -> None:
+    """Note how many pairs stand rejected."""
+    n = len(data.rejected())
+    if n:
+        weights = data.event_weights or {}
+        types = " or ".join(name for name, weight in weights.items() if rejection_of(name, weight))
+        data.report.note(
+            "rejected",
+            f"{n:,} pair{'' if n == 1 else 's'} of user and item with an event of type {types} and no later purchase: "
+            "rejected, and in no list; rejections=False lists them",
+        )
+
+
 def leave_out_untyped(row_filter: RowFilter, table: RawTable, events: WeighedEvents | None) -> None:
     if events is None:
         return
@@ -195,6 +240,11 @@ def weigh_types(table: RawTable, policies: Policies) -> WeighedEvents | None:
     """
     column, given = table.ids.get("event"), policies.event_weights
     if column is None:
+        if not policies.rejections:
+            raise InvalidParameterError(
+                f"rejections=False: {table.source} has no column that is recognized as the event type, so nothing is "
+                "rejected in it. Name it, for example event='kind', or leave rejections out."
+            )
         if given is not None:
             raise InvalidParameterError(
                 f"event_weights={given!r}: {table.source} has no column that is recognized as the event type. Name it, "

@@ -145,6 +145,11 @@ def time_split(data: Interactions, fractions: Sequence[float] = (0.6, 0.2, 0.2),
         cuts = ordered[np.clip(places, 0, max(len(ordered) - 1, 0))]
     part_of = np.searchsorted(np.sort(cuts), times, side="right")
     parts = _parts(data, (part_of == part for part in range(len(cuts) + 1)), "time")
+    rejections = data.rejections
+    if rejections is not None and rejections.times is not None:
+        part_of = np.searchsorted(np.sort(cuts), rejections.times, side="right")
+        for number, part in enumerate(parts):
+            part.rejections = rejections.keep(part_of == number)
     for number, part in enumerate(parts):
         if not len(part):
             cut_times = ", ".join(str(pd.Timestamp(int(cut), unit="s")) for cut in cuts)

@@ -103,15 +103,8 @@ class ModelLists(RankedLists):
             each = Filters(allow_each=self.candidates.take(np.arange(start, end)))
         known, others = np.flatnonzero(users >= 0), np.flatnonzero(users < 0)
         of_known = each.rows(known) if len(others) else each
-        top = TopN(
-            *self.scorer.ranker.top_n(
-                users[known],
-                n,
-                filter_seen=self.filter_seen,
-                allow=self.scorer.stock,
-                allow_each=of_known.allow_each,
-                num_threads=self.num_threads,
-            )
+        top = self.scorer.top_n(
+            users[known], n, filter_seen=self.filter_seen, filters=of_known, num_threads=self.num_threads
         )
         if not len(others):
             return top

@@ -36,7 +36,8 @@ class Popular(Recommender):
     Parameters
     ----------
     count : "users", "events" or "weight"
-        What makes an item popular: the number of its users (default), of its events, or its summed weights.
+        What makes an item popular: the number of people who have it (default), of its events, or its summed weights.
+        Who only looked at it counts with the latter two alone (docs/reading.md).
     window : float, "auto" or None
         Days before the end of the table that count; older events only break ties. None: all time. auto: 14 days where
         the table has times, else all time. The end is that of the last day with events that are not far from all
@@ -120,7 +121,8 @@ def _popularity(data: Interactions, count: str, window: float | Auto | None, now
 
     def counted(events: Interactions) -> NDArray[np.float64]:
         if count == "users":
-            return np.bincount(events.to_csr().indices, minlength=events.n_items).astype(np.float64)
+            is_had, items = events.pair_had(), events.to_csr().indices
+            return np.bincount(items if is_had is None else items[is_had], minlength=events.n_items).astype(np.float64)
         weights = events.weights if count == "weight" else None
         return np.bincount(events.items, weights=weights, minlength=events.n_items).astype(np.float64)
 

@@ -365,7 +365,9 @@ class ListRequest:
     def _folded(self, past: Past, rows: NDArray[np.int64], filter_seen: bool) -> tuple[EncodedUsers, ItemSets | None]:
         """Users as their histories up to a moment make them, and what their lists leave out."""
         _, users = self.scorer.folded(past, rows, self.num_threads)
-        return users, past.had.take(rows) if filter_seen else None
+        had = past.had.take(rows) if filter_seen else None
+        rejected = None if self.scorer.rejected is None else self.scorer.rejected.take(rows)
+        return users, rejected if had is None else had if rejected is None else had.union(rejected)
 
     def _rows_of(self, positions: NDArray[np.int64] | None, filter_seen: bool) -> Ask:
         """The rankings of users as they are in training."""

@@ -78,6 +78,7 @@ def buy_again(
     check_memory(len(requested), min(N, len(scorer.item_ids)))
     known = np.flatnonzero(~unknown)
     mine = due.purchases.take(positions[known])
+    rejected = None if scorer.rejected is None else scorer.rejected.take(positions[known])
 
     def ask(rows: NDArray[np.intp] | None, n: int, filters: Filters) -> TopN:
         asked = mine if rows is None else mine.take(rows)
@@ -85,7 +86,7 @@ def buy_again(
             *due.ranker.top_n_for(
                 np.zeros((asked.n_rows, 0), np.float32),
                 asked,
-                filters.excluded(None),
+                filters.excluded(rejected if rejected is None or rows is None else rejected.take(rows)),
                 n,
                 num_threads=num_threads,
                 **filters.keywords(),

@@ -27,7 +27,14 @@ from ancf.scoring.purchases import Purchases
 class Past:
     """The purchases of a model up to a moment, by the positions of its users and items."""
 
-    def __init__(self, now: int, seen: ItemSets, purchases: Purchases, times: NDArray[np.int64]) -> None:
+    def __init__(
+        self,
+        now: int,
+        seen: ItemSets,
+        purchases: Purchases,
+        times: NDArray[np.int64],
+        rejecting: NDArray[np.int64] | None = None,
+    ) -> None:
         self.now = now
         n_pairs = len(seen.items)
         happened = times <= now
@@ -47,12 +54,14 @@ class Past:
         """How many events of each pair of ``seen`` count."""
         later = np.zeros(seen.n_rows, bool)
         later[self._users[of_events[~happened]]] = True
+        if rejecting is not None:
+            later[rejecting] = True
         self.is_cut = later
-        """Who bought something later (n_users,)."""
+        """Who bought or, as ``rejecting`` says, rejected something later (n_users,)."""
         by_then = np.zeros(seen.n_rows, bool)
         by_then[self._users[self.counts > 0]] = True
         self.is_unknown = later & ~by_then
-        """Who bought something, but nothing by then (n_users,)."""
+        """Who bought or rejected something later, and had bought nothing by then (n_users,)."""
         self.usual = TimeRange.from_times(self.times)
         """In which nearly all of it happened."""
 
@@ -76,17 +85,21 @@ class Past:
         return self.pairs.keep(np.bincount(self._of_events, by_then, len(self.counts))[self.counts > 0] > 0)
 
     def buyers(self, n_items: int) -> NDArray[np.int64]:
-        """How many people had each item."""
-        return np.bincount(self.pairs.items, minlength=n_items)
+        """How many people had each item, without those who had only looked at it."""
+        return np.bincount(self.had.items, minlength=n_items)
 
     def interactions(self, user_ids: IdMap, item_ids: IdMap) -> Interactions:
         """The events that count as a table over all users and items."""
-        return self._purchases.interactions(user_ids, item_ids, self._seen).subset(self._happened)
+        events = self._purchases.interactions(user_ids, item_ids, self._seen).subset(self._happened)
+        rejections = events.rejections
+        if rejections is not None and rejections.times is not None:
+            events.rejections = rejections.keep(rejections.times <= self.now)
+        return events
 
     def not_yet(self, n_items: int) -> NDArray[np.bool_]:
         """The items that were first bought later."""
         ever = np.bincount(self._seen.items, minlength=n_items) > 0
-        return np.asarray(ever & (self.buyers(n_items) == 0))
+        return np.asarray(ever & (np.bincount(self.pairs.items, minlength=n_items) == 0))
 
     def histories(self, rows: NDArray[np.integer[Any]], counts_purchases: bool) -> Histories:
         """What some users had; weights are numbers of purchases, or summed quantities."""

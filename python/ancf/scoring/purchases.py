@@ -17,6 +17,7 @@ from ancf.data.arrays import offsets_from_lengths
 from ancf.data.csr import ItemSets
 from ancf.data.ids import IdMap
 from ancf.data.interactions import Interactions, Mark
+from ancf.data.rejections import Rejections
 from ancf.data.report import Report
 from ancf.data.time_range import TimeRange
 from ancf.errors import InvalidDataError, ModelFileError
@@ -59,6 +60,8 @@ class Purchases:
     """Seconds since 1970 (n_events,); None for a table without times."""
     had: NDArray[np.bool_] | None = None
     """Which events say that the user has the item (n_events,); None where all do (``Interactions.had``)."""
+    rejections: Rejections | None = None
+    """What users rejected (``Interactions.rejections``)."""
     mark: Mark | None = None
     """What the caller called the last event (``Interactions.mark``)."""
     n_trained: int | None = None
@@ -88,6 +91,7 @@ class Purchases:
             None if (weights == 1).all() else weights,
             data.times,
             None if data.had is None or data.had.all() else data.had,
+            data.rejections,
             mark,
             n_trained,
             returns,
@@ -151,7 +155,7 @@ class Purchases:
         data = Interactions._from_canonical(
             user_ids, item_ids, users, items, weights, self.times, had=self.had, report=report, **texts
         )
-        data.mark = self.mark
+        data.mark, data.rejections = self.mark, self.rejections
         return data
 
     # ---- the model file
@@ -170,8 +174,12 @@ class Purchases:
             about["mark"] = self.mark
         if self.n_trained is not None:
             about["trained"] = self.n_trained
+        meta: dict[str, Any] = {"events": about}
+        if self.rejections is not None:
+            parts, meta["rejections"] = self.rejections.state()
+            arrays |= parts
         if self.returns is None:
-            return arrays, {"events": about}
+            return arrays, meta
         returns, kinds = self.returns, {}
         for side, ids in (("user_ids", returns.user_ids), ("item_ids", returns.item_ids)):
             parts, kinds[side] = ids.state()
@@ -180,7 +188,7 @@ class Purchases:
         arrays |= {f"returns.{name}": part for name, part in columns.items() if part is not None}
         if returns.had is not None:
             arrays["returns.had"] = returns.had.astype(np.uint8)
-        return arrays, {"events": about, "returns": kinds}
+        return arrays, {**meta, "returns": kinds}
 
     @classmethod
     def from_arrays(cls, arrays: Arrays, meta: dict[str, Any], n_pairs: int) -> Self | None:
@@ -211,7 +219,18 @@ class Purchases:
         if not (trained is None or (isinstance(trained, int) and trained >= 0)):
             raise ModelFileError("model file: its events do not fit its histories. Load another copy.")
         flags = None if had is None else had.astype(bool)
-        return cls(n, counts, weights, times, flags, mark, trained, _read_returns(arrays, meta, times is not None))
+        rejections = _read_rejections(arrays, meta, times is not None)
+        returns = _read_returns(arrays, meta, times is not None)
+        return cls(n, counts, weights, times, flags, rejections, mark, trained, returns)
+
+
+def _read_rejections(arrays: Arrays, meta: dict[str, Any], timed: bool) -> Rejections | None:
+    if "rejections" not in meta:
+        return None
+    try:
+        return Rejections.from_state(arrays, meta["rejections"], timed)
+    except (InvalidDataError, KeyError, ModelFileError, TypeError, ValueError) as error:
+        raise ModelFileError(f"model file: its rejections do not fit ({error}). Load another copy.") from error
 
 
 def _read_returns(arrays: Arrays, meta: dict[str, Any], timed: bool) -> Interactions | None:

@@ -29,6 +29,7 @@ from ancf import _native
 from ancf.data.csr import Csr, ItemSets
 from ancf.data.features import Features
 from ancf.data.ids import IdMap
+from ancf.data.interactions import Interactions
 from ancf.data.normalize import Normalizer
 from ancf.data.packed_text import pack_optional_texts, unpack_optional_texts
 from ancf.errors import InvalidDataError
@@ -192,7 +193,8 @@ class Encoder(ABC):
         return {"the user's factors": float(parts.sum()), **bias}
 
     def popularity(self, scorer: "Scorer") -> NDArray[np.float32]:
-        """What the lists of ``on_unknown="popular"`` go by (n_items,): the number of users of each item."""
+        """What the lists of ``on_unknown="popular"`` go by (n_items,): the number of people who have each item, without
+        those who only looked at it."""
         return scorer.buyers().astype(np.float32)
 
     def at(self, scorer: "Scorer", past: Past) -> "Scorer":
@@ -284,7 +286,7 @@ class Scorer:
             link=self.link,
             **({} if self.target is None else self.target._asdict()),
         )
-        ranker.set_users(self.user_vectors, self.history, self.had, self.user_shift)
+        ranker.set_users(self.user_vectors, self.history, self.left_out(filter_seen=True), self.user_shift)
         object.__setattr__(self, "ranker", ranker)
         object.__setattr__(self, "_lazy_rankers", {})
         object.__setattr__(self, "compiled", {})
@@ -294,6 +296,21 @@ class Scorer:
         """What each user has had: ``seen`` without what was only looked at."""
         is_had = None if self.purchases is None else self.purchases.pair_had
         return self.seen if is_had is None else self.seen.keep(is_had)
+
+    @cached_property
+    def rejected(self) -> ItemSets | None:
+        """What each user rejects, which no list of theirs has; None where nobody rejects anything."""
+        known = self.purchases
+        if known is None or known.rejections is None:
+            return None
+        return _rejected(known.interactions(self.user_ids, self.item_ids, self.seen))
+
+    def left_out(self, *, filter_seen: bool) -> ItemSets | None:
+        """What each user's lists leave out by themselves (n_users rows): what was rejected and, with ``filter_seen``,
+        had."""
+        if not filter_seen:
+            return self.rejected
+        return self.had if self.rejected is None else self.had.union(self.rejected)
 
     def mask(self, positions: NDArray[np.int64]) -> NDArray[np.uint8]:
         """A flag for each item, set for these (n_items,)."""
@@ -323,15 +340,26 @@ class Scorer:
         if last is not None and last[0] == seconds and last[2] is self.stock:
             return last[1]
         known, times = times_of(self.purchases, "now=")
-        past = Past(seconds, self.seen, known, times)
+        past = Past(seconds, self.seen, known, times, self._rejecting_after(seconds))
         view = copy(self.encoder.at(self, past))
         sold = (~past.not_yet(len(self.item_ids))).astype(np.uint8)
         object.__setattr__(view, "past", past)
         object.__setattr__(view, "stock", sold if self.stock is None else self.stock & sold)
         object.__setattr__(view, "compiled", {})
         object.__setattr__(view, "_lazy_rankers", {})
+        if self.rejected is not None or known.rejections is not None:
+            # Who has neither bought nor rejected anything since stands in the ranker with the same.
+            object.__setattr__(view, "rejected", _rejected(past.interactions(self.user_ids, self.item_ids)))
         self.compiled["as of"] = seconds, view, self.stock
         return view
+
+    def _rejecting_after(self, now: int) -> NDArray[np.int64] | None:
+        """The positions of who rejected something after a moment."""
+        rejections = None if self.purchases is None else self.purchases.rejections
+        if rejections is None or rejections.times is None:
+            return None
+        at = self.user_ids.positions(rejections.user_ids.values)[rejections.users[rejections.times > now]]
+        return at[at >= 0]
 
     # ---- what the lists are made of
 
@@ -339,6 +367,7 @@ class Scorer:
         """The list of one known user, by a short path: it is what a shop waits for. None where it does not lead."""
         kind = type(user)
         plain = type(N) is int and N > 0 and type(filter_seen) is bool and self.stock is None
+        plain = plain and (filter_seen or self.rejected is None)
         if plain and (kind is str or kind is int or isinstance(user, np.generic)):
             position = self.user_ids.position(user)
             if position >= 0 and self.placed_users is None:
@@ -369,7 +398,8 @@ class Scorer:
     ) -> TopN:
         """The lists of users of the training table by position; None: of all. ``finish``: see ``finished``."""
         filters = filters.within(self.stock)
-        if filters.deny_each is None:
+        left_out = None if filter_seen and filters.deny_each is None else self.left_out(filter_seen=filter_seen)
+        if filters.deny_each is None and left_out is None:
             return TopN(
                 *self.ranker.top_n(
                     rows, N, filter_seen=filter_seen, num_threads=num_threads, finish=finish, **filters.keywords()
@@ -381,7 +411,7 @@ class Scorer:
             *self.ranker.top_n_for(
                 self.user_vectors[at],
                 None if self.history is None else self.history.take(at),
-                filters.excluded(self.had.take(at) if filter_seen else None),
+                filters.excluded(None if left_out is None else left_out.take(at)),
                 N,
                 shift=None if self.user_shift is None else self.user_shift[at],
                 num_threads=num_threads,
@@ -407,7 +437,8 @@ class Scorer:
                 for n, each in wanted
             ]
         masks = [(n, each.within(self.stock).allow) for n, each in wanted]
-        if filters.deny_each is None:
+        left_out = None if filter_seen and filters.deny_each is None else self.left_out(filter_seen=filter_seen)
+        if filters.deny_each is None and left_out is None:
             found = self.ranker.rank_several(
                 rows, masks, filter_seen=filter_seen, deny=filters.deny, num_threads=num_threads
             )
@@ -416,7 +447,7 @@ class Scorer:
             found = self.ranker.rank_several_for(
                 self.user_vectors[at],
                 None if self.history is None else self.history.take(at),
-                filters.excluded(self.had.take(at) if filter_seen else None),
+                filters.excluded(None if left_out is None else left_out.take(at)),
                 masks,
                 deny=filters.deny,
                 num_threads=num_threads,
@@ -528,9 +559,9 @@ class Scorer:
         return out
 
     def buyers(self) -> NDArray[np.int64]:
-        """How many people have each item (n_items,)."""
+        """How many people have each item (n_items,), without those who only looked at it."""
         n = len(self.item_ids)
-        return np.bincount(self.seen.items, minlength=n) if self.past is None else self.past.buyers(n)
+        return np.bincount(self.had.items, minlength=n) if self.past is None else self.past.buyers(n)
 
     def history_of(self, row: int) -> Histories:
         """What a user of the training table has had, all with a weight of 1."""
@@ -716,6 +747,12 @@ class HasScorer(Protocol):
     num_threads: int | None
 
     def _fitted(self) -> Scorer: ...
+
+
+def _rejected(events: Interactions) -> ItemSets | None:
+    """What stands rejected of a table's users and items; None where nothing does."""
+    sets = None if events.rejections is None else events.rejections.sets(events)
+    return sets if sets is not None and len(sets.items) else None
 
 
 def _placed_of(arrays: Arrays, n_items: int) -> Placed | None:

@@ -96,7 +96,7 @@ def apply(scorer: Scorer, new: Any, deduplicate: bool, updated: Callable[[Scorer
     report = _report(scorer, known, new, joined)
     joined.data.event_weights = _event_weights(scorer.event_weights, new.event_weights)
     if not joined.n_events and all(getattr(new, name) is None for name in _FEATURES):
-        same = replace(purchases, mark=joined.data.mark)
+        same = replace(purchases, mark=joined.data.mark, rejections=joined.data.rejections)
         return replace(scorer, purchases=same, update=report)
     found_scorer = updated(scorer, Update(joined.data, joined.touched, joined.returns, report))
     _warn(found_scorer.update)

@@ -20,6 +20,7 @@ Reason = Literal[
     "listed",
     "unknown",
     "seen",
+    "rejected",
     "later",
     "stock",
     "items",
@@ -36,6 +37,7 @@ _SENTENCES: dict[str, str] = {
     "listed": "it is in the list, at place {place}",
     "unknown": "nobody had bought it when the model was trained, so it has no score",
     "seen": "the user has it already (filter_already_liked_items=False lists it all the same)",
+    "rejected": "the user rejected it (a dislike, a removal from the cart or a return) and did not buy it since",
     "later": "nobody had bought it by then (now=)",
     "stock": "it is not in stock (with_stock)",
     "items": "it is not among items=, which are all that may be listed",
@@ -56,9 +58,9 @@ class WhyNot:
     ----------
     user_id, item_id : ids
     reason : str
-        "listed", "unknown", "seen", "later" (first bought after ``now``), "stock", "items", "filter_items", "deny",
-        "where", "at_most" (a quota is used up), "displaced" (quotas, pins or diversity gave places to others) or
-        "ranked" (too far down).
+        "listed", "unknown", "rejected", "seen", "later" (first bought after ``now``), "stock", "items",
+        "filter_items", "deny", "where", "at_most" (a quota is used up), "displaced" (quotas, pins or diversity gave
+        places to others) or "ranked" (too far down).
     place : int or None
         Its place in the list, or else among all that may be listed, by score after boosts; None where it may not be.
     n : int or None
@@ -150,6 +152,8 @@ def _hard_reason(
     """What keeps the item out whatever its score."""
     here = np.array([at], np.int32)
     past = scorer.past
+    if scorer.rejected is not None and at in scorer.rejected.row(row):
+        return "rejected"
     if filter_seen and at in (scorer.had if past is None else past.had).row(row):
         return "seen"
     if past is not None and past.not_yet(len(scorer.item_ids))[at]:

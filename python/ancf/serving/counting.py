@@ -8,6 +8,9 @@ An item is *had*, and left out of lists, by a purchase: an event of a type that 
 types of which none does, of its heaviest type. Other events are interest: they stand in the history, and the item may
 be listed.
 
+An item is *rejected*, and in no list, by a dislike or a removal from a cart, and by a return where the training table
+has a type for it, until a later purchase (``data/rejections.py``).
+
 Learned: a model that took in events of this journal names the last of them in its mark (``mark_``); an event up to that
 one is learned, any later one is not, whatever its time. Of other models it is known up to which moment their training
 table reached (``Purchases.until``): an event of a user and item that they know, at or before it, is one of those. A
@@ -19,7 +22,7 @@ from collections.abc import Mapping
 from typing import NamedTuple, Self
 
 from ancf.data.columns import normalize_heading
-from ancf.data.event_types import EVENT_WEIGHTS, had_types, meaning_of
+from ancf.data.event_types import EVENT_WEIGHTS, Rejection, had_types, is_return, meaning_of, rejection_of
 from ancf.scoring.scorer import Scorer
 
 PURCHASE, RETURN = "purchase", "return"
@@ -29,7 +32,6 @@ USUAL_WEIGHTS: Mapping[str, float] = {
     **{name: weight / EVENT_WEIGHTS[PURCHASE] for name, weight in EVENT_WEIGHTS.items() if name != PURCHASE},
 }
 """In units of a purchase."""
-_RETURNS = frozenset(("return", "returned", "returns", "refund", "refunded"))
 _MARK = re.compile(r"journal ([0-9a-f]{1,64}):(\d{1,18})", re.ASCII)
 _LONGEST_NAME = 64
 _MOST_KNOWN = 1000
@@ -44,13 +46,15 @@ class Weighed(NamedTuple):
     """The same in purchases."""
     had: int
     """1 where it says that somebody has the item, -1 that they have it no more, 0 that it interests them."""
+    rejects: Rejection | None
+    """How it rejects the item, so that no list has it (``data/rejections.py``)."""
     trained: bool
     """Whether events of this type are in training tables of this model, and so in its updates."""
 
 
 def kind_of(name: str) -> str | None:
     """The type among ``USUAL_WEIGHTS`` that a name means; None for any other."""
-    return RETURN if normalize_heading(name) in _RETURNS else meaning_of(name)
+    return RETURN if is_return(name) else meaning_of(name)
 
 
 class EventWeights:
@@ -94,7 +98,10 @@ class EventWeights:
             same = {normalize_heading(each) for each in self._trained} | {kind_of(each) for each in self._trained}
             trained = kind == RETURN or heading in same or (kind is not None and kind in same)
         share = weight / self.of_purchase if self.of_purchase else 0.0
-        found = Weighed(weight, share, had, trained)
+        # A table without types does not say why something came back, and neither does a return beside it.
+        is_rejection = kind != RETURN or RETURN in {kind_of(each) for each in self._trained or ()}
+        rejects = rejection_of(name, weight) if is_rejection else None
+        found = Weighed(weight, share, had, rejects, trained)
         if len(self._known) < _MOST_KNOWN:
             self._known[name] = found
         return found

@@ -23,10 +23,17 @@ _LONG_AGO = -(2**62)
 
 
 class Continued(NamedTuple):
-    """A history as the model folds it in, and what lists leave out because it was bought."""
+    """A history as the model folds it in, and what lists leave out because it was bought or rejected."""
 
     histories: Histories
     bought: ItemSets
+    rejected: ItemSets | None = None
+
+    def left_out(self, exclude_seen: bool) -> ItemSets | None:
+        """What a list leaves out by itself."""
+        if not exclude_seen or self.rejected is None:
+            return self.bought if exclude_seen else self.rejected
+        return self.bought.union(self.rejected)
 
 
 def row_of(scorer: Scorer, user_id: str, entries: Sequence[Entry]) -> int:
@@ -47,10 +54,17 @@ def continue_history(scorer: Scorer, row: int, entries: Sequence[Entry], countin
     parse, position = scorer.item_ids.parse, scorer.item_ids.position
     weights, last, until = counting
     after: dict[int, _Had] = {}
+    rejected: dict[int, bool] = {}
+    """What was rejected since, and whether it was a dislike."""
+    cleared: set[int] = set()
     for item_id, event, quantity, at, seq in entries:
         weighed = weights.get(event)
-        item = position(parse(item_id)) if weighed is not None and weighed.weight else -1
+        item = position(parse(item_id)) if weighed is not None and (weighed.weight or weighed.rejects) else -1
         if item < 0 or weighed is None:
+            continue
+        if weighed.rejects and not (row >= 0 and weighed.trained and _is_learned(seq, at, last, until)):
+            rejected[item] = rejected.get(item, False) or weighed.rejects == "dislike"
+        if not weighed.weight:
             continue
         had = after.get(item)
         if row >= 0 and weighed.trained:
@@ -61,14 +75,32 @@ def continue_history(scorer: Scorer, row: int, entries: Sequence[Entry], countin
         if had is None:
             had = after[item] = before.had(item)
         had.add(weighed, weighed.share if counted else weighed.weight * quantity, quantity, at)
-    return _merged(before, after, timed=row < 0 or timed) if after else None
+        if weighed.had > 0:
+            rejected.pop(item, None)
+            cleared.add(item)
+    if not after and not rejected:
+        return None
+    merged = _merged(before, after, timed=row < 0 or timed)
+    bought = set(merged.bought.items.tolist())
+    standing = {item for item, is_dislike in rejected.items() if is_dislike or item not in bought}
+    if row >= 0 and scorer.rejected is not None:
+        standing |= set(scorer.rejected.row(row).tolist()) - cleared
+    if not standing:
+        return merged
+    items = np.array(sorted(standing), np.int32)
+    return merged._replace(rejected=ItemSets(_indptr(items), items))
+
+
+def _is_learned(seq: int, at: int, last: int | None, until: int | None) -> bool:
+    """Whether an event of a type that the training table has is among those that the model learned."""
+    return seq <= last if last is not None else until is not None and at <= until
 
 
 def continue_set(scorer: Scorer, row: int, entries: Sequence[Entry], counting: Counting) -> list[int] | None:
     """The items of the same history, ascending, for a model to which it is a set (``Encoder.sees_sets``).
 
-    None where ``continue_history`` must look: where nothing is new, where something came back, and where something is
-    or was only looked at, which is in the history but may be listed.
+    None where ``continue_history`` must look: where nothing is new, where something came back or is rejected, and where
+    something is or was only looked at, which is in the history but may be listed.
     """
     weights, last, until = counting
     items: list[int] = []
@@ -76,13 +108,15 @@ def continue_set(scorer: Scorer, row: int, entries: Sequence[Entry], counting: C
         indptr = scorer.seen.indptr
         if scorer.had is not scorer.seen and len(scorer.had.row(row)) < indptr[row + 1] - indptr[row]:
             return None
+        if scorer.rejected is not None and len(scorer.rejected.row(row)):
+            return None
         items = scorer.seen.items[indptr[row] : indptr[row + 1]].tolist()
     learned = items if until is None else items.copy()
     parse, position = scorer.item_ids.parse, scorer.item_ids.position
     counts = False
     for item_id, event, _, at, seq in entries:
         weighed = weights.get(event)
-        if weighed is None or not weighed.weight:
+        if weighed is None or not (weighed.weight or weighed.rejects):
             continue
         is_trained = row >= 0 and weighed.trained
         if is_trained and last is not None and seq <= last:

@@ -351,13 +351,14 @@ class ServedModel:
 
     def _list(self, row: int, continued: Continued | None, options: ListOptions, rules: Rules | None = None) -> _List:
         scorer = self.scorer
-        if continued is None and self._is_plain(options, rules):
+        is_known = continued is None and (options.exclude_seen or scorer.rejected is None)
+        if is_known and self._is_plain(options, rules):
             return _List(*scorer.ranker.top_n_one(row, options.n, options.exclude_seen), "model")
         if continued is not None and self._is_plain(options, rules):
             user = scorer.encoder.fold_in(scorer, continued.histories, _THREADS)
-            bought = continued.bought if options.exclude_seen else None
+            left_out = continued.left_out(options.exclude_seen)
             found = scorer.ranker.top_n_for(
-                user.vectors, user.history, bought, options.n, shift=user.shift, num_threads=_THREADS
+                user.vectors, user.history, left_out, options.n, shift=user.shift, num_threads=_THREADS
             )
             return _first(TopN(*found), "history")
         filters = self._filters(options.category, options.items, options.exclude)
@@ -365,7 +366,7 @@ class ServedModel:
         if continued is None:
             return _first(request.known(np.array([row], np.int64), options.exclude_seen), "model")
         users = scorer.encoder.fold_in(scorer, continued.histories, _THREADS)
-        return _first(request.encoded(users, continued.bought if options.exclude_seen else None), "history")
+        return _first(request.encoded(users, continued.left_out(options.exclude_seen)), "history")
 
     def _popular(self, n: int, filters: Filters, rules: Rules | None) -> _List:
         return _first(self._request(n, filters, rules).popular(), "popular")

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from ancf.data.ids import IdMap
 from ancf.data.interactions import Interactions
+from ancf.data.rejections import Rejections
 from ancf.errors import AncfError, InvalidDataError
 from ancf.models.base import Recommender
 from ancf.scoring.scorer import Scorer
@@ -185,13 +186,19 @@ def new_events(scorer: Scorer, counting: Counting, journal: Journal) -> NewEvent
     weights: list[float] = []
     had: list[bool] = []
     times: list[int] = []
+    rejects: list[tuple[Any, Any, int, bool]] = []
     names: set[str] = set()
     for _, user_id, item_id, event, quantity, at in journal.between(counting.seq or 0, last):
         weighed = counting.weights.get(event)
-        if weighed is None or not weighed.weight or not weighed.trained:
+        if weighed is None or not (weighed.weight or weighed.rejects) or not weighed.trained:
             continue
         user, item = scorer.user_ids.parse(user_id), scorer.item_ids.parse(item_id)
         if not (_can_be(user, scorer.user_ids) and _can_be(item, scorer.item_ids)):
+            continue
+        if weighed.rejects and not (counting.until is not None and at <= counting.until):
+            rejects.append((user, item, at, weighed.rejects == "dislike"))
+            names.add(user_id)
+        if not weighed.weight:
             continue
         users.append(user)
         items.append(item)
@@ -199,7 +206,20 @@ def new_events(scorer: Scorer, counting: Counting, journal: Journal) -> NewEvent
         had.append(weighed.had != 0)
         times.append(at)
         names.add(user_id)
-    return NewEvents(*_table(scorer, counting, (users, items, weights, had, times), mark_of(journal.name, last)), names)
+    data, n = _table(scorer, counting, (users, items, weights, had, times), mark_of(journal.name, last))
+    data.rejections = _rejections(scorer, rejects)
+    return NewEvents(data, n + (0 if data.rejections is None else len(data.rejections)), names)
+
+
+def _rejections(scorer: Scorer, rejects: list[tuple[Any, Any, int, bool]]) -> Rejections | None:
+    if not rejects:
+        return None
+    users, items, times, dislikes = zip(*rejects, strict=True)
+    user_ids, user_codes = _factorized(list(users), scorer.user_ids)
+    item_ids, item_codes = _factorized(list(items), scorer.item_ids)
+    timed = scorer.purchases is not None and scorer.purchases.times is not None
+    at = np.array(times, np.int64) if timed else None
+    return Rejections.of(user_ids, item_ids, user_codes, item_codes, at, np.array(dislikes, bool))
 
 
 def _table(
