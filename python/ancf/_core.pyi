@@ -41,6 +41,7 @@ __all__ = [
     "neural_user_vectors",
     "parse_model",
     "ranking_metrics",
+    "recency_weights",
     "replace_targets",
     "resolve_num_threads",
     "ridge_neighbors",
@@ -140,6 +141,9 @@ def ridge_targets(
     source_power: float,
     num_threads: int | None = None,
 ) -> _Csr: ...
+def recency_weights(
+    indptr: npt.NDArray[np.int64], times: npt.NDArray[np.int64], half_life: float
+) -> npt.NDArray[np.float32]: ...
 def replace_targets(
     weights: _Csr,
     is_valid: npt.NDArray[np.bool_],
@@ -262,7 +266,16 @@ class Ranker:
         self, user: int, n: int, filter_seen: bool
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]: ...
     def top_n_for_items(
-        self, history: list[int], n: int, filter_seen: bool, priors: npt.NDArray[np.float32] | None = None
+        self,
+        history: list[int],
+        n: int,
+        filter_seen: bool,
+        priors: npt.NDArray[np.float32] | None = None,
+        *,
+        weights: list[float] | None = None,
+        times: list[int] | None = None,
+        half_lives: tuple[float | None, float | None] = (None, None),
+        had: list[int] | None = None,
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]: ...
     def top_n_for(
         self,

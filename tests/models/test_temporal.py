@@ -7,6 +7,7 @@ import ancf
 from ancf.data.csr import Csr, ItemSets
 from ancf.data.time_range import TimeRange
 from ancf.models.ancf import options as ancf_options
+from ancf.models.ancf import temporal
 from ancf.models.ancf.selection import (
     HeldOut,
     _Buyers,
@@ -308,7 +309,7 @@ def test_a_small_catalogue_chooses_its_shrinkage_where_the_weight_is_open_too(ti
     assert len(ancf_options.shrinkages(ancf_options.resolve(ancf.ANCF(), 3000, timed=False))) == 1
 
 
-def test_a_short_history_alone_has_the_recency_that_it_has_among_others():
+def test_recency_is_two_to_the_power_of_the_half_lives_that_have_passed():
     rng = np.random.default_rng(5)
     for case in range(300):
         n = int(rng.integers(1, 65))
@@ -316,7 +317,8 @@ def test_a_short_history_alone_has_the_recency_that_it_has_among_others():
         if case % 10 == 0:
             times[0] = -(2**62)
         half_life = float(rng.choice([0.01, 1.0, 7.3, 60.0, 240.0]))
-        alone = recency_weights(np.array([0, n]), times, half_life)
-        among = recency_weights(np.array([0, n, n + 1]), np.append(times, 5), half_life)
-        assert alone.dtype == np.float32
-        np.testing.assert_array_equal(alone, among[:n])
+        found = recency_weights(np.array([0, n, n, n + 1]), np.append(times, 5), half_life)
+        expected = temporal._halve((times.max() - times) / 86400 / half_life).astype(np.float32)
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found, [*expected, 1.0])
+        np.testing.assert_allclose(found[:n], 2.0 ** -np.minimum((times.max() - times) / 86400 / half_life, 60), 1e-6)

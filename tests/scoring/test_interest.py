@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import ancf
 from ancf.serving.counting import Counting
-from ancf.serving.histories import continue_history, continue_set
+from ancf.serving.histories import continue_history
 from ancf.serving.journal import Entry
 
 ITEMS = "abcde"
@@ -128,7 +128,6 @@ def test_a_server_leaves_out_what_was_bought_before_and_since():
     counting = Counting.of(scorer)
     later = START + 10_000
     came = [Entry("d", "purchase", 1.0, later, 1), Entry("e", "view", 1.0, later, 2)]
-    assert continue_set(scorer, row, came[:1], counting) is None
     continued = continue_history(scorer, row, came, counting)
     assert scorer.item_ids.take(continued.bought.items).tolist() == ["b", "d"]
     assert scorer.item_ids.take(continued.histories.items).tolist() == ["a", "b", "c", "d", "e"]

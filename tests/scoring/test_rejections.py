@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import ancf
 from ancf.serving.counting import Counting
-from ancf.serving.histories import continue_history, continue_set
+from ancf.serving.histories import continue_history
 from ancf.serving.journal import Entry
 
 ITEMS = "abcde"
@@ -202,7 +202,6 @@ def test_a_server_leaves_out_what_was_rejected_before_and_since():
 
     def left_out(*came):
         entries = [Entry(item, kind, 1.0, later + at, at) for at, (item, kind) in enumerate(came, 1)]
-        assert continue_set(scorer, row, entries, counting) is None
         found = continue_history(scorer, row, entries, counting)
         sets = found.left_out(exclude_seen=False)
         return set() if sets is None else set(scorer.item_ids.take(sets.items).tolist())

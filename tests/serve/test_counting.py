@@ -5,7 +5,7 @@ import pytest
 
 import ancf
 from ancf.serving.counting import Counting, EventWeights, learned_seq, mark_of
-from ancf.serving.histories import continue_history, continue_set
+from ancf.serving.histories import continue_history
 from ancf.serving.journal import Entry
 from ancf.serving.schema import ListOptions
 from ancf.serving.served_model import ServedModel
@@ -94,13 +94,11 @@ def test_what_the_mark_names_is_learned_whenever_it_happened_and_nothing_else_is
     row = scorer.user_ids.position("ann")
     known, new = Entry("tea", "order", 1.0, at, 7), Entry("tea", "order", 1.0, at, 8)
     assert continue_history(scorer, row, [known], counting) is None
-    assert continue_set(scorer, row, [known], counting) is None
     tea = scorer.item_ids.position("tea")
     continued = continue_history(scorer, row, [known, new], counting).histories
     assert continued.weights[continued.items.tolist().index(tea)] == 20
-    assert continue_set(scorer, row, [known, new], counting) == sorted(scorer.seen.row(row).tolist())
     # Who is not in the model has learned nothing.
-    assert continue_set(scorer, -1, [known], counting) == [tea]
+    assert continue_history(scorer, -1, [known], counting).items == [tea]
 
 
 def test_what_no_training_table_had_is_never_learned():

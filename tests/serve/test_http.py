@@ -199,7 +199,7 @@ def test_every_route_is_documented_and_every_reference_leads_somewhere(shared_se
         assert name in document["components"]["schemas"]
     parameters = {each["name"] for each in document["paths"]["/v1/recommend/{user_id}"]["get"]["parameters"]}
     options = {"n", "exclude_seen", "category", "items", "exclude", "explain", "on_unknown", "model"}
-    options |= {"diversity", "diversity_by"}
+    options |= {"diversity", "diversity_by", "now"}
     assert parameters == {"user_id"} | options
 
 

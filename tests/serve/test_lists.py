@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import ancf
-from ancf.serving.histories import continue_set
+from ancf.scoring.scorer import Encoder
+from ancf.serving.histories import continue_history, row_of
 from ancf.serving.journal import Entry
 from ancf.serving.schema import ListOptions
 from ancf.serving.served_model import ServedModel
@@ -229,39 +230,55 @@ def test_ids_of_every_kind_are_text(serve, model_file):
 @pytest.mark.parametrize(
     "model",
     [
+        ancf.ANCF(factors=8, epochs=1, half_life=30, repeat_weight=0.3, random_state=1),
+        ancf.ANCF(factors=8, epochs=1, half_life=30, repeat_weight=0, neighbors=0, random_state=1),
         ancf.ANCF(factors=8, epochs=1, half_life=None, random_state=1),
         ancf.ANCF(factors=8, epochs=1, half_life=None, repeat_weight=0, random_state=1),
         ancf.ItemKNN(),
+        ancf.ItemKNN(use_weights=True),
         ancf.EASE(),
+        ancf.Popular(),
     ],
-    ids=["attention", "attention without repetition", "item-kNN", "ease"],
+    ids=["half-life", "vectors alone", "attention", "without repetition", "item-kNN", "weights", "ease", "popular"],
 )
-def test_a_history_as_a_set_gives_the_bits_of_the_general_way(purchases, model, monkeypatch):
+def test_a_list_with_fresh_events_has_the_bits_of_recommend_for_history(purchases, model):
     model.fit(purchases)
     served = ServedModel(model, "1")
     scorer, until = served.scorer, served.scorer.purchases.until
     items, users = scorer.item_ids.values, scorer.user_ids.values
     rng = np.random.default_rng(3)
-    general = ServedModel(model, "1")
-    general._sees_sets = [False, False]
-    assert served._sees_sets[True]
-    # The short way is taken for most of them, and never raises.
-    taken = []
-    monkeypatch.setattr(
-        "ancf.serving.served_model.continue_set", lambda *given: taken.append(continue_set(*given)) or taken[-1]
-    )
-    for case in range(300):
+    compared = 0
+    for case in range(150):
         user = str(users[case % len(users)]) if case % 7 else f"new-{case}"
         entries = [
             Entry(
                 str(rng.choice(items)) if rng.random() < 0.9 else "unknown",
                 event,
-                1.0,
-                until + int(rng.integers(-9, 9)),
+                float(rng.integers(1, 4)),
+                until + int(rng.integers(-9, 10**6)),
             )
-            for event in rng.choice(["purchase", "view", "return"], rng.integers(1, 6), p=[0.9, 0.05, 0.05])
+            for event in rng.choice(["purchase", "view", "return"], rng.integers(1, 6), p=[0.8, 0.1, 0.1])
         ]
-        options = ListOptions(n=12, exclude_seen=bool(case % 3))
-        expected = general.recommend(user, entries, options)
-        assert served.recommend(user, entries, options) == expected
-    assert sum(each is not None for each in taken) > 100
+        row = row_of(scorer, user, entries)
+        continued = continue_history(scorer, row, entries, served.counting)
+        seen = bool(case % 3)
+        found = served.recommend(user, entries, ListOptions(n=12, exclude_seen=seen))
+        if continued is None or not continued.items:
+            assert found[0].source == ("model" if row >= 0 and continued is None else "popular")
+            continue
+        compared += 1
+        one = continued.as_one()
+        general = Encoder.top_n_for_items(scorer.encoder, scorer, one, 12, seen, 1)
+        assert [(each.item_id, each.score) for each in found] == [
+            (str(items[at]), float(score)) for at, score in zip(*general, strict=True)
+        ]
+        if one.had is None:
+            of_library = model.recommend_for_history(
+                items[one.items].tolist(),
+                weights=one.weights,
+                times=None if one.times is None else np.array(one.times).astype("datetime64[s]"),
+                N=12,
+                filter_already_liked_items=seen,
+            )
+            assert [(each.item_id, each.score) for each in found] == as_served(of_library)
+    assert compared > 90

@@ -15,7 +15,7 @@ from ancf.data.csr import Csr
 from ancf.data.interactions import Interactions
 from ancf.errors import ModelFileError
 from ancf.models.base import Recommender
-from ancf.scoring.histories import Histories, ones
+from ancf.scoring.histories import Histories, OneHistory, ones
 from ancf.scoring.results import TopNOne
 from ancf.scoring.scorer import Arrays, EncodedUsers, Encoder, Scorer
 
@@ -68,9 +68,12 @@ class ItemWeightsEncoder(Encoder):
         return not self.use_weights
 
     def top_n_for_items(
-        self, scorer: Scorer, positions: list[int], N: int, filter_seen: bool, num_threads: int | None
+        self, scorer: Scorer, history: OneHistory, N: int, filter_seen: bool, num_threads: int | None
     ) -> TopNOne:
-        return TopNOne(*scorer.ranker.top_n_for_items(positions, N, filter_seen))
+        weights = history.weights if self.use_weights else None
+        had = history.left_out(filter_seen)
+        found = scorer.ranker.top_n_for_items(history.items, N, True, weights=weights, had=had)
+        return TopNOne(*found)
 
     def to_arrays(self) -> tuple[Arrays, dict[str, Any]]:
         # Files without it are those of the rows.

@@ -16,6 +16,7 @@ those of modified Poisson-Gamma models of repeat purchases (Bhagat, Muralidharan
 KDD 2018): how often, how likely an item is bought again at all, and when.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 from ancf import _native
 from ancf.checks import check_choice
 from ancf.data.arrays import offsets_from_lengths
-from ancf.data.csr import Csr
+from ancf.data.csr import Csr, ItemSets
 from ancf.data.time_range import SECONDS_PER_DAY
 from ancf.errors import UnknownUserError
 from ancf.scoring.arranging import ListRequest
@@ -77,8 +78,39 @@ def buy_again(
     request = ListRequest.of(scorer, N, items, filter_items, rules, shown, whose, num_threads)
     check_memory(len(requested), min(N, len(scorer.item_ids)))
     known = np.flatnonzero(~unknown)
-    mine = due.purchases.take(positions[known])
-    rejected = None if scorer.rejected is None else scorer.rejected.take(positions[known])
+    top = buy_again_of_known(scorer, positions[known], request.rows(known))
+    if len(known) < len(requested):
+        top = merge_lists(len(requested), known, top, np.flatnonzero(unknown), None)
+    return scorer.recommendations(requested, top, "again", single)
+
+
+def buy_again_of_known(scorer: Scorer, rows: NDArray[np.int64], request: ListRequest) -> TopN:
+    """The lists of users of the training table, by position."""
+    due = _due(scorer)
+    rejected = None if scorer.rejected is None else scorer.rejected.take(rows)
+    return _ranked(request, due, due.purchases.take(rows), rejected)
+
+
+def buy_again_of(
+    scorer: Scorer, purchases: Mapping[int, Sequence[int]], rejected: ItemSets | None, request: ListRequest
+) -> TopN:
+    """The list of one person by when they bought each item (positions, seconds since 1970), without what they reject:
+    as of the scorer's moment, or of their last purchase where that is later."""
+    due = _due(scorer)
+    items = np.array(sorted(purchases), np.int32)
+    today = max([due.today, *(max(moments) // SECONDS_PER_DAY for moments in purchases.values())])
+    days = [
+        sorted({min(max(at // SECONDS_PER_DAY, due.habits.earliest), today) for at in purchases[item]})
+        for item in items.tolist()
+    ]
+    bought = np.array([len(each) for each in days])
+    first, last = np.array([each[0] for each in days]), np.array([each[-1] for each in days])
+    scores = _scores(due.habits, items, bought, last - first, last, today)
+    return _ranked(request, due, Csr(np.array([0, len(items)]), items, scores), rejected)
+
+
+def _ranked(request: ListRequest, due: "_Due", mine: Csr, rejected: ItemSets | None) -> TopN:
+    """The lists of these rows of scores."""
 
     def ask(rows: NDArray[np.intp] | None, n: int, filters: Filters) -> TopN:
         asked = mine if rows is None else mine.take(rows)
@@ -88,7 +120,7 @@ def buy_again(
                 asked,
                 filters.excluded(rejected if rejected is None or rows is None else rejected.take(rows)),
                 n,
-                num_threads=num_threads,
+                num_threads=request.num_threads,
                 **filters.keywords(),
             )
         )
@@ -96,10 +128,18 @@ def buy_again(
         held = np.arange(top.items.shape[1])[None, :] < top.counts[:, None]
         return TopN(top.items, top.scores, ((top.scores > 0) & held).sum(axis=1).astype(np.int32))
 
-    top = request.rows(known).ranked(ask)
-    if len(known) < len(requested):
-        top = merge_lists(len(requested), known, top, np.flatnonzero(unknown), None)
-    return scorer.recommendations(requested, top, "again", single)
+    return request.ranked(ask)
+
+
+class _Habits(NamedTuple):
+    """What is known of all items."""
+
+    earliest: int
+    """The day from which on dates are believed."""
+    rate: NDArray[np.float64]
+    """r (n_items,)"""
+    interval: NDArray[np.float64]
+    """t of the items (n_items,)"""
 
 
 class _Due(NamedTuple):
@@ -107,6 +147,8 @@ class _Due(NamedTuple):
 
     purchases: Csr
     ranker: "_native.Ranker"
+    today: int
+    habits: _Habits
 
 
 def _due(scorer: Scorer) -> _Due:
@@ -121,15 +163,15 @@ def _due(scorer: Scorer) -> _Due:
         else:
             today = past.now
         themselves = Csr(np.arange(n + 1), np.arange(n, dtype=np.int32), np.ones(n, np.float32))
-        scores = due_scores(past, n, today // SECONDS_PER_DAY)
+        scores, habits = due_scores(past, n, today // SECONDS_PER_DAY)
         ranker = _native.Ranker(np.zeros((n, 0), np.float32), neighbors=themselves)
-        scorer.compiled[key] = _Due(Csr(*past.pairs, scores), ranker)
+        scorer.compiled[key] = _Due(Csr(*past.pairs, scores), ranker, today // SECONDS_PER_DAY, habits)
     found: _Due = scorer.compiled[key]
     return found
 
 
-def due_scores(past: Past, n_items: int, today: int) -> NDArray[np.float32]:
-    """The score of each pair of ``past.pairs``; ``today`` in days since 1970."""
+def due_scores(past: Past, n_items: int, today: int) -> tuple[NDArray[np.float32], _Habits]:
+    """The score of each pair of ``past.pairs``, and what it is made of; ``today`` in days since 1970."""
     # A date far before all others says nothing of intervals.
     earliest = (past.usual.start - past.usual.margin) // SECONDS_PER_DAY
     days = np.clip(past.times // SECONDS_PER_DAY, earliest, today)
@@ -154,9 +196,22 @@ def due_scores(past: Past, n_items: int, today: int) -> NDArray[np.float32]:
     of_item = (np.bincount(items, span, n_items) + _INTERVAL_SMOOTHING * usual_days) / (
         np.bincount(items, between, n_items) + _INTERVAL_SMOOTHING
     )
-    own = (span + of_item[items]) / bought
-    # 3. How much of that has passed.
+    habits = _Habits(int(earliest), rate, of_item)
+    return _scores(habits, items, bought, span, last, today), habits
+
+
+def _scores(
+    habits: _Habits,
+    items: NDArray[np.int32],
+    bought: NDArray[np.int64],
+    span: NDArray[np.int64],
+    last: NDArray[np.int64],
+    today: int,
+) -> NDArray[np.float32]:
+    """Of pairs with so many days of purchase, from the first to the last of them."""
+    # 3. How much of the usual time has passed.
+    own = (span + habits.interval[items]) / bought
     x = (np.maximum(today - last, 0) + 1) / (own + 1)
     due = np.where(x < 1, np.sqrt(np.sqrt(np.sqrt(x))), 1 / np.sqrt(np.sqrt(x)))
-    root = np.sqrt(rate[items])
+    root = np.sqrt(habits.rate[items])
     return np.asarray(bought * (root * np.sqrt(root)) * due, np.float32)

@@ -122,6 +122,15 @@ class Purchases:
         times = None if self.times is None else self.times[starts[1:] - 1]
         return History(item_ids.take(seen.items[first:last]), weights, counts, times)
 
+    def events_of(self, pair: int) -> list[tuple[float, int | None, bool]]:
+        """The events of one pair, by time: how much, when, and whether they say that the user has the item."""
+        starts = (pair, pair + 1) if self._starts is None else self._starts[pair : pair + 2].tolist()
+        events = slice(*starts)
+        n = starts[1] - starts[0]
+        weights = [1.0] * n if self.weights is None else self.weights[events].tolist()
+        times = [None] * n if self.times is None else self.times[events].tolist()
+        return list(zip(weights, times, [True] * n if self.had is None else self.had[events].tolist(), strict=True))
+
     def of_pairs(
         self, first: int, last: int
     ) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.int64] | None]:
@@ -143,6 +152,23 @@ class Purchases:
         if self.times is None or self.until is None:
             return summed, counts, None
         return summed, counts, np.minimum(self.times[ends], self.until)
+
+    def numbers_of(self, first: int, last: int, *, counted: bool) -> tuple[list[float], list[int] | None]:
+        """Of some pairs, numbers of events if ``counted``, else summed quantities, and last times as ``of_pairs`` gives
+        them, in plain numbers: for the few pairs of one user that takes a tenth of the time."""
+        counts, starts = self.counts, self._starts
+        if self.weights is not None and not counted:
+            weights = self.of_pairs(first, last)[0].tolist()
+        else:
+            weights = [1.0] * (last - first) if counts is None else counts[first:last].tolist()
+        until = self.until
+        if self.times is None or until is None:
+            return weights, None
+        if counts is None or starts is None:
+            times = self.times[first:last].tolist()
+        else:
+            times = self.times[starts[first + 1 : last + 1] - 1].tolist()
+        return weights, [until if at > until else at for at in times]
 
     def interactions(self, user_ids: IdMap, item_ids: IdMap, seen: ItemSets, **texts: Any) -> Interactions:
         """The table that these are the events of; ``texts``: names and categories."""

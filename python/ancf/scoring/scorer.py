@@ -34,7 +34,7 @@ from ancf.data.normalize import Normalizer
 from ancf.data.packed_text import pack_optional_texts, unpack_optional_texts
 from ancf.errors import InvalidDataError
 from ancf.scoring.filters import Filters
-from ancf.scoring.histories import Histories, one_history, ones, short_history
+from ancf.scoring.histories import Histories, OneHistory, ones, short_history
 from ancf.scoring.past import Past, read_now, times_of
 from ancf.scoring.purchases import Purchases
 from ancf.scoring.results import Recommendations, TopN, TopNOne
@@ -112,17 +112,19 @@ class Encoder(ABC):
         """Users for bare histories, as training would have made them."""
 
     def sees_sets(self, scorer: "Scorer", filter_seen: bool) -> bool:
-        """Whether a history is a set to it, without weights and times, where lists are made with this ``filter_seen``:
-        then ``top_n_for_items`` has the list of any known items, however many."""
+        """Whether a history is a set to it, whose weights and times may be left out; with ``filter_seen``, where lists
+        leave out all of it."""
         return False
 
     def top_n_for_items(
-        self, scorer: "Scorer", positions: list[int], N: int, filter_seen: bool, num_threads: int | None
+        self, scorer: "Scorer", history: OneHistory, N: int, filter_seen: bool, num_threads: int | None
     ) -> TopNOne:
-        """The list for one plain history of known items, given as rising positions; what a server asks most."""
-        history = one_history(positions)
-        user = self.fold_in(scorer, history, num_threads)
-        exclude = ItemSets(history.indptr, history.items) if filter_seen else None
+        """The list for one history; what a server asks most."""
+        arrays = history.to_arrays()
+        user = self.fold_in(scorer, arrays, num_threads)
+        left_out = history.left_out(filter_seen)
+        leave = arrays.items if left_out is None else np.array(left_out, np.int32)
+        exclude = ItemSets(np.array([0, len(leave)], np.int64), leave)
         top = TopN(
             *scorer.ranker.top_n_for(user.vectors, user.history, exclude, N, shift=user.shift, num_threads=num_threads)
         )
@@ -382,7 +384,7 @@ class Scorer:
         if type(history) is list and type(N) is int and N > 0 and type(filter_seen) is bool and self.stock is None:
             positions = short_history(history, self.item_ids)
             if positions is not None:
-                items, scores = self.encoder.top_n_for_items(self, positions, N, filter_seen, num_threads)
+                items, scores = self.encoder.top_n_for_items(self, OneHistory(positions), N, filter_seen, num_threads)
                 return self._one(0, items, scores, "history")
         return None
 

@@ -91,6 +91,13 @@ def text(one: Id) -> str:
     return str(one)
 
 
+def moment(now: Any) -> str | None:
+    """A moment as it is written in a request."""
+    if now is None:
+        return None
+    return str(now.isoformat()) if hasattr(now, "isoformat") else str(now)
+
+
 def texts(several: Iterable[Id] | None) -> list[str] | None:
     """Ids as they are written in a request."""
     if several is None:

@@ -24,6 +24,7 @@ from ancf.serving.calls import (
     explanation_reader,
     given,
     model_call,
+    moment,
     quoted,
     reader,
     rules_table,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     import httpx
 
 OnUnknown = Literal["popular", "raise", "skip"]
+OnUnknownBuyer = Literal["raise", "skip"]
 Metric = Literal["cosine", "inner"]
 To = Literal["file", "previous"]
 _LIST = ("user_id", "item_id")
@@ -89,6 +91,7 @@ class _Methods(ABC, Generic[Lists, Why, Scores, Said, Count]):
         filter_items: Iterable[Id] | None = None,
         on_unknown: OnUnknown = "popular",
         rules: Rules | None = None,
+        now: Any = None,
         model: str | None = None,
     ) -> Lists:
         """The N best items for a user, with all events counted.
@@ -108,6 +111,8 @@ class _Methods(ABC, Generic[Lists, Why, Scores, Said, Count]):
             an empty list.
         rules : Rules, optional
             What the list obeys beside the rules of the server.
+        now : time, optional
+            The list as of this moment, in any spelling of ``Recommender.recommend``: later events do not count.
         model : str, optional
             Which of several models to ask; the server chooses where it is missing.
 
@@ -124,7 +129,15 @@ class _Methods(ABC, Generic[Lists, Why, Scores, Said, Count]):
             If something is no id.
         """
         only, without = texts(items), texts(filter_items)
-        options = given(n=N, on_unknown=on_unknown, category=category, items=only, exclude=without, model=model)
+        options = given(
+            n=N,
+            on_unknown=on_unknown,
+            category=category,
+            items=only,
+            exclude=without,
+            now=moment(now),
+            model=model,
+        )
         read = reader(user, _LIST)
         if rules is None and sum(map(len, (*(only or ()), *(without or ())))) <= _LONGEST_QUERY:
             query = {**options, "exclude_seen": "true" if filter_already_liked_items else "false"}
@@ -147,6 +160,7 @@ class _Methods(ABC, Generic[Lists, Why, Scores, Said, Count]):
         filter_items: Iterable[Id] | None = None,
         on_unknown: OnUnknown = "raise",
         rules: Rules | None = None,
+        now: Any = None,
         model: str | None = None,
     ) -> Lists:
         """The N best items for somebody of whom only some items are known.
@@ -161,7 +175,7 @@ class _Methods(ABC, Generic[Lists, Why, Scores, Said, Count]):
             Leave out what is in the history.
         on_unknown : "raise", "popular" or "skip"
             What becomes of unknown items: an error, or they are ignored; and of a history of which nothing is left.
-        category, items, filter_items, rules, model
+        category, items, filter_items, rules, now, model
             As of ``recommend``.
 
         Returns
@@ -183,9 +197,51 @@ class _Methods(ABC, Generic[Lists, Why, Scores, Said, Count]):
             exclude=texts(filter_items),
             on_unknown=on_unknown,
             rules=rules_table(rules),
+            now=moment(now),
             model=model,
         )
         answer: Lists = self._ask(Call("POST", "/v1/recommend", reader(0, _LIST), body=body))
+        return answer
+
+    def buy_again(
+        self,
+        user: Id,
+        N: int = 10,
+        *,
+        category: str | None = None,
+        filter_items: Iterable[Id] | None = None,
+        on_unknown: OnUnknownBuyer = "raise",
+        now: Any = None,
+        model: str | None = None,
+    ) -> Lists:
+        """What a user is due to buy again, of what they bought before, with all events counted.
+
+        Parameters
+        ----------
+        user : id
+        N : int, from 1 to 1,000
+        on_unknown : "raise" or "skip"
+            What becomes of somebody of whom nothing is known: a ``ServerError`` with status 404, or an empty list.
+        now : time, optional
+            The list as of this moment; by default that of the end of the training table, or of the user's last event
+            where that is later.
+        category, filter_items, model
+            As of ``recommend``.
+
+        Returns
+        -------
+        Recommendations
+            As ``Recommender.buy_again`` gives them for one user.
+
+        Raises
+        ------
+        ServerError
+            If the server cannot be reached or refuses the request.
+        """
+        query = given(
+            n=N, category=category, exclude=texts(filter_items), on_unknown=on_unknown, now=moment(now), model=model
+        )
+        answer: Lists = self._ask(Call("GET", f"/v1/buy-again/{quoted(user)}", reader(user, _LIST), query))
         return answer
 
     def popular(
@@ -288,13 +344,13 @@ class _Methods(ABC, Generic[Lists, Why, Scores, Said, Count]):
 
     # ---- scores
 
-    def explain(self, user: Id, item: Id, *, model: str | None = None) -> Why:
+    def explain(self, user: Id, item: Id, *, now: Any = None, model: str | None = None) -> Why:
         """What each purchase of a user adds to the score of an item, with all events counted.
 
         Parameters
         ----------
         user, item : ids
-        model
+        now, model
             As of ``recommend``.
 
         Returns
@@ -307,19 +363,19 @@ class _Methods(ABC, Generic[Lists, Why, Scores, Said, Count]):
         ServerError
             If the server cannot be reached or refuses the request.
         """
-        query = given(user_id=text(user), item_id=text(item), model=model)
+        query = given(user_id=text(user), item_id=text(item), now=moment(now), model=model)
 
         answer: Why = self._ask(Call("GET", "/v1/explain", explanation_reader(user, item), query))
         return answer
 
-    def score(self, user: Id, items: Iterable[Id], *, model: str | None = None) -> Scores:
+    def score(self, user: Id, items: Iterable[Id], *, now: Any = None, model: str | None = None) -> Scores:
         """The scores that some items have for a user, with all events counted.
 
         Parameters
         ----------
         user : id
         items : ids, up to 10,000
-        model
+        now, model
             As of ``recommend``.
 
         Returns
@@ -332,7 +388,7 @@ class _Methods(ABC, Generic[Lists, Why, Scores, Said, Count]):
         ServerError
             If the server cannot be reached or refuses the request.
         """
-        body = given(user_id=text(user), items=texts(items), model=model)
+        body = given(user_id=text(user), items=texts(items), now=moment(now), model=model)
 
         def read(said: Any, _: str) -> NDArray[np.float32]:
             return np.array(said["scores"], np.float32)

@@ -1,46 +1,159 @@
 """A user's history, continued: what the model learned of them, and what the journal has beside that.
 
 An event that the model has learned is not counted again (``counting.py``); any other is new. Events of one item add up,
-and what comes back leaves the history when nothing of it is left.
+and a return takes back what was bought before it, latest purchase first, as in a training table
+(``data/returns.py``): what comes back leaves the history when nothing of it is left.
+
+Everything is in plain numbers: a history has a few purchases, for which steps over arrays take ten times as long.
 """
 
-from bisect import bisect_left
-from collections.abc import Sequence
-from typing import NamedTuple, Self
+from bisect import bisect_left, insort
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ancf.data.csr import ItemSets
-from ancf.scoring.histories import Histories
+from ancf.scoring.histories import Histories, OneHistory
 from ancf.scoring.scorer import Scorer
 from ancf.serving.counting import Counting, Weighed
 from ancf.serving.journal import FORGET, Entry
 
-_NO_ITEMS, _NO_WEIGHTS = np.empty(0, np.int32), np.empty(0, np.float32)
 _LONG_AGO = -(2**62)
 """The time of what has none."""
-
-
-class Continued(NamedTuple):
-    """A history as the model folds it in, and what lists leave out because it was bought or rejected."""
-
-    histories: Histories
-    bought: ItemSets
-    rejected: ItemSets | None = None
-
-    def left_out(self, exclude_seen: bool) -> ItemSets | None:
-        """What a list leaves out by itself."""
-        if not exclude_seen or self.rejected is None:
-            return self.bought if exclude_seen else self.rejected
-        return self.bought.union(self.rejected)
+_ROUNDING = 1e-9
+"""A part of a purchase that is nothing but rounding (``data/returns.py``)."""
 
 
 def row_of(scorer: Scorer, user_id: str, entries: Sequence[Entry]) -> int:
     """The user's position in the training table; -1 for somebody unknown, or who is to be forgotten."""
     if entries and entries[0].event == FORGET:
         return -1
-    return scorer.user_ids.position(scorer.user_ids.parse(user_id))
+    row = scorer.user_ids.position(scorer.user_ids.parse(user_id))
+    return -1 if row >= 0 and scorer.past is not None and scorer.past.is_unknown[row] else row
+
+
+def by_then(entries: Sequence[Entry], now: int) -> list[Entry]:
+    """What had happened by a moment; that somebody is to be forgotten holds for every moment."""
+    return [each for each in entries if each.at <= now or each.event == FORGET]
+
+
+class _Known:
+    """What the model has of a user, up to its moment; nothing for ``row`` -1."""
+
+    def __init__(self, scorer: Scorer, row: int) -> None:
+        self._scorer, self._row = scorer, row
+        past = scorer.past
+        self._pairs = scorer.seen if past is None else past.pairs
+        self.items: list[int] = self._pairs.row(row).tolist() if row >= 0 else []
+        """Positions, ascending."""
+        self.is_timed = scorer.purchases is not None and scorer.purchases.times is not None
+        self.counted = self.is_timed and scorer.encoder.counts_purchases
+        """Whether it weighs how often a thing was bought, rather than how much."""
+        had = scorer.had if past is None else past.had
+        self.had: set[int] | None = None if row < 0 or had is self._pairs else set(had.row(row).tolist())
+        """What of it they have had; None: all."""
+        self._numbers: tuple[list[float], list[int]] | None = None
+
+    def place(self, item: int) -> int:
+        """Where an item stands; -1 if it is not there."""
+        at = bisect_left(self.items, item)
+        return at if at < len(self.items) and self.items[at] == item else -1
+
+    def numbers(self) -> tuple[list[float], list[int]]:
+        """Weights and last moments; read when they are first asked for."""
+        if self._numbers is None:
+            self._numbers = self._read()
+        return self._numbers
+
+    def _read(self) -> tuple[list[float], list[int]]:
+        if self._row < 0:
+            return [], []
+        scorer, n = self._scorer, len(self.items)
+        weights, times = [1.0] * n, None
+        if scorer.past is not None:
+            _, _, found, last = scorer.past.histories(np.array([self._row]), self.counted)
+            weights, times = found.tolist(), None if last is None else last.tolist()
+        elif scorer.purchases is not None:
+            first = int(scorer.seen.indptr[self._row])
+            weights, times = scorer.purchases.numbers_of(first, first + n, counted=self.counted)
+        return weights, [_LONG_AGO] * n if times is None else times
+
+    def is_had(self, item: int) -> bool:
+        """Whether they have had one of the items."""
+        return self.had is None or item in self.had
+
+    def events(self, item: int) -> list[tuple[float, int, bool]]:
+        """The events of one of the items: how much, when, and whether they say that the user has it."""
+        scorer, past = self._scorer, self._scorer.past
+        if scorer.purchases is None:
+            return [(1.0, _LONG_AGO, True)]
+        pair = int(scorer.seen.indptr[self._row]) + bisect_left(scorer.seen.row(self._row).tolist(), item)
+        found = [(weight, _LONG_AGO if at is None else at, had) for weight, at, had in scorer.purchases.events_of(pair)]
+        return found if past is None else [each for each in found if each[1] <= past.now]
+
+
+class _Item:
+    """What somebody has had of one item."""
+
+    __slots__ = ("at", "bought", "bought_again", "came", "had", "place", "returned", "weight")
+
+    def __init__(self, place: int) -> None:
+        self.place = place
+        """Among what the model has of the user; -1 where it is not there."""
+        self.came: list[tuple[Weighed, float, int]] = []
+        """The events that are new: what they are, how much, and when."""
+        self.returned = self.bought_again = False
+        """Whether one of them is a return, and one a purchase."""
+        self.weight, self.at, self.had = 0.0, _LONG_AGO, False
+        self.bought: list[int] | None = None
+        """When each purchase was that is left after returns; None without returns."""
+
+
+Numbers = tuple[list[float] | None, list[int] | None]
+"""Weights and times; None: as ``OneHistory`` has them."""
+
+
+class Continued:
+    """A history as the model folds it in, and what lists leave out because it was bought or rejected."""
+
+    def __init__(
+        self,
+        items: list[int],
+        had: list[int] | None,
+        numbers: Callable[[], Numbers],
+        rejected: list[int] | None = None,
+    ) -> None:
+        self.items, self.had, self.rejected = items, had, rejected
+        """Positions, ascending; what of them was bought, None: all; what no list has, None: nothing."""
+        self._numbers = numbers
+
+    @classmethod
+    def of_basket(cls, histories: Histories) -> Self:
+        """The only row of these."""
+        weights = histories.weights.tolist()
+        return cls(histories.items.tolist(), None, lambda: (weights, None))
+
+    def as_one(self, *, is_set: bool = False) -> OneHistory:
+        """In plain numbers; a set has no weights and times."""
+        return OneHistory(self.items, *((None, None) if is_set else self._numbers()), self.had, self.rejected)
+
+    @cached_property
+    def histories(self) -> Histories:
+        """As one row of arrays."""
+        return self.as_one().to_arrays()
+
+    @cached_property
+    def bought(self) -> ItemSets:
+        """What was bought, as one row."""
+        return _one_set(self.items if self.had is None else self.had)
+
+    def left_out(self, exclude_seen: bool) -> ItemSets | None:
+        """What a list leaves out by itself, as one row."""
+        if exclude_seen:
+            return self.bought if self.rejected is None else self.bought.union(_one_set(self.rejected))
+        return None if self.rejected is None else _one_set(self.rejected)
 
 
 def continue_history(scorer: Scorer, row: int, entries: Sequence[Entry], counting: Counting) -> Continued | None:
@@ -48,173 +161,149 @@ def continue_history(scorer: Scorer, row: int, entries: Sequence[Entry], countin
 
     None where the events change nothing.
     """
-    timed = scorer.purchases is not None and scorer.purchases.times is not None
-    counted = timed and scorer.encoder.counts_purchases
-    before = _Before.of(scorer, row)
-    parse, position = scorer.item_ids.parse, scorer.item_ids.position
+    known = _Known(scorer, row)
+    after, rejected = _new(scorer, known, row, entries, counting)
+    if not after and not rejected:
+        return None
+    for item, each in after.items():
+        _settle(known, item, each)
+    continued = _joined(known, row, after)
+    bought = {*(continued.items if continued.had is None else continued.had)} if rejected else set[int]()
+    standing = {item for item, is_dislike in rejected.items() if is_dislike or item not in bought}
+    if row >= 0 and scorer.rejected is not None:
+        cleared = {item for item, each in after.items() if each.bought_again}
+        standing |= {*scorer.rejected.row(row).tolist()} - cleared
+    continued.rejected = sorted(standing) if standing else None
+    return continued
+
+
+def purchases_with(scorer: Scorer, row: int, entries: Sequence[Entry], counting: Counting) -> dict[int, list[int]]:
+    """When a user bought each item, with these events; what came back aside."""
+    known = _Known(scorer, row)
+    after, _ = _new(scorer, known, row, entries, counting)
+    found: dict[int, list[int]] = {}
+    for item in known.items:
+        found[item] = [at for weight, at, had in known.events(item) if had and weight > 0]
+    for item, each in after.items():
+        _settle(known, item, each)
+        came = [at for weighed, _, at in each.came if weighed.had > 0]
+        found[item] = found.get(item, []) + came if each.bought is None else each.bought
+    return {item: moments for item, moments in found.items() if moments}
+
+
+def _new(
+    scorer: Scorer, known: _Known, row: int, entries: Sequence[Entry], counting: Counting
+) -> tuple[dict[int, _Item], dict[int, bool]]:
+    """The events that the model has not learned, by item; what was rejected since, and whether it was a dislike."""
     weights, last, until = counting
-    after: dict[int, _Had] = {}
+    parse, position = scorer.item_ids.parse, scorer.item_ids.position
+    after: dict[int, _Item] = {}
     rejected: dict[int, bool] = {}
-    """What was rejected since, and whether it was a dislike."""
-    cleared: set[int] = set()
     for item_id, event, quantity, at, seq in entries:
         weighed = weights.get(event)
         item = position(parse(item_id)) if weighed is not None and (weighed.weight or weighed.rejects) else -1
         if item < 0 or weighed is None:
             continue
-        if weighed.rejects and not (row >= 0 and weighed.trained and _is_learned(seq, at, last, until)):
-            rejected[item] = rejected.get(item, False) or weighed.rejects == "dislike"
-        if not weighed.weight:
-            continue
-        had = after.get(item)
-        if row >= 0 and weighed.trained:
-            if last is not None and seq <= last:
-                continue
-            if until is not None and at <= until and (before.place(item) >= 0 if had is None else had.learned):
-                continue
-        if had is None:
-            had = after[item] = before.had(item)
-        had.add(weighed, weighed.share if counted else weighed.weight * quantity, quantity, at)
-        if weighed.had > 0:
-            rejected.pop(item, None)
-            cleared.add(item)
-    if not after and not rejected:
-        return None
-    merged = _merged(before, after, timed=row < 0 or timed)
-    bought = set(merged.bought.items.tolist())
-    standing = {item for item, is_dislike in rejected.items() if is_dislike or item not in bought}
-    if row >= 0 and scorer.rejected is not None:
-        standing |= set(scorer.rejected.row(row).tolist()) - cleared
-    if not standing:
-        return merged
-    items = np.array(sorted(standing), np.int32)
-    return merged._replace(rejected=ItemSets(_indptr(items), items))
-
-
-def _is_learned(seq: int, at: int, last: int | None, until: int | None) -> bool:
-    """Whether an event of a type that the training table has is among those that the model learned."""
-    return seq <= last if last is not None else until is not None and at <= until
-
-
-def continue_set(scorer: Scorer, row: int, entries: Sequence[Entry], counting: Counting) -> list[int] | None:
-    """The items of the same history, ascending, for a model to which it is a set (``Encoder.sees_sets``).
-
-    None where ``continue_history`` must look: where nothing is new, where something came back or is rejected, and where
-    something is or was only looked at, which is in the history but may be listed.
-    """
-    weights, last, until = counting
-    items: list[int] = []
-    if row >= 0:
-        indptr = scorer.seen.indptr
-        if scorer.had is not scorer.seen and len(scorer.had.row(row)) < indptr[row + 1] - indptr[row]:
-            return None
-        if scorer.rejected is not None and len(scorer.rejected.row(row)):
-            return None
-        items = scorer.seen.items[indptr[row] : indptr[row + 1]].tolist()
-    learned = items if until is None else items.copy()
-    parse, position = scorer.item_ids.parse, scorer.item_ids.position
-    counts = False
-    for item_id, event, _, at, seq in entries:
-        weighed = weights.get(event)
-        if weighed is None or not (weighed.weight or weighed.rejects):
-            continue
         is_trained = row >= 0 and weighed.trained
         if is_trained and last is not None and seq <= last:
             continue
-        if weighed.had != 1:
-            return None
-        item = position(parse(item_id))
-        if item < 0 or (is_trained and until is not None and at <= until and _stands_in(learned, item)):
+        by_then = is_trained and until is not None and at <= until
+        if weighed.rejects and not by_then:
+            rejected[item] = rejected.get(item, False) or weighed.rejects == "dislike"
+        if not weighed.weight:
             continue
-        counts = True
-        place = bisect_left(items, item)
-        if place == len(items) or items[place] != item:
-            items.insert(place, item)
-    return items if counts else None
-
-
-def _stands_in(items: list[int], item: int) -> bool:
-    place = bisect_left(items, item)
-    return place < len(items) and items[place] == item
-
-
-class _Had:
-    """What somebody has had of an item."""
-
-    __slots__ = ("at", "bought", "learned", "weight")
-
-    def __init__(self, weight: float, at: int, learned: bool) -> None:
-        self.weight, self.at, self.learned = weight, at, learned
-        self.bought = 0.0
-
-    def add(self, weighed: Weighed, weight: float, quantity: float, at: int) -> None:
-        self.weight += weight
+        each = after.get(item)
+        place = known.place(item) if each is None else each.place
+        if by_then and place >= 0:
+            continue
+        if each is None:
+            each = after[item] = _Item(place)
+        each.came.append((weighed, quantity, at))
         if weighed.had > 0:
-            self.bought += quantity
+            each.bought_again = True
+            rejected.pop(item, None)
         elif weighed.had < 0:
-            # It says nothing of when a thing was bought.
-            self.bought -= quantity
-            return
-        self.at = max(self.at, at)
+            each.returned = True
+    return after, rejected
 
 
-class _Before(NamedTuple):
-    """What the model learned of a user: items, ascending, with weights and times, and those that they have had."""
-
-    items: NDArray[np.int32]
-    weights: NDArray[np.float32]
-    times: NDArray[np.int64] | None
-    bought: NDArray[np.int32]
-
-    @classmethod
-    def of(cls, scorer: Scorer, row: int) -> Self:
-        """That of a user of the training table; nothing for ``row`` -1."""
-        if row < 0:
-            return cls(_NO_ITEMS, _NO_WEIGHTS, None, _NO_ITEMS)
-        return cls(*scorer.purchases_of(row), scorer.had.row(row))
-
-    def place(self, item: int) -> int:
-        """Where an item stands; -1 if it is not there."""
-        items = self.items
-        at = int(items.searchsorted(items.dtype.type(item)))
-        return at if at < len(items) and items[at] == item else -1
-
-    def had(self, item: int) -> _Had:
-        """What there was of an item."""
-        at = self.place(item)
-        if at < 0:
-            return _Had(0.0, _LONG_AGO, False)
-        return _Had(float(self.weights[at]), _LONG_AGO if self.times is None else int(self.times[at]), True)
+def _settle(known: _Known, item: int, each: _Item) -> None:
+    """What becomes of an item by its events."""
+    if each.returned:
+        _take_back(known, item, each)
+        return
+    if each.place >= 0:
+        weights, times = known.numbers()
+        each.weight, each.at, each.had = weights[each.place], times[each.place], known.is_had(item)
+    for weighed, quantity, at in each.came:
+        each.weight += weighed.share if known.counted else weighed.weight * quantity
+        if at > each.at:
+            each.at = at
+        if weighed.had > 0:
+            each.had = True
 
 
-def _merged(before: _Before, after: dict[int, _Had], *, timed: bool) -> Continued:
-    """The history with what came; only what came is looked at item by item."""
-    items, weights, times, bought_before = before
-    known = [item for item, had in after.items() if had.learned]
-    if known:
-        # Those stand in the history already, and come back below with what became of them.
-        kept = np.ones(len(items), bool)
-        kept[items.searchsorted(np.array(known, items.dtype))] = False
-        items, weights, times = items[kept], weights[kept], None if times is None else times[kept]
-    left = [(item, had) for item, had in after.items() if had.weight > 0]
-    all_items = np.concatenate([items, np.array([item for item, _ in left], np.int32)])
-    order = all_items.argsort(kind="stable")
-    new_weights = np.array([had.weight for _, had in left], np.float32)
-    moments = None
-    if timed:
-        old = np.full(len(items), _LONG_AGO, np.int64) if times is None else times
-        moments = np.concatenate([old, np.array([had.at for _, had in left], np.int64)])[order]
-    ordered = all_items[order]
-    histories = Histories(_indptr(ordered), ordered, np.concatenate([weights, new_weights])[order], moments)
-    was_bought = set(bought_before.tolist())
-    looked_at = [item for item, had in left if not (item in was_bought or had.bought > 0)]
-    if len(bought_before) < len(before.items):
-        looked_at += [item for item in items.tolist() if item not in was_bought]
-    if not looked_at:
-        return Continued(histories, ItemSets(histories.indptr, ordered))
-    bought = ordered[~np.isin(ordered, looked_at)]
-    return Continued(histories, ItemSets(_indptr(bought), bought))
+Event = tuple[float, int, float, float]
+"""What is left of an event, when it was, how much there was, and in purchases."""
 
 
-def _indptr(items: NDArray[np.int32]) -> NDArray[np.int64]:
-    return np.array([0, len(items)], np.int64)
+def _take_back(known: _Known, item: int, each: _Item) -> None:
+    """The same where something came back: what is left of each event counts, and returns do not."""
+    events = [] if each.place < 0 else [(at, weight < 0, weight, 1.0, had) for weight, at, had in known.events(item)]
+    for weighed, quantity, at in each.came:
+        events.append((at, weighed.had < 0, weighed.weight * quantity, weighed.share, weighed.had != 0))
+    # At one moment, purchases go before returns.
+    events.sort(key=lambda event: event[:2])
+    left: list[Event] = []
+    bought: list[Event] = []
+    for at, is_return, weight, share, is_traded in events:
+        # From purchases alone a return takes back that they were made, whatever was looked at since.
+        for kept in (left, bought) if is_traded else (left,):
+            if is_return:
+                _take_off(kept, -weight)
+            else:
+                kept.append((weight, at, weight, share))
+    each.bought = [at for _, at, _, _ in bought]
+    each.had = bool(bought)
+    each.weight = sum(share if known.counted else rest for rest, _, _, share in left)
+    each.at = max((at for _, at, _, _ in left), default=_LONG_AGO)
+
+
+def _take_off(kept: list[Event], quantity: float) -> None:
+    """Take a return off what was before it, the latest first; what is more than that takes nothing back."""
+    while kept and quantity > 0:
+        left, at, whole, share = kept.pop()
+        if left - quantity > _ROUNDING * whole:
+            kept.append((left - quantity, at, whole, share))
+        quantity -= left
+
+
+def _joined(known: _Known, row: int, after: dict[int, _Item]) -> Continued:
+    """What the model has, ascending, with what became of some items."""
+    before = known.items
+    items = before.copy()
+    all_had = known.had is None
+    for item, each in after.items():
+        if each.weight > 0:
+            all_had = all_had and each.had
+            if each.place < 0:
+                insort(items, item)
+        elif each.place >= 0:
+            items.remove(item)
+    had = None if all_had else [item for item in items if (after[item].had if item in after else known.is_had(item))]
+
+    def numbers() -> Numbers:
+        weights, times = known.numbers()
+        # What stays keeps its order.
+        stay = iter([at for at, item in enumerate(before) if item not in after])
+        places = [-1 if item in after else next(stay) for item in items]
+        found = [after[item].weight if at < 0 else weights[at] for item, at in zip(items, places, strict=True)]
+        if row >= 0 and not known.is_timed:
+            return found, None
+        return found, [after[item].at if at < 0 else times[at] for item, at in zip(items, places, strict=True)]
+
+    return Continued(items, had, numbers)
+
+
+def _one_set(items: list[int]) -> ItemSets:
+    return ItemSets(np.array([0, len(items)], np.int64), np.array(items, np.int32))

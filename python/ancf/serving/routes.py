@@ -60,7 +60,7 @@ async def recommend(service: Service, user_id: str, options: schema.ListOptions)
     started = time.perf_counter()
     model = service.model(options.model, user_id)
     entries = await service.entries(user_id)
-    if model.rules_of(options) is None:
+    if model.rules_of(options) is None and options.now is None:
         items = model.recommend(user_id, entries, options)
     else:
         items = await service.in_thread(lambda: model.recommend(user_id, entries, options))
@@ -86,26 +86,38 @@ async def recommend_several(service: Service, _: str, body: schema.ListsBody) ->
     models = [service.model(body.model, user) for user in users]
     if users and body.history is not None:
         models[0].check_items(body.history, body.on_unknown)
-    basket = _basket(body.history, body.weights)
 
     def answer() -> list[schema.ItemList]:
         if body.users is None:
             items = model.recommend_for_basket(body.history or [], body.weights, body)
             return [finished_list(service, None, items, model, started)]
-        return [
-            finished_list(service, user, each.recommend(user, [*entries, *basket], body), each, started)
-            for user, each, entries in zip(users, models, service.entries_of(users), strict=True)
-        ]
+        lists = []
+        for user, each, entries in zip(users, models, service.entries_of(users), strict=True):
+            view = each.as_of(body.now)
+            past = view.scorer.past
+            basket = _basket(body.history, body.weights, None if past is None else past.now)
+            items = view.recommend(user, [*entries, *basket], body)
+            lists.append(finished_list(service, user, items, each, started))
+        return lists
 
     lists = await service.in_thread(answer)
     return schema.ItemLists(lists, model.version, _milliseconds(started))
 
 
-def _basket(items: list[str] | None, weights: list[float] | None = None) -> list[Entry]:
-    """What is in a basket, as if it were bought now."""
-    now = int(time.time())
+def _basket(items: list[str] | None, weights: list[float] | None = None, at: int | None = None) -> list[Entry]:
+    """What is in a basket, as if it were bought at that moment; None: now."""
+    now = int(time.time()) if at is None else at
     quantities = weights or itertools.repeat(1.0)
     return [Entry(each, PURCHASE, quantity, now) for each, quantity in zip(items or (), quantities, strict=False)]
+
+
+async def buy_again(service: Service, user_id: str, options: schema.AgainOptions) -> schema.ItemList:
+    """What a user is due to buy again, of what they bought before, everything counted that was acknowledged before."""
+    started = time.perf_counter()
+    model = service.model(options.model, user_id)
+    entries = await service.entries(user_id)
+    items = await service.in_thread(lambda: model.buy_again(user_id, entries, options))
+    return finished_list(service, user_id, items, model, started)
 
 
 async def bought_together(service: Service, _: str, options: schema.TogetherOptions) -> schema.ItemList:
@@ -149,14 +161,16 @@ async def explain(service: Service, _: str, options: schema.ExplainOptions) -> s
     """What each purchase adds to the score of an item."""
     model = service.model(options.model, options.user_id)
     entries = await service.entries(options.user_id)
-    return await service.in_thread(lambda: model.explain(options.user_id, options.item_id, entries))
+    return await service.in_thread(lambda: model.explain(options.user_id, options.item_id, entries, options.now))
 
 
 async def score(service: Service, _: str, body: schema.ScoreBody) -> schema.ScoreList:
     """The scores that some items have for a user."""
     model = service.model(body.model, body.user_id)
     entries = await service.entries(body.user_id)
-    return model.score(body.user_id, body.items, entries)
+    if body.now is None:
+        return model.score(body.user_id, body.items, entries)
+    return await service.in_thread(lambda: model.score(body.user_id, body.items, entries, body.now))
 
 
 # ---- what a model knows
@@ -338,6 +352,10 @@ OPERATIONS = (
     Operation(
         *("GET", "/v1/similar/{item_id}", similar, "Items like an item", "read"),
         *(schema.SimilarOptions, schema.ItemList, (404, 422), "item_id"),
+    ),
+    Operation(
+        *("GET", "/v1/buy-again/{user_id}", buy_again, "What a user is due to buy again", "read"),
+        *(schema.AgainOptions, schema.ItemList, (404, 422), "user_id"),
     ),
     Operation(
         *("GET", "/v1/bought-together", bought_together, "Items that go with items", "read"),

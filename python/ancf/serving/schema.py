@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from ancf.scoring.results import Source
 from ancf.serving.limits import Limits
 
 _LIMITS = Limits()
@@ -24,8 +25,16 @@ Reasons = Annotated[int, Meta(ge=0, le=100, description="So many purchases that 
 Quantity = Annotated[float, Meta(gt=0, le=1e6)]
 Diversity = Annotated[float, Meta(ge=0, le=1, description="How much unlikeness to what stands before counts.")]
 Condition = Annotated[str, Meta(min_length=1, max_length=500, description="Such as category == 'toys' and price < 50.")]
+Moment = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=64,
+        description="A list as of this moment, such as 2026-11-27 or 2026-11-27T08:30:00Z: what happened later does "
+        "not count; a date is its first moment. For models that know times.",
+    ),
+]
 OnUnknown = Literal["popular", "raise", "skip"]
-Source = Literal["model", "history", "popular", "similar", "together", "attributes"]
 Variant = Annotated[str, Meta(min_length=1, max_length=64, description="One of the models that are served, by name.")]
 
 
@@ -50,6 +59,7 @@ class ListOptions(Struct, forbid_unknown_fields=True, kw_only=True):
     diversity: Diversity = 0.0
     diversity_by: Condition | None = None
     """An attribute: items with the same value are alike; by default the vectors of the model are compared."""
+    now: Moment | None = None
     model: Variant | None = None
     """Which of several models is asked; the server chooses where it is missing."""
 
@@ -77,6 +87,19 @@ class ListsBody(ListOptions, forbid_unknown_fields=True, kw_only=True):
     rules: RulesBody | None = None
     weights: Annotated[list[Quantity], Meta(max_length=_LIMITS.items)] | None = None
     """How much of each item of the history."""
+
+
+class AgainOptions(Struct, forbid_unknown_fields=True, kw_only=True):
+    """What a list of what somebody is due to buy again may hold."""
+
+    n: Length = 10
+    category: str | None = None
+    exclude: SomeIds | None = None
+    on_unknown: Literal["skip", "raise"] = "skip"
+    """What somebody gets of whom nothing is known: an empty list, or an error."""
+    now: Moment | None = None
+    """By default the end of the training table, or the user's last event where that is later."""
+    model: Variant | None = None
 
 
 class PopularOptions(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -114,6 +137,7 @@ class ExplainOptions(Struct, forbid_unknown_fields=True, kw_only=True):
 
     user_id: Id
     item_id: Id
+    now: Moment | None = None
     model: Variant | None = None
 
 
@@ -122,6 +146,7 @@ class ScoreBody(Struct, forbid_unknown_fields=True, kw_only=True):
 
     user_id: Id
     items: Annotated[list[Id], Meta(min_length=1, max_length=_LIMITS.items)]
+    now: Moment | None = None
     model: Variant | None = None
 
 

@@ -17,23 +17,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ancf import _text
-from ancf.data.csr import ItemSets
 from ancf.errors import InvalidDataError, ModelFileError
 from ancf.models.base import Recommender
 from ancf.models.loading import load
 from ancf.scoring.arranging import ListRequest, compile_rules, forgive_deny
+from ancf.scoring.buy_again import buy_again_of, buy_again_of_known
 from ancf.scoring.explain import top_reasons, top_reasons_of_history
 from ancf.scoring.filters import Filters, Requested
-from ancf.scoring.histories import Histories, read_histories, take_apart
-from ancf.scoring.requests import unknown_items, unknown_users
-from ancf.scoring.results import TopN
+from ancf.scoring.histories import read_histories, take_apart
+from ancf.scoring.lists import pair_scores, strangers
+from ancf.scoring.requests import unknown_items
+from ancf.scoring.results import Source, TopN
 from ancf.scoring.rules import Rules
 from ancf.scoring.scorer import EncodedUsers, Scorer
 from ancf.scoring.unknown_ids import first_twin
 from ancf.serving.counting import Counting
-from ancf.serving.histories import Continued, continue_history, continue_set, row_of
+from ancf.serving.histories import Continued, by_then, continue_history, purchases_with, row_of
 from ancf.serving.journal import Entry
 from ancf.serving.schema import (
+    AgainOptions,
     CompanionBody,
     ExplanationBody,
     Item,
@@ -43,7 +45,6 @@ from ancf.serving.schema import (
     Reason,
     ScoreList,
     SimilarOptions,
-    Source,
     TogetherOptions,
 )
 from ancf.serving.shop_rules import NO_SHOP, Shop, joined
@@ -128,6 +129,20 @@ class ServedModel:
     def category_of(self, at: int) -> str | None:
         """Its category, if there is one."""
         return self._category_of[at]
+
+    def as_of(self, now: str | None) -> "ServedModel":
+        """A view of a moment, in which later purchases do not count; None: the model itself.
+
+        Raises
+        ------
+        InvalidDataError
+            If it is no moment, nothing had happened by then, or the model knows no times.
+        """
+        if now is None:
+            return self
+        view = copy(self)
+        view.scorer = self.scorer.as_of(now)
+        return view
 
     def for_shop(self, shop: Shop) -> "ServedModel":
         """The same model with the rules of a shop, and only what it has in stock.
@@ -214,7 +229,7 @@ class ServedModel:
         if not len(items):
             raise ModelFileError("the model file holds no items. Load another copy.")
         options = ListOptions(n=10, exclude_seen=False)
-        lists = [self._list(-1, self._continued_basket([0]), options)]
+        lists = [self._list(-1, Continued([0], None, lambda: (None, None)), options)]
         if len(users):
             lists.append(self._list(0, None, options))
         for each in lists:
@@ -225,28 +240,50 @@ class ServedModel:
 
     def recommend(self, user_id: str, entries: Sequence[Entry], options: ListOptions) -> list[Item]:
         """The list of a user, with what the journal has of them."""
+        if options.now is not None and self.scorer.past is None:
+            return self.as_of(options.now).recommend(user_id, entries, options)
         scorer = self.scorer
+        if scorer.past is not None:
+            entries = by_then(entries, scorer.past.now)
         row = row_of(scorer, user_id, entries)
         rules = self.rules_of(options)
-        if entries and self._sees_sets[options.exclude_seen] and not options.explain and self._is_plain(options, rules):
-            items = continue_set(scorer, row, entries, self.counting)
-            if items is not None:
-                top = scorer.encoder.top_n_for_items(scorer, items, options.n, options.exclude_seen, _THREADS)
-                return self._items(row, None, _List(*top, "history"), 0)
         continued = continue_history(scorer, row, entries, self.counting) if entries else None
-        if (row < 0 and continued is None) or (continued is not None and not len(continued.histories.items)):
+        if (row < 0 and continued is None) or (continued is not None and not continued.items):
             return self._for_unknown(user_id, options, rules)
         return self._items(row, continued, self._list(row, continued, options, rules), options.explain)
 
     def recommend_for_basket(self, history: list[str], weights: list[float] | None, options: ListOptions) -> list[Item]:
         """The list of somebody of whom only some items are known."""
+        if options.now is not None and self.scorer.past is None:
+            return self.as_of(options.now).recommend_for_basket(history, weights, options)
         ids = self.scorer.item_ids
         request = take_apart([ids.parse(each) for each in history], weights, None)
         histories = read_histories(request, ids, options.on_unknown)
-        continued = Continued(histories, ItemSets(histories.indptr, histories.items))
-        if not len(histories.items):
+        continued = Continued.of_basket(histories)
+        if not continued.items:
             return self._for_unknown(None, options, self.rules_of(options))
         return self._items(-1, continued, self._list(-1, continued, options, self.rules_of(options)), options.explain)
+
+    def buy_again(self, user_id: str, entries: Sequence[Entry], options: AgainOptions) -> list[Item]:
+        """What a user is due to buy again, with what the journal has of them."""
+        if options.now is not None and self.scorer.past is None:
+            return self.as_of(options.now).buy_again(user_id, entries, options)
+        scorer = self.scorer
+        if scorer.past is not None:
+            entries = by_then(entries, scorer.past.now)
+        row = row_of(scorer, user_id, entries)
+        continued = continue_history(scorer, row, entries, self.counting)
+        if row < 0 and (continued is None or not continued.items):
+            if options.on_unknown == "raise":
+                self._refuse_unknown(scorer, user_id)
+            return []
+        request = self._request(options.n, self._filters(options.category, None, options.exclude), self.rules)
+        if continued is None:
+            found = buy_again_of_known(scorer, np.array([row]), request)
+        else:
+            purchases = purchases_with(scorer, row, entries, self.counting)
+            found = buy_again_of(scorer, purchases, continued.left_out(False), request)
+        return self._items(row, None, _first(found, "again"), 0)
 
     def popular(self, options: PopularOptions) -> list[Item]:
         """The most popular items."""
@@ -281,30 +318,35 @@ class ServedModel:
 
     # ---- scores
 
-    def explain(self, user_id: str, item_id: str, entries: Sequence[Entry]) -> ExplanationBody:
-        """What the score of an item is made of."""
-        scorer = self.scorer
+    def explain(self, user_id: str, item_id: str, entries: Sequence[Entry], now: str | None = None) -> ExplanationBody:
+        """What the score of an item is made of, as of a moment."""
+        scorer = self.scorer.as_of(now)
+        if scorer.past is not None:
+            entries = by_then(entries, scorer.past.now)
         ids = scorer.item_ids
         row = row_of(scorer, user_id, entries)
         continued = continue_history(scorer, row, entries, self.counting)
         item = ids.parse(item_id)
         if continued is None:
-            self._refuse_unknown(user_id, row)
-            why = self.model.explain(scorer.user_ids.values[row], item)
+            if row < 0:
+                self._refuse_unknown(scorer, user_id)
+            why = self.model.explain(scorer.user_ids.values[row], item, now=now)
         else:
             known = continued.histories
             times = None if known.times is None else known.times.astype("datetime64[s]")
             why = self.model.explain(
-                item=item, history=ids.values[known.items].tolist(), weights=known.weights, times=times
+                item=item, history=ids.values[known.items].tolist(), weights=known.weights, times=times, now=now
             )
         reasons = [Reason(str(each.item_id), each.name, each.contribution) for each in why.reasons]
         companions = [CompanionBody(str(each.item_id), *each[1:]) for each in why.companions]
         link: Literal["identity", "sigmoid"] = "sigmoid" if why.link == "sigmoid" else "identity"
         return ExplanationBody(user_id, item_id, why.name, why.score, reasons, why.base, link, companions, self.version)
 
-    def score(self, user_id: str, items: list[str], entries: Sequence[Entry]) -> ScoreList:
-        """The scores of some items."""
-        scorer = self.scorer
+    def score(self, user_id: str, items: list[str], entries: Sequence[Entry], now: str | None = None) -> ScoreList:
+        """The scores of some items, as of a moment."""
+        scorer = self.scorer.as_of(now)
+        if scorer.past is not None:
+            entries = by_then(entries, scorer.past.now)
         ids = scorer.item_ids
         parsed = [ids.parse(each) for each in items]
         positions = ids.positions(parsed)
@@ -313,8 +355,9 @@ class ServedModel:
         row = row_of(scorer, user_id, entries)
         continued = continue_history(scorer, row, entries, self.counting)
         if continued is None:
-            self._refuse_unknown(user_id, row)
-            scores = scorer.ranker.scores(np.full(len(positions), row, np.int64), positions)
+            if row < 0:
+                self._refuse_unknown(scorer, user_id)
+            scores = pair_scores(scorer, np.full(len(positions), row, np.int64), positions)
         else:
             users = scorer.encoder.fold_in(scorer, continued.histories, _THREADS)
             scores = scorer.ranker.scores_for(users.vectors, users.history, positions, shift=users.shift)
@@ -355,12 +398,11 @@ class ServedModel:
         if is_known and self._is_plain(options, rules):
             return _List(*scorer.ranker.top_n_one(row, options.n, options.exclude_seen), "model")
         if continued is not None and self._is_plain(options, rules):
-            user = scorer.encoder.fold_in(scorer, continued.histories, _THREADS)
-            left_out = continued.left_out(options.exclude_seen)
-            found = scorer.ranker.top_n_for(
-                user.vectors, user.history, left_out, options.n, shift=user.shift, num_threads=_THREADS
-            )
-            return _first(TopN(*found), "history")
+            always, without_history = self._sees_sets
+            is_set = always or (without_history and options.exclude_seen and continued.had is None)
+            one = continued.as_one(is_set=is_set)
+            top = scorer.encoder.top_n_for_items(scorer, one, options.n, options.exclude_seen, _THREADS)
+            return _List(*top, "history")
         filters = self._filters(options.category, options.items, options.exclude)
         request = self._request(options.n, filters, rules)
         if continued is None:
@@ -377,13 +419,13 @@ class ServedModel:
         if options.on_unknown == "raise":
             if user_id is None:
                 raise InvalidDataError("history: no item of it is known. Give at least one that is.")
-            self._refuse_unknown(user_id, -1)
+            self._refuse_unknown(self.scorer, user_id)
         filters = self._filters(options.category, options.items, options.exclude)
         return self._items(-1, None, self._popular(options.n, filters, rules), 0)
 
-    def _refuse_unknown(self, user_id: str, row: int) -> None:
-        if row < 0:
-            raise unknown_users(np.array([user_id], object), self.scorer.user_ids, 1, scoring=True)
+    def _refuse_unknown(self, scorer: Scorer, user_id: str) -> None:
+        user = scorer.user_ids.parse(user_id)
+        raise strangers(scorer, np.array([user], object), 1, scoring=True)
 
     def _filters(self, category: str | None, items: list[str] | None, exclude: list[str] | None) -> Filters:
         if category is None and items is None and exclude is None:
@@ -420,11 +462,6 @@ class ServedModel:
             )
             raise InvalidDataError(f"category={name!r}: no item is in it. {known}")
         return self._categories[name]
-
-    def _continued_basket(self, positions: list[int]) -> Continued:
-        items = np.array(positions, np.int32)
-        indptr = np.array([0, len(items)], np.int64)
-        return Continued(Histories(indptr, items, np.ones(len(items), np.float32)), ItemSets(indptr, items))
 
     def _items(self, row: int, continued: Continued | None, found: _List, n_reasons: int) -> list[Item]:
         positions, source = found.positions.tolist(), found.source

@@ -2,8 +2,8 @@
 
 A connection hands over a request once its headers are there, and gets the bytes of the answer: no task, no ASGI
 messages, no routing, which together take longer than a list. It decides and says the same as the long way, because it
-asks the same ``Endpoint``; what it does not know it leaves to that: percent-encoded ids, lists by rules, and a journal
-whose reads may wait for another machine.
+asks the same ``Endpoint``; what it does not know it leaves to that: percent-encoded ids, lists by rules or of another
+day, and a journal whose reads may wait for another machine.
 
 A list is made before the next request is looked at. Requests that are read in the same round of the event loop count
 as in flight until its end, so that there is a bound on how long the last of them waits.
@@ -60,7 +60,7 @@ class ShortWay:
                     self._queries.clear()
                 self._queries[query] = options
             model = service.model(options.model, user_id)
-            if model.rules is not None or options.diversity or options.diversity_by is not None:
+            if model.rules is not None or options.diversity or options.diversity_by is not None or options.now:
                 return None
             items = model.recommend(user_id, service.entries_now(user_id), options)
             status = 200

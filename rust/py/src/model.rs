@@ -326,6 +326,30 @@ fn user_vectors<'py>(
     to_rows(py, vectors, d)
 }
 
+/// τ of each entry of histories that end at these offsets, by their times in seconds and a half-life in days.
+#[pyfunction]
+fn recency_weights<'py>(
+    py: Python<'py>,
+    indptr: PyReadonlyArray1<'py, i64>,
+    times: PyReadonlyArray1<'py, i64>,
+    half_life: f64,
+) -> PyResult<Bound<'py, PyArray1<f32>>> {
+    let (indptr, times) = (indptr.as_slice()?, times.as_slice()?);
+    let size = if times.len() < LARGE { Size::Small } else { Size::Large };
+    let weights = enter(py, size, Some(1), |context| {
+        let mut weights = Vec::with_capacity(times.len());
+        for rows in indptr.windows(2) {
+            context.cancel.check()?;
+            let Some(times) = times.get(rows[0] as usize..rows[1] as usize) else {
+                return Err(Error::InvalidData("histories: their offsets do not fit their times.".into()));
+            };
+            weights.extend(fold_in::recency(times.len(), Some(times), Some(half_life)));
+        }
+        Ok(weights)
+    })?;
+    Ok(weights.into_pyarray(py))
+}
+
 /// Weighted histories for the item-item part of a score, from histories (indptr, item positions, τ): n^-½ τ at the items
 /// and, with `repeats` (one for each τ), those at the sources `n_items` further on.
 #[pyfunction]
@@ -511,6 +535,7 @@ fn item_logits<'py>(
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<UserNeighbors>()?;
     module.add_function(wrap_pyfunction!(item_neighbors, module)?)?;
+    module.add_function(wrap_pyfunction!(recency_weights, module)?)?;
     module.add_function(wrap_pyfunction!(ease_weights, module)?)?;
     module.add_function(wrap_pyfunction!(slim_weights, module)?)?;
     module.add_function(wrap_pyfunction!(ridge_neighbors, module)?)?;

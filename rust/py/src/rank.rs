@@ -1,6 +1,7 @@
 //! `_core.Ranker`: the one scorer of a model.
 
 use ancf_core::Error;
+use ancf_core::model::fold_in::{Attention, History};
 use ancf_core::rank::{self, Filters, Head, Link, Plan, Sets, TargetAttention, Users};
 use ancf_core::runtime::simd::Level;
 use numpy::{
@@ -198,9 +199,11 @@ impl Ranker {
         })
     }
 
-    /// The same for one user outside the training table, whose items (rising positions) weigh 1, or with attention
-    /// `priors` (n_items,) what they weigh when they are folded in.
-    #[pyo3(signature = (history, n, filter_seen, priors=None))]
+    /// The same for one user outside the training table, whose items (rising positions) weigh 1 or their `weights`, or with
+    /// attention `priors` (n_items,) what they weigh when they are folded in: by their `times` in seconds and the half-lives
+    /// in days of the item-item weights and of repetitions. With `filter_seen` the list leaves out the history, or only
+    /// what of it they `had`.
+    #[pyo3(signature = (history, n, filter_seen, priors=None, *, weights=None, times=None, half_lives=(None, None), had=None))]
     fn top_n_for_items<'py>(
         &self,
         py: Python<'py>,
@@ -208,10 +211,20 @@ impl Ranker {
         n: usize,
         filter_seen: bool,
         priors: Option<PyReadonlyArray1<'py, f32>>,
+        weights: Option<Vec<f32>>,
+        times: Option<Vec<i64>>,
+        half_lives: (Option<f64>, Option<f64>),
+        had: Option<Vec<u32>>,
     ) -> PyResult<ListResult<'py>> {
-        let priors = priors.as_ref().map(|priors| priors.as_slice()).transpose()?;
+        let (half_life, repeat_half_life) = half_lives;
+        let attention = match &priors {
+            Some(priors) => Some(Attention { priors: priors.as_slice()?, half_life, repeat_half_life }),
+            None => None,
+        };
+        let had = if filter_seen { had.as_deref().unwrap_or(&history) } else { &[] };
+        let history = History { items: &history, weights: weights.as_deref(), times: times.as_deref() };
         let find = || {
-            self.ranker.top_n_for_items(&history, priors, n, filter_seen, self.level, |keys, output| {
+            self.ranker.top_n_for_items(&history, attention.as_ref(), had, n, self.level, |keys, output| {
                 let items: Vec<i32> = keys.iter().map(|&key| rank::position_of(key) as i32).collect();
                 (items, keys.iter().map(|&key| output.score(key)).collect::<Vec<f32>>())
             })

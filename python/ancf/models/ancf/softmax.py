@@ -46,7 +46,7 @@ from ancf.models.ancf.temporal import (
 )
 from ancf.models.ancf.trained import Scales, Trained
 from ancf.models.ancf.training_table import TrainingTable
-from ancf.scoring.histories import Histories, ones
+from ancf.scoring.histories import Histories, OneHistory, ones
 from ancf.scoring.past import Past
 from ancf.scoring.purchases import Purchases
 from ancf.scoring.results import TopN, TopNOne
@@ -347,9 +347,17 @@ class HistoryEncoder(Encoder):
         return self.half_life is None and (filter_seen or not repeats)
 
     def top_n_for_items(
-        self, scorer: Scorer, positions: list[int], N: int, filter_seen: bool, num_threads: int | None
+        self, scorer: Scorer, history: OneHistory, N: int, filter_seen: bool, num_threads: int | None
     ) -> TopNOne:
-        return TopNOne(*scorer.ranker.top_n_for_items(positions, N, filter_seen, self.item_priors))
+        return TopNOne(
+            *scorer.ranker.top_n_for_items(
+                *(history.items, N, True, self.item_priors),
+                weights=history.weights,
+                times=history.times,
+                half_lives=(self.half_life, self.repeat_half_life),
+                had=history.left_out(filter_seen),
+            )
+        )
 
     def at(self, scorer: Scorer, past: Past) -> Scorer:
         """The items with the trend of that moment; all else of an item is what training learned."""

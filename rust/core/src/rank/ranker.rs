@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use rayon::prelude::*;
 
 use crate::data::Csr;
-use crate::model::fold_in;
+use crate::model::fold_in::{self, Attention, History};
 use crate::runtime::Context;
 use crate::runtime::simd::Level;
 use crate::{Error, Result};
@@ -226,40 +226,50 @@ impl Ranker {
         Ok(self.top_n_inline(&self.users.query(Some(&users), filter_seen), n, level, take))
     }
 
-    /// The list of one user outside the training table of whom only the items are known, each bought once and recently, on
-    /// this thread. With attention `priors` the history is folded in as `model::fold_in` does it; without, each item weighs
-    /// 1.
+    /// The list of one user outside the training table of whom only the history is known, without what they `had`, on this
+    /// thread. With `attention` the history is folded in as `model::fold_in` does it; without, each item weighs its weight.
     pub fn top_n_for_items<T>(
         &self,
-        history: &[u32],
-        priors: Option<&[f32]>,
+        history: &History<'_>,
+        attention: Option<&Attention<'_>>,
+        had: &[u32],
         n: usize,
-        filter_seen: bool,
         level: Level,
         take: impl FnOnce(&[u64], OutputTransform) -> T,
     ) -> Result<T> {
         check_n(n)?;
         let n_items = self.scorer.n_items();
+        let &History { items, weights, times } = history;
         // Checks the positions, too, before anything is looked up by them.
-        let seen = Sets::new(vec![0, history.len()], history.to_vec(), n_items)?;
-        let ones = vec![1.0; history.len()];
+        Sets::new(vec![0, items.len()], items.to_vec(), n_items)?;
+        let had = Sets::new(vec![0, had.len()], had.to_vec(), n_items)?;
+        let weights = weights.map_or_else(|| vec![1.0; items.len()], <[f32]>::to_vec);
+        check_table(&weights, items.len(), 1, "weights of the history")?;
+        if times.is_some_and(|times| times.len() != items.len()) {
+            return Err(Error::InvalidData("the history has another number of times than of items.".into()));
+        }
         let mut vector = vec![0.0; self.scorer.factors()];
-        if let Some(priors) = priors {
-            check_table(priors, n_items, 1, "attention priors")?;
-            fold_in::user_vector(level, history, &ones, priors, self.scorer.vectors(), &mut vector);
+        let mut recency = Vec::new();
+        if let Some(attention) = attention {
+            check_table(attention.priors, n_items, 1, "attention priors")?;
+            recency = fold_in::recency(items.len(), times, attention.half_life);
+            fold_in::user_vector(level, items, &recency, attention.priors, self.scorer.vectors(), &mut vector);
         }
         let weighed = self.scorer.neighbors().map(|neighbors| {
             let (mut columns, mut values) = (Vec::new(), Vec::new());
-            if priors.is_some() {
-                let repeats = (neighbors.n_rows() > n_items).then_some(&ones[..]);
-                fold_in::weigh_history(history, &ones, repeats, n_items, &mut columns, &mut values);
+            if let Some(attention) = attention {
+                let repeats = (neighbors.n_rows() > n_items).then(|| {
+                    let recency = fold_in::recency(items.len(), times, attention.repeat_half_life);
+                    recency.iter().zip(&weights).map(|(recency, weight)| recency * weight).collect::<Vec<_>>()
+                });
+                fold_in::weigh_history(items, &recency, repeats.as_deref(), n_items, &mut columns, &mut values);
             } else {
-                (columns, values) = (history.to_vec(), ones);
+                (columns, values) = (items.to_vec(), weights);
             }
             Csr::new(vec![0, columns.len()], columns, values, neighbors.n_rows())
         });
-        let user = self.scorer.new_users(vector, 1, weighed.transpose()?, Some(seen))?;
-        Ok(self.top_n_inline(&user.query(None, filter_seen), n, level, take))
+        let user = self.scorer.new_users(vector, 1, weighed.transpose()?, Some(had))?;
+        Ok(self.top_n_inline(&user.query(None, true), n, level, take))
     }
 
     /// The scores of pairs of a user and an item.
