@@ -16,7 +16,7 @@ def spans(monkeypatch):
 
     exporter, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr(trace, "get_tracer", provider.get_tracer)
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
     yield exporter
     provider.shutdown()
 
@@ -43,3 +43,12 @@ def test_a_request_is_a_span_of_the_trace_that_asked(spans):
 def test_without_opentelemetry_there_is_nothing_to_pay_for(monkeypatch):
     monkeypatch.setattr("ancf.serving.tracing.find_spec", lambda _: None)
     assert recorder() is None
+
+
+def test_where_nobody_set_it_up_there_is_nothing_to_pay_for_either(spans, monkeypatch):
+    from opentelemetry import trace
+
+    assert recorder() is not None
+    for nothing in (trace.ProxyTracerProvider(), trace.NoOpTracerProvider()):
+        monkeypatch.setattr(trace, "get_tracer_provider", lambda nothing=nothing: nothing)
+        assert recorder() is None
