@@ -41,10 +41,13 @@ _ATTENTION, _NEIGHBORS, _POPULAR = "attention", "item-kNN", "popular"
     help="Of the made-up shop. [3000]",
 )
 @option("--epochs", type=click.IntRange(1), default=10, metavar="N", section=_SHOP, help="Rounds of training. [10]")
-@option("--host", default="127.0.0.1", section=_RUNNING, help="The address to listen at. [127.0.0.1]")
+@option(
+    "--host", metavar="ADDRESS", default="127.0.0.1", section=_RUNNING, help="The address to listen at. [127.0.0.1]"
+)
 @option(
     "--port",
     type=click.IntRange(0, 65535),
+    metavar="PORT",
     default=8000,
     section=_RUNNING,
     help="The port; 0 takes a free one. [8000]",

@@ -1,5 +1,6 @@
 """``ancf serve``: a model behind HTTP."""
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -44,6 +45,28 @@ def _event_weights(given: tuple[str, ...]) -> dict[str, float]:
     return weights
 
 
+def _check_files(options: dict[str, Any], others: dict[str, str], shares: dict[str, float]) -> None:
+    """Refuse files that are not there, each by its own option.
+
+    Raises
+    ------
+    Failure
+    """
+    for name in ("rules", "stock", "api_key_file"):
+        path = options[name]
+        if path is not None and not Path(path).is_file():
+            what = "is a folder" if Path(path).is_dir() else "there is no such file"
+            raise Failure(f"--{name.replace('_', '-')} {path}: {what}. Check the path, or leave the option out.", 2)
+    for name, path in others.items():
+        if not Path(path).is_file():
+            what = "is a folder" if Path(path).is_dir() else "there is no such model file"
+            raise Failure(f"--also {name}={path}: {what}. 'ancf train TABLE -o FILE' makes one.", 5)
+    for name in shares:
+        if name not in others:
+            there = f"There are {', '.join(others)}." if others else f"Name it first: --also {name}=FILE."
+            raise Failure(f"--share {name}: no --also gives a model of that name. {there}", 2)
+
+
 @command(
     "serve",
     examples=[
@@ -54,10 +77,13 @@ def _event_weights(given: tuple[str, ...]) -> dict[str, float]:
     ],
 )
 @click.argument("model_file", metavar="MODEL")
-@option("--host", default="127.0.0.1", section=_RUNNING, help="The address to listen at. [127.0.0.1]")
+@option(
+    "--host", metavar="ADDRESS", default="127.0.0.1", section=_RUNNING, help="The address to listen at. [127.0.0.1]"
+)
 @option(
     "--port",
     type=click.IntRange(0, 65535),
+    metavar="PORT",
     default=8000,
     section=_RUNNING,
     help="The port; 0 takes a free one. [8000]",
@@ -65,6 +91,7 @@ def _event_weights(given: tuple[str, ...]) -> dict[str, float]:
 @option(
     "--workers",
     type=click.IntRange(1, 256),
+    metavar="N",
     default=1,
     section=_RUNNING,
     help="Processes; each has its own copy of the model. [1]",
@@ -137,13 +164,15 @@ def serve(
     if model_file == "-":
         raise Failure("a server needs a model file that stays. Give its path.", 2)
     check_extra()
+    others, shares = _by_name(also, "also", "new=new.ancf"), _shares(share)
+    _check_files(options, others, shares)
     with model_path(model_file) as path:
         settings = Settings(
             model=path,
             journal=journal or default_journal(path),
             event_weights=_event_weights(event_weight),
-            more_models=_by_name(also, "also", "new=new.ancf"),
-            split=_shares(share),
+            more_models=others,
+            split=shares,
             **options,
         )
         code = run(settings)

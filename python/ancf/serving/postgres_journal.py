@@ -170,6 +170,6 @@ class PostgresJournal(Journal):
                 if last or not broken:
                     said = " ".join(str(error).split())
                     raise JournalError(
-                        f"the journal in PostgreSQL: {said.rstrip('.')}. Check that it runs and lets this user in."
+                        f"the journal in PostgreSQL: {said.rstrip('.?')}. Check that it runs and lets this user in."
                     ) from error
         raise AssertionError("unreachable")

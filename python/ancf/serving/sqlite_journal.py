@@ -153,4 +153,6 @@ class SQLiteJournal(Journal):
         if isinstance(error, JournalError):
             return error
         said = getattr(error, "strerror", None) or error
-        return JournalError(f"the journal {self._path}: {said}. Check its folder, its rights and the space left.")
+        return JournalError(
+            f"the journal {self._path}: {said}. Check that it is a journal, its folder, its rights and the space left."
+        )
