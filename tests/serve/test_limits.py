@@ -253,6 +253,12 @@ class InBackground(threading.Thread):
             self.answer = http.post("/v1/events", json=self.body)
 
 
+def assert_refused(head, body):
+    assert head.startswith(b"HTTP/1.1 503")
+    assert b"retry-after: 1" in head
+    assert json.loads(body)["detail"] == "Too many requests are in flight."
+
+
 def test_beyond_so_many_in_flight_requests_are_refused_at_once_and_the_connection_stays(worker):
     server = worker(in_flight=3, handling_deadline=15.0)
     with server.without_writing():
@@ -261,17 +267,17 @@ def test_beyond_so_many_in_flight_requests_are_refused_at_once_and_the_connectio
         assert server.http.get("/v1/popular").status_code == 200
         waiting.append(InBackground(server, events(1, start=2)))
         server.wait_for(lambda: server.http.get("/v1/popular").status_code == 503)
-        with server.connect() as connection:
-            for question in (
-                request("/v1/popular"),
-                request("/v1/score", "Content-Length: 2", method="POST", body=b"{}"),
-            ):
+        score = request("/v1/score", "Content-Length: 2", method="POST", body=b"{}")
+        for question in (request("/v1/popular"), score):
+            with server.connect() as connection:
                 connection.sendall(question)
-                head, body = read_answer(connection)
-                assert head.startswith(b"HTTP/1.1 503")
-                assert b"retry-after: 1" in head
-                assert json.loads(body)["detail"] == "Too many requests are in flight."
-            assert [each.answer for each in waiting] == [None] * 3
+                assert_refused(*read_answer(connection))
+        with server.connect() as connection:
+            connection.sendall(request("/v1/popular") + score + request("/health/live", "Connection: close"))
+            answers = read_all(connection).split(b"HTTP/1.1 ")[1:]
+            assert [each[:3] for each in answers] == [b"503"] * 3
+        assert server.http.get("/health/live").json() == {"status": "ok"}
+        assert [each.answer for each in waiting] == [None] * 3
     for each in waiting:
         each.join(30)
         assert each.answer.json()["accepted"] == 1
@@ -292,7 +298,49 @@ def test_who_was_refused_is_not_listened_to_for_a_while_and_is_answered_then(wor
         # It asks again at once, when there would be room, but was told to wait.
         connection.sendall(request("/v1/popular"))
         assert read_answer(connection)[0].startswith(b"HTTP/1.1 200")
-        assert time.monotonic() - began >= 0.4
+        assert time.monotonic() - began >= 0.7
+
+
+def test_who_is_refused_before_the_body_came_sends_it_and_may_ask_again(worker):
+    server = worker(in_flight=4, handling_deadline=15.0)
+    with server.connect() as connection:
+        with server.without_writing():
+            waiting = [InBackground(server, events(1, start=n)) for n in range(4)]
+            server.wait_for(lambda: server.http.get("/v1/popular").status_code == 503)
+            connection.sendall(request("/v1/score", "Content-Length: 2", method="POST", body=b"{"))
+            assert_refused(*read_answer(connection))
+        for each in waiting:
+            each.join(30)
+        # There would be room now for what comes together with the rest of the body, but it was told to wait.
+        connection.sendall(b"}" + request("/v1/popular"))
+        assert_refused(*read_answer(connection))
+        assert server.metric("ancf_put_off_connections") == 1
+        connection.sendall(request("/v1/popular"))
+        assert read_answer(connection)[0].startswith(b"HTTP/1.1 200")
+        assert server.metric("ancf_put_off_connections") == 0
+
+
+def test_a_refused_body_that_does_not_come_is_not_waited_for(worker):
+    server = worker(in_flight=1, handling_deadline=15.0, body_deadline=0.3)
+    with server.without_writing():
+        waiting = InBackground(server, events(1))
+        server.wait_for(lambda: server.http.get("/v1/popular").status_code == 503)
+        with server.connect() as connection:
+            connection.sendall(request("/v1/score", "Content-Length: 2", method="POST", body=b"{"))
+            assert read_all(connection).startswith(b"HTTP/1.1 503")
+    waiting.join(30)
+
+
+@pytest.mark.parametrize("question", [request("/", "Connection: close"), request("/").replace(b"1.1", b"1.0")])
+def test_who_wants_a_connection_for_one_request_gets_it_closed_when_refused(worker, question):
+    server = worker(in_flight=1, handling_deadline=15.0)
+    with server.without_writing():
+        waiting = InBackground(server, events(1))
+        server.wait_for(lambda: server.http.get("/v1/popular").status_code == 503)
+        with server.connect() as connection:
+            connection.sendall(question)
+            assert b"\r\nconnection: close\r\n" in read_all(connection)
+    waiting.join(30)
 
 
 def test_events_that_cannot_be_written_in_time_may_be_sent_again(worker):

@@ -23,6 +23,8 @@ class Limits:
     body: int = 1 << 20
     in_flight: int = 128
     """Requests that are worked on or wait for it; more get 503."""
+    in_crowd: int = 16
+    """Requests that wait for the processor where as many connections were put off as may be in flight."""
     events_per_second: int = 20_000
     """Events that are taken in a second, after a burst of so many, or of one request; more get 503."""
     waiting_events: int = 50_000
@@ -41,6 +43,8 @@ class Limits:
     """For requests that are worked on when the server is told to stop."""
     retry_after: int = 1
     """Seconds that a client is asked to wait after 503."""
+    longest_retry_after: int = 4
+    """The same for one that asked again too early, which doubles each time."""
 
     def __post_init__(self) -> None:
         for each in fields(self):

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ancf.serving.admission import Admission
 from ancf.serving.served_model import ServedModel
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 class Metrics:
     """The numbers of a worker."""
 
-    def __init__(self, in_flight: Callable[[], int], waiting_events: Callable[[], int]) -> None:
+    def __init__(self, admission: Admission, waiting_events: Callable[[], int]) -> None:
         from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
         self._registry = CollectorRegistry()
@@ -70,6 +71,12 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
+        self._put_off = Gauge(
+            "ancf_put_off_connections",
+            "Connections that are not listened to, as they were told to come again later.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
         self._waiting = Gauge(
             "ancf_waiting_events",
             "Events that are not durable yet.",
@@ -100,7 +107,7 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livemax",
         )
-        self._read_in_flight, self._read_waiting = in_flight, waiting_events
+        self._admission, self._read_waiting = admission, waiting_events
         # Finding the child of a label takes longer than counting.
         self._counters: dict[tuple[Counter, tuple[str, ...]], Counter] = {}
         self._histograms: dict[str, Histogram] = {}
@@ -161,7 +168,8 @@ class Metrics:
 
     def update(self) -> None:
         """Bring what changes by itself up to date."""
-        self._in_flight.set(self._read_in_flight())
+        self._in_flight.set(self._admission.in_flight)
+        self._put_off.set(self._admission.put_off)
         self._waiting.set(self._read_waiting())
         self._memory.set(resident_bytes())
 

@@ -2,32 +2,34 @@
 
 * Headers must be there ``header_deadline`` after a request began or a connection was made, and fit ``Limits.headers``.
 * A client that does not take its answer is let go after ``write_deadline``.
-* Beyond ``in_flight`` requests, a new one is answered with a ready-made 503 before it is parsed: that takes a few
-  microseconds, so that nearly all of the time goes into requests that are answered. Only a whole request without a body
-  is answered so, as that needs no parsing to find its end; others get their 503 once their headers are parsed.
-* Who was refused is not listened to for about the seconds that the 503 asks to wait, so that those who ask again at
-  once cannot take all of the time. What they send meanwhile waits, and is answered then.
+* What ``admission.py`` does not take gets a ready-made 503 once its headers are there. Its body is read and thrown
+  away, and then the connection is not listened to for nearly as long as the 503 asks to wait.
+* Requests for ``/health/`` come before others: a server that has much to do is not one to be started anew.
 """
 
 import asyncio
+import fcntl
+import functools
 import json
 import random
-import re
+import termios
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from ancf.serving.admission import Client
 from ancf.serving.problems import TITLES
 from ancf.serving.service import Service
 from ancf.serving.short_way import ShortWay
 
-_END = b"\r\n\r\n"
-_WITHOUT_BODY = (b"GET ", b"HEAD ")
+_HEALTH = b"/health/"
 _OF_BODIES = frozenset((b"content-length", b"transfer-encoding", b"expect"))
-_HAS_BODY = re.compile(rb"\r\n(content-length|transfer-encoding):", re.IGNORECASE)
+# Which part of the time that it was told to wait a client is not listened to. Spread over time, as all that came
+# together would come together again.
+_UNHEARD = (0.75, 1.0)
 
 
-def _ready_made(status: int, reason: str, detail: str, retry_after: int | None = None) -> bytes:
+def _ready_made(status: int, reason: str, detail: str, retry_after: int | None = None, *, closes: bool = True) -> bytes:
     body = {
         "type": f"/docs#problem-{status}",
         "title": TITLES[status],
@@ -41,7 +43,7 @@ def _ready_made(status: int, reason: str, detail: str, retry_after: int | None =
     head = f"HTTP/1.1 {status} {reason}\r\ncontent-type: application/problem+json\r\ncontent-length: {len(content)}\r\n"
     if retry_after is not None:
         head += f"retry-after: {retry_after}\r\n"
-    else:
+    if closes:
         head += "connection: close\r\n"
     return head.encode() + b"\r\n" + content
 
@@ -51,14 +53,14 @@ class Connection(HttpToolsProtocol):
 
     service: Service
     short_way: ShortWay
-    ready_made_busy: bytes
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._deadline: asyncio.TimerHandle | None = None
         self._writing: asyncio.TimerHandle | None = None
         self._deaf: asyncio.TimerHandle | None = None
-        self._in_headers = self._refused = self._answered = False
+        self._in_headers = self._refused = self._answered = self._closes = False
+        self._client, self._wait = Client(), 0
         self._unfinished_bytes = 0
 
     # ---- deadlines
@@ -73,6 +75,7 @@ class Connection(HttpToolsProtocol):
             self._writing.cancel()
         if self._deaf is not None:
             self._deaf.cancel()
+            self._heard()
         super().connection_lost(exc)
 
     def _await_headers(self) -> None:
@@ -109,9 +112,6 @@ class Connection(HttpToolsProtocol):
     # ---- sizes
 
     def data_received(self, data: bytes) -> None:
-        if self.service.in_flight >= self.service.limits.in_flight and self._can_shed(data):
-            self._shed()
-            return
         super().data_received(data)
         if self._in_headers and not self._refused:
             self._await_headers()
@@ -121,22 +121,29 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._in_headers, self._answered, self._unfinished_bytes = True, False, 0
+        self._in_headers, self._answered, self._unfinished_bytes, self._wait = True, False, 0, 0
 
     def on_headers_complete(self) -> None:
         self._in_headers = False
         self._headers_are_there()
         if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > self.service.limits.headers:
             self._headers_too_large()
+        elif not (self.cycle is None or self.cycle.response_complete):
+            # It takes the place of the one before it, whose answer is still to come.
+            super().on_headers_complete()
+        elif wait := self._must_wait():
+            self._put_off(wait)
         elif not self._answer_at_once():
             super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        if not self._refused:
+        if not (self._refused or self._answered):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        if not (self._refused or self._answered):
+        if self._wait:
+            self._listen_later()
+        elif not (self._refused or self._answered):
             super().on_message_complete()
 
     def _headers_too_large(self) -> None:
@@ -155,8 +162,6 @@ class Connection(HttpToolsProtocol):
             or parser.should_upgrade()
             or service.draining
             or self.transport.is_closing()
-            or service.in_flight >= service.limits.in_flight
-            or not (self.cycle is None or self.cycle.response_complete)
             or self.flow.write_paused
             or any(name in _OF_BODIES for name, _ in self.headers)
         ):
@@ -174,42 +179,60 @@ class Connection(HttpToolsProtocol):
 
     # ---- overload
 
-    def _can_shed(self, data: bytes) -> bool:
-        return (
-            not self._in_headers
-            and (self.cycle is None or self.cycle.response_complete)
-            and data.startswith(_WITHOUT_BODY)
-            and data.endswith(_END)
-            and data.count(_END) == 1
-            and _HAS_BODY.search(data) is None
-        )
+    def _must_wait(self) -> int:
+        """Seconds after which this request shall be sent again; 0 where it is taken."""
+        if self._deaf is not None:
+            return self._client.told
+        if self.url.startswith(_HEALTH):
+            self._client.told = 0
+            return 0
+        return self.service.admission.ask(self._client, self.loop.time())
 
-    def _shed(self) -> None:
+    def _put_off(self, wait: int) -> None:
+        """Refuse a request, whose body is still to come."""
+        self._answered, self._wait = True, wait
+        self._closes = (
+            self.parser.get_http_version() == "1.0"
+            or not self.parser.should_keep_alive()
+            or self.parser.should_upgrade()
+        )
+        self.service.metrics.shed()
+        if not self.transport.is_closing():
+            self.transport.write(_busy(wait, self._closes))
+        self._deadline = self.loop.call_later(self.service.limits.body_deadline, self.transport.close)
+
+    def _listen_later(self) -> None:
+        """Now that a refused request is there to its end."""
         self._headers_are_there()
         self._unset_keepalive_if_required()
-        self.service.metrics.shed()
-        self.transport.write(self.ready_made_busy)
-        # Spread over time, as all that came together would come together again.
-        wait = self.service.limits.retry_after * random.uniform(0.5, 1.5)
+        if self._closes or self._deaf is not None:
+            if self._closes:
+                self.transport.close()
+            return
+        wait = self._wait * random.uniform(*_UNHEARD)
         self.transport.pause_reading()
+        self.service.admission.put_off += 1
         self._deaf = self.loop.call_later(wait, self._listen_again)
         self.timeout_keep_alive_task = self.loop.call_later(
             self.timeout_keep_alive + wait, self.timeout_keep_alive_handler
         )
 
     def _listen_again(self) -> None:
-        self._deaf = None
+        self._heard()
         if not self.transport.is_closing():
+            socket = self.transport.get_extra_info("socket").fileno()
+            self._client.early = fcntl.ioctl(socket, termios.FIONREAD, bytes(4)) != bytes(4)
             self.transport.resume_reading()
 
+    def _heard(self) -> None:
+        self._deaf = None
+        self.service.admission.put_off -= 1
+
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
-        service = self.service
-        if service.in_flight >= service.limits.in_flight:
-            service.metrics.shed()
-            super()._start_asgi_task(cycle, self._answer_busy)
-            return
+        admission = self.service.admission
 
         async def counted(scope: Any, receive: Any, send: Any) -> None:
+            admission.waiting -= 1
             try:
                 await app(scope, receive, send)
             except RuntimeError:
@@ -218,19 +241,18 @@ class Connection(HttpToolsProtocol):
                     raise
                 cycle.disconnected = True
             finally:
-                service.in_flight -= 1
+                admission.in_flight -= 1
 
-        service.in_flight += 1
+        admission.in_flight += 1
+        admission.waiting += 1
         super()._start_asgi_task(cycle, counted)
 
-    async def _answer_busy(self, scope: Any, receive: Any, send: Any) -> None:
-        head, _, content = self.ready_made_busy.partition(_END)
-        fields = [line.partition(b": ")[::2] for line in head.split(b"\r\n")[1:]]
-        await send({"type": "http.response.start", "status": 503, "headers": fields})
-        await send({"type": "http.response.body", "body": content})
+
+@functools.cache
+def _busy(wait: int, closes: bool) -> bytes:
+    return _ready_made(503, "Service Unavailable", "Too many requests are in flight.", wait, closes=closes)
 
 
 def connections_of(service: Service, short_way: ShortWay) -> type[Connection]:
     """The connections of a worker."""
-    busy = _ready_made(503, "Service Unavailable", "Too many requests are in flight.", service.limits.retry_after)
-    return type("Connection", (Connection,), {"service": service, "short_way": short_way, "ready_made_busy": busy})
+    return type("Connection", (Connection,), {"service": service, "short_way": short_way})

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from ancf.errors import AncfError, InvalidParameterError
 from ancf.serving import log
+from ancf.serving.admission import Admission
 from ancf.serving.counting import Counting
 from ancf.serving.journal import Entry, Event, Journal
 from ancf.serving.keys import Keys, read_keys
@@ -56,15 +57,14 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         self.settings, self.limits = settings, settings.limits
         self.keys: Keys | None = None if settings.api_key_file is None else read_keys(settings.api_key_file)
-        self.in_flight = 0
-        """Requests whose headers have come and whose answer has not gone."""
+        self.admission = Admission(self.limits)
         self._at_once = 0
         self.record = recorder()
         """Makes a span of a request; None without OpenTelemetry."""
         self._event_rate = Rate(self.limits.events_per_second, self.limits.events)
         self.draining = False
         self.writer = Writer(settings.journal)
-        self.metrics = Metrics(lambda: self.in_flight, lambda: self.writer.waiting)
+        self.metrics = Metrics(self.admission, lambda: self.writer.waiting)
         self._journal: Journal = open_journal(settings.journal)
         self._journal_name = self._journal.name
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -175,13 +175,15 @@ class Service:
 
     def count_now(self) -> None:
         """A request that is answered at once counts as in flight until all that came with it are answered."""
-        self.in_flight += 1
+        self.admission.in_flight += 1
+        self.admission.waiting += 1
         if not self._at_once:
             asyncio.get_running_loop().call_soon(self._end_round)
         self._at_once += 1
 
     def _end_round(self) -> None:
-        self.in_flight -= self._at_once
+        self.admission.in_flight -= self._at_once
+        self.admission.waiting -= self._at_once
         self._at_once = 0
 
     async def entries(self, user_id: str) -> list[Entry]:
