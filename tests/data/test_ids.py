@@ -93,6 +93,9 @@ def test_damaged_states_are_refused():
             IdMap.from_state(arrays, bad_meta)
     with pytest.raises(ModelFileError):
         IdMap.from_state({"values": np.array([1, 1])}, {"kind": "int", "n": 2})
+    twice = {"offsets": np.array([0, 1, 2, 3]), "bytes": np.frombuffer(b"aba", np.uint8)}
+    with pytest.raises(ModelFileError, match="1 ids stand more than once"):
+        IdMap.from_state(twice, {"kind": "str", "n": 3})
 
 
 def test_no_ids_are_ids_too():
@@ -100,3 +103,24 @@ def test_no_ids_are_ids_too():
     assert len(ids) == 0
     assert ids.positions(["a"]).tolist() == [-1]
     assert IdMap.from_state(*ids.state()) == ids
+
+
+class Alike(str):
+    """Text whose hash is that of all others."""
+
+    def __hash__(self):
+        return 7
+
+
+def test_ids_of_the_same_hash_are_told_apart_when_they_are_loaded():
+    same = IdMap._unchecked(np.array([Alike("a"), Alike("b")], object), "str")
+    twice = IdMap._unchecked(np.array([Alike("a"), Alike("a")], object), "str")
+    assert (same._is_distinct(), twice._is_distinct()) == (True, False)
+
+
+def test_a_prepared_map_finds_what_another_finds(monkeypatch):
+    monkeypatch.setattr("ancf.data.ids._PART", 3)
+    ids = IdMap([f"u{n}" for n in range(10)])
+    ids.prepare()
+    assert [ids.position(f"u{n}") for n in range(11)] == [*range(10), -1]
+    assert ids._is_distinct()

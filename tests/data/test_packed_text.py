@@ -21,6 +21,7 @@ def test_text_comes_back_as_it_was():
     assert joined.tobytes() == b"ab\xc3\xa9a\0b\xed\xb3\xbf"
     assert offsets.tolist() == [0, 2, 2, 4, 7, 10]
     assert unpack_texts(offsets, joined, "ids") == TEXTS
+    assert unpack_texts(*pack_texts(["ab", "", "a\0b"]), "ids") == ["ab", "", "a\0b"]
     assert unpack_bytes(*pack_bytes([b"\xff", b""]), "ids") == [b"\xff", b""]
 
 

@@ -11,7 +11,7 @@ import pytest
 import ancf
 from ancf.errors import ModelFileError
 from ancf.serving.model_store import FOLLOW_FILE, ModelStore, WayBackError
-from ancf.serving.served_model import version_of
+from ancf.serving.served_model import ServedModel, version_of
 
 
 def put(source, target):
@@ -152,6 +152,23 @@ def test_there_and_back_and_there_again(model_file, model_files):
     # Whoever wants it again says so.
     assert store.look(FOLLOW_FILE, again=True)
     assert store.current.version == second
+
+
+def test_what_the_first_requests_would_make_is_made_before_another_model_answers(model_file, model_files, monkeypatch):
+    store = ModelStore(str(model_file))
+    answered = []
+
+    class Prepared(ServedModel):
+        def prepare(self):
+            super().prepare()
+            assert self.scorer.user_ids.__dict__.keys() >= {"_position_of"}
+            assert "popularity" in self.scorer._lazy_rankers
+            answered.append(store.current.version)
+
+    monkeypatch.setattr("ancf.serving.model_store.ServedModel", Prepared)
+    put(model_files[1], model_file)
+    assert store.look(None)
+    assert answered == [version_of(model_files[0])]
 
 
 def test_no_more_than_two_models_are_kept(model_file, model_files, tmp_path, purchases):

@@ -27,6 +27,7 @@ from ancf.params import checks_call
 
 # A Python object per kind of id; NumPy holds all but the integers as objects.
 _TYPES: dict[str, type] = {"int": int, "str": str, "uuid": uuid.UUID, "bytes": bytes}
+_PART = 1 << 14
 
 
 class IdMap(Sequence[Any]):
@@ -235,7 +236,26 @@ class IdMap(Sequence[Any]):
 
     @cached_property
     def _position_of(self) -> dict[Any, int]:
-        return dict(zip(self.values.tolist(), range(len(self)), strict=True))
+        # In parts, so that other threads of a server have their turn between two of them.
+        found: dict[Any, int] = {}
+        for start, part in self._parts():
+            found.update(zip(part, range(start, start + len(part)), strict=True))
+        return found
+
+    def _parts(self) -> Iterator[tuple[int, list[Any]]]:
+        """The ids in parts, each with the position of its first."""
+        for start in range(0, len(self), _PART):
+            yield start, self.values[start : start + _PART].tolist()
+
+    def _is_distinct(self) -> bool:
+        # Sorting hashes lets other threads have their turn; it goes over memory in order, and a set does not.
+        hashes = [np.fromiter(map(hash, part), np.int64, len(part)) for _, part in self._parts()]
+        ordered = np.sort(np.concatenate(hashes)) if hashes else np.empty(0, np.int64)
+        return bool((ordered[1:] != ordered[:-1]).all()) or len(set(self.values.tolist())) == len(self)
+
+    def prepare(self) -> None:
+        """Make ready for ``position``, which does so when it is first asked."""
+        self._position_of  # noqa: B018
 
     def position(self, raw: Any) -> int:
         """The position of one id, or -1. NumPy scalars are taken as the Python values they hold.
@@ -419,7 +439,11 @@ class IdMap(Sequence[Any]):
                 raise ValueError(f"unknown kind of id {kind!r}")
             if len(array) != n:
                 raise ValueError(f"{len(array)} ids where {n} are announced")
-            return cls(array) if n else cls._unchecked(array, str(kind))
+            if kind not in ("str", "bytes"):
+                return cls(array) if n else cls._unchecked(array, str(kind))
+            new = cls._unchecked(array, str(kind))
+            # The constructor says which stand twice.
+            return new if new._is_distinct() else cls(array)
         except (KeyError, ValueError, TypeError) as error:
             raise ModelFileError(
                 f"ids in the model file: {str(error).rstrip('.')}. The file is damaged; load another copy."

@@ -32,13 +32,17 @@ def unpack_bytes(offsets: NDArray[Any], joined: NDArray[Any], what: str) -> list
     ValueError
         If the arrays are of another kind, or the offsets do not rise from 0 to the number of bytes.
     """
+    _check(offsets, joined, what)
+    raw = joined.tobytes()
+    return [raw[start:end] for start, end in pairwise(offsets.tolist())]
+
+
+def _check(offsets: NDArray[Any], joined: NDArray[Any], what: str) -> None:
     well_typed = offsets.dtype == np.int64 and joined.dtype == np.uint8
     if not well_typed or offsets.ndim != 1 or joined.ndim != 1 or not len(offsets):
         raise ValueError(f"{what} need int64 offsets and uint8 bytes")
     if offsets[0] != 0 or offsets[-1] != len(joined) or (np.diff(offsets) < 0).any():
         raise ValueError(f"the offsets of the {what} do not fit their bytes")
-    raw = joined.tobytes()
-    return [raw[start:end] for start, end in pairwise(offsets.tolist())]
 
 
 def pack_texts(texts: Iterable[str]) -> Packed:
@@ -48,7 +52,13 @@ def pack_texts(texts: Iterable[str]) -> Packed:
 
 def unpack_texts(offsets: NDArray[Any], joined: NDArray[Any], what: str) -> list[str]:
     """The texts again; raises as ``unpack_bytes`` does, and where bytes are no UTF-8."""
-    return [part.decode("utf-8", "surrogatepass") for part in unpack_bytes(offsets, joined, what)]
+    _check(offsets, joined, what)
+    raw = joined.tobytes()
+    if raw.isascii():
+        # A byte is a character, so all are decoded at once.
+        text = raw.decode("ascii")
+        return [text[start:end] for start, end in pairwise(offsets.tolist())]
+    return [raw[start:end].decode("utf-8", "surrogatepass") for start, end in pairwise(offsets.tolist())]
 
 
 def pack_optional_texts(texts: Iterable[Any]) -> Packed:

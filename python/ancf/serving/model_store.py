@@ -162,6 +162,7 @@ class ModelStore:
 
     def _take(self, path: Path) -> None:
         served = ServedModel.load(path, self._variant, self._count).for_shop(self._shop)
+        served.prepare()
         before, self.current = self.current.version, served
         self.failed = None
         self.reloads["ok"] += 1

@@ -4,6 +4,7 @@ Each answer is wholly of one ``ServedModel``, which never changes; another model
 bits of ``recommend`` and ``recommend_for_history``.
 """
 
+import contextlib
 import hashlib
 import os
 import time
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ancf import _text
-from ancf.errors import InvalidDataError, ModelFileError
+from ancf.errors import AncfError, InvalidDataError, ModelFileError
 from ancf.models.base import Recommender
 from ancf.models.loading import load
 from ancf.scoring.arranging import ListRequest, compile_rules, forgive_deny
@@ -228,6 +229,8 @@ class ServedModel:
         users, items = self.scorer.user_ids, self.scorer.item_ids
         if not len(items):
             raise ModelFileError("the model file holds no items. Load another copy.")
+        users.prepare()
+        items.prepare()
         options = ListOptions(n=10, exclude_seen=False)
         lists = [self._list(-1, Continued([0], None, lambda: (None, None)), options)]
         if len(users):
@@ -235,6 +238,19 @@ class ServedModel:
         for each in lists:
             if not np.isfinite(each.scores).all():
                 raise ModelFileError("the model file gives scores that are not finite. Load another copy.")
+
+    def prepare(self) -> None:
+        """Ask for what is made when it is first asked for, such as counts of what was bought together, so that no
+        request waits for that. Answers are the same without."""
+        questions: tuple[Callable[[], object], ...] = (
+            lambda: self.popular(PopularOptions()),
+            lambda: self.similar(self._ids[0], SimilarOptions()),
+            lambda: self.bought_together(TogetherOptions(item_id=[self._ids[0]])),
+        )
+        for ask in questions:
+            # Not every model has all of them.
+            with contextlib.suppress(AncfError):
+                ask()
 
     # ---- lists
 

@@ -151,6 +151,9 @@ class Service:
         self.writer.start()
         await self._look()
         self._watching = asyncio.create_task(self._watch())
+        for store in self.stores.values():
+            # Beside serving, as it may take longer than all else of a start.
+            self._threads.submit(store.current.prepare)
 
     async def stop(self) -> None:
         """Write what waits."""
