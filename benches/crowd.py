@@ -1,6 +1,6 @@
 """A crowd: so many connections that ask for lists without a pause, and how long answers and refusals take.
 
-`python benches/crowd.py PORT CONNECTIONS SECONDS [--patient] [--close] < USERS` prints JSON. wrk does not tell the
+`python benches/crowd.py PORT CONNECTIONS SECONDS < USERS` prints JSON; `--help` says what else. wrk does not tell the
 times of answers from those of refusals, and asks again at once whatever it is told; `--patient` waits as long as
 `Retry-After` says. `benches/serving.py` calls it.
 """
@@ -21,8 +21,8 @@ _RETRY_AFTER = re.compile(rb"\r\nretry-after: (\d+)", re.IGNORECASE)
 class Crowd:
     """What all connections share."""
 
-    def __init__(self, port: int, users: list[str], *, patient: bool, close: bool) -> None:
-        self.port, self.patient, self.close = port, patient, close
+    def __init__(self, port: int, users: list[str], *, patient: bool, close: bool, pause: float) -> None:
+        self.port, self.patient, self.close, self.pause = port, patient, close, pause
         more = "Connection: close\r\n" if close else ""
         self._requests = [f"GET /v1/recommend/{each}?n=10 HTTP/1.1\r\nHost: x\r\n{more}\r\n".encode() for each in users]
         self._at = 0
@@ -60,12 +60,12 @@ class Asker(asyncio.Protocol):
         if not end or len(body) < int(_LENGTH.search(head)[1]):  # type: ignore[index]
             return
         crowd, took = self._crowd, time.perf_counter() - self._sent
-        self._waits, pause = False, 0.0
+        self._waits, pause = False, crowd.pause
         if head.startswith(b"HTTP/1.1 200"):
             crowd.answered.append(took)
         else:
             crowd.refused.append(took)
-            pause = float(_RETRY_AFTER.search(head)[1]) if crowd.patient else 0.0  # type: ignore[index]
+            pause = float(_RETRY_AFTER.search(head)[1]) if crowd.patient else pause  # type: ignore[index]
         if crowd.close:
             self._transport.close()
         self._loop.call_later(pause, self._again if crowd.close else self._ask) if pause or crowd.close else self._ask()
@@ -109,13 +109,16 @@ def main() -> None:
     parser.add_argument("seconds", type=float)
     parser.add_argument("--patient", action="store_true", help="Wait as long as Retry-After says.")
     parser.add_argument("--close", action="store_true", help="A connection for each request.")
+    parser.add_argument("--pause", type=float, default=0.0, help="Seconds between an answer and the next request.")
     options = parser.parse_args()
-    crowd = Crowd(options.port, sys.stdin.read().split(), patient=options.patient, close=options.close)
+    users = sys.stdin.read().split()
+    crowd = Crowd(options.port, users, patient=options.patient, close=options.close, pause=options.pause)
     uvloop.run(_ask_for(crowd, options.connections, options.seconds))
     said = {
         "answered_per_second": round(len(crowd.answered) / options.seconds, 1),
         "answered_half_ms": _share(crowd.answered, 50),
         "answered_p99_ms": _share(crowd.answered, 99),
+        "answered_longest_ms": _share(crowd.answered, 100),
         "refused_per_second": round(len(crowd.refused) / options.seconds, 1),
         "refused_half_ms": _share(crowd.refused, 50),
         "cut": crowd.cut,
