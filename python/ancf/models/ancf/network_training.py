@@ -86,7 +86,7 @@ class NetworkTrainer:
     def hold_out(table: TrainingTable, settings: Settings) -> HeldOut | None:
         """The purchases on which the open choices are made."""
         times = None if settings.choose_for == "random" else table.purchase_times.times
-        return hold_out(table.matrix.sets, times, settings.random_state)
+        return hold_out(table.matrix.sets, times, settings.random_state, table.data.pair_had())
 
     @staticmethod
     def choosing_epochs(held_out: HeldOut, settings: Settings) -> int:

@@ -72,15 +72,20 @@ class HeldOut(NamedTuple):
         return self.share <= _NEGLIGIBLE_SHARE
 
 
-def hold_out(pairs: ItemSets, times: NDArray[np.int64] | None, seed: int) -> HeldOut | None:
-    """Set purchases of some users aside; None where no user has three of them.
+def hold_out(
+    pairs: ItemSets, times: NDArray[np.int64] | None, seed: int, had: NDArray[np.bool_] | None = None
+) -> HeldOut | None:
+    """Set purchases of some users aside; None where no user has three pairs, one of them a purchase.
 
-    Their latest where times are given, else by turns any of them and what belongs together.
+    Their latest where times are given, else by turns any of them and what belongs together. ``had``: which pairs are
+    purchases (``Interactions.pair_had``), None for all; what was only looked at stays, since nobody will be asked for
+    it.
     """
     indptr, items = pairs
     counts = np.diff(indptr)
     draws = np.random.Generator(np.random.PCG64(seed))
-    eligible_users = np.flatnonzero(counts >= 3)
+    n_had = counts if had is None else np.diff(np.concatenate(([0], np.cumsum(had)))[indptr])
+    eligible_users = np.flatnonzero((counts >= 3) & (n_had > 0))
     if len(eligible_users) > MAX_USERS:
         eligible_users = np.sort(draws.permutation(eligible_users)[:MAX_USERS])
     if not len(eligible_users):
@@ -88,9 +93,11 @@ def hold_out(pairs: ItemSets, times: NDArray[np.int64] | None, seed: int) -> Hel
     held_out_mask = np.zeros(len(items), bool)
     order = draws.random(len(items)) if times is None else times.astype(np.float64)
     buyers = _Buyers(pairs) if times is None else None
+    if had is not None:
+        order[~had] = -np.inf
     for turn, user in enumerate(eligible_users.tolist()):
         row = slice(int(indptr[user]), int(indptr[user + 1]))
-        n = max(1, round(_HELD_OUT_SHARE * (row.stop - row.start)))
+        n = max(1, round(_HELD_OUT_SHARE * int(n_had[user])))
         if buyers is not None and turn % 2:
             cosine = buyers.buyer_cosine(items[row], int(np.argmax(order[row])))
             order[row] = cosine + _TIE_BREAK * order[row]
@@ -138,7 +145,7 @@ class _Buyers:
 def hold_out_last(data: Interactions, pairs: ItemSets, seed: int) -> HeldOut | None:
     """Set the last tenth of all events aside; None where nothing is then left to be asked for.
 
-    Asked for is what up to 2,800 users, who had something before, bought for the first time. Events far from all
+    Asked for is what up to 2,800 users, who had something before, bought and had not met before. Events far from all
     others in time say nothing of the last days, and are asked for nowhere.
     """
     assert data.times is not None
@@ -154,6 +161,9 @@ def hold_out_last(data: Interactions, pairs: ItemSets, seed: int) -> HeldOut | N
     pair_times = data.pair_times()
     assert pair_times is not None
     new = ~is_kept & (lengths[rows] > 0) & ~usual.strays(pair_times)
+    had = data.pair_had()
+    if had is not None:
+        new &= had
     eligible_users = np.unique(rows[new])
     if not len(eligible_users):
         return None

@@ -135,7 +135,7 @@ class SoftmaxTrainer:
         data, pairs = table.data, table.matrix.sets
         last = hold_out_last(data, pairs, settings.random_state) if settings.choose_for == "future" else None
         times = None if settings.choose_for == "random" else table.purchase_times.times
-        return last or hold_out(pairs, times, settings.random_state)
+        return last or hold_out(pairs, times, settings.random_state, data.pair_had())
 
     @staticmethod
     def choosing_epochs(held_out: HeldOut, settings: Settings) -> int:
