@@ -11,6 +11,7 @@ import ancf
 from ancf.serving.counting import Counting
 from ancf.serving.histories import continue_history
 from ancf.serving.journal import Entry
+from ancf.serving.update_job import new_events
 
 ITEMS = "abcde"
 WEIGHTS = {"view": 1, "cart": 3, "purchase": 10, "remove_from_cart": 0, "dislike": 0, "refund": -10}
@@ -222,3 +223,51 @@ def test_a_server_leaves_out_what_was_rejected_before_and_since():
 def test_an_option_that_rejects_nothing_says_so():
     with pytest.raises(ancf.InvalidParameterError, match="no column that is recognized as the event type"):
         ancf.read_interactions({"user": [1], "item": ["a"]}, rejections=False)
+
+
+class Journal:
+    """As much of one as an update reads."""
+
+    name = "1f"
+
+    def __init__(self, *events):
+        self.events = events
+
+    def newest(self):
+        return len(self.events)
+
+    def between(self, first, last):
+        return [(at, *event) for at, event in enumerate(self.events, 1) if first < at <= last]
+
+
+def test_what_a_model_learns_of_a_journal_is_rejected_as_the_server_did():
+    model = ancf.ItemKNN().fit(read(LOG))
+    later = START + 10_000
+    came = [("1", "d", "dislike"), ("1", "b", "purchase"), ("2", "a", "refund"), ("2", "e", "remove_from_cart")]
+    journal = Journal(*((user, item, kind, 1.0, later + at) for at, (user, item, kind) in enumerate(came)))
+    found = new_events(model._fitted(), Counting.of(model._fitted()), journal)
+    assert found.n_events == 5
+    model.partial_fit(found.data)
+    assert listed(model, 1, filter_already_liked_items=False) == {"a", "b", "e"}
+    assert listed(model, 2, filter_already_liked_items=False) == {"b", "d"}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda arrays, meta: arrays.update({"rejections.users": arrays["rejections.users"] + np.int32(9)}),
+        lambda arrays, meta: arrays.update({"rejections.items": arrays["rejections.items"] - np.int32(1)}),
+        lambda arrays, meta: arrays.update({"rejections.times": arrays["rejections.times"][1:]}),
+        lambda arrays, meta: arrays.update({"rejections.dislikes": arrays["rejections.dislikes"] + np.uint8(2)}),
+        lambda arrays, meta: arrays.update({"rejections.users": arrays["rejections.users"].astype(np.int64)}),
+        lambda arrays, meta: arrays.pop("rejections.items"),
+        lambda arrays, meta: meta.update(rejections=3),
+        lambda arrays, meta: meta["rejections"].pop("user_ids"),
+    ],
+)
+def test_a_damaged_file_is_refused(damage):
+    arrays, meta = ancf.Popular().fit(read(LOG))._fitted().to_arrays()
+    ancf.Popular._from_arrays(dict(arrays), dict(meta))
+    damage(arrays, meta)
+    with pytest.raises(ancf.errors.ModelFileError, match="Load another copy"):
+        ancf.Popular._from_arrays(arrays, meta)
