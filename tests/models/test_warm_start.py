@@ -18,20 +18,23 @@ MODELS = {
 }
 
 
+ALL = {**MODELS, "ancf": lambda **more: ancf.ANCF(factors=4, epochs=6, **more)}
+
+
 def table(seed, n_users=30, n_items=20, n=300):
     draws = np.random.default_rng(seed)
     users, items = draws.integers(0, n_users, n), draws.integers(0, n_items, n)
     return ancf.Interactions.from_ids(user=[f"u{user}" for user in users], item=[f"i{item}" for item in items])
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", ALL)
 def test_a_second_fit_goes_on_where_the_first_ended(name):
-    model = MODELS[name](warm_start=True).fit(table(0))
+    model = ALL[name](warm_start=True).fit(table(0))
     first = model.history_["training_loss"]
     second = model.fit(table(0)).history_["training_loss"]
     assert second[0] < first[0]
     assert second[-1] < first[-1]
-    loaded = ancf.load(MODELS[name](warm_start=True).fit(table(0)).to_bytes())
+    loaded = ancf.load(ALL[name](warm_start=True).fit(table(0)).to_bytes())
     assert loaded.fit(table(0)).to_bytes() == model.to_bytes()
 
 
@@ -120,3 +123,37 @@ def test_a_damaged_file_is_refused(damage):
     damage(arrays, meta)
     with pytest.raises(ancf.errors.ModelFileError, match="Load another copy"):
         ancf.SVD._from_arrays(arrays, meta)
+
+
+def test_ancf_keeps_the_settings_and_vectors_of_the_training_before():
+    model = ancf.ANCF(factors=4, epochs=6, warm_start=True).fit(table(0))
+    chosen, start = model.history_["settings"], model._fitted().start
+    model.set_params(epochs=1, learning_rate=1e-30).fit(table(1, n_users=40, n_items=25))
+    open_choices = ("neighbor_weight", "serving_exponent", "neighbor_shrinkage", "half_life", "trend")
+    assert {name: model.history_["settings"][name] for name in open_choices} == {
+        name: chosen[name] for name in open_choices
+    }
+    after = model._fitted().start
+    assert set(after.item_ids) > set(start.item_ids)
+    at = after.item_ids.positions(start.item_ids.values)
+    assert np.array_equal(
+        after.numbers["vectors"].reshape(len(after.item_ids), -1)[at],
+        start.numbers["vectors"].reshape(len(start.item_ids), -1),
+    )
+    model.partial_fit(table(2, n=10))
+    assert np.array_equal(model._fitted().start.numbers["vectors"], after.numbers["vectors"])
+
+
+def test_ancf_without_it_keeps_nothing_more_and_begins_anew():
+    model = ancf.ANCF(factors=4, epochs=2).fit(table(0))
+    before = model.to_bytes()
+    assert model._fitted().start is None
+    assert model.fit(table(1)).fit(table(0)).to_bytes() == before
+
+
+def test_ancf_refuses_another_shape_and_options_that_have_no_start():
+    model = ancf.ANCF(factors=4, epochs=2, warm_start=True).fit(table(0))
+    with pytest.raises(ancf.InvalidParameterError, match=r"warm_start: factors was 4 .* and is 5"):
+        model.set_params(factors=5).fit(table(0))
+    with pytest.raises(ancf.InvalidParameterError, match="warm_start=True has no effect here"):
+        ancf.ANCF(loss="bpr", warm_start=True).fit(table(0))

@@ -28,7 +28,7 @@ from ancf.data.csr import Csr
 from ancf.data.interactions import Interactions
 from ancf.data.normalize import Normalizer
 from ancf.epochs import Progress, Trainer, TrainingResult, Validation, print_settings, progress_bar, run_epochs
-from ancf.errors import InvalidCallError, InvalidDataError
+from ancf.errors import InvalidCallError, InvalidDataError, InvalidParameterError
 from ancf.evaluation import parse_metrics
 from ancf.models.ancf import options
 from ancf.models.ancf.attributes import extend, with_attributes
@@ -44,10 +44,13 @@ from ancf.models.network import Attention, Layer, Loss, Optimizer, Output
 from ancf.models.resuming import fit_of
 from ancf.scoring.results import TopN
 from ancf.scoring.scorer import Arrays, Encoder, Scorer
+from ancf.scoring.start import Side, Start
 from ancf.scoring.updates import Update
 from ancf.search_space import SearchSpace
 
 State = TypeVar("State")
+# The numbers of the softmax trainer that another training goes on from.
+_LEARNS: dict[str, Side] = {"vectors": "items"}
 TrainerClass = type[SoftmaxTrainer] | type[NetworkTrainer]
 
 
@@ -165,6 +168,9 @@ class ANCF(Recommender):
         "ndcg@10" or another of ``ancf.evaluate``, or "loss". auto: "ndcg@10", and "loss" for "mse".
     random_state : int or None
         Seed; the same seed and data give the same bits for any number of threads. None takes a new one each time.
+    warm_start : bool
+        Let ``fit`` go on from the vectors that this model learned before, by ids, with the settings that were chosen
+        then, and keep in the model what that takes; without it ``fit`` begins anew. Of the plain softmax.
     num_threads : int, optional
     verbose : int
         1 prints the losses of each epoch.
@@ -245,6 +251,7 @@ class ANCF(Recommender):
         patience: int | None = 3,
         validation_metric: str = "auto",
         random_state: int | None = 0,
+        warm_start: bool = False,
         num_threads: int | None = None,
         verbose: int = 0,
         show_progress: bool | None = None,
@@ -286,6 +293,7 @@ class ANCF(Recommender):
         self.patience = patience
         self.validation_metric = validation_metric
         self.random_state = random_state
+        self.warm_start = warm_start
         self.num_threads = num_threads
         self.verbose = verbose
         self.show_progress = show_progress
@@ -375,6 +383,9 @@ class ANCF(Recommender):
         settings = options.resolve(self, data.n_items, timed=data.times is not None, split_by=data.split_by)
         if kept is not None:
             settings = replace(settings, random_state=kept.seed(settings.random_state))
+        before = self._learned_before(settings)
+        if before is not None:
+            settings = options.as_chosen(settings, before[1])
         # 4. The table as trainers want it, and which of the two learns.
         table = TrainingTable(data, settings)
         trainer_class: TrainerClass = NetworkTrainer if settings.needs_network else SoftmaxTrainer
@@ -387,6 +398,8 @@ class ANCF(Recommender):
         # 6. Vectors, by epochs.
         trainer: ScorerTrainer[Any] = trainer_class(table, settings, held_out)
         settings = replace(settings, batch_size=trainer.batch_size)
+        if before is not None:
+            trainer.resume(before[0].put_into(trainer.progress()[0], data.user_ids, data.item_ids), 0)
         print_settings("Settings", settings.record(), self.verbose)
         result = self._train(trainer, table, settings, validation, kept)
         # 7. Item-item weights; a large table chooses now, on what it could do without.
@@ -398,7 +411,22 @@ class ANCF(Recommender):
         # 8. Items that nobody has bought, by their attributes.
         record = {**result.history, "best_epoch": result.best_epoch, "settings": settings.record()}
         scorer = trainer.build_scorer(result.state, neighbors, settings, **self._about(), training=record)
+        if self.warm_start:
+            scorer = replace(scorer, start=Start.of(data.user_ids, data.item_ids, trainer.progress()[0], _LEARNS))
         return with_attributes(scorer, settings.num_threads)
+
+    def _learned_before(self, settings: Settings) -> tuple[Start, dict[str, Any]] | None:
+        """What this fit goes on from: vectors, and the settings that were chosen with them."""
+        before = self._scorer
+        if not self.warm_start or before is None or before.start is None or before.training is None:
+            return None
+        had = before.options.get("factors")
+        if had != settings.factors:
+            raise InvalidParameterError(
+                f"warm_start: factors was {had!r} in what was learned and is {self.factors!r}. Set it to {had!r}, or "
+                "fit a new model (clone)."
+            )
+        return before.start, before.training["settings"]
 
     def _check_update(self, scorer: Scorer) -> None:
         encoder = scorer.encoder

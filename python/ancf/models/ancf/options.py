@@ -6,7 +6,8 @@ mixture of the parts of a score keeps its middle until it is chosen on purchases
 
 import inspect
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -189,6 +190,12 @@ def resolve(estimator: Any, n_items: int, timed: bool, split_by: SplitBy | None 
         choose_for=choose_for,
         num_threads=o.num_threads,
     )
+
+
+def as_chosen(settings: Settings, chosen: Mapping[str, Any]) -> Settings:
+    """The settings with their open choices as an earlier fit made them."""
+    known = {name: chosen[name] for name in settings.open_choices if name in chosen}
+    return replace(settings, **known, open_choices=settings.open_choices - known.keys())
 
 
 def _choose_for(options: Any, timed: bool, split_by: SplitBy | None) -> ChooseFor:
@@ -383,7 +390,7 @@ def check(estimator: Any) -> None:
                 'ranked by it. Take factor_attention=True, or ancf.ANCFModel(attention="batch").'
             )
         check_choice(name, getattr(estimator, name), choices)
-    for name in ("factor_attention", "user_factors", "biases", "use_weights"):
+    for name in ("factor_attention", "user_factors", "biases", "use_weights", "warm_start"):
         check_flag(name, getattr(estimator, name))
     check_number("user_dropout", estimator.user_dropout, 0.0, 0.99)
     if estimator.half_life not in (None, "auto"):
@@ -415,7 +422,7 @@ def _check_belonging(estimator: Any) -> None:
         ("half_life", learns or not _needs_network(estimator), 'attention="learned" or "target", or the plain softmax'),
         *(
             (name, not _needs_network(estimator), "the plain softmax")
-            for name in ("trend", "trend_half_life", "repeat_weight", "repeat_half_life")
+            for name in ("trend", "trend_half_life", "repeat_weight", "repeat_half_life", "warm_start")
         ),
         ("user_dropout", estimator.user_factors, "user_factors=True"),
         ("layer", estimator.output == "sigmoid", 'output="sigmoid"'),
