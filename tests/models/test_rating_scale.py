@@ -1,11 +1,15 @@
 """SVD on quantities of any size: it ends, it is better than one number for all, and stars stay as they are."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 
 import ancf
 from ancf.errors import ModelFileError
 from ancf.models.rating_scale import RatingScale
+
+SPACE = ancf.SVD().search_space()
 
 
 def quantities(seed=1):
@@ -17,12 +21,34 @@ def quantities(seed=1):
     return users, items, amounts
 
 
+def wholesale(seed=1):
+    """Amounts of a hundred small customers and forty large ones, ten of whom order by the pallet every other time."""
+    rng = np.random.default_rng(seed)
+    users = np.repeat(np.arange(140), [160] * 40 + [8] * 100)
+    items = np.concatenate([rng.choice(400, size, replace=False) for size in np.bincount(users)])
+    amounts = np.ceil(np.exp(1 + rng.normal(0, 0.7, len(users))))
+    amounts[(users < 10) & (rng.random(len(users)) < 0.5)] = 500
+    return users, items, amounts
+
+
 def table(users, items, amounts):
     return ancf.Interactions.from_ids(user=users, item=items, weight=amounts)
 
 
-@pytest.mark.parametrize("rate", [0.005, 0.02, 0.05])
-def test_quantities_with_huge_ones_among_them_are_learned_at_every_rate_of_the_space(rate):
+CORNERS = [dict(zip(SPACE, ends, strict=True)) for ends in product(*(each.grid(2) for each in SPACE.values()))]
+
+
+@pytest.mark.parametrize("corner", CORNERS, ids=repr)
+def test_no_corner_of_the_search_space_diverges_on_quantities_or_on_stars(corner):
+    users, items, amounts = wholesale()
+    stars = np.clip(np.round(3 + np.random.default_rng(2).normal(0, 1.5, len(users))), 1, 5)
+    for ratings in (amounts, stars):
+        losses = ancf.SVD(epochs=5, **corner).fit(table(users, items, ratings)).history_["training_loss"]
+        assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("rate", [0.005, 0.03, 0.05])
+def test_quantities_with_huge_ones_among_them_are_learned_beyond_the_rates_of_the_space(rate):
     users, items, amounts = quantities()
     model = ancf.SVD(learning_rate=rate, epochs=40).fit(table(users, items, amounts))
     usual = amounts < 50_000

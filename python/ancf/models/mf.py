@@ -381,12 +381,16 @@ class SVD(FactorModel):
         self.show_progress = show_progress
 
     def search_space(self, *, timed: bool = True) -> SearchSpace:
-        """Factors, rate, regularization and the vectors at the start."""
+        """Factors, rate, regularization and the vectors at the start; no corner diverges on stars or quantities.
+
+        With 200 factors quantities of a large shop diverged at a rate of 0.05 with vectors of 0.3, and at 0.07 with
+        vectors of 0.1.
+        """
         return {
             "factors": Integer(8, 200, log=True),
-            "learning_rate": Real(0.001, 0.05, log=True),
+            "learning_rate": Real(0.001, 0.03, log=True),
             "regularization": Real(0.005, 0.2, log=True),
-            "init_scale": Real(0.01, 0.3, log=True),
+            "init_scale": Real(0.01, 0.2, log=True),
         }
 
     def _predicts_quantity(self) -> bool:
