@@ -453,6 +453,7 @@ class AlsTrainer:
         unobserved_weight: float,
         regularization: float,
         regularization_exponent: float,
+        steps: int | None,
         seed: int,
         num_threads: int | None = None,
     ) -> AlsTrainer: ...
@@ -461,7 +462,7 @@ class AlsTrainer:
         self, numbers: dict[str, npt.NDArray[np.float32]], steps: int, num_threads: int | None = None
     ) -> None: ...
     def epoch(self, num_threads: int | None = None) -> float: ...
-    def state(self) -> tuple[_Floats, _Floats, _Floats]: ...
+    def state(self, num_threads: int | None = None) -> tuple[_Floats, _Floats, _Floats]: ...
 
 def als_user_vectors(
     histories: _Csr,

@@ -38,6 +38,11 @@ class TestALSWithMoreFactorsThanTheTableHas(ModelContract):
         return make("ALS", factors=70, **options)
 
 
+class TestALSSolvedExactly(ModelContract):
+    def make(self, **options):
+        return make("ALS", solver="exact", **options)
+
+
 class TestBPRWithPopularNegatives(ModelContract):
     fold_in_is_exact = False
 
@@ -65,6 +70,21 @@ def test_the_training_loss_falls_and_stands_in_the_history(name):
     assert len(losses) == SMALL[name]["epochs"] == model.history_["best_epoch"]
     assert losses[-1] < losses[0]
     assert model.history_["settings"]["random_state"] == 0
+
+
+def test_als_by_conjugate_gradients_comes_as_far_as_exact_sweeps_and_never_goes_back():
+    exact, stepped = (make("ALS", solver=solver, epochs=12).fit(tastes()) for solver in ("exact", "cg"))
+    losses = stepped.history_["training_loss"]
+    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] == pytest.approx(exact.history_["training_loss"][-1], rel=1e-3)
+
+
+def test_als_takes_steps_unless_weights_of_all_sizes_are_used():
+    solvers = [
+        make("ALS", **options).fit(tastes(rated=True)).history_["settings"]["solver"]
+        for options in ({}, {"use_weights": True}, {"solver": "cg", "use_weights": True}, {"solver": "exact"})
+    ]
+    assert solvers == ["cg", "exact", "cg", "exact"]
 
 
 def test_als_epochs_are_those_of_the_normal_equations():
@@ -236,6 +256,7 @@ def test_an_error_metric_is_better_the_lower_it_is(model):
         ("ALS", "unobserved_weight", -1.0),
         ("ALS", "regularization_exponent", 3.0),
         ("ALS", "use_weights", "yes"),
+        ("ALS", "solver", "cholesky"),
         ("BPR", "learning_rate", 0.0),
         ("BPR", "negative_exponent", 3.0),
         ("BPR", "bias_regularization", -0.1),

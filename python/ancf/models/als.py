@@ -6,7 +6,8 @@
 Hu, Koren, Volinsky, *Collaborative Filtering for Implicit Feedback Datasets* (ICDM 2008), with the weight α₀ of all
 pairs and the regularization by frequency of Rendle, Krichene, Zhang, Koren, *Revisiting the Performance of iALS on Item
 Recommendation Benchmarks* (RecSys 2022). Given one side, each row of the other has an exact solution;
-``rust/core/src/model/als.rs`` says how it is found with a system no larger than the row.
+``rust/core/src/model/als.rs`` says how it is found with a system no larger than the row. A few steps of conjugate
+gradients towards it, from where the row stood, take a fraction of the time (Takács, Pilászy, Tikk, RecSys 2011).
 
 The user is the history: somebody unknown gets the one exact solution that training would have given, and each purchase
 adds its own part to a score, p_u = W_u Σ_j c_uj q_j with W_u = (α₀ QᵀQ + λ_u I + Σ_j c_uj q_j q_jᵀ)⁻¹.
@@ -14,14 +15,14 @@ adds its own part to a score, p_u = W_u Σ_j c_uj q_j with W_u = (α₀ QᵀQ + 
 
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ancf import _native
 from ancf.checkpoints import CheckpointPath
-from ancf.checks import check_flag, check_number
+from ancf.checks import check_choice, check_flag, check_number
 from ancf.data.arrays import inner_products
 from ancf.data.csr import Csr
 from ancf.data.interactions import Interactions
@@ -41,18 +42,22 @@ from ancf.search_space import Integer, Real, SearchSpace
 
 Floats = NDArray[np.float32]
 Auto = Literal["auto"]
+Solver = Literal["auto", "exact", "cg"]
 
 # "auto": as much weight on what is not observed as so many purchases of each user; validation parts of four tables with
 # 1,522 to 40,981 items agree on some 200 to 800 (docs/quality.md).
 _UNOBSERVED_PER_USER = 400.0
+# Of conjugate gradients for each row and sweep: two reach the loss of exact sweeps to four digits, one does not
+# (docs/quality.md).
+_STEPS = 2
 
 
 class ALS(FactorModel):
     """Alternating least squares for implicit feedback (Hu, Koren, Volinsky 2008; Rendle et al. 2022).
 
-    Every sweep solves all items given the users and then all users given the items, both exactly. The reference is the
-    protocol of Rendle et al.: HR@10 .732 and NDCG@10 .453 with 128 factors on MovieLens 1M, each user's last item among
-    99 sampled ones.
+    Every sweep solves all items given the users and then all users given the items. The reference is the protocol of
+    Rendle et al.: HR@10 .732 and NDCG@10 .453 with 128 factors on MovieLens 1M, each user's last item among 99 sampled
+    ones.
 
     Parameters
     ----------
@@ -67,6 +72,11 @@ class ALS(FactorModel):
         λ.
     regularization_exponent : float, 0 to 2
         ν: how much more what occurs often is regularized; 0 for all alike.
+    solver : "auto", "exact" or "cg"
+        How a sweep solves: exactly, or by two steps of conjugate gradients from where the sweep before ended, in a
+        fraction of the time. "auto": "cg", which comes as far in as many sweeps, but with ``use_weights`` "exact",
+        since with weights of all sizes steps do not (docs/quality.md). In the end users are solved exactly, so that an
+        unknown history has the bits of training either way.
     use_weights : bool
         Take the table's weights (above 0) as c_ui, instead of 1 for each pair. Quantities with a long tail are better
         read with ``normalize="log"``.
@@ -103,7 +113,7 @@ class ALS(FactorModel):
     'tea'
     """
 
-    _learns: ClassVar[Mapping[str, Side]] = {"users": "users"}
+    _learns: ClassVar[Mapping[str, Side]] = {"users": "users", "items": "items"}
 
     def __init__(
         self,
@@ -113,6 +123,7 @@ class ALS(FactorModel):
         unobserved_weight: float | Auto = "auto",
         regularization: float = 0.007,
         regularization_exponent: float = 1.0,
+        solver: Solver = "auto",
         use_weights: bool = False,
         patience: int | None = 3,
         validation_metric: str = "ndcg@10",
@@ -127,6 +138,7 @@ class ALS(FactorModel):
         self.unobserved_weight = unobserved_weight
         self.regularization = regularization
         self.regularization_exponent = regularization_exponent
+        self.solver = solver
         self.use_weights = use_weights
         self.patience = patience
         self.validation_metric = validation_metric
@@ -187,6 +199,7 @@ class ALS(FactorModel):
             check_number("unobserved_weight", self.unobserved_weight, 0.0, 1e6, words="'auto' or ")
         check_number("regularization", self.regularization, 0.0, 1e6, above=True)
         check_number("regularization_exponent", self.regularization_exponent, 0.0, 2.0)
+        check_choice("solver", self.solver, get_args(Solver))
         check_flag("use_weights", self.use_weights)
         data = self._training_data(interactions, validation)
         with self._checkpoint(data, validation, checkpoint, every, resume) as kept:
@@ -198,7 +211,8 @@ class ALS(FactorModel):
                 history = history.with_data(np.ones_like(history.data))
             seed = self._seed(kept)
             penalty = self._penalty(data.n_items)
-            trainer = _Trainer(self, history, data.n_items, seed, penalty)
+            solver = ("exact" if self.use_weights else "cg") if self.solver == "auto" else self.solver
+            trainer = _Trainer(self, history, data.n_items, seed, penalty, solver)
 
             def build_scorer(state: _State, training: dict[str, Any] | None = None) -> Scorer:
                 confidence = history.data if self.use_weights else None
@@ -211,7 +225,8 @@ class ALS(FactorModel):
                     training=training,
                 )
 
-            self._scorer = self._train(trainer, build_scorer, data, validation, {"random_state": seed, **penalty}, kept)
+            settings = {"random_state": seed, **penalty, "solver": solver}
+            self._scorer = self._train(trainer, build_scorer, data, validation, settings, kept)
         return self
 
     def _penalty(self, n_items: int) -> dict[str, float]:
@@ -244,11 +259,14 @@ class _State(NamedTuple):
 class _Trainer(NativeTrainer["_native.AlsTrainer"]):
     """The core's trainer, an epoch at a time."""
 
-    def __init__(self, model: ALS, history: Csr, n_items: int, seed: int, penalty: Mapping[str, float]) -> None:
+    def __init__(
+        self, model: ALS, history: Csr, n_items: int, seed: int, penalty: Mapping[str, float], solver: str
+    ) -> None:
         native = _native.AlsTrainer(
             history,
             n_items,
             factors=int(model.factors),
+            steps=_STEPS if solver == "cg" else None,
             seed=seed,
             num_threads=model.num_threads,
             **penalty,
@@ -261,7 +279,7 @@ class _Trainer(NativeTrainer["_native.AlsTrainer"]):
 
     def state(self) -> _State:
         """The vectors as they stand."""
-        return _State(*self._native.state())
+        return _State(*self._native.state(self._threads))
 
 
 class _ExactEncoder(Encoder):

@@ -30,7 +30,7 @@ pub struct AlsTrainer {
 #[pymethods]
 impl AlsTrainer {
     #[new]
-    #[pyo3(signature = (interactions, n_items, *, factors, unobserved_weight, regularization, regularization_exponent, seed, num_threads=None))]
+    #[pyo3(signature = (interactions, n_items, *, factors, unobserved_weight, regularization, regularization_exponent, steps, seed, num_threads=None))]
     fn new(
         py: Python<'_>,
         interactions: CsrArrays<'_>,
@@ -39,12 +39,14 @@ impl AlsTrainer {
         unobserved_weight: f32,
         regularization: f32,
         regularization_exponent: f32,
+        steps: Option<usize>,
         seed: u64,
         num_threads: Option<usize>,
     ) -> PyResult<Self> {
         let interactions = to_csr(py, &interactions, n_items)?;
         let penalty = Penalty { unobserved_weight, regularization, exponent: regularization_exponent };
-        let model = enter(py, Size::Large, num_threads, |_| als::Trainer::new(&interactions, factors, penalty, seed))?;
+        let model =
+            enter(py, Size::Large, num_threads, |_| als::Trainer::new(&interactions, factors, penalty, steps, seed))?;
         Ok(Self { model: Mutex::new(model), factors })
     }
 
@@ -66,7 +68,7 @@ impl AlsTrainer {
         resume(py, &self.model, &numbers, steps, num_threads)
     }
 
-    /// Items given users, then users given items; the loss divided by the number of interactions.
+    /// Items given users, then users given items, by `steps` steps or exactly; the loss divided by the number of interactions.
     #[pyo3(signature = (num_threads=None))]
     fn epoch(&self, py: Python<'_>, num_threads: Option<usize>) -> PyResult<f64> {
         enter(py, Size::Large, num_threads, |context| {
@@ -74,10 +76,13 @@ impl AlsTrainer {
         })
     }
 
-    /// User vectors (n_users, factors), item vectors (n_items, factors), and the diagonal of the items' Gramian.
-    fn state<'py>(&self, py: Python<'py>) -> PyResult<AlsState<'py>> {
-        let [users, items, gramian] =
-            self.model.lock().unwrap_or_else(PoisonError::into_inner).state().map(<[f32]>::to_vec);
+    /// User vectors (n_users, factors), solved exactly, item vectors (n_items, factors), and the diagonal of the items'
+    /// Gramian.
+    #[pyo3(signature = (num_threads=None))]
+    fn state<'py>(&self, py: Python<'py>, num_threads: Option<usize>) -> PyResult<AlsState<'py>> {
+        let [users, items, gramian] = enter(py, Size::Large, num_threads, |context| {
+            self.model.lock().unwrap_or_else(PoisonError::into_inner).state(context)
+        })?;
         Ok((to_rows(py, users, self.factors)?, to_rows(py, items, self.factors)?, gramian.into_pyarray(py)))
     }
 }

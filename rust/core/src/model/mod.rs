@@ -1,6 +1,7 @@
 //! The formulas of the models: attention over histories, item vectors, item-item weights, layers.
 
 pub mod als;
+mod als_steps;
 pub mod attention;
 mod co_purchases;
 pub mod ease;

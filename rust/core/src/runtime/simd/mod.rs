@@ -6,7 +6,8 @@
 //! falls back to the exact library function, slower and not different.
 //!
 //! Kernels import each other one way: `scores` → `pairs`; both and {`softmax_panel`, `tiles`, `attend`, `dot`} →
-//! {`reduce`, `sparse`} → `vector` → `exp` → `level`; `byte_dots` → {`int8_scan`, `sparse`}; {`cholesky`, `factor_steps`} → `vector`; `layers` → `exp`.
+//! {`reduce`, `sparse`} → `vector` → `exp` → `level`; `byte_dots` → {`int8_scan`, `sparse`}; {`cholesky`, `factor_steps`,
+//! `normal_equations`} → `vector`; `layers` → `exp`.
 
 #![allow(unsafe_code)]
 
@@ -53,6 +54,7 @@ pub mod int8_scan;
 pub mod invert;
 pub mod layers;
 mod level;
+pub mod normal_equations;
 pub mod pairs;
 mod reduce;
 pub mod roofline;
