@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::Result;
 use crate::runtime::Context;
 use crate::runtime::simd::dot::dots;
-use crate::runtime::simd::int8_scan::{BLOCK, Group, user_limit};
+use crate::runtime::simd::int8_scan::{BLOCK, Group};
 use crate::runtime::simd::sparse::fetch;
 use crate::runtime::simd::tiles::{self, LANES};
 
@@ -42,6 +42,8 @@ const FILTER_WORDS: usize = 64;
 
 /// So few eligible items are scored one by one as each row comes.
 pub const MAX_SINGLE_ITEMS: usize = 16;
+/// Of more excluded items than this the filter would say little: all are searched for.
+const MAX_FILTERED: usize = 8 * FILTER_WORDS;
 
 /// Item rows of one pass: they stay in the level-2 cache while the packs of a block are scored.
 const PASS_BYTES: usize = 768 << 10;
@@ -241,8 +243,13 @@ impl BatchSearch<'_> {
         self.offer_neighbors(row, at, context, sums, scratch);
         let list = &mut scratch.lists[at];
         list.excluded = from..scratch.excluded.len();
+        let excluded = &scratch.excluded[from..];
+        if excluded.len() > MAX_FILTERED {
+            list.exclusion_filter = [u64::MAX; FILTER_WORDS];
+            return;
+        }
         list.exclusion_filter = [0; FILTER_WORDS];
-        for &item in &scratch.excluded[from..] {
+        for &item in excluded {
             list.exclusion_filter[item as usize / 64 % FILTER_WORDS] |= 1 << (item % 64);
         }
     }
@@ -496,7 +503,7 @@ impl BatchSearch<'_> {
                 block = found + 1;
             }
             let scanned = (index.n_blocks_from_norm(scratch.group.stop).max(from) - from) * BLOCK * members.len();
-            spent += self.pruned_cost(context, members.len() as u64, scanned as u64, rescored);
+            spent += self.pruned_cost(members.len() as u64, scanned as u64, rescored);
         }
         self.cost.users.fetch_add(count as u64, Ordering::Relaxed);
         self.cost.spent.fetch_add(spent, Ordering::Relaxed);
@@ -505,10 +512,9 @@ impl BatchSearch<'_> {
 
     /// What the table cost, in f32 multiplications of the plain path. Fitted on Zen 3 to 23 cases: d = 16 to 256, 1,100 to
     /// 40,000 items, trained-like and Gaussian vectors, N = 10 to 100. With AVX-512 the scan is faster in relation.
-    fn pruned_cost(&self, context: &Context, users: u64, scanned: u64, rescored: u64) -> u64 {
+    fn pruned_cost(&self, users: u64, scanned: u64, rescored: u64) -> u64 {
         let d = self.query.d as u64;
-        let scan = if user_limit(context.level) < 100.0 { scanned * d * 4 / 7 } else { scanned * d / 3 };
-        scan + rescored * (2300 + 15 * d) + users * (27_000 + 900 * d)
+        scanned * d / 3 + rescored * (2300 + 15 * d) + users * (27_000 + 900 * d)
     }
 
     /// What lists of the plain path cost in the same unit: every product, and what enters a list on the way, which is

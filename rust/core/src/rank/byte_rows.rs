@@ -16,7 +16,7 @@ use crate::runtime::simd::Level;
 use crate::runtime::simd::byte_dots::{BoundTerms, byte_bounds, byte_dots};
 use crate::runtime::simd::int8_scan::{Line, quantize};
 
-use super::index::{Bounds, SLACK, max_abs};
+use super::index::{Bounds, LEAST, SLACK, max_abs};
 use super::neighbor_sums::NeighborSums;
 
 /// Items that are worth a task of their own.
@@ -28,6 +28,8 @@ pub struct ByteRows {
     lines: Vec<Line>,
     /// τ of each.
     scales: Vec<f32>,
+    /// The norm of each, rounded up.
+    norms: Vec<f32>,
     lines_per_row: usize,
     /// E.
     error: f64,
@@ -41,6 +43,7 @@ pub struct UserBytes {
     words: Vec<i32>,
     lines: Vec<Line>,
     terms: BoundTerms,
+    norm_factor: f32,
     dots: Vec<i32>,
 }
 
@@ -48,13 +51,13 @@ impl ByteRows {
     /// Those of `vectors` (n × d, finite). With a context, its threads share the work.
     pub fn new(vectors: &[f32], d: usize, level: Level, context: Option<&Context>) -> Self {
         let (n, lines_per_row) = (vectors.len() / d, d.div_ceil(64));
-        let (mut lines, mut scales) = (vec![Line([0; 16]); n * lines_per_row], vec![0.0; n]);
-        let part = |((vectors, lines), scales): ((&[f32], &mut [Line]), &mut [f32])| {
+        let (mut lines, mut scales, mut norms) = (vec![Line([0; 16]); n * lines_per_row], vec![0.0; n], vec![0.0; n]);
+        let part = |(((vectors, lines), scales), norms): (((&[f32], &mut [Line]), &mut [f32]), &mut [f32])| {
             let (mut words, mut largest) = (vec![0; d.div_ceil(4)], [0.0; 2]);
             let lines = lines.chunks_exact_mut(lines_per_row);
-            for ((vector, lines), scale) in vectors.chunks_exact(d).zip(lines).zip(scales) {
+            for (((vector, lines), scale), norm) in vectors.chunks_exact(d).zip(lines).zip(scales).zip(norms) {
                 let in_steps;
-                (*scale, in_steps) = row(vector, level, &mut words, lines);
+                (*scale, *norm, in_steps) = row(vector, level, &mut words, lines);
                 largest = larger(largest, in_steps);
             }
             largest
@@ -64,25 +67,50 @@ impl ByteRows {
             Some(context) => {
                 let lines = lines.par_chunks_mut(per_task * lines_per_row);
                 let parts = vectors.par_chunks(per_task * d).zip(lines).zip(scales.par_chunks_mut(per_task));
+                let parts = parts.zip(norms.par_chunks_mut(per_task));
                 context.install(|| parts.map(part).reduce(|| [0.0; 2], larger))
             }
-            None => part(((vectors, &mut lines), &mut scales)),
+            None => part((((vectors, &mut lines), &mut scales), &mut norms)),
         };
-        Self { lines, scales, lines_per_row, error, norm }
+        Self { lines, scales, norms, lines_per_row, error, norm }
     }
 
-    /// Upper bounds of the scores of some items for a user's vector, both parts: none of theirs in f32 is above, for
+    /// The bytes and bounds of a user's vector, for the calls below.
+    pub fn set_user(&self, level: Level, vector: &[f32], user: &mut UserBytes) {
+        user.set(vector, level, self);
+    }
+
+    /// Those of `items` whose sparse part, one of `sums` for each, is below `below`, and whose score can reach the threshold
+    /// by their norms. Without a branch, which would be mispredicted time and again.
+    pub fn append_reaching(
+        &self,
+        user: &UserBytes,
+        items: &[u32],
+        sums: &[f32],
+        below: f32,
+        threshold: f32,
+        into: &mut Vec<u32>,
+    ) {
+        let mut at = into.len();
+        into.resize(at + items.len(), 0);
+        for (&item, &sum) in items.iter().zip(sums) {
+            into[at] = item;
+            let dense = user.norm_factor * self.norms[item as usize] + LEAST;
+            at += usize::from((sum < below) & (dense + sum >= threshold));
+        }
+        into.truncate(at);
+    }
+
+    /// Upper bounds of the scores of some items for the user that was set, both parts: none of theirs in f32 is above, for
     /// rounding keeps the order of sums.
     pub fn score_bounds(
         &self,
         level: Level,
-        vector: &[f32],
         user: &mut UserBytes,
         sums: &NeighborSums,
         items: &[u32],
         bounds: &mut Vec<f32>,
     ) {
-        user.set(vector, level, self);
         user.dots.resize(items.len(), 0);
         bounds.resize(items.len(), 0.0);
         byte_dots(level, &user.lines, &self.lines, items, &mut user.dots);
@@ -94,8 +122,8 @@ fn larger(a: [f64; 2], b: [f64; 2]) -> [f64; 2] {
     [a[0].max(b[0]), a[1].max(b[1])]
 }
 
-/// Writes the bytes of one item; its τ, and the norms of what they lose and of itself in units of that.
-fn row(vector: &[f32], level: Level, words: &mut [i32], lines: &mut [Line]) -> (f32, [f64; 2]) {
+/// Writes the bytes of one item; its τ, its norm, and the norms of what the bytes lose and of itself in units of τ.
+fn row(vector: &[f32], level: Level, words: &mut [i32], lines: &mut [Line]) -> (f32, f32, [f64; 2]) {
     let max_abs = max_abs(vector);
     // Rounded up, so that no number is beyond the last step of the grid.
     let scale = if max_abs > 0.0 { (max_abs / 127.0).next_up() } else { 1.0 };
@@ -106,14 +134,16 @@ fn row(vector: &[f32], level: Level, words: &mut [i32], lines: &mut [Line]) -> (
     }
     let norm = quantized.squares.sqrt();
     let error = quantized.quantization_error.sqrt() * (1.0 + SLACK) + norm * SLACK;
-    (scale, [error / f64::from(scale) * (1.0 + SLACK), norm / f64::from(scale) * (1.0 + SLACK)])
+    let norm_up = ((norm * (1.0 + SLACK)) as f32).next_up();
+    (scale, norm_up, [error / f64::from(scale) * (1.0 + SLACK), norm / f64::from(scale) * (1.0 + SLACK)])
 }
 
 impl UserBytes {
     fn set(&mut self, vector: &[f32], level: Level, rows: &ByteRows) {
         self.words.clear();
         self.words.resize(vector.len().div_ceil(4), 0);
-        self.terms = Bounds::of(vector, level, &mut self.words).terms(rows.error, rows.norm);
+        let bounds = Bounds::of(vector, level, &mut self.words);
+        (self.terms, self.norm_factor) = (bounds.terms(rows.error, rows.norm), bounds.norm_factor());
         self.lines.clear();
         self.lines.resize(rows.lines_per_row, Line([0; 16]));
         for (place, word) in self.lines.iter_mut().flat_map(|line| &mut line.0).zip(&self.words) {
@@ -140,9 +170,17 @@ mod tests {
                     let (mut user, sums) = (UserBytes::default(), NeighborSums::of(vec![0.0; 300]));
                     for vector in case.users.chunks(d) {
                         dots(level, vector, &case.items, &items, &mut scores);
-                        rows.score_bounds(level, vector, &mut user, &sums, &items, &mut bounds);
+                        rows.set_user(level, vector, &mut user);
+                        rows.score_bounds(level, &mut user, &sums, &items, &mut bounds);
                         for (score, bound) in scores.iter().zip(&bounds) {
                             assert!(bound >= score, "{kind:?} {d} {}: {score} above {bound}", level.name());
+                        }
+                        for (&item, &score) in items.iter().zip(&scores) {
+                            let mut reaching = Vec::new();
+                            rows.append_reaching(&user, &[item], &[0.0], f32::INFINITY, score, &mut reaching);
+                            assert_eq!(reaching, [item], "{kind:?} {d} {}: {score} is out of reach", level.name());
+                            rows.append_reaching(&user, &[item], &[0.0], 0.0, score, &mut reaching);
+                            assert_eq!(reaching, [item], "a sum that is not below");
                         }
                         if kind == Kind::Normal {
                             // A tenth of the product of the norms.

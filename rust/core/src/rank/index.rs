@@ -12,7 +12,7 @@
 //!
 //! the last because each of the d fused steps rounds once, by at most 2⁻²⁴ of its result, or by at most 2⁻¹⁵⁰ where the
 //! result is subnormal (Higham, Accuracy and Stability, section 3.1; nothing overflows: calls in which a chain could are
-//! served by the plain path). ⟨a, b⟩ is exact: |a_k|, |b_k| ≤ 127, d ≤ 2¹⁵. With E_B ≥ ‖η‖ and M_B ≥ ‖v‖ for every item of
+//! served by the plain path). ⟨a, b⟩ is exact: |a_k| ≤ 127, |b_k| ≤ 127 (here 31, see `int8_scan`), d ≤ 2¹⁵. With E_B ≥ ‖η‖ and M_B ≥ ‖v‖ for every item of
 //! block B,
 //!
 //! ```text
@@ -35,7 +35,9 @@ use rayon::prelude::*;
 use crate::runtime::Context;
 use crate::runtime::simd::Level;
 use crate::runtime::simd::byte_dots::BoundTerms;
-use crate::runtime::simd::int8_scan::{BLOCK, Blocks, Group, Line, MAX_FACTORS, quantize, scan, user_limit};
+use crate::runtime::simd::int8_scan::{
+    BLOCK, Blocks, Group, ITEM_LIMIT, ITEM_OFFSET, Line, MAX_FACTORS, quantize, scan, user_limit,
+};
 use crate::runtime::simd::sparse::fetch;
 
 use super::key::{key, position_of, score_of};
@@ -49,6 +51,9 @@ const ITEMS_PER_TASK: usize = 32 * BLOCK;
 
 /// Blocks whose bytes are made together.
 const CHUNK: usize = 32;
+
+/// Above what subnormal steps add to a score, and what underflow takes of a bound: both are below 2⁻¹³³.
+pub const LEAST: f32 = 1e-36;
 
 /// Above every norm.
 const MAX_NORM: f64 = 1e41;
@@ -133,17 +138,19 @@ impl Index {
             let rest = &items[block * BLOCK..];
             let (items, later) = rest.split_at(rest.len().min(BLOCK));
             let max_abs = items.iter().map(|&item| max_abs(row(vectors, d, item))).fold(0f32, f32::max);
-            let scale = if max_abs > 0.0 { f64::from(max_abs) / 127.0 } else { 1.0 };
+            let limit = f64::from(ITEM_LIMIT);
+            let scale = if max_abs > 0.0 { f64::from(max_abs) / limit } else { 1.0 };
             let mut quantization_error = 0f64;
             for (at, &item) in items.iter().enumerate() {
                 if let Some(&later) = later.get(at) {
                     fetch(vectors, later as usize * d, d);
                 }
-                let quantized = quantize(level, row(vectors, d, item), scale, 127.0, &mut own);
+                let quantized = quantize(level, row(vectors, d, item), scale, limit, &mut own);
                 quantization_error = quantization_error.max(quantized.quantization_error);
-                // Unsigned, 128 more; what follows the end of a vector is multiplied by users' zeros.
+                // Unsigned; what follows the end of a vector is multiplied by users' zeros.
                 for (word, lines) in own.iter().zip(lines.chunks_exact_mut(4)) {
-                    lines[at / 16].0[at % 16] = word ^ i32::from_le_bytes([128; 4]);
+                    let bytes = word.to_le_bytes().map(|byte| byte.wrapping_add(ITEM_OFFSET));
+                    lines[at / 16].0[at % 16] = i32::from_le_bytes(bytes);
                 }
             }
             chunk.unscale.push(1.0 / scale);
@@ -323,7 +330,8 @@ pub struct Bounds {
     by_norm: f64,
     per_norm: f64,
     subnormal: f64,
-    offset: i32,
+    /// The sum of the user's bytes.
+    sum: i32,
 }
 
 impl Bounds {
@@ -340,7 +348,7 @@ impl Bounds {
             by_norm: (quantized.quantization_error.sqrt() + (gamma(d) + SLACK) * norm) / scale * (1.0 + 2.0 * SLACK),
             per_norm: norm * (1.0 + gamma(d) + 2.0 * SLACK),
             subnormal: d as f64 * 2f64.powi(-149),
-            offset: 128 * quantized.sum,
+            sum: quantized.sum,
         }
     }
 
@@ -357,15 +365,21 @@ impl Bounds {
 
     /// What bounds of single items take of them; `error` and `norm` are E and M in units of an item's scale.
     pub fn terms(&self, error: f64, norm: f64) -> BoundTerms {
-        let offset = f64::from(self.offset) - self.by_error * error - self.by_norm * norm;
+        let offset = 128.0 * f64::from(self.sum) - self.by_error * error - self.by_norm * norm;
         BoundTerms { offset, scale: self.scale, subnormal: self.subnormal }
+    }
+
+    /// What the norm of an item, rounded up, is multiplied by in f32 for a bound of its score, to which [`LEAST`] is added:
+    /// room for the rounding of the product, and for its own.
+    pub fn norm_factor(&self) -> f32 {
+        (self.per_norm * (1.0 + 1e-6)) as f32
     }
 
     /// Sets what the user's scan looks for: items that could reach the n-th best score found so far.
     pub fn set_threshold<const U: usize>(&self, group: &mut Group<U>, user: usize, threshold: f32) {
         group.by_error[user] = self.by_error;
         group.by_norm[user] = self.by_norm;
-        group.offset[user] = self.offset;
+        group.offset[user] = i32::from(ITEM_OFFSET) * self.sum;
         group.cut[user] = self.threshold_down(threshold) / self.scale;
     }
 
@@ -423,8 +437,8 @@ mod tests {
             let user: Vec<f32> = signs.iter().map(|sign| sign * limit / 64.0).collect();
             let draws = Stream::new(12, 0);
             let row = |item: usize| {
-                let whole = move |k: usize| (draws.normal((item * d + k) as u64) * 40.0).clamp(-100.0, 100.0).round();
-                signs.iter().enumerate().map(move |(k, sign)| if k == 0 { 127.0 } else { whole(k) + 0.49 * sign })
+                let whole = move |k: usize| (draws.normal((item * d + k) as u64) * 10.0).clamp(-25.0, 25.0).round();
+                signs.iter().enumerate().map(move |(k, sign)| if k == 0 { 31.0 } else { whole(k) + 0.49 * sign })
             };
             let rows: Vec<f32> = (0..2 * BLOCK).flat_map(row).collect();
             kept_at_its_own_score(level, &user, &rows);
@@ -451,18 +465,12 @@ mod tests {
     #[test]
     fn what_the_score_itself_is_rounded_by_is_allowed_for() {
         // User and item lie on their grids, so nothing but the roundings of the f32 chain is left. The first products take
-        // the sum past 2²⁶, where a step is 8. After that 5 is rounded up by 3, and 4, halfway, up by 4 to an even place.
+        // the sum past 2²⁴, where a step is 2. After that 3, halfway, is rounded up by 1 to an even place.
         for level in Level::available() {
             let limit = user_limit(level) as f32;
-            let first = (f64::from(1 << 26) / f64::from(limit * 127.0)).ceil() as usize;
-            let user: Vec<f32> = (0..MAX_FACTORS)
-                .map(|k| match k % 2 {
-                    _ if k < first => limit,
-                    0 => 5.0,
-                    _ => 4.0,
-                })
-                .collect();
-            let row: Vec<f32> = (0..MAX_FACTORS).map(|k| if k < first { 127.0 } else { 1.0 }).collect();
+            let first = (f64::from(1 << 24) / f64::from(limit * 31.0)).ceil() as usize;
+            let user: Vec<f32> = (0..MAX_FACTORS).map(|k| if k < first { limit } else { 3.0 }).collect();
+            let row: Vec<f32> = (0..MAX_FACTORS).map(|k| if k < first { 31.0 } else { 1.0 }).collect();
             let exact: f64 = row.iter().zip(&user).map(|(&v, &u)| f64::from(v) * f64::from(u)).sum();
             let mut score = [0.0];
             dots(level, &user, &row, &[0], &mut score);

@@ -13,7 +13,12 @@ use super::query::{EligibleItems, append_bits};
 /// The item-item weights: row j is what a purchase of j adds to others.
 pub enum Neighbors {
     /// Few items a row.
-    Sparse(Csr),
+    Sparse {
+        /// The rows.
+        rows: Csr,
+        /// Whether a source beyond the items is the repetition of one, and adds to that alone.
+        repeats: bool,
+    },
     /// All items a row, `n_items` × `n_items`.
     Dense {
         /// Row by row.
@@ -24,10 +29,18 @@ pub enum Neighbors {
 }
 
 impl Neighbors {
+    /// Those of rows with few items each.
+    pub fn sparse(rows: Csr) -> Self {
+        let n_items = rows.n_columns();
+        let itself = |source: usize| rows.row(source).iter().all(|&item| item as usize == source - n_items);
+        let repeats = (n_items..rows.n_rows()).all(itself);
+        Self::Sparse { rows, repeats }
+    }
+
     /// The sources.
     pub fn n_rows(&self) -> usize {
         match self {
-            Self::Sparse(rows) => rows.n_rows(),
+            Self::Sparse { rows, .. } => rows.n_rows(),
             Self::Dense { n_items, .. } => *n_items,
         }
     }
@@ -35,7 +48,7 @@ impl Neighbors {
     /// The items.
     pub fn n_columns(&self) -> usize {
         match self {
-            Self::Sparse(rows) => rows.n_columns(),
+            Self::Sparse { rows, .. } => rows.n_columns(),
             Self::Dense { n_items, .. } => *n_items,
         }
     }
@@ -58,7 +71,8 @@ const ROWS_AHEAD: usize = 3;
 
 impl NeighborSums {
     /// Adds up `weights[at] · neighbors[history[at]]` for every item that a neighbor row names; `left_out` are items that
-    /// no list is to hold. `history` rises, so the chain of an item runs over its sources in ascending order.
+    /// no list is to hold, and whose sums may lack what only they would get. `history` rises, so the chain of an item runs
+    /// over its sources in ascending order.
     pub fn sum_history(
         &mut self,
         level: Level,
@@ -78,7 +92,15 @@ impl NeighborSums {
             self.left_out[item as usize / 64] |= 1 << (item % 64);
         }
         match neighbors {
-            Neighbors::Sparse(rows) => {
+            Neighbors::Sparse { rows, repeats } => {
+                let bought = history.partition_point(|&source| (source as usize) < rows.n_columns());
+                let left_out = |&source: &u32| {
+                    let item = source as usize - rows.n_columns();
+                    self.left_out.get(item / 64).is_some_and(|marks| marks >> (item % 64) & 1 == 1)
+                };
+                // Half of a history are repetitions, whose rows are far from each other in memory.
+                let history =
+                    if *repeats && history[bought..].iter().all(left_out) { &history[..bought] } else { history };
                 for (at, (&source, &weight)) in history.iter().zip(weights).enumerate() {
                     if let Some(&later) = history.get(at + 3 * ROWS_AHEAD) {
                         fetch(rows.offsets(), later as usize, 1);
@@ -191,7 +213,7 @@ mod tests {
     #[test]
     fn sums_run_over_the_history_and_are_forgotten() {
         let neighbors = Csr::new(vec![0, 2, 2, 4], vec![1, 2, 0, 2], vec![0.5, 2.0, 3.0, -1.0], 3).unwrap();
-        let neighbors = Neighbors::Sparse(neighbors);
+        let neighbors = Neighbors::sparse(neighbors);
         let mut sums = NeighborSums::default();
         sums.sum_history(Level::Scalar, &neighbors, &[0, 2], &[1.0, 0.25], &[]);
         assert_eq!(sums.items(), [0, 1, 2]);
@@ -203,7 +225,7 @@ mod tests {
 
     #[test]
     fn what_is_left_out_is_named_and_no_candidate() {
-        let neighbors = Neighbors::Sparse(Csr::new(vec![0, 2, 2], vec![0, 2], vec![0.5, 2.0], 3).unwrap());
+        let neighbors = Neighbors::sparse(Csr::new(vec![0, 2, 2], vec![0, 2], vec![0.5, 2.0], 3).unwrap());
         let (mut sums, mut candidates) = (NeighborSums::default(), vec![9]);
         let all = EligibleItems { bits: None, count: 3 };
         sums.sum_history(Level::Scalar, &neighbors, &[0], &[1.0], &[1, 2]);
@@ -222,7 +244,7 @@ mod tests {
                 (0..n as u32).filter(|&i| draws.sub(share).below(u64::from(i), share) == 0).collect();
             let rows = Csr::new(vec![0, columns.len()], columns.clone(), vec![1.0; columns.len()], n).unwrap();
             let mut sums = NeighborSums::default();
-            sums.sum_history(Level::Scalar, &Neighbors::Sparse(rows), &[0], &[1.0], &[7, 64, 299]);
+            sums.sum_history(Level::Scalar, &Neighbors::sparse(rows), &[0], &[1.0], &[7, 64, 299]);
             for every in [1, 3, 200] {
                 let flags: Vec<bool> = (0..n).map(|item| item % every == every / 2).collect();
                 let filters = crate::rank::Filters { allow: Some(flags.clone()), ..Default::default() };
@@ -243,12 +265,29 @@ mod tests {
     }
 
     #[test]
+    fn repetitions_are_summed_unless_all_their_items_are_left_out() {
+        // Items 0 and 1; sources 2 and 3 repeat them, and the third case adds to another.
+        let rows =
+            |column: u32| Csr::new(vec![0, 1, 2, 3, 4], vec![1, 0, 0, column], vec![0.5, 0.25, 4.0, 8.0], 2).unwrap();
+        let sums_of = |column: u32, left_out: &[u32]| {
+            let mut sums = NeighborSums::default();
+            sums.sum_history(Level::Scalar, &Neighbors::sparse(rows(column)), &[0, 1, 2, 3], &[1.0; 4], left_out);
+            assert_eq!(sums.items(), [0, 1]);
+            [0, 1].map(|item| sums.sum(item))
+        };
+        assert_eq!(sums_of(1, &[]), [4.25, 8.5]);
+        assert_eq!(sums_of(1, &[0]), [4.25, 8.5]);
+        assert_eq!(sums_of(1, &[0, 1]), [0.25, 0.5]);
+        assert_eq!(sums_of(0, &[0, 1]), [12.25, 0.5]);
+    }
+
+    #[test]
     fn dense_rows_give_the_bits_of_sparse_ones_that_name_every_item() {
         let (n, draws) = (70, crate::runtime::rng::Stream::new(2, 0));
         let weights: Vec<f32> = (0..n * n).map(|at| draws.normal(at as u64)).collect();
         let columns = (0..n * n).map(|at| (at % n) as u32).collect();
         let rows = Csr::new((0..=n).map(|row| row * n).collect(), columns, weights.clone(), n).unwrap();
-        let both = [Neighbors::Sparse(rows), Neighbors::Dense { weights, n_items: n }];
+        let both = [Neighbors::sparse(rows), Neighbors::Dense { weights, n_items: n }];
         for level in Level::available() {
             for (history, weights) in [(&[][..], &[][..]), (&[3, 8, 69][..], &[1.0, 0.3, 2.0][..])] {
                 let [sparse, dense] = both.each_ref().map(|neighbors| {

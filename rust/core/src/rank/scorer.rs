@@ -30,7 +30,13 @@ const SAMPLE_STEP: usize = 4;
 
 /// Fewer items than this, and for each place, are scored at once: too many of them could enter.
 const MIN_BOUNDED: usize = 32;
-const MIN_BOUNDED_PER_PLACE: usize = 4;
+const MIN_BOUNDED_PER_PLACE: usize = 2;
+
+/// With so many items for each place, those of the highest sums are scored first: most of the others are out of reach then.
+const MIN_SUMS_FIRST_PER_PLACE: usize = 32;
+
+/// How many are scored first for each place.
+const SUMS_FIRST_PER_PLACE: usize = 2;
 
 /// Items with all that scores need.
 pub struct Scorer {
@@ -89,7 +95,7 @@ impl Scorer {
             vectors,
             n_items,
             d,
-            neighbors: neighbors.map(Neighbors::Sparse),
+            neighbors: neighbors.map(Neighbors::sparse),
             head,
             link: Link::Identity,
             byte_rows: OnceLock::new(),
@@ -249,14 +255,19 @@ impl Scorer {
         if candidates.items.len() >= MIN_BOUNDED + MIN_BOUNDED_PER_PLACE * best.n()
             && let Some(rows) = self.byte_rows(level, None)
         {
+            rows.set_user(level, query.vector(row), &mut candidates.user);
+            if candidates.items.len() >= MIN_SUMS_FIRST_PER_PLACE * best.n() {
+                self.offer_highest_sums(query, row, level, sums, rows, candidates, best);
+            }
             let Candidates { items, user, bounds, sample, .. } = candidates;
-            rows.score_bounds(level, query.vector(row), user, sums, items, bounds);
+            rows.score_bounds(level, user, sums, items, bounds);
             // Roughly the highest ones first, until the list is full: its threshold is near the final one then. In their
             // order, for their rows are read in it.
             sample.clear();
             sample.extend(bounds.iter().step_by(SAMPLE_STEP));
             std::mem::swap(&mut candidates.items, &mut candidates.all);
-            let (mut place, mut done) = ((5 * best.n()).div_ceil(4 * SAMPLE_STEP), None);
+            let place = (5 * best.n()).div_ceil(4 * SAMPLE_STEP);
+            let (mut place, mut done) = (if best.is_full() { usize::MAX } else { place }, None);
             loop {
                 let Candidates { items, bounds, sample, all, .. } = candidates;
                 let high = if place < sample.len() {
@@ -295,6 +306,37 @@ impl Scorer {
             candidates.items.retain(|item| seen.binary_search(item).is_err());
         }
         self.offer_all(query, row, level, sums, candidates, best);
+    }
+
+    /// Offers the candidates of the highest sums, and leaves those of the others that are in reach by their norms then.
+    fn offer_highest_sums(
+        &self,
+        query: &Query<'_>,
+        row: usize,
+        level: Level,
+        sums: &NeighborSums,
+        rows: &ByteRows,
+        candidates: &mut Candidates,
+        best: &mut Best,
+    ) {
+        let Candidates { items, bounds, sample, all, .. } = candidates;
+        let all_sums = sums.all();
+        bounds.clear();
+        bounds.extend(items.iter().map(|&item| all_sums[item as usize]));
+        sample.clear();
+        sample.extend(bounds.iter().step_by(SAMPLE_STEP));
+        let place = (SUMS_FIRST_PER_PLACE * best.n()).div_ceil(SAMPLE_STEP);
+        let high = *sample.select_nth_unstable_by(place, |a, b| b.total_cmp(a)).1;
+        std::mem::swap(items, all);
+        select(all, bounds, |sum| sum >= high, items);
+        if items.len() > all.len() / 4 {
+            // Sums that are much the same say nothing.
+            std::mem::swap(items, all);
+            return;
+        }
+        self.offer_all(query, row, level, sums, candidates, best);
+        let Candidates { items, user, bounds, all, .. } = candidates;
+        rows.append_reaching(user, all, bounds, high, best.threshold(), items);
     }
 
     fn offer_all(

@@ -79,9 +79,10 @@ mod x86 {
     #[target_feature(enable = "avx2,fma")]
     fn groups<const G: usize>(vector: &[f32], table: &[f32], items: &[u32], scores: &mut [f32]) {
         let d = vector.len();
-        let rows: [[&[f32]; PAIRS_AT_ONCE]; G] = std::array::from_fn(|group| {
-            std::array::from_fn(|at| row(table, d, *items.get(group * PAIRS_AT_ONCE + at).unwrap_or(&items[0])))
-        });
+        let mut rows = [[&table[..0]; PAIRS_AT_ONCE]; G];
+        for (at, place) in rows.as_flattened_mut().iter_mut().enumerate() {
+            *place = row(table, d, *items.get(at).unwrap_or(&items[0]));
+        }
         let mut sums = [_mm256_setzero_ps(); G];
         let whole = d / PAIRS_AT_ONCE * PAIRS_AT_ONCE;
         for k in (0..whole).step_by(PAIRS_AT_ONCE) {
@@ -106,15 +107,16 @@ mod x86 {
     #[inline]
     #[target_feature(enable = "avx2,fma")]
     fn columns(rows: &[&[f32]; PAIRS_AT_ONCE], k: usize) -> [__m256; PAIRS_AT_ONCE] {
-        // Rows r and r + 4 side by side, four numbers of each.
-        let halves = |r: usize, from: usize| {
-            let (low, high) = (&rows[r][from..from + 4], &rows[r + 4][from..from + 4]);
-            // SAFETY: four numbers each.
-            unsafe { _mm256_loadu2_m128(high.as_ptr(), low.as_ptr()) }
-        };
         let mut columns = [_mm256_setzero_ps(); PAIRS_AT_ONCE];
         for (columns, from) in columns.chunks_exact_mut(4).zip([k, k + 4]) {
-            let [a, b, c, d] = std::array::from_fn(|r| halves(r, from));
+            // Rows r and r + 4 side by side, four numbers of each. No closure, which would be called for each of them.
+            let mut halves = [_mm256_setzero_ps(); 4];
+            for r in 0..4 {
+                let (low, high) = (&rows[r][from..from + 4], &rows[r + 4][from..from + 4]);
+                // SAFETY: four numbers each.
+                halves[r] = unsafe { _mm256_loadu2_m128(high.as_ptr(), low.as_ptr()) };
+            }
+            let [a, b, c, d] = halves;
             let (ab, cd) = (_mm256_unpacklo_ps(a, b), _mm256_unpacklo_ps(c, d));
             columns[0] = _mm256_shuffle_ps::<0b0100_0100>(ab, cd);
             columns[1] = _mm256_shuffle_ps::<0b1110_1110>(ab, cd);

@@ -1,14 +1,21 @@
 //! The scan of int8 vectors: blocks of 64 items against a few users, to find the items whose score may reach a threshold.
 //!
-//! Items are unsigned bytes (value + 128) laid out as [block][factor / 4][64 items][4]; users are signed bytes, four to a
-//! word, as [factor / 4][user]. The integer dot product is exact at every level. AVX2 adds two products in 16 bits, so its
-//! users stay within ±63: 2 · 255 · 63 < 2¹⁵. `rank::index` derives what a dot product means; here a user's threshold in
-//! block b is the whole number ⌈(`cut` − `by_error` · `errors[b]` − `by_norm` · `norms[b]`) · `unscale[b]`⌉ + `offset`.
+//! Items are unsigned bytes (value + 32, values within ±31) laid out as [block][factor / 4][64 items][4]; users are signed
+//! bytes, four to a word, as [factor / 4][user]. The integer dot product is exact at every level. AVX2 adds eight products in
+//! 16 bits, so its users stay within ±63: 8 · 63 · 63 < 2¹⁵; every other of its multiplications would go into wider sums if it
+//! added two, as bytes of all values allow. `rank::index` derives what a dot product means; here a user's threshold in block b
+//! is the whole number ⌈(`cut` − `by_error` · `errors[b]` − `by_norm` · `norms[b]`) · `unscale[b]`⌉ + `offset`.
 
 use super::level::Level;
 
 /// Items in a block.
 pub const BLOCK: usize = 64;
+
+/// The largest magnitude of an item's value.
+pub const ITEM_LIMIT: i32 = 31;
+
+/// What an item's byte is above its value.
+pub const ITEM_OFFSET: u8 = 32;
 
 /// Words of four bytes on a cache line of their own, so that a register's load never splits.
 #[derive(Clone, Copy)]
@@ -209,11 +216,14 @@ pub fn scan<const U: usize>(level: Level, blocks: Blocks<'_>, group: &Group<U>, 
 #[inline(always)]
 fn thresholds<const U: usize>(blocks: Blocks<'_>, group: &Group<U>, block: usize) -> [i32; U] {
     let (error, norm, unscale) = (blocks.errors[block], blocks.norms[block], blocks.unscale[block]);
-    std::array::from_fn(|user| {
+    // No closures here and below: those given to `from_fn` are called, and without the caller's instruction set.
+    let mut thresholds = [0; U];
+    for user in 0..U {
         let least = (group.cut[user] - group.by_error[user] * error - group.by_norm[user] * norm) * unscale;
         // NaN cannot occur: `cut` is ∞ or −∞ or finite, all else is finite.
-        least.clamp(-MAX_THRESHOLD, MAX_THRESHOLD).ceil() as i32 + group.offset[user]
-    })
+        thresholds[user] = least.clamp(-MAX_THRESHOLD, MAX_THRESHOLD).ceil() as i32 + group.offset[user];
+    }
+    thresholds
 }
 
 fn scan_plain<const U: usize>(blocks: Blocks<'_>, group: &Group<U>, from: usize) -> (usize, [u64; U]) {
@@ -286,7 +296,10 @@ mod x86 {
             unsafe {
                 let mut line = blocks.lines.as_ptr().add(block * blocks.words * 4);
                 for words in &group.words {
-                    let items: [__m512i; 4] = std::array::from_fn(|part| _mm512_load_si512(line.add(part).cast()));
+                    let mut items = [_mm512_setzero_si512(); 4];
+                    for part in 0..4 {
+                        items[part] = _mm512_load_si512(line.add(part).cast());
+                    }
                     for user in 0..U {
                         let word = _mm512_set1_epi32(words[user]);
                         for part in 0..4 {
@@ -317,7 +330,7 @@ mod x86 {
         (blocks.norms.len(), [0; U])
     }
 
-    /// 16 items × `U` users at a time, 64 × 1 for a single user, which is bound by memory and reads it in order.
+    /// 8 items × `U` users at a time, 64 × 1 for a single user, which is bound by memory and reads it in order.
     #[target_feature(enable = "avx2,fma")]
     pub fn scan_avx2<const U: usize>(blocks: Blocks<'_>, group: &Group<U>, from: usize) -> (usize, [u64; U]) {
         for block in from..blocks.norms.len() {
@@ -327,9 +340,9 @@ mod x86 {
             let least = thresholds(blocks, group, block);
             let mut masks = [0u64; U];
             if U == 1 {
-                parts256::<U, 4>(blocks, &group.words, block, 0, &least, &mut masks);
+                parts256::<U, 8>(blocks, &group.words, block, 0, &least, &mut masks);
             } else {
-                for part in 0..4 {
+                for part in 0..8 {
                     parts256::<U, 1>(blocks, &group.words, block, part, &least, &mut masks);
                 }
             }
@@ -340,7 +353,11 @@ mod x86 {
         (blocks.norms.len(), [0; U])
     }
 
-    /// `P` parts of 16 items from `first` on: pairs of products in 16 bits, then in 32.
+    /// Words whose products are added up in 16 bits.
+    const WORDS_NARROW: usize = 4;
+
+    /// `P` parts of 8 items from `first` on: the products of four words in 16 bits, then in 32. The sums of both widths stay
+    /// in registers with six users and one part.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
     fn parts256<const U: usize, const P: usize>(
@@ -351,43 +368,60 @@ mod x86 {
         least: &[i32; U],
         masks: &mut [u64; U],
     ) {
-        debug_assert!(first + P <= 4);
+        debug_assert!(first + P <= 8);
         let ones = _mm256_set1_epi16(1);
-        let mut sums = [[[_mm256_setzero_si256(); 2]; U]; P];
-        // SAFETY: `scan` checked that every block holds `words` × 4 lines and every user `words` words; `first` + `P` ≤ 4.
-        unsafe {
-            let mut line = blocks.lines.as_ptr().add(block * blocks.words * 4 + first).cast::<__m256i>();
-            for words in words {
-                for part in 0..P {
-                    let items = [_mm256_load_si256(line.add(part * 2)), _mm256_load_si256(line.add(part * 2 + 1))];
+        let mut sums = [[_mm256_setzero_si256(); P]; U];
+        // SAFETY: `scan` checked that every block holds `words` × 4 lines; `first` + `P` ≤ 8.
+        let mut line = unsafe { blocks.lines.as_ptr().add(block * blocks.words * 4).cast::<__m256i>().add(first) };
+        // The products of some words.
+        macro_rules! add_words {
+            ($words:expr) => {
+                let mut narrow = [[_mm256_setzero_si256(); P]; U];
+                for words in $words {
+                    let mut items = [_mm256_setzero_si256(); P];
+                    for part in 0..P {
+                        // SAFETY: as above; there are as many words in a block as in a user.
+                        items[part] = unsafe { _mm256_load_si256(line.add(part)) };
+                    }
                     for user in 0..U {
                         let word = _mm256_set1_epi32(words[user]);
-                        for half in 0..2 {
-                            let pairs = _mm256_maddubs_epi16(items[half], word);
-                            sums[part][user][half] =
-                                _mm256_add_epi32(sums[part][user][half], _mm256_madd_epi16(pairs, ones));
+                        for part in 0..P {
+                            narrow[user][part] =
+                                _mm256_add_epi16(narrow[user][part], _mm256_maddubs_epi16(items[part], word));
                         }
                     }
+                    line = line.wrapping_add(8);
                 }
-                line = line.add(8);
-            }
+                for user in 0..U {
+                    for part in 0..P {
+                        let wide = _mm256_madd_epi16(narrow[user][part], ones);
+                        sums[user][part] = _mm256_add_epi32(sums[user][part], wide);
+                    }
+                }
+            };
+        }
+        let (whole, rest) = words.as_chunks::<WORDS_NARROW>();
+        for words in whole {
+            add_words!(words);
+        }
+        if !rest.is_empty() {
+            add_words!(rest);
         }
         // One test for all users first; bits are extracted only where a user's threshold is reached.
-        let below: [__m256i; U] = std::array::from_fn(|user| _mm256_set1_epi32(least[user].wrapping_sub(1)));
-        for part in 0..P {
-            let mut reached = _mm256_setzero_si256();
-            for user in 0..U {
-                for half in 0..2 {
-                    reached = _mm256_or_si256(reached, _mm256_cmpgt_epi32(sums[part][user][half], below[user]));
-                }
+        let mut below = [_mm256_setzero_si256(); U];
+        let mut any = _mm256_setzero_si256();
+        for user in 0..U {
+            below[user] = _mm256_set1_epi32(least[user].wrapping_sub(1));
+            for part in 0..P {
+                any = _mm256_or_si256(any, _mm256_cmpgt_epi32(sums[user][part], below[user]));
             }
-            if _mm256_testz_si256(reached, reached) == 0 {
-                for user in 0..U {
-                    let bits = |half: usize| {
-                        let reached = _mm256_cmpgt_epi32(sums[part][user][half], below[user]);
-                        u64::from(_mm256_movemask_ps(_mm256_castsi256_ps(reached)) as u32)
-                    };
-                    masks[user] |= (bits(0) | bits(1) << 8) << (16 * (first + part));
+        }
+        if _mm256_testz_si256(any, any) == 0 {
+            for user in 0..U {
+                for part in 0..P {
+                    let reached = _mm256_cmpgt_epi32(sums[user][part], below[user]);
+                    let bits = _mm256_movemask_ps(_mm256_castsi256_ps(reached)) as u32;
+                    masks[user] |= u64::from(bits) << (8 * (first + part));
                 }
             }
         }
@@ -399,13 +433,18 @@ mod tests {
     use super::*;
     use crate::runtime::rng::Stream;
 
+    /// Bytes that items can have, once all the largest.
+    fn item(limit: bool, draw: i32) -> i32 {
+        if limit { 0x3F3F_3F3F } else { draw & 0x3F3F_3F3F }
+    }
+
     #[test]
     fn every_level_finds_the_same_bits() {
         let draws = Stream::new(1, 2);
         for words in [1, 2, 16] {
             let n = 5;
             let lines: Vec<Line> = (0..n * words * 4)
-                .map(|line| Line(std::array::from_fn(|at| draws.u64((line * 16 + at) as u64) as i32)))
+                .map(|line| Line(std::array::from_fn(|at| item(words == 1, draws.u64((line * 16 + at) as u64) as i32))))
                 .collect();
             let (unscale, errors, norms) = (vec![0.5, 1.0, 2.0, 1.0, 1.0], vec![1.0; n], vec![5.0, 4.0, 3.0, 2.0, 1.0]);
             let blocks = Blocks { lines: &lines, words, unscale: &unscale, errors: &errors, norms: &norms };
@@ -449,8 +488,9 @@ mod tests {
     #[test]
     fn every_level_has_the_same_thresholds_to_the_last_place() {
         let draws = Stream::new(1, 3);
-        let lines: Vec<Line> =
-            (0..8).map(|line| Line(std::array::from_fn(|at| draws.u64((line * 16 + at) as u64) as i32))).collect();
+        let lines: Vec<Line> = (0..8)
+            .map(|line| Line(std::array::from_fn(|at| item(false, draws.u64((line * 16 + at) as u64) as i32))))
+            .collect();
         let blocks = Blocks { lines: &lines, words: 2, unscale: &[1.0], errors: &[3.0], norms: &[1.0] };
         let words: Vec<[i32; 1]> = vec![[0x3F01_C241], [0x0510_F0C3_u32 as i32]];
         let dot = |item: usize| -> i32 {
