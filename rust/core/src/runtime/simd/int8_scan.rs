@@ -371,8 +371,8 @@ mod x86 {
         debug_assert!(first + P <= 8);
         let ones = _mm256_set1_epi16(1);
         let mut sums = [[_mm256_setzero_si256(); P]; U];
-        // SAFETY: `scan` checked that every block holds `words` × 4 lines; `first` + `P` ≤ 8.
-        let mut line = unsafe { blocks.lines.as_ptr().add(block * blocks.words * 4).cast::<__m256i>().add(first) };
+        let lines = blocks.lines.as_ptr().wrapping_add(block * blocks.words * 4);
+        let mut line = lines.cast::<__m256i>().wrapping_add(first);
         // The products of some words.
         macro_rules! add_words {
             ($words:expr) => {
@@ -380,7 +380,7 @@ mod x86 {
                 for words in $words {
                     let mut items = [_mm256_setzero_si256(); P];
                     for part in 0..P {
-                        // SAFETY: as above; there are as many words in a block as in a user.
+                        // SAFETY: `scan` checked that every block holds `words` × 4 lines, as many words as a user; `first` + `P` ≤ 8.
                         items[part] = unsafe { _mm256_load_si256(line.add(part)) };
                     }
                     for user in 0..U {
