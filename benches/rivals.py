@@ -4,10 +4,10 @@
     python benches/rivals.py [als] [bpr] [item-knn] [ease] [--factors 64 128] [--rounds 5] [--threads 2]
 
 Gowalla's training pairs, read from the folder that ANCF_DATASETS names (``../shared/datasets`` if it names none), and
-for EASE a Gram matrix of 2,000 items. A sweep of ALS is both sides once, by two steps of conjugate gradients here (``ALS``'s
-default) and by three, their default, in implicit and irspack; implicit has one thread of BLAS, as it asks for. Peers
-that are not installed are left out. Medians, and how many times as long as ours each takes, by the clock and in processor time: on a
-busy machine read the latter.
+for EASE a Gram matrix of 2,000 items. A sweep of ALS is both sides once, by two steps of conjugate gradients here
+(``ALS``'s default) and by three, their default, in implicit and irspack; implicit has one thread of BLAS, as it asks
+for. Peers that are not installed are left out. Medians, and how many times as long as ours each takes, by the clock
+and in processor time: on a busy machine read the latter.
 """
 
 import argparse

@@ -254,7 +254,16 @@ class IdMap(Sequence[Any]):
         return bool((ordered[1:] != ordered[:-1]).all()) or len(set(self.values.tolist())) == len(self)
 
     def prepare(self) -> None:
-        """Make ready for ``position``, which does so when it is first asked."""
+        """Make ready for ``position``, which does so when it is first asked.
+
+        Examples
+        --------
+        >>> from ancf import IdMap
+        >>> ids = IdMap(["tea", "cup"])
+        >>> ids.prepare()
+        >>> ids.position("cup")
+        1
+        """
         self._position_of  # noqa: B018
 
     def position(self, raw: Any) -> int:
