@@ -47,12 +47,15 @@ pub struct UserBytes {
     dots: Vec<i32>,
 }
 
+/// Some vectors, and where their lines, scales and norms go.
+type Part<'a> = (((&'a [f32], &'a mut [Line]), &'a mut [f32]), &'a mut [f32]);
+
 impl ByteRows {
     /// Those of `vectors` (n × d, finite). With a context, its threads share the work.
     pub fn new(vectors: &[f32], d: usize, level: Level, context: Option<&Context>) -> Self {
         let (n, lines_per_row) = (vectors.len() / d, d.div_ceil(64));
         let (mut lines, mut scales, mut norms) = (vec![Line([0; 16]); n * lines_per_row], vec![0.0; n], vec![0.0; n]);
-        let part = |(((vectors, lines), scales), norms): (((&[f32], &mut [Line]), &mut [f32]), &mut [f32])| {
+        let part = |(((vectors, lines), scales), norms): Part<'_>| {
             let (mut words, mut largest) = (vec![0; d.div_ceil(4)], [0.0; 2]);
             let lines = lines.chunks_exact_mut(lines_per_row);
             for (((vector, lines), scale), norm) in vectors.chunks_exact(d).zip(lines).zip(scales).zip(norms) {
@@ -96,7 +99,7 @@ impl ByteRows {
         for (&item, &sum) in items.iter().zip(sums) {
             into[at] = item;
             let dense = user.norm_factor * self.norms[item as usize] + LEAST;
-            at += usize::from((sum < below) & (dense + sum >= threshold));
+            at += usize::from(sum < below) & usize::from(dense + sum >= threshold);
         }
         into.truncate(at);
     }
