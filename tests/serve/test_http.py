@@ -223,8 +223,9 @@ def test_schemathesis_finds_no_failure_of_the_server(serve):
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 0, done.stdout[:3000] + done.stdout[-3000:] + done.stderr[-3000:]
-    assert not [line for line in server.log if line["event"] == "defect"]
+    defects = [line for line in server.log if line["event"] == "defect"]
+    assert done.returncode == 0, f"{defects}\n{done.stdout[:3000]}{done.stdout[-3000:]}{done.stderr[-3000:]}"
+    assert not defects
     assert server.client.get("/health/ready").status_code == 200
 
 
