@@ -42,9 +42,14 @@ REFERS = {
     "Recommender.recommend_for_history": {"filter_already_liked_items", "items", "filter_items", "N", "rules", "shown"}
 }
 RETURNS_NOTHING = {"Recommender.save", "Factors.fit", "Interactions.save", "IdMap.prepare"}
-NEVER_RAISES = {"IdMap.parse", "IdMap.count", "IdMap.position", "IdMap.prepare", "Evaluation.to_pandas", "Recommender.search_space"} | {
-    *("Features.of", "Rules.to_dict")
-}
+NEVER_RAISES = {
+    "IdMap.parse",
+    "IdMap.count",
+    "IdMap.position",
+    "IdMap.prepare",
+    "Evaluation.to_pandas",
+    "Recommender.search_space",
+} | {*("Features.of", "Rules.to_dict")}
 # A server is asked in docs/serving.md.
 NO_EXAMPLE = {
     *(f"Client.{name}" for name in ("recommend", "recommend_for_history", "similar_items", "add_events")),

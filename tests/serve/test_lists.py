@@ -164,6 +164,19 @@ def test_who_is_forgotten_is_unknown_and_may_begin_anew(shared_server, library):
     assert shared_server.client.delete(f"/v1/users/{user}").json()["events"] == 1
 
 
+def test_a_question_that_needs_the_history_says_that_its_user_was_forgotten(shared_server, library):
+    user, item = str(library.user_ids_[12]), str(library.item_ids_[3])
+    shared_server.client.delete(f"/v1/users/{user}")
+    client = shared_server.client
+    for answer in (
+        client.get(f"/v1/explain?user_id={user}&item_id={item}"),
+        client.post("/v1/score", json={"user_id": user, "items": [item]}),
+        client.get(f"/v1/recommend/{user}?on_unknown=raise"),
+    ):
+        assert answer.status_code == 404
+        assert "was forgotten" in answer.json()["detail"]
+
+
 def test_filters_hold_with_and_without_events(shared_server, library):
     user = str(library.user_ids_[10])
     category = library.item_categories_[0]

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ancf import _text
-from ancf.errors import AncfError, InvalidDataError, ModelFileError
+from ancf.errors import AncfError, InvalidDataError, ModelFileError, UnknownUserError
 from ancf.models.base import Recommender
 from ancf.models.loading import load
 from ancf.scoring.arranging import ListRequest, compile_rules, forgive_deny
@@ -441,6 +441,11 @@ class ServedModel:
 
     def _refuse_unknown(self, scorer: Scorer, user_id: str) -> None:
         user = scorer.user_ids.parse(user_id)
+        if scorer.past is None and scorer.user_ids.position(user) >= 0:
+            raise UnknownUserError(
+                f"user {user_id!r} was forgotten (DELETE /v1/users), and nothing of them is known since. Ask for popular "
+                "items, or by a history."
+            )
         raise strangers(scorer, np.array([user], object), 1, scoring=True)
 
     def _filters(self, category: str | None, items: list[str] | None, exclude: list[str] | None) -> Filters:
