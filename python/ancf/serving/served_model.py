@@ -443,8 +443,8 @@ class ServedModel:
         user = scorer.user_ids.parse(user_id)
         if scorer.past is None and scorer.user_ids.position(user) >= 0:
             raise UnknownUserError(
-                f"user {user_id!r} was forgotten (DELETE /v1/users), and nothing of them is known since. Ask for popular "
-                "items, or by a history."
+                f"user {user_id!r} was forgotten (DELETE /v1/users), and nothing of them is known since. Ask for "
+                "popular items, or by a history."
             )
         raise strangers(scorer, np.array([user], object), 1, scoring=True)
 
