@@ -251,7 +251,7 @@ def test_the_stock_slider_takes_products_out_of_the_list_and_gives_them_back(bro
     assert browser.sold_out() == []
 
 
-def test_a_product_has_its_reasons_and_similar_ones_and_escape_closes_it(browser):
+def test_a_product_has_its_reasons_and_similar_ones_and_escape_closes_it(browser, shop):
     browser.show()
     browser.answered(lambda: browser.click("#another"))
     name = browser.find("#list .text").text
@@ -265,7 +265,9 @@ def test_a_product_has_its_reasons_and_similar_ones_and_escape_closes_it(browser
     )
     assert len(similar) == 4
     assert 1 <= len(together) <= 4
-    assert similar != together
+    [item] = {each["item_id"] for each in shop.client.get("/v1/popular?n=1000").json()["items"] if each["name"] == name}
+    for shown, path in ((similar, f"/v1/similar/{item}?n=4"), (together, f"/v1/bought-together?item_id={item}&n=4")):
+        assert shown == [each["name"] for each in shop.client.get(path).json()["items"]]
     assert name not in [*similar, *together]
     browser.find("#detail").send_keys(Keys.ESCAPE)
     assert browser.run("document.getElementById('detail').open") is False

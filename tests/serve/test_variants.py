@@ -92,12 +92,12 @@ def test_models_and_shares_that_make_no_sense_are_refused(more, split, said):
         (["--also", "new"], "--also new: give each name once"),
         (["--also", "a=1", "--also", "a=2"], "--also a=2: give each name once"),
         (["--share", "new=much"], "--share"),
-        (["--share", "new=0.5"], "no other model 'new'"),
+        (["--share", "new=0.5"], "--share new: no --also gives a model of that name"),
     ],
 )
 def test_the_command_says_what_is_wrong_with_models(model_file, options, said):
     run = subprocess.run([sys.executable, "-m", "ancf", "serve", model_file, *options], capture_output=True, text=True)
-    assert run.returncode == 2 or "no other model" in said
+    assert run.returncode == 2 or "no --also gives" in said
     assert run.returncode
     assert said in " ".join(run.stderr.split())
 
