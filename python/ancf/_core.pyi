@@ -274,7 +274,7 @@ class Ranker:
         *,
         weights: list[float] | None = None,
         times: list[int] | None = None,
-        half_lives: tuple[float | None, float | None] = (None, None),
+        half_lives: tuple[float | None, float | None] = ...,
         had: list[int] | None = None,
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]: ...
     def top_n_for(
