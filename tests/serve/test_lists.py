@@ -210,7 +210,7 @@ def test_reasons_are_those_of_explain(shared_server, library):
 
 
 def test_several_users_and_baskets_are_asked_at_once(shared_server, library):
-    users = [str(each) for each in library.user_ids_[12:15]]
+    users = [str(each) for each in library.user_ids_[13:16]]
     answer = shared_server.client.post("/v1/recommend", json={"users": [*users, "nobody"], "n": 3}).json()
     assert [each["user_id"] for each in answer["lists"]] == [*users, "nobody"]
     for user, each in zip(users, answer["lists"], strict=False):
@@ -295,3 +295,56 @@ def test_a_list_with_fresh_events_has_the_bits_of_recommend_for_history(purchase
             )
             assert [(each.item_id, each.score) for each in found] == as_served(of_library)
     assert compared > 90
+
+
+@pytest.mark.parametrize("timed", [True, False], ids=["timed", "untimed"])
+def test_where_interest_counts_by_its_weights_a_list_with_fresh_events_is_that_of_the_library(timed):
+    draws = np.random.default_rng(5)
+    n, n_users, n_items, start = 900, 40, 30, 1_600_000_000
+    kinds, chances = ["view", "cart", "purchase"], [0.6, 0.2, 0.2]
+    users, items = draws.integers(0, n_users, n), draws.integers(0, n_items, n)
+    quantities, events = draws.integers(1, 4, n), draws.choice(kinds, n, p=chances)
+    columns = {"user": users, "item": items, "event": events, "quantity": quantities}
+    times = start + 3600 * np.arange(n)
+    weights = {"view": 1.0, "cart": 3.0, "purchase": 10.0}
+    data = ancf.read_interactions({**columns, "time": times} if timed else columns, event_weights=weights)
+    half_lives = {"half_life": 20.0, "repeat_half_life": 40.0} if timed else {}
+    model = ancf.ANCF(factors=8, epochs=2, interest="given", repeat_weight=0.3, random_state=1, **half_lives).fit(data)
+    served, parts = ServedModel(model, "1"), set()
+
+    def share(event, quantity):
+        return 1.0 if event == "purchase" else float(np.float32(weights[event] * quantity) / np.float32(10.0))
+
+    for case in range(60):
+        # Every third one is new.
+        user = case if case < n_users and case % 3 else 1000 + case
+        mine = users == user
+        known = [*zip(items[mine].tolist(), events[mine], quantities[mine].tolist(), times[mine].tolist(), strict=True)]
+        weighs, last, had = {}, {}, {item for item, event, *_ in known if event == "purchase"}
+        for item, event, quantity, at in known:
+            weighs[item], last[item] = weighs.get(item, 0.0) + share(event, quantity), at
+        if not timed:
+            # A pair without times is one event: a purchase if some of it is, else all that was looked at.
+            for item in weighs:
+                looked_at = [weights[event] * quantity for of, event, quantity, _ in known if of == item]
+                weighs[item] = 1.0 if item in had else float(np.float32(sum(looked_at)) / np.float32(10.0))
+        later = start + 10**8 + case
+        fresh = [(int(draws.integers(0, n_items)), str(draws.choice(kinds, p=chances)), int(draws.integers(1, 4)))]
+        fresh.append((fresh[0][0] if case % 2 else int(draws.integers(0, n_items)), "view", 1))
+        for item, event, quantity in fresh:
+            weighs[item], last[item] = weighs.get(item, 0.0) + share(event, quantity), later
+            had |= {item} if event == "purchase" else set()
+        parts |= {weight for weight in weighs.values() if weight < 1}
+        entries = [Entry(str(item), event, float(quantity), later, 1) for item, event, quantity in fresh]
+        expected = model.recommend_for_history(
+            [*weighs],
+            weights=[*weighs.values()],
+            times=np.array([last[item] for item in weighs]).astype("datetime64[s]") if timed else None,
+            N=12,
+            filter_already_liked_items=False,
+        )
+        found = served.recommend(str(user), entries, ListOptions(n=12, exclude_seen=False))
+        assert [(each.item_id, each.score) for each in found] == as_served(expected)
+        every = served.recommend(str(user), entries, ListOptions(n=n_items))
+        assert {int(each.item_id) for each in every} == {*range(n_items)} - had
+    assert len(parts) > 5

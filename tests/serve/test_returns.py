@@ -1,7 +1,8 @@
 """What came back: the server's lists take it as a training table of the same events does."""
 
+import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import ancf
@@ -27,9 +28,11 @@ def table(events, weights):
     return ancf.read_interactions(columns, event_weights=weights)
 
 
-def fitted(events, counted, weights=WEIGHTS):
+def fitted(events, counted, weights=WEIGHTS, **options):
     model = (
-        ancf.ANCF(factors=2, epochs=1, half_life=10, repeat_weight=0.3) if counted else ancf.ItemKNN(use_weights=True)
+        ancf.ANCF(factors=2, epochs=1, half_life=10, repeat_weight=0.3, **options)
+        if counted
+        else ancf.ItemKNN(use_weights=True)
     )
     return model.fit(table(events, weights))
 
@@ -38,13 +41,15 @@ def history_of(items, weights, times, had):
     return [*zip(items, weights, times, had, strict=True)]
 
 
-@settings(max_examples=25, deadline=None)
-@given(EVENTS, st.integers(0, 12), st.booleans())
-def test_events_after_the_table_make_the_history_that_a_table_with_them_makes(events, cut, counted):
+@settings(max_examples=40, deadline=None)
+@given(EVENTS, st.integers(0, 12), st.booleans(), st.booleans())
+@example([("a", "purchase", 1), ("a", "view", 2), ("a", "return", 1)], 1, True, True)
+def test_events_after_the_table_make_the_history_that_a_table_with_them_makes(events, cut, counted, heeds):
+    options = {"interest": "given"} if counted and heeds else {"interest": "equal"}
     mine = [("me", *each) for each in events]
     cut = min(cut, len(mine))
-    whole = fitted([*KNOWN, *mine], counted)._fitted()
-    before = fitted([*KNOWN, *mine[:cut]], counted)._fitted()
+    whole = fitted([*KNOWN, *mine], counted, **options)._fitted()
+    before = fitted([*KNOWN, *mine[:cut]], counted, **options)._fitted()
     entries = [
         Entry(item, event, float(quantity), START + len(KNOWN) + at, at + 1)
         for at, (_, item, event, quantity) in enumerate(mine)
@@ -60,8 +65,9 @@ def test_events_after_the_table_make_the_history_that_a_table_with_them_makes(ev
         found = history_of(items.tolist(), weights.tolist(), times.tolist(), [item in had for item in items.tolist()])
     else:
         one = continued.as_one()
-        found = history_of(*one[:3], [one.had is None or item in one.had for item in one.items])
-    if not counted:
+        weights = np.float32(one.weights).tolist()
+        found = history_of(one.items, weights, one.times, [one.had is None or item in one.had for item in one.items])
+    if not counted or heeds:
         assert found == of_table
     else:
         # A purchase is one, however many pieces of it are left; what was looked at counts as a part of one.

@@ -204,6 +204,21 @@ def is_return(name: str) -> bool:
     return normalize_heading(name) in _RETURNS
 
 
+def event_shares(
+    weights: NDArray[np.float32], had: NDArray[np.bool_], of_types: Mapping[str, float]
+) -> NDArray[np.float32]:
+    """What each event is in purchases: 1 for a purchase, its weight in those of one for interest.
+
+    Examples
+    --------
+    >>> event_shares(np.float32([20, 1]), np.array([True, False]), {"view": 1.0, "purchase": 10.0}).tolist()
+    [1.0, 0.10000000149011612]
+    """
+    types = had_types(of_types)
+    of_purchase = max(weight for name, weight in of_types.items() if normalize_heading(name) in types)
+    return np.where(had, np.float32(1.0), weights / np.float32(of_purchase)).astype(np.float32)
+
+
 def had_among(
     had: NDArray[np.bool_] | None,
     weights: NDArray[np.float32],

@@ -101,10 +101,15 @@ class Past:
         ever = np.bincount(self._seen.items, minlength=n_items) > 0
         return np.asarray(ever & (np.bincount(self.pairs.items, minlength=n_items) == 0))
 
-    def histories(self, rows: NDArray[np.integer[Any]], counts_purchases: bool) -> Histories:
-        """What some users had; weights are numbers of purchases, or summed quantities."""
+    def histories(
+        self, rows: NDArray[np.integer[Any]], counts_purchases: bool, shares: NDArray[np.float32] | None = None
+    ) -> Histories:
+        """What some users had; weights are numbers of purchases (``shares``: of each event), or summed quantities."""
         kept = np.flatnonzero(self.counts)
-        if counts_purchases or self._weights is None:
+        if shares is not None:
+            by_then = shares[self._happened]
+            weights = np.bincount(self._of_events, by_then, len(self.counts))[kept].astype(np.float32)
+        elif counts_purchases or self._weights is None:
             weights = self.counts[kept].astype(np.float32)
         else:
             weights = np.bincount(self._of_events, self._weights, len(self.counts))[kept].astype(np.float32)

@@ -6,6 +6,7 @@ What is the same for all events is not kept: ``counts`` is None where each pair 
 weighs 1.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, Self
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from ancf.data.arrays import offsets_from_lengths
 from ancf.data.csr import ItemSets
+from ancf.data.event_types import event_shares
 from ancf.data.ids import IdMap
 from ancf.data.interactions import Interactions, Mark
 from ancf.data.rejections import Rejections
@@ -109,6 +111,13 @@ class Purchases:
             return self.had
         return np.logical_or.reduceat(self.had, self._starts[:-1]) if len(self.had) else self.had
 
+    def shares(self, of_types: Mapping[str, float]) -> NDArray[np.float32] | None:
+        """What each event is in purchases (n_events,); None where all are purchases."""
+        if self.had is None:
+            return None
+        weights = np.ones(self.n_events, np.float32) if self.weights is None else self.weights
+        return event_shares(weights, self.had, of_types)
+
     @cached_property
     def until(self) -> int | None:
         """A moment by which nearly all events had happened (``TimeRange``); None without times."""
@@ -169,6 +178,15 @@ class Purchases:
         else:
             times = self.times[starts[first + 1 : last + 1] - 1].tolist()
         return weights, [until if at > until else at for at in times]
+
+    def sums_of_pairs(self, of_events: NDArray[np.float32], first: int, last: int) -> NDArray[np.float32]:
+        """Numbers of events summed for some pairs."""
+        if self.counts is None or self._starts is None:
+            return of_events[first:last]
+        events = of_events[int(self._starts[first]) : int(self._starts[last])]
+        return np.bincount(np.repeat(np.arange(last - first), self.counts[first:last]), events, last - first).astype(
+            np.float32
+        )
 
     def interactions(self, user_ids: IdMap, item_ids: IdMap, seen: ItemSets, **texts: Any) -> Interactions:
         """The table that these are the events of; ``texts``: names and categories."""

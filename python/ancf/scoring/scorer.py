@@ -104,6 +104,8 @@ class Encoder(ABC):
     similar_items: Literal["rows", "columns"] | None = "rows"
     #: Whether, where there are times, a history weighs how often a thing was bought, rather than how much.
     counts_purchases: ClassVar[bool] = False
+    #: Whether interest weighs less than a purchase in a history, whose weights are in purchases then.
+    heeds_interest: bool = False
     #: What the model did to the quantities that it predicts.
     normalizer: Normalizer | None = None
 
@@ -574,8 +576,15 @@ class Scorer:
         self, past: Past, rows: NDArray[np.integer[Any]], num_threads: int | None
     ) -> tuple[Histories, EncodedUsers]:
         """Users of the training table as their histories up to a moment make them."""
-        histories = past.histories(rows, self.encoder.counts_purchases)
+        histories = past.histories(rows, self.encoder.counts_purchases, self.shares)
         return histories, self.encoder.fold_in(self, histories, num_threads)
+
+    @cached_property
+    def shares(self) -> NDArray[np.float32] | None:
+        """What each event is in purchases, where the encoder heeds that."""
+        if not self.encoder.heeds_interest or self.purchases is None or not self.event_weights:
+            return None
+        return self.purchases.shares(self.event_weights)
 
     def purchases_of(self, row: int) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.int64] | None]:
         """What a user of the training table has had, as training saw it: items, weights, and times where they are
@@ -585,6 +594,8 @@ class Scorer:
         if known is None:
             return items, ones(len(items)), None
         weights, counts, times = known.of_pairs(first, last)
+        if self.shares is not None:
+            return items, known.sums_of_pairs(self.shares, first, last), times
         if times is None:
             return items, weights, None
         return items, counts.astype(np.float32) if self.encoder.counts_purchases else weights, times

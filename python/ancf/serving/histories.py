@@ -42,14 +42,16 @@ def by_then(entries: Sequence[Entry], now: int) -> list[Entry]:
 class _Known:
     """What the model has of a user, up to its moment; nothing for ``row`` -1."""
 
-    def __init__(self, scorer: Scorer, row: int) -> None:
-        self._scorer, self._row = scorer, row
+    def __init__(self, scorer: Scorer, row: int, of_purchase: float) -> None:
+        self._scorer, self._row, self._of_purchase = scorer, row, of_purchase
         past = scorer.past
         self._pairs = scorer.seen if past is None else past.pairs
         self.items: list[int] = self._pairs.row(row).tolist() if row >= 0 else []
         """Positions, ascending."""
         self.is_timed = scorer.purchases is not None and scorer.purchases.times is not None
-        self.counted = self.is_timed and scorer.encoder.counts_purchases
+        self.heeds_interest = scorer.encoder.heeds_interest
+        """Whether an event is a purchase, or a part of one by its weight."""
+        self.counted = self.heeds_interest or (self.is_timed and scorer.encoder.counts_purchases)
         """Whether it weighs how often a thing was bought, rather than how much."""
         had = scorer.had if past is None else past.had
         self.had: set[int] | None = None if row < 0 or had is self._pairs else set(had.row(row).tolist())
@@ -73,12 +75,30 @@ class _Known:
         scorer, n = self._scorer, len(self.items)
         weights, times = [1.0] * n, None
         if scorer.past is not None:
-            _, _, found, last = scorer.past.histories(np.array([self._row]), self.counted)
+            _, _, found, last = scorer.past.histories(np.array([self._row]), self.counted, scorer.shares)
             weights, times = found.tolist(), None if last is None else last.tolist()
         elif scorer.purchases is not None:
             first = int(scorer.seen.indptr[self._row])
             weights, times = scorer.purchases.numbers_of(first, first + n, counted=self.counted)
+            if scorer.shares is not None:
+                weights = scorer.purchases.sums_of_pairs(scorer.shares, first, first + n).tolist()
         return weights, [_LONG_AGO] * n if times is None else times
+
+    def weight(self, item: int, place: int) -> float:
+        """What one of the items weighs; in parts of purchases before it is rounded, for others to be added."""
+        if self.heeds_interest:
+            return sum(1.0 if had else self.part(weight) for weight, _, had in self.events(item))
+        return self.numbers()[0][place]
+
+    def share(self, weighed: Weighed, quantity: float) -> float:
+        """What a new event is in purchases."""
+        if not self.heeds_interest:
+            return weighed.share
+        return 1.0 if weighed.had > 0 else self.part(weighed.weight * quantity)
+
+    def part(self, weight: float) -> float:
+        """What interest of a weight is in purchases, rounded as that of a table (``event_shares``)."""
+        return float(np.float32(weight) / np.float32(self._of_purchase)) if self._of_purchase else 0.0
 
     def is_had(self, item: int) -> bool:
         """Whether they have had one of the items."""
@@ -161,7 +181,7 @@ def continue_history(scorer: Scorer, row: int, entries: Sequence[Entry], countin
 
     None where the events change nothing.
     """
-    known = _Known(scorer, row)
+    known = _Known(scorer, row, counting.weights.of_purchase)
     after, rejected = _new(scorer, known, row, entries, counting)
     if not after and not rejected:
         return None
@@ -179,7 +199,7 @@ def continue_history(scorer: Scorer, row: int, entries: Sequence[Entry], countin
 
 def purchases_with(scorer: Scorer, row: int, entries: Sequence[Entry], counting: Counting) -> dict[int, list[int]]:
     """When a user bought each item, with these events; what came back aside."""
-    known = _Known(scorer, row)
+    known = _Known(scorer, row, counting.weights.of_purchase)
     after, _ = _new(scorer, known, row, entries, counting)
     found: dict[int, list[int]] = {}
     for item in known.items:
@@ -233,18 +253,18 @@ def _settle(known: _Known, item: int, each: _Item) -> None:
         _take_back(known, item, each)
         return
     if each.place >= 0:
-        weights, times = known.numbers()
-        each.weight, each.at, each.had = weights[each.place], times[each.place], known.is_had(item)
+        _, times = known.numbers()
+        each.weight, each.at, each.had = known.weight(item, each.place), times[each.place], known.is_had(item)
     for weighed, quantity, at in each.came:
-        each.weight += weighed.share if known.counted else weighed.weight * quantity
+        each.weight += known.share(weighed, quantity) if known.counted else weighed.weight * quantity
         if at > each.at:
             each.at = at
         if weighed.had > 0:
             each.had = True
 
 
-Event = tuple[float, int, float, float]
-"""What is left of an event, when it was, how much there was, and in purchases."""
+Event = tuple[float, int, float, float, int]
+"""What is left of an event, when it was, how much there was, and in purchases; its number."""
 
 
 def _take_back(known: _Known, item: int, each: _Item) -> None:
@@ -256,25 +276,29 @@ def _take_back(known: _Known, item: int, each: _Item) -> None:
     events.sort(key=lambda event: event[:2])
     left: list[Event] = []
     bought: list[Event] = []
-    for at, is_return, weight, share, is_traded in events:
+    for number, (at, is_return, weight, share, is_traded) in enumerate(events):
         # From purchases alone a return takes back that they were made, whatever was looked at since.
         for kept in (left, bought) if is_traded else (left,):
             if is_return:
                 _take_off(kept, -weight)
             else:
-                kept.append((weight, at, weight, share))
-    each.bought = [at for _, at, _, _ in bought]
+                kept.append((weight, at, weight, share, number))
+    each.bought = [at for _, at, *_ in bought]
     each.had = bool(bought)
-    each.weight = sum(share if known.counted else rest for rest, _, _, share in left)
-    each.at = max((at for _, at, _, _ in left), default=_LONG_AGO)
+    if known.heeds_interest:
+        still = {number for *_, number in bought}
+        each.weight = sum(1.0 if number in still else known.part(rest) for rest, *_, number in left)
+    else:
+        each.weight = sum(share if known.counted else rest for rest, _, _, share, _ in left)
+    each.at = max((at for _, at, *_ in left), default=_LONG_AGO)
 
 
 def _take_off(kept: list[Event], quantity: float) -> None:
     """Take a return off what was before it, the latest first; what is more than that takes nothing back."""
     while kept and quantity > 0:
-        left, at, whole, share = kept.pop()
+        left, at, whole, share, number = kept.pop()
         if left - quantity > _ROUNDING * whole:
-            kept.append((left - quantity, at, whole, share))
+            kept.append((left - quantity, at, whole, share, number))
         quantity -= left
 
 

@@ -246,6 +246,7 @@ class ServedModel:
             lambda: self.popular(PopularOptions()),
             lambda: self.similar(self._ids[0], SimilarOptions()),
             lambda: self.bought_together(TogetherOptions(item_id=[self._ids[0]])),
+            lambda: self.scorer.shares,
         )
         for ask in questions:
             # Not every model has all of them.

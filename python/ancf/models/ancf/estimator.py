@@ -32,11 +32,13 @@ from ancf.errors import InvalidCallError, InvalidDataError, InvalidParameterErro
 from ancf.evaluation import parse_metrics
 from ancf.models.ancf import options
 from ancf.models.ancf.attributes import extend, with_attributes
+from ancf.models.ancf.machines import is_elsewhere
 from ancf.models.ancf.network_encoder import NetworkEncoder
 from ancf.models.ancf.network_training import NetworkTrainer
-from ancf.models.ancf.options import Auto, AutoChooseFor, AutoNormalize, AutoSimilarity, Init, Settings
+from ancf.models.ancf.options import Auto, AutoChooseFor, AutoInterest, AutoNormalize, AutoSimilarity, Init, Settings
 from ancf.models.ancf.selection import START_HALF_LIFE, HeldOut, ndcg, select_mixture
 from ancf.models.ancf.softmax import HistoryEncoder, SoftmaxTrainer
+from ancf.models.ancf.temporal import pair_shares
 from ancf.models.ancf.training_table import TrainingTable, ridge_neighbors
 from ancf.models.ancf.updating import update_scorer
 from ancf.models.base import Recommender
@@ -156,6 +158,10 @@ class ANCF(Recommender):
         for smaller catalogues; up to 2,000 items a third of that λ is taken where it does better on what is held out.
     neighbor_weight : float or "auto"
         The weight of the item-item part against the vectors; 1 means both the same. auto: chosen in the same way.
+    interest : "auto", "equal" or "given"
+        What a pair without a purchase, such as one that was only viewed, weighs in a history: as much as a purchase, or
+        by the weights of its events (``event_weights``) in those of a purchase, which is the most; then the weights of
+        a bare history are in purchases. auto: chosen in the same way; "equal" where every event is a purchase.
     choose_for : "auto", "future", "next" or "random"
         Which purchases of the table are held out to choose what is "auto": its last tenth, each user's last, or any.
         They should lie as those do that will be asked for. auto: "future", or as the table was split
@@ -247,6 +253,7 @@ class ANCF(Recommender):
         neighbor_candidates: int | Auto = "auto",
         neighbor_shrinkage: float | Auto = "auto",
         neighbor_weight: float | Auto = "auto",
+        interest: AutoInterest = "auto",
         choose_for: AutoChooseFor = "auto",
         patience: int | None = 3,
         validation_metric: str = "auto",
@@ -289,6 +296,7 @@ class ANCF(Recommender):
         self.neighbor_candidates = neighbor_candidates
         self.neighbor_shrinkage = neighbor_shrinkage
         self.neighbor_weight = neighbor_weight
+        self.interest = interest
         self.choose_for = choose_for
         self.patience = patience
         self.validation_metric = validation_metric
@@ -380,7 +388,13 @@ class ANCF(Recommender):
 
     def _learn(self, data: Interactions, validation: Interactions | None, kept: Checkpoint | None) -> Scorer:
         # 3. Every option gets its value.
-        settings = options.resolve(self, data.n_items, timed=data.times is not None, split_by=data.split_by)
+        settings = options.resolve(
+            self,
+            data.n_items,
+            timed=data.times is not None,
+            split_by=data.split_by,
+            has_interest=self._may_weigh_interest(data),
+        )
         if kept is not None:
             settings = replace(settings, random_state=kept.seed(settings.random_state))
         before = self._learned_before(settings)
@@ -414,6 +428,24 @@ class ANCF(Recommender):
         if self.warm_start:
             scorer = replace(scorer, start=Start.of(data.user_ids, data.item_ids, trainer.progress()[0], _LEARNS))
         return with_attributes(scorer, settings.num_threads)
+
+    def _may_weigh_interest(self, data: Interactions) -> bool:
+        """Whether some pairs of a table are no purchases.
+
+        Raises
+        ------
+        InvalidParameterError
+            If they are to weigh something, and there are none.
+        """
+        has_interest = pair_shares(data) is not None
+        if self.interest == "given" and not has_interest:
+            raise InvalidParameterError(
+                'interest="given" has no effect: every event of this table is a purchase. Leave it out, or read the '
+                "column of event types (event=)."
+            )
+        if self.interest == "given" and is_elsewhere():
+            raise InvalidParameterError('interest="given" is not learned on workers. Leave it out, or call fit here.')
+        return has_interest and not is_elsewhere()
 
     def _learned_before(self, settings: Settings) -> tuple[Start, dict[str, Any]] | None:
         """What this fit goes on from: vectors, and the settings that were chosen with them."""

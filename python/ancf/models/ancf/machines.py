@@ -71,6 +71,11 @@ def machines() -> Machines:
     return _machines.get() or _HERE
 
 
+def is_elsewhere() -> bool:
+    """Whether training does not compute here."""
+    return machines() is not _HERE
+
+
 @contextmanager
 def computing_on(others: Machines) -> Iterator[None]:
     """Within the block, training computes there."""

@@ -27,6 +27,8 @@ AutoNormalize = Literal[Auto, NormalizerKind]
 Init = Literal[Auto, "svd", "random"]
 ChooseFor = Literal["future", "next", "random"]
 AutoChooseFor = Literal[Auto, ChooseFor]
+Interest = Literal["equal", "given"]
+AutoInterest = Literal[Auto, Interest]
 
 # τ = 0.2 suits some four thousand items (Last.fm); it falls with the catalogue to this power, as more items need a
 # sharper softmax. Chosen on validation parts of Last.fm, Amazon Electronics and Gowalla (docs/measurements/choices.md).
@@ -84,6 +86,8 @@ class Settings:
     repeat_half_life: float | None
     open_choices: frozenset[str]
     """What is chosen on purchases held out of the training table."""
+    interest: Interest
+    """What a pair without a purchase weighs in a history."""
     choose_for: ChooseFor
     """Which purchases these are."""
     num_threads: int | None
@@ -106,7 +110,8 @@ class Settings:
     def record(self) -> dict[str, Any]:
         """What ``auto`` and ``None`` became, by name, for ``history_``."""
         network = ("similarity", "neighbors") if self.needs_network else ()
-        return {name: getattr(self, name) for name in (*_RECORDED, *network)}
+        interest = ("interest",) if self.interest == "given" or "interest" in self.open_choices else ()
+        return {name: getattr(self, name) for name in (*_RECORDED, *network, *interest)}
 
 
 _RECORDED = (
@@ -129,8 +134,13 @@ _RECORDED = (
 )
 
 
-def resolve(estimator: Any, n_items: int, timed: bool, split_by: SplitBy | None = None) -> Settings:
-    """The settings for a table with so many items, split so; ``estimator`` has the options as attributes."""
+def resolve(
+    estimator: Any, n_items: int, timed: bool, split_by: SplitBy | None = None, *, has_interest: bool = False
+) -> Settings:
+    """The settings for a table with so many items, split so; ``estimator`` has the options as attributes.
+
+    ``has_interest``: whether there are pairs without a purchase, and what they weigh may be chosen.
+    """
     o = estimator
     similarity, neighbors, negatives = _similarity(o), _neighbors(o), _negatives(o)
     plain_cosine = _plain_cosine(o)
@@ -142,6 +152,7 @@ def resolve(estimator: Any, n_items: int, timed: bool, split_by: SplitBy | None 
     may_open = [("neighbor_weight", neighbors > 0), ("serving_exponent", plain_cosine)]
     small = n_items <= _SMALL_CATALOGUE and o.neighbor_weight == "auto"
     may_open.append(("neighbor_shrinkage", neighbors > 0 and not needs_network and small))
+    may_open.append(("interest", has_interest and not needs_network))
     choose_for = _choose_for(o, timed, split_by)
     may_open += [
         (name, not needs_network and choose_for in purposes)
@@ -187,6 +198,7 @@ def resolve(estimator: Any, n_items: int, timed: bool, split_by: SplitBy | None 
         repeat_weight=float(o.repeat_weight),
         repeat_half_life=None if o.repeat_half_life is None else float(o.repeat_half_life),
         open_choices=frozenset(name for name, may in may_open if may and getattr(o, name) == "auto"),
+        interest="equal" if o.interest == "auto" else o.interest,
         choose_for=choose_for,
         num_threads=o.num_threads,
     )
@@ -383,6 +395,7 @@ def check(estimator: Any) -> None:
         ("similarity", get_args(AutoSimilarity)),
         ("normalize", get_args(AutoNormalize)),
         ("choose_for", get_args(AutoChooseFor)),
+        ("interest", get_args(AutoInterest)),
     ):
         if name == "attention" and estimator.attention == "batch":
             raise InvalidParameterError(
@@ -422,7 +435,7 @@ def _check_belonging(estimator: Any) -> None:
         ("half_life", learns or not _needs_network(estimator), 'attention="learned" or "target", or the plain softmax'),
         *(
             (name, not _needs_network(estimator), "the plain softmax")
-            for name in ("trend", "trend_half_life", "repeat_weight", "repeat_half_life", "warm_start")
+            for name in ("trend", "trend_half_life", "repeat_weight", "repeat_half_life", "interest", "warm_start")
         ),
         ("user_dropout", estimator.user_factors, "user_factors=True"),
         ("layer", estimator.output == "sigmoid", 'output="sigmoid"'),

@@ -37,6 +37,7 @@ _FINE_GRID = 6
 """So many points are near enough to one another to tell which way the best one lies."""
 
 NEIGHBOR_WEIGHTS = (0.0, 0.125, 0.25, 0.35, 0.5, 0.7, 1.0, 2.0)
+INTERESTS = ("equal", "given")
 HALF_LIVES = (None, 240.0, 120.0, 60.0)
 """Days."""
 TRENDS = (0.0, 0.25, 0.5, 0.75, 1.0)

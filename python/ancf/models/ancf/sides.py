@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ancf import _native
 from ancf.data.csr import Csr, places_of_rows
 from ancf.models.ancf.options import Settings
-from ancf.models.ancf.temporal import PurchaseTimes, recency_weights, sparse_history, trend_factors
+from ancf.models.ancf.temporal import PurchaseTimes, entry_weights, sparse_history, trend_factors
 from ancf.scoring.results import TopN
 
 Floats = NDArray[np.float32]
@@ -51,17 +51,21 @@ class ItemSide(NamedTuple):
 class UserSide:
     """Users who are their histories, or a range of them on one of several machines (``ancf.distributed``).
 
-    ``times`` has one time for each pair, or there are none.
+    ``times`` has one time for each pair, or there are none; ``shares`` what each is in purchases, None: one.
     """
 
-    def __init__(self, pairs: Csr, times: NDArray[np.int64] | None, num_threads: int | None) -> None:
-        self._pairs, self._times, self._threads = pairs, times, num_threads
+    def __init__(
+        self, pairs: Csr, times: NDArray[np.int64] | None, num_threads: int | None, shares: Floats | None = None
+    ) -> None:
+        self._pairs, self._times, self._threads, self._shares = pairs, times, num_threads, shares
         # Choices that differ in no item share a ranker; of these the last is kept.
         self._ranker: tuple[ItemSide, _native.Ranker] | None = None
 
     def vectors(self, items: ItemSide, half_life: float | None) -> Floats:
         """User vectors (n_users, d)."""
-        return self._vectors(self._pairs, recency_weights(self._pairs.indptr, self._times, half_life), items)
+        return self._vectors(
+            self._pairs, entry_weights(self._pairs.indptr, self._times, half_life, self._shares), items
+        )
 
     def gram_parts(self, items: ItemSide, half_life: float | None) -> Floats:
         """Products of the user vectors by themselves, chunk after chunk of users."""
@@ -73,10 +77,12 @@ class UserSide:
             self._ranker = None
             self._ranker = items, _native.Ranker(items.vectors, neighbors=items.neighbors)
         ranker = self._ranker[1]
-        pairs, times = self._pairs.take(rows), self._times
-        if times is not None:
-            times = times[places_of_rows(self._pairs.indptr, rows)]
-        recency = recency_weights(pairs.indptr, times, half_life)
+        pairs, times, shares = self._pairs.take(rows), self._times, self._shares
+        if times is not None or shares is not None:
+            places = places_of_rows(self._pairs.indptr, rows)
+            times = None if times is None else times[places]
+            shares = None if shares is None else shares[places]
+        recency = entry_weights(pairs.indptr, times, half_life, shares)
         history = None
         if items.neighbors is not None and scale:
             history = sparse_history(*pairs.sets, recency, None, len(items.vectors))

@@ -28,6 +28,7 @@ from ancf.models.ancf.options import Settings
 from ancf.models.ancf.selection import (
     CUT_OFF,
     HALF_LIVES,
+    INTERESTS,
     NEIGHBOR_WEIGHTS,
     SERVING_EXPONENTS,
     TREND_HALF_LIVES,
@@ -36,10 +37,11 @@ from ancf.models.ancf.selection import (
     hold_out,
     hold_out_last,
 )
-from ancf.models.ancf.sides import ItemParts, ItemSide
+from ancf.models.ancf.sides import ItemParts, ItemSide, UserSide
 from ancf.models.ancf.temporal import (
     PurchaseTimes,
     add_repeat_sources,
+    entry_weights,
     recency_weights,
     sparse_history,
     trend_factors,
@@ -81,8 +83,9 @@ def mix(
     if not settings.neighbor_weight:
         parts = parts._replace(neighbors=None)
     vectors, priors, neighbors, has_trend = side = ItemSide.of(parts, purchases, settings)
-    users = machines().users(pairs, purchases.times, settings.num_threads).vectors(side, settings.half_life)
-    recency = recency_weights(pairs.indptr, purchases.times, settings.half_life)
+    shares = purchases.shares if settings.interest == "given" else None
+    users = _users(pairs, purchases.times, shares, settings.num_threads).vectors(side, settings.half_life)
+    recency = entry_weights(pairs.indptr, purchases.times, settings.half_life, shares)
     if neighbors is None and not settings.repeat_weight:
         return Mixture(vectors, priors, users, None, None, recency, Scales(1.0, 0.0), has_trend)
     scales = measure(users, vectors, neighbors)
@@ -93,13 +96,21 @@ def mix(
         repeated = ones(n_items) if purchases.repeated is None else purchases.repeated
         neighbors = add_repeat_sources(neighbors or Csr.empty(n_items), n_items, repeated * np.float32(scales.repeats))
         repeats = recency_weights(pairs.indptr, purchases.times, settings.repeat_half_life)
-        if purchases.counts is not None:
-            repeats = repeats * purchases.counts
+        counts = purchases.counts if shares is None else shares
+        if counts is not None:
+            repeats = repeats * counts
     history = sparse_history(*pairs.sets, recency, repeats, n_items)
     return Mixture(vectors, priors, users, neighbors, history, recency, scales, has_trend)
 
 
 _CHOOSING_STEPS = 64
+
+
+def _users(pairs: Csr, times: NDArray[np.int64] | None, shares: Floats | None, num_threads: int | None) -> Users:
+    """Users as their histories; those whose entries are parts of purchases are made here."""
+    if shares is None:
+        return machines().users(pairs, times, num_threads)
+    return UserSide(pairs, times, num_threads, shares)
 
 
 class SoftmaxTrainer:
@@ -177,7 +188,7 @@ class SoftmaxTrainer:
 
     def grids(self, held_out: HeldOut, settings: Settings) -> dict[str, tuple[Any, ...]]:
         """What is tried of each part of the mixture; where it is not open, what it is."""
-        return {
+        grids: dict[str, tuple[Any, ...]] = {
             name: grid if there and name in settings.open_choices else (getattr(settings, name),)
             for name, grid, there in (
                 ("neighbor_weight", NEIGHBOR_WEIGHTS, True),
@@ -187,6 +198,7 @@ class SoftmaxTrainer:
                 ("half_life", HALF_LIVES, held_out.purchases.times is not None),
             )
         }
+        return {**grids, "interest": INTERESTS} if "interest" in settings.open_choices else grids
 
     def lists_builder(
         self, state: Floats, neighbors: Csr | None, held_out: HeldOut, settings: Settings
@@ -198,17 +210,26 @@ class SoftmaxTrainer:
         """
         threads = settings.num_threads
         priors = _native.item_priors(self.pairs, self._table.n_items, settings.attention)
-        users = machines().users(self.pairs, held_out.purchases.times, threads)
+        shares, of_all = held_out.purchases.shares, self._table.purchase_times.shares
+        if shares is None and of_all is not None:
+            shares = of_all[held_out.places]
+        users_of: dict[str, Users] = {}
         of_vectors: dict[tuple[Any, ...], float] = {}
         of_neighbors: dict[tuple[Any, ...], float] = {}
         last: dict[tuple[Any, ...], ItemSide] = {}
 
+        def users(chosen: Settings) -> Users:
+            if chosen.interest not in users_of:
+                own = shares if chosen.interest == "given" else None
+                users_of[chosen.interest] = _users(self.pairs, held_out.purchases.times, own, threads)
+            return users_of[chosen.interest]
+
         def ratio(items: ItemSide, chosen: Settings) -> float:
             """The scale at which the item-item weights contribute as much as the vectors."""
             trend = (chosen.trend, chosen.trend_half_life)
-            key = (chosen.serving_exponent, *trend, chosen.half_life)
+            key = (chosen.serving_exponent, *trend, chosen.half_life, chosen.interest)
             if key not in of_vectors:
-                parts = users.gram_parts(items, chosen.half_life)
+                parts = users(chosen).gram_parts(items, chosen.half_life)
                 found = _native.vector_scale(parts, self.pairs.n_rows, items.vectors, threads)
                 of_vectors[key] = found if found > 0 else 1.0
             if trend not in of_neighbors:
@@ -226,7 +247,7 @@ class SoftmaxTrainer:
             items = last[key]
             counts = items.neighbors is not None and chosen.neighbor_weight
             scale = chosen.neighbor_weight * ratio(items, chosen) if counts else 0.0
-            return users.top_n(items, chosen.half_life, scale, held_out.users, CUT_OFF)
+            return users(chosen).top_n(items, chosen.half_life, scale, held_out.users, CUT_OFF)
 
         return build
 
@@ -268,7 +289,9 @@ class SoftmaxTrainer:
             values if mixture.has_trend and settings.neighbor_weight else None,
         )
         half_lives = settings.half_life, settings.repeat_half_life
-        encoder = HistoryEncoder(mixture.item_priors, mixture.recency, *half_lives, trained)
+        encoder = HistoryEncoder(
+            mixture.item_priors, mixture.recency, *half_lives, trained, settings.interest == "given"
+        )
         return Scorer(
             user_ids=table.data.user_ids,
             item_ids=table.data.item_ids,
@@ -323,13 +346,16 @@ class HistoryEncoder(Encoder):
         half_life: float | None,
         repeat_half_life: float | None,
         trained: Trained | None = None,
+        heeds_interest: bool = False,
     ) -> None:
+        self.heeds_interest = heeds_interest
         self.item_priors, self.recency, self.trained = item_priors, recency, trained
         self.half_life, self.repeat_half_life = half_life, repeat_half_life
 
     def fold_in(self, scorer: Scorer, histories: Histories, num_threads: int | None) -> EncodedUsers:
         indptr, items = histories.indptr, histories.items
-        recency = recency_weights(indptr, histories.times, self.half_life)
+        shares = histories.weights if self.heeds_interest else None
+        recency = entry_weights(indptr, histories.times, self.half_life, shares)
         vectors = _native.user_vectors((indptr, items, recency), scorer.item_vectors, self.item_priors, num_threads)
         if scorer.neighbors is None:
             return EncodedUsers(vectors)
@@ -344,11 +370,13 @@ class HistoryEncoder(Encoder):
     def sees_sets(self, scorer: Scorer, filter_seen: bool) -> bool:
         # What is bought often adds to its own score alone, which a list without it does not show.
         repeats = scorer.neighbors is not None and scorer.neighbors.n_rows > len(scorer.item_vectors)
-        return self.half_life is None and (filter_seen or not repeats)
+        return self.half_life is None and not self.heeds_interest and (filter_seen or not repeats)
 
     def top_n_for_items(
         self, scorer: Scorer, history: OneHistory, N: int, filter_seen: bool, num_threads: int | None
     ) -> TopNOne:
+        if self.heeds_interest and history.weights is not None:
+            return super().top_n_for_items(scorer, history, N, filter_seen, num_threads)
         return TopNOne(
             *scorer.ranker.top_n_for_items(
                 *(history.items, N, True, self.item_priors),
@@ -404,15 +432,17 @@ class HistoryEncoder(Encoder):
     def _recency_of(self, scorer: Scorer, histories: Histories, user: int | None) -> Floats:
         """Of each purchase of one history."""
         if user is None:
-            return recency_weights(histories.indptr, histories.times, self.half_life)
+            shares = histories.weights if self.heeds_interest else None
+            return entry_weights(histories.indptr, histories.times, self.half_life, shares)
         return self.recency[scorer.seen.indptr[user] : scorer.seen.indptr[user + 1]]
 
     def to_arrays(self) -> tuple[Arrays, dict[str, Any]]:
         arrays = {"item_priors": self.item_priors}
-        if self.half_life is not None:
+        if self.half_life is not None or self.heeds_interest:
             arrays["recent"] = self.recency
         more, about = ({}, {}) if self.trained is None else self.trained.to_arrays()
-        return {**arrays, **more}, {"half_life": self.half_life, "repeat_half_life": self.repeat_half_life, **about}
+        about = {"half_life": self.half_life, "repeat_half_life": self.repeat_half_life, **about}
+        return {**arrays, **more}, {**about, "heeds_interest": True} if self.heeds_interest else about
 
     @classmethod
     def from_arrays(cls, arrays: Arrays, meta: dict[str, Any]) -> Self:
@@ -433,4 +463,7 @@ class HistoryEncoder(Encoder):
         well = recency.dtype == np.float32 and recency.shape == (entries,) and bool(np.isfinite(recency).all())
         if not well or not all(each is None or 0 < float(each) < math.inf for each in (half_life, repeat_half_life)):
             raise ModelFileError("model file: what is recent is of another shape or not finite. Load another copy.")
-        return cls(priors, recency, half_life, repeat_half_life, Trained.from_arrays(arrays, meta))
+        heeds = meta.get("heeds_interest", False)
+        if not isinstance(heeds, bool):
+            raise ModelFileError(f"model file: heeds_interest is {heeds!r}. Load another copy.")
+        return cls(priors, recency, half_life, repeat_half_life, Trained.from_arrays(arrays, meta), heeds)

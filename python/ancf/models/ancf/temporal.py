@@ -26,7 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ancf import _native
+from ancf.data.arrays import sum_groups
 from ancf.data.csr import Csr
+from ancf.data.event_types import event_shares
 from ancf.data.interactions import Interactions
 from ancf.data.time_range import SECONDS_PER_DAY, TimeRange
 from ancf.scoring.histories import ones
@@ -47,12 +49,14 @@ class PurchaseTimes(NamedTuple):
     counts: NDArray[np.float32] | None
     events: tuple[NDArray[np.int32], NDArray[np.float64]] | None
     repeated: NDArray[np.float32] | None = None
+    shares: NDArray[np.float32] | None = None
+    """What each pair is in purchases; None where all events are purchases."""
 
     @classmethod
     def from_interactions(cls, data: Interactions) -> Self:
         """Those of a table. Without times it has one row for each pair, and only its weight says how often."""
         if data.times is None:
-            return cls(None, data.to_csr().data, None)
+            return cls(None, data.to_csr().data, None, shares=pair_shares(data))
         usual = TimeRange.from_times(data.times)
         pair_times = data.pair_times()
         assert pair_times is not None
@@ -63,7 +67,28 @@ class PurchaseTimes(NamedTuple):
             data.pair_counts().astype(np.float32),
             (data.items[counted], ages),
             repeat_factors(data, usual),
+            pair_shares(data),
         )
+
+
+def pair_shares(data: Interactions) -> NDArray[np.float32] | None:
+    """What each distinct pair is in purchases; None where all events are purchases."""
+    if data.had is None or data.had.all() or not data.event_weights:
+        return None
+    shares = event_shares(data.weights, data.had, data.event_weights)
+    starts = np.cumsum(data.pair_counts()) - data.pair_counts()
+    return sum_groups(shares, starts).astype(np.float32)
+
+
+def entry_weights(
+    indptr: NDArray[np.int64],
+    times: NDArray[np.int64] | None,
+    half_life: float | None,
+    shares: NDArray[np.float32] | None,
+) -> NDArray[np.float32]:
+    """τ of each entry times how much of a purchase it is, all of one at most; ``shares`` None: each is all of one."""
+    recency = recency_weights(indptr, times, half_life)
+    return recency if shares is None else recency * np.minimum(shares, np.float32(1.0))
 
 
 def recency_weights(

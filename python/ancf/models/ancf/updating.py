@@ -125,7 +125,12 @@ def update_scorer(scorer: Scorer, trained: Trained, update: Update, settings: Se
         item_vectors=mixture.item_vectors,
         user_vectors=mixture.user_vectors,
         encoder=HistoryEncoder(
-            mixture.item_priors, mixture.recency, settings.half_life, settings.repeat_half_life, left
+            mixture.item_priors,
+            mixture.recency,
+            settings.half_life,
+            settings.repeat_half_life,
+            left,
+            settings.interest == "given",
         ),
         neighbors=mixture.neighbors,
         history=mixture.history,
