@@ -295,14 +295,7 @@ def with_attributes(scorer: Scorer, num_threads: int | None) -> Scorer:
     if scorer.item_features is None and scorer.user_features is None:
         return scorer
     trained = encoder.trained._replace(attributes=_learn(scorer, num_threads))
-    encoder = HistoryEncoder(
-        encoder.item_priors,
-        encoder.recency,
-        encoder.half_life,
-        encoder.repeat_half_life,
-        trained,
-        encoder.heeds_interest,
-    )
+    encoder = encoder.with_parts(encoder.item_priors, trained)
     return extend(replace(scorer, encoder=encoder), num_threads)
 
 
@@ -501,9 +494,7 @@ def _with_places(
         seen=seen,
         item_vectors=vectors,
         user_vectors=users,
-        encoder=HistoryEncoder(
-            priors, encoder.recency, encoder.half_life, encoder.repeat_half_life, trained, encoder.heeds_interest
-        ),
+        encoder=encoder.with_parts(priors, trained),
         neighbors=final,
         history=history,
         placed=Placed(targets.astype(np.int32), companions),

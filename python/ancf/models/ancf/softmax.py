@@ -408,9 +408,14 @@ class HistoryEncoder(Encoder):
             by = change[neighbors.indices]
             by[neighbors.indptr[n_items] :] = 1.0
             neighbors = neighbors.with_data(neighbors.data * by)
-        encoder = copy(self)
-        encoder.item_priors = self.item_priors / change
+        encoder = self.with_parts(self.item_priors / change, self.trained)
         return replace(scorer, item_vectors=scorer.item_vectors * change[:, None], neighbors=neighbors, encoder=encoder)
+
+    def with_parts(self, item_priors: Floats, trained: Trained | None) -> Self:
+        """The same of other items."""
+        encoder = copy(self)
+        encoder.item_priors, encoder.trained = item_priors, trained
+        return encoder
 
     def history_contributions(
         self, scorer: Scorer, histories: Histories, user: int | None, items: NDArray[np.int64]
