@@ -105,7 +105,9 @@ def join(known: Interactions, returns: Interactions | None, new: Interactions, *
     nets = not len(here.weights) or here.weights.min() > 0
     raw_before = here
     if rest:
-        raw_before = _concatenate(here.keep(~np.isin(_pairs(here, n_items), _pairs(rest[0], n_items))), rest[0])
+        raw_before = _concatenate(
+            here.keep(~_among(_pairs(here, n_items), np.unique(_pairs(rest[0], n_items)))), rest[0]
+        )
     n_repeated = n_corrected = 0
     if deduplicate and len(new):
         raw_before, came, n_repeated, n_corrected = _replace(raw_before, came, n_items)
@@ -198,7 +200,7 @@ def _concatenate(first: _Events, second: _Events) -> _Events:
 def _replace(before: _Events, came: _Events, n_items: int) -> tuple[_Events, _Events, int, int]:
     """What was there without the events that come again with another quantity, what comes without those that come
     again with the same, and the numbers of both and of the corrected ones."""
-    suspects = np.isin(_pairs(before, n_items), _pairs(came, n_items))
+    suspects = _among(_pairs(before, n_items), np.unique(_pairs(came, n_items)))
     at = np.flatnonzero(suspects)
     old = before.keep(suspects)
     key = np.concatenate((_pairs(old, n_items), _pairs(came, n_items)))
@@ -225,7 +227,7 @@ def _net(raw: _Events, user_ids: IdMap, item_ids: IdMap) -> tuple[_Events, Inter
     if not (raw.weights <= 0).any():
         return raw, None
     pairs = _pairs(raw, n_items)
-    suspects = np.isin(pairs, pairs[raw.weights <= 0])
+    suspects = _among(pairs, np.unique(pairs[raw.weights <= 0]))
     # Events of the same moment are one here, so that it does not matter whether they came together.
     found = raw.keep(suspects)
     summed = Interactions(user_ids, item_ids, found.users, found.items, found.weights, found.times, had=found.had)
@@ -240,7 +242,7 @@ def _net(raw: _Events, user_ids: IdMap, item_ids: IdMap) -> tuple[_Events, Inter
     if events.times is None:
         involved, left = events.weights <= 0, np.maximum(events.weights, 0.0)
     else:
-        involved = np.isin(pairs, pairs[events.weights <= 0])
+        involved = _among(pairs, np.unique(pairs[events.weights <= 0]))
         left = np.where(involved, 0.0, events.weights)
         left[involved] = remaining_quantities(pairs[involved], events.weights[involved])
         if had is not None:
@@ -254,13 +256,28 @@ def _n_cancelled(raw: _Events | None, net: _Events, n_items: int) -> int:
     """Purchases among raw events that are no longer among those that are left."""
     if raw is None:
         return 0
+    # All other pairs have the same events in both.
+    pairs = _pairs(raw, n_items)
+    of_returns = np.unique(pairs[raw.weights <= 0])
     moments = []
-    for events in (raw.keep(raw.weights > 0), net):
+    for events in (
+        raw.keep((raw.weights > 0) & _among(pairs, of_returns)),
+        net.keep(_among(_pairs(net, n_items), of_returns)),
+    ):
         pairs, times = _pairs(events, n_items), events.times
         order = np.lexsort((pairs,) if times is None else (times, pairs))
         keys = (pairs[order],) if times is None else (pairs[order], times[order])
         moments.append(len(group_starts(*keys)))
     return moments[0] - moments[1]
+
+
+def _among(values: NDArray[np.int64], ascending: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which values stand in the other array, which has few beside them: ``np.isin`` sorts both."""
+    if not len(ascending):
+        return np.zeros(len(values), bool)
+    places = np.minimum(np.searchsorted(ascending, values), len(ascending) - 1)
+    found: NDArray[np.bool_] = ascending[places] == values
+    return found
 
 
 def _texts(item_ids: IdMap, tables: list[Interactions], places: list[NDArray[np.int64]], name: str) -> ItemTexts | None:
