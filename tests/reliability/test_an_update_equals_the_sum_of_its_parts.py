@@ -19,6 +19,7 @@ MODELS = {
     "ancf": lambda: ancf.ANCF(**MIXED, half_life=None, trend=0.0),
     "ancf with times": lambda: ancf.ANCF(**MIXED, half_life=20.0, trend=0.5, trend_half_life=15.0),
     "ancf without weights": lambda: ancf.ANCF(**PARTS, neighbors=0, repeat_weight=0.0),
+    "ancf with popularity": lambda: ancf.ANCF(**MIXED, popularity_exponent=0.5),
     "popular": lambda: ancf.Popular(count="weight"),
     "item-knn": lambda: ancf.ItemKNN(neighbors=4, shrinkage=1.0, use_weights=True),
     "als": lambda: ancf.ALS(factors=4, epochs=5, warm_start=True),

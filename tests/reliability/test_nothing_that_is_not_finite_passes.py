@@ -98,6 +98,7 @@ def test_an_id_that_is_not_finite_is_refused_or_dropped(value):
         (ancf.ANCF, "neighbor_shrinkage"),
         (ancf.ANCF, "neighbor_weight"),
         (ancf.ANCF, "serving_exponent"),
+        (ancf.ANCF, "popularity_exponent"),
         (ancf.ItemKNN, "shrinkage"),
     ],
 )

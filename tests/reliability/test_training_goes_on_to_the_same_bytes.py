@@ -168,7 +168,8 @@ def test_what_was_chosen_is_not_chosen_again(tmp_path, monkeypatch):
         MODELS["softmax"].clone().fit(train, checkpoint=path)
     saved = read(path)
     assert (saved.stage, saved.progress["epochs"]) == ("training", 1)
-    chosen = {"neighbor_weight", "neighbor_shrinkage", "serving_exponent", "trend", "trend_half_life", "half_life"}
+    chosen = {"neighbor_weight", "neighbor_shrinkage", "serving_exponent", "popularity_exponent", "half_life"}
+    chosen |= {"trend", "trend_half_life"}
     assert set(saved.chosen) == chosen
     monkeypatch.setattr("ancf.models.ancf.estimator._choose", None)
     assert finish("softmax", False, path)[0] == wanted

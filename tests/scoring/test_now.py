@@ -174,7 +174,7 @@ def test_a_window_and_ages_end_at_the_day():
 def test_the_trend_is_that_of_the_day():
     from ancf.models.ancf.temporal import PurchaseTimes, trend_factors
 
-    model = ancf.ANCF(**OPTIONS["ANCF"]).fit(DATA)
+    model = ancf.ANCF(**OPTIONS["ANCF"], popularity_exponent=0.0).fit(DATA)
     scorer, then = model._fitted(), model._fitted().as_of(NOW)
     early = DATA.subset(DATA.times <= NOW)
     of_then, of_end = (

@@ -150,6 +150,9 @@ class ANCF(Recommender):
     serving_exponent : float or "auto"
         p: served item vectors are v · ‖v‖^(p−1); 0 is the cosine, 1 the inner product. auto: chosen on purchases held
         out of the training table (``selection.py``). Only where the cosine is learned.
+    popularity_exponent : float or "auto"
+        η: items that more users have than others get a higher weight, by this power of how many; 0 leaves it out.
+        auto: chosen in the same way where ``serving_exponent`` is, else 0.
     neighbors : int or "auto"
         Item-item weights of each item; 0 leaves the item-item part out. auto: 100, and 0 for "mse" and where the score
         is no plain inner product.
@@ -249,6 +252,7 @@ class ANCF(Recommender):
         regularization: float = 0.0,
         init: Init = "auto",
         serving_exponent: float | Auto = "auto",
+        popularity_exponent: float | Auto = "auto",
         neighbors: int | Auto = "auto",
         neighbor_candidates: int | Auto = "auto",
         neighbor_shrinkage: float | Auto = "auto",
@@ -292,6 +296,7 @@ class ANCF(Recommender):
         self.regularization = regularization
         self.init = init
         self.serving_exponent = serving_exponent
+        self.popularity_exponent = popularity_exponent
         self.neighbors = neighbors
         self.neighbor_candidates = neighbor_candidates
         self.neighbor_shrinkage = neighbor_shrinkage

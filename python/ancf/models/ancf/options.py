@@ -79,6 +79,7 @@ class Settings:
     neighbor_shrinkage: float
     neighbor_weight: float
     serving_exponent: float
+    popularity_exponent: float
     half_life: float | None
     trend: float
     trend_half_life: float
@@ -127,6 +128,7 @@ _RECORDED = (
     "random_state",
     "repeat_weight",
     "repeat_half_life",
+    "popularity_exponent",
     "serving_exponent",
     "temperature",
     "trend",
@@ -154,6 +156,7 @@ def resolve(
     may_open.append(("neighbor_shrinkage", neighbors > 0 and not needs_network and small))
     may_open.append(("interest", has_interest and not needs_network))
     choose_for = _choose_for(o, timed, split_by)
+    may_open.append(("popularity_exponent", not needs_network and o.serving_exponent == "auto"))
     may_open += [
         (name, not needs_network and choose_for in purposes)
         for name, purposes in (
@@ -192,6 +195,7 @@ def resolve(
         neighbor_shrinkage=_shrinkage(o, n_items),
         neighbor_weight=1.0 if o.neighbor_weight == "auto" else float(o.neighbor_weight),
         serving_exponent=_serving_exponent(o, plain_cosine),
+        popularity_exponent=0.0 if o.popularity_exponent == "auto" else float(o.popularity_exponent),
         half_life=None if o.half_life in ("auto", None) else float(o.half_life),
         trend=0.0 if o.trend == "auto" else float(o.trend),
         trend_half_life=15.0 if o.trend_half_life == "auto" else float(o.trend_half_life),
@@ -369,7 +373,7 @@ def check(estimator: Any) -> None:
         ("regularization", 0.0, FLOAT32_MAX),
     ):
         check_number(name, getattr(estimator, name), least, most)
-    for name, most in (("serving_exponent", 2.0), ("neighbor_weight", 1e6)):
+    for name, most in (("serving_exponent", 2.0), ("popularity_exponent", 2.0), ("neighbor_weight", 1e6)):
         if getattr(estimator, name) != "auto":
             check_number(name, getattr(estimator, name), 0.0, most, words='"auto" or ')
     if estimator.neighbor_candidates != "auto":
@@ -435,7 +439,10 @@ def _check_belonging(estimator: Any) -> None:
         ("half_life", learns or not _needs_network(estimator), 'attention="learned" or "target", or the plain softmax'),
         *(
             (name, not _needs_network(estimator), "the plain softmax")
-            for name in ("trend", "trend_half_life", "repeat_weight", "repeat_half_life", "interest", "warm_start")
+            for name in (
+                *("popularity_exponent", "trend", "trend_half_life", "repeat_weight", "repeat_half_life"),
+                *("interest", "warm_start"),
+            )
         ),
         ("user_dropout", estimator.user_factors, "user_factors=True"),
         ("layer", estimator.output == "sigmoid", 'output="sigmoid"'),

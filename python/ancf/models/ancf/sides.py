@@ -1,6 +1,6 @@
 """The two sides of a plain model's score: items with all that their part of it is made of, and users as histories."""
 
-from typing import NamedTuple, Self
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 from ancf import _native
 from ancf.data.csr import Csr, places_of_rows
 from ancf.models.ancf.options import Settings
-from ancf.models.ancf.temporal import PurchaseTimes, entry_weights, sparse_history, trend_factors
+from ancf.models.ancf.temporal import PurchaseTimes, entry_weights, popularity_factors, sparse_history, trend_factors
 from ancf.scoring.results import TopN
 
 Floats = NDArray[np.float32]
 
 
 class ItemParts(NamedTuple):
-    """What the scores are mixed of, item by item, before trend and recency."""
+    """What the scores are mixed of, item by item, before trend, popularity and recency."""
 
     vectors: Floats
     """q: the trained vectors by the power of their lengths that is served."""
@@ -28,24 +28,48 @@ class ItemParts(NamedTuple):
 
 
 class ItemSide(NamedTuple):
-    """What the scores are mixed of, item by item, with the trend."""
+    """What the scores are mixed of, item by item, with trend and popularity."""
 
     vectors: Floats
     priors: Floats
     """What an item weighs in a history; they also hold lengths that the served vectors lost."""
     neighbors: Csr | None
-    has_trend: bool
+    has_factors: bool
+    """Whether trend or popularity changed anything."""
 
     @classmethod
-    def of(cls, parts: ItemParts, purchases: PurchaseTimes, settings: Settings) -> Self:
-        """The parts with the trend that the settings give them."""
+    def of(cls, parts: ItemParts, pairs: Csr, purchases: PurchaseTimes, settings: Settings) -> Self:
+        """The parts with the trend and the popularity that the settings give them; ``pairs`` says who has what."""
         vectors, priors, neighbors = parts.vectors, parts.priors * parts.scaling, parts.neighbors
-        trend = trend_factors(purchases, len(vectors), settings.trend, settings.trend_half_life)
-        if trend is None:
+        factors = item_factors(pairs.indices, purchases, len(vectors), settings)
+        if factors is None:
             return cls(vectors, priors, neighbors, False)
         if neighbors is not None:
-            neighbors = neighbors.with_data(neighbors.data * trend[neighbors.indices])
-        return cls(vectors * trend[:, None], priors / trend, neighbors, True)
+            neighbors = neighbors.with_data(neighbors.data * factors[neighbors.indices])
+        return cls(vectors * factors[:, None], priors / factors, neighbors, True)
+
+
+class Factors(Protocol):
+    """The settings of trend and popularity."""
+
+    @property
+    def trend(self) -> float: ...
+    @property
+    def trend_half_life(self) -> float: ...
+    @property
+    def popularity_exponent(self) -> float: ...
+
+
+def item_factors(items: NDArray[np.int32], purchases: PurchaseTimes, n_items: int, settings: Factors) -> Floats | None:
+    """What trend and popularity multiply an item's scores with, (n_items,); None where neither is asked for.
+    ``items``: those of all pairs."""
+    trend = trend_factors(purchases, n_items, settings.trend, settings.trend_half_life)
+    popularity = None
+    if settings.popularity_exponent:
+        popularity = popularity_factors(np.bincount(items, minlength=n_items), settings.popularity_exponent)
+    if trend is None or popularity is None:
+        return popularity if trend is None else trend
+    return trend * popularity
 
 
 class UserSide:

@@ -1,8 +1,8 @@
 """The plain model: users are their histories, item vectors are trained by a softmax over all of a user's items at once.
 
 ``rust/core/src/train/softmax`` learns the vectors; here they become what is served. Served item vectors are scaled by a
-power of their length, a trend multiplies items that sell better lately, older purchases weigh less, and the item-item
-weights come on the vectors' scale (``temporal.py`` has the formulas).
+power of their length, trend and popularity multiply items that sell better lately and that many have, older purchases
+weigh less, and the item-item weights come on the vectors' scale (``temporal.py`` has the formulas).
 """
 
 import math
@@ -30,6 +30,7 @@ from ancf.models.ancf.selection import (
     HALF_LIVES,
     INTERESTS,
     NEIGHBOR_WEIGHTS,
+    POPULARITY_EXPONENTS,
     SERVING_EXPONENTS,
     TREND_HALF_LIVES,
     TRENDS,
@@ -37,14 +38,13 @@ from ancf.models.ancf.selection import (
     hold_out,
     hold_out_last,
 )
-from ancf.models.ancf.sides import ItemParts, ItemSide, UserSide
+from ancf.models.ancf.sides import ItemParts, ItemSide, UserSide, item_factors
 from ancf.models.ancf.temporal import (
     PurchaseTimes,
     add_repeat_sources,
     entry_weights,
     recency_weights,
     sparse_history,
-    trend_factors,
 )
 from ancf.models.ancf.trained import Scales, Trained
 from ancf.models.ancf.training_table import TrainingTable
@@ -67,7 +67,7 @@ class Mixture(NamedTuple):
     history: Csr | None
     recency: Floats
     scales: Scales
-    has_trend: bool
+    has_factors: bool
 
 
 def mix(
@@ -77,17 +77,17 @@ def mix(
     settings: Settings,
     measure: Callable[[Floats, Floats, Csr | None], Scales],
 ) -> Mixture:
-    """The item vectors with their trend, user vectors, the item-item weights on the same scale, and what they weigh in
-    each history. ``measure`` gives the scales for user vectors, item vectors and weights."""
+    """The item vectors with trend and popularity, user vectors, the item-item weights on the same scale, and what they
+    weigh in each history. ``measure`` gives the scales for user vectors, item vectors and weights."""
     n_items = len(parts.vectors)
     if not settings.neighbor_weight:
         parts = parts._replace(neighbors=None)
-    vectors, priors, neighbors, has_trend = side = ItemSide.of(parts, purchases, settings)
+    vectors, priors, neighbors, has_factors = side = ItemSide.of(parts, pairs, purchases, settings)
     shares = purchases.shares if settings.interest == "given" else None
     users = _users(pairs, purchases.times, shares, settings.num_threads).vectors(side, settings.half_life)
     recency = entry_weights(pairs.indptr, purchases.times, settings.half_life, shares)
     if neighbors is None and not settings.repeat_weight:
-        return Mixture(vectors, priors, users, None, None, recency, Scales(1.0, 0.0), has_trend)
+        return Mixture(vectors, priors, users, None, None, recency, Scales(1.0, 0.0), has_factors)
     scales = measure(users, vectors, neighbors)
     if neighbors is not None:
         neighbors = scale_item_weights(neighbors, scales.neighbors)
@@ -100,7 +100,7 @@ def mix(
         if counts is not None:
             repeats = repeats * counts
     history = sparse_history(*pairs.sets, recency, repeats, n_items)
-    return Mixture(vectors, priors, users, neighbors, history, recency, scales, has_trend)
+    return Mixture(vectors, priors, users, neighbors, history, recency, scales, has_factors)
 
 
 _CHOOSING_STEPS = 64
@@ -193,6 +193,7 @@ class SoftmaxTrainer:
             for name, grid, there in (
                 ("neighbor_weight", NEIGHBOR_WEIGHTS, True),
                 ("serving_exponent", SERVING_EXPONENTS, True),
+                ("popularity_exponent", POPULARITY_EXPONENTS, True),
                 ("trend", TRENDS, held_out.purchases.events is not None),
                 ("trend_half_life", TREND_HALF_LIVES, held_out.purchases.events is not None),
                 ("half_life", HALF_LIVES, held_out.purchases.times is not None),
@@ -226,24 +227,26 @@ class SoftmaxTrainer:
 
         def ratio(items: ItemSide, chosen: Settings) -> float:
             """The scale at which the item-item weights contribute as much as the vectors."""
-            trend = (chosen.trend, chosen.trend_half_life)
-            key = (chosen.serving_exponent, *trend, chosen.half_life, chosen.interest)
+            factors = (chosen.popularity_exponent, chosen.trend, chosen.trend_half_life)
+            key = (chosen.serving_exponent, *factors, chosen.half_life, chosen.interest)
             if key not in of_vectors:
                 parts = users(chosen).gram_parts(items, chosen.half_life)
                 found = _native.vector_scale(parts, self.pairs.n_rows, items.vectors, threads)
                 of_vectors[key] = found if found > 0 else 1.0
-            if trend not in of_neighbors:
+            if factors not in of_neighbors:
                 no_user = np.empty((0, items.vectors.shape[1]), np.float32)
-                _, of_neighbors[trend] = self._root_mean_squares(no_user, items.vectors, self.pairs, items.neighbors)
-            return of_vectors[key] / of_neighbors[trend] if of_neighbors[trend] > 0 else 1.0
+                _, of_neighbors[factors] = self._root_mean_squares(no_user, items.vectors, self.pairs, items.neighbors)
+            return of_vectors[key] / of_neighbors[factors] if of_neighbors[factors] > 0 else 1.0
 
         def build(choice: dict[str, Any]) -> TopN:
             chosen = replace(settings, **choice)
-            key = (chosen.serving_exponent, chosen.trend, chosen.trend_half_life)
+            key = (chosen.serving_exponent, chosen.popularity_exponent, chosen.trend, chosen.trend_half_life)
             if key not in last:
                 last.clear()
                 vectors, scaling = _native.serving_vectors(state, chosen.serving_exponent)
-                last[key] = ItemSide.of(ItemParts(vectors, scaling, priors, neighbors), held_out.purchases, chosen)
+                last[key] = ItemSide.of(
+                    ItemParts(vectors, scaling, priors, neighbors), self.pairs, held_out.purchases, chosen
+                )
             items = last[key]
             counts = items.neighbors is not None and chosen.neighbor_weight
             scale = chosen.neighbor_weight * ratio(items, chosen) if counts else 0.0
@@ -259,7 +262,7 @@ class SoftmaxTrainer:
         table, users = self._table, self._all_users
         vectors, scaling = _native.serving_vectors(state, settings.serving_exponent)
         priors = _native.item_priors(table.pairs(), table.n_items, settings.attention)
-        items = ItemSide.of(ItemParts(vectors, scaling, priors, None), table.purchase_times, settings)
+        items = ItemSide.of(ItemParts(vectors, scaling, priors, None), table.pairs(), table.purchase_times, settings)
         known = Known.of_training(table.data, table.matrix.sets)
 
         def lists(rows: NDArray[np.int64], n: int) -> TopN:
@@ -285,8 +288,8 @@ class SoftmaxTrainer:
         trained = Trained(
             mixture.scales,
             parts.scaling,
-            parts.vectors if mixture.has_trend else None,
-            values if mixture.has_trend and settings.neighbor_weight else None,
+            parts.vectors if mixture.has_factors else None,
+            values if mixture.has_factors and settings.neighbor_weight else None,
         )
         half_lives = settings.half_life, settings.repeat_half_life
         encoder = HistoryEncoder(
@@ -332,6 +335,14 @@ class SoftmaxTrainer:
 def scale_item_weights(neighbors: Csr, scale: float) -> Csr:
     """Item-item weights times a number."""
     return neighbors if scale == 1.0 else neighbors.with_data(neighbors.data * np.float32(scale))
+
+
+class _ServedFactors(NamedTuple):
+    """What a model was trained with."""
+
+    trend: float
+    trend_half_life: float
+    popularity_exponent: float
 
 
 class HistoryEncoder(Encoder):
@@ -388,15 +399,17 @@ class HistoryEncoder(Encoder):
         )
 
     def at(self, scorer: Scorer, past: Past) -> Scorer:
-        """The items with the trend of that moment; all else of an item is what training learned."""
+        """The items with the trend and popularity of that moment; all else of an item is what training learned."""
         settings = {} if scorer.training is None else scorer.training["settings"]
         known, n_items = scorer.purchases, len(scorer.item_ids)
-        if known is None or not settings.get("trend"):
+        served = _ServedFactors(
+            settings.get("trend", 0.0), settings.get("trend_half_life", 15.0), settings.get("popularity_exponent", 0.0)
+        )
+        if known is None or not (served.trend or served.popularity_exponent):
             return scorer
         every = known.interactions(scorer.user_ids, scorer.item_ids, scorer.seen)
-        trend = settings["trend"], settings["trend_half_life"]
         of_then, of_end = (
-            trend_factors(PurchaseTimes.from_interactions(each), n_items, *trend)
+            item_factors(each.to_csr().indices, PurchaseTimes.from_interactions(each), n_items, served)
             for each in (past.interactions(scorer.user_ids, scorer.item_ids), every)
         )
         if of_then is None or of_end is None or np.array_equal(of_then, of_end):
@@ -404,7 +417,7 @@ class HistoryEncoder(Encoder):
         change = of_then / of_end
         neighbors = scorer.neighbors
         if neighbors is not None:
-            # Rows beyond the items are repetitions, which have no trend.
+            # Rows beyond the items are repetitions, which have neither.
             by = change[neighbors.indices]
             by[neighbors.indptr[n_items] :] = 1.0
             neighbors = neighbors.with_data(neighbors.data * by)

@@ -8,6 +8,7 @@
     g_i  = ((n_i' + 5 s) / (s n_i + 5 s))^γ   the trend of item i: n_i' its purchases, halved every ``trend_half_life``
                                               days of age, n_i all of them, s the shop's n' / n; the ratio is held
                                               between 1/16 and 16
+    h_i  = ((b_i + 5) / (b + 5))^η            the popularity of item i: b_i its users, b the mean of all items
 
 "Today" is the end of the range in which nearly all events lie (``data/time_range.py``), and later ones happened today;
 events far outside do not count for the trend, so that one wrong date changes one purchase and not the shop.
@@ -15,9 +16,9 @@ events far outside do not count for the trend, so that one wrong date changes on
 r_j is of days: a purchase is repeated if the user bought the item on a later day, at most 30 days after. It is told by
 purchases that are 30 days old, and each item is thought to have had ten more, repeated as those of the whole shop.
 
-The trend multiplies the served vector of an item and the weights that point to it, so that both parts of the score feel
-it. Repetitions are rows of their own below the item-item weights, row n_items + j with the one entry j, so that they
-have their exact place in the score and in explanations.
+Trend and popularity multiply the served vector of an item and the weights that point to it, so that both parts of the
+score feel them. Repetitions are rows of their own below the item-item weights, row n_items + j with the one entry j, so
+that they have their exact place in the score and in explanations.
 """
 
 from typing import NamedTuple, Self
@@ -121,9 +122,21 @@ def trend_factors(purchases: PurchaseTimes, n_items: int, power: float, half_lif
     lately = np.bincount(items, weights=recency, minlength=n_items)
     ever = np.bincount(items, minlength=n_items)
     ratio = (lately + _SMOOTHING * share) / (share * (ever + _SMOOTHING))
-    ratio = np.clip(ratio, 1 / _MAX_RATIO, _MAX_RATIO).astype(np.float32)
+    return _powers(np.clip(ratio, 1 / _MAX_RATIO, _MAX_RATIO), power)
+
+
+def popularity_factors(n_users: NDArray[np.int64], power: float) -> NDArray[np.float32] | None:
+    """What an item's scores are multiplied with by the number of its users, float32 (n_items,); None without a
+    power."""
+    if not power:
+        return None
+    return _powers((n_users + _SMOOTHING) / (n_users.mean() + _SMOOTHING), power)
+
+
+def _powers(ratios: NDArray[np.float64], power: float) -> NDArray[np.float32]:
+    """Of positive numbers, the same bits anywhere."""
     # serving_vectors gives x · |x|^(p − 1), which is x^p for these.
-    powers, _ = _native.serving_vectors(np.ascontiguousarray(ratio[:, None]), power)
+    powers, _ = _native.serving_vectors(np.ascontiguousarray(ratios[:, None], np.float32), power)
     return np.ascontiguousarray(powers[:, 0])
 
 

@@ -1,4 +1,4 @@
-"""What training left of a plain model, where trend, scales and updates cover it up: what an update starts from.
+"""What training left of a plain model, where trend, popularity, scales and updates cover it up: an update starts there.
 
 An updated model is a function of what was trained and of all purchases (``updating.py``), so this part of it survives
 every update as it is.
@@ -48,10 +48,10 @@ class Trained(NamedTuple):
     scaling: Floats
     """‖v‖^(1 − p), which turns a served vector back into the trained one."""
     vectors: Floats | None
-    """Served vectors before the trend; None where there is no trend, and they are those of the scorer."""
+    """Served vectors before trend and popularity; None where there is neither, and they are those of the scorer."""
     values: Floats | None
-    """The item-item weights c before trend and scale, in the order of the scorer's; None where there is no trend, and
-    the scorer's are as training left them."""
+    """The item-item weights c before trend, popularity and scale, in the order of the scorer's; None where there is
+    neither, and the scorer's are as training left them."""
     states: NDArray[np.uint8] | None = None
     """None: all are TRAINED."""
     buyers: NDArray[np.int32] | None = None
