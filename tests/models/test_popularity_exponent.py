@@ -72,14 +72,14 @@ def held_out(alternates):
 @pytest.mark.parametrize(
     ("gain", "spread", "alternates", "chosen"),
     [
-        (0.2, 0.0, False, 1.0),
-        (0.2, 0.0, True, 1.0),
-        (0.05, 0.0, False, 0.0),
-        (0.2, 2.0, False, 0.0),
+        (0.3, 0.0, False, 1.0),
+        (0.3, 0.0, True, 1.0),
+        (0.15, 0.0, False, 0.0),
+        (0.3, 2.0, False, 0.0),
         (-0.2, 0.0, True, 0.0),
     ],
 )
-def test_it_leaves_0_for_a_tenth_and_three_standard_errors_alone(gain, spread, alternates, chosen):
+def test_it_leaves_0_for_a_fifth_and_three_standard_errors_alone(gain, spread, alternates, chosen):
     noise = spread * np.tile([1.0, 1.0, -1.0, -1.0], 25)
 
     def measure(choice):

@@ -307,9 +307,9 @@ def _shrinkage(options: Any, n_items: int) -> float:
 
 
 def shrinkages(settings: Settings) -> tuple[float, ...]:
-    """What is tried for the item-item weights: the rule's and, for a small catalogue, a third of it."""
+    """What is tried for the item-item weights: the rule's and, for a small catalogue, a third and a tenth of it."""
     rule = settings.neighbor_shrinkage
-    return (rule, rule / 3) if "neighbor_shrinkage" in settings.open_choices else (rule,)
+    return (rule, rule / 3, rule / 10) if "neighbor_shrinkage" in settings.open_choices else (rule,)
 
 
 def _serving_exponent(options: Any, plain_cosine: bool) -> float:
