@@ -42,7 +42,7 @@ FLOORS = {
         "data checkpoints",
         "model_file search_space",
         "atomic_file checks epochs params",
-        "errors _native _text demo_shop reference reference_neural",
+        "errors _native _pandas _text demo_shop reference reference_neural",
     ],
     "ancf.engines": ["worker request", "schema"],
     "ancf.evaluation": [

@@ -3,6 +3,7 @@
 from ancf._core import (
     AlsTrainer,
     BprTrainer,
+    IdIndex,
     LightGcnTrainer,
     ListRules,
     Network,
@@ -62,6 +63,7 @@ from ancf._core import (
 __all__ = [
     "AlsTrainer",
     "BprTrainer",
+    "IdIndex",
     "LightGcnTrainer",
     "ListRules",
     "Network",

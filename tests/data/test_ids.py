@@ -1,13 +1,15 @@
 """Ids keep their kind, their order and their text; unknown ones are -1."""
 
 import uuid
+from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from ancf.data.ids import IdMap
-from ancf.errors import InvalidDataError, ModelFileError
+from ancf.errors import InvalidDataError, InvalidParameterError, ModelFileError
 
 KINDS = {
     "int": [5, -3, 2**62],
@@ -105,22 +107,51 @@ def test_no_ids_are_ids_too():
     assert IdMap.from_state(*ids.state()) == ids
 
 
-class Alike(str):
-    """Text whose hash is that of all others."""
-
-    def __hash__(self):
-        return 7
-
-
-def test_ids_of_the_same_hash_are_told_apart_when_they_are_loaded():
-    same = IdMap._unchecked(np.array([Alike("a"), Alike("b")], object), "str")
-    twice = IdMap._unchecked(np.array([Alike("a"), Alike("a")], object), "str")
-    assert (same._is_distinct(), twice._is_distinct()) == (True, False)
-
-
-def test_a_prepared_map_finds_what_another_finds(monkeypatch):
-    monkeypatch.setattr("ancf.data.ids._PART", 3)
+def test_a_prepared_map_finds_what_another_finds():
     ids = IdMap([f"u{n}" for n in range(10)])
     ids.prepare()
     assert [ids.position(f"u{n}") for n in range(11)] == [*range(10), -1]
-    assert ids._is_distinct()
+
+
+MORE_IDS = {
+    "text": ["tea", "cup", "", "é", "日本", "a\0b", "007", "7", "\ud800"],
+    "numbers": [7, 0, -1, 2**63 - 1, -(2**63)],
+    "bytes": [b"tea", b"", b"\xff\xfe", b"7"],
+    "uuids": [uuid.UUID(int=each) for each in (0, 1, 2**127)],
+}
+STRANGERS = ["x", "7", "07", 7, 8, 7.0, 7.5, 2**70, True, None, b"x", b"7", float("nan"), float("inf"), [], 1j]
+STRANGERS += [Decimal(7), Fraction(7, 1), Fraction(7, 2), np.int32(7), np.str_("tea"), np.float64(7), uuid.UUID(int=1)]
+STRANGERS += ["\udfff", "\ud800", b"\x00" * 16, np.array(7), np.datetime64(7, "s")]
+
+
+@pytest.mark.parametrize("kind", MORE_IDS)
+def test_a_map_of_a_file_finds_what_a_dictionary_finds(kind):
+    made = IdMap(MORE_IDS[kind])
+    read = IdMap.from_state(*made.state())
+    naive = {each: at for at, each in enumerate(MORE_IDS[kind])}
+
+    def expected(raw):
+        raw = raw.item() if isinstance(raw, np.generic) else raw
+        return -1 if isinstance(raw, (bool, list, np.ndarray)) else naive.get(raw, -1)
+
+    for ids in (made, read):
+        for raw in [*MORE_IDS[kind], *STRANGERS]:
+            assert ids.position(raw) == expected(raw), raw
+        assert ids.positions(MORE_IDS[kind][::-1]).tolist() == list(range(len(ids)))[::-1]
+        assert [ids[at] for at in range(-len(ids), len(ids))] == 2 * MORE_IDS[kind]
+        assert ids.take([[1, 0]]).tolist() == [[MORE_IDS[kind][1], MORE_IDS[kind][0]]]
+    assert read == made
+    assert repr(read) == repr(made)
+    assert read.values.tolist() == MORE_IDS[kind]
+    assert not read.values.flags.writeable
+
+
+def test_a_few_ids_of_a_file_are_read_without_the_others():
+    ids = IdMap.from_state(*IdMap([f"u{n}" for n in range(5000)]).state())
+    assert (ids[3], ids[-1], ids.position("u77"), len(ids)) == ("u3", "u4999", 77, 5000)
+    assert ids.take([1, -2]).tolist() == ["u1", "u4998"]
+    assert 'did you mean "u12"' in ids.hint("u12x")
+    assert "values" not in ids.__dict__
+    with pytest.raises(InvalidParameterError, match="whole numbers below 5000"):
+        ids.take([5000])
+    assert len(ids.values) == 5000

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
+from ancf._pandas import pd
 from ancf._text import format_value
 from ancf.data.columns import KNOWN_HEADINGS, is_position
 from ancf.errors import InvalidDataError, InvalidParameterError
@@ -22,7 +22,7 @@ ROW_ROLES = ("user", "item", "weight", "time")
 class EntryTable(NamedTuple):
     """A matrix as a table with a row for each entry."""
 
-    frame: pd.DataFrame
+    frame: "pd.DataFrame"
     """``user``, ``item`` (raw ids) and, if wanted, ``weight``, row after row of the matrix."""
     source: str
     notes: list[str]
@@ -40,7 +40,7 @@ def is_sequence(source: Any) -> bool:
     return is_rows or hasattr(source, "__array__")
 
 
-def frame_of_rows(source: Any) -> pd.DataFrame:
+def frame_of_rows(source: Any) -> "pd.DataFrame":
     """Rows as a data frame; its headings are 0, 1, … where the rows have no names.
 
     Raises
@@ -86,7 +86,7 @@ def _as_rows(source: Any) -> Any:
     return np.asarray(source) if hasattr(source, "__array__") else list(source)
 
 
-def place_row_columns(frame: pd.DataFrame, chosen: Mapping[str, Any]) -> dict[str, int]:
+def place_row_columns(frame: "pd.DataFrame", chosen: Mapping[str, Any]) -> dict[str, int]:
     """The position of the column of each role in rows without headings.
 
     What the caller names by position is there. The other roles that are not False take the remaining columns in their
@@ -210,7 +210,7 @@ def entries_of_matrix(matrix: Any, chosen: Mapping[str, Any]) -> EntryTable:
     return EntryTable(pd.DataFrame(table), source, notes, ignored)
 
 
-def _single_level(frame: pd.DataFrame) -> tuple[Any, list[str]]:
+def _single_level(frame: "pd.DataFrame") -> tuple[Any, list[str]]:
     """A pivot frame with headings of one level: of several, those that are the same for all columns are taken off."""
     ignored = []
     columns = frame.columns

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from ancf._native import TextCoder
+from ancf._pandas import pd
 from ancf.data.arrow_tables import (
     arrow_name,
     damaged_parquet,

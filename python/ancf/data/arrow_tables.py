@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import pandas as pd
-
+from ancf._pandas import pd
 from ancf.errors import InvalidDataError, MissingExtraError
 
 

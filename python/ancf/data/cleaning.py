@@ -6,10 +6,10 @@ The checks and their order are in ``row_checks.py``. Duplicates are summed and n
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from ancf._native import canonical_events
+from ancf._pandas import pd
 from ancf.data.arrays import positions_among
 from ancf.data.event_types import account
 from ancf.data.events import canonical_flags

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
+from ancf._pandas import pd
 from ancf.data.number_times import SECONDS_PER_DAY, UNKNOWN
 from ancf.data.raw_table import MAX_UNPARSED_TEXTS, RawTable, TimeColumn, Unparsed
 from ancf.data.text_times import read_clocks

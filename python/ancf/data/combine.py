@@ -9,9 +9,9 @@ from functools import reduce
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
+from ancf._pandas import pd
 from ancf.data import timestamps
 from ancf.data.raw_table import (
     MAX_UNPARSED_TEXTS,

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
+from ancf._pandas import pd
 from ancf._text import format_value
 from ancf.checks import check_choice
 from ancf.data.arrow_tables import open_stream, read_parquet, series_of_column
@@ -142,7 +142,7 @@ def _read(source: Any, of: Side, choice: Any, kinds: Any, text: TextOptions, kno
 # ---- from a source to a frame
 
 
-def _frame_of(source: Any, text: TextOptions) -> tuple[pd.DataFrame, str, int]:
+def _frame_of(source: Any, text: TextOptions) -> "tuple[pd.DataFrame, str, int]":
     """The table as a frame, what messages call it, and the number of its first row."""
     if isinstance(source, (str, Path)) and _is_parquet(source):
         return _frame_of_arrow(read_parquet(source), str(source), text), str(source), 0
@@ -196,7 +196,7 @@ def _is_parquet(source: str | Path) -> bool:
         return False
 
 
-def _frame_of_arrow(table: Any, name: str, text: TextOptions) -> pd.DataFrame:
+def _frame_of_arrow(table: Any, name: str, text: TextOptions) -> "pd.DataFrame":
     for each in text.given():
         raise InvalidParameterError(f"{each}: {name} is no text table, so this says nothing. Leave it out.")
     columns = [
@@ -207,7 +207,7 @@ def _frame_of_arrow(table: Any, name: str, text: TextOptions) -> pd.DataFrame:
     return frame.set_axis(list(table.column_names), axis=1)
 
 
-def _frame_of_text(source: Any, options: TextOptions) -> tuple[pd.DataFrame, str, int]:
+def _frame_of_text(source: Any, options: TextOptions) -> "tuple[pd.DataFrame, str, int]":
     with ExitStack() as stack:
         opened = open_bytes(source, stack)
         name = opened.name
@@ -259,7 +259,7 @@ def _decode(raw: bytes, encoding: str | None, name: str) -> str:
         return raw.decode("cp1252", "replace")
 
 
-def _frame_of_json(text: str, name: str) -> pd.DataFrame:
+def _frame_of_json(text: str, name: str) -> "pd.DataFrame":
     try:
         if text.lstrip()[:1] == "[":
             rows = json.loads(text)

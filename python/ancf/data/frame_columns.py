@@ -7,8 +7,7 @@ the level counts in which most columns are recognized.
 
 from typing import Any, NamedTuple
 
-import pandas as pd
-
+from ancf._pandas import pd
 from ancf.data.columns import KNOWN_HEADINGS, normalize_heading
 
 _KNOWN = frozenset(name for names in KNOWN_HEADINGS.values() for name in names)
@@ -17,7 +16,7 @@ _KNOWN = frozenset(name for names in KNOWN_HEADINGS.values() for name in names)
 class FrameColumns(NamedTuple):
     """A frame with every level of its index that says something as a column, and its headings."""
 
-    frame: pd.DataFrame
+    frame: "pd.DataFrame"
     headings: list[Any]
     """By which columns are recognized."""
     full: list[Any]
@@ -26,7 +25,7 @@ class FrameColumns(NamedTuple):
     """Levels of the headings that are not read."""
 
 
-def columns_of_frame(frame: pd.DataFrame) -> FrameColumns:
+def columns_of_frame(frame: "pd.DataFrame") -> FrameColumns:
     """The columns of a frame, with its index levels behind them."""
     full: list[Any] = list(frame.columns)
     headings, ignored = full, []
@@ -72,6 +71,6 @@ def heading_text(heading: Any) -> str:
     return " ".join(str(part) for part in heading if str(part)) if isinstance(heading, tuple) else str(heading)
 
 
-def frame_of_series(series: "pd.Series[Any]") -> pd.DataFrame:
+def frame_of_series(series: "pd.Series[Any]") -> "pd.DataFrame":
     """A Series as a frame with one column, such as what ``groupby([user, item])[weight].sum()`` returns."""
     return series.to_frame("weight" if series.name is None else series.name)

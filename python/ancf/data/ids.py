@@ -1,33 +1,41 @@
 """Raw ids and their positions: the one place where "17850" becomes row 12 and row 12 becomes "17850".
 
 Everything public takes and returns raw ids (int, text, UUID, bytes); everything inside works with positions 0..n-1. An
-``IdMap`` holds the ids of one side (users or items) in a fixed order and translates both ways, many ids at once through
-a pandas ``Index``, one id through a dictionary. An unknown id has the position -1, which never leaves this module's
-callers.
+``IdMap`` holds the ids of one side (users or items) in a fixed order and translates both ways. An unknown id has the
+position -1, which never leaves this module's callers. The way to a position is the core's (``id_index.rs``), over the
+bytes of the ids: a million ids of a model file are there in a tenth of a second, and become Python objects only when
+somebody asks for them.
 
 An id is what it is: the text ``"7"`` and the number ``7`` are two ids, ``"007"`` keeps its zeros,
 ``True`` is no 1.
 """
 
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from functools import cached_property
+from numbers import Number
 from typing import Any, Self, overload
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from ancf import _native
+from ancf._pandas import is_categorical, is_column, is_missing, is_series, pd
 from ancf._text import format_value
 from ancf.data.arrays import largest_exact, object_array
-from ancf.data.packed_text import pack_bytes, pack_texts, unpack_bytes, unpack_texts
+from ancf.data.packed_text import Packed, check_packed, pack_bytes, pack_texts, unpack_bytes, unpack_texts
 from ancf.errors import InvalidDataError, InvalidParameterError, ModelFileError, _PositionError
 from ancf.params import checks_call
 
 # A Python object per kind of id; NumPy holds all but the integers as objects.
 _TYPES: dict[str, type] = {"int": int, "str": str, "uuid": uuid.UUID, "bytes": bytes}
-_PART = 1 << 14
+
+
+# So many ids are made by themselves; for more, all are.
+_FEW = 1000
+# Ids among which a similar one is looked for.
+_LOOKED_THROUGH = 20_000
 
 
 class IdMap(Sequence[Any]):
@@ -58,26 +66,34 @@ class IdMap(Sequence[Any]):
     (['22423', '85123A'], '85123A', True, 1)
     """
 
-    __slots__ = ("__dict__", "kind", "values")
+    __slots__ = ("__dict__", "_packed", "kind")
 
-    values: NDArray[Any]
     kind: str
+    _packed: Packed | None
 
     @checks_call
     def __init__(self, values: ArrayLike | Iterable[Any]) -> None:
         array, kind = _typed(values, "values")
-        index = pd.Index(array)
-        if not index.is_unique:
-            twice = np.flatnonzero(index.duplicated())
+        self._set(array, kind)
+        if not self._index.is_distinct:
+            twice = np.flatnonzero(pd.Index(array).duplicated())
             raise InvalidDataError(
                 f"values: {len(twice)} ids stand more than once ({_first(array[twice])}, first at position "
                 f"{twice[0]}). Give each id once."
             )
-        self._set(array, kind)
 
-    def _set(self, array: NDArray[Any], kind: str) -> None:
+    def _set(self, array: NDArray[Any], kind: str, packed: Packed | None = None) -> None:
         array.flags.writeable = False
-        self.values, self.kind = array, kind
+        self.__dict__["values"], self.kind, self._packed = array, kind, packed
+
+    @cached_property
+    def values(self) -> NDArray[Any]:
+        """The ids in their order (n,), int64 or objects; read-only."""
+        assert self._packed is not None
+        unpack = unpack_texts if self.kind == "str" else unpack_bytes
+        array = object_array(unpack(*self._packed, "text ids"))
+        array.flags.writeable = False
+        return array
 
     @classmethod
     def _unchecked(cls, array: NDArray[Any], kind: str) -> Self:
@@ -117,11 +133,30 @@ class IdMap(Sequence[Any]):
         order, rank = sort_order(uniques)
         return cls._unchecked(uniques[order], kind), rank[codes]
 
+    @classmethod
+    def _of_packed(cls, packed: Packed, kind: str) -> Self:
+        """From text or bytes as they stand in a file, which are checked.
+
+        Raises
+        ------
+        ValueError, InvalidDataError
+            If they are no such ids, or one stands twice.
+        """
+        check_packed(*packed, "text ids")
+        new = cls.__new__(cls)
+        new._packed, new.kind = packed, kind
+        index = new._index
+        if kind == "str" and not index.is_utf8:
+            new.values  # noqa: B018  says what is no text
+        if not index.is_distinct:
+            cls(new.values)  # says which stand twice
+        return new
+
     def __len__(self) -> int:
-        return len(self.values)
+        return len(self.values) if self._packed is None else len(self._packed[0]) - 1
 
     def __repr__(self) -> str:
-        return f"IdMap({len(self):,} ids of kind {self.kind}: {_first(self.values)})"
+        return f"IdMap({len(self):,} ids of kind {self.kind}: {self._beginning()})"
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, IdMap):
@@ -153,6 +188,8 @@ class IdMap(Sequence[Any]):
         n = len(self)
         if not -n <= at < n:
             raise _PositionError(f"IdMap[{at}]: there are {n} ids; give a position from {-n} to {n - 1}.")
+        if not self._has_values:
+            return self._decoded(range(n)[at], range(n)[at] + 1)[0]
         found = self.values[at]
         return found.item() if isinstance(found, np.generic) else found
 
@@ -200,7 +237,7 @@ class IdMap(Sequence[Any]):
             outside = f"it stands at position {at}, outside start={start} and stop={stop}"
             hint = self.hint(raw) if at < 0 else outside
             raise InvalidDataError(
-                f"{raw!r} is none of these {len(self):,} ids ({hint or _first(self.values)}). "
+                f"{raw!r} is none of these {len(self):,} ids ({hint or self._beginning()}). "
                 "position(id) gives -1 for an unknown one."
             )
         return at
@@ -224,9 +261,33 @@ class IdMap(Sequence[Any]):
         return int(raw in self)
 
     @cached_property
-    def _index(self) -> "pd.Index[Any]":
-        index: pd.Index[Any] = pd.Index(self.values, dtype=self.values.dtype)
-        return index
+    def _index(self) -> _native.IdIndex:
+        if self.kind == "int":
+            return _native.IdIndex.of_numbers(self.values)
+        if self.kind == "uuid":
+            joined = np.frombuffer(b"".join(each.bytes for each in self.values), np.uint8)
+            return _native.IdIndex.of_texts(np.arange(0, len(joined) + 1, 16), joined, has_texts=False)
+        return _native.IdIndex.of_texts(*self._pack(), has_texts=self.kind == "str")
+
+    @property
+    def _has_values(self) -> bool:
+        return self._packed is None or "values" in self.__dict__
+
+    def _decoded(self, start: int, stop: int) -> list[Any]:
+        """Some neighboring ids, without making objects of all."""
+        if self._has_values:
+            listed: list[Any] = self.values[start:stop].tolist()
+            return listed
+        assert self._packed is not None
+        offsets, joined = self._packed
+        part = offsets[start : stop + 1]
+        unpack = unpack_texts if self.kind == "str" else unpack_bytes
+        return list(unpack(part - part[0], joined[part[0] : part[-1]], "text ids"))
+
+    def _pack(self) -> Packed:
+        if self._packed is not None:
+            return self._packed
+        return pack_texts(self.values) if self.kind == "str" else pack_bytes(self.values)
 
     @cached_property
     def _is_range(self) -> bool:
@@ -235,23 +296,11 @@ class IdMap(Sequence[Any]):
         return self.kind == "int" and bool(n and self.values[0] == 0 and np.array_equal(self.values, np.arange(n)))
 
     @cached_property
-    def _position_of(self) -> dict[Any, int]:
-        # In parts, so that other threads of a server have their turn between two of them.
-        found: dict[Any, int] = {}
-        for start, part in self._parts():
-            found.update(zip(part, range(start, start + len(part)), strict=True))
-        return found
+    def _find(self) -> Callable[[Any], int]:
+        return self._index.position
 
-    def _parts(self) -> Iterator[tuple[int, list[Any]]]:
-        """The ids in parts, each with the position of its first."""
-        for start in range(0, len(self), _PART):
-            yield start, self.values[start : start + _PART].tolist()
-
-    def _is_distinct(self) -> bool:
-        # Sorting hashes lets other threads have their turn; it goes over memory in order, and a set does not.
-        hashes = [np.fromiter(map(hash, part), np.int64, len(part)) for _, part in self._parts()]
-        ordered = np.sort(np.concatenate(hashes)) if hashes else np.empty(0, np.int64)
-        return bool((ordered[1:] != ordered[:-1]).all()) or len(set(self.values.tolist())) == len(self)
+    def _beginning(self) -> str:
+        return _first(object_array(self._decoded(0, 4)))
 
     def prepare(self) -> None:
         """Make ready for ``position``, which does so when it is first asked.
@@ -264,7 +313,7 @@ class IdMap(Sequence[Any]):
         >>> ids.position("cup")
         1
         """
-        self._position_of  # noqa: B018
+        self._find  # noqa: B018
 
     def position(self, raw: Any) -> int:
         """The position of one id, or -1. NumPy scalars are taken as the Python values they hold.
@@ -284,15 +333,16 @@ class IdMap(Sequence[Any]):
         """
         kind = type(raw)
         if kind is str or kind is int:
-            return self._position_of.get(raw, -1)
+            return self._find(raw)
         if isinstance(raw, np.generic):
             raw = raw.item()
         if isinstance(raw, bool):
             return -1
-        try:
-            return self._position_of.get(raw, -1)
-        except TypeError:  # an unhashable thing is nobody's id
-            return -1
+        if self.kind == "int":
+            return self._find(int(raw)) if _is_whole(raw) else -1
+        if self.kind == "uuid":
+            return self._find(raw.bytes) if isinstance(raw, uuid.UUID) else -1
+        return self._find(raw)
 
     def parse(self, text: str) -> Any:
         """What is written in a text as an id of this kind.
@@ -351,11 +401,9 @@ class IdMap(Sequence[Any]):
             array = array.astype(np.int64, copy=False)
             if self._is_range:
                 return np.where((array >= 0) & (array < len(self)), array, -1)
-            return np.asarray(self._index.get_indexer(pd.Index(array)), np.int64)
+            return self._index.positions_of_numbers(np.ascontiguousarray(array))
         if array.dtype.kind == "O" and self.kind in ("str", "bytes"):
-            found = pd.api.types.infer_dtype(array, skipna=False)
-            if found in ("string", "bytes"):
-                return np.asarray(self._index.get_indexer(pd.Index(array, dtype=object)), np.int64)
+            return self._index.positions(array.tolist())
         return np.fromiter((self.position(each) for each in array.tolist()), np.int64, len(array))
 
     @checks_call
@@ -382,7 +430,11 @@ class IdMap(Sequence[Any]):
         """
         try:
             at = np.asarray(positions)
-            taken: NDArray[Any] = self.values[at if at.size else at.astype(np.intp)]
+            at = at if at.size else at.astype(np.intp)
+            if at.size <= _FEW and at.dtype.kind in "iu" and not self._has_values:
+                few = object_array([self[each] for each in at.reshape(-1).tolist()])
+                return few.reshape(at.shape)
+            taken: NDArray[Any] = self.values[at]
         except (IndexError, TypeError, ValueError) as error:
             raise InvalidParameterError(
                 f"take: positions is {format_value(positions)} ({error}); give whole numbers below {len(self)}."
@@ -397,7 +449,7 @@ class IdMap(Sequence[Any]):
         if self.kind == "str":
             if self.position(str(raw)) >= 0:
                 return f'the ids are text; "{raw}" is known'
-            near = get_close_matches(str(raw), self.values[:20_000].tolist(), 1, 0.8)
+            near = get_close_matches(str(raw), self._decoded(0, _LOOKED_THROUGH), 1, 0.8)
             return f'did you mean "{near[0]}"?' if near else ""
         if self.kind == "int" and isinstance(raw, str) and raw.strip().lstrip("-").isascii():
             digits = raw.strip()
@@ -417,7 +469,7 @@ class IdMap(Sequence[Any]):
         if self.kind == "uuid":
             uuids = b"".join(each.bytes for each in self.values)
             return {"values": np.frombuffer(uuids, np.uint8).reshape(-1, 16).copy()}, meta
-        offsets, joined = pack_texts(self.values) if self.kind == "str" else pack_bytes(self.values)
+        offsets, joined = self._pack()
         return {"offsets": offsets, "bytes": joined}, meta
 
     @classmethod
@@ -442,21 +494,28 @@ class IdMap(Sequence[Any]):
                     raise ValueError(f"UUIDs have the type {raw.dtype} and the shape {raw.shape}")
                 array = object_array([uuid.UUID(bytes=row.tobytes()) for row in raw])
             elif kind in ("str", "bytes"):
-                unpack = unpack_texts if kind == "str" else unpack_bytes
-                array = object_array(unpack(np.asarray(arrays["offsets"]), np.asarray(arrays["bytes"]), "text ids"))
+                # Copies, so that ids that outlive their model do not keep the whole file.
+                packed = np.array(arrays["offsets"]), np.array(arrays["bytes"])
+                if len(packed[0]) - 1 != n:
+                    raise ValueError(f"{len(packed[0]) - 1} ids where {n} are announced")
+                return cls._of_packed(packed, kind)
             else:
                 raise ValueError(f"unknown kind of id {kind!r}")
             if len(array) != n:
                 raise ValueError(f"{len(array)} ids where {n} are announced")
-            if kind not in ("str", "bytes"):
-                return cls(array) if n else cls._unchecked(array, str(kind))
-            new = cls._unchecked(array, str(kind))
-            # The constructor says which stand twice.
-            return new if new._is_distinct() else cls(array)
+            return cls(array) if n else cls._unchecked(array, str(kind))
         except (KeyError, ValueError, TypeError) as error:
             raise ModelFileError(
                 f"ids in the model file: {str(error).rstrip('.')}. The file is damaged; load another copy."
             ) from error
+
+
+def _is_whole(number: Any) -> bool:
+    """Whether this is a whole number, in whatever type Python has for numbers."""
+    try:
+        return isinstance(number, Number) and int(number) == number  # type: ignore[call-overload]
+    except (OverflowError, TypeError, ValueError):
+        return False
 
 
 def sort_order(uniques: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
@@ -475,10 +534,10 @@ def as_id_array(values: ArrayLike | Iterable[Any], what: str = "ids") -> NDArray
     """One-dimensional NumPy array: numbers as numbers, everything else as objects; categories by their values."""
     if isinstance(values, IdMap):
         return values.values
-    if isinstance(values, (pd.Series, pd.Index)):
+    if is_column(values):
         if isinstance(values.dtype, pd.CategoricalDtype):
             categories = as_id_array(values.dtype.categories)
-            codes = np.asarray(values.cat.codes if isinstance(values, pd.Series) else values.codes)  # type: ignore[attr-defined]
+            codes = np.asarray(values.cat.codes if is_series(values) else values.codes)  # type: ignore[union-attr]
             if (codes < 0).any():
                 categories = categories.astype(object)
                 return np.asarray(np.where(codes < 0, np.array(None, object), categories[codes]), object)
@@ -486,7 +545,7 @@ def as_id_array(values: ArrayLike | Iterable[Any], what: str = "ids") -> NDArray
         if pd.api.types.is_integer_dtype(values.dtype) and not values.hasnans:
             return np.asarray(values.to_numpy(values.dtype.type if isinstance(values.dtype, np.dtype) else np.int64))
         array = values.to_numpy() if isinstance(values.dtype, np.dtype) else values.to_numpy(dtype=object)
-    elif isinstance(values, pd.Categorical):
+    elif is_categorical(values):
         return as_id_array(pd.Index(values))
     elif isinstance(values, np.ndarray):
         array = values
@@ -538,7 +597,7 @@ def _typed(values: ArrayLike | Iterable[Any], what: str = "ids") -> tuple[NDArra
     if inferred == "string":
         return array.copy(), "str"
     listed = array.tolist()
-    missing = [at for at, each in enumerate(listed) if each is None or each is pd.NA or each != each]
+    missing = [at for at, each in enumerate(listed) if each is None or is_missing(each) or each != each]
     if missing:
         raise InvalidDataError(
             f"{what}: {len(missing)} are missing (first at positions {', '.join(map(str, missing[:3]))}). "

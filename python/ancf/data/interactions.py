@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from ancf._native import canonical_events
+from ancf._pandas import is_series, pd
 from ancf._text import format_value
 from ancf.checks import check_path
 from ancf.data.arrays import group_starts, positions_among
@@ -270,7 +270,7 @@ class Interactions(Events):
                 return self.subset(np.arange(len(self))[which])
             except (TypeError, ValueError) as error:
                 raise InvalidParameterError(f"Interactions[{which!r}]: {error}. Give whole numbers.") from None
-        if isinstance(which, pd.Series) and not which.index.equals(pd.RangeIndex(len(which))):
+        if is_series(which) and not which.index.equals(pd.RangeIndex(len(which))):
             raise InvalidDataError(
                 "the mask is a Series whose index is not 0, 1, 2, …, as that of data.to_pandas() is. "
                 "Give mask.to_numpy() if it is in the order of the events."
@@ -521,7 +521,7 @@ class Interactions(Events):
         new._freeze()
         return new
 
-    def to_pandas(self) -> pd.DataFrame:
+    def to_pandas(self) -> "pd.DataFrame":
         """The events as a table: ``user_id, item_id, weight`` and, where there are times, ``time`` (UTC).
 
         Where the table has them, ``had`` says which events are purchases, and ``rejected`` of which items their user
@@ -552,7 +552,7 @@ class Interactions(Events):
             columns["rejected"] = np.isin(self.users.astype(np.int64) * self.n_items + self.items, pairs)
         return pd.DataFrame(columns)
 
-    def rejected(self) -> pd.DataFrame:
+    def rejected(self) -> "pd.DataFrame":
         """What users reject, as far as no purchase clears it: ``user_id, item_id`` and, where there are times, ``time``
         (UTC), the last one.
 

@@ -32,12 +32,13 @@ def unpack_bytes(offsets: NDArray[Any], joined: NDArray[Any], what: str) -> list
     ValueError
         If the arrays are of another kind, or the offsets do not rise from 0 to the number of bytes.
     """
-    _check(offsets, joined, what)
+    check_packed(offsets, joined, what)
     raw = joined.tobytes()
     return [raw[start:end] for start, end in pairwise(offsets.tolist())]
 
 
-def _check(offsets: NDArray[Any], joined: NDArray[Any], what: str) -> None:
+def check_packed(offsets: NDArray[Any], joined: NDArray[Any], what: str) -> None:
+    """Look whether offsets fit their bytes; raises as ``unpack_bytes`` does."""
     well_typed = offsets.dtype == np.int64 and joined.dtype == np.uint8
     if not well_typed or offsets.ndim != 1 or joined.ndim != 1 or not len(offsets):
         raise ValueError(f"{what} need int64 offsets and uint8 bytes")
@@ -52,7 +53,7 @@ def pack_texts(texts: Iterable[str]) -> Packed:
 
 def unpack_texts(offsets: NDArray[Any], joined: NDArray[Any], what: str) -> list[str]:
     """The texts again; raises as ``unpack_bytes`` does, and where bytes are no UTF-8."""
-    _check(offsets, joined, what)
+    check_packed(offsets, joined, what)
     raw = joined.tobytes()
     if raw.isascii():
         # A byte is a character, so all are decoded at once.

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike
 
+from ancf._pandas import pd
 from ancf._text import format_value
 from ancf.checks import check_choice, check_integer
 from ancf.data.id_texts import IdRules
@@ -18,9 +18,9 @@ from ancf.params import checks_call
 
 
 class _Parts(NamedTuple):
-    X_train: pd.DataFrame
-    X_val: pd.DataFrame
-    X_test: pd.DataFrame
+    X_train: "pd.DataFrame"
+    X_val: "pd.DataFrame"
+    X_test: "pd.DataFrame"
     y_train: "pd.Series[Any]"
     y_val: "pd.Series[Any]"
     y_test: "pd.Series[Any]"

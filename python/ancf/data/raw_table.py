@@ -14,9 +14,9 @@ from decimal import Decimal
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
+from ancf._pandas import pd
 from ancf.data import timestamps
 from ancf.data.arrays import fits_float32, largest_exact, object_array, positions_among
 from ancf.data.id_texts import IdRules, has_unseen, normalize_text

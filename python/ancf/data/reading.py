@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike
 
+from ancf._pandas import pd
 from ancf._text import format_value
 from ancf.checks import check_choice, check_flag, check_threads
 from ancf.data.array_folder import is_array_folder

@@ -8,9 +8,9 @@ something bought before the table begins takes nothing back.
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
+from ancf._pandas import pd
 from ancf.data.report import Report
 
 NETTED = "are returns, netted against earlier purchases"

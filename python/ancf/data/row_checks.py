@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
+from ancf._pandas import pd
 from ancf.checks import check_flag, check_integer, check_number
 from ancf.data.arrays import FLOAT32_MAX, object_array
 from ancf.data.columns import RATING_HEADINGS, normalize_heading

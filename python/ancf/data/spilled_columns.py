@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
+from ancf._pandas import pd
 from ancf.data import timestamps
 from ancf.data.arrow_batches import ArrowTable, SpilledCodes, SpilledNumbers
 from ancf.data.columns import ignored_columns

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
+from ancf._pandas import pd
 from ancf.data import timestamps
 from ancf.data.arrays import object_array
 from ancf.data.arrow_batches import SpilledCodes

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
+from ancf._pandas import pd
 from ancf._text import format_value
 from ancf.checks import check_choice, check_flag, check_integer
 from ancf.data.interactions import Interactions, SplitBy

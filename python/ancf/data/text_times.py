@@ -10,9 +10,9 @@ import re
 import warnings
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
+from ancf._pandas import pd
 from ancf.data.number_times import UNKNOWN, Note, format_time
 
 _CLOCK = r"""(?P<hour>\d{1,2})
@@ -92,7 +92,7 @@ def _parse(texts: list[str], form: str) -> NDArray[np.int64]:
     return datetime_seconds(pd.DatetimeIndex(parsed))
 
 
-def datetime_seconds(stamps: pd.DatetimeIndex) -> NDArray[np.int64]:
+def datetime_seconds(stamps: "pd.DatetimeIndex") -> NDArray[np.int64]:
     """Seconds of datetimes, those with a zone as UTC and those without taken as UTC."""
     naive = stamps if stamps.tz is None else stamps.tz_convert("UTC").tz_localize(None)
     seconds = np.asarray(naive.as_unit("s").asi8, np.int64).copy()

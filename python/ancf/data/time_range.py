@@ -11,9 +11,9 @@ take on average: the true last days of a table are outside the range as well, bu
 from typing import NamedTuple, Self
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
+from ancf._pandas import pd
 from ancf.data.report import N_FIRST_ROWS, Report
 
 SECONDS_PER_DAY = 86400

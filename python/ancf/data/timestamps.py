@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
+from ancf._pandas import is_column, pd
 from ancf._text import format_value
 from ancf.data import number_times, text_times
 from ancf.data.number_times import END_PLAUSIBLE, FIRST_PLAUSIBLE, TIME_UNITS, format_time
@@ -68,6 +68,8 @@ class TimeOptions:
 
 
 NO_TIME_OPTIONS = TimeOptions()
+SECONDS = np.dtype("datetime64[s]")
+"""The type of moments that are seconds since 1970 already."""
 
 
 class TimeNote(NamedTuple):
@@ -375,7 +377,7 @@ def as_column(values: Any, what: str) -> "pd.Series[Any]":
     InvalidDataError
         If they are no sequence of single values.
     """
-    if isinstance(values, (pd.Series, pd.Index)):
+    if is_column(values):
         return pd.Series(values.array)
     if isinstance(values, (str, bytes)) or not (hasattr(values, "__iter__") or hasattr(values, "__array__")):
         raise InvalidDataError(f"{what}={values!r}: give a sequence of times, one for each.")
@@ -428,6 +430,8 @@ def read_moments(
     InvalidDataError
         If one is missing, no date, or a number of two meanings.
     """
+    if isinstance(values, np.ndarray) and values.dtype == SECONDS and not np.isnat(values).any():
+        return values.astype(np.int64)
     column = as_column(values, what)
     if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
         numbers, _ = _numbers_of(column)

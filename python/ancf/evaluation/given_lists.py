@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeAlias, Union
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from ancf import _text
+from ancf._pandas import pd
 from ancf.data.arrays import object_array
 from ancf.data.columns import KNOWN_HEADINGS, normalize_heading
 from ancf.data.csr import ItemSets

@@ -3,9 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from ancf import _text
+from ancf._pandas import pd
 from ancf.data.interactions import Interactions
 from ancf.errors import InvalidDataError
 from ancf.params import checks_call
@@ -69,7 +69,7 @@ class LeakageReport(NamedTuple):
             texts.append(f"{self.before_cut:,} test events lie before the last of training: others' future is known")
         return texts
 
-    def to_pandas(self) -> pd.DataFrame:
+    def to_pandas(self) -> "pd.DataFrame":
         """The rows as they are printed.
 
         Returns

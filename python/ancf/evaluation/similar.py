@@ -4,9 +4,9 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
+from ancf._pandas import pd
 from ancf.data.arrays import offsets_from_lengths
 from ancf.data.csr import ItemSets
 from ancf.data.interactions import Interactions
@@ -142,7 +142,7 @@ def evaluate_similar(
     )
 
 
-def _questions(known: Known, test: Interactions, train: Interactions | None) -> pd.DataFrame:
+def _questions(known: Known, test: Interactions, train: Interactions | None) -> "pd.DataFrame":
     """One row for each question and wanted item: user (position in test), basket, query and item (the model's, or -1).
 
     Sorted by question, and by item within; each unknown item counts.
@@ -165,7 +165,7 @@ def _questions(known: Known, test: Interactions, train: Interactions | None) -> 
     return pairs.sort_values(["user", "basket", "query", "item"], kind="stable", ignore_index=True)
 
 
-def _events(known: Known, table: Interactions, user_of: NDArray[np.int64]) -> pd.DataFrame:
+def _events(known: Known, table: Interactions, user_of: NDArray[np.int64]) -> "pd.DataFrame":
     """The events of a table's users that have a position in ``user_of``."""
     frame = pd.DataFrame(
         {

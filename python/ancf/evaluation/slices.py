@@ -4,9 +4,9 @@ from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, Union, get_args
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
+from ancf._pandas import pd
 from ancf.checks import check_choice, check_integer
 from ancf.data.arrays import offsets_from_lengths
 from ancf.data.csr import ItemSets

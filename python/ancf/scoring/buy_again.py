@@ -65,7 +65,7 @@ def buy_again(
     due = _due(scorer)
     if users is None:
         positions = np.flatnonzero(np.diff(due.purchases.indptr))
-        requested, single = scorer.user_ids.values[positions], False
+        requested, single = scorer.user_ids.take(positions), False
     else:
         single = is_one(users)
         requested, positions = find_users(scorer, users, single)

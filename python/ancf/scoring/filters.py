@@ -10,20 +10,26 @@ stock lists hold more than was ever sold. But a filter of which no id is known i
 known in another kind or spelling (``ancf.scoring.unknown_ids``): what such a filter meant would not happen.
 """
 
+import uuid
 from collections.abc import Mapping, Sequence
+from datetime import date
+from numbers import Number
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from ancf import _text
+from ancf._pandas import is_missing, is_series, pd
 from ancf.data.arrays import group_starts, object_array, offsets_from_lengths
 from ancf.data.csr import ItemSets
 from ancf.data.ids import IdMap, as_id_array
 from ancf.errors import InvalidDataError
 from ancf.scoring.requests import as_sequence, is_one, materialize, table_columns
 from ancf.scoring.unknown_ids import describe_twin, first_twin, hint_for
+
+# What is never missing.
+_KINDS: set[type] = {int, str, bytes, uuid.UUID}
 
 
 class Requested(NamedTuple):
@@ -163,7 +169,7 @@ class _Reader:
             return None, self._by_user(self._lists_of_table(columns["user_id"], columns["item_id"]))
         sequence = as_sequence(given, self.name)
         if is_nested(sequence):
-            if isinstance(sequence, pd.Series):
+            if is_series(sequence):
                 return None, self._by_user(sequence.to_dict())
             if isinstance(given, (set, frozenset)):
                 raise InvalidDataError(f"{self.name}: a set has no order that says whose list is whose. Give a list.")
@@ -249,7 +255,7 @@ class _Reader:
         if not _is_flags(given):
             return given
         flagged = self._flags(given)
-        return self._flagged_labels(given.index, flagged) if isinstance(given, pd.Series) else self.ids.values[flagged]
+        return self._flagged_labels(given.index, flagged) if is_series(given) else self.ids.values[flagged]
 
     def _flags(self, given: Any) -> NDArray[np.bool_]:
         """Flags as a boolean array; those that no index names are one for each item."""
@@ -258,7 +264,7 @@ class _Reader:
         if len(missing):
             raise InvalidDataError(f"{self.name}: the flag at position {missing[0]} is missing. Give True or False.")
         flagged = values.astype(bool)
-        if not isinstance(given, pd.Series) and flagged.shape != (len(self.ids),):
+        if not is_series(given) and flagged.shape != (len(self.ids),):
             raise InvalidDataError(
                 f"{self.name}: the mask has the shape {flagged.shape}; the model knows {len(self.ids)} items "
                 "(item_ids_.values). Give one flag for each in that order, or a pandas Series of flags whose index "
@@ -287,7 +293,7 @@ class _Reader:
 
     def _positions(self, given: Any) -> NDArray[np.int64]:
         """The known positions of one list for everybody, ascending and distinct."""
-        if not is_one(given) and not isinstance(given, pd.Series) and _is_flags(given):
+        if not is_one(given) and not is_series(given) and _is_flags(given):
             return np.flatnonzero(self._flags(given))
         found = self._look_up(as_id_array(self._one_list(given)))
         return np.unique(found[found >= 0])
@@ -331,7 +337,17 @@ def _spellings(user: Any) -> Sequence[Any]:
 
 
 def _is_missing(array: NDArray[Any]) -> NDArray[np.bool_]:
-    return np.asarray(pd.isna(array), bool) if array.dtype.kind in "Of" else np.zeros(len(array), bool)
+    if array.dtype.kind == "f":
+        return np.asarray(np.isnan(array), bool)
+    listed = array.tolist() if array.dtype.kind == "O" else []
+    if set(map(type, listed)) <= _KINDS:
+        return np.zeros(len(array), bool)
+    return np.fromiter((_is_nothing(each) for each in listed), bool, len(listed))
+
+
+def _is_nothing(value: Any) -> bool:
+    """Whether this is None, or what is not itself: NaN and NaT of any library."""
+    return value is None or is_missing(value) or (isinstance(value, (Number, np.generic, date)) and value != value)
 
 
 def _is_flags(given: Any) -> bool:
@@ -340,9 +356,9 @@ def _is_flags(given: Any) -> bool:
     if kind != "O":
         return bool(kind == "b")
     listed = given.tolist() if hasattr(given, "tolist") else list(given)
-    first = next((each for each in listed if each is not None and each is not pd.NA), None)
+    first = next((each for each in listed if each is not None and not is_missing(each)), None)
     return isinstance(first, (bool, np.bool_)) and all(
-        isinstance(each, (bool, np.bool_)) or each is None or each is pd.NA for each in listed
+        isinstance(each, (bool, np.bool_)) or each is None or is_missing(each) for each in listed
     )
 
 

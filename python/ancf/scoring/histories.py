@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from ancf import _text
+from ancf._pandas import pd
 from ancf.data.arrays import FLOAT32_MAX, fits_float32, group_starts, offsets_from_lengths, sum_groups
 from ancf.data.columns import KNOWN_HEADINGS, normalize_heading
 from ancf.data.ids import IdMap
-from ancf.data.timestamps import as_column, read_moments
+from ancf.data.timestamps import SECONDS, as_column, read_moments
 from ancf.errors import InvalidDataError, UnknownItemError
 from ancf.scoring.requests import as_objects, as_sequence, is_one, materialize, unknown_items
 from ancf.scoring.unknown_ids import refuse_twin
@@ -131,19 +131,22 @@ def _plain_numbers(times: Any) -> NDArray[Any] | None:
 
 def _read_times(given: list[Any], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     """Seconds of the entries of all histories, which are read as one column."""
-    arrays = [_plain_numbers(each) for each in given]
+    arrays: list[Any] = [_plain_numbers(each) for each in given]
+    columns: list[Any]
     if all(array is not None for array in arrays):
-        columns: list[Any] = arrays
+        columns = arrays
+    elif all(isinstance(each, np.ndarray) and each.dtype == SECONDS for each in given):
+        columns = given
     else:
         columns = [as_column(each, f"times of history {row}") for row, each in enumerate(given)]
     for row, (column, length) in enumerate(zip(columns, lengths.tolist(), strict=True)):
         if len(column) != length:
             raise InvalidDataError(f"times of history {row}: {len(column)} for {length} items; give one time for each.")
-    filled = [column for column in columns if len(column)]
+    filled: list[Any] = [column for column in columns if len(column)]
     if not filled:
         return np.empty(0, np.int64)
     if isinstance(filled[0], np.ndarray):
-        one = np.concatenate(filled)
+        one: Any = np.concatenate(filled)
     else:
         one = filled[0] if len(filled) == 1 else pd.concat(filled, ignore_index=True)
     ends = np.cumsum(lengths)

@@ -122,7 +122,7 @@ def recommend_all(
     check_rules(rules)
     check_flag("filter_already_liked_items", filter_already_liked_items)
     rows = everybody(scorer) if users is None else find_known_users(scorer, users)
-    requested = scorer.user_ids.values if rows is None else scorer.user_ids.values[rows]
+    requested = scorer.user_ids.values if rows is None else scorer.user_ids.take(rows)
     check_memory(len(requested), min(N, len(scorer.item_ids)))
     whose = Requested(requested, scorer.user_ids)
     request = ListRequest.of(scorer, N, items, filter_items, rules, shown, whose, num_threads)

@@ -5,13 +5,16 @@ makes them; who bought nothing later keeps their place in training; who had boug
 that were first bought later are not listed.
 """
 
+import contextlib
+import re
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
+from ancf._pandas import is_column
 from ancf._text import format_value
 from ancf.data.arrays import offsets_from_lengths
 from ancf.data.csr import ItemSets
@@ -22,6 +25,9 @@ from ancf.data.timestamps import read_moments
 from ancf.errors import InvalidDataError
 from ancf.scoring.histories import Histories
 from ancf.scoring.purchases import Purchases
+
+# Moments that mean one thing to whoever reads them, for which nothing needs to be loaded.
+_ISO = re.compile(r"(19|20)\d\d-\d\d-\d\d([T ]([01]\d|2[0-3]):\d\d(:\d\d)?(Z|[+-]\d\d:\d\d)?)?", re.ASCII)
 
 
 class Past:
@@ -145,8 +151,12 @@ def read_now(now: Any, purchases: Purchases | None) -> int:
         If it is no single moment, or the model knows no times.
     """
     _, times = times_of(purchases, "now=")
-    if isinstance(now, (list, tuple, set, dict, pd.Series, pd.Index)) or (isinstance(now, np.ndarray) and now.ndim):
+    if isinstance(now, (list, tuple, set, dict)) or is_column(now) or (isinstance(now, np.ndarray) and now.ndim):
         raise InvalidDataError(f"now is {format_value(now)}; give one moment, such as '2011-12-09'.")
+    if isinstance(now, str) and _ISO.fullmatch(now):
+        with contextlib.suppress(ValueError):  # no such day
+            moment = datetime.fromisoformat(now)
+            return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
     (found,) = read_moments([now], "now", (int(times.min()), int(times.max()))).tolist()
     return int(found)
 

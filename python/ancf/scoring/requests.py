@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from ancf import _text
+from ancf._pandas import is_column, is_frame
 from ancf.data.arrays import object_array
 from ancf.data.ids import IdMap
 from ancf.errors import InvalidDataError, UnknownItemError, UnknownUserError
@@ -53,7 +53,7 @@ def materialize(values: Any) -> Any:
 
 def table_columns(values: Any) -> dict[Any, Any] | None:
     """The columns of a table (pandas, Polars, Arrow) by name; None for what is no table."""
-    if isinstance(values, pd.DataFrame):
+    if is_frame(values):
         return {name: values[name] for name in values.columns}
     if hasattr(values, "column_names") and hasattr(values, "columns"):  # Arrow
         return dict(zip(values.column_names, values.columns, strict=True))
@@ -72,7 +72,7 @@ def as_sequence(values: Any, what: str = "ids") -> Any:
     InvalidDataError
         If it is a table of several columns or a sparse matrix; ``what`` names the argument.
     """
-    if isinstance(values, (list, tuple, np.ndarray, pd.Series, pd.Index)):
+    if isinstance(values, (list, tuple, np.ndarray)) or is_column(values):
         return values
     if isinstance(values, IdMap):
         return values.values

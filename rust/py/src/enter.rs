@@ -14,6 +14,7 @@ use ancf_core::{Error, Result};
 use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
+use rayon::prelude::*;
 
 /// How a call is run.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -53,7 +54,7 @@ pub fn enter_inline<T>(py: Python<'_>, work: impl FnOnce() -> Result<T>) -> PyRe
 pub const LARGE: usize = 1 << 22;
 
 /// Numbers copied between two looks at whether the caller wants to stop.
-const PIECE: usize = 1 << 21;
+const PIECE: usize = 1 << 24;
 
 /// Copies `table` and runs `work` on the copy: at once where the table is small, else watching for Ctrl-C.
 pub fn with_copy<T, F>(py: Python<'_>, table: &[f32], work: F) -> PyResult<T>
@@ -64,11 +65,12 @@ where
     if table.len() < LARGE {
         return enter_inline(py, || work(table.to_vec()));
     }
-    enter(py, Size::Large, Some(1), |context| {
+    enter(py, Size::Large, None, |context| {
         let mut copy = Vec::with_capacity(table.len());
         for piece in table.chunks(PIECE) {
             context.cancel.check()?;
-            copy.extend_from_slice(piece);
+            // Most of it is the system's work to find the memory, which threads share.
+            copy.par_extend(piece.par_iter().copied());
         }
         context.cancel.check()?;
         work(copy)

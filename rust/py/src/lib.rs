@@ -7,6 +7,7 @@
 mod convert;
 mod data;
 mod enter;
+mod ids;
 mod metrics;
 mod model;
 mod progress;
@@ -28,6 +29,7 @@ use pyo3::prelude::*;
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     data::register(module)?;
+    ids::register(module)?;
     metrics::register(module)?;
     model::register(module)?;
     rank::register(module)?;

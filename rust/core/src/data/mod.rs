@@ -1,13 +1,14 @@
 //! Data in: text tables to columns, rows to sorted events, and checked types that cannot be wrong afterwards.
 //!
-//! Imports run one way: {`scan`, `texts`} → {`rows`, `dictionary`} → {`schema`, `fields`, `interner`} → `digits`. `events` and `csr`
-//! import none of them.
+//! Imports run one way: {`scan`, `texts`} → {`rows`, `dictionary`} → {`schema`, `fields`, `interner`} → `digits`. `events`,
+//! `csr` and `id_index` import none of them.
 
 mod csr;
 mod dictionary;
 mod digits;
 pub mod events;
 mod fields;
+pub mod id_index;
 mod interner;
 mod rows;
 pub mod scan;
