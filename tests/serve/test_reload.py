@@ -10,8 +10,9 @@ import pytest
 
 import ancf
 from ancf.errors import ModelFileError
+from ancf.serving.model_reading import version_of
 from ancf.serving.model_store import FOLLOW_FILE, ModelStore, WayBackError
-from ancf.serving.served_model import ServedModel, version_of
+from ancf.serving.served_model import ServedModel
 
 
 def put(source, target):
@@ -161,7 +162,7 @@ def test_what_the_first_requests_would_make_is_made_before_another_model_answers
     class Prepared(ServedModel):
         def prepare(self):
             super().prepare()
-            assert self.scorer.user_ids.__dict__.keys() >= {"_position_of"}
+            assert self.scorer.user_ids.__dict__.keys() >= {"_find"}
             assert "popularity" in self.scorer._lazy_rankers
             answered.append(store.current.version)
 

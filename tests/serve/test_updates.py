@@ -14,7 +14,8 @@ import ancf
 from ancf.errors import InvalidCallError, InvalidDataError
 from ancf.serving.counting import Counting, learned_seq, mark_of
 from ancf.serving.journal import Event
-from ancf.serving.served_model import ServedModel, version_of
+from ancf.serving.model_reading import version_of
+from ancf.serving.served_model import ServedModel
 from ancf.serving.update_job import Job, new_events, note_of, read_outcome, run
 from ancf.serving.updater import Updater, UpdateRunningError, outcome_of
 from ancf.serving.writer import open_journal

@@ -19,7 +19,8 @@ from ancf import model_file
 from ancf.errors import AncfError, ModelFileError
 from ancf.scoring.scorer import Scorer
 from ancf.serving.counting import Counting
-from ancf.serving.served_model import ServedModel, version_of
+from ancf.serving.model_reading import ReadModel, read_model, version_of
+from ancf.serving.served_model import ServedModel
 from ancf.serving.shop_rules import NO_SHOP, Shop
 
 NOTE = "model"
@@ -58,6 +59,7 @@ class ModelStore:
         keeps: bool = True,
         shop: Shop = NO_SHOP,
         count: Callable[[Scorer], Counting] = Counting.of,
+        read: Callable[[str | Path], ReadModel] = read_model,
     ) -> None:
         self._path, self._variant, self._keeps, self._shop = Path(path), variant, keeps, shop
         self._count = count
@@ -68,7 +70,7 @@ class ModelStore:
         """Why the file as it is now was not taken."""
         self.reloads = {"ok": 0, "failed": 0}
         self._seen: _Seen | None = _Seen.of(self._path)
-        self.current = ServedModel.load(self._path, variant, count).for_shop(shop)
+        self.current = ServedModel.load(self._path, variant, count, read).for_shop(shop)
         self.previous = self._newest_kept()
         """The version that answered before the present one, if there is a way back."""
         self._keep()

@@ -5,8 +5,6 @@ bits of ``recommend`` and ``recommend_for_history``.
 """
 
 import contextlib
-import hashlib
-import os
 import time
 from collections.abc import Callable, Sequence
 from copy import copy
@@ -20,7 +18,7 @@ from numpy.typing import NDArray
 from ancf import _text
 from ancf.errors import AncfError, InvalidDataError, ModelFileError, UnknownUserError
 from ancf.models.base import Recommender
-from ancf.models.loading import load
+from ancf.models.loading import load_arrays
 from ancf.scoring.arranging import ListRequest, compile_rules, forgive_deny
 from ancf.scoring.buy_again import buy_again_of, buy_again_of_known
 from ancf.scoring.explain import top_reasons, top_reasons_of_history
@@ -35,6 +33,7 @@ from ancf.scoring.unknown_ids import first_twin
 from ancf.serving.counting import Counting
 from ancf.serving.histories import Continued, by_then, continue_history, purchases_with, row_of
 from ancf.serving.journal import Entry
+from ancf.serving.model_reading import ReadModel, read_model
 from ancf.serving.schema import (
     AgainOptions,
     CompanionBody,
@@ -53,7 +52,6 @@ from ancf.serving.shop_rules import NO_SHOP, Shop, joined
 _NOBODY = Requested(np.zeros(1, np.int64), what="request", whats="requests")
 # One user's list takes microseconds; a pool of threads would only be in the way of other requests.
 _THREADS = 1
-_HEADER_LIMIT = 256 << 10
 
 
 class _List(NamedTuple):
@@ -100,7 +98,11 @@ class ServedModel:
 
     @classmethod
     def load(
-        cls, path: str | Path, variant: str = "main", count: Callable[[Scorer], Counting] = Counting.of
+        cls,
+        path: str | Path,
+        variant: str = "main",
+        count: Callable[[Scorer], Counting] = Counting.of,
+        read: Callable[[str | Path], ReadModel] = read_model,
     ) -> "ServedModel":
         """The model in a file, every byte of it checked, and asked a few questions.
 
@@ -109,15 +111,10 @@ class ServedModel:
         ModelFileError, OSError
             If it is damaged or missing, or its answers are none.
         """
-        for _ in range(3):
-            version = version_of(path)
-            model = load(path)
-            # The file may have been replaced while it was read.
-            if version == version_of(path):
-                served = cls(model, version, variant, count)
-                served.probe()
-                return served
-        raise ModelFileError(f"{path}: the file changes while it is read. Write it elsewhere and rename it.")
+        version, arrays, meta = read(path)
+        served = cls(load_arrays(str(path), arrays, meta), version, variant, count)
+        served.probe()
+        return served
 
     def id_of(self, at: int) -> str:
         """The id of an item, as text."""
@@ -347,7 +344,7 @@ class ServedModel:
         if continued is None:
             if row < 0:
                 self._refuse_unknown(scorer, user_id)
-            why = self.model.explain(scorer.user_ids.values[row], item, now=now)
+            why = self.model.explain(scorer.user_ids[row], item, now=now)
         else:
             known = continued.histories
             times = None if known.times is None else known.times.astype("datetime64[s]")
@@ -523,21 +520,6 @@ def _first(top: TopN, source: Source) -> _List:
     """The list of the only row."""
     n = int(top.counts[0])
     return _List(top.items[0, :n], top.scores[0, :n], source)
-
-
-def version_of(path: str | Path) -> str:
-    """What tells a model file from others: the hash of its header, which has a hash of everything else.
-
-    Raises
-    ------
-    ModelFileError
-        If it does not begin like a model file.
-    """
-    with Path(path).open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if length > min(_HEADER_LIMIT, os.fstat(file.fileno()).st_size):
-            raise ModelFileError(f"{path}: it does not begin like a model file. Load another copy.")
-        return hashlib.sha256(file.read(length)).hexdigest()[:12]
 
 
 def _as_texts(values: NDArray[Any]) -> list[str]:

@@ -18,6 +18,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
@@ -109,15 +111,22 @@ def _work(
     on_serving: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Serve in this process."""
-    _load_pandas_alone()
-    import uvicorn
+    _do_without_pyarrow()
+    from ancf.serving.model_reading import read_model
 
-    from ancf.serving.app import endpoints_of, make_app
-    from ancf.serving.protocol import connections_of
-    from ancf.serving.service import Service
-    from ancf.serving.short_way import ShortWay
+    paths = (settings.model, *settings.more_models.values())
+    # Reading and checking 300 MB takes the core as long as loading the modules takes Python.
+    with ThreadPoolExecutor(1, thread_name_prefix="model file") as reader:
+        begun = {Path(path): reader.submit(read_model, path) for path in paths}
+        import uvicorn
 
-    service = Service(settings)
+        from ancf.serving.app import endpoints_of, make_app
+        from ancf.serving.protocol import connections_of
+        from ancf.serving.service import Service
+        from ancf.serving.short_way import ShortWay
+
+        service = Service(settings, lambda path: begun[Path(path)].result())
+        begun.clear()
     endpoints = endpoints_of(service)
 
     class Server(uvicorn.Server):
@@ -157,16 +166,10 @@ def _work(
     Server(config).run(sockets=[listener])
 
 
-def _load_pandas_alone() -> None:
-    """Load pandas without pyarrow, which it loads where that is installed: 40 MB of a worker that has no use for it."""
-    if "pandas" in sys.modules or "pyarrow" in sys.modules:
-        return
+def _do_without_pyarrow() -> None:
+    """Where something asks for pandas, pandas loads pyarrow if it is installed: 40 MB that a worker has no use for."""
     # What Python's import system takes for a package that is not installed.
-    sys.modules["pyarrow"] = None  # type: ignore[assignment]
-    try:
-        import pandas  # noqa: F401
-    finally:
-        del sys.modules["pyarrow"]
+    sys.modules.setdefault("pyarrow", None)  # type: ignore[arg-type]
 
 
 def _end_with_parent() -> None:
@@ -269,7 +272,6 @@ class _Parent:
 def work() -> None:
     """A worker's whole life: its settings come over stdin, and "ready" goes over stdout."""
     given: dict[str, Any] = json.loads(_read_line())
-    _load_pandas_alone()
     settings = Settings(**{**given, "limits": Limits(**given["limits"])})
     from ancf.errors import AncfError
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 from ancf.errors import AncfError, InvalidParameterError
@@ -19,6 +20,7 @@ from ancf.serving.counting import Counting
 from ancf.serving.journal import Entry, Event, Journal
 from ancf.serving.keys import Keys, read_keys
 from ancf.serving.metrics import Metrics
+from ancf.serving.model_reading import ReadModel, read_model
 from ancf.serving.model_store import FOLLOW_FILE, NOTE, ModelStore, WayBackError
 from ancf.serving.problems import Problem, busy
 from ancf.serving.served_model import ServedModel
@@ -54,7 +56,8 @@ class Rate:
 class Service:
     """One worker's state. ``start`` belongs into the running event loop."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, read: Callable[[str | Path], ReadModel] = read_model) -> None:
+        """``read`` has the models of the files, as they are at the start."""
         self.settings, self.limits = settings, settings.limits
         self.keys: Keys | None = None if settings.api_key_file is None else read_keys(settings.api_key_file)
         self.admission = Admission(self.limits)
@@ -75,7 +78,9 @@ class Service:
         count = partial(Counting.of, chosen=settings.event_weights, journal=self._journal_name)
         paths = {settings.name: settings.model, **settings.more_models}
         self.stores = {
-            name: ModelStore(path, self._on_model, name, keeps=settings.keep_previous, shop=shop, count=count)
+            name: ModelStore(
+                path, self._on_model, name, keeps=settings.keep_previous, shop=shop, count=count, read=read
+            )
             for name, path in paths.items()
         }
         """The models by name, the first one first."""

@@ -28,7 +28,8 @@ from ancf.scoring.scorer import Scorer
 from ancf.serving import log
 from ancf.serving.counting import Counting, mark_of
 from ancf.serving.journal import Journal
-from ancf.serving.served_model import ServedModel, version_of
+from ancf.serving.model_reading import version_of
+from ancf.serving.served_model import ServedModel
 from ancf.serving.writer import open_journal
 
 State = Literal["running", "ok", "unchanged", "failed", "interrupted"]
