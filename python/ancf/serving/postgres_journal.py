@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, TypeVar
 
+import msgspec
+
 from ancf.errors import MissingExtraError
 from ancf.serving.journal import FORGET, Entry, Event, Journal, JournalError, Numbered, id_hash
 
@@ -19,13 +21,14 @@ CREATE TABLE IF NOT EXISTS ancf_forgotten (id_hash bytea PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS ancf_notes (name TEXT PRIMARY KEY, text TEXT NOT NULL);
 INSERT INTO ancf_notes VALUES ('journal', replace(gen_random_uuid()::text, '-', '')) ON CONFLICT (name) DO NOTHING;
 """
-# One statement for a whole transaction; it says which events were new.
+# One statement for a whole transaction; it says which events were new. The events come as JSON: arrays took the
+# client three times as long (22 ms for a thousand rather than 8, 2026-11-28).
 _INSERT = """
 INSERT INTO ancf_events (event_id, user_id, item_id, event, quantity, at)
 SELECT event_id, user_id, item_id, event, quantity, at
-FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::float8[], %s::bigint[], %s::bytea[])
-AS given (event_id, user_id, item_id, event, quantity, at, id_hash)
-WHERE NOT EXISTS (SELECT 1 FROM ancf_forgotten WHERE ancf_forgotten.id_hash = given.id_hash)
+FROM json_to_recordset(%s::json)
+AS given (event_id text, user_id text, item_id text, event text, quantity float8, at bigint, id_hash text)
+WHERE NOT EXISTS (SELECT 1 FROM ancf_forgotten WHERE ancf_forgotten.id_hash = decode(given.id_hash, 'hex'))
 ON CONFLICT (event_id) DO NOTHING RETURNING event_id
 """
 _OF_USER = "SELECT item_id, event, quantity, at, seq FROM ancf_events WHERE user_id = %s ORDER BY seq DESC LIMIT %s"
@@ -54,6 +57,7 @@ class PostgresJournal(Journal):
             ) from error
         self._psycopg, self._url = psycopg, url
         self._db: Any = None
+        self._reading: Any = None
         self._retrying(self._make_tables)
 
     def append(self, batches: Sequence[Sequence[Event]]) -> list[int]:
@@ -63,14 +67,13 @@ class PostgresJournal(Journal):
         # An id that comes twice within a transaction counts for whoever sent it first. In the order of ids, two
         # transactions with the same ones wait for each other rather than lock each other out.
         first = {event.event_id: event for event in reversed(events)}
-        columns = [list(column) for column in zip(*(first[each] for each in sorted(first)), strict=True)]
-
-        columns.append([id_hash(each) for each in columns[0]])
+        rows = [{**first[each]._asdict(), "id_hash": id_hash(each).hex()} for each in sorted(first)]
+        given = msgspec.json.encode(rows).decode()
 
         def insert(db: Any) -> set[str]:
             with db.transaction():
                 db.execute("SELECT pg_advisory_xact_lock_shared(%s)", (_FORGET_LOCK,), prepare=True)
-                return {row[0] for row in db.execute(_INSERT, columns, prepare=True).fetchall()}
+                return {row[0] for row in db.execute(_INSERT, (given,), prepare=True).fetchall()}
 
         new = self._retrying(insert)
         counts = []
@@ -87,7 +90,7 @@ class PostgresJournal(Journal):
         return self._entries(_FORGOTTEN, (user_id, FORGET))
 
     def _entries(self, query: str, values: tuple[Any, ...]) -> list[Entry]:
-        rows = self._retrying(lambda db: db.execute(query, values, prepare=True).fetchall())
+        rows = self._retrying(lambda _: self._reading.execute(query, values, prepare=True).fetchall())
         return [Entry(*row) for row in rows]
 
     def newest(self) -> int:
@@ -161,6 +164,8 @@ class PostgresJournal(Journal):
                     self._db = self._psycopg.connect(self._url, autocommit=True, connect_timeout=2)
                     # An acknowledged event is on the disk, whatever the database is set to.
                     self._db.execute("SET synchronous_commit = on; SET statement_timeout = '5s'")
+                    # Making a cursor takes a fifth of the time of reading a user's events.
+                    self._reading = self._db.cursor(binary=True)
                 return ask(self._db)
             except self._psycopg.Error as error:
                 broken = self._db is None or self._db.broken or self._db.closed
