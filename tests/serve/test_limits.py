@@ -473,3 +473,17 @@ def test_the_page_on_serving_has_every_limit(request):
         assert f"| {value} |" in page
     assert (limits.headers, limits.body, limits.in_flight, limits.waiting_events) == (16 << 10, 1 << 20, 128, 50_000)
     assert (limits.header_deadline, limits.body_deadline, limits.handling_deadline, limits.keep_alive) == (5, 10, 2, 75)
+
+
+def test_of_many_refusals_at_one_moment_each_is_told_once(worker):
+    server = worker(in_flight=1, handling_deadline=15.0)
+    with contextlib.ExitStack() as stack, server.without_writing():
+        waiting = InBackground(server, events(1))
+        server.wait_for(lambda: server.http.get("/v1/popular").status_code == 503)
+        connections = [stack.enter_context(server.connect()) for _ in range(30)]
+        for each in connections:
+            each.sendall(request("/v1/popular", "Connection: close"))
+        answers = [read_all(each) for each in connections]
+    assert all(each.startswith(b"HTTP/1.1 503") for each in answers)
+    assert all(each.count(b"HTTP/1.1") == 1 for each in answers)
+    waiting.join(30)

@@ -10,23 +10,33 @@ busy, and so few that an answer takes hardly longer than without a crowd. Two ki
 * for one that waited as long as it was told, or asks seldom, there are as many places more;
 * one that asked again too early, and so has waited unheard, is refused once more and told to wait twice as long, as an
   answer would come late in any case. When the crowd has gone it is answered.
+
+``Retry-After`` is in whole seconds, so all who are refused at one moment and wait as they are told come again at one
+moment, and what is asked beside them is answered late. So more than a few refusals at once are *spread* over a second:
+each goes out at a moment of its own, and from then on they come one after the other.
 """
 
 import math
 
 from ancf.serving.limits import Limits
 
-_AGAIN = 8
+_AGAIN = 4
+# As many refusals a second go out at once, and so many beyond that; others are spread.
+_REFUSALS_PER_SECOND, _REFUSALS_AT_ONCE = 2000, 10
+# Multiples of it, without their whole part, are spread evenly, however many there are.
+_GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 
 
 class Client:
     """What is known of whoever asks over a connection."""
 
-    __slots__ = ("early", "told", "until")
+    __slots__ = ("early", "pause", "told", "until")
 
     def __init__(self) -> None:
         self.told = 0
         """Seconds that it was told to wait; 0 where its last request was taken."""
+        self.pause = 0.0
+        """Seconds until it shall be told that."""
         self.early = False
         """Whether its next request was there before that."""
         self.until = math.inf
@@ -44,6 +54,9 @@ class Admission:
         """Those of them that wait for the processor."""
         self.put_off = 0
         """Connections that are not listened to."""
+        self._refused_until = 0.0
+        """The moment up to which refusals use what may go out in a second."""
+        self._n_spread = 0
 
     @property
     def crowded(self) -> bool:
@@ -59,9 +72,19 @@ class Admission:
             # The more there are, the later each, so that only so many come again in a second.
             wait = 2 * client.told if client.early else limits.retry_after + self.put_off // (_AGAIN * limits.in_flight)
             client.told = min(wait, max(limits.retry_after, limits.longest_retry_after))
-            client.until = now + client.told
+            client.pause = self._pause(now)
+            client.until = now + client.pause + client.told
         client.early = False
         return client.told
+
+    def _pause(self, now: float) -> float:
+        """Seconds after which this refusal shall go out."""
+        used = max(self._refused_until - now, 0.0) + 1 / _REFUSALS_PER_SECOND
+        self._refused_until = now + min(used, 1.0)
+        if used <= _REFUSALS_AT_ONCE / _REFUSALS_PER_SECOND:
+            return 0.0
+        self._n_spread += 1
+        return self._n_spread * _GOLDEN_RATIO % 1.0
 
     def _has_place(self, client: Client, now: float) -> bool:
         limits = self._limits

@@ -2,8 +2,9 @@
 
 * Headers must be there ``header_deadline`` after a request began or a connection was made, and fit ``Limits.headers``.
 * A client that does not take its answer is let go after ``write_deadline``.
-* What ``admission.py`` does not take gets a ready-made 503 once its headers are there. Its body is read and thrown
-  away, and then the connection is not listened to for nearly as long as the 503 asks to wait.
+* What ``admission.py`` does not take gets a ready-made 503 once its headers are there, or when its turn to be told has
+  come. Its body is read and thrown away, and then the connection is not listened to for nearly as long as the 503 asks
+  to wait.
 * Requests for ``/health/`` come before others: a server that has much to do is not one to be started anew.
 """
 
@@ -59,9 +60,11 @@ class Connection(HttpToolsProtocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._writing: asyncio.TimerHandle | None = None
         self._deaf: asyncio.TimerHandle | None = None
+        self._telling: asyncio.TimerHandle | None = None
         self._in_headers = self._refused = self._answered = self._closes = False
         self._client, self._wait = Client(), 0
-        self._unfinished_bytes = 0
+        self._unfinished_bytes = self._untold = 0
+        self._has_body = False
 
     # ---- deadlines
 
@@ -73,10 +76,19 @@ class Connection(HttpToolsProtocol):
         self._headers_are_there()
         if self._writing is not None:
             self._writing.cancel()
+        if self._telling is not None:
+            self._telling.cancel()
+            self._telling = None
         if self._deaf is not None:
             self._deaf.cancel()
             self._heard()
         super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        if self._telling is not None:
+            self._telling.cancel()
+            self._tell()
+        super().shutdown()
 
     def _await_headers(self) -> None:
         if self._deadline is None:
@@ -197,19 +209,35 @@ class Connection(HttpToolsProtocol):
             or self.parser.should_upgrade()
         )
         self.service.metrics.shed()
-        if not self.transport.is_closing():
-            self.transport.write(_busy(wait, self._closes))
+        self._untold, self._has_body = self._untold + 1, True
+        if self._telling is None:
+            if self._deaf is None and self._client.pause:
+                self._telling = self.loop.call_later(self._client.pause, self._tell)
+            else:
+                self._tell()
         self._deadline = self.loop.call_later(self.service.limits.body_deadline, self.transport.close)
+
+    def _tell(self) -> None:
+        """Say that it was refused, as often as it asked."""
+        self._telling = None
+        if not self.transport.is_closing():
+            self.transport.write(self._untold * _busy(self._client.told, self._closes))
+            self._untold = 0
+            if self._closes and not self._has_body:
+                self.transport.close()
 
     def _listen_later(self) -> None:
         """Now that a refused request is there to its end."""
         self._headers_are_there()
         self._unset_keepalive_if_required()
+        self._has_body = False
         if self._closes or self._deaf is not None:
-            if self._closes:
+            if self._closes and self._telling is None:
                 self.transport.close()
+            elif self._closes:
+                self.transport.pause_reading()
             return
-        wait = self._wait * random.uniform(*_UNHEARD)
+        wait = self._client.pause + self._wait * random.uniform(*_UNHEARD)
         self.transport.pause_reading()
         self.service.admission.put_off += 1
         self._deaf = self.loop.call_later(wait, self._listen_again)
