@@ -1,5 +1,7 @@
 //! `_core.Ranker`: the one scorer of a model.
 
+use std::ops::{Deref, DerefMut};
+
 use ancf_core::Error;
 use ancf_core::model::fold_in::{Attention, History};
 use ancf_core::rank::{self, Filters, Head, Link, Plan, Sets, TargetAttention, Users};
@@ -11,7 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::convert::{CsrArrays, LayerArrays, to_csr, to_layers};
-use crate::enter::{Size, enter, enter_inline, to_python, with_copy};
+use crate::enter::{LARGE, Size, enter, enter_inline, to_python, with_copy};
 
 /// Rows of positions: offsets, items.
 type SetArrays<'py> = (PyReadonlyArray1<'py, i64>, PyReadonlyArray1<'py, i32>);
@@ -44,8 +46,37 @@ const MAX_UNWATCHED_COST: usize = 1 << 28;
 /// the lists are in order.
 #[pyclass(module = "ancf._core")]
 pub struct Ranker {
-    ranker: rank::Ranker,
+    ranker: FreedBeside,
     level: Level,
+}
+
+/// A ranker whose memory goes back to the system beside whoever lets go of it: 256 MB of vectors take 60 ms, for which no
+/// other Python thread should wait.
+struct FreedBeside(Option<rank::Ranker>);
+
+impl Deref for FreedBeside {
+    type Target = rank::Ranker;
+
+    fn deref(&self) -> &rank::Ranker {
+        self.0.as_ref().expect("it is there until it is dropped")
+    }
+}
+
+impl DerefMut for FreedBeside {
+    fn deref_mut(&mut self) -> &mut rank::Ranker {
+        self.0.as_mut().expect("it is there until it is dropped")
+    }
+}
+
+impl Drop for FreedBeside {
+    fn drop(&mut self) {
+        let ranker = self.0.take();
+        let is_large = ranker.as_ref().is_some_and(|each| (each.n_users() + each.n_items()) * each.factors() >= LARGE);
+        if is_large {
+            // Where no thread can be started, the closure is dropped here.
+            let _ = std::thread::Builder::new().name("ancf-free".into()).spawn(|| drop(ranker));
+        }
+    }
 }
 
 #[pymethods]
@@ -139,7 +170,7 @@ impl Ranker {
                 Some(weights) => ranker.with_dense_neighbors(weights)?,
                 None => ranker,
             };
-            Ok(Self { ranker, level })
+            Ok(Self { ranker: FreedBeside(Some(ranker)), level })
         })
     }
 
