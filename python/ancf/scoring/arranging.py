@@ -7,26 +7,22 @@ list, that user's rankings are asked for again, four times as long. So every lis
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ancf import _native
 from ancf.data.arrays import unit_rows
-from ancf.data.csr import Csr, ItemSets
-from ancf.data.features import CategoryColumn, Features, NumericColumn
+from ancf.data.csr import Csr
 from ancf.data.ids import IdMap
-from ancf.data.time_range import SECONDS_PER_DAY
 from ancf.errors import InvalidParameterError
-from ancf.scoring.conditions import Column, Condition
-from ancf.scoring.filters import Filters, Requested, count_each, positions_of
-from ancf.scoring.past import Past
+from ancf.scoring.filters import Filters, positions_of
+from ancf.scoring.item_attributes import ItemAttributes
 from ancf.scoring.requests import as_objects, unknown_items
-from ancf.scoring.results import TopN, merge_lists
+from ancf.scoring.results import TopN
 from ancf.scoring.rules import Rules
-from ancf.scoring.scorer import EncodedUsers, Scorer
+from ancf.scoring.scorer import Scorer
 from ancf.scoring.unknown_ids import first_twin
 
 Ask = Callable[[NDArray[np.intp] | None, int, Filters], TopN]
@@ -287,168 +283,6 @@ class CompiledRules:
         return vectors
 
 
-@dataclass(frozen=True)
-class ListRequest:
-    """What a call wants of some rows: how long the lists are, and what decides what they hold."""
-
-    scorer: Scorer
-    N: int
-    filters: Filters
-    rules: CompiledRules | None
-    faded: Csr | None
-    """A factor from 0 to 1 for items that were shown before."""
-    n_rows: int
-    num_threads: int | None
-
-    @classmethod
-    def of(
-        cls,
-        scorer: Scorer,
-        N: int,
-        items: Any,
-        filter_items: Any,
-        rules: Rules | None,
-        shown: Any,
-        requested: Requested,
-        num_threads: int | None,
-    ) -> Self:
-        """All of a call that decides what its lists hold, resolved to positions."""
-        filters = Filters.resolve(items, filter_items, scorer.item_ids, requested).within(scorer.stock)
-        rules = Rules() if rules is None and shown is not None else rules
-        compiled = None if rules is None else compile_rules(rules, scorer)
-        faded = None
-        if rules is not None and shown is not None:
-            sets, counts = count_each("shown", shown, scorer.item_ids, requested)
-            factors = np.maximum(rules.fade**counts, float(np.finfo(np.float32).tiny)).astype(np.float32)
-            faded = Csr(sets.indptr, sets.items, factors)
-        if compiled is not None:
-            filters = filters.within(compiled.allowed)
-        return cls(scorer, N, filters, compiled, faded, len(requested.users), num_threads)
-
-    def rows(self, which: NDArray[np.intp]) -> "ListRequest":
-        """The same for some of the rows."""
-        faded = None if self.faded is None else self.faded.take(which)
-        return replace(self, filters=self.filters.rows(which), faded=faded, n_rows=len(which))
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """All that decides beside the rules, by name."""
-        faded = {} if self.faded is None else {f"faded.{name}": part for name, part in self.faded._asdict().items()}
-        return {**self.filters.arrays(), **faded}
-
-    def known(self, positions: NDArray[np.int64] | None, filter_seen: bool) -> TopN:
-        """The lists of users of the training table; None: of all."""
-        scorer = self.scorer
-        if scorer.past is None:
-            shift = scorer.user_shift
-            return self.lists(
-                self._rows_of(positions, filter_seen),
-                shift if shift is None or positions is None else shift[positions],
-                self._several_of(positions, filter_seen),
-            )
-        # At a moment, who bought something later is as their history up to then makes them.
-        past = scorer.past
-        rows = np.arange(len(past.is_cut)) if positions is None else positions
-        whole, cut = np.flatnonzero(~past.is_cut[rows]), np.flatnonzero(past.is_cut[rows])
-        shift = None if scorer.user_shift is None else scorer.user_shift[rows[whole]]
-        top = self.rows(whole).lists(
-            self._rows_of(rows[whole], filter_seen), shift, self._several_of(rows[whole], filter_seen)
-        )
-        if not len(cut):
-            return top
-        encoded, seen = self._folded(past, rows[cut], filter_seen)
-        return merge_lists(len(rows), whole, top, cut, self.rows(cut).encoded(encoded, seen))
-
-    def encoded(self, users: EncodedUsers, seen: ItemSets | None) -> TopN:
-        """The lists of bare histories."""
-        return self.lists(self._encoded_rows(users, seen), users.shift)
-
-    def _folded(self, past: Past, rows: NDArray[np.int64], filter_seen: bool) -> tuple[EncodedUsers, ItemSets | None]:
-        """Users as their histories up to a moment make them, and what their lists leave out."""
-        _, users = self.scorer.folded(past, rows, self.num_threads)
-        had = past.had.take(rows) if filter_seen else None
-        rejected = None if self.scorer.rejected is None else self.scorer.rejected.take(rows)
-        return users, rejected if had is None else had if rejected is None else had.union(rejected)
-
-    def _rows_of(self, positions: NDArray[np.int64] | None, filter_seen: bool) -> Ask:
-        """The rankings of users as they are in training."""
-
-        def ask(rows: NDArray[np.intp] | None, n: int, filters: Filters) -> TopN:
-            at = positions if rows is None else rows if positions is None else positions[rows]
-            return self.scorer.top_n(
-                at, n, filter_seen=filter_seen, filters=filters, num_threads=self.num_threads, finish=False
-            )
-
-        return ask
-
-    def _several_of(self, positions: NDArray[np.int64] | None, filter_seen: bool) -> AskSeveral:
-        """Several rankings of these users at once."""
-
-        def ask(rows: NDArray[np.intp], wanted: list[tuple[int, Filters]]) -> list[TopN]:
-            at = rows if positions is None else positions[rows]
-            return self.scorer.rankings(at, wanted, filter_seen=filter_seen, num_threads=self.num_threads)
-
-        return ask
-
-    def _encoded_rows(self, users: EncodedUsers, seen: ItemSets | None) -> Ask:
-        """The rankings of bare histories."""
-
-        def ask(rows: NDArray[np.intp] | None, n: int, filters: Filters) -> TopN:
-            vectors, history, own = users.vectors, users.history, seen
-            if rows is not None:
-                vectors = vectors[rows]
-                history = None if history is None else history.take(rows)
-                own = None if own is None else own.take(rows)
-            return TopN(
-                *self.scorer.ranker.top_n_for(
-                    vectors,
-                    history,
-                    filters.excluded(own),
-                    n,
-                    num_threads=self.num_threads,
-                    finish=False,
-                    **filters.keywords(),
-                )
-            )
-
-        return ask
-
-    def whole_ranking(self, positions: NDArray[np.int64], filter_seen: bool) -> list[int]:
-        """All that may be listed to one user of the training table, by score after boosts."""
-        n_items = len(self.scorer.item_ids)
-        past = self.scorer.past
-        ask = self._rows_of(positions, filter_seen)
-        if past is not None and past.is_cut[positions[0]]:
-            ask = self._encoded_rows(*self._folded(past, positions, filter_seen))
-        top = ask(None, n_items, self.filters)
-        count = int(top.counts[0])
-        items, scores = top.items[0, :count], top.scores[0, :count].astype(np.float64)
-        factors = np.ones(n_items) if self.rules is None else self.rules.factors.copy()
-        if self.faded is not None:
-            shown, by = self.faded.row(0)
-            factors[shown] *= by
-        boosted = np.where(scores >= 0, scores * factors[items], scores / factors[items]).astype(np.float32)
-        found: list[int] = items[np.lexsort((items, -boosted))].tolist()
-        return found
-
-    def popular(self) -> TopN:
-        """The lists of people of whom nothing is known; their scores have no last step."""
-
-        def ask(rows: NDArray[np.intp] | None, n: int, filters: Filters) -> TopN:
-            return self.scorer.top_n_popular(self.n_rows if rows is None else len(rows), n, filters, self.num_threads)
-
-        return self.ranked(ask)
-
-    def lists(self, ask: Ask, shift: NDArray[np.float32] | None, several: AskSeveral | None = None) -> TopN:
-        """The lists made of rankings, with the last step of their scores."""
-        return self.scorer.finished(self.ranked(ask, several), shift)
-
-    def ranked(self, ask: Ask, several: AskSeveral | None = None) -> TopN:
-        """The lists made of rankings; ``several`` makes more than one at once."""
-        if self.rules is None:
-            return ask(None, self.N, self.filters)
-        return self.rules.top_n(self.n_rows, self.N, self.filters, ask, several, self.faded, self.num_threads)
-
-
 _NONE = np.zeros(0, np.int32)
 
 
@@ -493,79 +327,6 @@ def compile_rules(rules: Rules, scorer: Scorer) -> CompiledRules:
             compiled.clear()
         compiled[rules] = found
     return found
-
-
-class ItemAttributes:
-    """What conditions ask: the columns of a model's attributes, and what it knows of its items anyway."""
-
-    def __init__(self, scorer: Scorer) -> None:
-        self.scorer = scorer
-
-    def holds(self, text: str, where: str) -> NDArray[np.bool_]:
-        """Which items fulfill a condition."""
-        return Condition(text, where).holds(lambda name: self.column(name, where), len(self.scorer.item_ids))
-
-    def codes(self, text: str, where: str) -> NDArray[np.int32]:
-        """A code for each value of an attribute, or 0 for what fulfills a condition; -1 for all else."""
-        condition = Condition(text, where)
-        if condition.attribute is None:
-            return np.where(self.holds(text, where), 0, -1).astype(np.int32)
-        column = self.column(condition.attribute, where)
-        if isinstance(column, CategoryColumn):
-            return np.ascontiguousarray(column.codes)
-        if isinstance(column, IdMap) or column.kind == "tags":
-            raise InvalidParameterError(
-                f"{where}: {condition.attribute} is "
-                + ("another for each item" if isinstance(column, IdMap) else "a list, and items may share a part of it")
-                + f". Count by a condition, such as \"'a' in {condition.attribute}\"."
-            )
-        cells = column.cells()
-        values = {value: code for code, value in enumerate(dict.fromkeys(cell for cell in cells if cell is not None))}
-        return np.array([-1 if cell is None else values[cell] for cell in cells], np.int32)
-
-    def column(self, name: str, where: str) -> Column:
-        """The column of an attribute.
-
-        Raises
-        ------
-        InvalidParameterError
-            If there is none of this name; lists those that there are.
-        """
-        features = self.scorer.features_of_items
-        features = Features(self.scorer.item_ids, {}) if features is None else features
-        if name not in features and name in _OWN:
-            found = _OWN[name](self.scorer)
-            if found is not None:
-                return found
-            raise InvalidParameterError(f"{where}: {name} is not known; the model learned from a table without times.")
-        try:
-            return features[name]
-        except InvalidParameterError as error:
-            raise InvalidParameterError(f"{where}: {error} Beside these: {', '.join(_OWN)}.") from None
-
-
-def _buyers(scorer: Scorer) -> Column:
-    return NumericColumn(scorer.buyers().astype(np.float64))
-
-
-def _age_days(scorer: Scorer) -> Column | None:
-    known = scorer.purchases
-    if known is None or known.times is None or known.until is None:
-        return None
-    items = scorer.seen.items if known.counts is None else np.repeat(scorer.seen.items, known.counts)
-    today = known.until if scorer.past is None else scorer.past.now
-    first = np.full(len(scorer.item_ids), np.iinfo(np.int64).max)
-    np.minimum.at(first, items, known.times)
-    bought = first < np.iinfo(np.int64).max
-    age = np.where(bought, (today - np.where(bought, first, 0)) / SECONDS_PER_DAY, 0.0)
-    return NumericColumn(np.where(bought, np.maximum(age, 0.0), np.nan))
-
-
-_OWN: dict[str, Callable[[Scorer], Column | None]] = {
-    "item_id": lambda scorer: scorer.item_ids,
-    "buyers": _buyers,
-    "age_days": _age_days,
-}
 
 
 def _mask(n: int, positions: list[int]) -> NDArray[np.uint8]:

@@ -25,10 +25,10 @@ import numpy as np
 from ancf.atomic_file import atomic_write, replaced_file
 from ancf.checks import check_flag, check_integer
 from ancf.errors import InvalidParameterError
-from ancf.scoring.arranging import ListRequest
 from ancf.scoring.explain import top_reasons
 from ancf.scoring.filters import Requested
 from ancf.scoring.limits import check_memory, check_n
+from ancf.scoring.list_request import ListRequest
 from ancf.scoring.lists import everybody, find_known_users
 from ancf.scoring.results import Recommendations
 from ancf.scoring.rules import Rules, check_rules

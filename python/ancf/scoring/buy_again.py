@@ -28,9 +28,9 @@ from ancf.data.arrays import offsets_from_lengths
 from ancf.data.csr import Csr, ItemSets
 from ancf.data.time_range import SECONDS_PER_DAY
 from ancf.errors import UnknownUserError
-from ancf.scoring.arranging import ListRequest
 from ancf.scoring.filters import Filters, Requested
 from ancf.scoring.limits import check_memory, check_n
+from ancf.scoring.list_request import ListRequest
 from ancf.scoring.lists import find_users, strangers
 from ancf.scoring.past import Past, times_of
 from ancf.scoring.requests import is_one

@@ -12,10 +12,10 @@ from ancf._text import format_list
 from ancf.checks import check_choice, check_flag
 from ancf.data.csr import ItemSets
 from ancf.errors import InvalidDataError, UnknownUserError
-from ancf.scoring.arranging import ListRequest
 from ancf.scoring.filters import Requested
 from ancf.scoring.histories import read_histories, take_apart
 from ancf.scoring.limits import check_memory, check_n
+from ancf.scoring.list_request import ListRequest
 from ancf.scoring.requests import as_ids, as_objects, as_sequence, is_one, materialize, unknown_items, unknown_users
 from ancf.scoring.results import Recommendations, TopN, merge_lists
 from ancf.scoring.rules import Rules, check_rules

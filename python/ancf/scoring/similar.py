@@ -16,9 +16,10 @@ from ancf.data.arrays import unit_rows
 from ancf.data.csr import Csr, ItemSets
 from ancf.data.ids import IdMap
 from ancf.errors import InvalidParameterError
-from ancf.scoring.arranging import Ask, ListRequest
+from ancf.scoring.arranging import Ask
 from ancf.scoring.filters import Filters, Requested
 from ancf.scoring.limits import check_memory, check_n
+from ancf.scoring.list_request import ListRequest
 from ancf.scoring.lists import find_known_items, find_known_users
 from ancf.scoring.requests import is_one, materialize
 from ancf.scoring.results import Recommendations, TopN

@@ -18,10 +18,10 @@ from ancf.checks import check_flag
 from ancf.data.arrays import group_starts, offsets_from_lengths
 from ancf.data.csr import Csr, ItemSets
 from ancf.errors import InvalidDataError
-from ancf.scoring.arranging import ListRequest
 from ancf.scoring.filters import Filters, Requested
 from ancf.scoring.histories import read_histories, take_apart
 from ancf.scoring.limits import check_memory, check_n
+from ancf.scoring.list_request import ListRequest
 from ancf.scoring.results import Recommendations, TopN
 from ancf.scoring.rules import Rules, check_rules
 from ancf.scoring.scorer import Scorer

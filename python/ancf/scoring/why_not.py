@@ -8,9 +8,10 @@ import numpy as np
 from ancf.checks import check_flag
 from ancf.errors import InvalidParameterError, UnknownItemError
 from ancf.scoring import lists
-from ancf.scoring.arranging import ListRequest, compile_rules
+from ancf.scoring.arranging import compile_rules
 from ancf.scoring.filters import Filters, Requested
 from ancf.scoring.limits import check_n
+from ancf.scoring.list_request import ListRequest
 from ancf.scoring.requests import is_one
 from ancf.scoring.rules import Rules, check_rules
 from ancf.scoring.scorer import Scorer

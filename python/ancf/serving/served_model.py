@@ -19,11 +19,12 @@ from ancf import _text
 from ancf.errors import AncfError, InvalidDataError, ModelFileError, UnknownUserError
 from ancf.models.base import Recommender
 from ancf.models.loading import load_arrays
-from ancf.scoring.arranging import ListRequest, compile_rules, forgive_deny
+from ancf.scoring.arranging import compile_rules, forgive_deny
 from ancf.scoring.buy_again import buy_again_of, buy_again_of_known
 from ancf.scoring.explain import top_reasons, top_reasons_of_history
 from ancf.scoring.filters import Filters, Requested
 from ancf.scoring.histories import read_histories, take_apart
+from ancf.scoring.list_request import ListRequest
 from ancf.scoring.lists import pair_scores, strangers
 from ancf.scoring.requests import unknown_items
 from ancf.scoring.results import Source, TopN
