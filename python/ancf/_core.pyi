@@ -34,6 +34,7 @@ __all__ = [
     "item_logits",
     "item_neighbors",
     "item_priors",
+    "join_ids",
     "list_properties",
     "load_model",
     "measure_roofline",
@@ -50,6 +51,7 @@ __all__ = [
     "save_model",
     "score_scales",
     "serving_vectors",
+    "sets_of_rows",
     "simd_levels",
     "slim_weights",
     "softmax_random_start",
@@ -61,6 +63,7 @@ __all__ = [
     "spectral_rounds",
     "strongest_of_sources",
     "svd_user_vectors",
+    "union_of_sets",
     "user_vectors",
     "vector_scale",
     "weighted_sums",
@@ -373,6 +376,12 @@ class ListRules:
         vectors: npt.NDArray[np.float32] | None = None,
         num_threads: int | None = None,
     ) -> tuple[_Lists, npt.NDArray[np.bool_]]: ...
+
+def join_ids(rows: list[Any]) -> tuple[npt.NDArray[np.int64] | list[str], npt.NDArray[np.int64]] | None: ...
+def sets_of_rows(
+    lengths: npt.NDArray[np.int64], positions: npt.NDArray[np.int64], n_items: int
+) -> tuple[_Sets, npt.NDArray[np.int64]]: ...
+def union_of_sets(one: _Sets, other: _Sets) -> _Sets: ...
 
 @final
 class SoftmaxTrainer:

@@ -7,6 +7,8 @@ from fractions import Fraction
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ancf.data.ids import IdMap
 from ancf.errors import InvalidDataError, InvalidParameterError, ModelFileError
@@ -155,3 +157,13 @@ def test_a_few_ids_of_a_file_are_read_without_the_others():
     with pytest.raises(InvalidParameterError, match="whole numbers below 5000"):
         ids.take([5000])
     assert len(ids.values) == 5000
+
+
+WHOLE = st.integers(-20, 20) | st.integers(-(2**63), 2**63 - 1)
+
+
+@given(known=st.lists(WHOLE, min_size=1, unique=True), near=st.booleans(), asked=st.lists(WHOLE))
+def test_numbers_are_found_whether_ids_lie_close_together_or_far_apart(known, near, asked):
+    ids = IdMap([known[0] // 2 + at * 3 for at in range(len(known))] if near else known)
+    asked = np.array([*asked, *ids.values.tolist()], np.int64)
+    assert ids.positions(asked).tolist() == [ids.position(each) for each in asked.tolist()]

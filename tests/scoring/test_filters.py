@@ -10,6 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import ancf
+from ancf.data.csr import ItemSets
+from ancf.data.ids import IdMap
+from ancf.scoring import filters
 
 QUICK = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -124,6 +127,71 @@ def test_both_filters_take_a_list_for_each_user_in_every_form(model):
     for name, form in each_forms(users, rest).items():
         found = model.recommend(users, N=12, filter_items=form)
         assert [row.tolist() for row in found.ids] == alone, name
+
+
+FORMS = {
+    "list": list,
+    "tuple": tuple,
+    "set": set,
+    "array": lambda row: np.array(row, None if row and isinstance(row[0], int) else object),
+    "objects": lambda row: np.array(row, object),
+    "Series": lambda row: pd.Series(row, dtype=object),
+}
+
+
+@given(
+    rows=st.lists(st.lists(st.integers(0, 9), max_size=6), min_size=1, max_size=5),
+    forms=st.lists(st.sampled_from(sorted(FORMS)), min_size=1, max_size=3),
+    text=st.booleans(),
+)
+@QUICK
+def test_lists_that_are_read_at_once_are_those_that_are_read_one_by_one(rows, forms, text):
+    ids = IdMap([str(each) if text else each for each in (7, 3, 0, 8, 2)])
+    requested = filters.Requested(np.arange(len(rows)))
+    known = [[str(each) if text else each for each in row] for row in rows]
+    known[0].append(ids[0])
+    given = [FORMS[forms[at % len(forms)]](row) for at, row in enumerate(known)]
+    found = [filters.count_each("shown", given, ids, requested)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(filters, "_joined", lambda rows: None)
+        found.append(filters.count_each("shown", given, ids, requested))
+    expected = []
+    for row in given:
+        positions = [ids.position(each) for each in row]
+        expected.append({at: positions.count(at) for at in sorted(set(positions) - {-1})})
+    for sets, counts in found:
+        parts = np.split(counts, sets.indptr[1:-1])
+        assert [
+            dict(zip(sets.row(row).tolist(), part.tolist(), strict=True)) for row, part in enumerate(parts)
+        ] == expected
+        assert [sets.items.dtype, sets.indptr.dtype] == [np.int32, np.int64]
+
+
+@pytest.mark.parametrize("row", [[True, 7], [7.0], ["7"], [None, 7], [7, "7"], [2**70]])
+def test_what_is_no_plain_number_is_read_as_it_is_one_by_one(row, monkeypatch):
+    ids, requested = IdMap([7, 3]), filters.Requested(np.arange(2))
+
+    def outcome():
+        try:
+            sets, counts = filters.count_each("shown", [[3], row], ids, requested)
+            return sets.items.tolist(), counts.tolist()
+        except ancf.AncfError as error:
+            return type(error), str(error)
+
+    at_once = outcome()
+    monkeypatch.setattr(filters, "_joined", lambda rows: None)
+    assert outcome() == at_once
+
+
+ROWS_OF_SETS = st.lists(st.tuples(st.sets(st.integers(0, 12)), st.sets(st.integers(0, 12))), max_size=5)
+
+
+@given(rows=ROWS_OF_SETS)
+@QUICK
+def test_a_union_of_sets_is_that_of_each_row(rows):
+    both = [ItemSets.from_rows([np.array(sorted(row[at]), np.int32) for row in rows]) for at in (0, 1)]
+    union = both[0].union(both[1])
+    assert [union.row(at).tolist() for at in range(len(rows))] == [sorted(one | other) for one, other in rows]
 
 
 def test_a_mask_for_each_user_is_a_row_of_a_table_of_flags(model):

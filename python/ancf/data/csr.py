@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ancf import _native
 from ancf.data.arrays import offsets_from_lengths
 
 
@@ -76,13 +77,7 @@ class ItemSets(NamedTuple):
         >>> one.union(other)
         ItemSets(indptr=array([0, 2, 3]), items=array([1, 4, 0], dtype=int32))
         """
-        width = 1 + max((int(part.max()) for part in (self.items, other.items) if len(part)), default=0)
-        keys = [np.repeat(np.arange(each.n_rows) * width, np.diff(each.indptr)) + each.items for each in (self, other)]
-        # Both are sorted: a stable sort finds the two runs and merges them in one pass.
-        merged = np.sort(np.concatenate(keys), kind="stable")
-        merged = merged[np.append(True, merged[1:] != merged[:-1])] if len(merged) else merged
-        counts = np.bincount(merged // width, minlength=self.n_rows)
-        return ItemSets(offsets_from_lengths(counts), (merged % width).astype(np.int32))
+        return ItemSets(*_native.union_of_sets(self, other))
 
     @classmethod
     def from_rows(cls, rows: list[NDArray[np.int32]]) -> Self:

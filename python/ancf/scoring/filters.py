@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ancf import _text
+from ancf import _native, _text
 from ancf._pandas import is_missing, is_series, pd
 from ancf.data.arrays import group_starts, object_array, offsets_from_lengths
 from ancf.data.csr import ItemSets
@@ -228,23 +228,24 @@ class _Reader:
 
     def _sets(self, rows: list[Any]) -> ItemSets:
         """One set of positions for each row, all looked up at once."""
+        joined, lengths = _joined(rows) or self._joined_one_by_one(rows)
+        found = self._look_up(joined)
+        sets, self.counts = _native.sets_of_rows(lengths, found, len(self.ids))
+        return ItemSets(*sets)
+
+    def _joined_one_by_one(self, rows: list[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """The ids of rows in any form, one after the other, and how many each has."""
         parts = []
         for at, row in enumerate(rows):
             if row is None:
                 raise InvalidDataError(f"{self.name}: list {at} is None. Give [] where there is nothing to name.")
             plain = row if is_one(row) else as_sequence(materialize(row), self.name)
             parts.append(as_id_array(self._one_list(plain)))
-        lengths = [len(part) for part in parts]
+        lengths = np.array([len(part) for part in parts], np.int64)
         kinds = {part.dtype for part in parts if len(part)}
         if len(kinds) > 1:
             parts = [object_array(part.tolist()) for part in parts]
-        joined = np.concatenate([part for part in parts if len(part)]) if any(lengths) else np.empty(0, object)
-        found = self._look_up(joined)
-        row_of = np.repeat(np.arange(len(rows)), lengths)[found >= 0]
-        n_items = max(len(self.ids), 1)
-        keys, self.counts = np.unique(row_of * n_items + found[found >= 0], return_counts=True)
-        counts = np.bincount(keys // n_items, minlength=len(rows))
-        return ItemSets(offsets_from_lengths(counts), (keys % n_items).astype(np.int32))
+        return np.concatenate([part for part in parts if len(part)]) if kinds else np.empty(0, object), lengths
 
     # ---- one list
 
@@ -327,6 +328,21 @@ class _Reader:
                 "training table has them."
             )
         return found
+
+
+def _joined(rows: list[Any]) -> tuple[NDArray[Any], NDArray[np.int64]] | None:
+    """The same at once, for rows of plain numbers or texts in lists, tuples, sets or arrays; None where any is not."""
+    kinds = {type(row) for row in rows}
+    if kinds == {np.ndarray} and len({(row.dtype, row.ndim) for row in rows}) == 1 and rows[0].dtype.kind in "iu":
+        return (np.concatenate(rows), np.array([len(row) for row in rows], np.int64)) if rows[0].ndim == 1 else None
+    if not kinds <= {list, tuple}:
+        rows = [row.tolist() if type(row) is np.ndarray and row.dtype == object else row for row in rows]
+        rows = [list(row) if isinstance(row, (set, frozenset)) else row for row in rows]
+    found = _native.join_ids(rows)
+    if found is None:
+        return None
+    ids, lengths = found
+    return ids if isinstance(ids, np.ndarray) else object_array(ids), lengths
 
 
 def _spellings(user: Any) -> Sequence[Any]:

@@ -410,14 +410,18 @@ class Scorer:
                 )
             )
         # What is denied to each joins what each has seen, which only a call with users of its own can bring along.
-        at = np.arange(len(self.user_ids)) if rows is None else rows
+        vectors, history, shift = self.user_vectors, self.history, self.user_shift
+        if rows is not None:
+            vectors, history = vectors[rows], None if history is None else history.take(rows)
+            left_out = None if left_out is None else left_out.take(rows)
+            shift = None if shift is None else shift[rows]
         return TopN(
             *self.ranker.top_n_for(
-                self.user_vectors[at],
-                None if self.history is None else self.history.take(at),
-                filters.excluded(None if left_out is None else left_out.take(at)),
+                vectors,
+                history,
+                filters.excluded(left_out),
                 N,
-                shift=None if self.user_shift is None else self.user_shift[at],
+                shift=shift,
                 num_threads=num_threads,
                 finish=finish,
                 **filters.keywords(),

@@ -13,6 +13,7 @@ mod model;
 mod progress;
 mod rank;
 mod rules;
+mod sets;
 mod store;
 mod system;
 mod train_factors;
@@ -34,6 +35,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     model::register(module)?;
     rank::register(module)?;
     rules::register(module)?;
+    sets::register(module)?;
     store::register(module)?;
     system::register(module)?;
     train_factors::register(module)?;

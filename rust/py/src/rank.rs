@@ -4,7 +4,7 @@ use std::ops::{Deref, DerefMut};
 
 use ancf_core::Error;
 use ancf_core::model::fold_in::{Attention, History};
-use ancf_core::rank::{self, Filters, Head, Link, Plan, Sets, TargetAttention, Users};
+use ancf_core::rank::{self, Filters, Head, Link, Plan, TargetAttention, Users};
 use ancf_core::runtime::simd::Level;
 use numpy::{
     IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods,
@@ -14,9 +14,7 @@ use pyo3::types::PyDict;
 
 use crate::convert::{CsrArrays, LayerArrays, to_csr, to_layers};
 use crate::enter::{LARGE, Size, enter, enter_inline, to_python, with_copy};
-
-/// Rows of positions: offsets, items.
-type SetArrays<'py> = (PyReadonlyArray1<'py, i64>, PyReadonlyArray1<'py, i32>);
+use crate::sets::{SetArrays, to_sets};
 
 /// Lists as they are handed to Python: items and scores (m, width), counts (m,).
 pub type ListsResult<'py> = (Bound<'py, PyArray2<i32>>, Bound<'py, PyArray2<f32>>, Bound<'py, PyArray1<i32>>);
@@ -438,7 +436,7 @@ impl Ranker {
         let n_items = self.ranker.n_items();
         let (n, d) = (vectors.shape()[0], vectors.shape()[1]);
         let history = history.map(|rows| to_csr(py, &rows, self.ranker.n_sources())).transpose()?;
-        let seen = seen.map(|rows| sets(py, &rows, n_items)).transpose()?;
+        let seen = seen.map(|rows| to_sets(py, &rows, n_items)).transpose()?;
         let shift = shift.map(|shift| shift.as_slice().map(<[f32]>::to_vec)).transpose()?;
         let factors = self.ranker.factors();
         with_copy(py, values(py, vectors, "user vectors")?, |vectors| {
@@ -477,7 +475,7 @@ impl Ranker {
         let n_items = self.ranker.n_items();
         Ok(Filters {
             allow: allow.map(|mask| mask.as_slice().map(|m| m.iter().map(|&flag| flag != 0).collect())).transpose()?,
-            allow_each: allow_each.map(|rows| sets(py, &rows, n_items)).transpose()?,
+            allow_each: allow_each.map(|rows| to_sets(py, &rows, n_items)).transpose()?,
             deny: deny.map(|deny| positions(py, &deny, n_items, "item")).transpose()?.unwrap_or_default(),
         })
     }
@@ -500,13 +498,6 @@ fn values<'a>(py: Python<'_>, table: &'a PyReadonlyArray2<'_, f32>, what: &str) 
         let remedy = "must be C-contiguous; pass them through numpy.ascontiguousarray.";
         to_python(py, &Error::InvalidData(format!("{what} {remedy}")))
     })
-}
-
-fn sets(py: Python<'_>, (offsets, items): &SetArrays<'_>, n_items: usize) -> PyResult<Sets> {
-    // A negative number becomes a position far out of range, which `Sets::new` refuses.
-    let offsets = offsets.as_slice()?.iter().map(|&o| o as usize).collect();
-    let items = items.as_slice()?.iter().map(|&i| i as u32).collect();
-    Sets::new(offsets, items, n_items).map_err(|e| to_python(py, &e))
 }
 
 fn positions(py: Python<'_>, given: &PyReadonlyArray1<'_, i64>, n: usize, what: &str) -> PyResult<Vec<u32>> {

@@ -1,0 +1,117 @@
+//! Sets of positions, row by row, and the ids that they are made of.
+
+use ancf_core::rank::Sets;
+use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
+use pyo3::prelude::*;
+use pyo3::types::{PyInt, PyList, PyString, PyTuple};
+
+use crate::enter::to_python;
+
+/// Row offsets and positions as they come from Python.
+pub type SetArrays<'py> = (PyReadonlyArray1<'py, i64>, PyReadonlyArray1<'py, i32>);
+
+/// The same as they are handed to Python.
+type SetsResult<'py> = (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i32>>);
+
+/// Ids one after the other, and how many each row has.
+type JoinedIds<'py> = (Bound<'py, PyAny>, Bound<'py, PyArray1<i64>>);
+
+/// Checks the two arrays once.
+pub fn to_sets(py: Python<'_>, (offsets, items): &SetArrays<'_>, n_items: usize) -> PyResult<Sets> {
+    // A negative number becomes a position far out of range, which `Sets::new` refuses.
+    let offsets = offsets.as_slice()?.iter().map(|&o| o as usize).collect();
+    let items = items.as_slice()?.iter().map(|&i| i as u32).collect();
+    Sets::new(offsets, items, n_items).map_err(|e| to_python(py, &e))
+}
+
+fn from_sets(py: Python<'_>, sets: Sets) -> SetsResult<'_> {
+    let (offsets, items) = sets.into_parts();
+    let offsets: Vec<i64> = offsets.into_iter().map(|o| o as i64).collect();
+    let items: Vec<i32> = items.into_iter().map(|i| i as i32).collect();
+    (offsets.into_pyarray(py), items.into_pyarray(py))
+}
+
+/// Ids of one kind.
+enum Ids<'py> {
+    None,
+    Numbers(Vec<i64>),
+    Texts(Vec<Bound<'py, PyAny>>),
+}
+
+impl<'py> Ids<'py> {
+    /// Takes one more; whether it is of the kind of all others.
+    fn push(&mut self, id: Bound<'py, PyAny>) -> bool {
+        if let Self::None = self {
+            *self =
+                if id.is_exact_instance_of::<PyInt>() { Self::Numbers(Vec::new()) } else { Self::Texts(Vec::new()) };
+        }
+        match self {
+            Self::Numbers(numbers) if id.is_exact_instance_of::<PyInt>() => {
+                id.extract().map(|number| numbers.push(number)).is_ok()
+            }
+            Self::Texts(texts) if id.is_exact_instance_of::<PyString>() => {
+                texts.push(id);
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The ids of lists and tuples one after the other, as an array of int64 or a list of texts, and how many each has (int64);
+/// None where there is anything else than lists or tuples of plain `int` below 64 bits or of plain `str` alone.
+#[pyfunction]
+fn join_ids<'py>(py: Python<'py>, rows: &Bound<'py, PyList>) -> PyResult<Option<JoinedIds<'py>>> {
+    let mut ids = Ids::None;
+    let mut lengths = Vec::with_capacity(rows.len());
+    for row in rows.iter() {
+        let plain = if let Ok(list) = row.cast_exact::<PyList>() {
+            lengths.push(list.len() as i64);
+            list.iter().all(|id| ids.push(id))
+        } else if let Ok(tuple) = row.cast_exact::<PyTuple>() {
+            lengths.push(tuple.len() as i64);
+            tuple.iter().all(|id| ids.push(id))
+        } else {
+            false
+        };
+        if !plain {
+            return Ok(None);
+        }
+    }
+    let joined = match ids {
+        Ids::None => return Ok(None),
+        Ids::Numbers(numbers) => numbers.into_pyarray(py).into_any(),
+        Ids::Texts(texts) => PyList::new(py, texts)?.into_any(),
+    };
+    Ok(Some((joined, lengths.into_pyarray(py))))
+}
+
+/// The distinct ones of positions (k,) row by row, of which row r has `lengths[r]`: (offsets, items), and how often each
+/// stands in its row, int64. Negative ones are left out.
+#[pyfunction]
+fn sets_of_rows<'py>(
+    py: Python<'py>,
+    lengths: PyReadonlyArray1<'py, i64>,
+    positions: PyReadonlyArray1<'py, i64>,
+    n_items: usize,
+) -> PyResult<(SetsResult<'py>, Bound<'py, PyArray1<i64>>)> {
+    // A negative length becomes one that no number of positions fits.
+    let lengths: Vec<usize> = lengths.as_slice()?.iter().map(|&length| length as usize).collect();
+    let found = Sets::of_rows(&lengths, positions.as_slice()?, n_items);
+    let (sets, counts) = found.map_err(|e| to_python(py, &e))?;
+    let counts: Vec<i64> = counts.into_iter().map(i64::from).collect();
+    Ok((from_sets(py, sets), counts.into_pyarray(py)))
+}
+
+/// Row by row what either of two sets holds: (offsets, items).
+#[pyfunction]
+fn union_of_sets<'py>(py: Python<'py>, one: SetArrays<'py>, other: SetArrays<'py>) -> PyResult<SetsResult<'py>> {
+    let [one, other] = [one, other].map(|sets| to_sets(py, &sets, u32::MAX as usize));
+    Ok(from_sets(py, one?.union(&other?).map_err(|e| to_python(py, &e))?))
+}
+
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(join_ids, module)?)?;
+    module.add_function(wrap_pyfunction!(sets_of_rows, module)?)?;
+    module.add_function(wrap_pyfunction!(union_of_sets, module)?)
+}
