@@ -54,8 +54,7 @@ def one_list(model: ancf.Recommender, shop: ancf.Recommender, five: ancf.Rules, 
     positions = [scorer.user_ids.position(user) for user in some]
     rules = compile_rules(five, scorer)
     sizes = rules._widest(10, False)
-    masks = {"ranking": None, "boosted": rules.boosted, "wanted": rules.wanted}
-    wanted = [(n, Filters(allow=rules.allowed).within(masks[name]).allow) for name, n in sizes.items()]
+    wanted = [(n, Filters(allow=rules.allowed).within(rules.masks[name]).allow) for name, n in sizes.items()]
     ask = lambda at: scorer.ranker.rank_several(np.array([at]), wanted)  # noqa: E731
     rankings = dict(
         zip(sizes, [(*top, n) for top, n in zip(ask(positions[0]), sizes.values(), strict=True)], strict=True)

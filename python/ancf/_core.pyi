@@ -370,6 +370,7 @@ class ListRules:
         ranking: _Ranking,
         boosted: _Ranking | None = None,
         wanted: _Ranking | None = None,
+        wanted_boosted: _Ranking | None = None,
         pins: _Ranking | None = None,
         *,
         faded: _Csr | None = None,

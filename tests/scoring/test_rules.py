@@ -287,6 +287,22 @@ def test_rankings_are_as_long_as_a_few_lists_need_them(asked, monkeypatch):
     assert asked == [[4, 2]], "no probe where there is no choice"
 
 
+def test_lists_that_lack_what_most_hold_ask_for_it_alone(asked, monkeypatch):
+    monkeypatch.setattr(arranging, "_PROBED", 4)
+    monkeypatch.setattr(arranging, "_SHARE_LEFT_OUT", 1.0)
+    model, rules = MODELS["ALS"], ancf.Rules(at_least={"item_id == 59": 1})
+    top = model.recommend_all(10, rules=rules)
+    assert asked == [[10, 6], [10], [6]], "a few lists, all, and those without it"
+    each = [model.recommend(user, 10, rules=rules).ids.tolist() for user in model.user_ids_.values.tolist()]
+    assert [row.tolist() for row in top.ids] == each
+
+
+def test_wanted_items_that_are_boosted_are_asked_for_by_themselves(asked):
+    rules = ancf.Rules(boosts={"category == 'toys'": 2.0}, at_least={"buyers < 5": 1})
+    MODELS["ALS"].recommend(3, 4, rules=rules)
+    assert asked[0] == [4, 9, 6, 6]
+
+
 def test_one_list_takes_one_call_for_all_of_its_rankings(asked):
     rules = ancf.Rules(at_least={"item_id == 59": 1})
     for user in MODELS["ALS"].user_ids_.values.tolist():
@@ -306,9 +322,10 @@ def test_boosted_items_that_a_quota_forbids_ask_for_no_longer_ranking(asked):
     user=st.integers(0, N_USERS - 1),
     N=st.integers(1, 6),
     probed=st.sampled_from([2, 64]),
+    left_out=st.sampled_from([0.25, 1.0]),
 )
 @QUICK
-def test_rankings_that_are_too_short_at_first_change_no_list(name, rules, user, N, probed):
+def test_rankings_that_are_too_short_at_first_change_no_list(name, rules, user, N, probed, left_out):
     model = MODELS[name]
     if rules.diversity and name != "ALS":
         rules = ancf.Rules(**rules.to_dict() | {"diversity_by": "category"})
@@ -319,8 +336,8 @@ def test_rankings_that_are_too_short_at_first_change_no_list(name, rules, user, 
         patch.setattr(arranging, "_MORE", 0)
         patch.setattr(arranging, "_GROWTH", 2)
         patch.setattr(arranging, "_MAX_ENTRIES", 20)
-        patch.setattr(arranging, "_BOOSTED_WANTED", 1)
         patch.setattr(arranging, "_PROBED", probed)
+        patch.setattr(arranging, "_SHARE_LEFT_OUT", left_out)
         assert model.recommend(user, N, rules=rules).ids.tolist() == wide
         users = [user, *model.user_ids_.values[:3].tolist()]
         assert model.recommend(users, N, rules=rules).ids[0].tolist() == wide

@@ -36,16 +36,15 @@ Ranking = tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.int32], int]
 """Items, scores, counts, and how many were asked for."""
 
 Sizes = dict[str, int]
-"""How long the rankings are: ``ranking`` of all items, ``boosted`` and ``wanted`` of these alone."""
+"""How long rankings are: ``ranking`` of all items, ``boosted``, ``wanted`` and ``wanted_boosted`` of these alone."""
 
 # How many times as long as a list the first ranking is, by what the rules hold.
 _QUOTA_WIDTH, _POOL = 2, 3
 _MORE = 5
 _GROWTH = 4
 # So many lists show how long rankings must be, and whether some are needed at all: all but so few of them are proven.
-_PROBED, _SHARE_UNPROVEN = 64, 0.04
-# Boosts may turn the order of so many times as many wanted items around.
-_BOOSTED_WANTED = 3
+# More may be where a ranking is left out: the others are kept, and those lists ask for it alone.
+_PROBED, _SHARE_UNPROVEN, _SHARE_LEFT_OUT = 64, 0.04, 0.25
 # Entries of rankings that are held at once.
 _MAX_ENTRIES = 1 << 22
 _MAX_COMPILED = 16
@@ -87,6 +86,9 @@ class CompiledRules:
         self.pinned = _mask(n, [item for _, item in pins]) if pins else None
         self.boosted = (factors > 1).astype(np.uint8) if (factors > 1).any() else None
         self.wanted = np.logical_or.reduce([flags for flags, _ in at_least]).astype(np.uint8) if at_least else None
+        self.masks = {"ranking": None, "boosted": self.boosted, "wanted": self.wanted, "pins": self.pinned}
+        if self.boosted is not None and self.wanted is not None:
+            self.masks["wanted_boosted"] = self.boosted & self.wanted
         self.boosts = bool((factors != 1).any())
         self.factors = factors
         self.at_most, self.at_least = at_most, at_least
@@ -122,13 +124,13 @@ class CompiledRules:
             return ask(None, N, filters)
         n_items = len(self.scorer.item_ids)
         several = one_by_one(ask) if ask_several is None else ask_several
-        sizes, later = self._widest(N, faded is not None), dict[str, int]()
+        sizes = widest = {name: min(n, n_items + 1) for name, n in self._widest(N, faded is not None).items()}
         if n_rows >= _PROBED * _PROBED // 2:
-            sizes, later = self._probed(n_rows, N, sizes, filters, several, faded, num_threads)
-        at_once = max(1, _MAX_ENTRIES // min(sizes["ranking"], n_items + 1))
+            sizes, widest = self._probed(n_rows, N, widest, filters, several, faded, num_threads)
+        at_once = max(1, _MAX_ENTRIES // sizes["ranking"])
         parts = [
             self._arranged(
-                np.arange(start, min(start + at_once, n_rows)), N, sizes, later, filters, several, faded, num_threads
+                np.arange(start, min(start + at_once, n_rows)), N, sizes, widest, filters, several, faded, num_threads
             )
             for start in range(0, n_rows, at_once)
         ]
@@ -156,7 +158,9 @@ class CompiledRules:
         if self.boosted is not None:
             sizes["boosted"] = N + _MORE
         if self.wanted is not None:
-            sizes["wanted"] = (self._n_owed + _MORE) * (1 if self.boosted is None else _BOOSTED_WANTED)
+            sizes["wanted"] = self._n_owed + _MORE
+        if self.boosted is not None and self.wanted is not None:
+            sizes["wanted_boosted"] = self._n_owed + _MORE
         return sizes
 
     def _probed(
@@ -169,10 +173,11 @@ class CompiledRules:
         faded: Csr | None,
         num_threads: int | None,
     ) -> tuple[Sizes, Sizes]:
-        """The sizes that prove nearly as many of a few lists as the widest do, and what is asked for only later."""
+        """Sizes that prove nearly as many of a few lists as the widest do, and the widest where these prove more."""
         least = N if not self.rules.diversity else widest["ranking"]
         smaller = {
-            "wanted": [0, self._n_owed, self._n_owed + _MORE],
+            "wanted": [0, self._n_owed],
+            "wanted_boosted": [self._n_owed],
             "boosted": [0, -(-N // 4), -(-N // 2)],
             "ranking": [least, N + _MORE],
         }
@@ -186,20 +191,21 @@ class CompiledRules:
             cut = {name: _first(rankings[name], n) for name, n in sizes.items() if n}
             return int((~self._chosen(N, cut, pins, rows, faded, num_threads)[1]).sum())
 
-        allowed = unproven(widest) + int(_SHARE_UNPROVEN * len(rows))
+        least_unproven = known = unproven(widest)
         sizes = dict(widest)
         for name in smaller:
             for n in smaller[name]:
-                if unproven(sizes | {name: n}) <= allowed:
-                    sizes[name] = n
+                count = unproven(sizes | {name: n})
+                if count <= known + int((_SHARE_UNPROVEN if n else _SHARE_LEFT_OUT) * len(rows)):
+                    sizes[name], known = n, count
                     break
-        return {name: n for name, n in sizes.items() if n}, {name: widest[name] for name, n in sizes.items() if not n}
+        return {name: n for name, n in sizes.items() if n}, widest if known > least_unproven else {}
 
     def _rankings(
         self, rows: NDArray[np.intp], sizes: Sizes, filters: Filters, ask: AskSeveral, pins: TopN | None = None
     ) -> tuple[dict[str, Ranking], TopN | None]:
         """Rankings of these sizes, and that of the pins, where it is not there yet."""
-        masks = {"ranking": None, "boosted": self.boosted, "wanted": self.wanted, "pins": self.pinned}
+        masks = self.masks
         if pins is None and self.pinned is not None:
             sizes = sizes | {"pins": self.n_pins + 1}
         if not sizes:
@@ -235,13 +241,13 @@ class CompiledRules:
         rows: NDArray[np.intp],
         N: int,
         sizes: Sizes,
-        later: Sizes,
+        widest: Sizes,
         filters: Filters,
         ask: AskSeveral,
         faded: Csr | None,
         num_threads: int | None,
     ) -> TopN:
-        """The lists of some rows. What ``later`` names is asked for one after the other, for lists not proven yet."""
+        """The lists of some rows: those not proven by rankings of these sizes get the widest, then ever longer ones."""
         found: TopN | None = None
         at = np.arange(len(rows))
         pins: TopN | None = None
@@ -261,15 +267,14 @@ class CompiledRules:
             unproven = np.flatnonzero(~proven)
             at = at[unproven]
             pins = None if pins is None else pins.rows(unproven)
-            if later:
-                [(name, n), *rest] = later.items()
-                missing, later = {name: n}, dict(rest)
-                rankings = {name: _of_rows(each, unproven) for name, each in rankings.items()}
-                continue
-            missing = {name: n * _GROWTH for name, (*_, n) in rankings.items()}
+            rankings = {name: _of_rows(each, unproven) for name, each in rankings.items()}
+            missing = {name: n for name, n in widest.items() if name not in rankings or rankings[name][-1] < n}
+            if not missing:
+                missing = {name: n * _GROWTH for name, (*_, n) in rankings.items()}
             if len(at) * max(missing.values()) > _MAX_ENTRIES and len(at) > 1:
+                longer = {name: n for name, (*_, n) in rankings.items()} | missing
                 for half in np.array_split(at, 2):
-                    settled = self._arranged(rows[half], N, missing, {}, filters, ask, faded, num_threads)
+                    settled = self._arranged(rows[half], N, longer, longer, filters, ask, faded, num_threads)
                     for whole, part in zip(found, settled, strict=True):
                         whole[half] = part
                 return found

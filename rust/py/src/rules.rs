@@ -53,10 +53,10 @@ impl ListRules {
         Ok(Self { rules, n_items })
     }
 
-    /// Lists of n items out of the first of four rankings (all items, those with a factor above 1, those that a quota "at
-    /// least" counts, the pins), with factors from 0 to 1 for some items of each user, and unit `vectors`: (items, scores,
+    /// Lists of n items out of the first of five rankings (all items, those with a factor above 1, those that a quota "at
+    /// least" counts, those that are both, the pins), with factors from 0 to 1 for some items of each user, and unit `vectors`: (items, scores,
     /// counts), and whether each is proven.
-    #[pyo3(signature = (n, ranking, boosted=None, wanted=None, pins=None, *, faded=None, vectors=None, num_threads=None))]
+    #[pyo3(signature = (n, ranking, boosted=None, wanted=None, wanted_boosted=None, pins=None, *, faded=None, vectors=None, num_threads=None))]
     fn arrange<'py>(
         &self,
         py: Python<'py>,
@@ -64,6 +64,7 @@ impl ListRules {
         ranking: RankingArrays<'py>,
         boosted: Option<RankingArrays<'py>>,
         wanted: Option<RankingArrays<'py>>,
+        wanted_boosted: Option<RankingArrays<'py>>,
         pins: Option<RankingArrays<'py>>,
         faded: Option<CsrArrays<'py>>,
         vectors: Option<PyReadonlyArray2<'py, f32>>,
@@ -74,6 +75,7 @@ impl ListRules {
             all: rankings(&ranking)?,
             boosted: boosted.as_ref().map(rankings).transpose()?,
             wanted: wanted.as_ref().map(rankings).transpose()?,
+            wanted_boosted: wanted_boosted.as_ref().map(rankings).transpose()?,
             pins: pins.as_ref().map(rankings).transpose()?,
             faded: faded.as_ref(),
             vectors: match &vectors {

@@ -15,9 +15,9 @@
 //!    score scaled to 0 … 1 over these candidates; equal ones in the order of the ranking (Carbonell and Goldstein 1998,
 //!    maximal marginal relevance).
 //!
-//! The candidates are the first items of up to four rankings by score: all items, the boosted ones (f > 1), those that a
-//! quota "at least" counts, and the pins. Whoever is not among them has a known bound, and a list is `proven` where no choice
-//! could have gone to somebody below it. Lists that are not are made again from more candidates.
+//! The candidates are the first items of up to five rankings by score: all items, the boosted ones (f > 1), those that a
+//! quota "at least" counts, those that are both, and the pins. Whoever is not among them has a known bound, and a list is
+//! `proven` where no choice could have gone to somebody below it. Lists that are not are made again from more candidates.
 
 use std::collections::BTreeSet;
 
@@ -94,6 +94,8 @@ pub struct Candidates<'a> {
     pub boosted: Option<Rankings<'a>>,
     /// Of those alone that a quota "at least" counts.
     pub wanted: Option<Rankings<'a>>,
+    /// Of those alone that are boosted and wanted.
+    pub wanted_boosted: Option<Rankings<'a>>,
     /// Of the pins alone, all of them.
     pub pins: Option<Rankings<'a>>,
     /// A factor from 0 to 1 for some items of each row.
@@ -211,7 +213,9 @@ impl ListRules {
     pub fn arrange(&self, from: &Candidates<'_>, n: usize, context: &Context) -> Result<(Lists, Vec<bool>)> {
         check_n(n)?;
         let n_rows = from.all.counts.len();
-        for rankings in [Some(from.all), from.boosted, from.wanted, from.pins].into_iter().flatten() {
+        for rankings in
+            [Some(from.all), from.boosted, from.wanted, from.wanted_boosted, from.pins].into_iter().flatten()
+        {
             rankings.check(n_rows, self.n_items)?;
         }
         if let Some(faded) = from.faded
@@ -290,7 +294,7 @@ impl ListRules {
         ranking.clear();
         let (faded_items, faded) =
             from.faded.map_or((&[][..], &[][..]), |faded| (faded.row(row), faded.row_values(row)));
-        for rankings in [Some(from.all), from.boosted, from.wanted].into_iter().flatten() {
+        for rankings in [Some(from.all), from.boosted, from.wanted, from.wanted_boosted].into_iter().flatten() {
             let (items, scores) = rankings.row(row);
             ranking.extend(items.iter().zip(scores).map(|(&item, &score)| {
                 let item = item as u32;
@@ -301,7 +305,12 @@ impl ListRules {
                 (key(boosted(score, factor), item), score)
             }));
         }
-        if from.boosted.is_some() || from.wanted.is_some() || !self.factors.is_empty() || !faded_items.is_empty() {
+        if from.boosted.is_some()
+            || from.wanted.is_some()
+            || from.wanted_boosted.is_some()
+            || !self.factors.is_empty()
+            || !faded_items.is_empty()
+        {
             // Rankings are in order but for what factors move: a stable sort makes use of that.
             ranking.sort_by_key(|ranked| std::cmp::Reverse(ranked.0));
             ranking.dedup_by_key(|entry| entry.0);
@@ -333,6 +342,7 @@ impl ListRules {
         let (rest, most) = bound(from.all);
         let boosted = from.boosted.map_or(most, |rankings| most.min(bound(rankings).1));
         let (plain, raised) = from.wanted.map_or((rest, boosted), bound);
+        let raised = from.wanted_boosted.map_or(raised, |rankings| raised.min(bound(rankings).1));
         let plain_wanted = rest.min(plain);
         Below { wanted: plain_wanted.max(boosted.min(raised)), any: rest.max(boosted), plain_wanted, plain: rest }
     }
@@ -352,7 +362,7 @@ impl ListRules {
                 let wanted = n.saturating_mul(POOL_PER_PLACE);
                 let Some(end) = pool_end(&scratch.ranking, wanted, below) else { return false };
                 let Scratch { ranking, pinned, pool, .. } = &mut *scratch;
-                pool.start(diversity, &ranking[..end], from.vectors);
+                pool.start(diversity, &ranking[..end], from.vectors, level);
                 for &(_, item, _) in &*pinned {
                     pool.compare(diversity, from.vectors, item, level);
                 }

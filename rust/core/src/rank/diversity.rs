@@ -19,6 +19,10 @@ pub const POOL_PER_PLACE: usize = 3;
 /// Vectors that are compared at once: what is left over would be multiplied one by one.
 const COLUMNS_AT_ONCE: usize = 16;
 
+/// The first candidates are those that are chosen most: their vectors are compared with all others together, for the sums
+/// of one alone wait for each other.
+const ROWS_AT_ONCE: usize = 6;
+
 /// Unit vectors of all items, row by row, and the numbers of each.
 pub type Vectors<'a> = (&'a [f32], usize);
 
@@ -42,12 +46,14 @@ pub struct Pool {
     is_new: bool,
     /// The vectors of the items, a column each, and columns that fill a register.
     columns: Vec<f32>,
+    /// The products of the first candidates with all, row by row.
+    first_rows: Vec<f32>,
     dots: Vec<f32>,
 }
 
 impl Pool {
     /// Takes the keys of these entries, best first, as the candidates.
-    pub fn start(&mut self, diversity: &Diversity, entries: &[(u64, f32)], vectors: Option<Vectors<'_>>) {
+    pub fn start(&mut self, diversity: &Diversity, entries: &[(u64, f32)], vectors: Option<Vectors<'_>>, level: Level) {
         let score = |entry: &(u64, f32)| f64::from(score_of(entry.0));
         self.items.clear();
         self.items.extend(entries.iter().map(|&(key, _)| position_of(key)));
@@ -74,28 +80,35 @@ impl Pool {
                     }
                 }
             }
+            let n_rows = entries.len().div_ceil(POOL_PER_PLACE).next_multiple_of(ROWS_AT_ONCE).min(entries.len());
+            self.first_rows.resize(n_rows * stride, 0.0);
+            multiply(level, &mut self.first_rows, stride, View::transposed(&self.columns, stride), 0, &self.columns, d);
         }
     }
 
     /// Takes note of how like the candidates are to an item that was chosen.
     pub fn compare(&mut self, diversity: &Diversity, vectors: Option<Vectors<'_>>, item: u32, level: Level) {
-        let Self { items, likeness, is_new, columns, dots, .. } = self;
-        dots.clear();
-        match (&diversity.codes, vectors) {
-            (Some(codes), _) => {
+        let Self { items, likeness, is_new, columns, first_rows, dots, .. } = self;
+        let stride = items.len().next_multiple_of(COLUMNS_AT_ONCE);
+        let known = first_rows.chunks_exact(stride.max(1)).zip(&*items).find(|(_, known)| **known == item);
+        let dots = match (&diversity.codes, vectors, known) {
+            (Some(codes), ..) => {
                 let code = codes[item as usize];
                 let alike = |&other: &u32| f32::from(u8::from(code >= 0 && codes[other as usize] == code));
+                dots.clear();
                 dots.extend(items.iter().map(alike));
+                &*dots
             }
-            (None, Some((vectors, d))) => {
-                let stride = items.len().next_multiple_of(COLUMNS_AT_ONCE);
+            (None, Some(_), Some((row, _))) => row,
+            (None, Some((vectors, d)), None) => {
                 dots.resize(stride, 0.0);
                 let vector = &vectors[item as usize * d..][..d];
                 multiply(level, dots, stride, View::rows(vector, d), 0, columns, d);
+                &*dots
             }
-            (None, None) => return,
-        }
-        for (likeness, &dot) in likeness.iter_mut().zip(&*dots) {
+            (None, None, _) => return,
+        };
+        for (likeness, &dot) in likeness.iter_mut().zip(dots) {
             *likeness = if *is_new { dot } else { likeness.max(dot) };
         }
         *is_new = false;
@@ -126,10 +139,34 @@ mod tests {
         let entries: Vec<_> = [(0, 3.0), (1, 2.9), (2, 1.0)].map(|(item, score)| (key(score, item), score)).into();
         for level in Level::available() {
             let mut pool = Pool::default();
-            pool.start(&diversity, &entries, Some((&vectors, 2)));
+            pool.start(&diversity, &entries, Some((&vectors, 2)), level);
             assert_eq!(pool.best(&diversity, |_| true), Some(0));
             pool.compare(&diversity, Some((&vectors, 2)), 0, level);
             assert_eq!(pool.best(&diversity, |at| at > 0), Some(2));
+        }
+    }
+
+    #[test]
+    fn likeness_is_the_largest_product_with_the_chosen_wherever_they_stand() {
+        let (d, n, draws) = (9, 40, crate::runtime::rng::Stream::new(5, 0));
+        let diversity = Diversity { weight: 0.5, codes: None };
+        let vectors: Vec<f32> = (0..n * d).map(|at| draws.normal(at as u64)).collect();
+        let product =
+            |i: usize, j: usize| (0..d).fold(0.0, |sum, k| vectors[i * d + k].mul_add(vectors[j * d + k], sum));
+        for level in Level::available() {
+            let mut pool = Pool::default();
+            // Fewer, more and fewer again in the same memory; item 39 is no candidate.
+            for count in [1, 7, 30, 17] {
+                let entries: Vec<_> = (0..count).map(|item| (key(-(item as f32), item), 0.0)).collect();
+                pool.start(&diversity, &entries, Some((&vectors, d)), level);
+                for chosen in [39, 0, count - 1, count / 3] {
+                    pool.compare(&diversity, Some((&vectors, d)), chosen, level);
+                }
+                for item in 0..count as usize {
+                    let to = [39, 0, count as usize - 1, count as usize / 3].map(|chosen| product(item, chosen));
+                    assert_eq!(pool.likeness[item], to.into_iter().fold(f32::NEG_INFINITY, f32::max));
+                }
+            }
         }
     }
 }

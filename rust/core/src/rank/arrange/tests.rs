@@ -70,11 +70,12 @@ fn a_list_that_is_proven_from_a_few_candidates_is_that_of_all() {
         let (pins, n) = (Owned::new(&rows, 3, |item| item == 7 || item == 11), 6);
         let all = Owned::new(&rows, N_ITEMS + 1, |_| true);
         let context = Context::new(Some(1)).unwrap();
-        let arrange = |all: &Owned, special: Option<&[Owned; 2]>| {
+        let arrange = |all: &Owned, special: Option<&[Owned; 3]>| {
             let from = Candidates {
                 all: all.rankings(),
-                boosted: special.map(|both| both[0].rankings()),
-                wanted: special.map(|both| both[1].rankings()),
+                boosted: special.map(|all| all[0].rankings()),
+                wanted: special.map(|all| all[1].rankings()),
+                wanted_boosted: special.map(|all| all[2].rankings()),
                 pins: Some(pins.rankings()),
                 faded: None,
                 vectors: None,
@@ -85,7 +86,12 @@ fn a_list_that_is_proven_from_a_few_candidates_is_that_of_all() {
         assert!(proven.iter().all(|&proven| proven));
         for (asked, beside) in [(6, false), (9, false), (9, true), (14, true), (31, true), (31, false), (80, true)] {
             let few = Owned::new(&rows, asked, |_| true);
-            let some = [Owned::new(&rows, asked, boosted), Owned::new(&rows, asked / 2, wanted)];
+            let both = |item: u32| boosted(item) && wanted(item);
+            let some = [
+                Owned::new(&rows, asked, boosted),
+                Owned::new(&rows, asked / 2, wanted),
+                Owned::new(&rows, asked / 3, both),
+            ];
             let (found, proven) = arrange(&few, beside.then_some(&some));
             for row in 0..rows.len() {
                 n_proven[usize::from(proven[row])] += 1;
@@ -111,8 +117,15 @@ fn nobody_asks_for_boosted_items_that_a_quota_forbids() {
         ListRules::new(N_ITEMS, factors.collect(), vec![AtMost { codes, limit: 1 }], vec![], vec![], None).unwrap();
     let rows = [(0..N_ITEMS as u32).map(|item| (item, 90.0 - item as f32)).collect()];
     let ranking = Owned::new(&rows, 8, |_| true);
-    let from =
-        Candidates { all: ranking.rankings(), boosted: None, wanted: None, pins: None, faded: None, vectors: None };
+    let from = Candidates {
+        all: ranking.rankings(),
+        boosted: None,
+        wanted: None,
+        wanted_boosted: None,
+        pins: None,
+        faded: None,
+        vectors: None,
+    };
     let context = Context::new(Some(1)).unwrap();
     let (lists, proven) = rules.arrange(&from, 5, &context).unwrap();
     assert_eq!((&lists.items[..], &proven[..]), (&[0, 1, 2, 3, 4][..], &[true][..]));
