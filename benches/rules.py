@@ -53,7 +53,7 @@ def one_list(model: ancf.Recommender, shop: ancf.Recommender, five: ancf.Rules, 
     some = users[:: max(1, len(users) // 100)]
     positions = [scorer.user_ids.position(user) for user in some]
     rules = compile_rules(five, scorer)
-    sizes = rules._widest(10, False)
+    sizes = rules._widest(10, False, many=False)
     wanted = [(n, Filters(allow=rules.allowed).within(rules.masks[name]).allow) for name, n in sizes.items()]
     ask = lambda at: scorer.ranker.rank_several(np.array([at]), wanted)  # noqa: E731
     rankings = dict(

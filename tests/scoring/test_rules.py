@@ -297,9 +297,13 @@ def test_lists_that_lack_what_most_hold_ask_for_it_alone(asked, monkeypatch):
     assert [row.tolist() for row in top.ids] == each
 
 
-def test_wanted_items_that_are_boosted_are_asked_for_by_themselves(asked):
+def test_wanted_items_that_are_boosted_are_asked_for_by_themselves_for_many_lists(asked, monkeypatch):
     rules = ancf.Rules(boosts={"category == 'toys'": 2.0}, at_least={"buyers < 5": 1})
     MODELS["ALS"].recommend(3, 4, rules=rules)
+    assert asked[0] == [4, 9, 18], "one list takes a longer ranking rather than one more"
+    monkeypatch.setattr(arranging, "_PROBED", 4)
+    asked.clear()
+    MODELS["ALS"].recommend_all(4, rules=rules)
     assert asked[0] == [4, 9, 6, 6]
 
 
@@ -336,6 +340,7 @@ def test_rankings_that_are_too_short_at_first_change_no_list(name, rules, user, 
         patch.setattr(arranging, "_MORE", 0)
         patch.setattr(arranging, "_GROWTH", 2)
         patch.setattr(arranging, "_MAX_ENTRIES", 20)
+        patch.setattr(arranging, "_BOOSTED_WANTED", 1)
         patch.setattr(arranging, "_PROBED", probed)
         patch.setattr(arranging, "_SHARE_LEFT_OUT", left_out)
         assert model.recommend(user, N, rules=rules).ids.tolist() == wide

@@ -45,6 +45,8 @@ _GROWTH = 4
 # So many lists show how long rankings must be, and whether some are needed at all: all but so few of them are proven.
 # More may be where a ranking is left out: the others are kept, and those lists ask for it alone.
 _PROBED, _SHARE_UNPROVEN, _SHARE_LEFT_OUT = 64, 0.04, 0.25
+# Boosts may turn the order of so many times as many wanted items around.
+_BOOSTED_WANTED = 3
 # Entries of rankings that are held at once.
 _MAX_ENTRIES = 1 << 22
 _MAX_COMPILED = 16
@@ -124,8 +126,9 @@ class CompiledRules:
             return ask(None, N, filters)
         n_items = len(self.scorer.item_ids)
         several = one_by_one(ask) if ask_several is None else ask_several
-        sizes = widest = {name: min(n, n_items + 1) for name, n in self._widest(N, faded is not None).items()}
-        if n_rows >= _PROBED * _PROBED // 2:
+        many = n_rows >= _PROBED * _PROBED // 2
+        sizes = widest = {name: min(n, n_items + 1) for name, n in self._widest(N, faded is not None, many).items()}
+        if many:
             sizes, widest = self._probed(n_rows, N, widest, filters, several, faded, num_threads)
         at_once = max(1, _MAX_ENTRIES // sizes["ranking"])
         parts = [
@@ -147,7 +150,7 @@ class CompiledRules:
                 return f"{text}: {limit}"
         return None
 
-    def _widest(self, N: int, fades: bool) -> Sizes:
+    def _widest(self, N: int, fades: bool, many: bool) -> Sizes:
         """Sizes that prove nearly every list, without those of rankings that the rules do not need."""
         # What no factor moves down and no quota keeps out is in the first N of all, or boosted, wanted or a pin.
         sizes = {"ranking": N}
@@ -160,7 +163,9 @@ class CompiledRules:
         if self.wanted is not None:
             sizes["wanted"] = self._n_owed + _MORE
         if self.boosted is not None and self.wanted is not None:
-            sizes["wanted_boosted"] = self._n_owed + _MORE
+            # For a few lists a longer ranking takes less time than one more.
+            name, times = ("wanted_boosted", 1) if many else ("wanted", _BOOSTED_WANTED)
+            sizes[name] = (self._n_owed + _MORE) * times
         return sizes
 
     def _probed(
