@@ -16,6 +16,7 @@ from ancf.models.ancf.selection import (
     hold_out_last,
     select_mixture,
 )
+from ancf.models.ancf.sides import ItemSide, UserSide
 from ancf.models.ancf.temporal import (
     PurchaseTimes,
     add_repeat_sources,
@@ -322,3 +323,26 @@ def test_recency_is_two_to_the_power_of_the_half_lives_that_have_passed():
         assert found.dtype == np.float32
         np.testing.assert_array_equal(found, [*expected, 1.0])
         np.testing.assert_allclose(found[:n], 2.0 ** -np.minimum((times.max() - times) / 86400 / half_life, 60), 1e-6)
+
+
+def test_whose_entries_are_weighed_first_changes_no_list(timed):
+    data = timed.compact()
+    draws = np.random.default_rng(5)
+    vectors = draws.normal(size=(data.n_items, 4)).astype(np.float32)
+    ones = np.ones(data.n_items, np.float32)
+    items = ItemSide(vectors, ones, None, False)
+    pairs, times = data.to_csr(), data.pair_times()
+    shares = np.full(len(pairs.indices), 0.5, np.float32)
+    rows = np.array([41, 3, 17])
+
+    def side():
+        return UserSide(pairs, times, 1, shares)
+
+    for half_life in (None, 30.0):
+        before = side().top_n(items, half_life, 0.0, rows, 5)
+        after = side()
+        after.vectors(items, 60.0)
+        after.vectors(items, half_life)
+        assert np.array_equal(after.top_n(items, half_life, 0.0, rows, 5).scores, before.scores)
+        after.vectors(items, 60.0)
+        assert np.array_equal(after.top_n(items, half_life, 0.0, rows, 5).items, before.items)

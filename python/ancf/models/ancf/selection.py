@@ -161,7 +161,9 @@ def hold_out_last(data: Interactions, pairs: ItemSets, seed: int) -> HeldOut | N
     lengths = np.diff(kept.indptr)
     rows = np.repeat(np.arange(data.n_users), np.diff(pairs.indptr))
     known = np.repeat(np.arange(data.n_users), lengths) * data.n_items + kept.items
-    is_kept = np.isin(rows * data.n_items + pairs.items, known)
+    # Both ascend, and whoever is kept was there.
+    is_kept = np.zeros(len(rows), bool)
+    is_kept[np.searchsorted(rows * data.n_items + pairs.items, known)] = True
     pair_times = data.pair_times()
     assert pair_times is not None
     new = ~is_kept & (lengths[rows] > 0) & ~usual.strays(pair_times)
@@ -174,7 +176,9 @@ def hold_out_last(data: Interactions, pairs: ItemSets, seed: int) -> HeldOut | N
     if len(eligible_users) > MAX_USERS:
         draws = np.random.Generator(np.random.PCG64(seed))
         eligible_users = np.sort(draws.permutation(eligible_users)[:MAX_USERS])
-    new &= np.isin(rows, eligible_users)
+    is_asked = np.zeros(data.n_users, bool)
+    is_asked[eligible_users] = True
+    new &= is_asked[rows]
     truth = offsets_from_lengths(np.bincount(rows[new], minlength=data.n_users)[eligible_users])
     return HeldOut(
         kept=kept,

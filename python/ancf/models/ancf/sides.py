@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ancf import _native
+from ancf.data.arrays import offsets_from_lengths
 from ancf.data.csr import Csr, places_of_rows
 from ancf.models.ancf.options import Settings
 from ancf.models.ancf.temporal import PurchaseTimes, entry_weights, popularity_factors, sparse_history, trend_factors
@@ -84,12 +85,15 @@ class UserSide:
         self._pairs, self._times, self._threads, self._shares = pairs, times, num_threads, shares
         # Choices that differ in no item share a ranker; of these the last is kept.
         self._ranker: tuple[ItemSide, _native.Ranker] | None = None
+        # What all entries weigh by the last half-life.
+        self._weights: tuple[float | None, Floats] | None = None
 
     def vectors(self, items: ItemSide, half_life: float | None) -> Floats:
         """User vectors (n_users, d)."""
-        return self._vectors(
-            self._pairs, entry_weights(self._pairs.indptr, self._times, half_life, self._shares), items
-        )
+        if self._weights is None or self._weights[0] != half_life:
+            self._weights = None
+            self._weights = half_life, entry_weights(self._pairs.indptr, self._times, half_life, self._shares)
+        return self._vectors(self._pairs, self._weights[1], items)
 
     def gram_parts(self, items: ItemSide, half_life: float | None) -> Floats:
         """Products of the user vectors by themselves, chunk after chunk of users."""
@@ -101,18 +105,23 @@ class UserSide:
             self._ranker = None
             self._ranker = items, _native.Ranker(items.vectors, neighbors=items.neighbors)
         ranker = self._ranker[1]
-        pairs, times, shares = self._pairs.take(rows), self._times, self._shares
-        if times is not None or shares is not None:
-            places = places_of_rows(self._pairs.indptr, rows)
-            times = None if times is None else times[places]
-            shares = None if shares is None else shares[places]
-        recency = entry_weights(pairs.indptr, times, half_life, shares)
+        pairs, recency = self._pairs.take(rows), self._entry_weights(rows, half_life)
         history = None
         if items.neighbors is not None and scale:
             history = sparse_history(*pairs.sets, recency, None, len(items.vectors))
             history = history.with_data(history.data * np.float32(scale))
         ranker.set_users(self._vectors(pairs, recency, items), history, pairs.sets)
         return TopN(*ranker.top_n(None, n, num_threads=self._threads))
+
+    def _entry_weights(self, rows: NDArray[np.int64], half_life: float | None) -> Floats:
+        """What the entries of these users weigh, one user after the other."""
+        places = places_of_rows(self._pairs.indptr, rows)
+        if self._weights is not None and self._weights[0] == half_life:
+            return self._weights[1][places]
+        times = None if self._times is None else self._times[places]
+        shares = None if self._shares is None else self._shares[places]
+        lengths = np.diff(self._pairs.indptr)[rows]
+        return entry_weights(offsets_from_lengths(lengths), times, half_life, shares)
 
     def _vectors(self, pairs: Csr, recency: Floats, items: ItemSide) -> Floats:
         return _native.user_vectors(pairs.with_data(recency), items.vectors, items.priors, self._threads)

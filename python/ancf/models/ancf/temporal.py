@@ -107,8 +107,10 @@ def _halve(halvings: NDArray[np.float64]) -> NDArray[np.float64]:
     whole = np.floor(halvings)
     x = (halvings - whole) * -0.6931471805599453  # −ln 2
     series = np.ones_like(x)
-    for k in range(14, 0, -1):
-        series = 1.0 + series * x / k
+    for k in range(14, 0, -1):  # series = 1.0 + series * x / k
+        series *= x
+        series /= k
+        series += 1.0
     return np.ldexp(series, -whole.astype(np.int64))
 
 
