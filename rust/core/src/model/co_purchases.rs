@@ -2,13 +2,14 @@
 //! rows with a thousand entries each.
 //!
 //! Every pair of items has one place where it is looked up. Pairs of the most popular items, which most candidates are,
-//! stand in a dense triangle. Any other pair is an entry of the row of its less popular item, so that the long rows of
-//! popular items are hardly read; only where that row was cut before it, the other one has it. Of 3.5 processor seconds
-//! for Online Retail's weights 2.6 went into reading all rows in full (Zen 3, 2026-11-27).
+//! stand in a dense triangle. Any other pair is an entry of its less popular item, so that the long rows of popular items
+//! are hardly read; only where that row was cut before it, the other one has it. The partners of an item lie side by side,
+//! away from their values, since of hundreds that are read only a few are candidates.
 
 use rayon::prelude::*;
 
 use crate::runtime::Context;
+use crate::runtime::simd::sparse::fetch;
 
 /// One row of G without its diagonal: companions by rising position.
 #[derive(Default)]
@@ -16,26 +17,35 @@ pub struct Row {
     pub diagonal: f32,
     pub items: Vec<u32>,
     pub values: Vec<f32>,
+    /// The key of the last companion before the row was cut ([`falling_key`] of the value times the companion's weight);
+    /// `u64::MAX` where it was not.
+    pub last: u64,
+}
+
+/// Orders numbers that are not negative, as their bits do: the greatest first, of equal ones that at the first place.
+pub(super) fn falling_key(value: f32, place: u32) -> u64 {
+    u64::from(!value.to_bits()) << 32 | u64::from(place)
 }
 
 /// Where a value between two candidates is found.
-pub struct PairLookup<'a> {
-    rows: &'a [Row],
+pub struct PairLookup {
     /// Places of the items by falling popularity.
     ranks: Vec<u32>,
     n_dense: usize,
     /// Of the most popular items: row after row what lies left of the diagonal.
     triangle: Vec<f32>,
-    /// The entries of each row at which a pair is looked up.
-    entries: Vec<Vec<u16>>,
+    /// The pairs that are looked up at each item: partners by their ranks, and the values.
+    entries: Vec<(Vec<u32>, Vec<f32>)>,
 }
 
 /// What looking up takes, allocated once.
 pub struct Scratch {
-    /// Place of an item among the candidates, plus one; 0 for all others.
+    /// Place of an item among the candidates, by its rank.
     places: Vec<u16>,
-    /// Places and values of a candidate's companions, one more than there may be.
-    found: Vec<(u16, f32)>,
+    /// Which ranks are candidates, a bit each.
+    marked: Vec<u64>,
+    /// Entries whose partner is a candidate, one more than there may be.
+    found: Vec<u16>,
     /// Ranks and places of the candidates in the triangle.
     dense: Vec<(u32, u16)>,
 }
@@ -43,14 +53,19 @@ pub struct Scratch {
 impl Scratch {
     /// For so many items and entries of a row.
     pub fn new(n_items: usize, max_entries: usize) -> Self {
-        Self { places: vec![0; n_items], found: vec![(0, 0.0); max_entries + 1], dense: Vec::new() }
+        Self {
+            places: vec![0; n_items],
+            marked: vec![0; n_items.div_ceil(64)],
+            found: vec![0; max_entries + 1],
+            dense: Vec::new(),
+        }
     }
 }
 
-impl<'a> PairLookup<'a> {
-    /// Rows that have `max_entries` may have been cut. `popularity` are the users of each item, `n_dense` the items whose
-    /// pairs stand in the triangle. A row that is not there is that of an item which is no candidate.
-    pub fn new(rows: &'a [Row], popularity: &[usize], n_dense: usize, max_entries: usize, context: &Context) -> Self {
+impl PairLookup {
+    /// `popularity` are the users of each item, `weights` what its values were multiplied with where rows were cut, `n_dense`
+    /// the items whose pairs stand in the triangle. A row that is not there is that of an item which is no candidate.
+    pub fn new(rows: &[Row], popularity: &[usize], weights: &[f32], n_dense: usize, context: &Context) -> Self {
         let mut order: Vec<u32> = (0..rows.len() as u32).collect();
         order.sort_by_key(|&item| std::cmp::Reverse(popularity[item as usize]));
         let mut ranks = vec![0; rows.len()];
@@ -58,10 +73,9 @@ impl<'a> PairLookup<'a> {
             ranks[item as usize] = rank as u32;
         }
         let n_dense = n_dense.min(rows.len());
-        let is_here = |item: u32, companion: u32| {
-            let other = &rows[companion as usize];
+        let is_here = |item: u32, companion: u32, value: f32| {
             ranks[companion as usize] < ranks[item as usize]
-                || (other.items.len() >= max_entries && other.items.binary_search(&item).is_err())
+                || falling_key(value * weights[item as usize], item) > rows[companion as usize].last
         };
         let in_triangle = |a: u32, b: u32| (ranks[a as usize].max(ranks[b as usize]) as usize) < n_dense;
         let mut triangle = vec![0.0; n_dense * n_dense.saturating_sub(1) / 2];
@@ -78,24 +92,26 @@ impl<'a> PairLookup<'a> {
             (0..rows.len() as u32)
                 .into_par_iter()
                 .map(|item| {
-                    let companions = rows[item as usize].items.iter().enumerate();
-                    let here = companions.filter(|&(_, &other)| !in_triangle(item, other) && is_here(item, other));
-                    here.map(|(at, _)| at as u16).collect()
+                    let row = &rows[item as usize];
+                    let pairs = row.items.iter().zip(&row.values);
+                    let here =
+                        pairs.filter(|&(&other, &value)| !in_triangle(item, other) && is_here(item, other, value));
+                    here.map(|(&other, &value)| (ranks[other as usize], value)).unzip()
                 })
                 .collect()
         });
-        Self { rows, ranks, n_dense, triangle, entries }
+        Self { ranks, n_dense, triangle, entries }
     }
 
     /// Writes the values between `candidates`, which rise, into what lies right of the diagonal of `matrix`, whose rows are
-    /// as long as there are candidates; what is 0 is left as it is.
-    pub fn fill(&self, candidates: &[u32], matrix: &mut [f32], scratch: &mut Scratch) {
-        let size = candidates.len();
-        let Scratch { places, found, dense } = scratch;
+    /// `stride` long; what is 0 is left as it is.
+    pub fn fill(&self, candidates: &[u32], matrix: &mut [f32], stride: usize, scratch: &mut Scratch) {
+        let Scratch { places, marked, found, dense } = scratch;
         dense.clear();
         for (place, &item) in candidates.iter().enumerate() {
-            places[item as usize] = place as u16 + 1;
             let rank = self.ranks[item as usize];
+            places[rank as usize] = place as u16;
+            marked[rank as usize / 64] |= 1 << (rank % 64);
             if (rank as usize) < self.n_dense {
                 dense.push((rank, place as u16));
             }
@@ -105,26 +121,32 @@ impl<'a> PairLookup<'a> {
         for (at, &(rank, own)) in dense.iter().enumerate().skip(1) {
             let row = &self.triangle[place(rank, 0)..][..rank as usize];
             for &(lower, other) in &dense[..at] {
-                matrix[usize::from(own.min(other)) * size + usize::from(own.max(other))] = row[lower as usize];
+                matrix[usize::from(own.min(other)) * stride + usize::from(own.max(other))] = row[lower as usize];
             }
         }
         // 2. All others.
+        let (marks, found) = (&marked[..], &mut found[..]);
         for (place, &item) in candidates.iter().enumerate() {
-            let (row, entries) = (&self.rows[item as usize], &self.entries[item as usize]);
-            // Without a branch, which would be mispredicted time and again: most companions are no candidates.
-            let mut count = 0;
-            for &at in entries {
-                let other = places[row.items[usize::from(at)] as usize];
-                found[count] = (other, row.values[usize::from(at)]);
-                count += usize::from(other > 0);
+            let (partners, values) = &self.entries[item as usize];
+            // The next lists are somewhere else.
+            if let Some(&next) = candidates.get(place + 1) {
+                let (partners, values) = &self.entries[next as usize];
+                fetch(partners, 0, partners.len());
+                fetch(values, 0, values.len());
             }
-            for &(other, value) in &found[..count] {
-                let other = usize::from(other) - 1;
-                matrix[other.min(place) * size + other.max(place)] = value;
+            // Without a branch, which would be mispredicted time and again: most partners are no candidates.
+            let mut count = 0;
+            for (at, &rank) in partners.iter().enumerate() {
+                found[count] = at as u16;
+                count += (marks[rank as usize / 64] >> (rank % 64) & 1) as usize;
+            }
+            for &at in &found[..count] {
+                let other = usize::from(places[partners[usize::from(at)] as usize]);
+                matrix[other.min(place) * stride + other.max(place)] = values[usize::from(at)];
             }
         }
         for &item in candidates {
-            places[item as usize] = 0;
+            marked[self.ranks[item as usize] as usize / 64] = 0;
         }
     }
 }
@@ -150,10 +172,12 @@ mod tests {
                     .filter(|&other| other as usize != item && value(item, other as usize) > 0.4)
                     .collect();
                 items.sort_by(|&a, &b| value(item, b as usize).total_cmp(&value(item, a as usize)));
+                let last = if items.len() > max_entries { items[max_entries - 1] } else { u32::MAX };
                 items.truncate(max_entries);
                 items.sort_unstable();
                 let values = items.iter().map(|&other| value(item, other as usize)).collect();
-                Row { diagonal: 1.0, items, values }
+                let last = if last == u32::MAX { u64::MAX } else { falling_key(value(item, last as usize), last) };
+                Row { diagonal: 1.0, items, values, last }
             })
             .collect()
     }
@@ -165,13 +189,13 @@ mod tests {
         for max_entries in [5, 12, 64] {
             let rows = rows(40, max_entries);
             for n_dense in [0, 1, 9, 40, 100] {
-                let lookup = PairLookup::new(&rows, &popularity, n_dense, max_entries, &context);
+                let lookup = PairLookup::new(&rows, &popularity, &[1.0; 40], n_dense, &context);
                 let mut scratch = Scratch::new(40, max_entries);
                 for step in 1..4 {
                     let candidates: Vec<u32> = (0..40).step_by(step).collect();
                     let size = candidates.len();
                     let mut matrix = vec![0.0; size * size];
-                    lookup.fill(&candidates, &mut matrix, &mut scratch);
+                    lookup.fill(&candidates, &mut matrix, size, &mut scratch);
                     for (a, &first) in candidates.iter().enumerate() {
                         for (b, &second) in candidates.iter().enumerate().skip(a + 1) {
                             let of = |item: u32, other: u32| {

@@ -14,11 +14,11 @@ use std::cmp::Ordering;
 
 use rayon::prelude::*;
 
-use super::co_purchases::{PairLookup, Row, Scratch};
+use super::co_purchases::{PairLookup, Row, Scratch, falling_key};
 use crate::data::Csr;
 use crate::runtime::Context;
 use crate::runtime::simd::cholesky;
-use crate::runtime::simd::vector::count_power;
+use crate::runtime::simd::vector::{LANES, count_power};
 use crate::{Error, Result};
 
 /// Local ridge regression: how the weights are made.
@@ -97,10 +97,10 @@ impl Ridge {
         }
         let mut rows = table.rows(targets, context)?;
         let mut needed = vec![false; n_items];
-        let mut order = Vec::new();
+        let (mut keys, mut order) = (Vec::new(), Vec::new());
         for &target in targets {
             let row = &rows[target as usize];
-            select_candidates(row, &table.candidate_weights, self.candidates(n_items), &mut order);
+            select_candidates(row, &table.candidate_weights, self.candidates(n_items), &mut keys, &mut order);
             for &at in &order {
                 needed[row.items[at as usize] as usize] = true;
             }
@@ -207,7 +207,7 @@ impl<'a> CoPurchases<'a> {
         let popularity: Vec<usize> = (0..n_items).map(|item| self.users_of.row(item).len()).collect();
         // A few targets alone are not worth a triangle for all.
         let n_dense = DENSE_ITEMS.min(targets.len());
-        let lookup = PairLookup::new(rows, &popularity, n_dense, MAX_COMPANIONS, context);
+        let lookup = PairLookup::new(rows, &popularity, &self.candidate_weights, n_dense, context);
         context.install(|| {
             targets
                 .par_iter()
@@ -232,11 +232,12 @@ impl<'a> CoPurchases<'a> {
 struct CoPurchaseRow {
     sums: Vec<f32>,
     companions: Vec<u32>,
+    keys: Vec<u64>,
 }
 
 impl CoPurchaseRow {
     fn new(n_items: usize) -> Self {
-        Self { sums: vec![0.0; n_items], companions: Vec::new() }
+        Self { sums: vec![0.0; n_items], companions: Vec::new(), keys: Vec::new() }
     }
 
     fn row(
@@ -259,21 +260,25 @@ impl CoPurchaseRow {
         }
         let diagonal = self.sums[item];
         self.companions.retain(|&other| other as usize != item);
+        let mut last = u64::MAX;
         if self.companions.len() > MAX_COMPANIONS {
             let sums = &self.sums;
-            let strength = |&other: &u32| sums[other as usize] * candidate_weights[other as usize];
-            self.companions.select_nth_unstable_by(MAX_COMPANIONS, |a, b| descending(strength(a), *a, strength(b), *b));
-            for &dropped in &self.companions[MAX_COMPANIONS..] {
-                self.sums[dropped as usize] = 0.0;
+            let strength = |other: u32| sums[other as usize] * candidate_weights[other as usize];
+            self.keys.clear();
+            self.keys.extend(self.companions.iter().map(|&other| falling_key(strength(other), other)));
+            last = *self.keys.select_nth_unstable(MAX_COMPANIONS - 1).1;
+            for &dropped in &self.keys[MAX_COMPANIONS..] {
+                self.sums[dropped as u32 as usize] = 0.0;
             }
-            self.companions.truncate(MAX_COMPANIONS);
+            self.companions.clear();
+            self.companions.extend(self.keys[..MAX_COMPANIONS].iter().map(|&key| key as u32));
         }
         self.companions.sort_unstable();
         let items = self.companions.clone();
         let values = items.iter().map(|&other| std::mem::take(&mut self.sums[other as usize])).collect();
         self.sums[item] = 0.0;
         self.companions.clear();
-        Row { diagonal, items, values }
+        Row { diagonal, items, values, last }
     }
 }
 
@@ -281,6 +286,7 @@ impl CoPurchaseRow {
 struct Regression {
     lookup: Scratch,
     order: Vec<u32>,
+    keys: Vec<u64>,
     candidates: Vec<u32>,
     matrix: Vec<f32>,
     right: Vec<f32>,
@@ -294,7 +300,8 @@ impl Regression {
             lookup: Scratch::new(n_items, MAX_COMPANIONS),
             order: Vec::new(),
             candidates: Vec::new(),
-            matrix: vec![0.0; limit * limit],
+            keys: Vec::new(),
+            matrix: vec![0.0; limit * limit.next_multiple_of(LANES)],
             right: Vec::new(),
             limit,
         }
@@ -305,30 +312,32 @@ impl Regression {
         &mut self,
         target: usize,
         rows: &[Row],
-        lookup: &PairLookup<'_>,
+        lookup: &PairLookup,
         candidate_weights: &[f32],
         lambda: f32,
         context: &Context,
     ) -> Vec<(u32, f32)> {
         let row = &rows[target];
         // 1. The strongest companions.
-        select_candidates(row, candidate_weights, self.limit, &mut self.order);
+        select_candidates(row, candidate_weights, self.limit, &mut self.keys, &mut self.order);
         self.candidates.clear();
         self.candidates.extend(self.order.iter().map(|&at| row.items[at as usize]));
         let size = self.candidates.len();
         if size == 0 {
             return Vec::new();
         }
-        // 2. G_SS + λ I, its upper triangle.
-        self.matrix[..size * size].fill(0.0);
-        lookup.fill(&self.candidates, &mut self.matrix, &mut self.lookup);
+        // 2. G_SS + λ I, its upper triangle, in rows of whole registers.
+        let stride = size.next_multiple_of(LANES);
+        let matrix = &mut self.matrix[..size * stride];
+        matrix.fill(0.0);
+        lookup.fill(&self.candidates, matrix, stride, &mut self.lookup);
         self.right.clear();
         self.right.extend(self.order.iter().map(|&at| row.values[at as usize]));
         for (place, &item) in self.candidates.iter().enumerate() {
-            self.matrix[place * size + place] = rows[item as usize].diagonal + lambda;
+            matrix[place * stride + place] = rows[item as usize].diagonal + lambda;
         }
         // 3. Solve. Cutting G's rows can leave it indefinite in principle; such a target gets no weights.
-        if !cholesky::solve(context.level, &mut self.matrix, size, &mut self.right) {
+        if !cholesky::solve(context.level, matrix, stride, &mut self.right) {
             return Vec::new();
         }
         let weights = self.candidates.iter().copied().zip(self.right.iter().copied());
@@ -336,16 +345,19 @@ impl Regression {
     }
 }
 
-/// The places of a row's strongest companions, ascending.
-fn select_candidates(row: &Row, candidate_weights: &[f32], limit: usize, order: &mut Vec<u32>) {
+/// The places of a row's strongest companions, ascending; of equal ones the first. `keys` is scratch.
+fn select_candidates(row: &Row, candidate_weights: &[f32], limit: usize, keys: &mut Vec<u64>, order: &mut Vec<u32>) {
     order.clear();
-    order.extend(0..row.items.len() as u32);
-    if order.len() > limit {
-        let strength = |&at: &u32| row.values[at as usize] * candidate_weights[row.items[at as usize] as usize];
-        order.select_nth_unstable_by(limit, |a, b| descending(strength(a), *a, strength(b), *b));
-        order.truncate(limit);
-        order.sort_unstable();
+    if row.items.len() <= limit {
+        order.extend(0..row.items.len() as u32);
+        return;
     }
+    let strengths = row.items.iter().zip(&row.values).map(|(&item, value)| value * candidate_weights[item as usize]);
+    keys.clear();
+    keys.extend(strengths.enumerate().map(|(at, strength)| falling_key(strength, at as u32)));
+    keys.select_nth_unstable(limit);
+    order.extend(keys[..limit].iter().map(|&key| key as u32));
+    order.sort_unstable();
 }
 
 pub(super) fn descending(a: f32, a_position: u32, b: f32, b_position: u32) -> Ordering {

@@ -32,26 +32,41 @@ impl<'a> View<'a> {
 /// C (`m` × `n`, contiguous rows) += A (`m` × `k`) · B (`k` × `n`, contiguous rows); rows of C from `first_row` of A on.
 /// The chain of each element goes on from what C holds, so a product may come in slices of k.
 pub fn multiply_add(level: Level, c: &mut [f32], n: usize, a: View<'_>, first_row: usize, b: &[f32], k: usize) {
+    multiply_add_from(level, c, n, 0, a, first_row, b, k);
+}
+
+/// The same for the columns of C from `from` on alone.
+#[allow(clippy::too_many_arguments)]
+pub fn multiply_add_from(
+    level: Level,
+    c: &mut [f32],
+    n: usize,
+    from: usize,
+    a: View<'_>,
+    first_row: usize,
+    b: &[f32],
+    k: usize,
+) {
     if n == 0 {
         return;
     }
     let m = c.len() / n;
-    assert!(c.len() == m * n && b.len() >= k * n, "shapes of a matrix product");
+    assert!(c.len() == m * n && b.len() >= k * n && from <= n, "shapes of a matrix product");
     assert!(m == 0 || k == 0 || a.data.len() > (first_row + m - 1) * a.row + (k - 1) * a.column, "shape of A");
     #[cfg(target_arch = "x86_64")]
     match level {
         // SAFETY: `Level::available` found these features before the level could be made.
-        Level::Avx512 => unsafe { avx512(c, n, a, first_row, b, k) },
+        Level::Avx512 => unsafe { avx512(c, n, a, first_row, b, k, from) },
         // SAFETY: as above.
-        Level::Avx2 => unsafe { avx2(c, n, a, first_row, b, k) },
+        Level::Avx2 => unsafe { avx2(c, n, a, first_row, b, k, from) },
         // SAFETY: the feature was detected just now.
-        Level::Scalar if is_x86_feature_detected!("fma") => unsafe { fma(c, n, a, first_row, b, k) },
-        Level::Scalar => edge(c, n, a, first_row, b, k, 0),
+        Level::Scalar if is_x86_feature_detected!("fma") => unsafe { fma(c, n, a, first_row, b, k, from) },
+        Level::Scalar => edge(c, n, a, first_row, b, k, from),
     }
     #[cfg(not(target_arch = "x86_64"))]
     {
         let _ = level;
-        edge(c, n, a, first_row, b, k, 0);
+        edge(c, n, a, first_row, b, k, from);
     }
 }
 
@@ -64,9 +79,24 @@ fn edge(c: &mut [f32], n: usize, a: View<'_>, first_row: usize, b: &[f32], k: us
     }
     for (row, out) in c.chunks_exact_mut(n).enumerate() {
         let out = &mut out[from..];
-        for step in 0..k {
-            let factor = a.data[(first_row + row) * a.row + step * a.column];
-            for (sum, lane) in out.iter_mut().zip(&b[step * n + from..]) {
+        let factor = |step: usize| a.data[(first_row + row) * a.row + step * a.column];
+        let lanes = |step: usize| &b[step * n + from..(step + 1) * n];
+        // Four steps at a time: a sum is read and written once for them.
+        let mut step = 0;
+        while step + 4 <= k {
+            let factors = [factor(step), factor(step + 1), factor(step + 2), factor(step + 3)];
+            let (b0, b1, b2, b3) = (lanes(step), lanes(step + 1), lanes(step + 2), lanes(step + 3));
+            for (at, out) in out.iter_mut().enumerate() {
+                let mut sum = factors[0].mul_add(b0[at], *out);
+                sum = factors[1].mul_add(b1[at], sum);
+                sum = factors[2].mul_add(b2[at], sum);
+                *out = factors[3].mul_add(b3[at], sum);
+            }
+            step += 4;
+        }
+        for step in step..k {
+            let factor = factor(step);
+            for (sum, lane) in out.iter_mut().zip(lanes(step)) {
                 *sum = factor.mul_add(*lane, *sum);
             }
         }
@@ -75,8 +105,8 @@ fn edge(c: &mut [f32], n: usize, a: View<'_>, first_row: usize, b: &[f32], k: us
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "fma")]
-fn fma(c: &mut [f32], n: usize, a: View<'_>, first_row: usize, b: &[f32], k: usize) {
-    edge(c, n, a, first_row, b, k, 0);
+fn fma(c: &mut [f32], n: usize, a: View<'_>, first_row: usize, b: &[f32], k: usize, from: usize) {
+    edge(c, n, a, first_row, b, k, from);
 }
 
 /// The kernel of one level: `$rows` × two registers of C at a time, fewer rows and one register at the ends, then the
@@ -85,7 +115,7 @@ fn fma(c: &mut [f32], n: usize, a: View<'_>, first_row: usize, b: &[f32], k: usi
 macro_rules! level {
     ($name:ident, $features:literal, $rows:literal, $lanes:literal, $zero:ident, $load:ident, $store:ident, $set:ident, $fma:ident) => {
         #[target_feature(enable = $features)]
-        fn $name(c: &mut [f32], n: usize, a: View<'_>, first_row: usize, b: &[f32], k: usize) {
+        fn $name(c: &mut [f32], n: usize, a: View<'_>, first_row: usize, b: &[f32], k: usize, from: usize) {
             use std::arch::x86_64::*;
 
             /// `R` rows × `V` registers from (`row`, `column`) on.
@@ -166,7 +196,7 @@ macro_rules! level {
                 }
             }
 
-            let mut column = 0;
+            let mut column = from;
             while column + 2 * $lanes <= n {
                 columns::<2>(c, n, a, first_row, b, k, column);
                 column += 2 * $lanes;

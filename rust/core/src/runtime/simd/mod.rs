@@ -6,8 +6,8 @@
 //! falls back to the exact library function, slower and not different.
 //!
 //! Kernels import each other one way: `scores` → `pairs`; both and {`softmax_panel`, `tiles`, `attend`, `dot`} →
-//! {`reduce`, `sparse`} → `vector` → `exp` → `level`; `byte_dots` → {`int8_scan`, `sparse`}; {`cholesky`, `factor_steps`,
-//! `normal_equations`} → `vector`; `layers` → `exp`.
+//! {`reduce`, `sparse`} → `vector` → `exp` → `level`; `byte_dots` → {`int8_scan`, `sparse`}; `cholesky` → {`gemm`, `vector`};
+//! {`factor_steps`, `normal_equations`} → `vector`; `gemm` → `level`; `layers` → `exp`.
 
 #![allow(unsafe_code)]
 
