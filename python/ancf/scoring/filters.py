@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ancf import _native, _text
 from ancf._pandas import is_missing, is_series, pd
-from ancf.data.arrays import group_starts, object_array, offsets_from_lengths
+from ancf.data.arrays import group_starts, object_array
 from ancf.data.csr import ItemSets
 from ancf.data.ids import IdMap, as_id_array
 from ancf.errors import InvalidDataError

@@ -158,7 +158,8 @@ class ANCF(Recommender):
         is no plain inner product.
     neighbor_candidates, neighbor_shrinkage : number or "auto"
         Companions that an item's ridge regression sees, and λ in units of the mean self co-purchase. auto: more of both
-        for smaller catalogues; up to 2,000 items a third or a tenth of that λ, where it does better on what is held out.
+        for smaller catalogues; up to 2,000 items a third or a tenth of that λ, where that does better on what is held
+        out.
     neighbor_weight : float or "auto"
         The weight of the item-item part against the vectors; 1 means both the same. auto: chosen in the same way.
     interest : "auto", "equal" or "given"
