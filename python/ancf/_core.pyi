@@ -9,6 +9,7 @@ _Csr = tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.float3
 __all__ = [
     "AlsTrainer",
     "BprTrainer",
+    "IdIndex",
     "LightGcnTrainer",
     "ListRules",
     "Network",
