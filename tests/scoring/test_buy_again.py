@@ -160,3 +160,26 @@ def test_a_model_without_times_says_so():
     model = ancf.Popular().fit(ancf.Interactions.from_ids(user=[1, 1], item=["a", "b"]))
     with pytest.raises(ancf.InvalidDataError, match=r"buy_again needs the times of purchases.*without times"):
         model.buy_again(1)
+
+
+def with_views(rows, seed=1):
+    """The same shop with as many views as purchases, of the same users and items."""
+    draws = np.random.default_rng(seed)
+    seen = [(user, item, int(START + draws.integers(0, 150 * DAY))) for user, item, _ in rows]
+    return [(*row, "purchase") for row in rows] + [(*row, "view") for row in seen]
+
+
+def read(rows):
+    user, item, time, event = zip(*rows, strict=True)
+    return ancf.read_interactions({"user": user, "item": item, "time": time, "event": event})
+
+
+def test_what_was_only_looked_at_is_not_bought_again_and_counts_for_no_interval():
+    rows = purchases(7)
+    log = with_views(rows)
+    now = START + 120 * DAY
+    mine = ancf.Popular().fit(read(log)).buy_again(N=40, now=now)
+    assert listed(mine) == listed(
+        ancf.Popular().fit(read([row for row in log if row[3] == "purchase"])).buy_again(N=40, now=now)
+    )
+    assert listed(mine).keys() == naive(rows, now).keys()

@@ -155,13 +155,10 @@ def _due(scorer: Scorer) -> _Due:
     """Made when it is first asked for."""
     key = "buy again"
     if key not in scorer.compiled:
-        past, n = scorer.past, len(scorer.item_ids)
-        if past is None:
-            known, times = times_of(scorer.purchases, "buy_again")
-            past = Past(int(times.max()), scorer.seen, known, times)
-            today = past.usual.end
-        else:
-            today = past.now
+        cut, n = scorer.past, len(scorer.item_ids)
+        known, times = times_of(scorer.purchases, "buy_again")
+        past = Past(int(times.max()) if cut is None else cut.now, scorer.seen, known, times, bought=True)
+        today = past.usual.end if cut is None else past.now
         themselves = Csr(np.arange(n + 1), np.arange(n, dtype=np.int32), np.ones(n, np.float32))
         scores, habits = due_scores(past, n, today // SECONDS_PER_DAY)
         ranker = _native.Ranker(np.zeros((n, 0), np.float32), neighbors=themselves)

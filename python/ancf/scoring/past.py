@@ -40,10 +40,16 @@ class Past:
         purchases: Purchases,
         times: NDArray[np.int64],
         rejecting: NDArray[np.int64] | None = None,
+        *,
+        bought: bool = False,
     ) -> None:
+        """``bought``: without events that are no purchases."""
         self.now = now
         n_pairs = len(seen.items)
         happened = times <= now
+        if bought and purchases.had is not None:
+            happened &= purchases.had
+            times = np.where(purchases.had, times, times.max())
         if not happened.any():
             raise InvalidDataError(
                 f"now is {self}, and the first purchase of this model was at {_text(int(times.min()))}. Give a later "
