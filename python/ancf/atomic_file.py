@@ -94,15 +94,16 @@ def _replace(path: Path) -> Iterator[IO[bytes]]:
         with contextlib.suppress(OSError), stale.open("rb") as file:
             if _try_lock(file.fileno()):
                 stale.unlink()
-    while True:
-        handle, name = tempfile.mkstemp(dir=folder, prefix=prefix, suffix=".tmp")
-        temporary = Path(name)
-        # Between its creation and its lock, somebody else may have taken it for one left behind.
-        locked = _try_lock(handle)
-        if not locked or temporary.exists():
-            break
-        os.close(handle)
+    temporary = None
     try:
+        while True:
+            handle, name = tempfile.mkstemp(dir=folder, prefix=prefix, suffix=".tmp")
+            temporary = Path(name)
+            # Between its creation and its lock, somebody else may have taken it for one left behind.
+            locked = _try_lock(handle)
+            if not locked or temporary.exists():
+                break
+            os.close(handle)
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
@@ -114,7 +115,8 @@ def _replace(path: Path) -> Iterator[IO[bytes]]:
             temporary.replace(path)
         _sync_folder(folder)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
         raise
 
 
