@@ -10,8 +10,8 @@ import errno
 import glob
 import os
 import re
+import secrets
 import stat
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -20,6 +20,8 @@ from typing import IO
 _LONGEST = 160
 # The folders of a process's own open files: /dev/stdout, /dev/fd/63 of a process substitution.
 _OPEN_FILES = re.compile(r"/proc/(\d+)(?:/task/\d+)?/fd|/dev/fd")
+# A file that nobody has made before, and no child process inherits.
+_NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 # As many links in a row as Linux follows.
 _MAX_LINKS = 40
 
@@ -94,11 +96,11 @@ def _replace(path: Path) -> Iterator[IO[bytes]]:
         with contextlib.suppress(OSError), stale.open("rb") as file:
             if _try_lock(file.fileno()):
                 stale.unlink()
-    temporary = None
+    # Named before it is made, so that an interrupt at any moment finds what is to be removed.
+    temporary = folder / f"{prefix}{secrets.token_hex(8)}.tmp"
     try:
         while True:
-            handle, name = tempfile.mkstemp(dir=folder, prefix=prefix, suffix=".tmp")
-            temporary = Path(name)
+            handle = os.open(temporary, _NEW_FILE, 0o600)
             # Between its creation and its lock, somebody else may have taken it for one left behind.
             locked = _try_lock(handle)
             if not locked or temporary.exists():
@@ -115,8 +117,7 @@ def _replace(path: Path) -> Iterator[IO[bytes]]:
             temporary.replace(path)
         _sync_folder(folder)
     except BaseException:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -125,7 +126,7 @@ def _take_over_rights(handle: int, temporary: Path, path: Path) -> None:
     try:
         old = path.stat()
     except FileNotFoundError:
-        # mkstemp gives 0600.
+        # It was made with 0600.
         temporary.chmod(0o666 & ~_umask())
         return
     if hasattr(os, "fchown"):

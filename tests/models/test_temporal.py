@@ -304,7 +304,7 @@ def test_what_one_history_says_is_what_it_says_among_others(counted):
 def test_a_small_catalogue_chooses_its_shrinkage_where_the_weight_is_open_too(timed):
     chosen = fitted(timed, neighbors=5).history_["settings"]["neighbor_shrinkage"]
     assert chosen in (30.0, 10.0, 3.0)
-    assert ancf_options.shrinkages(ancf_options.resolve(ancf.ANCF(), 40, timed=False)) == (30.0, 10.0)
+    assert ancf_options.shrinkages(ancf_options.resolve(ancf.ANCF(), 40, timed=False)) == (30.0, 10.0, 3.0)
     assert ancf_options.shrinkages(ancf_options.resolve(ancf.ANCF(neighbor_weight=1.0), 40, timed=False)) == (30.0,)
     assert ancf_options.shrinkages(ancf_options.resolve(ancf.ANCF(neighbor_shrinkage=7.0), 40, timed=False)) == (7.0,)
     assert len(ancf_options.shrinkages(ancf_options.resolve(ancf.ANCF(), 3000, timed=False))) == 1
