@@ -138,8 +138,7 @@ class SpreadLearner:
             y = _native.spectral_orthonormal(y)
             self._all("to_users", "spectral", pool.put(y))
             if number + 1 < rounds:
-                zeros = [np.zeros((last - first, width), np.float32) for first, last in self._blocks]
-                y = np.concatenate(get_all(pool, self._carry("spectral", zeros)))
+                y = np.concatenate(get_all(pool, self._carry("spectral", self._zeros(width))))
         part: Any = np.zeros((width, width), np.float32)
         total: Any = np.zeros(width * width, np.float64)
         for number in range(pool.n_workers):
@@ -155,8 +154,15 @@ class SpreadLearner:
             ]
         return blocks
 
+    def _zeros(self, width: int) -> list[Floats]:
+        return [np.zeros((last - first, width), np.float32) for first, last in self._blocks]
+
+    def _through_graph(self, kind: str) -> list[Any]:
+        self._all("to_users", kind)
+        return self._carry(kind, self._zeros(self._options["factors"]))
+
     def _vectors(self) -> list[Any]:
-        """Pass 1: item vectors of the bare ones, in blocks."""
+        """Item vectors of the bare ones, in blocks."""
         blocks = [self._pool.call(0, "bare", first, last) for first, last in self._blocks]
         if not self._options["item_attention"]:
             return blocks
@@ -167,18 +173,21 @@ class SpreadLearner:
         n_pairs = np.sum(get_all(self._pool, self._all("begin_epoch", epoch)), axis=0).tolist()
         loss = 0.0
         for step, n in enumerate(n_pairs):
-            of_step = self._step(step, n)
+            passes = self._options["item_attention"] and _native.softmax_passes_in(step, len(n_pairs))
+            of_step = self._step(step, n, passes)
             if not np.isfinite(of_step):
                 self._pool.get(self._pool.call(0, "check", of_step, epoch))
             loss += of_step
         self._pool.get(self._pool.call(0, "check", loss, epoch))
         return loss / len(self._pairs.indices)
 
-    def _step(self, step: int, n_pairs: int) -> float:
-        """One step of all workers; the summed loss of its users."""
+    def _step(self, step: int, n_pairs: int, passes: bool) -> float:
+        """One step of all workers; the summed loss of its users. ``passes``: whether it goes through the graph."""
         pool, n = self._pool, self._pool.n_workers
-        # 1. Item vectors, to everybody.
-        self._all("set_vectors", False, *self._vectors())
+        # 1. What item vectors have from the graph, to everybody.
+        if passes:
+            self._all("set_smoothed", *self._through_graph("forward"))
+        self._all("begin_step")
         # 2. Users of the batch, to everybody; each worker has some of the negatives.
         found = [pool.call(number, "batch", step, n_pairs, returns=2) for number in range(n)]
         batches, losses = [batch for batch, _ in found], [of_users for _, of_users in found]
@@ -198,16 +207,16 @@ class SpreadLearner:
             for (first, _), both in zip(self._blocks, sums, strict=True)
         ]
         # 4. Back over the graph to the bare vectors, and a step of everybody.
-        if self._options["item_attention"]:
-            self._all("to_users", "backward", *gradient)
-            gradient = self._carry("backward", gradient)
-        done = self._all("update", *gradient)
+        self._all("hold", step, *gradient)
+        if passes:
+            self._all("set_returned", *self._through_graph("backward"))
+        done = self._all("update")
         loss = _summed(get_all(pool, losses))
         get_all(pool, done)
         return loss
 
     def _validation_loss(self, targets: Csr) -> float:
-        self._all("set_vectors", True, *self._vectors())
+        self._all("begin_validation", *self._vectors())
         lost = []
         for number in range(self._pool.n_workers):
             first, last = self._users[number], self._users[number + 1]

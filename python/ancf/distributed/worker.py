@@ -64,7 +64,7 @@ class Worker:
         return self._shard.begin_epoch(epoch)
 
     def to_users(self, kind: str, *blocks: Floats) -> None:
-        """Numbers of each user here from a table of items, or from the bare vectors where none is given."""
+        """Numbers of each user here from a table of items, or from the one that the kind is for where none is given."""
         self._shard.to_users(kind, np.concatenate(blocks) if blocks else None, self._threads)
 
     def carry(self, kind: str, first: int, rows: Floats) -> Floats:
@@ -79,9 +79,17 @@ class Worker:
         """Rows of the bare item vectors."""
         return self._shard.bare(first, last)
 
-    def set_vectors(self, validation: bool, *blocks: Floats) -> None:
-        """Take the item vectors, and draw the negatives of the next step or of validation."""
-        self._shard.set_vectors(np.concatenate(blocks), validation, self._threads)
+    def set_smoothed(self, *blocks: Floats) -> None:
+        """Take what the item vectors have from the graph."""
+        self._shard.set_smoothed(np.concatenate(blocks))
+
+    def begin_step(self) -> None:
+        """Make the item vectors, and draw the negatives of the next step."""
+        self._shard.begin_step(self._threads)
+
+    def begin_validation(self, *blocks: Floats) -> None:
+        """Take the item vectors for validation, and draw its negatives."""
+        self._shard.begin_validation(np.concatenate(blocks), self._threads)
 
     def batch(self, step: int, n_pairs: int) -> tuple[Batch, tuple[NDArray[np.uint32], NDArray[np.float64]]]:
         """The users here of a step: what the others need of them, and their places with their losses."""
@@ -114,9 +122,17 @@ class Worker:
         """The gradient by the vectors of these items."""
         return self._shard.finish_gradient(first, by_vectors, by_units, self._by_negatives, self._threads)
 
-    def update(self, *gradient: Floats) -> None:
+    def hold(self, step: int, *gradient: Floats) -> None:
+        """Take the gradient by the item vectors of a step of the epoch."""
+        self._shard.hold(step, np.concatenate(gradient), self._threads)
+
+    def set_returned(self, *blocks: Floats) -> None:
+        """Take what the bare vectors have from the gradients that are held."""
+        self._shard.set_returned(np.concatenate(blocks))
+
+    def update(self) -> None:
         """A step of the optimizer, the same on every worker."""
-        self._shard.update(np.concatenate(gradient), self._threads)
+        self._shard.update(self._threads)
 
     def check(self, loss: float, epoch: int) -> None:
         """Refuse a loss or vectors that training has lost."""

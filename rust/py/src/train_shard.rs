@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use ancf_core::Error;
 use ancf_core::model::{ridge, spectral};
 use ancf_core::runtime::rng::Stream;
-use ancf_core::train::softmax::{Shard, Way, random_start, users_per_slice};
+use ancf_core::train::softmax::{Shard, Way, passes_in, random_start, users_per_slice};
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -123,7 +123,7 @@ impl SoftmaxShard {
         self.lock().begin_epoch(epoch)
     }
 
-    /// Numbers of each user here from a table of items, or from the bare vectors.
+    /// Numbers of each user here from a table of items, or from the one that the kind is for.
     #[pyo3(signature = (kind, table=None, num_threads=None))]
     fn to_users(
         &self,
@@ -187,18 +187,27 @@ impl SoftmaxShard {
         to_rows(py, rows, self.factors)
     }
 
-    /// Takes the item vectors, and draws the negatives of the next step or of validation.
-    #[pyo3(signature = (vectors, validation, num_threads=None))]
-    fn set_vectors(
-        &self,
-        py: Python<'_>,
-        vectors: Rows<'_>,
-        validation: bool,
-        num_threads: Option<usize>,
-    ) -> PyResult<()> {
+    /// Takes what the item vectors have from the graph.
+    fn set_smoothed(&self, rows: Rows<'_>) -> PyResult<()> {
+        self.lock().set_smoothed(rows.as_slice()?);
+        Ok(())
+    }
+
+    /// Makes the item vectors, and draws the negatives of the next step.
+    #[pyo3(signature = (num_threads=None))]
+    fn begin_step(&self, py: Python<'_>, num_threads: Option<usize>) -> PyResult<()> {
+        enter(py, Size::Large, num_threads, |context| {
+            self.lock().begin_step(context);
+            Ok(())
+        })
+    }
+
+    /// Takes the item vectors for validation, and draws its negatives.
+    #[pyo3(signature = (vectors, num_threads=None))]
+    fn begin_validation(&self, py: Python<'_>, vectors: Rows<'_>, num_threads: Option<usize>) -> PyResult<()> {
         let vectors = vectors.as_slice()?;
         enter(py, Size::Large, num_threads, |context| {
-            self.lock().set_vectors(vectors, validation, context);
+            self.lock().begin_validation(vectors, context);
             Ok(())
         })
     }
@@ -279,12 +288,27 @@ impl SoftmaxShard {
         to_rows(py, dv, self.factors)
     }
 
-    /// A step of the optimizer by the gradient of the bare vectors.
-    #[pyo3(signature = (gradient, num_threads=None))]
-    fn update(&self, py: Python<'_>, gradient: Rows<'_>, num_threads: Option<usize>) -> PyResult<()> {
+    /// Takes the gradient by the item vectors of a step of the epoch.
+    #[pyo3(signature = (step, gradient, num_threads=None))]
+    fn hold(&self, py: Python<'_>, step: usize, gradient: Rows<'_>, num_threads: Option<usize>) -> PyResult<()> {
         let gradient = gradient.as_slice()?;
         enter(py, Size::Large, num_threads, |context| {
-            self.lock().update(gradient, context);
+            self.lock().hold(step, gradient, context);
+            Ok(())
+        })
+    }
+
+    /// Takes what the bare vectors have from the gradients that are held.
+    fn set_returned(&self, rows: Rows<'_>) -> PyResult<()> {
+        self.lock().set_returned(rows.as_slice()?);
+        Ok(())
+    }
+
+    /// A step of the optimizer.
+    #[pyo3(signature = (num_threads=None))]
+    fn update(&self, py: Python<'_>, num_threads: Option<usize>) -> PyResult<()> {
+        enter(py, Size::Large, num_threads, |context| {
+            self.lock().update(context);
             Ok(())
         })
     }
@@ -312,6 +336,12 @@ impl SoftmaxShard {
 #[pyfunction]
 fn softmax_slice() -> usize {
     users_per_slice()
+}
+
+/// Whether a step of an epoch of `n_steps` passes through the graph.
+#[pyfunction]
+fn softmax_passes_in(step: usize, n_steps: usize) -> bool {
+    passes_in(step, n_steps)
 }
 
 /// Random item vectors to begin with, float32 (n_items, factors).
@@ -395,6 +425,7 @@ fn strongest_of_sources<'py>(
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<SoftmaxShard>()?;
     module.add_function(wrap_pyfunction!(softmax_slice, module)?)?;
+    module.add_function(wrap_pyfunction!(softmax_passes_in, module)?)?;
     module.add_function(wrap_pyfunction!(softmax_random_start, module)?)?;
     module.add_function(wrap_pyfunction!(spectral_rounds, module)?)?;
     module.add_function(wrap_pyfunction!(spectral_begin, module)?)?;

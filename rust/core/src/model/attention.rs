@@ -131,16 +131,6 @@ impl Attention {
             v.copy_from_slice(x);
         }
     }
-
-    /// The transpose of [`Attention::items_from`]: dv + Aᵀ Bᵀ dv into `dx`. `p` is scratch.
-    pub fn items_backward(&self, context: &Context, d: usize, p: &mut [f32], dv: &[f32], dx: &mut [f32]) {
-        if self.smooth_items {
-            propagate_onto(context, d, &self.users, &self.b_by_user, dv, Accumulate::Zero, p);
-            propagate_onto(context, d, &self.items, &self.a_by_item, p, Accumulate::Table(dv), dx);
-        } else {
-            dx.copy_from_slice(dv);
-        }
-    }
 }
 
 /// `r_j` / (Σ `r_k`)^β for each entry of each row.

@@ -24,8 +24,8 @@ impl Trainer {
         }
         let batch_size = self.batch_size();
         let mut loss = 0.0;
-        for batch in users.chunks(batch_size) {
-            let batch_loss = self.gradient(batch, context)?;
+        for (step, batch) in users.chunks(batch_size).enumerate() {
+            let batch_loss = self.gradient(step, batch, context)?;
             if !batch_loss.is_finite() {
                 self.check(batch_loss, epoch)?;
             }

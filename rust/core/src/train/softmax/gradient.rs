@@ -19,11 +19,19 @@ use crate::train::phase_times::Phase;
 impl Trainer {
     /// The gradient of the batch's mean loss into `buffers.dx`; the batch's summed loss. Between its passes, each of some
     /// ten milliseconds on a table like Gowalla's, it checks whether the caller wants to stop.
-    pub(super) fn gradient(&mut self, batch: &[u32], context: &Context) -> Result<f64> {
+    /// `step` is its place in the epoch.
+    pub(super) fn gradient(&mut self, step: usize, batch: &[u32], context: &Context) -> Result<f64> {
         let d = self.options.factors;
         self.draw_negatives(Stream::new(self.options.seed, purpose::NEGATIVES).sub(self.steps), context);
         // 1. Item vectors and the negatives' unit vectors.
-        self.negative_vectors(context);
+        let mut clock = Instant::now();
+        let Self { attention, graph, buffers: b, x, .. } = self;
+        if graph.passes(step) {
+            graph.smooth(attention, d, x, &mut b.users, context);
+        }
+        graph.vectors(x, &mut b.v, context);
+        self.phase_times.add_all(Phase::Propagation, &mut clock, context);
+        self.unit_negatives(context);
         let n_pairs: usize = batch.iter().map(|&u| self.attention.users.row(u as usize).len()).sum();
         let pair_weight = 1.0 / (n_pairs as f32 * self.options.temperature);
         self.buffers.dq.fill(0.0);
@@ -44,9 +52,13 @@ impl Trainer {
         }
         context.cancel.check()?;
         // 5. Through the graph to the bare vectors.
-        let mut clock = Instant::now();
-        let b = &mut self.buffers;
-        self.attention.items_backward(context, d, &mut b.users, &b.dv, &mut b.dx);
+        clock = Instant::now();
+        let Self { attention, graph, buffers: b, .. } = self;
+        graph.hold(step, &b.dv, context);
+        if graph.passes(step) {
+            graph.take_back(attention, d, &mut b.users, context);
+        }
+        graph.gradient(&b.dv, &mut b.dx, context);
         self.phase_times.add_all(Phase::Propagation, &mut clock, context);
         context.cancel.check()?;
         Ok(loss)

@@ -15,10 +15,11 @@
 //!
 //! `shard` has the parts of a step for workers that hold some of the users each.
 //!
-//! Imports run one way: `shard` → {`epoch`, `validation`} → `gradient` → `trainer` → {`options`, `panel`}.
+//! Imports run one way: `shard` → {`epoch`, `validation`} → `gradient` → `trainer` → {`graph`, `options`, `panel`}.
 
 mod epoch;
 mod gradient;
+mod graph;
 mod options;
 mod panel;
 mod shard;
@@ -27,6 +28,7 @@ mod tests;
 mod trainer;
 mod validation;
 
+pub use graph::passes_in;
 pub use options::Options;
 pub use shard::{BatchUsers, Shard, Way, users_per_slice};
 pub use trainer::{Trainer, random_start};

@@ -5,9 +5,9 @@
 //! negatives is a chain over the users of the batch in the batch's order, which are anybody's; each worker makes it for some of
 //! the negatives from all users' vectors, whose exponentials it computes again.
 //!
-//! A step: `to_users` and `carry` for v = x + B A x; `set_vectors`; `batch`; `negatives`; `carry_gradient` and
-//! `finish_gradient` for ∂loss/∂v; `to_users` and `carry` for the bare vectors; `update`. `ancf.distributed` says who calls
-//! what when.
+//! A step: where it passes through the graph `to_users`, `carry` and `set_smoothed` for s = B A x; `begin_step`; `batch`;
+//! `negatives`; `carry_gradient` and `finish_gradient` for ∂loss/∂v; `hold`; where it passes through the graph `to_users`,
+//! `carry` and `set_returned` for r; `update`. `ancf.distributed` says who calls what when.
 
 use rayon::prelude::*;
 
@@ -32,9 +32,9 @@ const ROWS_PER_TASK: usize = 64;
 /// Which weights a product over the graph has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// From bare item vectors to v: A, then B.
+    /// From bare item vectors to s: A, then B.
     Forward,
-    /// From ∂loss/∂v to the bare vectors: Bᵀ, then Aᵀ.
+    /// From the ∂loss/∂v that are held to r: Bᵀ, then Aᵀ.
     Backward,
     /// The start from the spectrum: Ã, then Ãᵀ.
     Spectral,
@@ -146,16 +146,17 @@ impl Shard {
         self.trainer.attention.users.row(row as usize).len() as u64
     }
 
-    /// Numbers of each user here: the weighted sum over the history of rows of `table`, or of the bare vectors.
+    /// Numbers of each user here: the weighted sum over the history of rows of `table`, or of those that the way is for.
     pub fn to_users(&mut self, way: Way, table: Option<&[f32]>, width: usize, context: &Context) {
-        let Self { trainer: Trainer { attention, x, .. }, spectral, users, .. } = self;
+        let Self { trainer: Trainer { attention, graph, x, .. }, spectral, users, .. } = self;
         let values = match way {
             Way::Forward => &attention.a_by_user,
             Way::Backward => &attention.b_by_user,
             Way::Spectral => &spectral.0,
         };
         users.resize(attention.users.n_rows() * width, 0.0);
-        let table = table.unwrap_or(x);
+        let own = if way == Way::Backward { graph.held() } else { x };
+        let table = table.unwrap_or(own);
         propagate_onto(context, width, &attention.users, values, table, Accumulate::Zero, users);
     }
 
@@ -189,14 +190,23 @@ impl Shard {
         &self.trainer.x
     }
 
-    /// Takes v, and draws the negatives of the next step or of validation.
-    pub fn set_vectors(&mut self, v: &[f32], validation: bool, context: &Context) {
-        let seed = self.trainer.options.seed;
-        let draws = if validation {
-            Stream::new(seed, purpose::VALIDATION)
-        } else {
-            Stream::new(seed, purpose::NEGATIVES).sub(self.trainer.steps)
-        };
+    /// Takes s.
+    pub fn set_smoothed(&mut self, s: &[f32]) {
+        self.trainer.graph.smoothed.copy_from_slice(s);
+    }
+
+    /// Makes v of the bare vectors and s, and draws the negatives of the next step.
+    pub fn begin_step(&mut self, context: &Context) {
+        let draws = Stream::new(self.trainer.options.seed, purpose::NEGATIVES).sub(self.trainer.steps);
+        self.trainer.draw_negatives(draws, context);
+        let Trainer { graph, x, buffers, .. } = &mut self.trainer;
+        graph.vectors(x, &mut buffers.v, context);
+        self.trainer.unit_negatives(context);
+    }
+
+    /// Takes v for validation, and draws its negatives.
+    pub fn begin_validation(&mut self, v: &[f32], context: &Context) {
+        let draws = Stream::new(self.trainer.options.seed, purpose::VALIDATION);
         self.trainer.draw_negatives(draws, context);
         self.trainer.buffers.v.copy_from_slice(v);
         self.trainer.unit_negatives(context);
@@ -321,9 +331,22 @@ impl Shard {
         });
     }
 
-    /// A step of the optimizer by ∂loss/∂x.
-    pub fn update(&mut self, dx: &[f32], context: &Context) {
-        self.trainer.buffers.dx.copy_from_slice(dx);
+    /// Takes ∂loss/∂v of a step of the epoch.
+    pub fn hold(&mut self, step: usize, dv: &[f32], context: &Context) {
+        let Trainer { graph, buffers, .. } = &mut self.trainer;
+        buffers.dv.copy_from_slice(dv);
+        graph.hold(step, dv, context);
+    }
+
+    /// Takes r.
+    pub fn set_returned(&mut self, r: &[f32]) {
+        self.trainer.graph.returned.copy_from_slice(r);
+    }
+
+    /// A step of the optimizer by ∂loss/∂x, of the ∂loss/∂v that was taken last and r.
+    pub fn update(&mut self, context: &Context) {
+        let Trainer { graph, buffers, .. } = &mut self.trainer;
+        graph.gradient(&buffers.dv, &mut buffers.dx, context);
         let decay = self.trainer.decay(self.active.len(), self.batch_size());
         self.trainer.update(decay, context);
     }

@@ -92,7 +92,7 @@ fn the_gradient_is_that_of_the_loss() {
         let options = Options { negatives, temperature, batch_size: Some(40), ..options() };
         let mut model = Trainer::new(&data, options, &context).unwrap();
         let batch: Vec<u32> = (0..40).collect();
-        let loss = model.gradient(&batch, &context).unwrap();
+        let loss = model.gradient(0, &batch, &context).unwrap();
         let n_pairs: usize = batch.iter().map(|&u| data.row(u as usize).len()).sum();
         let x: Vec<f64> = model.x.iter().map(|&x| f64::from(x)).collect();
         let at = |x: &[f64]| naive_loss(&data, &model.options, x, &batch, &model.buffers.negatives, &model.log_weights);
@@ -106,6 +106,67 @@ fn the_gradient_is_that_of_the_loss() {
             assert!(error < 4e-6 / f64::from(temperature), "{i}: {slope} {}", model.buffers.dx[i]);
         }
     }
+}
+
+#[test]
+fn between_two_passes_through_the_graph_its_parts_stay_and_gradients_wait() {
+    let data = interactions();
+    let context = Context::new(Some(2)).unwrap();
+    let mut model = Trainer::new(&data, Options { batch_size: Some(2), ..options() }, &context).unwrap();
+    let (d, n_users, n_items) = (6, data.n_rows(), data.n_columns());
+    let gradient = |model: &mut Trainer, step: usize| {
+        let batch: Vec<u32> = model.active[2 * step..][..2].to_vec();
+        model.gradient(step, &batch, &context).unwrap();
+        model.buffers.dv.clone()
+    };
+    gradient(&mut model, 0);
+    let (smoothed, returned) = (model.graph.smoothed.clone(), model.graph.returned.clone());
+    assert!(smoothed.iter().chain(&returned).any(|&number| number != 0.0));
+    model.x[0] += 1.0;
+    let mut held = vec![0.0f64; n_items * d];
+    for step in [1, 2] {
+        assert!(!model.graph.passes(step));
+        let dv = gradient(&mut model, step);
+        assert_eq!((&model.graph.smoothed, &model.graph.returned), (&smoothed, &returned));
+        for at in 0..n_items * d {
+            assert_eq!(model.buffers.v[at], model.x[at] + smoothed[at]);
+            assert_eq!(model.buffers.dx[at], dv[at] + returned[at]);
+            held[at] += f64::from(dv[at]) / 3.0;
+        }
+    }
+    assert!(model.graph.passes(3));
+    for (held, dv) in held.iter_mut().zip(gradient(&mut model, 3)) {
+        *held += f64::from(dv) / 3.0;
+    }
+    assert_ne!(model.graph.smoothed, smoothed);
+    let attention = &model.attention;
+    let (mut by_user, mut truth) = (vec![0.0; n_users * d], vec![0.0; n_items * d]);
+    for user in 0..n_users {
+        for at in attention.users.offsets()[user]..attention.users.offsets()[user + 1] {
+            let item = attention.users.columns()[at] as usize;
+            for k in 0..d {
+                by_user[user * d + k] += f64::from(attention.b_by_user[at]) * held[item * d + k];
+            }
+        }
+        for at in attention.users.offsets()[user]..attention.users.offsets()[user + 1] {
+            let item = attention.users.columns()[at] as usize;
+            for k in 0..d {
+                truth[item * d + k] += f64::from(attention.a_by_user[at]) * by_user[user * d + k];
+            }
+        }
+    }
+    let largest = truth.iter().fold(0.0, |largest: f64, number| largest.max(number.abs()));
+    for (found, truth) in model.graph.returned.iter().zip(truth) {
+        assert!((f64::from(*found) - truth).abs() < 1e-5 * largest, "{found} {truth}");
+    }
+    // A new epoch begins with a pass, whatever is held.
+    let dv = gradient(&mut model, 0);
+    let fresh = model.graph.returned.clone();
+    let mut other = Trainer::new(&data, Options { batch_size: Some(2), ..options() }, &context).unwrap();
+    other.x.copy_from_slice(&model.x);
+    other.steps = model.steps;
+    assert_eq!(gradient(&mut other, 0), dv);
+    assert_eq!(other.graph.returned, fresh);
 }
 
 #[test]

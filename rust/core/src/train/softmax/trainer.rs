@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 
+use super::graph::Graph;
 use super::options::Options;
 use super::panel;
 use crate::data::Csr;
@@ -59,6 +60,7 @@ pub struct Trainer {
     pub(super) second: Vec<f32>,
     pub(super) steps: u64,
     pub(super) buffers: Buffers,
+    pub(super) graph: Graph,
     pub(super) phase_times: PhaseTimes,
 }
 
@@ -151,6 +153,8 @@ impl Trainer {
             options.negatives
         };
         let active: Vec<u32> = (0..n_users as u32).filter(|&u| !attention.users.row(u as usize).is_empty()).collect();
+        let n_steps = n_active.div_ceil(batch_size(&options, n_active).max(1));
+        let graph = Graph::new(n_items * d, n_steps, options.item_attention);
         let batch = batch_size(&options, n_active).min(active.len());
         let slice = USERS_PER_SLICE.min(active.len().next_multiple_of(panel::USERS));
         let buffers = Buffers {
@@ -172,8 +176,20 @@ impl Trainer {
             shifts: vec![0.0; slice],
         };
         let (first, second) = (vec![0.0; n_items * d], vec![0.0; n_items * d]);
-        let phase_times = PhaseTimes::default();
-        Self { options, attention, active, cumulative, log_weights, x, first, second, steps: 0, buffers, phase_times }
+        Self {
+            options,
+            attention,
+            active,
+            cumulative,
+            log_weights,
+            x,
+            first,
+            second,
+            steps: 0,
+            buffers,
+            graph,
+            phase_times: PhaseTimes::default(),
+        }
     }
 
     /// Seconds of all threads in each phase of the steps so far.
@@ -198,7 +214,7 @@ impl Trainer {
         &self.x
     }
 
-    /// Pass 1: item vectors, and the unit vectors of the negatives.
+    /// Item vectors of the current bare ones, and the unit vectors of the negatives.
     pub(super) fn negative_vectors(&mut self, context: &Context) {
         let Self { attention, buffers: b, x, options, phase_times, .. } = self;
         let mut clock = Instant::now();
