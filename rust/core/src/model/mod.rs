@@ -12,6 +12,7 @@ pub mod layers;
 pub mod ridge;
 pub mod ridge_targets;
 pub mod score_scales;
+mod shared_pairs;
 pub mod slim;
 pub mod spectral;
 pub mod user_knn;

@@ -43,7 +43,7 @@ impl Default for Ridge {
 }
 
 /// Entries of G that a row keeps: beyond these they are rare coincidences, and memory stays linear in the items.
-const MAX_COMPANIONS: usize = 1024;
+pub(super) const MAX_COMPANIONS: usize = 1024;
 
 /// Sources of one task, whose strongest weights are kept.
 const SOURCES_PER_TASK: usize = 256;

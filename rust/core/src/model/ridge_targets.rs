@@ -1,39 +1,70 @@
 //! Item-item weights of some targets alone, and how they take the place of those of the training: what an update needs.
 //!
-//! `ridge.rs` makes the rows of the co-purchase table G that all regressions share. A few targets need most of these rows,
-//! so here each target makes its own G_SS instead: every user who has some of its candidates S adds to their pairs. Its
-//! numbers have the bits of G's, as both sum over the users in ascending order. `Ridge::fit` cuts a row of G to its 1,024
-//! strongest entries; nothing is cut here, so a target whose candidates have more companions than that may differ from it.
+//! `ridge.rs` makes the rows of the co-purchase table G that all regressions share, and cuts them to their 1,024 strongest
+//! entries. Here nothing is cut, so a target whose candidates have more companions than that may differ from it. What G has
+//! between two candidates is looked up where both are among the items that most targets have (`shared_pairs.rs`). All else
+//! a target sums itself: every user who has some of its candidates S adds to their pairs. Both sum over the users in
+//! ascending order, as `ridge.rs` does, so all have the same bits, and which targets are solved together changes none.
 
 use rayon::prelude::*;
 
-use super::ridge::{CoPurchases, Ridge, descending, from_rows, strongest};
+use super::co_purchases::falling_key;
+use super::ridge::{CoPurchases, MAX_COMPANIONS, Ridge, from_rows, strongest};
+use super::shared_pairs::SharedPairs;
 use crate::data::Csr;
 use crate::runtime::Context;
 use crate::runtime::simd::cholesky;
+use crate::runtime::simd::vector::LANES;
 use crate::{Error, Result};
 
 impl Ridge {
     /// The weights that point to some targets, one row for each of them (targets × `n_items`), before sources are cut to
     /// their strongest.
     pub fn solve_targets(&self, interactions: &Csr, targets: &[u32], context: &Context) -> Result<Csr> {
+        self.solve_sharing(interactions, targets, SharedPairs::new, context)
+    }
+
+    fn solve_sharing(
+        &self,
+        interactions: &Csr,
+        targets: &[u32],
+        share: impl FnOnce(&CoPurchases<'_>, &[&[u32]], &Context) -> Result<SharedPairs>,
+        context: &Context,
+    ) -> Result<Csr> {
         self.check()?;
         let table = CoPurchases::new(self, interactions);
         let n_items = table.n_items();
         if let Some(target) = targets.iter().find(|&&target| target as usize >= n_items) {
             return Err(Error::InvalidData(format!("target {target} is none of {n_items} items.")));
         }
-        let diagonal = table.diagonal();
-        let lambda = self.lambda(&diagonal);
-        let candidates = self.candidates(n_items);
-        let columns = context.install(|| {
+        let limit = self.candidates(n_items);
+        // 1. The candidates of each target.
+        let chosen = context.install(|| {
             targets
                 .par_iter()
                 .map_init(
-                    || Regression::new(&table, candidates),
+                    || TargetRow::new(n_items),
                     |scratch, &target| {
                         context.cancel.check()?;
-                        Ok(scratch.solve(target as usize, &table, &diagonal, lambda, context))
+                        Ok(scratch.choose(target as usize, &table, limit))
+                    },
+                )
+                .collect::<Result<Vec<_>>>()
+        })?;
+        // 2. What they share.
+        let candidates: Vec<&[u32]> = chosen.iter().map(|each| &each.candidates[..]).collect();
+        let shared = share(&table, &candidates, context)?;
+        // 3. One regression for each.
+        let diagonal = table.diagonal();
+        let lambda = self.lambda(&diagonal);
+        let columns = context.install(|| {
+            chosen
+                .par_iter()
+                .map_init(
+                    || Regression::new(&table, limit),
+                    |scratch, chosen| {
+                        context.cancel.check()?;
+                        Ok(scratch.solve(chosen, &table, &shared, &diagonal, lambda, context))
                     },
                 )
                 .collect::<Result<Vec<_>>>()
@@ -45,128 +76,179 @@ impl Ridge {
 /// Sources of one task, whose weights are joined.
 const SOURCES_PER_TASK: usize = 512;
 
-/// One target's regression over its own table of co-purchases; all zero between targets but for `matrix` and `right`.
-struct Regression {
-    limit: usize,
-    /// The target's row of G while it is summed, and the items that have an entry.
+/// What a target's regression is over.
+struct Chosen {
+    /// S, by rising position.
+    candidates: Vec<u32>,
+    /// `G_Si`.
+    right: Vec<f32>,
+}
+
+/// A target's row of G while it is summed; all zero between targets.
+struct TargetRow {
     sums: Vec<f32>,
     companions: Vec<u32>,
-    /// Where the candidates of each user end among `had`, and which users have some, a bit each.
+    keys: Vec<u64>,
+}
+
+impl TargetRow {
+    fn new(n_items: usize) -> Self {
+        Self { sums: vec![0.0; n_items], companions: Vec::new(), keys: Vec::new() }
+    }
+
+    /// The target's strongest companions, of equal ones the first.
+    fn choose(&mut self, target: usize, table: &CoPurchases<'_>, limit: usize) -> Chosen {
+        let Self { sums, companions, keys } = self;
+        for &user in table.users_of.row(target) {
+            let weight = table.user_weights[user as usize];
+            for &other in table.items_of.row(user as usize) {
+                let sum = &mut sums[other as usize];
+                if *sum == 0.0 {
+                    companions.push(other);
+                }
+                *sum += weight;
+            }
+        }
+        companions.retain(|&other| other as usize != target);
+        keys.clear();
+        keys.extend(
+            companions
+                .iter()
+                .map(|&other| falling_key(sums[other as usize] * table.candidate_weights[other as usize], other)),
+        );
+        if keys.len() > limit {
+            keys.select_nth_unstable(limit);
+            keys.truncate(limit);
+        }
+        let mut candidates: Vec<u32> = keys.iter().map(|&key| key as u32).collect();
+        candidates.sort_unstable();
+        let right = candidates.iter().map(|&other| sums[other as usize]).collect();
+        sums[target] = 0.0;
+        companions.drain(..).for_each(|other| sums[other as usize] = 0.0);
+        Chosen { candidates, right }
+    }
+}
+
+/// One target's regression; `ends` and `users` are all zero between targets.
+struct Regression {
+    /// Where the candidates of each user end among `had`, and which users have some that are not shared, a bit each.
     ends: Vec<u32>,
     users: Vec<u64>,
-    /// The candidates of each user, by place.
+    /// The candidates of each user, by place: first those that are not shared.
     had: Vec<u16>,
+    shared: Vec<(u32, u32)>,
+    rare: Vec<u16>,
     matrix: Vec<f32>,
-    right: Vec<f32>,
 }
 
 impl Regression {
     fn new(table: &CoPurchases<'_>, limit: usize) -> Self {
         let n_users = table.items_of.n_rows();
         Self {
-            limit,
-            sums: vec![0.0; table.n_items()],
-            companions: Vec::new(),
             ends: vec![0; n_users],
             users: vec![0; n_users.div_ceil(64)],
             had: Vec::new(),
-            matrix: vec![0.0; limit * limit],
-            right: Vec::new(),
+            shared: Vec::new(),
+            rare: Vec::new(),
+            matrix: vec![0.0; limit * limit.next_multiple_of(LANES)],
         }
     }
 
     /// The positive weights of the target's companions, by rising position.
     fn solve(
         &mut self,
-        target: usize,
+        chosen: &Chosen,
         table: &CoPurchases<'_>,
+        pairs: &SharedPairs,
         diagonal: &[f32],
         lambda: f32,
         context: &Context,
     ) -> Vec<(u32, f32)> {
-        self.choose(target, table);
-        let size = self.companions.len();
+        let size = chosen.candidates.len();
         if size == 0 {
             return Vec::new();
         }
-        self.multiply(table, diagonal, lambda);
-        if !cholesky::solve(context.level, &mut self.matrix, size, &mut self.right) {
+        // 1. G_SS + λ I, its upper triangle, in rows of whole registers.
+        let stride = size.next_multiple_of(LANES);
+        self.matrix[..size * stride].fill(0.0);
+        let matrix = &mut self.matrix[..size * stride];
+        pairs.fill(&chosen.candidates, matrix, stride, &mut self.shared, &mut self.rare);
+        if !self.rare.is_empty() {
+            self.add_rare(&chosen.candidates, table, stride);
+        }
+        let matrix = &mut self.matrix[..size * stride];
+        for (place, &item) in chosen.candidates.iter().enumerate() {
+            matrix[place * stride + place] = diagonal[item as usize] + lambda;
+        }
+        // 2. Solve.
+        let mut right = chosen.right.clone();
+        if !cholesky::solve(context.level, matrix, stride, &mut right) {
             return Vec::new();
         }
-        let weights = self.companions.iter().copied().zip(self.right.iter().copied());
+        let weights = chosen.candidates.iter().copied().zip(right);
         let positive = weights.filter(|&(_, weight)| weight > 0.0 && weight.is_finite());
         positive.map(|(source, weight)| (source, weight * table.source_weights[source as usize])).collect()
     }
 
-    /// The candidates by rising position, in `companions`, and G_Si, in `right`.
-    fn choose(&mut self, target: usize, table: &CoPurchases<'_>) {
-        self.companions.clear();
-        for &user in table.users_of.row(target) {
-            let weight = table.user_weights[user as usize];
-            for &other in table.items_of.row(user as usize) {
-                let sum = &mut self.sums[other as usize];
-                if *sum == 0.0 {
-                    self.companions.push(other);
-                }
-                *sum += weight;
+    /// Adds the pairs of which one at least is not shared.
+    fn add_rare(&mut self, candidates: &[u32], table: &CoPurchases<'_>, stride: usize) {
+        let Self { ends, users, had, shared, rare, matrix } = self;
+        let users_of = |place: usize| table.users_of.row(candidates[place] as usize);
+        // 1. How many candidates each user has who has one that is not shared, and where they begin.
+        for &place in rare.iter() {
+            for &user in users_of(usize::from(place)) {
+                ends[user as usize] += 1;
+                users[user as usize / 64] |= 1 << (user % 64);
             }
         }
-        self.sums[target] = 0.0;
-        self.companions.retain(|&other| other as usize != target);
-        if self.companions.len() > self.limit {
-            let sums = &self.sums;
-            let strength = |&other: &u32| sums[other as usize] * table.candidate_weights[other as usize];
-            self.companions.select_nth_unstable_by(self.limit, |a, b| descending(strength(a), *a, strength(b), *b));
-            for &dropped in &self.companions[self.limit..] {
-                self.sums[dropped as usize] = 0.0;
-            }
-            self.companions.truncate(self.limit);
-        }
-        self.companions.sort_unstable();
-        self.right.clear();
-        self.right.extend(self.companions.iter().map(|&other| std::mem::take(&mut self.sums[other as usize])));
-    }
-
-    /// G_SS + λ I, its upper triangle.
-    fn multiply(&mut self, table: &CoPurchases<'_>, diagonal: &[f32], lambda: f32) {
-        let size = self.companions.len();
-        // 1. How many candidates each user has, and where they begin.
-        for &item in &self.companions {
-            for &user in table.users_of.row(item as usize) {
-                self.ends[user as usize] += 1;
-                self.users[user as usize / 64] |= 1 << (user % 64);
+        let is_marked = |users: &[u64], user: u32| users[user as usize / 64] >> (user % 64) & 1;
+        for &(_, place) in shared.iter() {
+            for &user in users_of(place as usize) {
+                ends[user as usize] += is_marked(users, user) as u32;
             }
         }
         let mut begin = 0;
-        each_user(&self.users, |user| begin += std::mem::replace(&mut self.ends[user], begin));
+        each_user(users, |user| begin += std::mem::replace(&mut ends[user], begin));
         // 2. Which ones.
-        self.had.resize(begin as usize, 0);
-        for (place, &item) in self.companions.iter().enumerate() {
-            for &user in table.users_of.row(item as usize) {
-                let end = &mut self.ends[user as usize];
-                self.had[*end as usize] = place as u16;
-                *end += 1;
+        had.resize(begin as usize, 0);
+        let mut put = |user: u32, place: u16| {
+            let end = &mut ends[user as usize];
+            had[*end as usize] = place;
+            *end += 1;
+        };
+        for &place in rare.iter() {
+            for &user in users_of(usize::from(place)) {
+                put(user, place);
+            }
+        }
+        for &(_, place) in shared.iter() {
+            for &user in users_of(place as usize) {
+                if is_marked(users, user) == 1 {
+                    put(user, place as u16);
+                }
             }
         }
         // 3. Each user adds to their pairs, in ascending order of the users.
-        self.matrix[..size * size].fill(0.0);
+        let mut is_rare = [0u64; MAX_COMPANIONS / 64];
+        for &place in rare.iter() {
+            is_rare[usize::from(place) / 64] |= 1 << (place % 64);
+        }
         let mut begin = 0;
-        each_user(&self.users, |user| {
-            let end = std::mem::take(&mut self.ends[user]) as usize;
-            let places = &self.had[begin..end];
+        each_user(users, |user| {
+            let end = std::mem::take(&mut ends[user]) as usize;
+            let places = &had[begin..end];
             let weight = table.user_weights[user];
             for (at, &place) in places.iter().enumerate() {
-                let row = &mut self.matrix[usize::from(place) * size..][..size];
+                if is_rare[usize::from(place) / 64] >> (place % 64) & 1 == 0 {
+                    break;
+                }
                 for &other in &places[at + 1..] {
-                    row[usize::from(other)] += weight;
+                    matrix[usize::from(place.min(other)) * stride + usize::from(place.max(other))] += weight;
                 }
             }
             begin = end;
         });
-        self.users.fill(0);
-        for (place, &item) in self.companions.iter().enumerate() {
-            self.matrix[place * size + place] = diagonal[item as usize] + lambda;
-        }
+        users.fill(0);
     }
 }
 
@@ -250,7 +332,12 @@ impl Trained<'_> {
                 .into_par_iter()
                 .map(|task| {
                     let items = task * SOURCES_PER_TASK..n_items.min((task + 1) * SOURCES_PER_TASK);
-                    let mut served = Rows::default();
+                    let entries = items.clone().map(|item| {
+                        let of_training =
+                            sources[item].map_or(0, |at| self.weights.row(at).len() + self.covered.row(at).len());
+                        of_training + by_source.row(item).len()
+                    });
+                    let mut served = Rows::with_capacity(entries.sum());
                     let mut covered = Rows::default();
                     for item in items {
                         for (source, (table, ways)) in
@@ -272,7 +359,10 @@ impl Trained<'_> {
                 })
                 .collect()
         });
-        let join = |which: usize| Rows::joined(parts.iter().map(|part| &part[which])).csr(n_items);
+        let join = |which: usize| {
+            let parts: Vec<&Rows> = parts.iter().map(|part| &part[which]).collect();
+            Rows::joined(&parts, context).csr(n_items)
+        };
         Ok((join(0)?, join(1)?))
     }
 }
@@ -315,17 +405,31 @@ struct Rows {
 
 impl Rows {
     /// One part after the other.
-    fn joined<'a>(parts: impl Iterator<Item = &'a Self> + Clone) -> Self {
-        let entries = parts.clone().map(|part| part.columns.len()).sum();
-        let mut joined =
-            Self { columns: Vec::with_capacity(entries), values: Vec::with_capacity(entries), ..Self::default() };
+    fn joined(parts: &[&Self], context: &Context) -> Self {
+        let entries = parts.iter().map(|part| part.columns.len()).sum();
+        let mut joined = Self { columns: vec![0; entries], values: vec![0.0; entries], ..Self::default() };
+        let (mut columns, mut values) = (&mut joined.columns[..], &mut joined.values[..]);
+        let mut begin = 0;
+        let mut slices = Vec::with_capacity(parts.len());
         for part in parts {
-            let begin = joined.columns.len();
             joined.ends.extend(part.ends.iter().map(|end| begin + end));
-            joined.columns.extend_from_slice(&part.columns);
-            joined.values.extend_from_slice(&part.values);
+            begin += part.columns.len();
+            let (own_columns, own_values);
+            (own_columns, columns) = columns.split_at_mut(part.columns.len());
+            (own_values, values) = values.split_at_mut(part.columns.len());
+            slices.push((part, own_columns, own_values));
         }
+        context.install(|| {
+            slices.into_par_iter().for_each(|(part, columns, values)| {
+                columns.copy_from_slice(&part.columns);
+                values.copy_from_slice(&part.values);
+            });
+        });
         joined
+    }
+
+    fn with_capacity(entries: usize) -> Self {
+        Self { columns: Vec::with_capacity(entries), values: Vec::with_capacity(entries), ..Self::default() }
     }
 
     fn push(&mut self, column: u32, value: f32) {
@@ -391,6 +495,28 @@ mod tests {
             }
         }
         assert!(options.solve_targets(&data, &[50], &Context::new(Some(1)).unwrap()).is_err());
+    }
+
+    #[test]
+    fn targets_have_the_same_bits_however_many_candidates_they_share() {
+        let data = interactions(150, 50);
+        let options = Ridge { candidates: 20, neighbors: 50, ..Ridge::default() };
+        let targets: Vec<u32> = (0..50).step_by(3).collect();
+        let context = Context::new(Some(2)).unwrap();
+        let sharing = |limit: usize, context: &Context| {
+            let share = |table: &CoPurchases<'_>, candidates: &[&[u32]], context: &Context| {
+                SharedPairs::of_most(table, candidates, limit, context)
+            };
+            options.solve_sharing(&data, &targets, share, context).unwrap()
+        };
+        let none = sharing(0, &context);
+        assert!((0..targets.len()).all(|at| !none.row(at).is_empty()));
+        for limit in [1, 2, 7, 25, 49, 50, 60] {
+            for level in Level::available() {
+                assert_eq!(sharing(limit, &context.clone().with_level(level)), none, "{limit}");
+            }
+        }
+        assert_eq!(options.solve_targets(&data, &targets, &context).unwrap(), none);
     }
 
     #[test]
