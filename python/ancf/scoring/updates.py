@@ -164,7 +164,8 @@ def _report(scorer: Scorer, known: Interactions, new: Interactions, joined: Join
         np.bincount(part, minlength=n) > 0 for part, n in ((data.users, data.n_users), (data.items, data.n_items))
     )
     had_users = data.user_ids.positions(known.user_ids.values)
-    had_items = data.item_ids.positions(known.compact().item_ids.values)
+    occur = np.bincount(known.items, minlength=known.n_items) > 0
+    had_items = data.item_ids.positions(known.item_ids.values[occur])
     new_items = left_items.copy()
     new_items[had_items] = False
     return UpdateReport(

@@ -57,7 +57,7 @@ class PurchaseTimes(NamedTuple):
     def from_interactions(cls, data: Interactions) -> Self:
         """Those of a table. Without times it has one row for each pair, and only its weight says how often."""
         if data.times is None:
-            return cls(None, data.to_csr().data, None, shares=pair_shares(data))
+            return cls(None, data.weights, None, shares=pair_shares(data))
         usual = TimeRange.from_times(data.times)
         pair_times = data.pair_times()
         assert pair_times is not None

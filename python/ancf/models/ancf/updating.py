@@ -60,8 +60,11 @@ def update_scorer(scorer: Scorer, trained: Trained, update: Update, settings: Se
     states = np.full(n_items, NEW, np.uint8)
     states[places] = np.where(has_changed[places], TOUCHED, TRAINED)
     served = scorer.item_vectors if trained.vectors is None else trained.vectors
-    vectors, scaling = np.zeros((n_items, served.shape[1]), np.float32), np.ones(n_items, np.float32)
-    vectors[places], scaling[places] = served[was_trained], trained.scaling[was_trained]
+    vectors, scaling = served, trained.scaling
+    if not len(was_trained) == n_items == n_known:
+        # Otherwise each is where it was, as ids ascend.
+        vectors, scaling = np.zeros((n_items, served.shape[1]), np.float32), np.ones(n_items, np.float32)
+        vectors[places], scaling[places] = served[was_trained], trained.scaling[was_trained]
     # 2. Vectors of new items.
     priors = _native.item_priors(pairs, n_items, settings.attention)
     is_new = states == NEW
@@ -170,7 +173,9 @@ def _vectors_from_buyers(
     )
     made_users = _native.user_vectors(histories, vectors, priors * scaling, settings.num_threads)
     # Their sums at the new items, and at trained ones with few buyers, which say how long such a vector should be.
-    order = np.argsort(pairs.indices, kind="stable")
+    # A radix sort, where positions have 16 bits.
+    keys = pairs.indices.astype(np.uint16) if n_items <= 1 << 16 else pairs.indices
+    order = np.argsort(keys, kind="stable")
     buyers = Csr(offsets_from_lengths(counts), users[order], pairs.data)
     logits = _native.item_logits(buyers, n_users, settings.attention)
     few = np.flatnonzero(~is_new & (counts > 0) & (counts <= _FEW_BUYERS))
