@@ -9,6 +9,7 @@ _Csr = tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.float3
 __all__ = [
     "AlsTrainer",
     "BprTrainer",
+    "FileBytes",
     "IdIndex",
     "LightGcnTrainer",
     "ListRules",
@@ -99,6 +100,11 @@ class TableScanner:
         npt.NDArray[np.int64],
         npt.NDArray[np.int64],
     ]: ...
+
+@final
+class FileBytes:
+    @property
+    def __array_interface__(self) -> dict[str, Any]: ...
 
 @final
 class IdIndex:
@@ -749,7 +755,7 @@ def user_vectors(
 ) -> npt.NDArray[np.float32]: ...
 def load_model(
     path: os.PathLike[str] | str,
-) -> tuple[npt.NDArray[np.uint8], str, list[tuple[str, str, list[int], int, int]]]: ...
+) -> tuple[FileBytes, str, list[tuple[str, str, list[int], int, int]]]: ...
 def model_to_bytes(tensors: list[tuple[str, str, list[int], npt.NDArray[np.uint8]]], metadata: str) -> bytes: ...
 def parse_model(
     bytes: npt.NDArray[np.uint8],  # noqa: A002

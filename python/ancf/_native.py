@@ -3,6 +3,7 @@
 from ancf._core import (
     AlsTrainer,
     BprTrainer,
+    FileBytes,
     IdIndex,
     LightGcnTrainer,
     ListRules,
@@ -67,6 +68,7 @@ from ancf._core import (
 __all__ = [
     "AlsTrainer",
     "BprTrainer",
+    "FileBytes",
     "IdIndex",
     "LightGcnTrainer",
     "ListRules",

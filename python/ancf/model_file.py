@@ -163,12 +163,24 @@ def parse(raw: NDArray[np.uint8], path: str) -> tuple[dict[str, NDArray[Any]], d
     return arrays, meta
 
 
-def _read(source: Source) -> tuple[dict[str, NDArray[Any]], dict[str, Any], int]:
-    """What ``read`` gives, and the number of bytes."""
+def read_with_bytes(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any], NDArray[np.uint8]]:
+    """What ``read`` gives, and all bytes of the file.
+
+    Raises
+    ------
+    ModelFileError, OSError
+    """
+    return _checked(str(path), lambda: _held(path))
+
+
+def _read(source: Source) -> tuple[dict[str, NDArray[Any]], dict[str, Any], NDArray[np.uint8]]:
+    """What ``read`` gives, and all bytes of the file."""
     return _checked(name_of(source), lambda: _load(source))
 
 
-def _checked(path: str, load: Callable[[], _Loaded]) -> tuple[dict[str, NDArray[Any]], dict[str, Any], int]:
+def _checked(
+    path: str, load: Callable[[], _Loaded]
+) -> tuple[dict[str, NDArray[Any]], dict[str, Any], NDArray[np.uint8]]:
     try:
         data, text, places = load()
     except ModelFileError as error:
@@ -182,7 +194,7 @@ def _checked(path: str, load: Callable[[], _Loaded]) -> tuple[dict[str, NDArray[
     meta = _description(path, text)
     if _DESCRIPTION in arrays:
         meta = _description(path, arrays.pop(_DESCRIPTION).tobytes())
-    return arrays, meta, len(data)
+    return arrays, meta, data
 
 
 def name_of(source: Source) -> str:
@@ -204,7 +216,7 @@ def _load(source: Source) -> _Loaded:
     else:
         path = as_path(source)
         try:
-            return _native.load_model(path)
+            return _held(path)
         except ModelFileError:
             with path.open("rb") as file:
                 _refuse_pickle(file.read(2))
@@ -215,6 +227,12 @@ def _load(source: Source) -> _Loaded:
     raw = np.frombuffer(held if isinstance(held, bytes) else bytes(held), np.uint8)
     _refuse_pickle(raw[:2].tobytes())
     return (raw, *_native.parse_model(raw))
+
+
+def _held(path: Path) -> _Loaded:
+    """The bytes of a file in memory of the core, which needs no copy of what stands there; nobody writes to them."""
+    held, text, places = _native.load_model(path)
+    return np.asarray(held), text, places
 
 
 def _read_all(file: BinaryIO) -> bytes:
@@ -280,10 +298,10 @@ def inspect(file: Source) -> dict[str, Any]:
     >>> about["class"], about["arrays"]["item_vectors"]["shape"]
     ('Popular', [2, 1])
     """
-    arrays, meta, n_bytes = _read(file)
+    arrays, meta, data = _read(file)
     return {
         **meta,
-        "bytes": n_bytes,
+        "bytes": len(data),
         "arrays": {
             name: {"dtype": str(array.dtype), "shape": list(array.shape), "bytes": array.nbytes}
             for name, array in sorted(arrays.items())

@@ -9,6 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 """The largest weight a model can hold: weights are read and summed as float64, then stored as float32."""
 
+_ROWS_AT_ONCE = 4096
+
 
 def fits_float32(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which of these numbers are finite, and stay so as float32; NaN is not."""
@@ -106,7 +108,11 @@ def inner_products(rows: NDArray[Any], others: NDArray[Any]) -> NDArray[np.float
 
 def unit_rows(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Each row divided by its length; a row of zeros stays one."""
-    wide = vectors.astype(np.float64)
-    length = np.sqrt((wide * wide).sum(axis=1, keepdims=True))
-    length[length == 0] = 1.0
-    return np.ascontiguousarray((wide / length).astype(np.float32))
+    unit = np.empty(vectors.shape, np.float32)
+    # Part by part: in float64 a whole table would take six times its own memory for a moment.
+    for start in range(0, len(vectors), _ROWS_AT_ONCE):
+        wide = vectors[start : start + _ROWS_AT_ONCE].astype(np.float64)
+        length = np.sqrt((wide * wide).sum(axis=1, keepdims=True))
+        length[length == 0] = 1.0
+        unit[start : start + _ROWS_AT_ONCE] = wide / length
+    return unit

@@ -4,11 +4,9 @@ It needs little else of the package, so that a server reads its file while it lo
 """
 
 import hashlib
-import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ancf import model_file
@@ -31,14 +29,8 @@ def read_model(path: str | Path) -> ReadModel:
     ModelFileError, OSError
         If it is damaged or missing.
     """
-    # The file stays open, so that one that takes its place meanwhile is another one.
-    with Path(path).open("rb", buffering=0) as file:
-        # NumPy asks for large pages, which go back to the system in 2 ms for 300 MB; others take 60.
-        raw = np.empty(os.fstat(file.fileno()).st_size, np.uint8)
-        at = 0
-        while n := file.readinto(raw[at:].data):
-            at += n
-    arrays, meta = model_file.parse(raw[:at], str(path))
+    # The version is that of the bytes that were read, whatever has taken the file's place meanwhile.
+    arrays, meta, raw = model_file.read_with_bytes(Path(path))
     return ReadModel(_version(raw[: 8 + model_file.LONGEST_HEADER].tobytes(), path), arrays, meta)
 
 

@@ -6,6 +6,7 @@ use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1};
 use pyo3::prelude::*;
 
 use crate::enter::{LARGE, Size, enter, to_python};
+use crate::file_bytes::Given;
 
 /// A sparse matrix as it comes from Python: row offsets, column positions, values.
 pub type CsrArrays<'py> = (PyReadonlyArray1<'py, i64>, PyReadonlyArray1<'py, i32>, PyReadonlyArray1<'py, f32>);
@@ -23,18 +24,14 @@ pub fn to_layers(py: Python<'_>, (product, widths, numbers): &LayerArrays<'_>) -
 
 /// Checks the three arrays once; negative numbers are refused like any other position out of range.
 pub fn to_csr(py: Python<'_>, arrays: &CsrArrays<'_>, n_columns: usize) -> PyResult<Csr> {
-    let (offsets, columns, values) = (arrays.0.as_slice()?, arrays.1.as_slice()?, arrays.2.as_slice()?);
-    let copy = || {
-        // A negative number becomes a position far out of range, which `Csr::new` refuses.
-        let offsets = offsets.iter().map(|&o| o as usize).collect();
-        let columns = columns.iter().map(|&c| c as u32).collect();
-        Csr::new(offsets, columns, values.to_vec(), n_columns)
+    let (offsets, columns, values) = (Given::of(&arrays.0)?, Given::of(&arrays.1)?, Given::of(&arrays.2)?);
+    let is_large = columns.len() >= LARGE;
+    let take = || {
+        // A negative number becomes a position far out of range, which `Csr` refuses.
+        let (offsets, columns) = (offsets.into_numbers(|o: i64| o as usize), columns.into_numbers(|c: i32| c as u32));
+        Csr::of_numbers(offsets, columns, values.into_numbers(|value: f32| value), n_columns)
     };
-    if columns.len() < LARGE {
-        copy().map_err(|e| to_python(py, &e))
-    } else {
-        enter(py, Size::Large, Some(1), |_| copy())
-    }
+    if is_large { enter(py, Size::Large, Some(1), |_| take()) } else { take().map_err(|e| to_python(py, &e)) }
 }
 
 /// Hands a matrix to Python.

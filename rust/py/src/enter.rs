@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use ancf_core::data::Numbers;
 use ancf_core::runtime::Context;
 use ancf_core::runtime::simd::Level;
 use ancf_core::{Error, Result};
@@ -15,6 +16,8 @@ use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use rayon::prelude::*;
+
+use crate::file_bytes::Given;
 
 /// How a call is run.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -56,24 +59,31 @@ pub const LARGE: usize = 1 << 22;
 /// Numbers copied between two looks at whether the caller wants to stop.
 const PIECE: usize = 1 << 24;
 
-/// Copies `table` and runs `work` on the copy: at once where the table is small, else watching for Ctrl-C.
-pub fn with_copy<T, F>(py: Python<'_>, table: &[f32], work: F) -> PyResult<T>
+/// Runs `work` on a table, or on a copy of one that somebody may write to: at once where it is small, else watching for
+/// Ctrl-C.
+pub fn with_table<T, F>(py: Python<'_>, table: Given<'_, f32, f32>, work: F) -> PyResult<T>
 where
     T: Send,
-    F: FnOnce(Vec<f32>) -> Result<T> + Send,
+    F: FnOnce(Numbers<f32>) -> Result<T> + Send,
 {
     if table.len() < LARGE {
-        return enter_inline(py, || work(table.to_vec()));
+        return enter_inline(py, || work(table.into_numbers(|value| value)));
     }
     enter(py, Size::Large, None, |context| {
-        let mut copy = Vec::with_capacity(table.len());
-        for piece in table.chunks(PIECE) {
-            context.cancel.check()?;
-            // Most of it is the system's work to find the memory, which threads share.
-            copy.par_extend(piece.par_iter().copied());
-        }
+        let numbers = match table {
+            Given::File(numbers) => numbers,
+            Given::Array(values) => {
+                let mut copy = Vec::with_capacity(values.len());
+                for piece in values.chunks(PIECE) {
+                    context.cancel.check()?;
+                    // Most of it is the system's work to find the memory, which threads share.
+                    copy.par_extend(piece.par_iter().copied());
+                }
+                copy.into()
+            }
+        };
         context.cancel.check()?;
-        work(copy)
+        work(numbers)
     })
 }
 

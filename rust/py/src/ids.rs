@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt, PyList, PyString};
 
 use crate::enter::{Size, enter};
+use crate::file_bytes::Given;
 
 /// Ids from which the GIL is released while they are taken in.
 const LARGE: usize = 1 << 14;
@@ -58,9 +59,12 @@ impl IdIndex {
         joined: PyReadonlyArray1<'_, u8>,
         has_texts: bool,
     ) -> PyResult<Self> {
+        let (places, bytes) = (Given::of(&offsets)?, Given::of(&joined)?);
         let (offsets, joined) = (offsets.as_slice()?, joined.as_slice()?);
         enter(py, size_of(offsets.len()), Some(1), |context| {
-            let index = Index::of_texts(offsets, joined, &context.cancel)?;
+            // A negative offset becomes one far out of range, which the index refuses.
+            let places = places.into_numbers(|offset: i64| offset as usize);
+            let index = Index::of_texts(places, bytes.into_numbers(|byte: u8| byte), &context.cancel)?;
             Ok(Self { index, has_texts, is_utf8: has_texts && are_utf8(offsets, joined) })
         })
     }
@@ -68,8 +72,9 @@ impl IdIndex {
     /// Of numbers.
     #[staticmethod]
     fn of_numbers(py: Python<'_>, values: PyReadonlyArray1<'_, i64>) -> PyResult<Self> {
-        let values = values.as_slice()?;
+        let values = Given::of(&values)?;
         enter(py, size_of(values.len()), Some(1), |context| {
+            let values = values.into_numbers(|value: i64| value);
             Ok(Self { index: Index::of_numbers(values, &context.cancel)?, has_texts: false, is_utf8: false })
         })
     }

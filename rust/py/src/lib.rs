@@ -7,6 +7,7 @@
 mod convert;
 mod data;
 mod enter;
+mod file_bytes;
 mod ids;
 mod metrics;
 mod model;
@@ -30,6 +31,7 @@ use pyo3::prelude::*;
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     data::register(module)?;
+    file_bytes::register(module)?;
     ids::register(module)?;
     metrics::register(module)?;
     model::register(module)?;

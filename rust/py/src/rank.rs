@@ -13,7 +13,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::convert::{CsrArrays, LayerArrays, to_csr, to_layers};
-use crate::enter::{LARGE, Size, enter, enter_inline, to_python, with_copy};
+use crate::enter::{LARGE, Size, enter, enter_inline, to_python, with_table};
+use crate::file_bytes::Given;
 use crate::sets::{SetArrays, to_sets};
 
 /// Lists as they are handed to Python: items and scores (m, width), counts (m,).
@@ -103,21 +104,24 @@ impl Ranker {
                 let message = "neighbors and dense_neighbors are given; a model has one of them.".into();
                 return Err(to_python(py, &Error::InvalidParameter(message)));
             }
-            Some(weights) => Some(with_copy(py, values(py, weights, "neighbors")?, Ok)?),
+            Some(weights) => Some(with_table(py, values(py, weights, "neighbors")?, Ok)?),
             None => None,
         };
         let sharpness = sharpness.map(|sharpness| sharpness.as_slice().map(<[f32]>::to_vec)).transpose()?;
         let bias = item_bias.map(|bias| bias.as_slice().map(<[f32]>::to_vec)).transpose()?;
         let table = |table: Option<PyReadonlyArray2<'_, f32>>, name| {
             let owned = |table: PyReadonlyArray2<'_, f32>| -> PyResult<_> {
-                Ok(([table.shape()[0], table.shape()[1]], values(py, &table, name)?.to_vec()))
+                Ok((
+                    [table.shape()[0], table.shape()[1]],
+                    values(py, &table, name)?.into_numbers(|value| value).into_vec(),
+                ))
             };
             table.map(owned).transpose()
         };
         let logits = item_logits.map(|logits| logits.as_slice().map(<[f32]>::to_vec)).transpose()?;
         let target = (table(keys, "keys")?, table(queries, "queries")?, logits, attention_exponent);
         let layers = layers.map(|arrays| to_layers(py, &arrays)).transpose()?;
-        with_copy(py, values(py, &item_vectors, "item vectors")?, |vectors| {
+        with_table(py, values(py, &item_vectors, "item vectors")?, |vectors| {
             if bias.as_ref().is_some_and(Vec::is_empty) && n_items > 0 {
                 return Err(Error::InvalidData(format!("item_bias is empty; there are {n_items} items.")));
             }
@@ -348,7 +352,8 @@ impl Ranker {
         shift: Option<PyReadonlyArray1<'py, f32>>,
     ) -> PyResult<Bound<'py, PyArray2<f32>>> {
         let (rows, width) = (scores.shape()[0], scores.shape()[1]);
-        let (scores, counts) = (values(py, &scores, "scores")?.to_vec(), counts.as_slice()?.to_vec());
+        let (scores, counts) =
+            (values(py, &scores, "scores")?.into_numbers(|value| value).into_vec(), counts.as_slice()?.to_vec());
         let mut lists = rank::Lists { items: Vec::new(), scores, counts, width };
         let shift = shift.as_ref().map(|shift| shift.as_slice()).transpose()?;
         enter(py, Size::Small, None, |context| self.ranker.finish(shift, &mut lists, context))?;
@@ -439,7 +444,7 @@ impl Ranker {
         let seen = seen.map(|rows| to_sets(py, &rows, n_items)).transpose()?;
         let shift = shift.map(|shift| shift.as_slice().map(<[f32]>::to_vec)).transpose()?;
         let factors = self.ranker.factors();
-        with_copy(py, values(py, vectors, "user vectors")?, |vectors| {
+        with_table(py, values(py, vectors, "user vectors")?, |vectors| {
             if d != factors {
                 let message = format!("user vectors have {d} factors; the items have {factors}.");
                 return Err(Error::InvalidData(message));
@@ -493,8 +498,8 @@ fn to_plan(py: Python<'_>, plan: Option<&str>) -> PyResult<Plan> {
     }
 }
 
-fn values<'a>(py: Python<'_>, table: &'a PyReadonlyArray2<'_, f32>, what: &str) -> PyResult<&'a [f32]> {
-    table.as_slice().map_err(|_| {
+fn values<'a>(py: Python<'_>, table: &'a PyReadonlyArray2<'_, f32>, what: &str) -> PyResult<Given<'a, f32, f32>> {
+    Given::of(table).map_err(|_| {
         let remedy = "must be C-contiguous; pass them through numpy.ascontiguousarray.";
         to_python(py, &Error::InvalidData(format!("{what} {remedy}")))
     })

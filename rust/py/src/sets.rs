@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyList, PyString, PyTuple};
 
 use crate::enter::to_python;
+use crate::file_bytes::Given;
 
 /// Row offsets and positions as they come from Python.
 pub type SetArrays<'py> = (PyReadonlyArray1<'py, i64>, PyReadonlyArray1<'py, i32>);
@@ -18,10 +19,10 @@ type JoinedIds<'py> = (Bound<'py, PyAny>, Bound<'py, PyArray1<i64>>);
 
 /// Checks the two arrays once.
 pub fn to_sets(py: Python<'_>, (offsets, items): &SetArrays<'_>, n_items: usize) -> PyResult<Sets> {
-    // A negative number becomes a position far out of range, which `Sets::new` refuses.
-    let offsets = offsets.as_slice()?.iter().map(|&o| o as usize).collect();
-    let items = items.as_slice()?.iter().map(|&i| i as u32).collect();
-    Sets::new(offsets, items, n_items).map_err(|e| to_python(py, &e))
+    // A negative number becomes a position far out of range, which `Sets` refuses.
+    let offsets = Given::of(offsets)?.into_numbers(|o: i64| o as usize);
+    let items = Given::of(items)?.into_numbers(|i: i32| i as u32);
+    Sets::of_numbers(offsets, items, n_items).map_err(|e| to_python(py, &e))
 }
 
 fn from_sets(py: Python<'_>, sets: Sets) -> SetsResult<'_> {

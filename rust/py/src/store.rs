@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use ancf_core::store::format::{self, Tensor};
 use ancf_core::store::{save, storage::Disk};
-use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
+use numpy::PyReadonlyArray1;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::enter::{Size, enter};
+use crate::file_bytes::FileBytes;
 
 /// A tensor to be written: name, dtype, shape, bytes.
 type TensorSource<'py> = (String, String, Vec<usize>, PyReadonlyArray1<'py, u8>);
@@ -65,9 +66,9 @@ fn model_to_bytes<'py>(
 
 /// Reads and checks a model file: its bytes, the model's own JSON, and where in the bytes each tensor is.
 #[pyfunction]
-fn load_model(py: Python<'_>, path: PathBuf) -> PyResult<(Bound<'_, PyArray1<u8>>, String, Vec<TensorLocation>)> {
+fn load_model(py: Python<'_>, path: PathBuf) -> PyResult<(FileBytes, String, Vec<TensorLocation>)> {
     let (bytes, contents) = enter(py, Size::Large, Some(1), |context| save::load(&Disk, &path, &context.cancel))?;
-    Ok((bytes.into_pyarray(py), contents.metadata, locations(contents.tensors)))
+    Ok((FileBytes::new(bytes), contents.metadata, locations(contents.tensors)))
 }
 
 /// Checks the bytes of a model file where they are: the model's own JSON, and where in them each tensor is.

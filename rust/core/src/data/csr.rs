@@ -2,14 +2,16 @@
 
 use crate::{Error, Result};
 
+use super::Numbers;
+
 /// A sparse matrix by rows. Column positions are strictly ascending within a row, so a row is a set.
 ///
 /// Built through [`Csr::new`], which checks everything once; kernels then index freely.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Csr {
-    offsets: Vec<usize>,
-    columns: Vec<u32>,
-    values: Vec<f32>,
+    offsets: Numbers<usize>,
+    columns: Numbers<u32>,
+    values: Numbers<f32>,
     n_columns: usize,
 }
 
@@ -17,6 +19,21 @@ impl Csr {
     /// Checks `offsets` (`n_rows` + 1, ascending from 0 to the number of entries), `columns` (strictly ascending within a
     /// row, below `n_columns`) and `values` (finite, one for each entry).
     pub fn new(offsets: Vec<usize>, columns: Vec<u32>, values: Vec<f32>, n_columns: usize) -> Result<Self> {
+        Self::of_numbers(offsets.into(), columns.into(), values.into(), n_columns)
+    }
+
+    /// The same of numbers that somebody else may keep.
+    pub fn of_numbers(
+        offsets: Numbers<usize>,
+        columns: Numbers<u32>,
+        values: Numbers<f32>,
+        n_columns: usize,
+    ) -> Result<Self> {
+        Self::check((&offsets, &columns, &values), n_columns)?;
+        Ok(Self { offsets, columns, values, n_columns })
+    }
+
+    fn check((offsets, columns, values): (&[usize], &[u32], &[f32]), n_columns: usize) -> Result<()> {
         let bad = |message: String| Err(Error::InvalidData(message));
         if n_columns > u32::MAX as usize {
             return bad(format!("{n_columns} columns do not fit 32-bit positions."));
@@ -50,17 +67,17 @@ impl Csr {
         {
             return bad(format!("the value of entry {at} is {}; it must be finite.", values[at]));
         }
-        Ok(Self { offsets, columns, values, n_columns })
+        Ok(())
     }
 
     /// Row offsets, columns and values.
     pub fn into_parts(self) -> (Vec<usize>, Vec<u32>, Vec<f32>) {
-        (self.offsets, self.columns, self.values)
+        (self.offsets.into_vec(), self.columns.into_vec(), self.values.into_vec())
     }
 
     /// A matrix of `n_rows` empty rows.
     pub fn empty(n_rows: usize, n_columns: usize) -> Self {
-        Self { offsets: vec![0; n_rows + 1], columns: Vec::new(), values: Vec::new(), n_columns }
+        Self { offsets: vec![0; n_rows + 1].into(), columns: Vec::new().into(), values: Vec::new().into(), n_columns }
     }
 
     /// Number of rows.
@@ -121,7 +138,7 @@ impl Csr {
     #[must_use]
     pub fn transpose_with_positions(&self) -> (Self, Vec<u32>) {
         let mut offsets = vec![0usize; self.n_columns + 1];
-        for &column in &self.columns {
+        for &column in &*self.columns {
             offsets[column as usize + 1] += 1;
         }
         for column in 0..self.n_columns {
@@ -140,6 +157,7 @@ impl Csr {
                 *slot += 1;
             }
         }
+        let (offsets, columns, values) = (offsets.into(), columns.into(), values.into());
         (Self { offsets, columns, values, n_columns: self.n_rows() }, positions)
     }
 }

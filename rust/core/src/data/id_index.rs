@@ -9,6 +9,8 @@ use std::hash::{BuildHasher, RandomState};
 use crate::runtime::cancel::Cancel;
 use crate::{Error, Result};
 
+use super::Numbers;
+
 /// Ids between two looks at whether the caller wants to stop.
 const PIECE: usize = 1 << 16;
 
@@ -17,10 +19,10 @@ const PIECE: usize = 1 << 16;
 enum Ids {
     /// Bytes end to end; `offsets` has one more than there are ids.
     Texts {
-        offsets: Vec<usize>,
-        bytes: Vec<u8>,
+        offsets: Numbers<usize>,
+        bytes: Numbers<u8>,
     },
-    Numbers(Vec<i64>),
+    Numbers(Numbers<i64>),
 }
 
 /// A position for each id.
@@ -38,21 +40,25 @@ impl IdIndex {
     ///
     /// # Errors
     /// `InvalidData` where offsets fall or lie outside of the bytes, or there are more ids than positions; `Cancelled`.
-    pub fn of_texts(offsets: &[i64], bytes: &[u8], cancel: &Cancel) -> Result<Self> {
+    pub fn of_texts(
+        offsets: impl Into<Numbers<usize>>,
+        bytes: impl Into<Numbers<u8>>,
+        cancel: &Cancel,
+    ) -> Result<Self> {
+        let (offsets, bytes) = (offsets.into(), bytes.into());
         let rise = offsets.windows(2).all(|pair| pair[0] <= pair[1]);
-        if !rise || offsets.first() != Some(&0) || offsets.last().copied() != i64::try_from(bytes.len()).ok() {
+        if !rise || offsets.first() != Some(&0) || offsets.last() != Some(&bytes.len()) {
             return Err(Error::InvalidData("the offsets of the ids do not fit their bytes.".into()));
         }
-        let offsets = offsets.iter().map(|&offset| offset as usize).collect();
-        Self::new(Ids::Texts { offsets, bytes: bytes.to_vec() }, cancel)
+        Self::new(Ids::Texts { offsets, bytes }, cancel)
     }
 
     /// Of ids that are numbers.
     ///
     /// # Errors
     /// `InvalidData` where there are more ids than positions; `Cancelled`.
-    pub fn of_numbers(values: &[i64], cancel: &Cancel) -> Result<Self> {
-        Self::new(Ids::Numbers(values.to_vec()), cancel)
+    pub fn of_numbers(values: impl Into<Numbers<i64>>, cancel: &Cancel) -> Result<Self> {
+        Self::new(Ids::Numbers(values.into()), cancel)
     }
 
     fn new(ids: Ids, cancel: &Cancel) -> Result<Self> {
@@ -169,12 +175,12 @@ mod tests {
 
     use super::*;
 
-    fn packed(texts: &[Vec<u8>]) -> (Vec<i64>, Vec<u8>) {
+    fn packed(texts: &[Vec<u8>]) -> (Vec<usize>, Vec<u8>) {
         let mut offsets = vec![0];
         let mut bytes = Vec::new();
         for text in texts {
             bytes.extend_from_slice(text);
-            offsets.push(bytes.len() as i64);
+            offsets.push(bytes.len());
         }
         (offsets, bytes)
     }
@@ -186,7 +192,7 @@ mod tests {
             others in prop::collection::vec(prop::collection::vec(0u8..4, 0..6), 0..50),
         ) {
             let (offsets, bytes) = packed(&texts);
-            let index = IdIndex::of_texts(&offsets, &bytes, &Cancel::default()).unwrap();
+            let index = IdIndex::of_texts(offsets, bytes, &Cancel::default()).unwrap();
             for text in texts.iter().chain(&others) {
                 let naive = texts.iter().position(|each| each == text).map_or(-1, |at| at as i64);
                 prop_assert_eq!(index.position_of_text(text), naive);
@@ -203,7 +209,7 @@ mod tests {
             values in prop::collection::vec(-50i64..50, 0..100),
             others in prop::collection::vec(any::<i64>(), 0..20),
         ) {
-            let index = IdIndex::of_numbers(&values, &Cancel::default()).unwrap();
+            let index = IdIndex::of_numbers(values.clone(), &Cancel::default()).unwrap();
             for value in values.iter().chain(&others) {
                 let naive = values.iter().position(|each| each == value).map_or(-1, |at| at as i64);
                 prop_assert_eq!(index.position_of_number(*value), naive);
@@ -218,8 +224,8 @@ mod tests {
 
     #[test]
     fn offsets_that_do_not_fit_are_refused() {
-        for offsets in [&[][..], &[0, 2], &[1, 3], &[0, 2, 1, 3], &[-1, 3], &[0, 4]] {
-            assert!(IdIndex::of_texts(offsets, b"abc", &Cancel::default()).is_err(), "{offsets:?}");
+        for offsets in [&[][..], &[0, 2], &[1, 3], &[0, 2, 1, 3], &[usize::MAX, 3], &[0, 4]] {
+            assert!(IdIndex::of_texts(offsets.to_vec(), b"abc".to_vec(), &Cancel::default()).is_err(), "{offsets:?}");
         }
     }
 

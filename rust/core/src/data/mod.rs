@@ -1,7 +1,7 @@
 //! Data in: text tables to columns, rows to sorted events, and checked types that cannot be wrong afterwards.
 //!
 //! Imports run one way: {`scan`, `texts`} → {`rows`, `dictionary`} → {`schema`, `fields`, `interner`} → `digits`. `events`,
-//! `csr` and `id_index` import none of them.
+//! `csr` and `id_index` (→ `numbers`) import none of them.
 
 mod csr;
 mod dictionary;
@@ -10,6 +10,7 @@ pub mod events;
 mod fields;
 pub mod id_index;
 mod interner;
+mod numbers;
 mod rows;
 pub mod scan;
 pub mod schema;
@@ -17,3 +18,4 @@ pub mod texts;
 
 pub use csr::Csr;
 pub use dictionary::Column;
+pub use numbers::Numbers;

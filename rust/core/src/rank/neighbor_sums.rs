@@ -4,7 +4,7 @@
 //! sparse(u, i) = fma chain over the history items j of u, ascending, of w_uj c_ji, started at 0
 //! ```
 
-use crate::data::Csr;
+use crate::data::{Csr, Numbers};
 use crate::runtime::simd::sparse::fetch;
 use crate::runtime::simd::{Level, dot, vector};
 
@@ -22,7 +22,7 @@ pub enum Neighbors {
     /// All items a row, `n_items` × `n_items`.
     Dense {
         /// Row by row.
-        weights: Vec<f32>,
+        weights: Numbers<f32>,
         /// Numbers of a row, and rows.
         n_items: usize,
     },
@@ -287,7 +287,7 @@ mod tests {
         let weights: Vec<f32> = (0..n * n).map(|at| draws.normal(at as u64)).collect();
         let columns = (0..n * n).map(|at| (at % n) as u32).collect();
         let rows = Csr::new((0..=n).map(|row| row * n).collect(), columns, weights.clone(), n).unwrap();
-        let both = [Neighbors::sparse(rows), Neighbors::Dense { weights, n_items: n }];
+        let both = [Neighbors::sparse(rows), Neighbors::Dense { weights: weights.into(), n_items: n }];
         for level in Level::available() {
             for (history, weights) in [(&[][..], &[][..]), (&[3, 8, 69][..], &[1.0, 0.3, 2.0][..])] {
                 let [sparse, dense] = both.each_ref().map(|neighbors| {

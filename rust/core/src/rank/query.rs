@@ -1,6 +1,6 @@
 //! What a call asks for: whose lists, from which items.
 
-use crate::data::Csr;
+use crate::data::{Csr, Numbers};
 use crate::{Error, Result};
 
 use super::checks::check_table;
@@ -21,7 +21,7 @@ pub struct Filters {
 #[derive(Clone, Debug)]
 pub struct Users {
     /// Row-major vectors, `n` × `d`.
-    pub(super) vectors: Vec<f32>,
+    pub(super) vectors: Numbers<f32>,
     /// Number of users.
     pub(super) n: usize,
     /// Weighted histories for the sparse part; with target attention, additions to the logits.
@@ -42,7 +42,7 @@ impl Users {
     /// Nobody, with vectors of `d` numbers.
     pub(super) fn no_users(d: usize) -> Self {
         Self {
-            vectors: Vec::new(),
+            vectors: Vec::new().into(),
             n: 0,
             history: None,
             seen: None,

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use rayon::prelude::*;
 
-use crate::data::Csr;
+use crate::data::{Csr, Numbers};
 use crate::model::fold_in::{self, Attention, History};
 use crate::runtime::Context;
 use crate::runtime::simd::Level;
@@ -66,12 +66,18 @@ pub struct Ranker {
 
 impl Ranker {
     /// Checks item `vectors` (`n_items` × `d`), `neighbors` (row j: what history item j adds to others) and the head.
-    pub fn new(vectors: Vec<f32>, n_items: usize, d: usize, neighbors: Option<Csr>, head: Head) -> Result<Self> {
-        Ok(Self { scorer: Scorer::new(vectors, n_items, d, neighbors, head)?, users: Users::no_users(d) })
+    pub fn new(
+        vectors: impl Into<Numbers<f32>>,
+        n_items: usize,
+        d: usize,
+        neighbors: Option<Csr>,
+        head: Head,
+    ) -> Result<Self> {
+        Ok(Self { scorer: Scorer::new(vectors.into(), n_items, d, neighbors, head)?, users: Users::no_users(d) })
     }
 
     /// The same with item-item weights of all items with all (`n_items` × `n_items`), for users that are set later.
-    pub fn with_dense_neighbors(mut self, weights: Vec<f32>) -> Result<Self> {
+    pub fn with_dense_neighbors(mut self, weights: Numbers<f32>) -> Result<Self> {
         self.scorer.set_dense_neighbors(weights)?;
         Ok(self)
     }
@@ -84,8 +90,14 @@ impl Ranker {
     }
 
     /// Checks users that fit these items: `vectors` (n × d), and rows of `history` and `seen` for each.
-    pub fn new_users(&self, vectors: Vec<f32>, n: usize, history: Option<Csr>, seen: Option<Sets>) -> Result<Users> {
-        self.scorer.new_users(vectors, n, history, seen)
+    pub fn new_users(
+        &self,
+        vectors: impl Into<Numbers<f32>>,
+        n: usize,
+        history: Option<Csr>,
+        seen: Option<Sets>,
+    ) -> Result<Users> {
+        self.scorer.new_users(vectors.into(), n, history, seen)
     }
 
     /// Takes these as the users of the training table.
@@ -268,7 +280,7 @@ impl Ranker {
             }
             Csr::new(vec![0, columns.len()], columns, values, neighbors.n_rows())
         });
-        let user = self.scorer.new_users(vector, 1, weighed.transpose()?, Some(had))?;
+        let user = self.scorer.new_users(vector.into(), 1, weighed.transpose()?, Some(had))?;
         Ok(self.top_n_inline(&user.query(None, true), n, level, take))
     }
 

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use rayon::prelude::*;
 
-use crate::data::Csr;
+use crate::data::{Csr, Numbers};
 use crate::runtime::Context;
 use crate::runtime::simd::Level;
 use crate::{Error, Result};
@@ -40,7 +40,7 @@ const SUMS_FIRST_PER_PLACE: usize = 2;
 
 /// Items with all that scores need.
 pub struct Scorer {
-    vectors: Vec<f32>,
+    vectors: Numbers<f32>,
     n_items: usize,
     d: usize,
     /// Row j: what history item j adds to others.
@@ -74,7 +74,7 @@ pub struct Candidates {
 
 impl Scorer {
     /// Checks item `vectors` (`n_items` × `d`), `neighbors` (row j: what history item j adds to others) and the head.
-    pub fn new(vectors: Vec<f32>, n_items: usize, d: usize, neighbors: Option<Csr>, head: Head) -> Result<Self> {
+    pub fn new(vectors: Numbers<f32>, n_items: usize, d: usize, neighbors: Option<Csr>, head: Head) -> Result<Self> {
         let bad = |message: String| Err(Error::InvalidData(message));
         if n_items >= i32::MAX as usize {
             return bad(format!("{n_items} items do not fit 32-bit positions."));
@@ -105,7 +105,7 @@ impl Scorer {
     }
 
     /// Sets item-item weights of all items with all (`n_items` × `n_items`, row j: what history item j adds).
-    pub fn set_dense_neighbors(&mut self, weights: Vec<f32>) -> Result<()> {
+    pub fn set_dense_neighbors(&mut self, weights: Numbers<f32>) -> Result<()> {
         check_table(&weights, self.n_items, self.n_items, "neighbors")?;
         self.head.check(self.n_items, self.d, true)?;
         self.max_abs_neighbor = weights.iter().fold(0f32, |largest, value| largest.max(value.abs()));
@@ -119,7 +119,13 @@ impl Scorer {
     }
 
     /// Checks users that fit these items: `vectors` (n × d), and rows of `history` and `seen` for each.
-    pub fn new_users(&self, vectors: Vec<f32>, n: usize, history: Option<Csr>, seen: Option<Sets>) -> Result<Users> {
+    pub fn new_users(
+        &self,
+        vectors: Numbers<f32>,
+        n: usize,
+        history: Option<Csr>,
+        seen: Option<Sets>,
+    ) -> Result<Users> {
         let bad = |message: String| Err(Error::InvalidData(message));
         if n >= i32::MAX as usize {
             return bad(format!("{n} users do not fit 32-bit positions."));

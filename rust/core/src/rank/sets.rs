@@ -1,18 +1,29 @@
 //! Rows of positions without values: the items that each user has seen, or that each row may list.
 
+use crate::data::Numbers;
 use crate::{Error, Result};
 
 /// One set of positions for each row; within a row they rise strictly.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sets {
-    offsets: Vec<usize>,
-    items: Vec<u32>,
+    offsets: Numbers<usize>,
+    items: Numbers<u32>,
 }
 
 impl Sets {
     /// Checks `offsets` (rising from 0 to the number of entries) and `items` (rising strictly within a row, below
     /// `n_items`).
     pub fn new(offsets: Vec<usize>, items: Vec<u32>, n_items: usize) -> Result<Self> {
+        Self::of_numbers(offsets.into(), items.into(), n_items)
+    }
+
+    /// The same of numbers that somebody else may keep.
+    pub fn of_numbers(offsets: Numbers<usize>, items: Numbers<u32>, n_items: usize) -> Result<Self> {
+        Self::check(&offsets, &items, n_items)?;
+        Ok(Self { offsets, items })
+    }
+
+    fn check(offsets: &[usize], items: &[u32], n_items: usize) -> Result<()> {
         let bad = |message: String| Err(Error::InvalidData(message));
         if offsets.first() != Some(&0) || offsets.last() != Some(&items.len()) {
             return bad("row offsets must run from 0 to the number of entries.".into());
@@ -31,7 +42,7 @@ impl Sets {
                 return bad(format!("row {row} names item {last}; there are {n_items}."));
             }
         }
-        Ok(Self { offsets, items })
+        Ok(())
     }
 
     /// The distinct ones of some positions row by row, of which row r has `lengths[r]`, and how often each stands in its row.
@@ -68,7 +79,7 @@ impl Sets {
             counts.extend(items[first..].iter().map(|&item| std::mem::take(&mut times[item as usize])));
             offsets.push(items.len());
         }
-        Ok((Self { offsets, items }, counts))
+        Ok((Self { offsets: offsets.into(), items: items.into() }, counts))
     }
 
     /// Row by row what either holds.
@@ -90,12 +101,12 @@ impl Sets {
             items.extend_from_slice(b);
             offsets.push(items.len());
         }
-        Ok(Self { offsets, items })
+        Ok(Self { offsets: offsets.into(), items: items.into() })
     }
 
     /// Offsets and positions.
     pub fn into_parts(self) -> (Vec<usize>, Vec<u32>) {
-        (self.offsets, self.items)
+        (self.offsets.into_vec(), self.items.into_vec())
     }
 
     /// Number of rows.
