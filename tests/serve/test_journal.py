@@ -147,3 +147,30 @@ def test_a_database_that_is_not_there_is_named():
     pytest.importorskip("psycopg")
     with pytest.raises(JournalError, match="PostgreSQL"):
         open_journal(f"postgresql:///x?host={Path('/nowhere')}")
+
+
+def test_a_cut_connection_is_made_anew_for_who_reads(postgres_url):
+    reader, other = open_journal(postgres_url), open_journal(postgres_url)
+    try:
+        reader.append([[event("a", user="é", item="1")]])
+        assert [entry.item_id for entry in reader.of_user("é", 10)] == ["1"]
+        other._retrying(
+            lambda db: db.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+                " AND datname = current_database() AND backend_type = 'client backend'"
+            ).fetchall()
+        )
+        assert [entry.item_id for entry in reader.of_user("é", 10)] == ["1"]
+    finally:
+        reader.close()
+        other.close()
+
+
+def test_what_the_database_refuses_of_a_read_is_told_in_its_words(postgres_url):
+    reader = open_journal(postgres_url)
+    try:
+        with pytest.raises(JournalError, match="0x00"):
+            reader.of_user("no\0body", 10)
+        assert reader.of_user("nobody", 10) == []
+    finally:
+        reader.close()

@@ -1,5 +1,6 @@
 """The journal in PostgreSQL, for workers on several machines."""
 
+import struct
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, TypeVar
 
@@ -31,11 +32,17 @@ AS given (event_id text, user_id text, item_id text, event text, quantity float8
 WHERE NOT EXISTS (SELECT 1 FROM ancf_forgotten WHERE ancf_forgotten.id_hash = decode(given.id_hash, 'hex'))
 ON CONFLICT (event_id) DO NOTHING RETURNING event_id
 """
-_OF_USER = "SELECT item_id, event, quantity, at, seq FROM ancf_events WHERE user_id = %s ORDER BY seq DESC LIMIT %s"
 _BETWEEN = """
 SELECT seq, user_id, item_id, event, quantity, at FROM ancf_events WHERE seq > %s AND seq <= %s ORDER BY seq LIMIT %s
 """
-_FORGOTTEN = "SELECT item_id, event, quantity, at, seq FROM ancf_events WHERE user_id = %s AND event = %s"
+# What is asked for every list is prepared by hand and asked by libpq itself: by psycopg's cursor five events took 95 to
+# 146 us rather than 70 to 108, where a statement that asks for nothing took 19 to 35 (2026-11-28, load 6).
+_OF_USER = b"SELECT item_id, event, quantity, at, seq FROM ancf_events WHERE user_id = $1 "
+_PREPARED = {
+    "of_user": _OF_USER + b"ORDER BY seq DESC LIMIT $2",
+    "forgotten": _OF_USER + b"AND event = $2",
+}
+_INT8 = struct.Struct(">q")
 # An event that is sent again while its user is forgotten waits, or it would find neither the event nor its mark; who
 # asks for the last number waits for all that are being written.
 _FORGET_LOCK = 0x616E6367
@@ -51,13 +58,15 @@ class PostgresJournal(Journal):
     def __init__(self, url: str) -> None:
         try:
             import psycopg
+            import psycopg.adapt
         except ImportError as error:
             raise MissingExtraError(
                 "a journal in PostgreSQL needs psycopg. Install it with: pip install 'ancf[postgresql]'"
             ) from error
         self._psycopg, self._url = psycopg, url
         self._db: Any = None
-        self._reading: Any = None
+        self._rows: Any = None
+        self._prepared: set[str] = set()
         self._retrying(self._make_tables)
 
     def append(self, batches: Sequence[Sequence[Event]]) -> list[int]:
@@ -84,14 +93,31 @@ class PostgresJournal(Journal):
         return counts
 
     def _newest(self, user_id: str, limit: int) -> list[Entry]:
-        return self._entries(_OF_USER, (user_id, limit))
+        return self._entries("of_user", user_id.encode(), _INT8.pack(limit))
 
     def _forgotten(self, user_id: str) -> list[Entry]:
-        return self._entries(_FORGOTTEN, (user_id, FORGET))
+        return self._entries("forgotten", user_id.encode(), FORGET.encode())
 
-    def _entries(self, query: str, values: tuple[Any, ...]) -> list[Entry]:
-        rows = self._retrying(lambda _: self._reading.execute(query, values, prepare=True).fetchall())
-        return [Entry(*row) for row in rows]
+    def _entries(self, prepared: str, *values: bytes) -> list[Entry]:
+        """What a prepared statement gives for values in PostgreSQL's binary format."""
+        binary = self._psycopg.pq.Format.BINARY
+
+        def ask(db: Any) -> list[Entry]:
+            if prepared not in self._prepared:
+                self._check(db.pgconn.prepare(prepared.encode(), _PREPARED[prepared]))
+                self._prepared.add(prepared)
+            found = db.pgconn.exec_prepared(prepared.encode(), values, [binary] * len(values), binary)
+            self._check(found)
+            self._rows.set_pgresult(found, set_loaders=True, format=binary)
+            entries: list[Entry] = self._rows.load_rows(0, found.ntuples, Entry._make)
+            return entries
+
+        return self._retrying(ask)
+
+    def _check(self, result: Any) -> None:
+        """Raise what the database says of a statement that failed."""
+        if result.status not in (self._psycopg.pq.ExecStatus.TUPLES_OK, self._psycopg.pq.ExecStatus.COMMAND_OK):
+            raise self._psycopg.errors.error_from_result(result)
 
     def newest(self) -> int:
         def look(db: Any) -> int:
@@ -151,6 +177,14 @@ class PostgresJournal(Journal):
             self._db.close()
         self._db = None
 
+    def _connect(self) -> Any:
+        db = self._psycopg.connect(self._url, autocommit=True, connect_timeout=2, client_encoding="UTF8")
+        # An acknowledged event is on the disk, whatever the database is set to.
+        db.execute("SET synchronous_commit = on; SET statement_timeout = '5s'")
+        self._rows = self._psycopg.adapt.Transformer(db)
+        self._prepared.clear()
+        return db
+
     def _make_tables(self, db: Any) -> None:
         with db.transaction():
             db.execute("SELECT pg_advisory_xact_lock(%s)", (_SCHEMA_LOCK,))
@@ -161,11 +195,7 @@ class PostgresJournal(Journal):
         for last in (False, True):
             try:
                 if self._db is None or self._db.closed:
-                    self._db = self._psycopg.connect(self._url, autocommit=True, connect_timeout=2)
-                    # An acknowledged event is on the disk, whatever the database is set to.
-                    self._db.execute("SET synchronous_commit = on; SET statement_timeout = '5s'")
-                    # Making a cursor takes a fifth of the time of reading a user's events.
-                    self._reading = self._db.cursor(binary=True)
+                    self._db = self._connect()
                 return ask(self._db)
             except self._psycopg.Error as error:
                 broken = self._db is None or self._db.broken or self._db.closed
