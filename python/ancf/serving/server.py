@@ -24,7 +24,7 @@ from types import FrameType
 from typing import IO, Any
 
 from ancf.errors import InvalidParameterError, MissingExtraError
-from ancf.serving import log
+from ancf.serving import log, memory
 from ancf.serving.limits import Limits
 from ancf.serving.settings import Settings
 
@@ -112,6 +112,7 @@ def _work(
 ) -> None:
     """Serve in this process."""
     _do_without_pyarrow()
+    memory.keep_little()
     from ancf.serving.model_reading import read_model
 
     paths = (settings.model, *settings.more_models.values())

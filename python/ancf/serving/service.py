@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ancf.errors import AncfError, InvalidParameterError
-from ancf.serving import log
+from ancf.serving import log, memory
 from ancf.serving.admission import Admission
 from ancf.serving.counting import Counting
 from ancf.serving.journal import Entry, Event, Journal
@@ -378,6 +378,8 @@ class Service:
             log.write("model not taken", error=str(error), model_version=before)
             raise
         if changed:
+            # What the model before took, and what loading took for a moment.
+            await asyncio.get_running_loop().run_in_executor(self._threads, memory.give_back)
             self.metrics.reload("ok")
             log.write("model taken", model_version=store.current.version, previous_version=before)
         return changed
