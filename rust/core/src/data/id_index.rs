@@ -2,7 +2,8 @@
 //!
 //! Open addressing over a power of two of slots, at most half full; a slot has half of the hash and the position, so that
 //! an id is compared with few others. Hashes are SipHash with keys of this process (`RandomState`): whoever writes a model
-//! file cannot make ids collide. Positions do not depend on hashes.
+//! file cannot make ids collide. Positions do not depend on hashes. Numbers that lie close together need none: each has a
+//! place of its own.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -14,6 +15,9 @@ use super::Numbers;
 /// Ids between two looks at whether the caller wants to stop.
 const PIECE: usize = 1 << 16;
 
+/// Numbers within a range so many times as long as there are ids get a table of the range.
+const MAX_SPREAD: usize = 4;
+
 /// The ids by position.
 #[derive(Debug)]
 enum Ids {
@@ -23,6 +27,12 @@ enum Ids {
         bytes: Numbers<u8>,
     },
     Numbers(Numbers<i64>),
+    /// The numbers from `first` on: the position + 1 of each, 0 where it is no id.
+    Range {
+        first: i64,
+        positions: Vec<u32>,
+        n: usize,
+    },
 }
 
 /// A position for each id.
@@ -58,14 +68,38 @@ impl IdIndex {
     /// # Errors
     /// `InvalidData` where there are more ids than positions; `Cancelled`.
     pub fn of_numbers(values: impl Into<Numbers<i64>>, cancel: &Cancel) -> Result<Self> {
-        Self::new(Ids::Numbers(values.into()), cancel)
+        let values = values.into();
+        let range = values.iter().min().zip(values.iter().max()).and_then(|(&first, &last)| {
+            let length = usize::try_from(last.checked_sub(first)?).ok()?.checked_add(1)?;
+            (length <= values.len().saturating_mul(MAX_SPREAD)).then_some((first, length))
+        });
+        match range {
+            Some((first, length)) => Self::of_range(&values, first, length, cancel),
+            None => Self::new(Ids::Numbers(values), cancel),
+        }
+    }
+
+    /// Of numbers from `first` on, within `length`.
+    fn of_range(values: &[i64], first: i64, length: usize, cancel: &Cancel) -> Result<Self> {
+        let n = check_length(values.len())?;
+        let (mut positions, mut is_distinct) = (vec![0; length], true);
+        for (piece, values) in values.chunks(PIECE).enumerate() {
+            cancel.check()?;
+            for (at, &value) in values.iter().enumerate() {
+                let place = &mut positions[(value - first) as usize];
+                if *place == 0 {
+                    *place = (piece * PIECE + at) as u32 + 1;
+                } else {
+                    is_distinct = false;
+                }
+            }
+        }
+        let ids = Ids::Range { first, positions, n };
+        Ok(Self { ids, state: RandomState::new(), slots: Vec::new(), is_distinct })
     }
 
     fn new(ids: Ids, cancel: &Cancel) -> Result<Self> {
-        let n = ids.len();
-        if n >= i32::MAX as usize {
-            return Err(Error::InvalidData(format!("{n} ids do not fit 32-bit positions.")));
-        }
+        let n = check_length(ids.len())?;
         let slots = vec![(0, 0); (2 * n).max(2).next_power_of_two()];
         let mut index = Self { ids, state: RandomState::new(), slots, is_distinct: true };
         for start in (0..n).step_by(PIECE) {
@@ -81,6 +115,7 @@ impl IdIndex {
         let slot = match &self.ids {
             Ids::Texts { offsets, bytes } => self.find(&bytes[offsets[position]..offsets[position + 1]]),
             Ids::Numbers(values) => self.find(&values[position]),
+            Ids::Range { .. } => return,
         };
         if slot.position.is_some() {
             self.is_distinct = false;
@@ -113,16 +148,24 @@ impl IdIndex {
 
     /// Whether the ids are numbers.
     pub fn has_numbers(&self) -> bool {
-        matches!(self.ids, Ids::Numbers(_))
+        !matches!(self.ids, Ids::Texts { .. })
     }
 
     /// Where this text stands first, or -1.
     pub fn position_of_text(&self, id: &[u8]) -> i64 {
+        if self.slots.is_empty() {
+            return -1;
+        }
         self.find(id).position.map_or(-1, |position| position as i64)
     }
 
     /// Where this number stands first, or -1.
+    #[inline]
     pub fn position_of_number(&self, id: i64) -> i64 {
+        if let Ids::Range { first, positions, .. } = &self.ids {
+            // A number below the first becomes a place far beyond the last.
+            return positions.get(id.wrapping_sub(*first) as usize).map_or(-1, |&next| i64::from(next) - 1);
+        }
         self.find(&id).position.map_or(-1, |position| position as i64)
     }
 }
@@ -132,8 +175,16 @@ impl Ids {
         match self {
             Self::Texts { offsets, .. } => offsets.len() - 1,
             Self::Numbers(values) => values.len(),
+            Self::Range { n, .. } => *n,
         }
     }
+}
+
+fn check_length(n: usize) -> Result<usize> {
+    if n >= i32::MAX as usize {
+        return Err(Error::InvalidData(format!("{n} ids do not fit 32-bit positions.")));
+    }
+    Ok(n)
 }
 
 /// Where the search for an id ended: the slot that has it, or the free one that it would get.
@@ -152,7 +203,7 @@ impl Id for [u8] {
     fn stands_at(&self, ids: &Ids, position: usize) -> bool {
         match ids {
             Ids::Texts { offsets, bytes } => bytes[offsets[position]..offsets[position + 1]] == *self,
-            Ids::Numbers(_) => false,
+            Ids::Numbers(_) | Ids::Range { .. } => false,
         }
     }
 }
@@ -206,9 +257,14 @@ mod tests {
 
         #[test]
         fn numbers_stand_where_they_are_found_by_a_scan(
-            values in prop::collection::vec(-50i64..50, 0..100),
-            others in prop::collection::vec(any::<i64>(), 0..20),
+            close in prop::collection::vec(-50i64..50, 0..100),
+            mut others in prop::collection::vec(any::<i64>(), 0..20),
+            step in prop_oneof![Just(1), Just(3), Just(1000), Just(i64::MAX / 60)],
+            first in prop_oneof![Just(0), Just(i64::MIN), Just(i64::MAX)],
         ) {
+            // Close together or far apart, at the ends of all numbers or between.
+            let values: Vec<i64> = close.iter().map(|value| (value * step).saturating_add(first)).collect();
+            others.extend([i64::MIN, i64::MAX, -1, 0].into_iter().chain(values.iter().map(|value| value.wrapping_add(1))));
             let index = IdIndex::of_numbers(values.clone(), &Cancel::default()).unwrap();
             for value in values.iter().chain(&others) {
                 let naive = values.iter().position(|each| each == value).map_or(-1, |at| at as i64);
