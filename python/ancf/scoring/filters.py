@@ -138,9 +138,10 @@ def positions_of(name: str, given: Any, ids: IdMap) -> NDArray[np.int64]:
 
 def count_each(name: str, given: Any, ids: IdMap, requested: Requested) -> tuple[ItemSets, NDArray[np.int64]]:
     """The items of each user in any form, and how often each stands there; ids that are unknown are ignored."""
-    reader = _Reader(name, ids, requested)
+    reader = _Reader(name, ids, requested, counted=True)
     found, each = reader.read(given)
     if each is not None:
+        assert reader.counts is not None
         return each, reader.counts
     assert found is not None
     n = len(requested.users)
@@ -151,9 +152,9 @@ def count_each(name: str, given: Any, ids: IdMap, requested: Requested) -> tuple
 class _Reader:
     """One of the two filters."""
 
-    def __init__(self, name: str, ids: IdMap, requested: Requested) -> None:
-        self.name, self.ids, self.requested = name, ids, requested
-        self.counts = np.empty(0, np.int64)
+    def __init__(self, name: str, ids: IdMap, requested: Requested, *, counted: bool = False) -> None:
+        self.name, self.ids, self.requested, self.counted = name, ids, requested, counted
+        self.counts: NDArray[np.int64] | None = None
 
     def read(self, given: Any) -> tuple[NDArray[np.int64] | None, ItemSets | None]:
         """The rising positions that hold for everybody, or one set for each user."""
@@ -230,7 +231,7 @@ class _Reader:
         """One set of positions for each row, all looked up at once."""
         joined, lengths = _joined(rows) or self._joined_one_by_one(rows)
         found = self._look_up(joined)
-        sets, self.counts = _native.sets_of_rows(lengths, found, len(self.ids))
+        sets, self.counts = _native.sets_of_rows(lengths, found, len(self.ids), self.counted)
         return ItemSets(*sets)
 
     def _joined_one_by_one(self, rows: list[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:

@@ -32,7 +32,7 @@ fn from_sets(py: Python<'_>, sets: Sets) -> SetsResult<'_> {
     (offsets.into_pyarray(py), items.into_pyarray(py))
 }
 
-/// Ids of one kind.
+/// Ids of one kind, the first of which says which.
 enum Ids<'py> {
     None,
     Numbers(Vec<i64>),
@@ -40,21 +40,27 @@ enum Ids<'py> {
 }
 
 impl<'py> Ids<'py> {
-    /// Takes one more; whether it is of the kind of all others.
-    fn push(&mut self, id: Bound<'py, PyAny>) -> bool {
+    /// Takes those of one row; whether they are of the kind of all others.
+    fn extend(&mut self, mut row: impl Iterator<Item = Bound<'py, PyAny>>, total: usize) -> bool {
         if let Self::None = self {
-            *self =
-                if id.is_exact_instance_of::<PyInt>() { Self::Numbers(Vec::new()) } else { Self::Texts(Vec::new()) };
+            let Some(id) = row.next() else { return true };
+            if id.is_exact_instance_of::<PyInt>() {
+                *self = Self::Numbers(Vec::with_capacity(total));
+            } else {
+                *self = Self::Texts(Vec::with_capacity(total));
+            }
+            return self.extend(std::iter::once(id), total) && self.extend(row, total);
         }
         match self {
-            Self::Numbers(numbers) if id.is_exact_instance_of::<PyInt>() => {
-                id.extract().map(|number| numbers.push(number)).is_ok()
-            }
-            Self::Texts(texts) if id.is_exact_instance_of::<PyString>() => {
+            Self::Numbers(numbers) => row.all(|id| {
+                id.is_exact_instance_of::<PyInt>() && id.extract().map(|number| numbers.push(number)).is_ok()
+            }),
+            Self::Texts(texts) => row.all(|id| {
+                let is_text = id.is_exact_instance_of::<PyString>();
                 texts.push(id);
-                true
-            }
-            _ => false,
+                is_text
+            }),
+            Self::None => true,
         }
     }
 }
@@ -63,17 +69,20 @@ impl<'py> Ids<'py> {
 /// None where there is anything else than lists or tuples of plain `int` below 64 bits or of plain `str` alone.
 #[pyfunction]
 fn join_ids<'py>(py: Python<'py>, rows: &Bound<'py, PyList>) -> PyResult<Option<JoinedIds<'py>>> {
-    let mut ids = Ids::None;
     let mut lengths = Vec::with_capacity(rows.len());
     for row in rows.iter() {
-        let plain = if let Ok(list) = row.cast_exact::<PyList>() {
-            lengths.push(list.len() as i64);
-            list.iter().all(|id| ids.push(id))
-        } else if let Ok(tuple) = row.cast_exact::<PyTuple>() {
-            lengths.push(tuple.len() as i64);
-            tuple.iter().all(|id| ids.push(id))
-        } else {
-            false
+        lengths.push(match (row.cast_exact::<PyList>(), row.cast_exact::<PyTuple>()) {
+            (Ok(list), _) => list.len() as i64,
+            (_, Ok(tuple)) => tuple.len() as i64,
+            _ => return Ok(None),
+        });
+    }
+    let total = lengths.iter().sum::<i64>() as usize;
+    let mut ids = Ids::None;
+    for row in rows.iter() {
+        let plain = match row.cast_into_exact::<PyList>() {
+            Ok(list) => ids.extend(list.iter(), total),
+            Err(row) => ids.extend(row.into_inner().cast_into_exact::<PyTuple>()?.iter(), total),
         };
         if !plain {
             return Ok(None);
@@ -87,21 +96,23 @@ fn join_ids<'py>(py: Python<'py>, rows: &Bound<'py, PyList>) -> PyResult<Option<
     Ok(Some((joined, lengths.into_pyarray(py))))
 }
 
-/// The distinct ones of positions (k,) row by row, of which row r has `lengths[r]`: (offsets, items), and how often each
-/// stands in its row, int64. Negative ones are left out.
+/// The distinct ones of positions (k,) row by row, of which row r has `lengths[r]`: (offsets, items), and where they are
+/// `counted` how often each stands in its row, int64. Negative ones are left out.
 #[pyfunction]
 fn sets_of_rows<'py>(
     py: Python<'py>,
     lengths: PyReadonlyArray1<'py, i64>,
     positions: PyReadonlyArray1<'py, i64>,
     n_items: usize,
-) -> PyResult<(SetsResult<'py>, Bound<'py, PyArray1<i64>>)> {
+    counted: bool,
+) -> PyResult<(SetsResult<'py>, Option<Bound<'py, PyArray1<i64>>>)> {
     // A negative length becomes one that no number of positions fits.
     let lengths: Vec<usize> = lengths.as_slice()?.iter().map(|&length| length as usize).collect();
-    let found = Sets::of_rows(&lengths, positions.as_slice()?, n_items);
-    let (sets, counts) = found.map_err(|e| to_python(py, &e))?;
-    let counts: Vec<i64> = counts.into_iter().map(i64::from).collect();
-    Ok((from_sets(py, sets), counts.into_pyarray(py)))
+    let mut counts = counted.then(Vec::new);
+    let sets =
+        Sets::of_rows(&lengths, positions.as_slice()?, n_items, counts.as_mut()).map_err(|e| to_python(py, &e))?;
+    let counts = counts.map(|counts| PyArray1::from_iter(py, counts.into_iter().map(i64::from)));
+    Ok((from_sets(py, sets), counts))
 }
 
 /// Row by row what either of two sets holds: (offsets, items).

@@ -236,7 +236,7 @@ impl BatchSearch<'_> {
             let Scratch { candidates, lists, .. } = scratch;
             candidates.items.clear();
             candidates.items.extend_from_slice(items);
-            self.scorer.offer_unseen(&self.query, row, context.level, sums, candidates, &mut lists[at].best);
+            self.scorer.offer_unseen(&self.query, row, context.level, sums, candidates, false, &mut lists[at].best);
             return;
         }
         let from = scratch.excluded.len();

@@ -8,7 +8,8 @@ use crate::data::{Csr, Numbers};
 use crate::runtime::simd::sparse::fetch;
 use crate::runtime::simd::{Level, dot, vector};
 
-use super::query::{EligibleItems, append_bits};
+use super::query::EligibleItems;
+use super::sets::append_bits;
 
 /// The item-item weights: row j is what a purchase of j adds to others.
 pub enum Neighbors {
@@ -181,6 +182,17 @@ impl NeighborSums {
             at += usize::from(eligible.contains(item) && !left_out);
         }
         into.truncate(at);
+    }
+
+    /// Takes out what is left out. Without a branch, which would be mispredicted time and again.
+    pub fn remove_left_out(&self, items: &mut Vec<u32>) {
+        let mut kept = 0;
+        for at in 0..items.len() {
+            let item = items[at];
+            items[kept] = item;
+            kept += usize::from(self.left_out[item as usize / 64] >> (item % 64) & 1 == 0);
+        }
+        items.truncate(kept);
     }
 
     /// Whether an item is among `items`.

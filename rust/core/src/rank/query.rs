@@ -4,7 +4,7 @@ use crate::data::{Csr, Numbers};
 use crate::{Error, Result};
 
 use super::checks::check_table;
-use super::sets::Sets;
+use super::sets::{Sets, append_bits};
 
 /// Which items may be listed, apart from those that a user has seen.
 #[derive(Clone, Debug, Default)]
@@ -144,31 +144,6 @@ fn pack_bits(flags: &[bool]) -> Vec<u64> {
     last[..rest.len()].copy_from_slice(rest);
     let last = (!rest.is_empty()).then_some(&last);
     whole.iter().chain(last).map(word).collect()
-}
-
-/// Appends the places of the bits that are set, 64 to a word. Most words have few: four bits are taken of each without a
-/// branch, which would be mispredicted time and again.
-pub fn append_bits(words: impl Iterator<Item = u64> + Clone, into: &mut Vec<u32>) {
-    const AT_ONCE: usize = 4;
-    let mut at = into.len();
-    let end = at + words.clone().map(|word| word.count_ones() as usize).sum::<usize>();
-    into.resize(end + AT_ONCE, 0);
-    for (word, bits) in words.enumerate() {
-        let first = word as u32 * 64;
-        let (mut left, next) = (bits, at + bits.count_ones() as usize);
-        for place in &mut into[at..at + AT_ONCE] {
-            *place = first.wrapping_add(left.trailing_zeros());
-            left &= left.wrapping_sub(1);
-        }
-        at += AT_ONCE;
-        while left != 0 {
-            into[at] = first + left.trailing_zeros();
-            left &= left - 1;
-            at += 1;
-        }
-        at = next;
-    }
-    into.truncate(end);
 }
 
 /// The items that may be listed, the same for every row.

@@ -297,7 +297,8 @@ impl Scorer {
         self.offer_all(query, row, level, sums, candidates, best);
     }
 
-    /// Offers those of the candidates that the row has not seen, both parts of the score of each. Leaves no candidates.
+    /// Offers those of the candidates that the row has not seen, both parts of the score of each; where they are `bounded`,
+    /// of those that can enter. Leaves no candidates.
     pub fn offer_unseen(
         &self,
         query: &Query<'_>,
@@ -305,13 +306,22 @@ impl Scorer {
         level: Level,
         sums: &NeighborSums,
         candidates: &mut Candidates,
+        bounded: bool,
         best: &mut Best,
     ) {
-        let seen = query.seen(row);
-        if !seen.is_empty() {
+        // The sums of a history know what its row has seen.
+        let has_sums = query.history.is_some() && self.neighbors.is_some();
+        if has_sums {
+            sums.remove_left_out(&mut candidates.items);
+        } else {
+            let seen = query.seen(row);
             candidates.items.retain(|item| seen.binary_search(item).is_err());
         }
-        self.offer_all(query, row, level, sums, candidates, best);
+        if has_sums && bounded {
+            self.offer(query, row, level, sums, candidates, best);
+        } else {
+            self.offer_all(query, row, level, sums, candidates, best);
+        }
     }
 
     /// Offers the candidates of the highest sums, and leaves those of the others that are in reach by their norms then.

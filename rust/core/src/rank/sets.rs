@@ -3,6 +3,10 @@
 use crate::data::Numbers;
 use crate::{Error, Result};
 
+/// The items of a row are marked, and the marks read in order, where there is more than one for so many words of marks; fewer
+/// are sorted.
+const MIN_MARKED_SHARE: usize = 2;
+
 /// One set of positions for each row; within a row they rise strictly.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sets {
@@ -45,9 +49,14 @@ impl Sets {
         Ok(())
     }
 
-    /// The distinct ones of some positions row by row, of which row r has `lengths[r]`, and how often each stands in its row.
-    /// Negative ones are left out.
-    pub fn of_rows(lengths: &[usize], positions: &[i64], n_items: usize) -> Result<(Self, Vec<u32>)> {
+    /// The distinct ones of some positions row by row, of which row r has `lengths[r]`; with `counts`, how often each stands in
+    /// its row is appended there. Negative ones are left out.
+    pub fn of_rows(
+        lengths: &[usize],
+        positions: &[i64],
+        n_items: usize,
+        mut counts: Option<&mut Vec<u32>>,
+    ) -> Result<Self> {
         let total = lengths.iter().try_fold(0usize, |sum, &length| sum.checked_add(length));
         if total != Some(positions.len()) {
             return Err(Error::InvalidData(format!(
@@ -60,26 +69,41 @@ impl Sets {
         }
         let mut offsets = Vec::with_capacity(lengths.len() + 1);
         offsets.push(0);
-        let (mut items, mut counts) = (Vec::with_capacity(positions.len()), Vec::with_capacity(positions.len()));
-        // How often each item stands in the row.
-        let mut times = vec![0u32; n_items];
+        let mut items = Vec::with_capacity(positions.len());
+        // How often each item stands in the row, and a bit for each that does.
+        let mut times = vec![0u32; if counts.is_some() { n_items } else { 0 }];
+        let mut marks = vec![0u64; n_items.div_ceil(64)];
         let mut rest = positions;
         for &length in lengths {
             let (own, later) = rest.split_at(length);
             rest = later;
-            for &position in own.iter().filter(|&&position| position >= 0) {
-                let times = &mut times[position as usize];
-                if *times == 0 {
-                    items.push(position as u32);
+            let first = items.len();
+            let known = own.iter().filter(|&&position| position >= 0);
+            if length * MIN_MARKED_SHARE < marks.len() {
+                items.extend(known.clone().map(|&position| position as u32));
+                items[first..].sort_unstable();
+                let mut kept = first;
+                for at in first..items.len() {
+                    if kept == first || items[kept - 1] != items[at] {
+                        items[kept] = items[at];
+                        kept += 1;
+                    }
                 }
-                *times += 1;
+                items.truncate(kept);
+            } else {
+                for &position in known.clone() {
+                    marks[position as usize / 64] |= 1 << (position % 64);
+                }
+                append_bits(marks.iter().copied(), &mut items);
+                marks.fill(0);
             }
-            let first = offsets[offsets.len() - 1];
-            items[first..].sort_unstable();
-            counts.extend(items[first..].iter().map(|&item| std::mem::take(&mut times[item as usize])));
+            if let Some(counts) = &mut counts {
+                known.for_each(|&position| times[position as usize] += 1);
+                counts.extend(items[first..].iter().map(|&item| std::mem::take(&mut times[item as usize])));
+            }
             offsets.push(items.len());
         }
-        Ok((Self { offsets: offsets.into(), items: items.into() }, counts))
+        Ok(Self { offsets: offsets.into(), items: items.into() })
     }
 
     /// Row by row what either holds.
@@ -120,6 +144,31 @@ impl Sets {
     }
 }
 
+/// Appends the places of the bits that are set, 64 to a word. Most words have few: four bits are taken of each without a
+/// branch, which would be mispredicted time and again.
+pub fn append_bits(words: impl Iterator<Item = u64> + Clone, into: &mut Vec<u32>) {
+    const AT_ONCE: usize = 4;
+    let mut at = into.len();
+    let end = at + words.clone().map(|word| word.count_ones() as usize).sum::<usize>();
+    into.resize(end + AT_ONCE, 0);
+    for (word, bits) in words.enumerate() {
+        let first = word as u32 * 64;
+        let (mut left, next) = (bits, at + bits.count_ones() as usize);
+        for place in &mut into[at..at + AT_ONCE] {
+            *place = first.wrapping_add(left.trailing_zeros());
+            left &= left.wrapping_sub(1);
+        }
+        at += AT_ONCE;
+        while left != 0 {
+            into[at] = first + left.trailing_zeros();
+            left &= left - 1;
+            at += 1;
+        }
+        at = next;
+    }
+    into.truncate(end);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,12 +185,35 @@ mod tests {
 
     #[test]
     fn positions_become_sets_and_are_counted() {
-        let (sets, counts) = Sets::of_rows(&[4, 0, 2, 1], &[3, 1, 3, 0, -1, 2, -1], 4).unwrap();
+        let mut counts = Vec::new();
+        let sets = Sets::of_rows(&[4, 0, 2, 1], &[3, 1, 3, 0, -1, 2, -1], 4, Some(&mut counts)).unwrap();
         assert_eq!(sets.into_parts(), (vec![0, 3, 3, 4, 4], vec![0, 1, 3, 2]));
         assert_eq!(counts, [1, 1, 2, 1]);
-        assert!(Sets::of_rows(&[1], &[4], 4).is_err());
-        assert!(Sets::of_rows(&[1], &[0, 1], 4).is_err());
-        assert!(Sets::of_rows(&[usize::MAX, 2], &[0], 4).is_err());
+        assert!(Sets::of_rows(&[1], &[4], 4, None).is_err());
+        assert!(Sets::of_rows(&[1], &[0, 1], 4, None).is_err());
+        assert!(Sets::of_rows(&[usize::MAX, 2], &[0], 4, None).is_err());
+    }
+
+    #[test]
+    fn rows_are_sorted_and_distinct_whether_they_are_short_or_long() {
+        let (n_items, lengths) = (1000, [3, 400, 0, 7, 90, 1]);
+        let draws = crate::runtime::rng::Stream::new(4, 0);
+        let positions: Vec<_> =
+            (0..lengths.iter().sum::<usize>()).map(|at| draws.below(at as u64, 1001) as i64 - 1).collect();
+        let mut counts = Vec::new();
+        let sets = Sets::of_rows(&lengths, &positions, n_items, Some(&mut counts)).unwrap();
+        assert_eq!(sets, Sets::of_rows(&lengths, &positions, n_items, None).unwrap());
+        let (mut rest, mut counted) = (&positions[..], &counts[..]);
+        for (row, &length) in lengths.iter().enumerate() {
+            let (own, later) = rest.split_at(length);
+            let (times, others) = counted.split_at(sets.row(row).len());
+            let wanted: std::collections::BTreeSet<_> = own.iter().filter(|&&each| each >= 0).collect();
+            assert!(sets.row(row).iter().map(|&item| i64::from(item)).eq(wanted.into_iter().copied()));
+            for (&item, &times) in sets.row(row).iter().zip(times) {
+                assert_eq!(times as usize, own.iter().filter(|&&each| each == i64::from(item)).count());
+            }
+            (rest, counted) = (later, others);
+        }
     }
 
     #[test]

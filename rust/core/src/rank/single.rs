@@ -135,7 +135,7 @@ fn rank(
 }
 
 /// The same with every item scored, one chain after the other; `restricted_to` are the only items of this row, where it has
-/// its own. The keys come best first.
+/// its own, and of them those need no score that bounds keep out of the list. The keys come best first.
 pub fn list_pairwise<'s>(
     scorer: &Scorer,
     query: &Query<'_>,
@@ -169,7 +169,8 @@ fn rank_pairwise(
         Some(only) => eligible.append_eligible(only, &mut candidates.items),
         None => eligible.append_positions(&mut candidates.items),
     }
-    scorer.offer_unseen(query, row, level, sums, candidates, best);
+    let bounded = restricted_to.is_some() && scorer.can_prune(query);
+    scorer.offer_unseen(query, row, level, sums, candidates, bounded, best);
 }
 
 /// Offers the candidates, both parts of their scores, as far as they can enter the list.
