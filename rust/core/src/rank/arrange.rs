@@ -386,7 +386,7 @@ impl ListRules {
                 });
                 open[at] && (!reserved || self.at_least.iter().zip(&*owed).any(|(q, &owed)| owed > 0 && q.wanted[item]))
             };
-            let best = self.diversity.as_ref().and_then(|diversity| pool.best(diversity, &mut may));
+            let best = self.diversity.as_ref().and_then(|_| pool.best(&mut may));
             let found = best.or_else(|| (first.max(in_pool)..ranking.len()).find(|&at| may(at)));
             let bound = match (reserved, self.forbids_boosted(counts)) {
                 (false, false) => below.any,
@@ -408,6 +408,7 @@ impl ListRules {
                 return false;
             }
             open[at] = false;
+            pool.remove(at);
             chosen.push(at);
             left -= 1;
             let item = position_of(ranking[at].0);

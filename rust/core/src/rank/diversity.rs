@@ -9,6 +9,7 @@
 //! before the first is chosen it is 0.
 
 use crate::runtime::simd::Level;
+use crate::runtime::simd::dot::turn;
 use crate::runtime::simd::gemm::{View, multiply};
 
 use super::key::{position_of, score_of};
@@ -18,6 +19,9 @@ pub const POOL_PER_PLACE: usize = 3;
 
 /// Vectors that are compared at once: what is left over would be multiplied one by one.
 const COLUMNS_AT_ONCE: usize = 16;
+
+/// Vectors that become columns at once.
+const ROWS_TURNED: usize = 8;
 
 /// The first candidates are those that are chosen most: their vectors are compared with all others together, for the sums
 /// of one alone wait for each other.
@@ -42,8 +46,12 @@ pub struct Pool {
     /// (1 − λ) · relevance.
     relevance: Vec<f64>,
     likeness: Vec<f32>,
+    /// What each candidate is worth next to what was chosen; −∞ once it is chosen itself.
+    values: Vec<f64>,
     /// Whether nothing was compared yet.
     is_new: bool,
+    /// The code of each item, where codes are compared.
+    codes: Vec<i32>,
     /// The vectors of the items, a column each, and columns that fill a register.
     columns: Vec<f32>,
     /// The products of the first candidates with all, row by row.
@@ -66,65 +74,104 @@ impl Pool {
         }
         self.likeness.clear();
         self.likeness.resize(entries.len(), 0.0);
+        self.values.clear();
+        self.values.extend_from_slice(&self.relevance);
         self.is_new = true;
-        if let (None, Some((vectors, d))) = (&diversity.codes, vectors) {
-            let stride = entries.len().next_multiple_of(COLUMNS_AT_ONCE);
-            self.columns.resize(stride * d, 0.0);
-            for (part, items) in self.items.chunks(COLUMNS_AT_ONCE).enumerate() {
-                let row = |at: usize| &vectors[items[at.min(items.len() - 1)] as usize * d..][..d];
-                let rows: [&[f32]; COLUMNS_AT_ONCE] = std::array::from_fn(row);
-                for (k, out) in self.columns.chunks_exact_mut(stride).enumerate() {
-                    let out = &mut out[part * COLUMNS_AT_ONCE..][..COLUMNS_AT_ONCE];
-                    for (out, row) in out.iter_mut().zip(&rows) {
-                        *out = row[k];
-                    }
-                }
+        match (&diversity.codes, vectors) {
+            (Some(codes), _) => {
+                self.codes.clear();
+                self.codes.extend(self.items.iter().map(|&item| codes[item as usize]));
             }
-            let n_rows = entries.len().div_ceil(POOL_PER_PLACE).next_multiple_of(ROWS_AT_ONCE).min(entries.len());
-            self.first_rows.resize(n_rows * stride, 0.0);
-            multiply(level, &mut self.first_rows, stride, View::transposed(&self.columns, stride), 0, &self.columns, d);
+            (None, Some(vectors)) => self.compare_first(vectors, level),
+            (None, None) => {}
         }
+    }
+
+    /// The products of the first candidates with all.
+    fn compare_first(&mut self, (vectors, d): Vectors<'_>, level: Level) {
+        let stride = self.items.len().next_multiple_of(COLUMNS_AT_ONCE);
+        self.columns.resize(stride * d, 0.0);
+        for (part, items) in self.items.chunks(ROWS_TURNED).enumerate() {
+            let items = std::array::from_fn(|at| items[at.min(items.len() - 1)]);
+            turn(level, vectors, d, &items, &mut self.columns[part * ROWS_TURNED..], stride);
+        }
+        let n = self.items.len();
+        let n_rows = n.div_ceil(POOL_PER_PLACE).next_multiple_of(ROWS_AT_ONCE).min(n);
+        self.first_rows.resize(n_rows * stride, 0.0);
+        multiply(level, &mut self.first_rows, stride, View::transposed(&self.columns, stride), 0, &self.columns, d);
     }
 
     /// Takes note of how like the candidates are to an item that was chosen.
     pub fn compare(&mut self, diversity: &Diversity, vectors: Option<Vectors<'_>>, item: u32, level: Level) {
-        let Self { items, likeness, is_new, columns, first_rows, dots, .. } = self;
+        let Self { items, relevance, likeness, values, is_new, codes, columns, first_rows, dots } = self;
         let stride = items.len().next_multiple_of(COLUMNS_AT_ONCE);
         let known = first_rows.chunks_exact(stride.max(1)).zip(&*items).find(|(_, known)| **known == item);
-        let dots = match (&diversity.codes, vectors, known) {
-            (Some(codes), ..) => {
-                let code = codes[item as usize];
-                let alike = |&other: &u32| f32::from(u8::from(code >= 0 && codes[other as usize] == code));
-                dots.clear();
-                dots.extend(items.iter().map(alike));
-                &*dots
+        match (&diversity.codes, vectors, known) {
+            (Some(all), ..) => {
+                let code = all[item as usize];
+                if code >= 0 {
+                    for (likeness, &other) in likeness.iter_mut().zip(&*codes) {
+                        *likeness = if other == code { 1.0 } else { *likeness };
+                    }
+                }
             }
-            (None, Some(_), Some((row, _))) => row,
+            (None, Some(_), Some((row, _))) => note(likeness, row, *is_new),
             (None, Some((vectors, d)), None) => {
                 dots.resize(stride, 0.0);
                 let vector = &vectors[item as usize * d..][..d];
                 multiply(level, dots, stride, View::rows(vector, d), 0, columns, d);
-                &*dots
+                note(likeness, dots, *is_new);
             }
             (None, None, _) => return,
-        };
-        for (likeness, &dot) in likeness.iter_mut().zip(dots) {
-            *likeness = if *is_new { dot } else { likeness.max(dot) };
+        }
+        for ((value, relevance), &likeness) in values.iter_mut().zip(relevance).zip(&*likeness) {
+            *value = *relevance - diversity.weight * f64::from(likeness);
         }
         *is_new = false;
     }
 
     /// The candidate of the largest value among those that `may` be chosen; of equal ones the first.
-    pub fn best(&self, diversity: &Diversity, mut may: impl FnMut(usize) -> bool) -> Option<usize> {
+    pub fn best(&self, mut may: impl FnMut(usize) -> bool) -> Option<usize> {
+        let greatest = greatest(&self.values);
+        let first = self.values.iter().position(|&value| value == greatest)?;
+        if greatest > f64::NEG_INFINITY && may(first) {
+            return Some(first);
+        }
         let mut best = None;
-        for (at, (relevance, &likeness)) in self.relevance.iter().zip(&self.likeness).enumerate() {
-            let value = relevance - diversity.weight * f64::from(likeness);
-            if best.is_none_or(|(most, _)| value > most) && may(at) {
+        for (at, &value) in self.values.iter().enumerate() {
+            if value > f64::NEG_INFINITY && best.is_none_or(|(most, _)| value > most) && may(at) {
                 best = Some((value, at));
             }
         }
         best.map(|(_, at)| at)
     }
+
+    /// Takes a candidate out, which was chosen.
+    pub fn remove(&mut self, at: usize) {
+        if let (Some(value), Some(relevance)) = (self.values.get_mut(at), self.relevance.get_mut(at)) {
+            (*value, *relevance) = (f64::NEG_INFINITY, f64::NEG_INFINITY);
+        }
+    }
+}
+
+/// The largest product so far with what was chosen.
+fn note(likeness: &mut [f32], dots: &[f32], is_new: bool) {
+    for (likeness, &dot) in likeness.iter_mut().zip(dots) {
+        *likeness = if is_new || dot > *likeness { dot } else { *likeness };
+    }
+}
+
+/// The greatest of some values, −∞ of none. Four at once, for a single one waits for itself.
+fn greatest(values: &[f64]) -> f64 {
+    let larger = |a: f64, b: f64| if a > b { a } else { b };
+    let mut most = [f64::NEG_INFINITY; 4];
+    let (whole, rest) = values.as_chunks::<4>();
+    for values in whole {
+        for (most, &value) in most.iter_mut().zip(values) {
+            *most = larger(value, *most);
+        }
+    }
+    rest.iter().chain(&most).fold(f64::NEG_INFINITY, |most, &value| larger(value, most))
 }
 
 #[cfg(test)]
@@ -140,9 +187,9 @@ mod tests {
         for level in Level::available() {
             let mut pool = Pool::default();
             pool.start(&diversity, &entries, Some((&vectors, 2)), level);
-            assert_eq!(pool.best(&diversity, |_| true), Some(0));
+            assert_eq!(pool.best(|_| true), Some(0));
             pool.compare(&diversity, Some((&vectors, 2)), 0, level);
-            assert_eq!(pool.best(&diversity, |at| at > 0), Some(2));
+            assert_eq!(pool.best(|at| at > 0), Some(2));
         }
     }
 

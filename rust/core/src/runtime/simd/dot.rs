@@ -44,6 +44,26 @@ fn dots_body(vector: &[f32], table: &[f32], items: &[u32], scores: &mut [f32]) {
     }
 }
 
+/// Writes eight rows of `table` as the first columns of a table with rows of `stride`.
+pub fn turn(level: Level, table: &[f32], d: usize, items: &[u32; PAIRS_AT_ONCE], turned: &mut [f32], stride: usize) {
+    let rows = items.map(|item| row(table, d, item));
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: `Level::available` found the features before these levels could be made.
+        Level::Avx2 | Level::Avx512 => unsafe { x86::turn(&rows, turned, stride) },
+        _ => turn_body(&rows, 0, turned, stride),
+    }
+}
+
+/// The same for the columns from `from` on.
+fn turn_body(rows: &[&[f32]; PAIRS_AT_ONCE], from: usize, turned: &mut [f32], stride: usize) {
+    for k in from..rows[0].len() {
+        for (out, row) in turned[k * stride..][..PAIRS_AT_ONCE].iter_mut().zip(rows) {
+            *out = row[k];
+        }
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     #[allow(clippy::wildcard_imports)]
@@ -101,6 +121,20 @@ mod x86 {
             }
             scores.copy_from_slice(&lanes[..scores.len()]);
         }
+    }
+
+    /// [`super::turn`] by squares of eight.
+    #[target_feature(enable = "avx2,fma")]
+    pub fn turn(rows: &[&[f32]; PAIRS_AT_ONCE], turned: &mut [f32], stride: usize) {
+        let whole = rows[0].len() / PAIRS_AT_ONCE * PAIRS_AT_ONCE;
+        for k in (0..whole).step_by(PAIRS_AT_ONCE) {
+            for (at, column) in columns(rows, k).into_iter().enumerate() {
+                let out = &mut turned[(k + at) * stride..][..PAIRS_AT_ONCE];
+                // SAFETY: 8 numbers.
+                unsafe { _mm256_storeu_ps(out.as_mut_ptr(), column) };
+            }
+        }
+        super::turn_body(rows, whole, turned, stride);
     }
 
     /// Eight numbers of eight rows from `k` on, transposed: register j holds number k + j of each row.
@@ -192,6 +226,24 @@ mod tests {
                     let mut scores = vec![f32::NAN; n];
                     dots(level, &vector, &table, &items, &mut scores);
                     assert_eq!(scores, wanted, "{} {d} {n}", level.name());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rows_become_columns() {
+        let (n, stride) = (9usize, 19);
+        for d in [0, 1, 7, 8, 20] {
+            let table: Vec<f32> = (0..n * d).map(|at| at as f32).collect();
+            let items = [3, 0, 8, 8, 1, 2, 5, 7];
+            for level in Level::available() {
+                let mut turned = vec![-1.0; d * stride];
+                turn(level, &table, d, &items, &mut turned, stride);
+                for (at, &value) in turned.iter().enumerate() {
+                    let item = items.get(at % stride).copied();
+                    let wanted = item.map_or(-1.0, |item| table[item as usize * d + at / stride]);
+                    assert_eq!(value, wanted, "{} {d}", level.name());
                 }
             }
         }
