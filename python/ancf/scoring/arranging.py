@@ -179,17 +179,18 @@ class CompiledRules:
         num_threads: int | None,
     ) -> tuple[Sizes, Sizes]:
         """Sizes that prove nearly as many of a few lists as the widest do, and the widest where these prove more."""
-        least = N if not self.rules.diversity else widest["ranking"]
+        # Diversity reads all of a ranking.
+        shorter = [] if self.rules.diversity else [N, N + _MORE]
         smaller = {
             "wanted": [0, self._n_owed],
             "wanted_boosted": [self._n_owed],
             "boosted": [0, -(-N // 4), -(-N // 2)],
-            "ranking": [least, N + _MORE],
+            "ranking": shorter,
         }
         smaller = {name: [n for n in smaller[name] if n < widest.get(name, 0)] for name in smaller}
         if not any(smaller.values()):
             return widest, {}
-        rows = np.arange(0, n_rows, n_rows // _PROBED)
+        rows = np.arange(0, n_rows, n_rows // _PROBED)[:_PROBED]
         rankings, pins = self._rankings(rows, widest, filters, ask)
 
         def unproven(sizes: Sizes) -> int:
