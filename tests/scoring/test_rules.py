@@ -285,6 +285,15 @@ def test_rankings_are_as_long_as_a_few_lists_need_them(asked, monkeypatch):
     asked.clear()
     MODELS["ALS"].recommend_all(4, rules=ancf.Rules(pins=[3]))
     assert asked == [[4, 2]], "no probe where there is no choice"
+    asked.clear()
+    MODELS["ALS"].recommend_all(4, rules=ancf.Rules(diversity=0.3))
+    assert asked == [[12]], "nor where all of a ranking is read"
+
+
+def test_boosted_items_are_asked_for_rather_than_a_longer_ranking_of_all(asked, monkeypatch):
+    monkeypatch.setattr(arranging, "_PROBED", 4)
+    MODELS["ALS"].recommend_all(4, rules=ancf.Rules(boosts={"category == 'toys'": 1.01}, at_most={"category": 4}))
+    assert asked[:2] == [[13, 9], [4, 9]]
 
 
 def test_lists_that_lack_what_most_hold_ask_for_it_alone(asked, monkeypatch):

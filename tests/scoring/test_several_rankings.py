@@ -52,3 +52,21 @@ def test_each_of_several_rankings_is_what_it_is_alone(n_users, n_items, d, heads
     for lists, (n, allow) in zip(found, wanted, strict=True):
         alone = ranker.top_n_for(vectors, history, seen, n, allow=allow, finish=False)
         assert all(np.array_equal(mine, theirs) for mine, theirs in zip(lists, alone, strict=True))
+
+
+@pytest.mark.parametrize(("n_items", "d"), [(40, 8), (900, 16), (3000, 64), (50, 0)])
+@pytest.mark.parametrize("heads", ["neighbors", "no neighbors"])
+@pytest.mark.parametrize("share", [0.05, 0.6])
+def test_items_of_each_user_are_ranked_as_a_mask_of_them_is(n_items, d, heads, share):
+    rng = np.random.default_rng(n_items)
+    ranker, *_ = arrays(rng, 30, n_items, d, heads)
+    allowed = rng.random((30, n_items)) < share
+    each = (np.concatenate(([0], allowed.sum(1).cumsum())).astype(np.int64), np.nonzero(allowed)[1].astype(np.int32))
+    for n in (1, 10):
+        for filter_seen in (True, False):
+            items, scores, counts = ranker.top_n(None, n, filter_seen=filter_seen, allow_each=each)
+            for user, mask in enumerate(allowed.astype(np.uint8)):
+                whom = np.array([user], np.int64)
+                alone = ranker.top_n(whom, n, filter_seen=filter_seen, allow=mask, plan="plain")
+                for mine, theirs in zip((items, scores, counts), alone, strict=True):
+                    np.testing.assert_array_equal(mine[user], theirs[0])

@@ -179,13 +179,14 @@ class CompiledRules:
         num_threads: int | None,
     ) -> tuple[Sizes, Sizes]:
         """Sizes that prove nearly as many of a few lists as the widest do, and the widest where these prove more."""
-        # Diversity reads all of a ranking.
+        # Diversity reads all of a ranking. Otherwise that of all items is shortened first: that of the boosted, which is
+        # short, costs less than a longer one of all.
         shorter = [] if self.rules.diversity else [N, N + _MORE]
         smaller = {
             "wanted": [0, self._n_owed],
             "wanted_boosted": [self._n_owed],
-            "boosted": [0, -(-N // 4), -(-N // 2)],
             "ranking": shorter,
+            "boosted": [0, -(-N // 4), -(-N // 2)],
         }
         smaller = {name: [n for n in smaller[name] if n < widest.get(name, 0)] for name in smaller}
         if not any(smaller.values()):
