@@ -4,8 +4,8 @@ use ancf_core::data::Csr;
 use ancf_core::model::attention::{Attention, Prior, propagate};
 use ancf_core::model::ease::Ease;
 use ancf_core::model::item_knn::{ItemKnn, Similarity};
+use ancf_core::model::replaced_weights::{Solved, Trained};
 use ancf_core::model::ridge::Ridge;
-use ancf_core::model::ridge_targets::{Solved, Trained};
 use ancf_core::model::slim::Slim;
 use ancf_core::model::user_knn::{self, UserKnn};
 use ancf_core::model::weighting::{Weigher, Weighting};
@@ -228,8 +228,8 @@ fn ridge_neighbors<'py>(
 }
 
 /// The item-item weights that point to some targets, by local ridge regression, one row for each of them (targets ×
-/// `n_items`), before sources are cut to their strongest. Each target makes its own table of co-purchases, which is
-/// cheaper than `ridge_neighbors` where targets are few.
+/// `n_items`), before sources are cut to their strongest. Nothing is cut from the co-purchases that they are solved of,
+/// where `ridge_neighbors` keeps the strongest of each item.
 #[pyfunction]
 #[pyo3(signature = (interactions, n_items, targets, *, candidates, shrinkage, user_power, source_power,
                     num_threads=None))]

@@ -9,6 +9,7 @@ pub mod eigen;
 pub mod fold_in;
 pub mod item_knn;
 pub mod layers;
+pub mod replaced_weights;
 pub mod ridge;
 pub mod ridge_targets;
 pub mod score_scales;
