@@ -179,8 +179,8 @@ class CompiledRules:
         num_threads: int | None,
     ) -> tuple[Sizes, Sizes]:
         """Sizes that prove nearly as many of a few lists as the widest do, and the widest where these prove more."""
-        # Diversity reads all of a ranking. Otherwise that of all items is shortened first: that of the boosted, which is
-        # short, costs less than a longer one of all.
+        # Diversity reads all of a ranking. Otherwise that of all items is shortened first:
+        # one more, of the boosted alone, costs less than a longer one.
         shorter = [] if self.rules.diversity else [N, N + _MORE]
         smaller = {
             "wanted": [0, self._n_owed],
