@@ -148,7 +148,8 @@ def _check_kinds(known: Interactions, new: Interactions) -> None:
         if mine.kind != theirs.kind:
             raise InvalidDataError(
                 f"the {side}s of this table have ids of kind {theirs.kind!r} ({theirs[0]!r}) where the model's are of "
-                f"kind {mine.kind!r} ({mine[0]!r}). Read it with ids as those of the training table."
+                f"kind {mine.kind!r} ({mine[0]!r}). Read it with ids as those of the training table: a text file's are "
+                "text, a frame's what its columns hold."
             )
     if known.times is None and new.times is not None:
         raise InvalidDataError(
