@@ -73,6 +73,8 @@ class Server:
         self._wanted = "workers" if workers > 1 else "model"
         if not self._serving.wait(_START_SECONDS) or self.url is None:
             self.kill()
+            self._reader.join()
+            self.process.stderr.close()
             raise AssertionError("\n".join(map(str, self.log)))
         self.client = httpx.Client(base_url=self.url, timeout=20)
 

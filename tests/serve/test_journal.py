@@ -3,6 +3,8 @@
 import asyncio
 import sqlite3
 import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -125,6 +127,21 @@ def test_the_file_is_for_its_owner_alone_and_syncs_every_commit(tmp_path):
     assert journal._db.execute("PRAGMA synchronous").fetchone() == (2,)
     assert journal._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     journal.close()
+
+
+def test_workers_that_open_and_close_a_new_file_at_the_same_moment_all_have_it(tmp_path):
+    together = threading.Barrier(6)
+
+    def open_and_close(path):
+        together.wait()
+        journal = open_journal(f"sqlite:///{path}")
+        newest = journal.newest()
+        journal.close()
+        return newest
+
+    with ThreadPoolExecutor(6) as pool:
+        for k in range(30):
+            assert list(pool.map(open_and_close, [tmp_path / f"{k}.db"] * 6)) == [0] * 6
 
 
 def test_a_file_that_is_no_journal_is_refused_in_words(tmp_path):

@@ -2,8 +2,9 @@
 
 ``synchronous=FULL`` syncs the write-ahead log at every commit; with NORMAL a loss of power may take acknowledged
 events. A writer holds a ``flock`` around its transaction: waiting in SQLite's busy handler, which sleeps, took up to
-1.7 seconds where the lock takes 12 milliseconds (two processes writing, 2026-11-27). The kernel lets go of it when a
-process dies.
+1.7 seconds where the lock takes 12 milliseconds (two processes writing, 2026-11-27). Opening and closing hold it as well:
+SQLite does not wait for whoever turns the file to its write-ahead log, or takes the log in and removes it, but says
+"database is locked". The kernel lets go of a ``flock`` when a process dies.
 """
 
 import fcntl
@@ -54,12 +55,16 @@ class SQLiteJournal(Journal):
         try:
             Path(path).touch(0o600)
             self._db = sqlite3.connect(path, timeout=10.0, isolation_level=None, cached_statements=32)
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
-                self._db.execute(f"PRAGMA {pragma}").fetchone()
-            with self._locked():
-                self._db.executescript(_SCHEMA)
         except (sqlite3.Error, OSError) as error:
             os.close(self._lock)
+            raise self._error(error) from error
+        try:
+            with self._locked():
+                for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
+                    self._db.execute(f"PRAGMA {pragma}").fetchone()
+                self._db.executescript(_SCHEMA)
+        except sqlite3.Error as error:
+            self.close()
             raise self._error(error) from error
 
     def append(self, batches: Sequence[Sequence[Event]]) -> list[int]:
@@ -123,7 +128,8 @@ class SQLiteJournal(Journal):
             self._db.execute("INSERT OR REPLACE INTO notes (name, text) VALUES (?, ?)", (name, text))
 
     def close(self) -> None:
-        self._db.close()
+        with self._locked():
+            self._db.close()
         os.close(self._lock)
 
     @contextmanager
