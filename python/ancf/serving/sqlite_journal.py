@@ -2,9 +2,9 @@
 
 ``synchronous=FULL`` syncs the write-ahead log at every commit; with NORMAL a loss of power may take acknowledged
 events. A writer holds a ``flock`` around its transaction: waiting in SQLite's busy handler, which sleeps, took up to
-1.7 seconds where the lock takes 12 milliseconds (two processes writing, 2026-11-27). Opening and closing hold it as well:
-SQLite does not wait for whoever turns the file to its write-ahead log, or takes the log in and removes it, but says
-"database is locked". The kernel lets go of a ``flock`` when a process dies.
+1.7 seconds where the lock takes 12 milliseconds (two processes writing, 2026-11-27). Opening and closing hold it,
+since SQLite does not wait there, but says "database is locked" while another process turns the file to its write-ahead
+log, or takes the log in. The kernel lets go of a ``flock`` when a process dies.
 """
 
 import fcntl
