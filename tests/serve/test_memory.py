@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 
 import ancf
+from ancf.serving import catalog
+from ancf.serving.schema import CatalogOptions
+from ancf.serving.served_model import ServedModel
 
 pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is about the allocator of glibc")
 
@@ -81,3 +84,15 @@ def test_a_worker_takes_no_more_with_every_further_model(serve, model_file):
         grown.append(resident())
     # Until every thread that loads models has done so once.
     assert grown[-1] < grown[2] + (2 << 20), grown
+
+
+def test_users_are_listed_and_searched_without_keeping_a_text_of_each_id(tmp_path):
+    everybody = [f"customer {at}" for at in range(100, 400)]
+    purchases = ancf.Interactions.from_ids(user=everybody * 2, item=["cup"] * 300 + ["tea"] * 300)
+    ancf.ItemKNN().fit(purchases).save(tmp_path / "shop.ancf")
+    served = ServedModel(ancf.load(tmp_path / "shop.ancf"), "1")
+    listed = catalog.users(served, CatalogOptions(n=5, offset=2))
+    assert [each.user_id for each in listed.users] == everybody[2:7]
+    found = catalog.users(served, CatalogOptions(n=1000, search="CUSTOMER 390"))
+    assert [each.user_id for each in found.users] == ["customer 390"]
+    assert not served.scorer.user_ids._has_values

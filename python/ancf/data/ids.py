@@ -177,9 +177,12 @@ class IdMap(Sequence[Any]):
         """The id at a position (negative: from the end), as a Python value; of a slice, those ids in an ``IdMap``."""
         if isinstance(at, slice):
             try:
-                return self._unchecked(self.values[at], self.kind)
+                start, stop, step = at.indices(len(self))
             except (TypeError, ValueError) as error:
                 raise InvalidParameterError(f"IdMap[{at!r}]: {error}. Give whole numbers.") from None
+            if step == 1 and not self._has_values:
+                return self._unchecked(object_array(self._decoded(start, max(start, stop))), self.kind)
+            return self._unchecked(self.values[at], self.kind)
         if isinstance(at, (bool, np.bool_)) or not isinstance(at, (int, np.integer)):
             raise InvalidParameterError(
                 f"IdMap[{at!r}]: give a position (a whole number) or a slice. "

@@ -1,12 +1,13 @@
 """What a model knows, for people who look at it: its items, its users, and what somebody has had."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ancf.data.ids import IdMap
 from ancf.scoring.histories import Histories
 from ancf.serving.histories import Continued, continue_history, row_of
 from ancf.serving.journal import Entry
@@ -24,6 +25,8 @@ from ancf.serving.served_model import ServedModel
 
 _NO_TIME = 0
 """What has no time in a history stands before this."""
+_AT_A_TIME = 10_000
+"""So many ids become texts at once."""
 
 
 def items(served: ServedModel, options: ItemsOptions) -> Catalog:
@@ -33,7 +36,8 @@ def items(served: ServedModel, options: ItemsOptions) -> Catalog:
     order = np.argsort(-users, kind="stable")
     if options.category is not None:
         order = order[served.in_category(options.category)[order].astype(bool)]
-    found = _matching(order, options.search, lambda at: f"{served.id_of(at)} {served.name_of(at) or ''}")
+    texts = (f"{served.id_of(at)} {served.name_of(at) or ''}" for at in order.tolist())
+    found = _matching(order, options.search, texts)
     page = found[options.offset : options.offset + options.n]
     listed = [
         CatalogItem(served.id_of(at), int(users[at]), served.name_of(at), served.category_of(at))
@@ -45,8 +49,8 @@ def items(served: ServedModel, options: ItemsOptions) -> Catalog:
 def users(served: ServedModel, options: CatalogOptions) -> KnownUsers:
     """Users that fit, in the order of the training table."""
     scorer = served.scorer
-    ids = scorer.user_ids.values
-    found = _matching(np.arange(len(ids)), options.search, lambda at: _text_of(ids[at]))
+    ids = scorer.user_ids
+    found = _matching(np.arange(len(ids)), options.search, _texts(ids))
     page = found[options.offset : options.offset + options.n]
     counts = np.diff(scorer.seen.indptr)
     listed = [KnownUser(_text_of(ids[at]), int(counts[at])) for at in page.tolist()]
@@ -100,14 +104,19 @@ def _with_attention(
     return histories, attention / attention.sum()
 
 
-def _matching(order: NDArray[np.intp], search: str | None, text_of: Any) -> NDArray[np.intp]:
+def _matching(order: NDArray[np.intp], search: str | None, texts: Iterable[str]) -> NDArray[np.intp]:
     """Those of which every word of ``search`` begins a word, or stands in it."""
     words = [] if search is None else search.casefold().split()
     if not words:
         return order
-    return np.array(
-        [at for at in order.tolist() if all(word in text_of(at).casefold() for word in words)], dtype=np.intp
-    )
+    found = [all(word in text.casefold() for word in words) for text in texts]
+    return np.compress(found, order)
+
+
+def _texts(ids: IdMap) -> Iterator[str]:
+    """Ids as text, some at a time: as objects, all those of a large shop are half of a worker's memory."""
+    for start in range(0, len(ids), _AT_A_TIME):
+        yield from map(_text_of, ids[start : start + _AT_A_TIME])
 
 
 def _text_of(value: Any) -> str:
