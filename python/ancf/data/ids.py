@@ -342,7 +342,7 @@ class IdMap(Sequence[Any]):
         if isinstance(raw, bool):
             return -1
         if self.kind == "int":
-            return self._find(int(raw)) if _is_whole(raw) else -1
+            return self._find(int(raw)) if is_whole(raw) else -1
         if self.kind == "uuid":
             return self._find(raw.bytes) if isinstance(raw, uuid.UUID) else -1
         return self._find(raw)
@@ -513,7 +513,7 @@ class IdMap(Sequence[Any]):
             ) from error
 
 
-def _is_whole(number: Any) -> bool:
+def is_whole(number: Any) -> bool:
     """Whether this is a whole number, in whatever type Python has for numbers."""
     try:
         return isinstance(number, Number) and int(number) == number  # type: ignore[call-overload]

@@ -20,6 +20,7 @@ from ancf._pandas import pd
 from ancf.data import timestamps
 from ancf.data.arrays import fits_float32, largest_exact, object_array, positions_among
 from ancf.data.id_texts import IdRules, has_unseen, normalize_text
+from ancf.data.ids import is_whole
 from ancf.data.report import FileAccount, Noted, Reason
 from ancf.data.restrictions import describe_counts
 from ancf.data.timestamps import TimeOptions
@@ -356,18 +357,11 @@ def _encode_distinct(codes: NDArray[Any], distinct: Any, role: str, table: RawTa
             f"{table.source}: the {role} column holds {type_names}. Give integers, text, UUIDs or bytes."
         )
     table.notes.append(("mixed_ids", f"{role} ids are of several kinds ({type_names}); all are taken as text", None))
-    texts = [str(value) if isinstance(value, str) or not _is_whole(value) else str(int(value)) for value in ids]
+    texts = [str(value) if isinstance(value, str) or not is_whole(value) else str(int(value)) for value in ids]
     return encode_text_ids(codes, texts, role, table)
 
 
 _NUMBERS = (int, float, Decimal, np.integer, np.floating)
-
-
-def _is_whole(value: Any) -> bool:
-    try:
-        return bool(value == int(value))
-    except (OverflowError, ValueError):  # infinite
-        return False
 
 
 def _is_inexact(value: Any) -> bool:
@@ -379,7 +373,7 @@ def _encode_numbers(codes: NDArray[Any], distinct: NDArray[Any], role: str, tabl
     """Whole numbers as ids, exact: floats and decimals that are whole, too, where their type holds all that small."""
     listed = distinct.tolist() if distinct.dtype == object else None
     if listed is not None:
-        not_whole = np.array([not _is_whole(value) for value in listed], bool)
+        not_whole = np.array([not is_whole(value) for value in listed], bool)
         inexact = np.array([_is_inexact(value) for value in listed], bool)
     elif distinct.dtype.kind == "f":
         not_whole = ~np.isfinite(distinct) | (distinct != np.floor(distinct))
