@@ -290,6 +290,38 @@ def test_weights_are_solved_anew_where_a_tenth_of_the_buyers_is_others_and_come_
     assert takes_in([("n4", "i0", -1)]) == trained
 
 
+def test_the_vector_of_an_item_with_more_buyers_is_made_of_training_and_of_them():
+    p, beta = 0.5, 0.7
+    model = ancf.ANCF(**PARTS, neighbors=0, repeat_weight=0.0, serving_exponent=p, attention_exponent=beta)
+    before = model.fit(base_table(timed=False))._fitted()
+    was = np.bincount(before.seen.items)
+    came = [(user, item) for user in ("u3", "v", "w", "x") for item in ("i1", "new")] + [("v", "i2"), ("w", "i2")]
+    model.partial_fit(ancf.Interactions.from_ids(user=[user for user, _ in came], item=[item for _, item in came]))
+    after = model._fitted()
+    had = [after.seen.items[start:end] for start, end in pairwise(after.seen.indptr)]
+    now = np.bincount(after.seen.items)
+    n, known = len(now), before.item_ids
+    at = after.item_ids.positions(known.values)
+    new = after.item_ids.position("new")
+    trained = np.zeros((n, 4))
+    trained[at] = before.item_vectors * before.encoder.trained.scaling[:, None]
+    users = np.array([sum(now[j] ** -0.5 * trained[j] for j in items if j != new) for items in had])
+    users /= np.linalg.norm(users, axis=1, keepdims=True)
+    r = np.array([len(items) for items in had]) ** -0.5
+
+    def of_buyers(item):
+        buyers = [user for user, items in enumerate(had) if item in items]
+        return (r[buyers, None] * users[buyers]).sum(0) / r[buyers].sum() ** beta
+
+    length = np.median([np.linalg.norm(trained[j]) / np.linalg.norm(of_buyers(j)) for j in at])
+    for j in range(n):
+        m = 0 if j == new else was[known.position(after.item_ids[j])]
+        grown = now[j] - m >= max(1, 0.1 * m)
+        assert grown == (after.item_ids[j] in ("new", "i1", "i2")), after.item_ids[j]
+        v = (m * trained[j] + (now[j] - m) * length * of_buyers(j)) / now[j] if grown else trained[j]
+        np.testing.assert_allclose(after.item_vectors[j], v * np.linalg.norm(v) ** (p - 1), rtol=1e-5, atol=1e-6)
+
+
 def test_a_new_item_is_listed_for_those_who_are_like_its_buyers():
     users = [f"u{user}" for user in range(40)]
     rows = [(user, f"i{at % 2 + 2 * each}") for at, user in enumerate(users) for each in range(5) if (at + each) % 6]

@@ -48,7 +48,8 @@ class Trained(NamedTuple):
     scaling: Floats
     """‖v‖^(1 − p), which turns a served vector back into the trained one."""
     vectors: Floats | None
-    """Served vectors before trend and popularity; None where there is neither, and they are those of the scorer."""
+    """Served vectors as training left them, before trend, popularity and later buyers; None where there is nothing of
+    that, and they are those of the scorer."""
     values: Floats | None
     """The item-item weights c before trend, popularity and scale, in the order of the scorer's; None where there is
     neither, and the scorer's are as training left them."""

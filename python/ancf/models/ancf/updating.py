@@ -1,17 +1,19 @@
 """New purchases in a plain model without training anew: a function of what was trained and of all purchases.
 
-Known items keep their vectors. A new item has none; its vector is made of its buyers, as training makes the part of an
-item's vector that comes from its users:
+A new item has no vector; it is made of its buyers, as training makes the part of an item's vector that comes from its
+users:
 
     v_j = s Σ_{u∈M(j)} b_ju p̂_u       b_ju = r_u / (Σ_{k∈M(j)} r_k)^β,  r_u = n_u^-½ ("degree") or 1 ("mean")
 
 p̂_u is the unit vector of the user's trained items; s is the median, over trained items with at most 30 buyers, of what
-their own length is to that of the same sum.
+their own length is to that of the same sum. A known item whose number of buyers has grown by a tenth since the
+training, from m to n, has m of n parts of the vector that was trained and n − m of n of the sum; all others keep
+theirs.
 
 Item-item weights that point to a new item, or to one whose number of buyers has changed by a tenth since the training,
-are solved anew from all purchases; the others are those of the training, which are kept where they are covered up. A
-source keeps those that are no less than the least that it kept in training, so that nothing of the training is pushed
-out which a later update might want back; a new source keeps its strongest.
+are solved anew from all purchases; the others are those of the training. Weights and vectors of the training are kept
+where they are covered up. A source keeps those weights that are no less than the least that it kept in training, so
+that nothing of the training is pushed out which a later update might want back; a new source keeps its strongest.
 
 Attention priors, recency, trend, user vectors and histories are computed from all purchases, as training does.
 """
@@ -36,7 +38,8 @@ from ancf.scoring.updates import Update
 
 Floats = NDArray[np.float32]
 
-# The weights that point to an item are solved anew where its number of buyers has changed by so large a share.
+# The vector of an item and the weights that point to it are made anew where its number of buyers has changed by so
+# large a share.
 _CHANGED = 0.1
 # Known items with so many buyers at most are like new ones.
 _FEW_BUYERS = 30
@@ -56,21 +59,30 @@ def update_scorer(scorer: Scorer, trained: Trained, update: Update, settings: Se
     buyers[places] = known_buyers[was_trained]
     pairs = data.to_csr()
     pairs = pairs.with_data(np.ones(len(pairs.indices), np.float32))
-    has_changed = np.abs(_count_buyers(pairs.indices, n_items) - buyers) >= np.maximum(1.0, _CHANGED * buyers)
+    n_buyers = _count_buyers(pairs.indices, n_items)
+    has_changed = np.abs(n_buyers - buyers) >= np.maximum(1.0, _CHANGED * buyers)
     states = np.full(n_items, NEW, np.uint8)
     states[places] = np.where(has_changed[places], TOUCHED, TRAINED)
-    served = scorer.item_vectors if trained.vectors is None else trained.vectors
-    vectors, scaling = served, trained.scaling
+    own_vectors = scorer.item_vectors if trained.vectors is None else trained.vectors
+    own_scaling = trained.scaling
     if not len(was_trained) == n_items == n_known:
         # Otherwise each is where it was, as ids ascend.
-        vectors, scaling = np.zeros((n_items, served.shape[1]), np.float32), np.ones(n_items, np.float32)
-        vectors[places], scaling[places] = served[was_trained], trained.scaling[was_trained]
-    # 2. Vectors of new items.
+        found = own_vectors, own_scaling
+        own_vectors, own_scaling = np.zeros((n_items, found[0].shape[1]), np.float32), np.ones(n_items, np.float32)
+        own_vectors[places], own_scaling[places] = found[0][was_trained], found[1][was_trained]
+    # 2. Vectors of items that are new or have more buyers.
     priors = _native.item_priors(pairs, n_items, settings.attention)
+    vectors, scaling = own_vectors, own_scaling
     is_new = states == NEW
-    if is_new.any():
-        made = _vectors_from_buyers(pairs, vectors, scaling, priors, is_new, settings)
-        vectors[is_new], scaling[is_new] = _native.serving_vectors(made, settings.serving_exponent)
+    made = np.flatnonzero((states != TRAINED) & (n_buyers > buyers))
+    if len(made):
+        of_trained = own_vectors[made] * own_scaling[made][:, None]
+        of_buyers = _vectors_from_buyers(pairs, own_vectors, own_scaling, priors, is_new, made, settings)
+        share = (buyers[made] / n_buyers[made]).astype(np.float32)[:, None]
+        vectors, scaling = own_vectors.copy(), own_scaling.copy()
+        vectors[made], scaling[made] = _native.serving_vectors(
+            share * of_trained + (1 - share) * of_buyers, settings.serving_exponent
+        )
     # 3. Item-item weights.
     neighbors, covered, thresholds = None, None, None
     if scorer.neighbors is not None and settings.neighbors and settings.neighbor_weight:
@@ -102,8 +114,8 @@ def update_scorer(scorer: Scorer, trained: Trained, update: Update, settings: Se
     mixture = mix(parts, pairs, PurchaseTimes.from_interactions(data), settings, lambda *_: scales)
     left = Trained(
         trained.scales,
-        scaling,
-        None if trained.vectors is None else vectors,
+        own_scaling,
+        own_vectors if mixture.has_factors or (states[made] == TOUCHED).any() else None,
         None if trained.values is None or neighbors is None else neighbors.data,
         states,
         buyers,
@@ -158,9 +170,15 @@ def _count_buyers(items: NDArray[np.int32], n_items: int) -> NDArray[np.int32]:
 
 
 def _vectors_from_buyers(
-    pairs: Csr, vectors: Floats, scaling: Floats, priors: Floats, is_new: NDArray[np.bool_], settings: Settings
+    pairs: Csr,
+    vectors: Floats,
+    scaling: Floats,
+    priors: Floats,
+    is_new: NDArray[np.bool_],
+    items: NDArray[np.int64],
+    settings: Settings,
 ) -> Floats:
-    """v of the new items, in their order."""
+    """s Σ b p̂ of some items."""
     n_items, n_users = len(vectors), pairs.n_rows
     counts = np.bincount(pairs.indices, minlength=n_items)
     # The users as their trained items make them.
@@ -191,7 +209,7 @@ def _vectors_from_buyers(
         _, of_sums = _native.serving_vectors(sums(few), 0.0)
         _, of_items = _native.serving_vectors(vectors[few] * scaling[few][:, None], 0.0)
         length = np.float32(np.median(of_items / of_sums))
-    return np.ascontiguousarray(length * sums(np.flatnonzero(is_new)))
+    return np.asarray(length * sums(items), np.float32)
 
 
 def _first_rows(neighbors: Csr, n_rows: int, values: Floats | None) -> Csr:
