@@ -1,14 +1,8 @@
 //! One pass over all users: batches in a random order, a step of Adam after each.
 
-use std::time::Instant;
-
-use rayon::prelude::*;
-
 use super::trainer::{Trainer, purpose};
 use crate::runtime::Context;
 use crate::runtime::rng::Stream;
-use crate::runtime::simd::vector;
-use crate::train::phase_times::Phase;
 use crate::train::schedule::half_cosine;
 use crate::{Error, Result};
 
@@ -25,11 +19,13 @@ impl Trainer {
         let batch_size = self.batch_size();
         let mut loss = 0.0;
         for (step, batch) in users.chunks(batch_size).enumerate() {
-            let batch_loss = self.gradient(step, batch, context)?;
+            self.begin_step(step, context);
+            let (batch_loss, pair_weight) = self.batch(batch, context)?;
             if !batch_loss.is_finite() {
                 self.check(batch_loss, epoch)?;
             }
-            self.update(self.decay(self.active.len(), batch_size), context);
+            let decay = self.decay(self.active.len(), batch_size);
+            self.with_places(batch, |trainer| trainer.learn(step, pair_weight, decay, context))?;
             loss += batch_loss;
         }
         self.check(loss, epoch)?;
@@ -55,27 +51,15 @@ impl Trainer {
         )))
     }
 
-    /// One step of Adam; the learning rate is multiplied by `decay`.
-    pub(super) fn update(&mut self, decay: f64, context: &Context) {
-        const NUMBERS_PER_TASK: usize = 8192;
-        let mut clock = Instant::now();
-        self.steps += 1;
-        let correction = |beta: f32| 1.0 - vector::power(f64::from(beta), self.steps as f32);
-        let step = vector::Adam {
-            rate: self.options.learning_rate * decay as f32 / correction(vector::BETA1),
-            second: 1.0 / correction(vector::BETA2),
-            regularization: self.options.regularization,
-        };
-        context.install(|| {
-            self.x
-                .par_chunks_mut(NUMBERS_PER_TASK)
-                .zip(self.first.par_chunks_mut(NUMBERS_PER_TASK))
-                .zip(self.second.par_chunks_mut(NUMBERS_PER_TASK))
-                .zip(self.buffers.dx.par_chunks(NUMBERS_PER_TASK))
-                .for_each(|(((x, first), second), gradient)| {
-                    vector::adam(context.level, step, gradient, x, first, second);
-                });
-        });
-        self.phase_times.add_all(Phase::Adam, &mut clock, context);
+    /// Does something while the users of a batch have their places in it.
+    pub(super) fn with_places<T>(&mut self, batch: &[u32], work: impl FnOnce(&mut Self) -> T) -> T {
+        for (place, &user) in batch.iter().enumerate() {
+            self.buffers.places[user as usize] = place as u32;
+        }
+        let done = work(self);
+        for &user in batch {
+            self.buffers.places[user as usize] = u32::MAX;
+        }
+        done
     }
 }

@@ -5,14 +5,10 @@
 //! change little. So both are made in every [`interval`]-th step, r of the mean ∂loss/∂v of the steps since, and stay as
 //! they are in between.
 
-use rayon::prelude::*;
-
 use crate::model::attention::{Attention, propagate_onto};
 use crate::runtime::Context;
 use crate::runtime::simd::sparse::Accumulate;
 
-/// Numbers of one task.
-const NUMBERS_PER_TASK: usize = 8192;
 /// The graph is gone through so many times in an epoch at least, where it has as many steps.
 const MIN_PASSES: usize = 6;
 /// Steps from one pass to the next at most.
@@ -24,7 +20,7 @@ pub(super) struct Graph {
     interval: Option<usize>,
     pub(super) smoothed: Vec<f32>,
     pub(super) returned: Vec<f32>,
-    pending: Vec<f32>,
+    pub(super) pending: Vec<f32>,
 }
 
 /// Steps from one pass through the graph to the next, in an epoch of `n_steps`.
@@ -37,17 +33,20 @@ pub fn passes_in(step: usize, n_steps: usize) -> bool {
     step.is_multiple_of(interval(n_steps))
 }
 
-/// out = a + b.
-fn sum(a: &[f32], b: &[f32], out: &mut [f32], context: &Context) {
-    context.install(|| {
-        out.par_chunks_mut(NUMBERS_PER_TASK)
-            .zip(a.par_chunks(NUMBERS_PER_TASK).zip(b.par_chunks(NUMBERS_PER_TASK)))
-            .for_each(|(out, (a, b))| {
-                for (out, (a, b)) in out.iter_mut().zip(a.iter().zip(b)) {
-                    *out = a + b;
-                }
-            });
-    });
+/// How a step's ∂loss/∂v goes to those since r was made.
+#[derive(Clone, Copy)]
+pub(super) struct Hold {
+    first: bool,
+    factor: f32,
+}
+
+impl Hold {
+    /// Takes some rows.
+    pub(super) fn rows(self, dv: &[f32], pending: &mut [f32]) {
+        for (pending, dv) in pending.iter_mut().zip(dv) {
+            *pending = (if self.first { *dv } else { *pending + dv }) * self.factor;
+        }
+    }
 }
 
 impl Graph {
@@ -70,30 +69,12 @@ impl Graph {
         propagate_onto(context, d, items, values, users, Accumulate::Zero, out);
     }
 
-    /// v = x + s.
-    pub(super) fn vectors(&self, x: &[f32], v: &mut [f32], context: &Context) {
-        sum(x, &self.smoothed, v, context);
-    }
-
-    /// Takes a step's ∂loss/∂v to those since r was made; where r is made in this step, what they are in the mean.
-    pub(super) fn hold(&mut self, step: usize, dv: &[f32], context: &Context) {
-        let Some(interval) = self.interval else { return };
+    /// How a step's ∂loss/∂v are held; where r is made in this step, they become what they are in the mean.
+    pub(super) fn hold(&self, step: usize) -> Hold {
+        let interval = self.interval.unwrap_or(1);
         let first = step == 0 || step % interval == 1 % interval;
-        let factor = if step > 0 && step.is_multiple_of(interval) { 1.0 / interval as f32 } else { 1.0 };
-        context.install(|| {
-            self.pending.par_chunks_mut(NUMBERS_PER_TASK).zip(dv.par_chunks(NUMBERS_PER_TASK)).for_each(
-                |(pending, dv)| {
-                    for (pending, dv) in pending.iter_mut().zip(dv) {
-                        *pending = (if first { *dv } else { *pending + dv }) * factor;
-                    }
-                },
-            );
-        });
-    }
-
-    /// The gradients that are held.
-    pub(super) fn held(&self) -> &[f32] {
-        &self.pending
+        let last = step > 0 && step.is_multiple_of(interval);
+        Hold { first, factor: if last { 1.0 / interval as f32 } else { 1.0 } }
     }
 
     /// Makes r of the gradients that are held; `users` is scratch.
@@ -102,11 +83,6 @@ impl Graph {
         propagate_onto(context, d, pattern, values, &self.pending, Accumulate::Zero, users);
         let (items, values, out) = (&attention.items, &attention.a_by_item, &mut self.returned);
         propagate_onto(context, d, items, values, users, Accumulate::Zero, out);
-    }
-
-    /// ∂loss/∂x = ∂loss/∂v + r.
-    pub(super) fn gradient(&self, dv: &[f32], dx: &mut [f32], context: &Context) {
-        sum(dv, &self.returned, dx, context);
     }
 }
 

@@ -15,11 +15,12 @@
 //!
 //! `shard` has the parts of a step for workers that hold some of the users each.
 //!
-//! Imports run one way: `shard` → {`epoch`, `validation`} → `gradient` → `trainer` → {`graph`, `options`, `panel`}.
+//! Imports run one way: `shard` → {`epoch`, `validation`} → {`gradient`, `items`} → `trainer` → {`graph`, `options`, `panel`}.
 
 mod epoch;
 mod gradient;
 mod graph;
+mod items;
 mod options;
 mod panel;
 mod shard;

@@ -11,9 +11,10 @@
 
 use rayon::prelude::*;
 
+use super::items::through_unit_vector;
 use super::options::Options;
 use super::panel::{self, USERS};
-use super::trainer::{Trainer, USERS_PER_SLICE, purpose};
+use super::trainer::{Buffers, Trainer, USERS_PER_SLICE, purpose};
 use crate::data::Csr;
 use crate::model::attention::{Attention, propagate_onto};
 use crate::model::spectral;
@@ -28,6 +29,8 @@ use crate::{Error, Result};
 
 /// Rows of one task.
 const ROWS_PER_TASK: usize = 64;
+/// Numbers of one task.
+const NUMBERS_PER_TASK: usize = 8192;
 
 /// Which weights a product over the graph has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,7 +158,7 @@ impl Shard {
             Way::Spectral => &spectral.0,
         };
         users.resize(attention.users.n_rows() * width, 0.0);
-        let own = if way == Way::Backward { graph.held() } else { x };
+        let own = if way == Way::Backward { &graph.pending } else { x };
         let table = table.unwrap_or(own);
         propagate_onto(context, width, &attention.users, values, table, Accumulate::Zero, users);
     }
@@ -199,8 +202,7 @@ impl Shard {
     pub fn begin_step(&mut self, context: &Context) {
         let draws = Stream::new(self.trainer.options.seed, purpose::NEGATIVES).sub(self.trainer.steps);
         self.trainer.draw_negatives(draws, context);
-        let Trainer { graph, x, buffers, .. } = &mut self.trainer;
-        graph.vectors(x, &mut buffers.v, context);
+        self.trainer.vectors(context);
         self.trainer.unit_negatives(context);
     }
 
@@ -209,6 +211,7 @@ impl Shard {
         let draws = Stream::new(self.trainer.options.seed, purpose::VALIDATION);
         self.trainer.draw_negatives(draws, context);
         self.trainer.buffers.v.copy_from_slice(v);
+        self.trainer.invert_norms(context);
         self.trainer.unit_negatives(context);
     }
 
@@ -297,26 +300,22 @@ impl Shard {
     pub fn carry_gradient(&mut self, first: usize, dv: &mut [f32], unit: &mut [f32], context: &Context) {
         let d = self.factors();
         let Self { trainer, own, pair_weight, .. } = self;
-        for (place, &user) in own.iter().enumerate() {
-            trainer.buffers.places[user as usize] = place as u32;
-        }
-        let only = &*trainer;
-        context.install(|| {
-            dv.par_chunks_exact_mut(d)
-                .zip(unit.par_chunks_exact_mut(d))
-                .with_min_len(ROWS_PER_TASK)
-                .enumerate()
-                .for_each(|(at, (dv, unit))| only.item_sums(first + at, *pair_weight, context.level, dv, unit));
+        trainer.with_places(own, |trainer| {
+            let said = trainer.said(*pair_weight, context.level);
+            context.install(|| {
+                dv.par_chunks_exact_mut(d)
+                    .zip(unit.par_chunks_exact_mut(d))
+                    .with_min_len(ROWS_PER_TASK)
+                    .enumerate()
+                    .for_each(|(at, (dv, unit))| said.item_sums(first + at, dv, unit));
+            });
         });
-        for &user in own.iter() {
-            trainer.buffers.places[user as usize] = u32::MAX;
-        }
     }
 
     /// Makes ∂loss/∂v whole: `unit` with the gradient by the negatives, `dq`, through the unit vectors.
     pub fn finish_gradient(&self, first: usize, dv: &mut [f32], unit: &mut [f32], dq: &[f32], context: &Context) {
         let (d, level) = (self.factors(), context.level);
-        let negatives = &self.trainer.buffers.negatives;
+        let Buffers { negatives, v, inverse_norms, .. } = &self.trainer.buffers;
         context.install(|| {
             dv.par_chunks_exact_mut(d)
                 .zip(unit.par_chunks_exact_mut(d))
@@ -326,7 +325,8 @@ impl Shard {
                     let item = first + at;
                     let from = negatives.partition_point(|&negative| (negative as usize) < item);
                     let drawn = negatives[from..].iter().take_while(|&&negative| negative as usize == item).count();
-                    self.trainer.through_unit_vector(item, &dq[from * d..(from + drawn) * d], level, dv, unit);
+                    let (v, drawn) = (&v[item * d..][..d], &dq[from * d..(from + drawn) * d]);
+                    through_unit_vector(level, v, inverse_norms[item], drawn, dv, unit);
                 });
         });
     }
@@ -335,7 +335,14 @@ impl Shard {
     pub fn hold(&mut self, step: usize, dv: &[f32], context: &Context) {
         let Trainer { graph, buffers, .. } = &mut self.trainer;
         buffers.dv.copy_from_slice(dv);
-        graph.hold(step, dv, context);
+        let hold = graph.hold(step);
+        context.install(|| {
+            graph
+                .pending
+                .par_chunks_mut(NUMBERS_PER_TASK)
+                .zip(dv.par_chunks(NUMBERS_PER_TASK))
+                .for_each(|(pending, dv)| hold.rows(dv, pending));
+        });
     }
 
     /// Takes r.
@@ -345,10 +352,8 @@ impl Shard {
 
     /// A step of the optimizer by ∂loss/∂x, of the ∂loss/∂v that was taken last and r.
     pub fn update(&mut self, context: &Context) {
-        let Trainer { graph, buffers, .. } = &mut self.trainer;
-        graph.gradient(&buffers.dv, &mut buffers.dx, context);
         let decay = self.trainer.decay(self.active.len(), self.batch_size());
-        self.trainer.update(decay, context);
+        self.trainer.update(decay, false, context);
     }
 
     /// Refuses numbers that training has lost.

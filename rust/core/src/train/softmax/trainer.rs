@@ -12,7 +12,7 @@ use crate::model::attention::Attention;
 use crate::model::spectral;
 use crate::runtime::Context;
 use crate::runtime::rng::Stream;
-use crate::runtime::simd::vector::{count_power, dot, ln, scale};
+use crate::runtime::simd::vector::{count_power, ln, scale};
 use crate::train::phase_times::{Phase, PhaseTimes};
 use crate::train::progress::Resumable;
 use crate::{Error, Result};
@@ -69,10 +69,8 @@ pub(super) struct Buffers {
     pub(super) users: Vec<f32>,
     pub(super) v: Vec<f32>,
     pub(super) inverse_norms: Vec<f32>,
-    /// Gradient by item vectors v.
+    /// Gradient by item vectors v, then by bare ones.
     pub(super) dv: Vec<f32>,
-    /// Gradient by unit item vectors, then by bare ones.
-    pub(super) dx: Vec<f32>,
     /// Items, ascending: the whole catalogue, or those drawn for the step.
     pub(super) negatives: Vec<u32>,
     /// Their unit vectors, and the gradient by these.
@@ -162,7 +160,6 @@ impl Trainer {
             v: vec![0.0; n_items * d],
             inverse_norms: vec![0.0; n_items],
             dv: vec![0.0; n_items * d],
-            dx: vec![0.0; n_items * d],
             negatives: (0..n_negatives as u32).collect(),
             q: vec![0.0; n_negatives * d],
             dq: vec![0.0; n_negatives * d],
@@ -220,20 +217,17 @@ impl Trainer {
         let mut clock = Instant::now();
         attention.items_from(context, options.factors, x, &mut b.users, &mut b.v);
         phase_times.add_all(Phase::Propagation, &mut clock, context);
+        self.invert_norms(context);
         self.unit_negatives(context);
     }
 
-    /// The lengths of all item vectors, and the unit vectors of the negatives.
+    /// The unit vectors of the negatives.
     pub(super) fn unit_negatives(&mut self, context: &Context) {
         let Self { buffers: b, options, phase_times, .. } = self;
         let (d, level) = (options.factors, context.level);
         let mut clock = Instant::now();
         let Buffers { v, inverse_norms, negatives, q, .. } = b;
         context.install(|| {
-            inverse_norms.par_iter_mut().zip(v.par_chunks(d)).with_min_len(ITEMS_PER_TASK).for_each(|(inverse, v)| {
-                let norm = dot(level, v, v).sqrt();
-                *inverse = if norm > MIN_NORM { 1.0 / norm } else { 0.0 };
-            });
             q.par_chunks_mut(d).zip(&*negatives).with_min_len(ITEMS_PER_TASK).for_each(|(q, &item)| {
                 q.copy_from_slice(&v[item as usize * d..][..d]);
                 scale(level, inverse_norms[item as usize], q);
