@@ -42,13 +42,33 @@ _REPEAT_DAYS = 30
 _REPEAT_SMOOTHING = 10.0
 
 
+class ItemAges:
+    """Items and days of age of purchases. What each half-life makes of them is kept: choosing asks for it again."""
+
+    def __init__(self, items: NDArray[np.int32], ages: NDArray[np.float64]) -> None:
+        self._items, self._ages = items, ages
+        self._ratios: dict[tuple[int, float], NDArray[np.float64]] = {}
+
+    def ratios(self, n_items: int, half_life: float) -> NDArray[np.float64]:
+        """How much better each item sells lately than ever, (n_items,)."""
+        key = n_items, half_life
+        if key not in self._ratios:
+            recency = _halve(self._ages / half_life)
+            share = recency.mean()
+            lately = np.bincount(self._items, weights=recency, minlength=n_items)
+            ever = np.bincount(self._items, minlength=n_items)
+            ratios = (lately + _SMOOTHING * share) / (share * (ever + _SMOOTHING))
+            self._ratios[key] = np.clip(ratios, 1 / _MAX_RATIO, _MAX_RATIO)
+        return self._ratios[key]
+
+
 class PurchaseTimes(NamedTuple):
     """When each pair was last bought (seconds since 1970, none after today), how often, the items and days of age of
     all purchases that are not stray, and ρ of the items; None where that is not known or not asked."""
 
     times: NDArray[np.int64] | None
     counts: NDArray[np.float32] | None
-    events: tuple[NDArray[np.int32], NDArray[np.float64]] | None
+    events: ItemAges | None
     repeated: NDArray[np.float32] | None = None
     shares: NDArray[np.float32] | None = None
     """What each pair is in purchases; None where all events are purchases."""
@@ -66,7 +86,7 @@ class PurchaseTimes(NamedTuple):
         return cls(
             usual.clip(pair_times),
             data.pair_counts().astype(np.float32),
-            (data.items[counted], ages),
+            ItemAges(data.items[counted], ages),
             repeat_factors(data, usual),
             pair_shares(data),
         )
@@ -118,13 +138,7 @@ def trend_factors(purchases: PurchaseTimes, n_items: int, power: float, half_lif
     """What an item's scores are multiplied with, float32 (n_items,); None where there are no times or no power."""
     if purchases.events is None or not power:
         return None
-    items, ages = purchases.events
-    recency = _halve(ages / half_life)
-    share = recency.mean()
-    lately = np.bincount(items, weights=recency, minlength=n_items)
-    ever = np.bincount(items, minlength=n_items)
-    ratio = (lately + _SMOOTHING * share) / (share * (ever + _SMOOTHING))
-    return _powers(np.clip(ratio, 1 / _MAX_RATIO, _MAX_RATIO), power)
+    return _powers(purchases.events.ratios(n_items, half_life), power)
 
 
 def popularity_factors(n_users: NDArray[np.int64], power: float) -> NDArray[np.float32] | None:
