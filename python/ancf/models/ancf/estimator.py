@@ -132,8 +132,9 @@ class ANCF(Recommender):
     temperature : float or "auto"
         τ of the softmax; auto: 0.2 · (4000 / n_items)^0.3 for cosines, 1 for products.
     negatives : int or "auto"
-        "softmax": items of a step, drawn anew for each; catalogues up to this size are taken whole. auto: 4096; 1024
-        with factor attention, 256 with target attention. "bpr" and "bce": for each purchase; auto: 1 and 4.
+        "softmax": items of a step, drawn anew for each; catalogues up to this size are taken whole. auto: 4096, or 2048
+        for the plain softmax over more than 8192 items; 1024 with factor attention, 256 with target attention. "bpr"
+        and "bce": for each purchase; auto: 1 and 4.
     negative_exponent : float
         α, popularity's power in drawing them.
     batch_size : int or "auto"

@@ -5,6 +5,7 @@ mixture of the parts of a score keeps its middle until it is chosen on purchases
 """
 
 import inspect
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -38,9 +39,13 @@ _TEMPERATURE_POWER = 0.3
 
 # λ falls with the catalogue too: 30 for Electronics, 13 for Online Retail, 11 for Last.fm, 8 for Gowalla. Candidates
 # cost their cube for each item, so that small catalogues get more of them for the same time (500 instead of 200 gave
-# +2.5 % Recall@20 on Electronics). Chosen on validation parts of the training tables (docs/measurements/choices.md).
+# +2.5 % Recall@20 on Electronics), and large ones fewer (100 cost nothing on Gowalla, but 4 % on Food). Chosen on
+# validation parts of the training tables (docs/measurements/choices.md).
 _SHRINKAGE = 12.0
 _CANDIDATE_PAIRS = 750_000
+_MANY_ITEMS = 10_000
+# Half of the negatives do for a catalogue of more than twice as many items as all of them.
+_FEW_NEGATIVES = 2048
 # So many items are few enough to solve the weights twice when choosing; small tables differ most in the λ they want.
 _SMALL_CATALOGUE = 2_000
 
@@ -150,6 +155,8 @@ def resolve(
     # More and longer steps where the plain softmax sees a part of the catalogue only (docs/measurements/choices.md).
     drawn = n_items > negatives and not needs_network
     epochs, rate = (24, 0.03) if drawn else (16, {"adam": 0.02, "adagrad": 0.1, "sgd": 1.0}[o.optimizer])
+    if n_items > 2 * negatives and o.negatives == "auto" and not needs_network:
+        negatives = _FEW_NEGATIVES
     seed = o.random_state if o.random_state is not None else int.from_bytes(os.urandom(8), "little")
     may_open = [("neighbor_weight", neighbors > 0), ("serving_exponent", plain_cosine)]
     small = n_items <= _SMALL_CATALOGUE and o.neighbor_weight == "auto"
@@ -297,6 +304,8 @@ def _temperature(options: Any, similarity: str, n_items: int) -> float:
 def _candidates(options: Any, n_items: int) -> int:
     if options.neighbor_candidates != "auto":
         return int(options.neighbor_candidates)
+    if n_items > _MANY_ITEMS:
+        return max(round(200 * math.sqrt(_MANY_ITEMS / n_items)), 100)
     return min(max(_CANDIDATE_PAIRS // max(n_items, 1), 200), 500)
 
 

@@ -42,8 +42,12 @@ impl Default for Ridge {
     }
 }
 
-/// Entries of G that a row keeps: beyond these they are rare coincidences, and memory stays linear in the items.
+/// Entries of G that a row keeps at most: beyond these they are rare coincidences, and memory stays linear in the items.
 pub(super) const MAX_COMPANIONS: usize = 1024;
+
+/// The same for each candidate of a regression, and at least so many: fewer candidates ask for fewer pairs.
+const COMPANIONS_PER_CANDIDATE: usize = 5;
+const MIN_COMPANIONS: usize = 512;
 
 /// Sources of one task, whose strongest weights are kept.
 const SOURCES_PER_TASK: usize = 256;
@@ -78,7 +82,7 @@ impl Ridge {
         let n_items = table.n_items();
         let all: Vec<u32> = (0..n_items as u32).collect();
         // 1. G, by rows: the diagonal, and the strongest companions of each item.
-        let rows = table.rows(&all, context)?;
+        let rows = table.rows(&all, self.companions(), context)?;
         // 2. One regression for each target.
         let columns = table.solve(self, &all, &rows, context)?;
         drop(rows);
@@ -95,7 +99,7 @@ impl Ridge {
         if let Some(target) = targets.iter().find(|&&target| target as usize >= n_items) {
             return Err(Error::InvalidData(format!("target {target} is none of {n_items} items.")));
         }
-        let mut rows = table.rows(targets, context)?;
+        let mut rows = table.rows(targets, self.companions(), context)?;
         let mut needed = vec![false; n_items];
         let (mut keys, mut order) = (Vec::new(), Vec::new());
         for &target in targets {
@@ -109,7 +113,7 @@ impl Ridge {
             needed[target as usize] = false;
         }
         let others: Vec<u32> = (0..n_items as u32).filter(|&item| needed[item as usize]).collect();
-        let mut found = table.rows(&others, context)?;
+        let mut found = table.rows(&others, self.companions(), context)?;
         for &item in &others {
             rows[item as usize] = std::mem::take(&mut found[item as usize]);
         }
@@ -120,6 +124,11 @@ impl Ridge {
     pub(super) fn lambda(&self, diagonal: &[f32]) -> f32 {
         let mean = diagonal.iter().map(|&value| f64::from(value)).sum::<f64>() / diagonal.len().max(1) as f64;
         (f64::from(self.shrinkage) * mean).max(f64::from(f32::MIN_POSITIVE)) as f32
+    }
+
+    /// Entries that a row of G keeps.
+    fn companions(&self) -> usize {
+        self.candidates.saturating_mul(COMPANIONS_PER_CANDIDATE).clamp(MIN_COMPANIONS, MAX_COMPANIONS)
     }
 
     /// Companions that a regression sees at most.
@@ -172,15 +181,15 @@ impl<'a> CoPurchases<'a> {
         (0..self.n_items()).map(sum).collect()
     }
 
-    /// The rows of G of some items, by position; of all others the diagonal alone.
-    fn rows(&self, items: &[u32], context: &Context) -> Result<Vec<Row>> {
+    /// The rows of G of some items, by position, cut to their strongest entries; of all others the diagonal alone.
+    fn rows(&self, items: &[u32], limit: usize, context: &Context) -> Result<Vec<Row>> {
         let mut rows: Vec<Row> =
             self.diagonal().into_iter().map(|diagonal| Row { diagonal, ..Row::default() }).collect();
         let made = context.install(|| {
             items
                 .par_iter()
                 .map_init(
-                    || CoPurchaseRow::new(self.n_items()),
+                    || CoPurchaseRow::new(self.n_items(), limit),
                     |scratch, &item| {
                         context.cancel.check()?;
                         Ok(scratch.row(
@@ -233,11 +242,13 @@ struct CoPurchaseRow {
     sums: Vec<f32>,
     companions: Vec<u32>,
     keys: Vec<u64>,
+    /// The most companions.
+    limit: usize,
 }
 
 impl CoPurchaseRow {
-    fn new(n_items: usize) -> Self {
-        Self { sums: vec![0.0; n_items], companions: Vec::new(), keys: Vec::new() }
+    fn new(n_items: usize, limit: usize) -> Self {
+        Self { sums: vec![0.0; n_items], companions: Vec::new(), keys: Vec::new(), limit }
     }
 
     fn row(
@@ -261,17 +272,18 @@ impl CoPurchaseRow {
         let diagonal = self.sums[item];
         self.companions.retain(|&other| other as usize != item);
         let mut last = u64::MAX;
-        if self.companions.len() > MAX_COMPANIONS {
+        let limit = self.limit;
+        if self.companions.len() > limit {
             let sums = &self.sums;
             let strength = |other: u32| sums[other as usize] * candidate_weights[other as usize];
             self.keys.clear();
             self.keys.extend(self.companions.iter().map(|&other| falling_key(strength(other), other)));
-            last = *self.keys.select_nth_unstable(MAX_COMPANIONS - 1).1;
-            for &dropped in &self.keys[MAX_COMPANIONS..] {
+            last = *self.keys.select_nth_unstable(limit - 1).1;
+            for &dropped in &self.keys[limit..] {
                 self.sums[dropped as u32 as usize] = 0.0;
             }
             self.companions.clear();
-            self.companions.extend(self.keys[..MAX_COMPANIONS].iter().map(|&key| key as u32));
+            self.companions.extend(self.keys[..limit].iter().map(|&key| key as u32));
         }
         self.companions.sort_unstable();
         let items = self.companions.clone();
