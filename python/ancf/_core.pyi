@@ -152,6 +152,7 @@ def ridge_neighbors(
     shrinkage: float,
     user_power: float,
     source_power: float,
+    l1: float = 0.0,
     targets: npt.NDArray[np.int32] | None = None,
     num_threads: int | None = None,
 ) -> _Csr: ...
@@ -164,6 +165,7 @@ def ridge_targets(
     shrinkage: float,
     user_power: float,
     source_power: float,
+    l1: float = 0.0,
     num_threads: int | None = None,
 ) -> _Csr: ...
 def recency_weights(

@@ -34,7 +34,7 @@ def test_it_is_chosen_told_and_stored():
 
 
 def test_views_count_less_where_that_ranks_what_was_held_out_better():
-    assert fitted(log(0)).history_["settings"]["interest"] == "given"
+    assert fitted(log(0, n_users=300, n_items=40, n=6000)).history_["settings"]["interest"] == "given"
 
 
 def test_a_history_of_purchases_and_parts_of_them_is_the_user_of_the_table():

@@ -1,11 +1,14 @@
 """What the default model sets aside to choose on: purchases, as those that it will be asked for."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ancf
+from ancf.models.ancf import options, shrinkage
 from ancf.models.ancf.selection import hold_out, hold_out_last
+from ancf.models.ancf.training_table import TrainingTable
 
 EVENTS = st.tuples(st.integers(1, 6), st.integers(1, 8), st.sampled_from(["view", "cart", "purchase"]))
 
@@ -47,3 +50,60 @@ def test_where_every_pair_is_a_purchase_it_is_as_without_types(events, timed, se
     assert (one is None) == (other is None)
     if one is not None:
         assert pairs_of(one.users, one.truth) == pairs_of(other.users, other.truth)
+
+
+def shop(n_users=90, n_items=24, seed=4):
+    """Two tastes, and what is bought by the way."""
+    draws = np.random.default_rng(seed)
+    alike = np.arange(n_items) % 2 == np.arange(n_users)[:, None] % 2
+    users, items = np.nonzero(draws.random((n_users, n_items)) < np.where(alike, 0.45, 0.08))
+    return ancf.Interactions.from_ids(user=users, item=items)
+
+
+@pytest.mark.parametrize(("gain", "expected"), [(0.2, 0.8), (0.001, 8.0), (-0.2, 8.0)])
+def test_the_shrinkage_is_left_only_for_more_than_the_noise_of_all_hold_outs(monkeypatch, gain, expected):
+    data = shop()
+    resolved = options.resolve(ancf.ANCF(), data.n_items, timed=False)
+    table = TrainingTable(data, resolved)
+    seen = []
+
+    def ndcg(pairs, held_out, n_items, tried):
+        seen.append(len(pairs.indices))
+        assert not held_out.alternates_strategies
+        noise = np.random.default_rng(len(seen)).normal(0, 0.05, len(held_out.users))
+        return 0.3 + noise + gain * (tried.neighbor_shrinkage < 1)
+
+    monkeypatch.setattr(shrinkage, "_ndcg_of_weights", ndcg)
+    held_out = hold_out(table.matrix.sets, None, resolved.random_state)
+    assert shrinkage.choose_shrinkage(table, held_out, resolved) == pytest.approx(expected)
+    assert len(seen) >= 3 * 4
+    assert max(seen) < len(table.matrix.indices)
+
+
+def test_what_the_weights_alone_rank_is_what_was_held_out():
+    data = shop()
+    resolved = options.resolve(ancf.ANCF(), data.n_items, timed=False)
+    table = TrainingTable(data, resolved)
+    held_out = hold_out(table.matrix.sets, None, 1, alternates_strategies=False)
+    found = shrinkage._ndcg_of_weights(table.pairs(held_out), held_out, data.n_items, resolved)
+    lists = ancf.ANCF(factors=1, epochs=1, neighbor_weight=1e6, repeat_weight=0.0, neighbor_shrinkage=8.0)
+    kept = ancf.Interactions.from_ids(
+        user=np.repeat(np.arange(data.n_users), np.diff(held_out.kept.indptr)), item=held_out.kept.items
+    )
+    asked = ancf.Interactions.from_ids(
+        user=np.repeat(held_out.users, np.diff(held_out.truth.indptr)), item=held_out.truth.items
+    )
+    expected = ancf.evaluate(lists.fit(kept), asked, ["ndcg@20"])["ndcg@20"]
+    assert found.mean() == pytest.approx(expected, rel=1e-4)
+
+
+def test_with_a_larger_l1_fewer_companions_count():
+    data = shop()
+    counts = [
+        len(ancf.ANCF(factors=2, epochs=1, neighbor_l1=l1, neighbor_weight=1.0, repeat_weight=0.0).fit(data)
+            ._fitted().neighbors.indices)
+        for l1 in (0.0, 0.08, 0.5, 1.0, 100.0)
+    ]  # fmt: skip
+    assert counts == sorted(counts, reverse=True)
+    assert counts[0] > counts[1] > counts[3]
+    assert counts[-1] == 0

@@ -302,12 +302,21 @@ def test_what_one_history_says_is_what_it_says_among_others(counted):
 
 
 def test_a_small_catalogue_chooses_its_shrinkage_where_the_weight_is_open_too(timed):
-    chosen = fitted(timed, neighbors=5).history_["settings"]["neighbor_shrinkage"]
-    assert chosen in (30.0, 10.0, 3.0)
-    assert ancf_options.shrinkages(ancf_options.resolve(ancf.ANCF(), 40, timed=False)) == (30.0, 10.0, 3.0)
-    assert ancf_options.shrinkages(ancf_options.resolve(ancf.ANCF(neighbor_weight=1.0), 40, timed=False)) == (30.0,)
-    assert ancf_options.shrinkages(ancf_options.resolve(ancf.ANCF(neighbor_shrinkage=7.0), 40, timed=False)) == (7.0,)
-    assert len(ancf_options.shrinkages(ancf_options.resolve(ancf.ANCF(), 3000, timed=False))) == 1
+    tried = {0.08: (8.0, 8 / 3, 0.8), 0.0: (30.0, 10.0, 3.0)}
+    for l1, expected in tried.items():
+        chosen = fitted(timed, neighbors=5, neighbor_l1=l1).history_["settings"]
+        assert chosen["neighbor_shrinkage"] in expected
+        assert chosen["neighbor_l1"] == l1
+
+        def shrinkages(n_items, l1=l1, **options):
+            estimator = ancf.ANCF(neighbor_l1=l1, **options)
+            return ancf_options.shrinkages(ancf_options.resolve(estimator, n_items, timed=False))
+
+        assert shrinkages(40) == expected
+        assert shrinkages(40, neighbor_weight=1.0) == expected[:1]
+        assert shrinkages(40, neighbor_shrinkage=7.0) == (7.0,)
+        assert len(shrinkages(3000)) == 1
+    assert [ancf_options.resolve(ancf.ANCF(), n, timed=False).neighbor_l1 for n in (10_000, 10_001)] == [0.08, 0.0]
 
 
 def test_recency_is_two_to_the_power_of_the_half_lives_that_have_passed():

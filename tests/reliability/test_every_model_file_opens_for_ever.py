@@ -49,6 +49,7 @@ def test_a_file_with_the_old_names_of_options_has_the_present_ones_once_loaded(t
     assert "neighbours" in old["options"]
     model = ancf.load(path)
     assert model.get_params()["neighbors"] == old["options"]["neighbours"] == 3
+    assert model.get_params()["neighbor_l1"] == 0.0  # its weights were ridge regressions, and an update's are so too
     assert model.history_["settings"]["neighbor_weight"] == old["history"]["settings"]["neighbour_weight"]
     model.save(tmp_path / "again.ancf")
     _, new = model_file.read(tmp_path / "again.ancf")

@@ -96,6 +96,7 @@ def test_an_id_that_is_not_finite_is_refused_or_dropped(value):
         (ancf.ANCF, "attention_exponent"),
         (ancf.ANCF, "negative_exponent"),
         (ancf.ANCF, "neighbor_shrinkage"),
+        (ancf.ANCF, "neighbor_l1"),
         (ancf.ANCF, "neighbor_weight"),
         (ancf.ANCF, "serving_exponent"),
         (ancf.ANCF, "popularity_exponent"),

@@ -199,8 +199,8 @@ fn slim_weights<'py>(
 /// Returns the weights as (indptr, indices, values), one row for each source item; with `targets` those that point to
 /// these items, one row for each of them, before sources are cut to their strongest.
 #[pyfunction]
-#[pyo3(signature = (interactions, n_items, *, candidates, neighbors, shrinkage, user_power, source_power, targets=None,
-                    num_threads=None))]
+#[pyo3(signature = (interactions, n_items, *, candidates, neighbors, shrinkage, user_power, source_power, l1=0.0,
+                    targets=None, num_threads=None))]
 fn ridge_neighbors<'py>(
     py: Python<'py>,
     interactions: CsrArrays<'py>,
@@ -210,11 +210,12 @@ fn ridge_neighbors<'py>(
     shrinkage: f32,
     user_power: f32,
     source_power: f32,
+    l1: f32,
     targets: Option<PyReadonlyArray1<'py, i32>>,
     num_threads: Option<usize>,
 ) -> PyResult<CsrResult<'py>> {
     let interactions = to_csr(py, &interactions, n_items)?;
-    let ridge = Ridge { candidates, neighbors, shrinkage, user_power, source_power };
+    let ridge = Ridge { candidates, neighbors, shrinkage, l1, user_power, source_power };
     // A negative number becomes a position far out of range, which is refused.
     let targets: Option<Vec<u32>> = match &targets {
         Some(targets) => Some(targets.as_slice()?.iter().map(|&target| target as u32).collect()),
@@ -231,7 +232,7 @@ fn ridge_neighbors<'py>(
 /// `n_items`), before sources are cut to their strongest. Nothing is cut from the co-purchases that they are solved of,
 /// where `ridge_neighbors` keeps the strongest of each item.
 #[pyfunction]
-#[pyo3(signature = (interactions, n_items, targets, *, candidates, shrinkage, user_power, source_power,
+#[pyo3(signature = (interactions, n_items, targets, *, candidates, shrinkage, user_power, source_power, l1=0.0,
                     num_threads=None))]
 fn ridge_targets<'py>(
     py: Python<'py>,
@@ -242,10 +243,11 @@ fn ridge_targets<'py>(
     shrinkage: f32,
     user_power: f32,
     source_power: f32,
+    l1: f32,
     num_threads: Option<usize>,
 ) -> PyResult<CsrResult<'py>> {
     let interactions = to_csr(py, &interactions, n_items)?;
-    let ridge = Ridge { candidates, shrinkage, user_power, source_power, ..Ridge::default() };
+    let ridge = Ridge { candidates, shrinkage, l1, user_power, source_power, ..Ridge::default() };
     let targets: Vec<u32> = targets.as_slice()?.iter().map(|&target| target as u32).collect();
     let weights = enter(py, Size::Large, num_threads, |context| ridge.solve_targets(&interactions, &targets, context))?;
     Ok(from_csr(py, weights))

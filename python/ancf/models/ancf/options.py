@@ -42,11 +42,13 @@ _TEMPERATURE_POWER = 0.3
 # +2.5 % Recall@20 on Electronics), and large ones fewer (100 cost nothing on Gowalla, but 4 % on Food). Chosen on
 # validation parts of the training tables (docs/measurements/choices.md).
 _SHRINKAGE = 12.0
+# An l1 leaves weak companions out, which pays up to some thousands of items, and there one λ suits all.
+_L1, _L1_SHRINKAGE = 0.08, 8.0
 _CANDIDATE_PAIRS = 750_000
 _MANY_ITEMS = 10_000
 # Half of the negatives do for a catalogue of more than twice as many items as all of them.
 _FEW_NEGATIVES = 2048
-# So many items are few enough to solve the weights twice when choosing; small tables differ most in the λ they want.
+# So many items are few enough to solve the weights several times; small tables differ most in the λ they want.
 _SMALL_CATALOGUE = 2_000
 
 
@@ -82,6 +84,7 @@ class Settings:
     neighbors: int
     neighbor_candidates: int
     neighbor_shrinkage: float
+    neighbor_l1: float
     neighbor_weight: float
     serving_exponent: float
     popularity_exponent: float
@@ -129,6 +132,7 @@ _RECORDED = (
     "negatives",
     "neighbor_candidates",
     "neighbor_shrinkage",
+    "neighbor_l1",
     "neighbor_weight",
     "random_state",
     "repeat_weight",
@@ -200,6 +204,7 @@ def resolve(
         neighbors=neighbors,
         neighbor_candidates=_candidates(o, n_items),
         neighbor_shrinkage=_shrinkage(o, n_items),
+        neighbor_l1=_l1(o, n_items),
         neighbor_weight=1.0 if o.neighbor_weight == "auto" else float(o.neighbor_weight),
         serving_exponent=_serving_exponent(o, plain_cosine),
         popularity_exponent=0.0 if o.popularity_exponent == "auto" else float(o.popularity_exponent),
@@ -309,14 +314,22 @@ def _candidates(options: Any, n_items: int) -> int:
     return min(max(_CANDIDATE_PAIRS // max(n_items, 1), 200), 500)
 
 
+def _l1(options: Any, n_items: int) -> float:
+    if options.neighbor_l1 != "auto":
+        return float(options.neighbor_l1)
+    return _L1 if n_items <= _MANY_ITEMS else 0.0
+
+
 def _shrinkage(options: Any, n_items: int) -> float:
     if options.neighbor_shrinkage != "auto":
         return float(options.neighbor_shrinkage)
+    if _l1(options, n_items):
+        return _L1_SHRINKAGE
     return float(round(min(max(_SHRINKAGE * _TEMPERATURE_ITEMS / max(n_items, 1), 8.0), 30.0), 2))
 
 
 def shrinkages(settings: Settings) -> tuple[float, ...]:
-    """What is tried for the item-item weights: the rule's and, for a small catalogue, a third and a tenth of it."""
+    """What is tried for the item-item weights: the rule's λ and, for a small catalogue, a third and a tenth of it."""
     rule = settings.neighbor_shrinkage
     return (rule, rule / 3, rule / 10) if "neighbor_shrinkage" in settings.open_choices else (rule,)
 
@@ -349,7 +362,8 @@ def search_space(options: Any) -> SearchSpace:
     if options.attention != "none" or options.item_attention:
         space["attention_exponent"] = Real(0.2, 0.8)
     if _neighbors(options):
-        space["neighbor_shrinkage"] = Real(2.0, 60.0, log=True)
+        space["neighbor_shrinkage"] = Real(0.5, 60.0, log=True)
+        space["neighbor_l1"] = Real(0.01, 0.3, log=True)
     return space
 
 
@@ -382,7 +396,12 @@ def check(estimator: Any) -> None:
         ("regularization", 0.0, FLOAT32_MAX),
     ):
         check_number(name, getattr(estimator, name), least, most)
-    for name, most in (("serving_exponent", 2.0), ("popularity_exponent", 2.0), ("neighbor_weight", 1e6)):
+    for name, most in (
+        ("serving_exponent", 2.0),
+        ("popularity_exponent", 2.0),
+        ("neighbor_l1", 1e6),
+        ("neighbor_weight", 1e6),
+    ):
         if getattr(estimator, name) != "auto":
             check_number(name, getattr(estimator, name), 0.0, most, words='"auto" or ')
     if estimator.neighbor_candidates != "auto":

@@ -77,13 +77,18 @@ class HeldOut(NamedTuple):
 
 
 def hold_out(
-    pairs: ItemSets, times: NDArray[np.int64] | None, seed: int, had: NDArray[np.bool_] | None = None
+    pairs: ItemSets,
+    times: NDArray[np.int64] | None,
+    seed: int,
+    had: NDArray[np.bool_] | None = None,
+    *,
+    alternates_strategies: bool = True,
 ) -> HeldOut | None:
     """Set purchases of some users aside; None where no user has three pairs, one of them a purchase.
 
-    Their latest where times are given, else by turns any of them and what belongs together. ``had``: which pairs are
-    purchases (``Interactions.pair_had``), None for all; what was only looked at stays, since nobody will be asked for
-    it.
+    Their latest where times are given, else by turns any of them and what belongs together, or always any. ``had``:
+    which pairs are purchases (``Interactions.pair_had``), None for all; what was only looked at stays, since nobody
+    will be asked for it.
     """
     indptr, items = pairs
     counts = np.diff(indptr)
@@ -96,7 +101,8 @@ def hold_out(
         return None
     held_out_mask = np.zeros(len(items), bool)
     order = draws.random(len(items)) if times is None else times.astype(np.float64)
-    buyers = _Buyers(pairs) if times is None else None
+    alternates_strategies = alternates_strategies and times is None
+    buyers = _Buyers(pairs) if alternates_strategies else None
     if had is not None:
         order[~had] = -np.inf
     for turn, user in enumerate(eligible_users.tolist()):
@@ -116,7 +122,7 @@ def hold_out(
         users=eligible_users.astype(np.int64),
         truth=ItemSets(truth, items[held_out_mask]),
         share=len(items[held_out_mask]) / len(items),
-        alternates_strategies=times is None,
+        alternates_strategies=alternates_strategies,
     )
 
 

@@ -124,6 +124,7 @@ def _ridge_options(settings: Settings) -> dict[str, Any]:
     return {
         "candidates": settings.neighbor_candidates,
         "shrinkage": settings.neighbor_shrinkage,
+        "l1": settings.neighbor_l1,
         "user_power": _RIDGE_POWER,
         "source_power": _RIDGE_POWER,
         "num_threads": settings.num_threads,

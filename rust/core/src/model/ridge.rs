@@ -1,4 +1,4 @@
-//! Sparse item-item weights by local ridge regression: what a purchase of item j contributes to the score of item i.
+//! Sparse item-item weights by local regression: what a purchase of item j contributes to the score of item i.
 //!
 //! With the users weighted by n_u^-a, G = Rᵀ diag(n_u^-a) R is the co-purchase table. For each target i the weights of its S
 //! strongest companions (items with users in common) solve (G_SS + λ I) b = G_Si: the column of EASE (Steck, Embarrassingly
@@ -7,8 +7,11 @@
 //! 2026-11-24), and each source j keeps its K strongest positive ones. Cutting by source and not by target matters: every
 //! purchase then contributes to the same number of items (.1435 against .1353 on Electronics).
 //!
-//! λ is given relative to the mean of G's diagonal, so one value fits shops of any size. Rows are computed on their own
-//! and in a fixed order within, so threads cannot change a bit.
+//! With an l1 above 0 the regression is an elastic net whose weights are at least 0, which is SLIM (Ning and Karypis, ICDM
+//! 2011) restricted to S: min ½ bᵀ (G_SS + λ I) b − bᵀ G_Si + l1 Σ b. Companions of at most l1 can have no weight.
+//!
+//! λ and l1 are given relative to the mean of G's diagonal, so one value fits shops of any size. Rows are computed on their
+//! own and in a fixed order within, so threads cannot change a bit.
 
 use std::cmp::Ordering;
 
@@ -17,8 +20,8 @@ use rayon::prelude::*;
 use super::co_purchases::{PairLookup, Row, Scratch, falling_key};
 use crate::data::Csr;
 use crate::runtime::Context;
-use crate::runtime::simd::cholesky;
 use crate::runtime::simd::vector::{LANES, count_power};
+use crate::runtime::simd::{Level, cholesky, elastic_net};
 use crate::{Error, Result};
 
 /// Local ridge regression: how the weights are made.
@@ -30,6 +33,8 @@ pub struct Ridge {
     pub neighbors: usize,
     /// λ, in units of the mean of G's diagonal.
     pub shrinkage: f32,
+    /// l1, in the same units; 0 for the ridge regression, of which the positive weights are kept.
+    pub l1: f32,
     /// a: how much less a user with many interactions counts.
     pub user_power: f32,
     /// b: how much less a popular source counts.
@@ -38,7 +43,7 @@ pub struct Ridge {
 
 impl Default for Ridge {
     fn default() -> Self {
-        Self { candidates: 200, neighbors: 100, shrinkage: 20.0, user_power: 0.3, source_power: 0.3 }
+        Self { candidates: 200, neighbors: 100, shrinkage: 20.0, l1: 0.0, user_power: 0.3, source_power: 0.3 }
     }
 }
 
@@ -66,6 +71,9 @@ impl Ridge {
         }
         if !(self.shrinkage > 0.0 && self.shrinkage.is_finite()) {
             return bad(format!("shrinkage is {}; it must be a positive number.", self.shrinkage));
+        }
+        if !(self.l1 >= 0.0 && self.l1.is_finite()) {
+            return bad(format!("l1 is {}; it must be a finite number of at least 0.", self.l1));
         }
         for (name, power) in [("user_power", self.user_power), ("source_power", self.source_power)] {
             if !(0.0..=2.0).contains(&power) {
@@ -120,10 +128,13 @@ impl Ridge {
         from_rows(table.solve(self, targets, &rows, context)?, n_items)
     }
 
-    /// λ of a table with this diagonal.
-    pub(super) fn lambda(&self, diagonal: &[f32]) -> f32 {
+    /// λ and l1 of a table with this diagonal.
+    pub(super) fn penalties(&self, diagonal: &[f32]) -> Penalties {
         let mean = diagonal.iter().map(|&value| f64::from(value)).sum::<f64>() / diagonal.len().max(1) as f64;
-        (f64::from(self.shrinkage) * mean).max(f64::from(f32::MIN_POSITIVE)) as f32
+        Penalties {
+            lambda: (f64::from(self.shrinkage) * mean).max(f64::from(f32::MIN_POSITIVE)) as f32,
+            l1: (f64::from(self.l1) * mean) as f32,
+        }
     }
 
     /// Entries that a row of G keeps.
@@ -134,6 +145,25 @@ impl Ridge {
     /// Companions that a regression sees at most.
     pub(super) fn candidates(&self, n_items: usize) -> usize {
         self.candidates.min(n_items).min(MAX_COMPANIONS)
+    }
+}
+
+/// What a regression is held back by.
+#[derive(Clone, Copy)]
+pub(super) struct Penalties {
+    pub(super) lambda: f32,
+    pub(super) l1: f32,
+}
+
+impl Penalties {
+    /// Solves one regression on `G_SS + λ I`, its upper triangle in rows of `stride`; `right` becomes the weights. False
+    /// where there are none: cutting G's rows can leave it indefinite in principle.
+    pub(super) fn solve(self, level: Level, matrix: &mut [f32], stride: usize, right: &mut [f32]) -> bool {
+        if self.l1 == 0.0 {
+            return cholesky::solve(level, matrix, stride, right);
+        }
+        elastic_net::solve(level, matrix, stride, right, self.l1);
+        true
     }
 }
 
@@ -212,7 +242,7 @@ impl<'a> CoPurchases<'a> {
     /// One regression for each target; the weights divided by the power of the source's popularity.
     fn solve(&self, ridge: &Ridge, targets: &[u32], rows: &[Row], context: &Context) -> Result<Vec<Vec<(u32, f32)>>> {
         let n_items = self.n_items();
-        let lambda = ridge.lambda(&rows.iter().map(|row| row.diagonal).collect::<Vec<_>>());
+        let penalties = ridge.penalties(&rows.iter().map(|row| row.diagonal).collect::<Vec<_>>());
         let popularity: Vec<usize> = (0..n_items).map(|item| self.users_of.row(item).len()).collect();
         // A few targets alone are not worth a triangle for all.
         let n_dense = DENSE_ITEMS.min(targets.len());
@@ -225,7 +255,7 @@ impl<'a> CoPurchases<'a> {
                     |scratch, &target| {
                         context.cancel.check()?;
                         let mut column =
-                            scratch.solve(target as usize, rows, &lookup, &self.candidate_weights, lambda, context);
+                            scratch.solve(target as usize, rows, &lookup, &self.candidate_weights, penalties, context);
                         for (source, weight) in &mut column {
                             *weight *= self.source_weights[*source as usize];
                         }
@@ -326,12 +356,13 @@ impl Regression {
         rows: &[Row],
         lookup: &PairLookup,
         candidate_weights: &[f32],
-        lambda: f32,
+        penalties: Penalties,
         context: &Context,
     ) -> Vec<(u32, f32)> {
         let row = &rows[target];
         // 1. The strongest companions.
         select_candidates(row, candidate_weights, self.limit, &mut self.keys, &mut self.order);
+        self.order.retain(|&at| row.values[at as usize] > penalties.l1);
         self.candidates.clear();
         self.candidates.extend(self.order.iter().map(|&at| row.items[at as usize]));
         let size = self.candidates.len();
@@ -346,10 +377,10 @@ impl Regression {
         self.right.clear();
         self.right.extend(self.order.iter().map(|&at| row.values[at as usize]));
         for (place, &item) in self.candidates.iter().enumerate() {
-            matrix[place * stride + place] = rows[item as usize].diagonal + lambda;
+            matrix[place * stride + place] = rows[item as usize].diagonal + penalties.lambda;
         }
-        // 3. Solve. Cutting G's rows can leave it indefinite in principle; such a target gets no weights.
-        if !cholesky::solve(context.level, matrix, stride, &mut self.right) {
+        // 3. Solve.
+        if !penalties.solve(context.level, matrix, stride, &mut self.right) {
             return Vec::new();
         }
         let weights = self.candidates.iter().copied().zip(self.right.iter().copied());
@@ -403,6 +434,7 @@ pub(super) fn from_rows(rows: Vec<Vec<(u32, f32)>>, n_columns: usize) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::slim::Slim;
     use crate::runtime::rng::Stream;
     use crate::runtime::simd::Level;
 
@@ -476,17 +508,19 @@ mod tests {
     fn some_targets_get_the_bits_that_all_of_them_get() {
         let data = interactions(200, 40);
         let context = Context::new(Some(2)).unwrap();
-        let options = Ridge { candidates: 12, neighbors: 40, ..Ridge::default() };
-        let all = options.fit(&data, &context).unwrap().transpose();
-        let targets = [3, 17, 30];
-        let some = options.fit_targets(&data, &targets, &context).unwrap();
-        assert_eq!(some.n_rows(), 3);
-        for (row, &target) in targets.iter().enumerate() {
-            assert!(!some.row(row).is_empty());
-            assert_eq!(some.row(row), all.row(target as usize));
-            assert_eq!(some.row_values(row), all.row_values(target as usize));
+        for l1 in [0.0, 0.1] {
+            let options = Ridge { candidates: 12, neighbors: 40, l1, ..Ridge::default() };
+            let all = options.fit(&data, &context).unwrap().transpose();
+            let targets = [3, 17, 30];
+            let some = options.fit_targets(&data, &targets, &context).unwrap();
+            assert_eq!(some.n_rows(), 3);
+            for (row, &target) in targets.iter().enumerate() {
+                assert!(!some.row(row).is_empty());
+                assert_eq!(some.row(row), all.row(target as usize));
+                assert_eq!(some.row_values(row), all.row_values(target as usize));
+            }
+            assert!(options.fit_targets(&data, &[40], &context).is_err());
         }
-        assert!(options.fit_targets(&data, &[40], &context).is_err());
     }
 
     #[test]
@@ -509,15 +543,54 @@ mod tests {
     }
 
     #[test]
+    fn with_an_l1_it_is_slim_over_weighted_users() {
+        let data = interactions(400, 30);
+        let context = Context::new(Some(2)).unwrap();
+        let weight = |user: usize| (data.row(user).len().max(1) as f64).powf(-0.3);
+        let values =
+            (0..data.n_rows()).flat_map(|user| vec![weight(user).sqrt() as f32; data.row(user).len()]).collect();
+        let offsets = (0..=data.n_rows()).scan(0, |end, user| {
+            let begin = *end;
+            *end += if user < data.n_rows() { data.row(user).len() } else { 0 };
+            Some(begin)
+        });
+        let columns = (0..data.n_rows()).flat_map(|user| data.row(user).to_vec()).collect();
+        let weighted = Csr::new(offsets.collect(), columns, values, 30).unwrap();
+        let mean = (0..data.n_rows()).map(|user| weight(user) * data.row(user).len() as f64).sum::<f64>() / 30.0;
+        let options =
+            Ridge { candidates: 30, neighbors: 30, shrinkage: 0.5, l1: 0.2, source_power: 0.0, ..Ridge::default() };
+        let slim = Slim { l1: 0.2 * mean, l2: 0.5 * mean, positive: true, max_iterations: 1000, tolerance: 1e-7 };
+        let (found, truth) = (options.fit(&data, &context).unwrap(), slim.fit(&weighted, &context).unwrap());
+        let dense = |weights: &Csr| {
+            let mut all = vec![0.0; 900];
+            for source in 0..30 {
+                for (&target, &weight) in weights.row(source).iter().zip(weights.row_values(source)) {
+                    all[source * 30 + target as usize] = weight;
+                }
+            }
+            all
+        };
+        let (found, truth) = (dense(&found), dense(&truth));
+        let largest = truth.iter().fold(0.0f32, |largest, &weight| largest.max(weight));
+        let zeros = truth.iter().filter(|&&weight| weight == 0.0).count();
+        assert!(zeros > 100 && zeros < 800, "{zeros}");
+        for (found, truth) in found.iter().zip(&truth) {
+            assert!((found - truth).abs() < 5e-3 * largest, "{found} and {truth}");
+        }
+    }
+
+    #[test]
     fn threads_and_levels_give_the_same_bits() {
         let data = interactions(300, 60);
-        let options = Ridge { candidates: 25, neighbors: 8, ..Ridge::default() };
-        let truth = options.fit(&data, &Context::new(Some(1)).unwrap().with_level(Level::Scalar)).unwrap();
-        assert!((0..60).all(|j| truth.row(j).len() <= 8));
-        for threads in [2, 3, 8] {
-            for level in Level::available() {
-                let context = Context::new(Some(threads)).unwrap().with_level(level);
-                assert_eq!(options.fit(&data, &context).unwrap(), truth);
+        for l1 in [0.0, 0.05] {
+            let options = Ridge { candidates: 25, neighbors: 8, l1, ..Ridge::default() };
+            let truth = options.fit(&data, &Context::new(Some(1)).unwrap().with_level(Level::Scalar)).unwrap();
+            assert!(truth.len() > 100 && (0..60).all(|j| truth.row(j).len() <= 8));
+            for threads in [2, 3, 8] {
+                for level in Level::available() {
+                    let context = Context::new(Some(threads)).unwrap().with_level(level);
+                    assert_eq!(options.fit(&data, &context).unwrap(), truth);
+                }
             }
         }
     }

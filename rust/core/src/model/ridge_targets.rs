@@ -9,11 +9,10 @@
 use rayon::prelude::*;
 
 use super::co_purchases::falling_key;
-use super::ridge::{CoPurchases, MAX_COMPANIONS, Ridge, from_rows};
+use super::ridge::{CoPurchases, MAX_COMPANIONS, Penalties, Ridge, from_rows};
 use super::shared_pairs::SharedPairs;
 use crate::data::Csr;
 use crate::runtime::Context;
-use crate::runtime::simd::cholesky;
 use crate::runtime::simd::vector::LANES;
 use crate::{Error, Result};
 
@@ -38,6 +37,8 @@ impl Ridge {
             return Err(Error::InvalidData(format!("target {target} is none of {n_items} items.")));
         }
         let limit = self.candidates(n_items);
+        let diagonal = table.diagonal();
+        let penalties = self.penalties(&diagonal);
         // 1. The candidates of each target.
         let chosen = context.install(|| {
             targets
@@ -46,7 +47,7 @@ impl Ridge {
                     || TargetRow::new(n_items),
                     |scratch, &target| {
                         context.cancel.check()?;
-                        Ok(scratch.choose(target as usize, &table, limit))
+                        Ok(scratch.choose(target as usize, &table, limit, penalties.l1))
                     },
                 )
                 .collect::<Result<Vec<_>>>()
@@ -55,8 +56,6 @@ impl Ridge {
         let candidates: Vec<&[u32]> = chosen.iter().map(|each| &each.candidates[..]).collect();
         let shared = share(&table, &candidates, context)?;
         // 3. One regression for each.
-        let diagonal = table.diagonal();
-        let lambda = self.lambda(&diagonal);
         let columns = context.install(|| {
             chosen
                 .par_iter()
@@ -64,7 +63,7 @@ impl Ridge {
                     || Regression::new(&table, limit),
                     |scratch, chosen| {
                         context.cancel.check()?;
-                        Ok(scratch.solve(chosen, &table, &shared, &diagonal, lambda, context))
+                        Ok(scratch.solve(chosen, &table, &shared, &diagonal, penalties, context))
                     },
                 )
                 .collect::<Result<Vec<_>>>()
@@ -93,8 +92,8 @@ impl TargetRow {
         Self { sums: vec![0.0; n_items], companions: Vec::new(), keys: Vec::new() }
     }
 
-    /// The target's strongest companions, of equal ones the first.
-    fn choose(&mut self, target: usize, table: &CoPurchases<'_>, limit: usize) -> Chosen {
+    /// The target's strongest companions, of equal ones the first, without those that an l1 leaves out.
+    fn choose(&mut self, target: usize, table: &CoPurchases<'_>, limit: usize, l1: f32) -> Chosen {
         let Self { sums, companions, keys } = self;
         for &user in table.users_of.row(target) {
             let weight = table.user_weights[user as usize];
@@ -118,6 +117,7 @@ impl TargetRow {
             keys.truncate(limit);
         }
         let mut candidates: Vec<u32> = keys.iter().map(|&key| key as u32).collect();
+        candidates.retain(|&other| sums[other as usize] > l1);
         candidates.sort_unstable();
         let right = candidates.iter().map(|&other| sums[other as usize]).collect();
         sums[target] = 0.0;
@@ -158,7 +158,7 @@ impl Regression {
         table: &CoPurchases<'_>,
         pairs: &SharedPairs,
         diagonal: &[f32],
-        lambda: f32,
+        penalties: Penalties,
         context: &Context,
     ) -> Vec<(u32, f32)> {
         let size = chosen.candidates.len();
@@ -175,11 +175,11 @@ impl Regression {
         }
         let matrix = &mut self.matrix[..size * stride];
         for (place, &item) in chosen.candidates.iter().enumerate() {
-            matrix[place * stride + place] = diagonal[item as usize] + lambda;
+            matrix[place * stride + place] = diagonal[item as usize] + penalties.lambda;
         }
         // 2. Solve.
         let mut right = chosen.right.clone();
-        if !cholesky::solve(context.level, matrix, stride, &mut right) {
+        if !penalties.solve(context.level, matrix, stride, &mut right) {
             return Vec::new();
         }
         let weights = chosen.candidates.iter().copied().zip(right);
@@ -282,10 +282,10 @@ mod tests {
     #[test]
     fn a_target_alone_has_the_bits_of_all_of_them_together() {
         let data = interactions(150, 50);
-        let options = Ridge { candidates: 12, neighbors: 50, ..Ridge::default() };
-        let all = options.fit(&data, &Context::new(Some(2)).unwrap()).unwrap().transpose();
         let targets = [40, 3, 17];
-        for threads in [1, 2, 3] {
+        for (threads, l1) in [(1, 0.0), (2, 0.0), (3, 0.0), (1, 0.1), (3, 0.1)] {
+            let options = Ridge { candidates: 12, neighbors: 50, l1, ..Ridge::default() };
+            let all = options.fit(&data, &Context::new(Some(2)).unwrap()).unwrap().transpose();
             for level in Level::available() {
                 let context = Context::new(Some(threads)).unwrap().with_level(level);
                 let found = options.solve_targets(&data, &targets, &context).unwrap();
@@ -296,7 +296,7 @@ mod tests {
                 }
             }
         }
-        assert!(options.solve_targets(&data, &[50], &Context::new(Some(1)).unwrap()).is_err());
+        assert!(Ridge::default().solve_targets(&data, &[50], &Context::new(Some(1)).unwrap()).is_err());
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //!
 //! Kernels import each other one way: `scores` → `pairs`; both and {`softmax_panel`, `tiles`, `attend`, `dot`} →
 //! {`reduce`, `sparse`} → `vector` → `exp` → `level`; `byte_dots` → {`int8_scan`, `sparse`}; `cholesky` → {`gemm`, `vector`};
-//! {`factor_steps`, `normal_equations`} → `vector`; `gemm` → `level`; `layers` → `exp`.
+//! {`factor_steps`, `normal_equations`} → `vector`; {`gemm`, `elastic_net`} → `level`; `layers` → `exp`.
 
 #![allow(unsafe_code)]
 
@@ -46,6 +46,7 @@ pub mod byte_dots;
 pub mod cholesky;
 pub mod delimiters;
 pub mod dot;
+pub mod elastic_net;
 mod exp;
 pub mod factor_steps;
 pub mod gemm;
