@@ -316,7 +316,7 @@ def test_a_small_catalogue_chooses_its_shrinkage_where_the_weight_is_open_too(ti
         assert shrinkages(40, neighbor_weight=1.0) == expected[:1]
         assert shrinkages(40, neighbor_shrinkage=7.0) == (7.0,)
         assert len(shrinkages(3000)) == 1
-    assert [ancf_options.resolve(ancf.ANCF(), n, timed=False).neighbor_l1 for n in (10_000, 10_001)] == [0.08, 0.0]
+    assert [ancf_options.resolve(ancf.ANCF(), n, timed=False).neighbor_l1 for n in (5_000, 5_001)] == [0.08, 0.0]
 
 
 def test_recency_is_two_to_the_power_of_the_half_lives_that_have_passed():

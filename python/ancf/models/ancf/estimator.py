@@ -165,7 +165,7 @@ class ANCF(Recommender):
     neighbor_l1 : float or "auto"
         l1 of the regression, in the same units: the larger, the fewer weights, and no companion that shares less has
         one. The weights are those of an elastic net of at least 0 (SLIM); with 0 those of a ridge regression (EASE), of
-        which the positive ones are kept. auto: 0.08, and 0 above 10,000 items.
+        which the positive ones are kept. auto: 0.08, and 0 above 5,000 items.
     neighbor_weight : float or "auto"
         The weight of the item-item part against the vectors; 1 means both the same. auto: chosen in the same way.
     interest : "auto", "equal" or "given"
@@ -240,7 +240,7 @@ class ANCF(Recommender):
         half_life: float | Auto | None = "auto",
         trend: float | Auto = "auto",
         trend_half_life: float | Auto = "auto",
-        repeat_weight: float = 10.0,
+        repeat_weight: float = 20.0,
         repeat_half_life: float | None = 180.0,
         item_attention: bool = True,
         user_factors: bool = False,

@@ -43,7 +43,7 @@ _TEMPERATURE_POWER = 0.3
 # validation parts of the training tables (docs/measurements/choices.md).
 _SHRINKAGE = 12.0
 # An l1 leaves weak companions out, which pays up to some thousands of items, and there one λ suits all.
-_L1, _L1_SHRINKAGE = 0.08, 8.0
+_L1, _L1_ITEMS, _L1_SHRINKAGE = 0.08, 5_000, 8.0
 _CANDIDATE_PAIRS = 750_000
 _MANY_ITEMS = 10_000
 # Half of the negatives do for a catalogue of more than twice as many items as all of them.
@@ -317,7 +317,7 @@ def _candidates(options: Any, n_items: int) -> int:
 def _l1(options: Any, n_items: int) -> float:
     if options.neighbor_l1 != "auto":
         return float(options.neighbor_l1)
-    return _L1 if n_items <= _MANY_ITEMS else 0.0
+    return _L1 if n_items <= _L1_ITEMS else 0.0
 
 
 def _shrinkage(options: Any, n_items: int) -> float:
