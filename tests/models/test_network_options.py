@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import ancf
+from ancf.models.ancf import options
 from ancf.testing.contract import example_table
 
 
@@ -159,3 +160,17 @@ def test_a_large_table_s_users_with_queries_of_their_own_can_be_saved_and_explai
         for item, score in zip(ids, scores, strict=True):
             assert model.explain(someone, item).total == pytest.approx(score, rel=1e-5)
             assert again.explain(someone, item).total == pytest.approx(score, rel=1e-5)
+
+
+def test_large_catalogues_take_fewer_negatives_and_candidates():
+    def resolved(n_items, **given):
+        settings = options.resolve(ancf.ANCF(**given), n_items, timed=False)
+        return settings.negatives, settings.neighbor_candidates
+
+    found = {n: resolved(n) for n in (1_000, 4_000, 8_192, 8_193, 10_000, 20_000, 40_981, 1_000_000)}
+    assert list(found.values()) == [
+        *((4096, 500), (4096, 200), (4096, 200), (2048, 200)),
+        *((2048, 200), (2048, 141), (2048, 100), (2048, 100)),
+    ]
+    assert resolved(40_981, negatives=4096, neighbor_candidates=200) == (4096, 200)
+    assert resolved(40_981, loss="softmax", attention="learned")[0] == 4096

@@ -50,9 +50,9 @@ impl Default for Ridge {
 /// Entries of G that a row keeps at most: beyond these they are rare coincidences, and memory stays linear in the items.
 pub(super) const MAX_COMPANIONS: usize = 1024;
 
-/// The same for each candidate of a regression, and at least so many: fewer candidates ask for fewer pairs.
-const COMPANIONS_PER_CANDIDATE: usize = 5;
-const MIN_COMPANIONS: usize = 512;
+/// Where a regression has few candidates, which ask for fewer pairs, half of them.
+const FEW_COMPANIONS: usize = MAX_COMPANIONS / 2;
+const FEW_CANDIDATES: usize = 100;
 
 /// Sources of one task, whose strongest weights are kept.
 const SOURCES_PER_TASK: usize = 256;
@@ -139,7 +139,7 @@ impl Ridge {
 
     /// Entries that a row of G keeps.
     fn companions(&self) -> usize {
-        self.candidates.saturating_mul(COMPANIONS_PER_CANDIDATE).clamp(MIN_COMPANIONS, MAX_COMPANIONS)
+        if self.candidates <= FEW_CANDIDATES { FEW_COMPANIONS } else { MAX_COMPANIONS }
     }
 
     /// Companions that a regression sees at most.

@@ -1,10 +1,11 @@
 //! Item-item weights of some targets alone, which is what an update solves anew.
 //!
 //! `ridge.rs` makes the rows of the co-purchase table G that all regressions share, and cuts them to their strongest
-//! entries, 512 to 1,024. Here nothing is cut, so a target whose candidates have more companions than that may differ from it. What G has
-//! between two candidates is looked up where both are among the items that most targets have (`shared_pairs.rs`). All else
-//! a target sums itself: every user who has some of its candidates S adds to their pairs. Both sum over the users in
-//! ascending order, as `ridge.rs` does, so all have the same bits, and which targets are solved together changes none.
+//! entries, 512 or 1,024. Here nothing is cut, so a target whose candidates have more companions than that may differ
+//! from it. What G has between two candidates is looked up where both are among the items that most targets have
+//! (`shared_pairs.rs`). All else a target sums itself: every user who has some of its candidates S adds to their pairs.
+//! Both sum over the users in ascending order, as `ridge.rs` does, so all have the same bits, and which targets are
+//! solved together changes none.
 
 use rayon::prelude::*;
 
