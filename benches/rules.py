@@ -55,10 +55,10 @@ def one_list(model: ancf.Recommender, shop: ancf.Recommender, five: ancf.Rules, 
     rules = compile_rules(five, scorer)
     sizes = rules._widest(10, False, many=False)
     wanted = [(n, Filters(allow=rules.allowed).within(rules.masks[name]).allow) for name, n in sizes.items()]
-    ask = lambda at: scorer.ranker.rank_several(np.array([at]), wanted)  # noqa: E731
-    rankings = dict(
-        zip(sizes, [(*top, n) for top, n in zip(ask(positions[0]), sizes.values(), strict=True)], strict=True)
-    )
+    extents = [rules._extents(sizes, 10).get(name) for name in sizes]
+    ask = lambda at: scorer.ranker.rank_several(np.array([at]), wanted, extents=extents)  # noqa: E731
+    found = zip(ask(positions[0]), sizes.values(), strict=True)
+    rankings = dict(zip(sizes, [(*top, n, floors) for (*top, floors), n in found], strict=True))
     parts: dict[str, Callable[[], object]] = {
         "the core alone": lambda: [scorer.ranker.top_n_one(at, 10, True) for at in positions],
         f"the core's rankings of {', '.join(map(str, sizes.values()))} that five rules choose from": lambda: [

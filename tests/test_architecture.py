@@ -76,7 +76,7 @@ FLOORS = {
         "plan batch single target_attention",
         "scorer",
         "byte_rows head",
-        "index neighbor_sums",
+        "index neighbor_sums extent exclusions",
         "arrange query",
         "output diversity",
         "key sets checks",

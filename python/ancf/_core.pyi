@@ -249,7 +249,11 @@ def sample_negatives(
 _Sets = tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]
 _Layers = tuple[int, list[int], npt.NDArray[np.float32]]
 _Lists = tuple[npt.NDArray[np.int32], npt.NDArray[np.float32], npt.NDArray[np.int32]]
-_Ranking = tuple[npt.NDArray[np.int32], npt.NDArray[np.float32], npt.NDArray[np.int32], int]
+_Ranking = tuple[
+    npt.NDArray[np.int32], npt.NDArray[np.float32], npt.NDArray[np.int32], int, npt.NDArray[np.float32] | None
+]
+_Ranked = tuple[npt.NDArray[np.int32], npt.NDArray[np.float32], npt.NDArray[np.int32], npt.NDArray[np.float32] | None]
+_Extents = list[tuple[int, float] | tuple[int, int, int] | None]
 
 @final
 class Ranker:
@@ -324,10 +328,11 @@ class Ranker:
         users: npt.NDArray[np.int64] | None,
         wanted: list[tuple[int, npt.NDArray[np.uint8] | None]],
         *,
+        extents: _Extents | None = None,
         filter_seen: bool = True,
         deny: npt.NDArray[np.int64] | None = None,
         num_threads: int | None = None,
-    ) -> list[_Lists]: ...
+    ) -> list[_Ranked]: ...
     def rank_several_for(
         self,
         vectors: npt.NDArray[np.float32],
@@ -335,9 +340,10 @@ class Ranker:
         exclude: _Sets | None,
         wanted: list[tuple[int, npt.NDArray[np.uint8] | None]],
         *,
+        extents: _Extents | None = None,
         deny: npt.NDArray[np.int64] | None = None,
         num_threads: int | None = None,
-    ) -> list[_Lists]: ...
+    ) -> list[_Ranked]: ...
     def scores(self, users: npt.NDArray[np.int64], items: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]: ...
     def scores_for(
         self,

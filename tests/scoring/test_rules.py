@@ -257,7 +257,7 @@ def asked(monkeypatch):
     found = []
 
     def ask(self, rows, wanted, **options):
-        found.append([n for n, _ in wanted])
+        found.append([n for n, *_ in wanted])
         return rankings(self, rows, wanted, **options)
 
     rankings = Scorer.rankings
@@ -267,10 +267,11 @@ def asked(monkeypatch):
 
 def test_wanted_items_that_the_first_rankings_hold_are_not_asked_for_by_themselves(asked, monkeypatch):
     monkeypatch.setattr(arranging, "_PROBED", 4)
+    monkeypatch.setattr(arranging, "_MIN_PROBED", 8)
     model = MODELS["ALS"]
     rules = ancf.Rules(at_least={"buyers >= 12": 1})
     top = model.recommend_all(10, rules=rules)
-    assert asked == [[10, 6], [10]], "a few lists, and all"
+    assert asked == [[10, 6], [10, 1]], "a few lists, and all"
     assert top.to_pandas().equals(model.recommend_all(10).to_pandas())
     asked.clear()
     model.recommend_all(10, rules=ancf.Rules(at_least={"item_id == 59 or item_id == 2": 1}))
@@ -279,6 +280,7 @@ def test_wanted_items_that_the_first_rankings_hold_are_not_asked_for_by_themselv
 
 def test_rankings_are_as_long_as_a_few_lists_need_them(asked, monkeypatch):
     monkeypatch.setattr(arranging, "_PROBED", 4)
+    monkeypatch.setattr(arranging, "_MIN_PROBED", 8)
     MODELS["ALS"].recommend_all(4, rules=ancf.Rules(boosts={"category is None": 0.9}))
     assert asked[0] == [13], "a few lists by the longest"
     assert asked[1] in ([4], [9])
@@ -292,18 +294,16 @@ def test_rankings_are_as_long_as_a_few_lists_need_them(asked, monkeypatch):
 
 def test_boosted_items_are_asked_for_rather_than_a_longer_ranking_of_all(asked, monkeypatch):
     monkeypatch.setattr(arranging, "_PROBED", 4)
+    monkeypatch.setattr(arranging, "_MIN_PROBED", 8)
     MODELS["ALS"].recommend_all(4, rules=ancf.Rules(boosts={"category == 'toys'": 1.01}, at_most={"category": 4}))
     assert asked[:2] == [[13, 9], [4, 9]]
 
 
-def test_lists_that_lack_what_most_hold_ask_for_it_alone(asked, monkeypatch):
-    monkeypatch.setattr(arranging, "_PROBED", 4)
-    monkeypatch.setattr(arranging, "_SHARE_LEFT_OUT", 1.0)
-    model, rules = MODELS["ALS"], ancf.Rules(at_least={"item_id == 59": 1})
-    top = model.recommend_all(10, rules=rules)
-    assert asked == [[10, 6], [10], [6]], "a few lists, all, and those without it"
-    each = [model.recommend(user, 10, rules=rules).ids.tolist() for user in model.user_ids_.values.tolist()]
-    assert [row.tolist() for row in top.ids] == each
+def test_lists_that_turn_out_to_lack_what_they_seemed_to_hold_ask_once_more(asked):
+    # A quota keeps out what the first rankings hold of the wanted.
+    model, rules = MODELS["ALS"], ancf.Rules(at_least={"buyers >= 12": 3}, at_most={"buyers >= 12": 2, "category": 9})
+    model.recommend_all(10, rules=rules)
+    assert asked[:2] == [[25, 8], [25, 8]], "all, and those without it"
 
 
 def test_wanted_items_that_are_boosted_are_asked_for_by_themselves_for_many_lists(asked, monkeypatch):
@@ -311,6 +311,7 @@ def test_wanted_items_that_are_boosted_are_asked_for_by_themselves_for_many_list
     MODELS["ALS"].recommend(3, 4, rules=rules)
     assert asked[0] == [4, 9, 18], "one list takes a longer ranking rather than one more"
     monkeypatch.setattr(arranging, "_PROBED", 4)
+    monkeypatch.setattr(arranging, "_MIN_PROBED", 8)
     asked.clear()
     MODELS["ALS"].recommend_all(4, rules=rules)
     assert asked[0] == [4, 9, 6, 6]
@@ -334,11 +335,10 @@ def test_boosted_items_that_a_quota_forbids_ask_for_no_longer_ranking(asked):
     rules=any_rules(diversity=True) | any_rules(),
     user=st.integers(0, N_USERS - 1),
     N=st.integers(1, 6),
-    probed=st.sampled_from([2, 64]),
-    left_out=st.sampled_from([0.25, 1.0]),
+    min_probed=st.sampled_from([2, 64]),
 )
 @QUICK
-def test_rankings_that_are_too_short_at_first_change_no_list(name, rules, user, N, probed, left_out):
+def test_rankings_that_are_too_short_at_first_change_no_list(name, rules, user, N, min_probed):
     model = MODELS[name]
     if rules.diversity and name != "ALS":
         rules = ancf.Rules(**rules.to_dict() | {"diversity_by": "category"})
@@ -350,8 +350,8 @@ def test_rankings_that_are_too_short_at_first_change_no_list(name, rules, user, 
         patch.setattr(arranging, "_GROWTH", 2)
         patch.setattr(arranging, "_MAX_ENTRIES", 20)
         patch.setattr(arranging, "_BOOSTED_WANTED", 1)
-        patch.setattr(arranging, "_PROBED", probed)
-        patch.setattr(arranging, "_SHARE_LEFT_OUT", left_out)
+        patch.setattr(arranging, "_PROBED", 2)
+        patch.setattr(arranging, "_MIN_PROBED", min_probed)
         assert model.recommend(user, N, rules=rules).ids.tolist() == wide
         users = [user, *model.user_ids_.values[:3].tolist()]
         assert model.recommend(users, N, rules=rules).ids[0].tolist() == wide

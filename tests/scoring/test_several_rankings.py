@@ -47,11 +47,45 @@ def test_each_of_several_rankings_is_what_it_is_alone(n_users, n_items, d, heads
             found = ranker.rank_several(whom, wanted, filter_seen=filter_seen, deny=deny, num_threads=threads)
             for lists, (n, allow) in zip(found, wanted, strict=True):
                 alone = ranker.top_n(whom, n, filter_seen=filter_seen, allow=allow, deny=deny, finish=False)
-                assert all(np.array_equal(mine, theirs) for mine, theirs in zip(lists, alone, strict=True))
+                assert all(np.array_equal(mine, theirs) for mine, theirs in zip(lists[:3], alone, strict=True))
     found = ranker.rank_several_for(vectors, history, seen, wanted, num_threads=threads)
     for lists, (n, allow) in zip(found, wanted, strict=True):
         alone = ranker.top_n_for(vectors, history, seen, n, allow=allow, finish=False)
-        assert all(np.array_equal(mine, theirs) for mine, theirs in zip(lists, alone, strict=True))
+        assert all(np.array_equal(mine, theirs) for mine, theirs in zip(lists[:3], alone, strict=True))
+
+
+@pytest.mark.parametrize(("n_users", "n_items", "d"), [(1, 900, 16), (9, 3000, 64), (60, 40, 8), (90, 3000, 64)])
+@pytest.mark.parametrize("heads", ["neighbors", "no neighbors"])
+def test_a_ranking_that_ends_early_holds_all_from_its_floor_on(n_users, n_items, d, heads):
+    rng = np.random.default_rng(n_users + d)
+    ranker, *_ = arrays(rng, n_users, n_items, d, heads)
+    some, wanted = ((rng.random(n_items) < share).astype(np.uint8) for share in (0.1, 0.3))
+    masks = [(10, None), (30, some), (3, wanted), (4, some & wanted)]
+    n_cut, n_skipped = 0, 0
+    for factor in (1.0, 1.3, 4.0):
+        extents = [None, (0, factor), (0, 10, 3), (2, factor)]
+        for filter_seen in (True, False):
+            full = ranker.rank_several(None, masks, filter_seen=filter_seen)
+            found = ranker.rank_several(None, masks, extents=extents, filter_seen=filter_seen)
+            assert found[0][3] is None
+            for name, whole, part in zip(("main", "lifted", "missing", "lifted"), full, found, strict=True):
+                for row in range(n_users):
+                    items, scores = (each[row, : whole[2][row]] for each in whole[:2])
+                    floor = -np.inf if part[3] is None else part[3][row]
+                    n_held = int((scores >= floor).sum())
+                    assert part[0][row, :n_held].tolist() == items[:n_held].tolist()
+                    assert part[1][row, :n_held].tolist() == scores[:n_held].tolist()
+                    n_cut += name == "lifted" and n_held < len(items)
+                    n_skipped += name == "missing" and floor == np.inf
+                    if name == "missing":
+                        top = found[0][0][row, : found[0][2][row]]
+                        # Where the dense part pushes wanted items out, they are left out all the same.
+                        assert floor == np.inf or len(top) < 10 or wanted[top].sum() < 3
+    assert n_cut > n_users
+    assert n_skipped
+    for wrong in ([(0, 2.0)], [None, (1, 2.0)], [None, (0, 0.5)], [None, (0, float("nan"))]):
+        with pytest.raises(ValueError, match="ranking"):
+            ranker.rank_several(None, masks[:2], extents=wrong)
 
 
 @pytest.mark.parametrize(("n_items", "d"), [(40, 8), (900, 16), (3000, 64), (50, 0)])

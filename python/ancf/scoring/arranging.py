@@ -6,8 +6,8 @@ many, a few of the lists show where there are many. Where the core cannot prove 
 list, that user's rankings are asked for again, four times as long. So every list is exact, and most take one round.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, cast
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,18 +22,35 @@ from ancf.scoring.item_attributes import ItemAttributes
 from ancf.scoring.requests import as_objects, unknown_items
 from ancf.scoring.results import TopN
 from ancf.scoring.rules import Rules
-from ancf.scoring.scorer import Scorer
+from ancf.scoring.scorer import Extent, Ranked, Scorer
 from ancf.scoring.unknown_ids import first_twin
 
 Ask = Callable[[NDArray[np.intp] | None, int, Filters], TopN]
 """The first n of the rankings of some of the rows that are requested (None: all), with filters of their own; the scores
 are without the last step."""
 
-AskSeveral = Callable[[NDArray[np.intp], list[tuple[int, Filters]]], list[TopN]]
-"""Several such rankings of the same rows, whose filters differ in what everybody may be listed alone."""
+AskSeveral = Callable[[NDArray[np.intp], list[tuple[int, Filters, Extent]]], list[Ranked]]
+"""Several such rankings of the same rows, whose filters differ in what everybody may be listed alone, as far as each
+has to go."""
 
-Ranking = tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.int32], int]
-"""Items, scores, counts, and how many were asked for."""
+
+class Ranking(NamedTuple):
+    """The first items of each row, by position."""
+
+    items: NDArray[np.int32]
+    scores: NDArray[np.float32]
+    counts: NDArray[np.int32]
+    asked: int
+    floors: NDArray[np.float32] | None
+    """Of each row, the score below which items may be missing."""
+
+    def first(self, n: int) -> "Ranking":
+        """The first n of each row, of a ranking without floors."""
+        if n >= self.asked:
+            return self
+        items, scores = np.ascontiguousarray(self.items[:, :n]), np.ascontiguousarray(self.scores[:, :n])
+        return Ranking(items, scores, np.minimum(self.counts, n), n, None)
+
 
 Sizes = dict[str, int]
 """How long rankings are: ``ranking`` of all items, ``boosted``, ``wanted`` and ``wanted_boosted`` of these alone."""
@@ -42,9 +59,8 @@ Sizes = dict[str, int]
 _QUOTA_WIDTH, _POOL = 2, 3
 _MORE = 5
 _GROWTH = 4
-# So many lists show how long rankings must be, and whether some are needed at all: all but so few of them are proven.
-# More may be where a ranking is left out: the others are kept, and those lists ask for it alone.
-_PROBED, _SHARE_UNPROVEN, _SHARE_LEFT_OUT = 64, 0.04, 0.25
+# So many lists show, of at least so many, how long rankings must be: all but so few of them are proven.
+_PROBED, _MIN_PROBED, _SHARE_UNPROVEN = 64, 1024, 0.02
 # Boosts may turn the order of so many times as many wanted items around.
 _BOOSTED_WANTED = 3
 # Entries of rankings that are held at once.
@@ -126,10 +142,10 @@ class CompiledRules:
             return ask(None, N, filters)
         n_items = len(self.scorer.item_ids)
         several = one_by_one(ask) if ask_several is None else ask_several
-        many = n_rows >= _PROBED * _PROBED // 2
+        many = n_rows >= _MIN_PROBED
         sizes = widest = {name: min(n, n_items + 1) for name, n in self._widest(N, faded is not None, many).items()}
         if many:
-            sizes, widest = self._probed(n_rows, N, widest, filters, several, faded, num_threads)
+            sizes = self._probed(n_rows, N, widest, filters, several, faded, num_threads)
         at_once = max(1, _MAX_ENTRIES // sizes["ranking"])
         parts = [
             self._arranged(
@@ -177,41 +193,41 @@ class CompiledRules:
         ask: AskSeveral,
         faded: Csr | None,
         num_threads: int | None,
-    ) -> tuple[Sizes, Sizes]:
-        """Sizes that prove nearly as many of a few lists as the widest do, and the widest where these prove more."""
-        # Diversity reads all of a ranking. Otherwise that of all items is shortened first:
-        # one more, of the boosted alone, costs less than a longer one.
+    ) -> Sizes:
+        """Sizes that prove nearly as many of a few lists as the widest do."""
+        # Diversity reads all of a ranking; one of boosted items alone ends by itself.
+        wanted = [self._n_owed, self._n_owed + 1]
         shorter = [] if self.rules.diversity else [N, N + _MORE]
-        smaller = {
-            "wanted": [0, self._n_owed],
-            "wanted_boosted": [self._n_owed],
-            "ranking": shorter,
-            "boosted": [0, -(-N // 4), -(-N // 2)],
-        }
+        smaller = {"wanted": wanted, "wanted_boosted": wanted, "ranking": shorter}
         smaller = {name: [n for n in smaller[name] if n < widest.get(name, 0)] for name in smaller}
         if not any(smaller.values()):
-            return widest, {}
+            return widest
         rows = np.arange(0, n_rows, n_rows // _PROBED)[:_PROBED]
-        rankings, pins = self._rankings(rows, widest, filters, ask)
+        rankings, pins = self._rankings(rows, widest, filters, ask, {})
 
         def unproven(sizes: Sizes) -> int:
-            cut = {name: _first(rankings[name], n) for name, n in sizes.items() if n}
+            cut = {name: rankings[name].first(n) for name, n in sizes.items()}
             return int((~self._chosen(N, cut, pins, rows, faded, num_threads)[1]).sum())
 
-        least_unproven = known = unproven(widest)
+        most = unproven(widest) + int(_SHARE_UNPROVEN * _PROBED)
         sizes = dict(widest)
         for name in smaller:
             for n in smaller[name]:
-                count = unproven(sizes | {name: n})
-                if count <= known + int((_SHARE_UNPROVEN if n else _SHARE_LEFT_OUT) * len(rows)):
-                    sizes[name], known = n, count
+                if unproven(sizes | {name: n}) <= most:
+                    sizes[name] = n
                     break
-        return {name: n for name, n in sizes.items() if n}, widest if known > least_unproven else {}
+        return sizes
 
     def _rankings(
-        self, rows: NDArray[np.intp], sizes: Sizes, filters: Filters, ask: AskSeveral, pins: TopN | None = None
+        self,
+        rows: NDArray[np.intp],
+        sizes: Sizes,
+        filters: Filters,
+        ask: AskSeveral,
+        extents: dict[str, Extent],
+        pins: TopN | None = None,
     ) -> tuple[dict[str, Ranking], TopN | None]:
-        """Rankings of these sizes, and that of the pins, where it is not there yet."""
+        """Rankings of these sizes as far as they have to go, and that of the pins, where it is not there yet."""
         masks = self.masks
         if pins is None and self.pinned is not None:
             sizes = sizes | {"pins": self.n_pins + 1}
@@ -219,9 +235,26 @@ class CompiledRules:
             return {}, pins
         sizes = {name: min(n, len(self.scorer.item_ids) + 1) for name, n in sizes.items()}
         of_rows = filters.rows(rows)
-        found = ask(rows, [(n, of_rows.within(masks[name])) for name, n in sizes.items()])
-        rankings = {name: (*top, sizes[name]) for name, top in zip(sizes, found, strict=True) if name != "pins"}
-        return rankings, found[-1] if "pins" in sizes else pins
+        found = ask(rows, [(n, of_rows.within(masks[name]), extents.get(name)) for name, n in sizes.items()])
+        rankings = {
+            name: Ranking(*top, sizes[name], floors)
+            for name, (top, floors) in zip(sizes, found, strict=True)
+            if name != "pins"
+        }
+        return rankings, found[-1][0] if "pins" in sizes else pins
+
+    def _extents(self, sizes: Sizes, N: int) -> dict[str, Extent]:
+        """How far these rankings have to go in view of each other: what a list lacks then is asked for once more."""
+        places, most = {name: at for at, name in enumerate(sizes)}, float(self.factors.max())
+        extents: dict[str, Extent] = {}
+        if self.boosted is not None:
+            extents["boosted"] = (places["ranking"], most)
+        if len(self.at_least) == 1:
+            # Boosted items push others out of the list.
+            extents["wanted"] = (places["ranking"], N if self.boosted is None else N // 2, self._n_owed)
+        if "wanted_boosted" in places:
+            extents["wanted_boosted"] = (places["wanted"], most)
+        return extents
 
     def _chosen(
         self,
@@ -236,7 +269,7 @@ class CompiledRules:
         lists, proven = self._list_rules.arrange(
             N,
             **rankings,
-            pins=None if pins is None else (*pins, self.n_pins + 1),
+            pins=None if pins is None else (*pins, self.n_pins + 1, None),
             faded=None if faded is None else faded.take(rows),
             vectors=self._unit_vectors() if self.compares_vectors else None,
             num_threads=num_threads,
@@ -258,11 +291,14 @@ class CompiledRules:
         found: TopN | None = None
         at = np.arange(len(rows))
         pins: TopN | None = None
-        rankings: dict[str, Ranking] = {}
-        missing = sizes
-        while True:
-            more, pins = self._rankings(rows[at], missing, filters, ask, pins)
-            rankings = rankings | more
+        for wanted, extents in self._attempts(sizes, widest, N):
+            if found is not None and len(at) * max(wanted.values()) > _MAX_ENTRIES and len(at) > 1:
+                for half in np.array_split(at, 2):
+                    settled = self._arranged(rows[half], N, wanted, wanted, filters, ask, faded, num_threads)
+                    for whole, part in zip(found, settled, strict=True):
+                        whole[half] = part
+                return found
+            rankings, pins = self._rankings(rows[at], wanted, filters, ask, extents, pins)
             lists, proven = self._chosen(N, rankings, pins, rows[at], faded, num_threads)
             if found is None:
                 found = lists
@@ -270,21 +306,23 @@ class CompiledRules:
                 for whole, part in zip(found, lists, strict=True):
                     whole[at] = part
             if proven.all():
-                return found
+                break
             unproven = np.flatnonzero(~proven)
             at = at[unproven]
             pins = None if pins is None else pins.rows(unproven)
-            rankings = {name: _of_rows(each, unproven) for name, each in rankings.items()}
-            missing = {name: n for name, n in widest.items() if name not in rankings or rankings[name][-1] < n}
-            if not missing:
-                missing = {name: n * _GROWTH for name, (*_, n) in rankings.items()}
-            if len(at) * max(missing.values()) > _MAX_ENTRIES and len(at) > 1:
-                longer = {name: n for name, (*_, n) in rankings.items()} | missing
-                for half in np.array_split(at, 2):
-                    settled = self._arranged(rows[half], N, longer, longer, filters, ask, faded, num_threads)
-                    for whole, part in zip(found, settled, strict=True):
-                        whole[half] = part
-                return found
+        assert found is not None
+        return found
+
+    def _attempts(self, sizes: Sizes, widest: Sizes, N: int) -> Iterator[tuple[Sizes, dict[str, Extent]]]:
+        """What is asked for one after the other until all lists are proven."""
+        extents = self._extents(sizes, N)
+        yield sizes, extents
+        all_wanted = {name: extent for name, extent in extents.items() if name != "wanted"}
+        if sizes != widest or extents != all_wanted:
+            yield widest, all_wanted
+        while True:
+            widest = {name: n * _GROWTH for name, n in widest.items()}
+            yield widest, {}
 
     @property
     def _n_owed(self) -> int:
@@ -296,19 +334,6 @@ class CompiledRules:
 
 
 _NONE = np.zeros(0, np.int32)
-
-
-def _of_rows(ranking: Ranking, rows: NDArray[np.intp]) -> Ranking:
-    items, scores, counts, asked = ranking
-    return items[rows], scores[rows], counts[rows], asked
-
-
-def _first(ranking: Ranking, n: int) -> Ranking:
-    """The first n of each row."""
-    items, scores, counts, asked = ranking
-    if n >= asked:
-        return ranking
-    return np.ascontiguousarray(items[:, :n]), np.ascontiguousarray(scores[:, :n]), np.minimum(counts, n), n
 
 
 def forgive_deny(rules: Rules, ids: IdMap) -> tuple[Rules, int]:
@@ -326,7 +351,7 @@ def forgive_deny(rules: Rules, ids: IdMap) -> tuple[Rules, int]:
 
 def one_by_one(ask: Ask) -> AskSeveral:
     """Several rankings, each asked for by itself."""
-    return lambda rows, wanted: [ask(rows, n, filters) for n, filters in wanted]
+    return lambda rows, wanted: [(ask(rows, n, filters), None) for n, filters, _ in wanted]
 
 
 def compile_rules(rules: Rules, scorer: Scorer) -> CompiledRules:

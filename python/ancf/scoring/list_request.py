@@ -12,7 +12,7 @@ from ancf.scoring.filters import Filters, Requested, count_each
 from ancf.scoring.past import Past
 from ancf.scoring.results import TopN, merge_lists
 from ancf.scoring.rules import Rules
-from ancf.scoring.scorer import EncodedUsers, Scorer
+from ancf.scoring.scorer import EncodedUsers, Extent, Ranked, Scorer
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class ListRequest:
     def _several_of(self, positions: NDArray[np.int64] | None, filter_seen: bool) -> AskSeveral:
         """Several rankings of these users at once."""
 
-        def ask(rows: NDArray[np.intp], wanted: list[tuple[int, Filters]]) -> list[TopN]:
+        def ask(rows: NDArray[np.intp], wanted: list[tuple[int, Filters, Extent]]) -> list[Ranked]:
             at = rows if positions is None else positions[rows]
             return self.scorer.rankings(at, wanted, filter_seen=filter_seen, num_threads=self.num_threads)
 

@@ -43,6 +43,13 @@ from ancf.scoring.update_report import UpdateReport
 
 Arrays = dict[str, NDArray[Any]]
 
+Extent = tuple[int, float] | tuple[int, int, int] | None
+"""How far a ranking has to go: (place of one before it, factor) to the items that the factor lifts to the last of that;
+(place, n, count) nowhere, once its first n hold ``count`` of these items; None: as far as its length says."""
+
+Ranked = tuple[TopN, NDArray[np.float32] | None]
+"""A ranking of several users, and of each the score below which items may be missing, where there is one."""
+
 
 class TargetAttention(NamedTuple):
     """What target attention knows of the items beside their vectors."""
@@ -431,24 +438,34 @@ class Scorer:
     def rankings(
         self,
         rows: NDArray[np.int64] | None,
-        wanted: Sequence[tuple[int, Filters]],
+        wanted: Sequence[tuple[int, Filters, Extent]],
         *,
         filter_seen: bool,
         num_threads: int | None,
-    ) -> list[TopN]:
+    ) -> list[Ranked]:
         """Several rankings of the same users without the last step of the scores: for each its length and filters,
-        which differ in nothing but what everybody may be listed. One pass over the histories makes them all."""
+        which differ in nothing but what everybody may be listed, and how far it has to go. One pass over the histories
+        makes them all."""
         filters = wanted[0][1]
         if filters.allow_each is not None:
             return [
-                self.top_n(rows, n, filter_seen=filter_seen, filters=each, num_threads=num_threads, finish=False)
-                for n, each in wanted
+                (
+                    self.top_n(rows, n, filter_seen=filter_seen, filters=each, num_threads=num_threads, finish=False),
+                    None,
+                )
+                for n, each, _ in wanted
             ]
-        masks = [(n, each.within(self.stock).allow) for n, each in wanted]
+        masks = [(n, each.within(self.stock).allow) for n, each, _ in wanted]
+        extents = [extent for *_, extent in wanted]
         left_out = None if filter_seen and filters.deny_each is None else self.left_out(filter_seen=filter_seen)
         if filters.deny_each is None and left_out is None:
             found = self.ranker.rank_several(
-                rows, masks, filter_seen=filter_seen, deny=filters.deny, num_threads=num_threads
+                rows,
+                masks,
+                extents=extents,
+                filter_seen=filter_seen,
+                deny=filters.deny,
+                num_threads=num_threads,
             )
         else:
             at = np.arange(len(self.user_ids)) if rows is None else rows
@@ -457,10 +474,11 @@ class Scorer:
                 None if self.history is None else self.history.take(at),
                 filters.excluded(None if left_out is None else left_out.take(at)),
                 masks,
+                extents=extents,
                 deny=filters.deny,
                 num_threads=num_threads,
             )
-        return [TopN(*lists) for lists in found]
+        return [(TopN(items, scores, counts), floors) for items, scores, counts, floors in found]
 
     def finished(self, top: TopN, shift: NDArray[np.float32] | None) -> TopN:
         """Lists with the last step of their scores, a shift for each user and the link, where that was left out."""

@@ -8,8 +8,14 @@ use crate::convert::{CsrArrays, to_csr};
 use crate::enter::{Size, enter, to_python};
 use crate::rank::{ListsResult, to_arrays};
 
-/// Rankings of m users: items and scores (m, width), counts (m,), and how many were asked for.
-type RankingArrays<'py> = (PyReadonlyArray2<'py, i32>, PyReadonlyArray2<'py, f32>, PyReadonlyArray1<'py, i32>, usize);
+/// Rankings of m users: items and scores (m, width), counts (m,), how many were asked for, and floors (m,).
+type RankingArrays<'py> = (
+    PyReadonlyArray2<'py, i32>,
+    PyReadonlyArray2<'py, f32>,
+    PyReadonlyArray1<'py, i32>,
+    usize,
+    Option<PyReadonlyArray1<'py, f32>>,
+);
 
 /// Rows that are arranged on the calling thread.
 const FEW_ROWS: usize = 64;
@@ -89,13 +95,14 @@ impl ListRules {
     }
 }
 
-fn rankings<'a>((items, scores, counts, asked): &'a RankingArrays<'_>) -> PyResult<Rankings<'a>> {
+fn rankings<'a>((items, scores, counts, asked, floors): &'a RankingArrays<'_>) -> PyResult<Rankings<'a>> {
     Ok(Rankings {
         items: items.as_slice()?,
         scores: scores.as_slice()?,
         counts: counts.as_slice()?,
         width: items.shape()[1],
         asked: *asked,
+        floors: floors.as_ref().map(PyReadonlyArray1::as_slice).transpose()?,
     })
 }
 

@@ -83,6 +83,8 @@ pub struct Rankings<'a> {
     pub width: usize,
     /// How many were asked for; a shorter ranking holds all there are.
     pub asked: usize,
+    /// The score of each row from which on that holds, where rankings end early; see `extent`.
+    pub floors: Option<&'a [f32]>,
 }
 
 /// All that lists are chosen from.
@@ -109,6 +111,7 @@ impl<'a> Rankings<'a> {
         let fits = self.items.len() == n_rows * self.width
             && self.scores.len() == self.items.len()
             && self.counts.len() == n_rows
+            && self.floors.is_none_or(|floors| floors.len() == n_rows && floors.iter().all(|floor| !floor.is_nan()))
             && self.counts.iter().all(|&count| (0..=self.width as i64).contains(&i64::from(count)))
             && self.items.iter().all(|&item| (0..n_items as i64).contains(&i64::from(item)));
         if fits { Ok(()) } else { Err(Error::InvalidData("rankings: their arrays do not fit each other.".into())) }
@@ -119,8 +122,14 @@ impl<'a> Rankings<'a> {
         (&self.items[first..first + count], &self.scores[first..first + count])
     }
 
-    fn is_complete(&self, row: usize) -> bool {
-        (self.counts[row] as usize) < self.asked
+    /// A score and an item that no item comes before that is not in the ranking; `None`: there is no other.
+    fn end(&self, row: usize) -> Option<(f32, u32)> {
+        let (items, scores) = self.row(row);
+        let floor = self.floors.map_or(f32::NEG_INFINITY, |floors| floors[row]);
+        match (items.last(), scores.last()) {
+            (Some(&item), Some(&score)) if items.len() >= self.asked && score >= floor => Some((score, item as u32)),
+            _ => (floor > f32::NEG_INFINITY).then_some((floor, u32::MAX)),
+        }
     }
 }
 
@@ -325,19 +334,10 @@ impl ListRules {
             }
         }
         // A boosted item may come before one of an equal boosted score and a lower position.
-        let bound = |rankings: Rankings<'_>| {
-            let (items, scores) = rankings.row(row);
-            match (items.last(), scores.last()) {
-                (Some(&item), Some(&score)) if !rankings.is_complete(row) => {
-                    let most = if self.max_factor == 1.0 {
-                        key(score, item as u32)
-                    } else {
-                        key(boosted(score, self.max_factor), 0)
-                    };
-                    (key(score, item as u32), most)
-                }
-                _ => (0, 0),
-            }
+        let bound = |rankings: Rankings<'_>| match rankings.end(row) {
+            Some((score, item)) if self.max_factor == 1.0 => (key(score, item), key(score, item)),
+            Some((score, item)) => (key(score, item), key(boosted(score, self.max_factor), 0)),
+            None => (0, 0),
         };
         let (rest, most) = bound(from.all);
         let boosted = from.boosted.map_or(most, |rankings| most.min(bound(rankings).1));

@@ -4,7 +4,8 @@
 //! from the items of the largest norms in f32 (see `ThresholdSeed`), then the compact table (see `index`), six users whose
 //! scans end near each other at a time; what it cannot discard is scored in f32. The sparse part of a score is exact from
 //! the start: items that a history adds to are scored one by one as far as one can enter the list (see `Scorer::offer`), and
-//! the rest can only have their dense part. Several searches of the same users, each of other items, share these sums.
+//! the rest can only have their dense part. Several searches of the same users, each of other items, share these sums, the
+//! items that they name and what the dense passes skip.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -18,6 +19,8 @@ use crate::runtime::simd::int8_scan::{BLOCK, Group};
 use crate::runtime::simd::sparse::fetch;
 use crate::runtime::simd::tiles::{self, LANES};
 
+use super::exclusions::Exclusions;
+use super::extent::Extent;
 use super::index::{Bounds, Index, ThresholdSeed, norm};
 use super::key::{Best, key};
 use super::neighbor_sums::NeighborSums;
@@ -37,13 +40,8 @@ const PROBE_USERS: usize = 2 * USERS_PER_SCAN;
 /// At most so many users in a block.
 pub const MAX_ROWS: usize = 384;
 
-/// Words of the filter before each search among excluded items.
-const FILTER_WORDS: usize = 64;
-
 /// So few eligible items are scored one by one as each row comes.
 pub const MAX_SINGLE_ITEMS: usize = 16;
-/// Of more excluded items than this the filter would say little: all are searched for.
-const MAX_FILTERED: usize = 8 * FILTER_WORDS;
 
 /// Item rows of one pass: they stay in the level-2 cache while the packs of a block are scored.
 const PASS_BYTES: usize = 768 << 10;
@@ -114,6 +112,8 @@ pub struct BatchSearch<'a> {
     pub own_index: bool,
     /// Length of a full list.
     pub n: usize,
+    /// What is needed of the lists.
+    pub extent: Extent,
     /// Use the compact table even where it does not pay.
     pub force_pruning: bool,
     /// What that cost so far.
@@ -130,42 +130,30 @@ pub struct OutputSlices<'a> {
     pub counts: &'a mut [i32],
     /// Entries of a row.
     pub width: usize,
+    /// Floors, or nothing.
+    pub floors: &'a mut [f32],
 }
 
 /// The list of one user of a block.
+#[derive(Default)]
 struct UserTopN {
     best: Best,
     /// What `n` items that may be listed score at least.
     seed_threshold: f32,
-    /// The part of [`Scratch::excluded`] that is this user's.
-    excluded: Range<usize>,
-    /// A bit for each excluded item, by its last twelve: most items need no search.
-    exclusion_filter: [u64; FILTER_WORDS],
-}
-
-impl Default for UserTopN {
-    fn default() -> Self {
-        Self {
-            best: Best::default(),
-            seed_threshold: f32::NEG_INFINITY,
-            excluded: 0..0,
-            exclusion_filter: [0; FILTER_WORDS],
-        }
-    }
+    /// Items that score less are not needed.
+    floor: f32,
 }
 
 impl UserTopN {
-    /// Whether the list excludes an item; `excluded` is that of the whole block.
-    #[inline]
-    fn excludes(&self, excluded: &[u32], position: u32) -> bool {
-        self.exclusion_filter[position as usize / 64 % FILTER_WORDS] >> (position % 64) & 1 == 1
-            && excluded[self.excluded.clone()].binary_search(&position).is_ok()
-    }
-
     /// No score below this can enter the list.
     #[inline]
     fn threshold(&self) -> f32 {
         self.seed_threshold.max(self.best.threshold())
+    }
+
+    fn raise(&mut self, floor: f32) {
+        self.floor = self.floor.max(floor);
+        self.best.raise(floor);
     }
 }
 
@@ -173,9 +161,8 @@ impl UserTopN {
 #[derive(Default)]
 pub struct Scratch {
     lists: Vec<UserTopN>,
-    /// Items that the dense pass must skip, user after user, ascending.
-    excluded: Vec<u32>,
-    candidates: Candidates,
+    /// Scores of items that the compact table leaves.
+    scores: Vec<f32>,
     /// 32 users' vectors, and those of a whole block.
     pack: Vec<f32>,
     packs: Vec<f32>,
@@ -192,65 +179,98 @@ pub struct Scratch {
 #[derive(Default)]
 pub struct SharedScratch {
     sums: NeighborSums,
+    candidates: Candidates,
+    /// The items that the history of a row adds to and that may be in one of its lists.
+    named: Vec<u32>,
+    exclusions: Exclusions,
     of_each: Vec<Scratch>,
 }
 
 /// The lists of a block of rows by searches of the same users, of which each neighbor is summed once; an output for each.
+/// `covering` are items that hold those of all searches.
 pub fn block(
     searches: &[BatchSearch<'_>],
+    covering: &EligibleItems,
     rows: &Range<usize>,
     context: &Context,
     shared: &mut SharedScratch,
     outputs: Vec<OutputSlices<'_>>,
 ) -> Result<()> {
-    let SharedScratch { sums, of_each } = shared;
+    let SharedScratch { sums, candidates, named, exclusions, of_each } = shared;
     if of_each.len() < searches.len() {
         of_each.resize_with(searches.len(), Scratch::default);
     }
+    exclusions.clear();
     for scratch in &mut *of_each {
-        scratch.excluded.clear();
         if scratch.lists.len() < rows.len() {
             scratch.lists.resize_with(rows.len(), UserTopN::default);
         }
     }
     for (at, row) in rows.clone().enumerate() {
-        if let Some(BatchSearch { scorer, query, .. }) = searches.first().filter(|any| any.query.history.is_some()) {
-            scorer.sum_neighbors(query, row, context.level, sums);
+        let from = exclusions.n_items();
+        named.clear();
+        candidates.start_row();
+        match searches.first() {
+            Some(BatchSearch { scorer, query, .. }) if query.history.is_some() => {
+                scorer.sum_neighbors(query, row, context.level, sums);
+                sums.append_excluded(covering, exclusions.items());
+                if !sums.fills_words() {
+                    sums.append_candidates(covering, named);
+                }
+            }
+            Some(BatchSearch { query, .. }) => covering.append_eligible(query.seen(row), exclusions.items()),
+            None => {}
         }
-        for (search, scratch) in searches.iter().zip(&mut *of_each) {
-            search.begin_list(row, at, context, sums, scratch);
+        exclusions.push(from);
+        for (place, search) in searches.iter().enumerate() {
+            let (before, scratch) = of_each.split_at_mut(place);
+            let list = &mut scratch[0].lists[at];
+            list.best.reset(search.n);
+            list.seed_threshold = f32::NEG_INFINITY;
+            list.floor = f32::NEG_INFINITY;
+            list.raise(search.floor(before, at));
+            search.begin_list(row, context, sums, named, candidates, &mut list.best);
         }
     }
-    for ((search, scratch), output) in searches.iter().zip(of_each).zip(outputs) {
-        search.finish_lists(rows, context, scratch, output)?;
+    for ((place, search), output) in searches.iter().enumerate().zip(outputs) {
+        let (before, scratch) = of_each.split_at_mut(place);
+        if search.extent != Extent::Full {
+            for (at, list) in scratch[0].lists[..rows.len()].iter_mut().enumerate() {
+                list.raise(search.floor(before, at));
+            }
+        }
+        search.finish_lists(rows, context, exclusions, &mut scratch[0], output)?;
     }
     Ok(())
 }
 
 impl BatchSearch<'_> {
-    /// The list of a row with what its history adds to.
-    fn begin_list(&self, row: usize, at: usize, context: &Context, sums: &NeighborSums, scratch: &mut Scratch) {
-        scratch.lists[at].best.reset(self.n);
-        scratch.lists[at].seed_threshold = f32::NEG_INFINITY;
+    /// The score from which on a user's list is needed; `before` are the searches before this one.
+    fn floor(&self, before: &mut [Scratch], at: usize) -> f32 {
+        self.extent.floor(self.eligible, |of| &mut before[of].lists[at].best)
+    }
+
+    /// The list of a row with what its history adds to, some of the items that are `named`.
+    fn begin_list(
+        &self,
+        row: usize,
+        context: &Context,
+        sums: &NeighborSums,
+        named: &[u32],
+        candidates: &mut Candidates,
+        best: &mut Best,
+    ) {
+        let level = context.level;
+        if best.threshold() == f32::INFINITY {
+            return;
+        }
         if let Some(items) = &self.single_items {
-            let Scratch { candidates, lists, .. } = scratch;
             candidates.items.clear();
             candidates.items.extend_from_slice(items);
-            self.scorer.offer_unseen(&self.query, row, context.level, sums, candidates, false, &mut lists[at].best);
-            return;
-        }
-        let from = scratch.excluded.len();
-        self.offer_neighbors(row, at, context, sums, scratch);
-        let list = &mut scratch.lists[at];
-        list.excluded = from..scratch.excluded.len();
-        let excluded = &scratch.excluded[from..];
-        if excluded.len() > MAX_FILTERED {
-            list.exclusion_filter = [u64::MAX; FILTER_WORDS];
-            return;
-        }
-        list.exclusion_filter = [0; FILTER_WORDS];
-        for &item in excluded {
-            list.exclusion_filter[item as usize / 64 % FILTER_WORDS] |= 1 << (item % 64);
+            self.scorer.offer_unseen(&self.query, row, level, sums, candidates, false, best);
+        } else if self.query.history.is_some() {
+            self.scorer.select_candidates(&self.query, row, level, sums, named, self.eligible, candidates, best);
+            self.scorer.offer(&self.query, row, level, sums, candidates, best);
         }
     }
 
@@ -259,13 +279,14 @@ impl BatchSearch<'_> {
         &self,
         rows: &Range<usize>,
         context: &Context,
+        exclusions: &Exclusions,
         scratch: &mut Scratch,
         output: OutputSlices<'_>,
     ) -> Result<()> {
         // A list that its history has filled has a threshold, and a better one than first items would give.
         let open_rows = if self.single_items.is_some() { 0 } else { rows.len() as u32 };
-        let (full, open): (Vec<u32>, Vec<u32>) =
-            (0..open_rows).partition(|&at| scratch.lists[at as usize].best.is_full());
+        let needed = (0..open_rows).filter(|&at| scratch.lists[at as usize].floor < f32::INFINITY);
+        let (full, open): (Vec<u32>, Vec<u32>) = needed.partition(|&at| scratch.lists[at as usize].best.is_full());
         for (users, seeded) in [(open, true), (full, false)] {
             let mut users = &users[..];
             if let Some((index, seed)) = self.compact {
@@ -274,15 +295,16 @@ impl BatchSearch<'_> {
                     let known = self.force_pruning || self.cost.users.load(Ordering::Relaxed) >= PROBE_USERS as u64;
                     let (next, later) = users.split_at(if known { users.len() } else { users.len().min(PROBE_USERS) });
                     if seeded {
-                        self.seed_thresholds(seed, rows.start, next, context, scratch)?;
+                        self.seed_thresholds(seed, rows.start, next, context, exclusions, scratch)?;
                     }
                     let from = if seeded { seed.n_blocks() } else { 0 };
-                    self.pruned(index, from, rows.start, next, context, scratch)?;
+                    self.pruned(index, from, rows.start, next, context, exclusions, scratch)?;
                     users = later;
                 }
             }
-            self.plain(rows.start, users, context, scratch)?;
+            self.plain(rows.start, users, context, exclusions, scratch)?;
         }
+        output.floors.iter_mut().zip(&scratch.lists).for_each(|(floor, list)| *floor = list.floor);
         let rows = output
             .items
             .chunks_exact_mut(output.width)
@@ -295,25 +317,11 @@ impl BatchSearch<'_> {
         Ok(())
     }
 
-    /// Offers the items that a history adds to; leaves in `excluded` what the dense pass must skip, ascending.
-    fn offer_neighbors(&self, row: usize, list: usize, context: &Context, sums: &NeighborSums, scratch: &mut Scratch) {
-        let Scratch { candidates, lists, excluded, .. } = scratch;
-        if self.query.history.is_none() {
-            self.eligible.append_eligible(self.query.seen(row), excluded);
-            return;
-        }
-        // What cannot be listed anyway need not be excluded.
-        sums.append_eligible(self.eligible, excluded);
-        candidates.items.clear();
-        sums.append_candidates(self.eligible, &mut candidates.items);
-        self.scorer.offer(&self.query, row, context.level, sums, candidates, &mut lists[list].best);
-    }
-
     /// Offers an item to a list unless it may not be listed; gives the list's threshold from then on.
     #[inline]
-    fn offer(&self, list: &mut UserTopN, excluded: &[u32], position: u32, score: f32) -> f32 {
+    fn offer(&self, list: &mut UserTopN, exclusions: &Exclusions, at: usize, position: u32, score: f32) -> f32 {
         let key = key(score, position);
-        if list.best.accepts(key) && self.eligible.contains(position) && !list.excludes(excluded, position) {
+        if list.best.accepts(key) && self.eligible.contains(position) && !exclusions.contain(at, position) {
             list.best.offer(key);
         }
         list.threshold()
@@ -332,13 +340,20 @@ impl BatchSearch<'_> {
     }
 
     /// Every score in f32.
-    fn plain(&self, first: usize, users: &[u32], context: &Context, scratch: &mut Scratch) -> Result<()> {
+    fn plain(
+        &self,
+        first: usize,
+        users: &[u32],
+        context: &Context,
+        exclusions: &Exclusions,
+        scratch: &mut Scratch,
+    ) -> Result<()> {
         let d = self.query.d;
         if users.is_empty() {
             return Ok(());
         }
         if d == 0 {
-            self.fill_without_factors(users, scratch);
+            self.fill_without_factors(users, exclusions, scratch);
             return Ok(());
         }
         scratch.packs.clear();
@@ -348,7 +363,7 @@ impl BatchSearch<'_> {
         }
         // A multiple of the tiles' 12 and 6 rows.
         let pass = (PASS_BYTES / (4 * d)).next_multiple_of(12);
-        let (excluded, all) = (&scratch.excluded, self.rows(None));
+        let all = self.rows(None);
         for (part, rows) in all.vectors.chunks(pass * d).enumerate() {
             let biases = all.biases.get(part * pass..).unwrap_or_default();
             for (pack, users) in scratch.packs.chunks_exact(d * LANES).zip(users.chunks(LANES)) {
@@ -361,7 +376,8 @@ impl BatchSearch<'_> {
                 let offer = |lane: usize, row: usize, score: f32| {
                     self.offer(
                         &mut lists[users[lane] as usize],
-                        excluded,
+                        exclusions,
+                        users[lane] as usize,
                         all.position((part * pass + row) as u32),
                         score,
                     )
@@ -373,14 +389,14 @@ impl BatchSearch<'_> {
     }
 
     /// Without factors every item that no history adds to scores 0: the first ones not excluded are the best.
-    fn fill_without_factors(&self, users: &[u32], scratch: &mut Scratch) {
+    fn fill_without_factors(&self, users: &[u32], exclusions: &Exclusions, scratch: &mut Scratch) {
         for &at in users {
             let list = &mut scratch.lists[at as usize];
             for position in 0..self.scorer.n_items() as u32 {
                 if !list.best.accepts(key(0.0, position)) {
                     break;
                 }
-                self.offer(list, &scratch.excluded, position, 0.0);
+                self.offer(list, exclusions, at as usize, position, 0.0);
             }
         }
     }
@@ -392,6 +408,7 @@ impl BatchSearch<'_> {
         first: usize,
         users: &[u32],
         context: &Context,
+        exclusions: &Exclusions,
         scratch: &mut Scratch,
     ) -> Result<()> {
         let d = self.query.d;
@@ -409,7 +426,7 @@ impl BatchSearch<'_> {
             }
             let lists = &mut scratch.lists;
             for (lane, &at) in users.iter().enumerate() {
-                for &item in &scratch.excluded[lists[at as usize].excluded.clone()] {
+                for &item in exclusions.of(at as usize) {
                     if let Some(row) = seed.row(item) {
                         scratch.seed_scores[row][lane] = f32::NEG_INFINITY;
                     }
@@ -440,6 +457,7 @@ impl BatchSearch<'_> {
         first: usize,
         users: &[u32],
         context: &Context,
+        exclusions: &Exclusions,
         scratch: &mut Scratch,
     ) -> Result<()> {
         let (d, vectors) = (self.query.d, self.scorer.vectors());
@@ -483,11 +501,11 @@ impl BatchSearch<'_> {
                     if pending.len() >= RESCORE_BATCH || (last && !pending.is_empty()) {
                         let at = scratch.order[member].1 as usize;
                         let vector = self.query.vector(first + at);
-                        scratch.candidates.scores.resize(pending.len(), 0.0);
-                        dots(context.level, vector, vectors, pending, &mut scratch.candidates.scores);
+                        scratch.scores.resize(pending.len(), 0.0);
+                        dots(context.level, vector, vectors, pending, &mut scratch.scores);
                         let list = &mut scratch.lists[at];
-                        for (&item, &score) in pending.iter().zip(&scratch.candidates.scores) {
-                            self.offer(list, &scratch.excluded, item, score);
+                        for (&item, &score) in pending.iter().zip(&scratch.scores) {
+                            self.offer(list, exclusions, at, item, score);
                         }
                         rescored += pending.len() as u64;
                         pending.clear();

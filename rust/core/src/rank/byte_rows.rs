@@ -83,6 +83,18 @@ impl ByteRows {
         user.set(vector, level, self);
     }
 
+    /// Keeps those of `items` whose score can reach the threshold by their norms. Without a branch, as above.
+    pub fn keep_reaching(&self, user: &UserBytes, sums: &NeighborSums, threshold: f32, items: &mut Vec<u32>) {
+        let (sums, mut kept) = (sums.all(), 0);
+        for at in 0..items.len() {
+            let item = items[at];
+            items[kept] = item;
+            let dense = user.norm_factor * self.norms[item as usize] + LEAST;
+            kept += usize::from(dense + sums[item as usize] >= threshold);
+        }
+        items.truncate(kept);
+    }
+
     /// Those of `items` whose sparse part, one of `sums` for each, is below `below`, and whose score can reach the threshold
     /// by their norms. Without a branch, which would be mispredicted time and again.
     pub fn append_reaching(

@@ -24,7 +24,7 @@ pub fn position_of(key: u64) -> u32 {
 }
 
 /// Up to this length a list is kept sorted; a longer one collects keys and is cut down when its memory is full.
-const MAX_SORTED: usize = 24;
+const MAX_SORTED: usize = 64;
 
 /// The best `n` of what was offered so far.
 #[derive(Clone, Debug, Default)]
@@ -45,12 +45,19 @@ impl Best {
         self.cutoff = 0;
     }
 
+    /// From now on no score below `floor` enters.
+    pub fn raise(&mut self, floor: f32) {
+        if floor > f32::NEG_INFINITY {
+            self.cutoff = self.cutoff.max(key(floor, u32::MAX));
+        }
+    }
+
     /// Length of a full list.
     pub fn n(&self) -> usize {
         self.n
     }
 
-    /// Whether there are `n` keys.
+    /// Whether a key must reach something: there are `n` of them, or a floor was set.
     #[inline]
     pub fn is_full(&self) -> bool {
         self.cutoff > 0
@@ -84,7 +91,7 @@ impl Best {
             }
             self.keys[at] = key;
             if self.keys.len() == self.n {
-                self.cutoff = self.keys[self.n - 1];
+                self.cutoff = self.cutoff.max(self.keys[self.n - 1]);
             }
             return;
         }
@@ -98,7 +105,7 @@ impl Best {
         if self.keys.len() >= self.n {
             let (_, &mut cutoff, _) = self.keys.select_nth_unstable_by(self.n - 1, |a, b| b.cmp(a));
             self.keys.truncate(self.n);
-            self.cutoff = cutoff;
+            self.cutoff = self.cutoff.max(cutoff);
         }
     }
 
@@ -141,7 +148,7 @@ mod tests {
 
     #[test]
     fn the_best_are_those_of_a_full_sort() {
-        for (n, m) in [(1, 1), (1, 50), (10, 5), (10, 500), (24, 1000), (25, 1000), (100, 99), (100, 5000)] {
+        for (n, m) in [(1, 1), (1, 50), (10, 5), (10, 500), (64, 1000), (65, 1000), (100, 99), (100, 5000)] {
             let draws = Stream::new(n as u64, m);
             let offered: Vec<u64> = (0..m).map(|i| key(draws.below(i, 40) as f32 - 20.0, i as u32)).collect();
             let mut best = Best::default();

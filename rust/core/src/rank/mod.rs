@@ -13,7 +13,8 @@
 //!
 //! Modules import only from the right:
 //! `ranker` → {`plan`, `batch`, `single`, `target_attention`} → `scorer` → {`head`, `byte_rows`} → {`index`,
-//! `neighbor_sums`} → `query` → {`output`, `key`, `sets`, `checks`}; of the last four, `output` imports `key`. `arrange`
+//! `neighbor_sums`} → `query` → {`output`, `key`, `sets`, `checks`}; of the last four, `output` imports `key`. `batch`,
+//! `single` and `ranker` import `extent`, which imports `query` and `key`, and `batch` alone `exclusions`. `arrange`
 //! makes lists that obey rules of ready rankings; it imports these four and `diversity`, which imports `key`.
 
 mod arrange;
@@ -21,6 +22,8 @@ mod batch;
 mod byte_rows;
 mod checks;
 mod diversity;
+mod exclusions;
+mod extent;
 mod head;
 mod index;
 mod key;
@@ -42,6 +45,7 @@ mod tests;
 
 pub use arrange::{AtLeast, AtMost, Candidates, ListRules, Rankings};
 pub use diversity::Diversity;
+pub use extent::Extent;
 pub use head::{Head, TargetAttention};
 pub use key::{position_of, score_of};
 pub use output::{Link, Lists, OutputTransform};

@@ -102,17 +102,20 @@ impl NeighborSums {
                 // Half of a history are repetitions, whose rows are far from each other in memory.
                 let history =
                     if *repeats && history[bought..].iter().all(left_out) { &history[..bought] } else { history };
+                // Taken once: the memory of a file is asked for by a call.
+                let (offsets, columns, values) = (rows.offsets(), rows.columns(), rows.values());
+                let entries = |source: u32| offsets[source as usize]..offsets[source as usize + 1];
                 for (at, (&source, &weight)) in history.iter().zip(weights).enumerate() {
                     if let Some(&later) = history.get(at + 3 * ROWS_AHEAD) {
-                        fetch(rows.offsets(), later as usize, 1);
+                        fetch(offsets, later as usize, 1);
                     }
                     if let Some(&later) = history.get(at + ROWS_AHEAD) {
-                        let (items, values) = (rows.row(later as usize), rows.row_values(later as usize));
-                        fetch(items, 0, items.len());
-                        fetch(values, 0, values.len());
+                        let own = entries(later);
+                        fetch(columns, own.start, own.len());
+                        fetch(values, own.start, own.len());
                     }
-                    let (items, values) = (rows.row(source as usize), rows.row_values(source as usize));
-                    dot::scatter(level, weight, items, values, &mut self.sums, &mut self.marks);
+                    let own = entries(source);
+                    dot::scatter(level, weight, &columns[own.clone()], &values[own], &mut self.sums, &mut self.marks);
                 }
             }
             Neighbors::Dense { weights: rows, n_items } => {
@@ -151,27 +154,30 @@ impl NeighborSums {
         &self.items
     }
 
-    /// Appends the items that a neighbor row of the history names or that are left out, if they may be listed, ascending.
-    pub fn append_eligible(&self, eligible: &EligibleItems, into: &mut Vec<u32>) {
-        match &eligible.bits {
-            Some(bits) if self.fills_words() => {
-                append_bits(self.marks.iter().zip(bits).map(|(marks, bits)| marks & bits), into);
-            }
-            _ => eligible.append_eligible(&self.items, into),
+    /// Appends the items that a neighbor row of the history names or that are left out, ascending; where few items may be
+    /// listed, those alone that may.
+    pub fn append_excluded(&self, eligible: &EligibleItems, into: &mut Vec<u32>) {
+        if 2 * eligible.count > 64 * self.marks.len() {
+            into.extend_from_slice(&self.items);
+        } else {
+            eligible.append_eligible(&self.items, into);
         }
     }
 
     /// Whether going through the words of all items takes less time than through the items with a mark.
-    fn fills_words(&self) -> bool {
-        self.items.len() > 2 * self.marks.len()
+    pub fn fills_words(&self) -> bool {
+        self.items.len() > 4 * self.marks.len()
     }
 
     /// Appends those that are not left out and that may be listed, in their order. Without a branch, which would be
     /// mispredicted time and again.
     pub fn append_candidates(&self, eligible: &EligibleItems, into: &mut Vec<u32>) {
-        if let Some(bits) = eligible.bits.as_ref().filter(|_| self.fills_words()) {
-            let words = self.marks.iter().zip(&self.left_out).zip(bits);
-            append_bits(words.map(|((marks, left_out), bits)| marks & !left_out & bits), into);
+        if self.fills_words() {
+            let words = self.marks.iter().zip(&self.left_out).map(|(marks, left_out)| marks & !left_out);
+            match &eligible.bits {
+                Some(bits) => append_bits(words.zip(bits).map(|(word, bits)| word & bits), into),
+                None => append_bits(words, into),
+            }
             return;
         }
         let mut at = into.len();
@@ -261,15 +267,18 @@ mod tests {
                 let flags: Vec<bool> = (0..n).map(|item| item % every == every / 2).collect();
                 let filters = crate::rank::Filters { allow: Some(flags.clone()), ..Default::default() };
                 let eligible = EligibleItems::new(&filters, n).unwrap();
-                let (mut marked, mut candidates) = (vec![9], vec![9]);
-                sums.append_eligible(&eligible, &mut marked);
+                let (mut marked, mut candidates) = (Vec::new(), vec![9]);
+                sums.append_excluded(&eligible, &mut marked);
                 sums.append_candidates(&eligible, &mut candidates);
                 let mut all = columns.clone();
                 all.extend([7, 64, 299]);
                 all.sort_unstable();
                 all.dedup();
                 all.retain(|&item| flags[item as usize]);
-                assert_eq!(marked[1..], all);
+                assert!(marked.is_sorted() && marked.iter().all(|&item| sums.contains(item)));
+                assert!(every == 1 || marked.len() == all.len());
+                marked.retain(|&item| flags[item as usize]);
+                assert_eq!(marked, all);
                 all.retain(|item| ![7, 64, 299].contains(item));
                 assert_eq!(candidates[1..], all);
             }

@@ -221,6 +221,15 @@ impl EligibleItems {
         into.truncate(at);
     }
 
+    /// Whether all of the others may be listed here, too.
+    pub fn includes(&self, others: &Self) -> bool {
+        match (&self.bits, &others.bits) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(own), Some(others)) => own.iter().zip(others).all(|(own, others)| others & !own == 0),
+        }
+    }
+
     /// Whether an item may be listed.
     #[inline]
     pub fn contains(&self, item: u32) -> bool {

@@ -15,6 +15,7 @@ use crate::{Error, Result};
 
 use super::batch::{self, BatchSearch, MAX_ROWS, MAX_SINGLE_ITEMS, OutputSlices, PruningCost, SharedScratch};
 use super::checks::{check_n, check_table, check_users};
+use super::extent::Extent;
 use super::head::Head;
 use super::index::{Index, ThresholdSeed};
 use super::key::{Best, key};
@@ -43,19 +44,39 @@ struct Ranking<'a> {
     eligible: &'a EligibleItems,
     prunes: bool,
     own_index: bool,
+    extent: Extent,
+}
+
+/// Items that hold those of all rankings, if the first of these does not.
+fn covering(rankings: &[&EligibleItems], n_items: usize) -> Option<EligibleItems> {
+    let (first, others) = rankings.split_first()?;
+    let covers = others.iter().all(|other| first.includes(other));
+    (!covers).then_some(EligibleItems { bits: None, count: n_items })
 }
 
 /// The lists of each ranking by blocks of so many rows.
 fn blocks(lists: &mut [Lists], n_rows: usize, rows: usize) -> Vec<Vec<OutputSlices<'_>>> {
     let mut blocks: Vec<Vec<_>> = (0..n_rows.div_ceil(rows)).map(|_| Vec::new()).collect();
-    for Lists { items, scores, counts, width } in lists {
+    for Lists { items, scores, counts, width, floors } in lists {
         let width = *width;
+        let mut floors = &mut floors[..];
         let parts = items.chunks_mut(rows * width).zip(scores.chunks_mut(rows * width)).zip(counts.chunks_mut(rows));
         for (block, ((items, scores), counts)) in blocks.iter_mut().zip(parts) {
-            block.push(OutputSlices { items, scores, counts, width });
+            let (own, later) = floors.split_at_mut(floors.len().min(counts.len()));
+            floors = later;
+            block.push(OutputSlices { items, scores, counts, width, floors: own });
         }
     }
     blocks
+}
+
+/// Room for the floors of rankings that may end early.
+fn with_floors(lists: &mut [Lists], extents: impl Iterator<Item = Extent>) {
+    for (lists, extent) in lists.iter_mut().zip(extents) {
+        if extent != Extent::Full {
+            lists.floors = vec![f32::NEG_INFINITY; lists.counts.len()];
+        }
+    }
 }
 
 /// Scores and exact lists for users of the training table and for others.
@@ -173,12 +194,12 @@ impl Ranker {
         self.lists(users.query(None, true), n, filters, Plan::Auto, false, context)
     }
 
-    /// Several rankings of the same users, each as `rank` gives it for its length and filters: where many users are asked,
-    /// the neighbors of a history are summed once for all of them.
+    /// Several rankings of the same users, each as `rank` gives it for its length and filters, or as much of that as its extent
+    /// says: the neighbors of a history are summed once for all of them.
     pub fn rank_several(
         &self,
         users: Option<&[u32]>,
-        wanted: &[(usize, Filters)],
+        wanted: &[(usize, Filters, Extent)],
         filter_seen: bool,
         context: &Context,
     ) -> Result<Vec<Lists>> {
@@ -190,7 +211,7 @@ impl Ranker {
     pub fn rank_several_for(
         &self,
         users: &Users,
-        wanted: &[(usize, Filters)],
+        wanted: &[(usize, Filters, Extent)],
         context: &Context,
     ) -> Result<Vec<Lists>> {
         self.several(users.query(None, true), wanted, context)
@@ -349,7 +370,7 @@ impl Ranker {
             return take(best.sorted());
         }
         let mut scratch = single::Scratch::default();
-        take(single::list_pairwise(scorer, query, 0, n, &eligible, None, level, &mut scratch))
+        take(single::list_pairwise(scorer, query, 0, n, &eligible, None, false, level, &mut scratch))
     }
 
     /// Lists for the requested rows, on the path that the plan chooses.
@@ -384,7 +405,7 @@ impl Ranker {
             && filters.allow_each.is_none()
             && plan::prunes_few(scorer, &query, width, eligible.count)
         {
-            self.top_n_few(&query, &[&eligible], std::slice::from_mut(&mut lists), context)?;
+            self.top_n_few(&query, &[(&eligible, Extent::Full)], std::slice::from_mut(&mut lists), context)?;
             if finish {
                 self.output(&query, &mut lists, context);
             }
@@ -401,7 +422,8 @@ impl Ranker {
                 TargetSearch { scorer, target, query, items: &items }.lists(&mut lists, context)?;
             }
             None => {
-                let ranking = Ranking { eligible: &eligible, prunes: path == Path::Pruned, own_index };
+                let prunes = path == Path::Pruned;
+                let ranking = Ranking { eligible: &eligible, prunes, own_index, extent: Extent::Full };
                 let force_pruning = plan == Plan::Pruned;
                 self.top_n_batched(query, &[ranking], force_pruning, std::slice::from_mut(&mut lists), context)?;
             }
@@ -413,31 +435,39 @@ impl Ranker {
     }
 
     /// Several rankings of the same rows without the last step of their scores.
-    fn several(&self, query: Query<'_>, wanted: &[(usize, Filters)], context: &Context) -> Result<Vec<Lists>> {
+    fn several(&self, query: Query<'_>, wanted: &[(usize, Filters, Extent)], context: &Context) -> Result<Vec<Lists>> {
         let (scorer, n_items) = (&self.scorer, self.scorer.n_items());
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut eligible = Vec::new();
-        for (n, filters) in wanted {
+        for (at, (n, filters, extent)) in wanted.iter().enumerate() {
             check_n(*n)?;
+            if extent.of().is_some_and(|of| of >= at) {
+                return Err(Error::InvalidParameter("a ranking depends on one that does not come before it.".into()));
+            }
             eligible.push(EligibleItems::new(filters, n_items)?);
         }
-        let each_alike = wanted.iter().all(|(_, filters)| filters.allow_each.is_none());
-        let mut lists: Vec<_> = wanted.iter().map(|(n, _)| Lists::empty(query.n_rows, (*n).min(n_items))).collect();
+        let each_alike = wanted.iter().all(|(_, filters, _)| filters.allow_each.is_none());
+        let mut lists: Vec<_> = wanted.iter().map(|(n, ..)| Lists::empty(query.n_rows, (*n).min(n_items))).collect();
         if query.n_rows < MIN_USERS_BATCHED && each_alike && scorer.can_prune(&query) {
-            self.top_n_few(&query, &eligible.iter().collect::<Vec<_>>(), &mut lists, context)?;
+            let rankings = eligible.iter().zip(wanted).map(|(eligible, (.., extent))| (eligible, *extent));
+            self.top_n_few(&query, &rankings.collect::<Vec<_>>(), &mut lists, context)?;
             return Ok(lists);
         }
         let rankings: Vec<_> = wanted
             .iter()
             .zip(&eligible)
-            .map(|((n, _), eligible)| {
+            .map(|((n, _, extent), eligible)| {
                 let own_index = worth_an_index(eligible, n_items, query.n_rows);
                 let width = (*n).min(n_items);
                 let path =
                     plan::choose(scorer, Plan::Auto, &query, width, eligible.count, own_index, context.level).path;
-                (path, Ranking { eligible, prunes: path == Path::Pruned, own_index })
+                (path, Ranking { eligible, prunes: path == Path::Pruned, own_index, extent: *extent })
             })
             .collect();
-        let shares = query.history.is_some()
+        let depends = wanted.iter().any(|(.., extent)| *extent != Extent::Full);
+        let shares = (query.history.is_some() || depends)
             && query.n_rows >= MIN_USERS_BATCHED
             && n_items > 0
             && scorer.head().target().is_none()
@@ -446,7 +476,7 @@ impl Ranker {
         if !shares {
             return wanted
                 .iter()
-                .map(|(n, filters)| self.lists(query, *n, filters, Plan::Auto, false, context))
+                .map(|(n, filters, _)| self.lists(query, *n, filters, Plan::Auto, false, context))
                 .collect();
         }
         let rankings: Vec<_> = rankings.into_iter().map(|(_, ranking)| ranking).collect();
@@ -489,11 +519,13 @@ impl Ranker {
     ) -> Result<()> {
         let width = lists.width;
         let Lists { items, scores, counts, .. } = lists;
+        let bounded = each.is_some() && self.scorer.can_prune(&query);
         let list = |scratch: &mut single::Scratch, (row, ((items, scores), count)): Row<'_>| {
             context.cancel.check()?;
             let restricted_to = each.map(|each| each.row(row));
             let (scorer, level) = (&self.scorer, context.level);
-            let keys = single::list_pairwise(scorer, &query, row, width, eligible, restricted_to, level, scratch);
+            let keys =
+                single::list_pairwise(scorer, &query, row, width, eligible, restricted_to, bounded, level, scratch);
             write_list(keys, items, scores, count);
             Ok(())
         };
@@ -539,6 +571,7 @@ impl Ranker {
                 compact: index.map(|index| (index, seed.as_ref().unwrap_or_else(|| scorer.threshold_seed(index)))),
                 own_index: each.own_index,
                 n: lists.width,
+                extent: each.extent,
                 force_pruning,
                 cost: PruningCost::default(),
             })
@@ -555,11 +588,15 @@ impl Ranker {
             n_rows.div_ceil(4 * threads).next_multiple_of(32)
         };
         let rows = rows.min(MAX_ROWS);
+        with_floors(lists, rankings.iter().map(|each| each.extent));
         let blocks = blocks(lists, n_rows, rows);
+        let eligible: Vec<_> = rankings.iter().map(|each| each.eligible).collect();
+        let covering = covering(&eligible, scorer.n_items());
+        let covering = covering.as_ref().unwrap_or(eligible[0]);
         let block = |shared: &mut SharedScratch, (at, outputs): (usize, Vec<OutputSlices<'_>>)| {
             context.cancel.check()?;
             let first = at * rows;
-            batch::block(&searches, &(first..(first + rows).min(n_rows)), context, shared, outputs)
+            batch::block(&searches, covering, &(first..(first + rows).min(n_rows)), context, shared, outputs)
         };
         context.try_for_each_task(blocks.into_iter().enumerate(), SharedScratch::default, block)
     }
@@ -569,7 +606,7 @@ impl Ranker {
     fn top_n_few(
         &self,
         query: &Query<'_>,
-        eligible: &[&EligibleItems],
+        wanted: &[(&EligibleItems, Extent)],
         lists: &mut [Lists],
         context: &Context,
     ) -> Result<()> {
@@ -578,19 +615,24 @@ impl Ranker {
         let own = |eligible: &&EligibleItems| {
             (query.n_rows > 4 && single::skips_scan(eligible, n_items)).then(|| index.restricted_to(eligible))
         };
+        let eligible: Vec<_> = wanted.iter().map(|(eligible, _)| *eligible).collect();
         let own: Vec<_> = eligible.iter().map(own).collect();
+        let covering = covering(&eligible, n_items);
+        let covering = covering.as_ref().unwrap_or(eligible[0]);
+        with_floors(lists, wanted.iter().map(|(_, extent)| *extent));
         let mut rankings = Vec::new();
-        for ((&eligible, own), lists) in eligible.iter().zip(&own).zip(&*lists) {
+        for ((&(eligible, extent), own), lists) in wanted.iter().zip(&own).zip(&*lists) {
             let prunes = plan::prunes_few(scorer, query, lists.width, eligible.count);
             let index = prunes.then(|| own.as_ref().unwrap_or(index));
-            rankings.push(single::Ranking { eligible, n: lists.width, index });
+            rankings.push(single::Ranking { eligible, n: lists.width, index, extent });
         }
         let mut rows = blocks(lists, query.n_rows, 1).into_iter().enumerate();
         let list = |(row, mut outputs): (usize, Vec<OutputSlices<'_>>)| {
             context.cancel.check()?;
-            single::lists(scorer, &rankings, query, row, context.level, |at, keys| {
-                let OutputSlices { items, scores, counts, .. } = &mut outputs[at];
+            single::lists(scorer, &rankings, covering, query, row, context.level, |at, keys, floor| {
+                let OutputSlices { items, scores, counts, floors, .. } = &mut outputs[at];
                 write_list(keys, items, scores, &mut counts[0]);
+                floors.fill(floor);
             });
             Ok(())
         };

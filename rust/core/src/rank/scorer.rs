@@ -19,7 +19,7 @@ use super::index::{Index, ThresholdSeed};
 use super::key::{Best, key};
 use super::neighbor_sums::{NeighborSums, Neighbors};
 use super::output::{Link, OutputTransform};
-use super::query::{Query, Users};
+use super::query::{EligibleItems, Query, Users};
 use super::sets::Sets;
 
 /// Scores or lists that are worth a task of their own.
@@ -67,9 +67,19 @@ pub struct Candidates {
     /// Their scores.
     pub scores: Vec<f32>,
     user: UserBytes,
+    /// Whether `user` is that of the row.
+    user_is_set: bool,
     bounds: Vec<f32>,
     sample: Vec<f32>,
     all: Vec<u32>,
+}
+
+impl Candidates {
+    /// Forgets the row that was asked for last.
+    pub fn start_row(&mut self) {
+        self.items.clear();
+        self.user_is_set = false;
+    }
 }
 
 impl Scorer {
@@ -261,7 +271,7 @@ impl Scorer {
         if candidates.items.len() >= MIN_BOUNDED + MIN_BOUNDED_PER_PLACE * best.n()
             && let Some(rows) = self.byte_rows(level, None)
         {
-            rows.set_user(level, query.vector(row), &mut candidates.user);
+            set_user(rows, query, row, level, candidates);
             if candidates.items.len() >= MIN_SUMS_FIRST_PER_PLACE * best.n() {
                 self.offer_highest_sums(query, row, level, sums, rows, candidates, best);
             }
@@ -295,6 +305,33 @@ impl Scorer {
             }
         }
         self.offer_all(query, row, level, sums, candidates, best);
+    }
+
+    /// Makes those of `items`, which a history adds to, candidates that may be listed and, where the list has a threshold, can
+    /// reach it by their norms.
+    pub fn select_candidates(
+        &self,
+        query: &Query<'_>,
+        row: usize,
+        level: Level,
+        sums: &NeighborSums,
+        items: &[u32],
+        eligible: &EligibleItems,
+        candidates: &mut Candidates,
+        best: &Best,
+    ) {
+        candidates.items.clear();
+        if sums.fills_words() {
+            sums.append_candidates(eligible, &mut candidates.items);
+        } else {
+            eligible.append_eligible(items, &mut candidates.items);
+        }
+        if best.is_full()
+            && let Some(rows) = self.byte_rows(level, None)
+        {
+            set_user(rows, query, row, level, candidates);
+            rows.keep_reaching(&candidates.user, sums, best.threshold(), &mut candidates.items);
+        }
     }
 
     /// Offers those of the candidates that the row has not seen, both parts of the score of each; where they are `bounded`,
@@ -414,6 +451,13 @@ impl Scorer {
     /// Whether a chain over these vectors could leave the range of f32; then only chains one by one are safe to compare.
     pub fn may_overflow(&self, query: &Query<'_>) -> bool {
         self.head.may_overflow(query, &self.max_abs, self.max_abs_logit)
+    }
+}
+
+fn set_user(rows: &ByteRows, query: &Query<'_>, row: usize, level: Level, candidates: &mut Candidates) {
+    if !candidates.user_is_set {
+        rows.set_user(level, query.vector(row), &mut candidates.user);
+        candidates.user_is_set = true;
     }
 }
 

@@ -144,16 +144,45 @@ impl Sets {
     }
 }
 
+/// A word with more bits than this is taken byte by byte.
+const MAX_BITS_ONE_BY_ONE: u32 = 12;
+
+/// The places of the bits of each byte.
+static PLACES: [[u8; 8]; 256] = {
+    let mut places = [[0; 8]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let (mut bit, mut at) = (0, 0);
+        while bit < 8 {
+            if byte >> bit & 1 == 1 {
+                places[byte][at] = bit;
+                at += 1;
+            }
+            bit += 1;
+        }
+        byte += 1;
+    }
+    places
+};
+
 /// Appends the places of the bits that are set, 64 to a word. Most words have few: four bits are taken of each without a
-/// branch, which would be mispredicted time and again.
+/// branch, which would be mispredicted time and again; eight places are written for each byte of the others.
 pub fn append_bits(words: impl Iterator<Item = u64> + Clone, into: &mut Vec<u32>) {
     const AT_ONCE: usize = 4;
     let mut at = into.len();
     let end = at + words.clone().map(|word| word.count_ones() as usize).sum::<usize>();
-    into.resize(end + AT_ONCE, 0);
+    into.resize(end + 8, 0);
     for (word, bits) in words.enumerate() {
         let first = word as u32 * 64;
         let (mut left, next) = (bits, at + bits.count_ones() as usize);
+        if bits.count_ones() > MAX_BITS_ONE_BY_ONE {
+            for (part, byte) in (0..).zip(bits.to_le_bytes()) {
+                let places = PLACES[usize::from(byte)].map(|place| first + 8 * part + u32::from(place));
+                into[at..at + 8].copy_from_slice(&places);
+                at += byte.count_ones() as usize;
+            }
+            continue;
+        }
         for place in &mut into[at..at + AT_ONCE] {
             *place = first.wrapping_add(left.trailing_zeros());
             left &= left.wrapping_sub(1);

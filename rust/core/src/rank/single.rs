@@ -9,6 +9,7 @@ use crate::runtime::simd::int8_scan::Group;
 use crate::runtime::simd::sparse::fetch;
 use crate::runtime::simd::{Level, dot};
 
+use super::extent::Extent;
 use super::index::{Bounds, Index};
 use super::key::{Best, key};
 use super::neighbor_sums::NeighborSums;
@@ -31,6 +32,10 @@ pub struct Scratch {
     best: Best,
     sums: NeighborSums,
     candidates: Candidates,
+    /// The items that the history adds to.
+    named: Vec<u32>,
+    /// The rankings of the row that are there already.
+    done: Vec<Best>,
     group: Group<1>,
 }
 
@@ -56,7 +61,10 @@ pub fn list<T>(
 ) -> T {
     SCRATCH.with_borrow_mut(|scratch| {
         scorer.sum_neighbors(query, row, level, &mut scratch.sums);
-        rank(scorer, index, query, row, n, eligible, level, scratch);
+        scratch.candidates.start_row();
+        scratch.sums.append_candidates(eligible, &mut scratch.candidates.items);
+        scratch.best.reset(n);
+        rank(scorer, index, query, row, eligible, level, scratch);
         take(scratch.best.sorted())
     })
 }
@@ -69,46 +77,60 @@ pub struct Ranking<'a> {
     pub n: usize,
     /// The compact table; `None`: each of the items is scored.
     pub index: Option<&'a Index>,
+    /// What of it is needed.
+    pub extent: Extent,
 }
 
-/// Several rankings of one row, for which its neighbors are summed once. `take` receives the place of each among them and its
-/// keys, best first.
+/// Several rankings of one row, for which its neighbors are summed once; `covering` are items that hold those of all. `take`
+/// receives the place of each among them, its keys, best first, and its floor.
 pub fn lists(
     scorer: &Scorer,
     rankings: &[Ranking<'_>],
+    covering: &EligibleItems,
     query: &Query<'_>,
     row: usize,
     level: Level,
-    mut take: impl FnMut(usize, &[u64]),
+    mut take: impl FnMut(usize, &[u64], f32),
 ) {
     SCRATCH.with_borrow_mut(|scratch| {
         scorer.sum_neighbors(query, row, level, &mut scratch.sums);
-        for (at, &Ranking { eligible, n, index }) in rankings.iter().enumerate() {
-            match index {
-                Some(_) => rank(scorer, index, query, row, n, eligible, level, scratch),
-                None => rank_pairwise(scorer, query, row, n, eligible, None, level, scratch),
+        scratch.candidates.start_row();
+        scratch.named.clear();
+        if !scratch.sums.fills_words() {
+            scratch.sums.append_candidates(covering, &mut scratch.named);
+        }
+        if scratch.done.len() < rankings.len() {
+            scratch.done.resize_with(rankings.len(), Best::default);
+        }
+        for (at, &Ranking { eligible, n, index, extent }) in rankings.iter().enumerate() {
+            let Scratch { best, sums, candidates, named, done, .. } = &mut *scratch;
+            let floor = extent.floor(eligible, |of| &mut done[of]);
+            best.reset(n);
+            best.raise(floor);
+            if floor < f32::INFINITY && index.is_some() {
+                scorer.select_candidates(query, row, level, sums, named, eligible, candidates, best);
+                rank(scorer, index, query, row, eligible, level, scratch);
+            } else if floor < f32::INFINITY {
+                rank_pairwise(scorer, query, row, eligible, None, false, level, scratch);
             }
-            take(at, scratch.best.sorted());
+            take(at, scratch.best.sorted(), floor);
+            std::mem::swap(&mut scratch.best, &mut scratch.done[at]);
         }
     });
 }
 
-/// The ranking of a row whose neighbors are summed.
+/// The ranking of a row whose neighbors are summed, and are candidates if they may be in it.
 fn rank(
     scorer: &Scorer,
     index: Option<&Index>,
     query: &Query<'_>,
     row: usize,
-    n: usize,
     eligible: &EligibleItems,
     level: Level,
     scratch: &mut Scratch,
 ) {
     let seen = query.seen(row);
     let wanted = |item: u32| eligible.contains(item) && seen.binary_search(&item).is_err();
-    scratch.best.reset(n);
-    scratch.candidates.items.clear();
-    scratch.sums.append_candidates(eligible, &mut scratch.candidates.items);
     offer(scorer, query, row, level, scratch);
     match index {
         Some(index) if query.d > 0 => {
@@ -135,7 +157,7 @@ fn rank(
 }
 
 /// The same with every item scored, one chain after the other; `restricted_to` are the only items of this row, where it has
-/// its own, and of them those need no score that bounds keep out of the list. The keys come best first.
+/// its own, and of them those need no score that bounds keep out of the list, where the query is `bounded`. The keys come best first.
 pub fn list_pairwise<'s>(
     scorer: &Scorer,
     query: &Query<'_>,
@@ -143,11 +165,14 @@ pub fn list_pairwise<'s>(
     n: usize,
     eligible: &EligibleItems,
     restricted_to: Option<&[u32]>,
+    bounded: bool,
     level: Level,
     scratch: &'s mut Scratch,
 ) -> &'s [u64] {
     scorer.sum_neighbors(query, row, level, &mut scratch.sums);
-    rank_pairwise(scorer, query, row, n, eligible, restricted_to, level, scratch);
+    scratch.candidates.start_row();
+    scratch.best.reset(n);
+    rank_pairwise(scorer, query, row, eligible, restricted_to, bounded, level, scratch);
     scratch.best.sorted()
 }
 
@@ -156,20 +181,18 @@ fn rank_pairwise(
     scorer: &Scorer,
     query: &Query<'_>,
     row: usize,
-    n: usize,
     eligible: &EligibleItems,
     restricted_to: Option<&[u32]>,
+    bounded: bool,
     level: Level,
     scratch: &mut Scratch,
 ) {
     let Scratch { best, sums, candidates, .. } = scratch;
-    best.reset(n);
     candidates.items.clear();
     match restricted_to {
         Some(only) => eligible.append_eligible(only, &mut candidates.items),
         None => eligible.append_positions(&mut candidates.items),
     }
-    let bounded = restricted_to.is_some() && scorer.can_prune(query);
     scorer.offer_unseen(query, row, level, sums, candidates, bounded, best);
 }
 

@@ -4,12 +4,13 @@ use crate::runtime::rng::Stream;
 const N_ITEMS: usize = 90;
 
 /// A ranking of some rows cut off after `asked`, of the items that `wanted` says.
-struct Owned(Vec<i32>, Vec<f32>, Vec<i32>, usize, usize);
+struct Owned(Vec<i32>, Vec<f32>, Vec<i32>, usize, usize, Option<Vec<f32>>);
 
 impl Owned {
     fn new(scores: &[Vec<(u32, f32)>], asked: usize, wanted: impl Fn(u32) -> bool) -> Self {
         let width = asked.min(N_ITEMS);
-        let mut found = Self(vec![0; scores.len() * width], vec![0.0; scores.len() * width], Vec::new(), width, asked);
+        let (items, entries) = (vec![0; scores.len() * width], vec![0.0; scores.len() * width]);
+        let mut found = Self(items, entries, Vec::new(), width, asked, None);
         for (row, scores) in scores.iter().enumerate() {
             let mut some: Vec<_> = scores.iter().filter(|each| wanted(each.0)).collect();
             some.sort_by_key(|each| std::cmp::Reverse(key(each.1, each.0)));
@@ -22,8 +23,32 @@ impl Owned {
         found
     }
 
+    /// The same without every second item below the floor of each row.
+    fn cut_at(mut self, floors: Vec<f32>) -> Self {
+        for (row, &floor) in floors.iter().enumerate() {
+            let (first, mut kept) = (row * self.3, 0);
+            for at in 0..self.2[row] as usize {
+                let (item, score) = (self.0[first + at], self.1[first + at]);
+                if score >= floor || (floor < f32::INFINITY && at % 2 == 0) {
+                    (self.0[first + kept], self.1[first + kept]) = (item, score);
+                    kept += 1;
+                }
+            }
+            self.2[row] = kept as i32;
+        }
+        self.5 = Some(floors);
+        self
+    }
+
     fn rankings(&self) -> Rankings<'_> {
-        Rankings { items: &self.0, scores: &self.1, counts: &self.2, width: self.3, asked: self.4 }
+        Rankings {
+            items: &self.0,
+            scores: &self.1,
+            counts: &self.2,
+            width: self.3,
+            asked: self.4,
+            floors: self.5.as_deref(),
+        }
     }
 }
 
@@ -87,11 +112,20 @@ fn a_list_that_is_proven_from_a_few_candidates_is_that_of_all() {
         for (asked, beside) in [(6, false), (9, false), (9, true), (14, true), (31, true), (31, false), (80, true)] {
             let few = Owned::new(&rows, asked, |_| true);
             let both = |item: u32| boosted(item) && wanted(item);
-            let some = [
+            let mut some = [
                 Owned::new(&rows, asked, boosted),
                 Owned::new(&rows, asked / 2, wanted),
                 Owned::new(&rows, asked / 3, both),
             ];
+            if seed % 2 == 1 && asked < 80 {
+                let floors = |part: u64| -> Vec<f32> {
+                    let floor = |row| {
+                        [f32::INFINITY, f32::NEG_INFINITY, -1.0, 1.0, 3.0][draws.sub(part).below(row, 5) as usize]
+                    };
+                    (0..3).map(floor).collect()
+                };
+                some = some.map(|ranking| ranking.cut_at(floors(200 + asked as u64)));
+            }
             let (found, proven) = arrange(&few, beside.then_some(&some));
             for row in 0..rows.len() {
                 n_proven[usize::from(proven[row])] += 1;
