@@ -22,6 +22,7 @@ UNSAFE = {
     "reduce.rs": 4,
     "sparse.rs": 1,
     "tiles.rs": 12,
+    "two_bits.rs": 8,
 }
 
 

@@ -10,26 +10,25 @@
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::Result;
 use crate::runtime::Context;
+use crate::runtime::simd::Level;
 use crate::runtime::simd::dot::dots;
-use crate::runtime::simd::int8_scan::{BLOCK, Group};
+use crate::runtime::simd::int8_scan::BLOCK;
 use crate::runtime::simd::sparse::fetch;
 use crate::runtime::simd::tiles::{self, LANES};
 
+use super::bounds::norm;
 use super::exclusions::Exclusions;
 use super::extent::Extent;
-use super::index::{Bounds, Index, ThresholdSeed, norm};
+use super::group_scan::{GroupScan, PruningCost, USERS_PER_SCAN};
+use super::index::{Index, ThresholdSeed};
 use super::key::{Best, key};
 use super::neighbor_sums::NeighborSums;
 use super::output::write_list;
 use super::query::{EligibleItems, Query};
 use super::scorer::{Candidates, Scorer};
-
-/// Users that share one scan of the compact table: 24 sums in registers.
-const USERS_PER_SCAN: usize = 6;
 
 /// Items that the compact table leaves to one user, scored together.
 const RESCORE_BATCH: usize = 16;
@@ -84,14 +83,6 @@ impl<'a> ItemRows<'a> {
     fn position(&self, row: u32) -> u32 {
         self.positions.as_ref().map_or(row, |positions| positions[row as usize])
     }
-}
-
-/// What the compact table cost so far in this call.
-#[derive(Default)]
-pub struct PruningCost {
-    users: AtomicU64,
-    /// In multiplications of f32.
-    spent: AtomicU64,
 }
 
 /// The lists of one call, made block by block.
@@ -170,9 +161,7 @@ pub struct Scratch {
     best_of_lanes: Vec<[f32; 8]>,
     /// Where each user's scan ends, and the user.
     order: Vec<(f64, u32)>,
-    group: Group<USERS_PER_SCAN>,
-    /// Items that the scan left to each user of the group, not scored yet.
-    pending: [Vec<u32>; USERS_PER_SCAN],
+    groups: Vec<GroupScan>,
 }
 
 /// Memory of one thread for several searches of the same users.
@@ -292,7 +281,7 @@ impl BatchSearch<'_> {
             if let Some((index, seed)) = self.compact {
                 // The first users of a call show whether the table pays; for the others it is known.
                 while !users.is_empty() && (self.force_pruning || self.pruning_pays_off()) {
-                    let known = self.force_pruning || self.cost.users.load(Ordering::Relaxed) >= PROBE_USERS as u64;
+                    let known = self.force_pruning || self.cost.users() >= PROBE_USERS as u64;
                     let (next, later) = users.split_at(if known { users.len() } else { users.len().min(PROBE_USERS) });
                     if seeded {
                         self.seed_thresholds(seed, rows.start, next, context, exclusions, scratch)?;
@@ -449,7 +438,8 @@ impl BatchSearch<'_> {
         Ok(())
     }
 
-    /// The compact table, and f32 for what it cannot discard.
+    /// The compact table, and f32 for what it cannot discard. Groups of users take turns with each part of the table, which
+    /// stays in the level-2 cache meanwhile.
     fn pruned(
         &self,
         index: &Index,
@@ -460,94 +450,107 @@ impl BatchSearch<'_> {
         exclusions: &Exclusions,
         scratch: &mut Scratch,
     ) -> Result<()> {
-        let (d, vectors) = (self.query.d, self.scorer.vectors());
         // Users whose scans end near each other go together.
         scratch.order.clear();
-        let count = users.len();
         for &at in users {
             let (threshold, vector) = (scratch.lists[at as usize].threshold(), self.query.vector(first + at as usize));
             scratch.order.push((f64::from(threshold) / norm(vector).max(f64::MIN_POSITIVE), at));
         }
         scratch.order.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        let mut spent = 0u64;
-        for start in (0..count).step_by(USERS_PER_SCAN) {
-            context.cancel.check()?;
-            let members = start..count.min(start + USERS_PER_SCAN);
-            scratch.group.cut = [f64::INFINITY; 8];
-            let mut bounds = [Bounds::default(); USERS_PER_SCAN];
-            let mut min_norms = [f64::INFINITY; USERS_PER_SCAN];
-            for (user, member) in members.clone().enumerate() {
-                let at = scratch.order[member].1 as usize;
-                bounds[user] =
-                    Bounds::new(index, self.query.vector(first + at), context.level, &mut scratch.group, user);
-                let threshold = scratch.lists[at].threshold();
-                bounds[user].set_threshold(&mut scratch.group, user, threshold);
-                min_norms[user] = bounds[user].min_norm(threshold);
-            }
-            scratch.group.stop = min_norms.iter().copied().fold(f64::INFINITY, f64::min);
-            let (mut block, mut rescored) = (from, 0);
-            loop {
-                let (found, masks) = index.scan(vectors, context.level, &scratch.group, block);
-                let last = found >= index.n_blocks();
-                for (user, member) in members.clone().enumerate() {
-                    let pending = &mut scratch.pending[user];
-                    if !last {
-                        let known = pending.len();
-                        index.eligible_hits(found, masks[user], self.eligible, pending);
-                        for &item in &pending[known..] {
-                            fetch(vectors, item as usize * d, d);
-                        }
-                    }
-                    if pending.len() >= RESCORE_BATCH || (last && !pending.is_empty()) {
-                        let at = scratch.order[member].1 as usize;
-                        let vector = self.query.vector(first + at);
-                        scratch.scores.resize(pending.len(), 0.0);
-                        dots(context.level, vector, vectors, pending, &mut scratch.scores);
-                        let list = &mut scratch.lists[at];
-                        for (&item, &score) in pending.iter().zip(&scratch.scores) {
-                            self.offer(list, exclusions, at, item, score);
-                        }
-                        rescored += pending.len() as u64;
-                        pending.clear();
-                        let threshold = list.threshold();
-                        bounds[user].set_threshold(&mut scratch.group, user, threshold);
-                        min_norms[user] = bounds[user].min_norm(threshold);
-                        scratch.group.stop = min_norms.iter().copied().fold(f64::INFINITY, f64::min);
-                    }
-                }
-                if last {
-                    break;
-                }
-                block = found + 1;
-            }
-            let scanned = (index.n_blocks_from_norm(scratch.group.stop).max(from) - from) * BLOCK * members.len();
-            spent += self.pruned_cost(members.len() as u64, scanned as u64, rescored);
+        let n_groups = users.len().div_ceil(USERS_PER_SCAN);
+        if scratch.groups.len() < n_groups {
+            scratch.groups.resize_with(n_groups, GroupScan::default);
         }
-        self.cost.users.fetch_add(count as u64, Ordering::Relaxed);
-        self.cost.spent.fetch_add(spent, Ordering::Relaxed);
+        for (group, members) in scratch.groups.iter_mut().zip(scratch.order.chunks(USERS_PER_SCAN)) {
+            let vector = |at: u32| self.query.vector(first + at as usize);
+            let threshold = |at: u32| scratch.lists[at as usize].threshold();
+            group.begin(members, vector, threshold, context.level);
+        }
+        let (mut block, mut open) = (from, n_groups);
+        while block < index.n_blocks() && open > 0 {
+            context.cancel.check()?;
+            let blocks = index.together(block);
+            open = 0;
+            for group in 0..n_groups {
+                let ends = self.scan_part(index, blocks.clone(), first, group, context.level, exclusions, scratch);
+                open += usize::from(!ends);
+            }
+            block = blocks.end;
+        }
+        for group in 0..n_groups {
+            for user in 0..scratch.groups[group].members.len() {
+                self.rescore(first, group, user, context.level, exclusions, scratch);
+            }
+            let GroupScan { group, members, rescored, .. } = &scratch.groups[group];
+            let scanned = (index.n_blocks_from_norm(group.stop).max(from) - from) * BLOCK * members.len();
+            self.cost.add(context.level, self.query.d, members.len(), scanned, *rescored);
+        }
         Ok(())
     }
 
-    /// What the table cost, in f32 multiplications of the plain path. Fitted on Zen 3 to 23 cases: d = 16 to 256, 1,100 to
-    /// 40,000 items, trained-like and Gaussian vectors, N = 10 to 100. With AVX-512 the scan is faster in relation.
-    fn pruned_cost(&self, users: u64, scanned: u64, rescored: u64) -> u64 {
-        let d = self.query.d as u64;
-        scanned * d / 3 + rescored * (2300 + 15 * d) + users * (27_000 + 900 * d)
+    /// The scan of some blocks by one group; whether it ends there, since no norm reaches any more.
+    fn scan_part(
+        &self,
+        index: &Index,
+        blocks: Range<usize>,
+        first: usize,
+        group: usize,
+        level: Level,
+        exclusions: &Exclusions,
+        scratch: &mut Scratch,
+    ) -> bool {
+        let (d, vectors) = (self.query.d, self.scorer.vectors());
+        let mut block = blocks.start;
+        loop {
+            let own = &mut scratch.groups[group];
+            let (found, masks) = index.scan(vectors, level, &own.group, block..blocks.end);
+            if found >= blocks.end {
+                return found > blocks.end;
+            }
+            for user in 0..own.members.len() {
+                let own = &mut scratch.groups[group];
+                let known = own.pending[user].len();
+                index.eligible_hits(found, masks[user], self.eligible, &mut own.pending[user]);
+                for &item in &own.pending[user][known..] {
+                    fetch(vectors, item as usize * d, d);
+                }
+                if own.pending[user].len() >= RESCORE_BATCH {
+                    self.rescore(first, group, user, level, exclusions, scratch);
+                }
+            }
+            block = found + 1;
+        }
     }
 
-    /// What lists of the plain path cost in the same unit: every product, and what enters a list on the way, which is
-    /// N (1 + ln(n / N)) items of n in random order.
-    fn plain_cost(&self, users: u64) -> u64 {
-        let n_items = self.scorer.n_items();
-        let items = if self.gathers() { self.eligible.count } else { n_items };
-        let (all, n) = (items as f64, self.n as f64);
-        let entering = n * (1.0 + (all / n).max(1.0).ln());
-        users * ((items * self.query.d) as u64 + 1000 * entering as u64)
+    /// Offers in f32 what the scan left to a user of a group.
+    fn rescore(
+        &self,
+        first: usize,
+        group: usize,
+        user: usize,
+        level: Level,
+        exclusions: &Exclusions,
+        scratch: &mut Scratch,
+    ) {
+        let Scratch { lists, scores, groups, .. } = scratch;
+        let own = &mut groups[group];
+        let (pending, at) = (&mut own.pending[user], own.members[user] as usize);
+        if pending.is_empty() {
+            return;
+        }
+        scores.resize(pending.len(), 0.0);
+        dots(level, self.query.vector(first + at), self.scorer.vectors(), pending, scores);
+        for (&item, &score) in pending.iter().zip(scores.iter()) {
+            self.offer(&mut lists[at], exclusions, at, item, score);
+        }
+        own.rescored += pending.len() as u64;
+        pending.clear();
+        own.set_threshold(user, lists[at].threshold());
     }
 
     /// Whether the compact table has paid in the blocks done so far.
     fn pruning_pays_off(&self) -> bool {
-        let users = self.cost.users.load(Ordering::Relaxed);
-        users == 0 || self.cost.spent.load(Ordering::Relaxed) < self.plain_cost(users)
+        let n_items = if self.gathers() { self.eligible.count } else { self.scorer.n_items() };
+        self.cost.pays_off(n_items, self.query.d, self.n)
     }
 }

@@ -16,7 +16,7 @@ use crate::runtime::simd::Level;
 use crate::runtime::simd::byte_dots::{BoundTerms, byte_bounds, byte_dots};
 use crate::runtime::simd::int8_scan::{Line, quantize};
 
-use super::index::{Bounds, LEAST, SLACK, max_abs};
+use super::bounds::{Bounds, LEAST, SLACK, max_abs};
 use super::neighbor_sums::NeighborSums;
 
 /// Items that are worth a task of their own.
@@ -42,8 +42,8 @@ pub struct ByteRows {
 pub struct UserBytes {
     words: Vec<i32>,
     lines: Vec<Line>,
+    bounds: Bounds,
     terms: BoundTerms,
-    norm_factor: f32,
     dots: Vec<i32>,
 }
 
@@ -85,11 +85,11 @@ impl ByteRows {
 
     /// Keeps those of `items` whose score can reach the threshold by their norms. Without a branch, as above.
     pub fn keep_reaching(&self, user: &UserBytes, sums: &NeighborSums, threshold: f32, items: &mut Vec<u32>) {
-        let (sums, mut kept) = (sums.all(), 0);
+        let (sums, factor, mut kept) = (sums.all(), user.bounds.norm_factor(), 0);
         for at in 0..items.len() {
             let item = items[at];
             items[kept] = item;
-            let dense = user.norm_factor * self.norms[item as usize] + LEAST;
+            let dense = factor * self.norms[item as usize] + LEAST;
             kept += usize::from(dense + sums[item as usize] >= threshold);
         }
         items.truncate(kept);
@@ -108,9 +108,10 @@ impl ByteRows {
     ) {
         let mut at = into.len();
         into.resize(at + items.len(), 0);
+        let factor = user.bounds.norm_factor();
         for (&item, &sum) in items.iter().zip(sums) {
             into[at] = item;
-            let dense = user.norm_factor * self.norms[item as usize] + LEAST;
+            let dense = factor * self.norms[item as usize] + LEAST;
             at += usize::from(sum < below) & usize::from(dense + sum >= threshold);
         }
         into.truncate(at);
@@ -154,11 +155,21 @@ fn row(vector: &[f32], level: Level, words: &mut [i32], lines: &mut [Line]) -> (
 }
 
 impl UserBytes {
+    /// What the proof needs to know about the user.
+    pub fn bounds(&self) -> &Bounds {
+        &self.bounds
+    }
+
+    /// The bytes, filled up with zeros.
+    pub fn lines(&self) -> &[Line] {
+        &self.lines
+    }
+
     fn set(&mut self, vector: &[f32], level: Level, rows: &ByteRows) {
         self.words.clear();
         self.words.resize(vector.len().div_ceil(4), 0);
-        let bounds = Bounds::of(vector, level, &mut self.words);
-        (self.terms, self.norm_factor) = (bounds.terms(rows.error, rows.norm), bounds.norm_factor());
+        self.bounds = Bounds::of(vector, level, &mut self.words);
+        self.terms = self.bounds.terms(rows.error, rows.norm);
         self.lines.clear();
         self.lines.resize(rows.lines_per_row, Line([0; 16]));
         for (place, word) in self.lines.iter_mut().flat_map(|line| &mut line.0).zip(&self.words) {

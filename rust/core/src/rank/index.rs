@@ -28,32 +28,28 @@
 //! 2¹⁵ · 2⁻⁵² < 10⁻¹¹; a component of η or ε is computed with an error below 2⁻⁵² of the vector's largest magnitude, so its norm with
 //! one below 10⁻¹¹ of the vector's norm. [`SLACK`] = 10⁻⁹ of each covers both, and the few operations of the threshold itself.
 
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use rayon::prelude::*;
 
 use crate::runtime::Context;
 use crate::runtime::simd::Level;
-use crate::runtime::simd::byte_dots::BoundTerms;
 use crate::runtime::simd::int8_scan::{
-    BLOCK, Blocks, Group, ITEM_LIMIT, ITEM_OFFSET, Line, MAX_FACTORS, quantize, scan, user_limit,
+    BLOCK, Blocks, Group, ITEM_LIMIT, ITEM_OFFSET, Line, MAX_FACTORS, quantize, scan,
 };
 use crate::runtime::simd::sparse::fetch;
 
+use super::bounds::{SLACK, max_abs, norm_up};
 use super::key::{key, position_of, score_of};
 use super::query::EligibleItems;
-
-/// Relative room for the rounding of f64; see the module head.
-pub const SLACK: f64 = 1e-9;
+use super::sketches::{SketchBlocks, Sketches};
 
 /// Items that are worth a task of their own.
 const ITEMS_PER_TASK: usize = 32 * BLOCK;
 
 /// Blocks whose bytes are made together.
 const CHUNK: usize = 32;
-
-/// Above what subnormal steps add to a score, and what underflow takes of a bound: both are below 2⁻¹³³.
-pub const LEAST: f32 = 1e-36;
 
 /// Above every norm.
 const MAX_NORM: f64 = 1e41;
@@ -72,6 +68,8 @@ pub struct Index {
     /// M of each block.
     block_norms: Vec<f64>,
     chunks: Vec<OnceLock<Chunk>>,
+    /// The codes of each chunk.
+    sketches: Vec<OnceLock<SketchBlocks>>,
 }
 
 /// The bytes of some blocks, made together.
@@ -119,8 +117,10 @@ impl Index {
     fn from_sorted(d: usize, (items, item_norms): (Vec<u32>, Vec<f32>)) -> Self {
         let upper = |norm: &f32| f64::from(*norm).min(MAX_NORM) * (1.0 + SLACK);
         let block_norms: Vec<f64> = item_norms.iter().step_by(BLOCK).map(upper).collect();
-        let chunks = (0..block_norms.len().div_ceil(CHUNK)).map(|_| OnceLock::new()).collect();
-        Self { d, items, item_norms, block_norms, chunks }
+        let n_chunks = block_norms.len().div_ceil(CHUNK);
+        let chunks = (0..n_chunks).map(|_| OnceLock::new()).collect();
+        let sketches = (0..n_chunks).map(|_| OnceLock::new()).collect();
+        Self { d, items, item_norms, block_norms, chunks, sketches }
     }
 
     /// The bytes of a chunk's items.
@@ -159,28 +159,48 @@ impl Index {
         chunk
     }
 
-    /// The first block from `from` on where somebody's threshold is reached, and one bit for each such item and user; or the
-    /// number of blocks and no bits. `vectors` are those that the index was made of.
+    /// The first of some blocks where somebody's threshold is reached, and one bit for each such item and user; or the end
+    /// and no bits: that of these blocks, or that of all where no norm reaches any more. `vectors` are those that the index was
+    /// made of.
     pub fn scan<const U: usize>(
         &self,
         vectors: &[f32],
         level: Level,
         group: &Group<U>,
-        mut from: usize,
+        blocks: Range<usize>,
     ) -> (usize, [u64; U]) {
-        while from < self.block_norms.len() && self.block_norms[from] >= group.stop {
+        let Range { start: mut from, end } = blocks;
+        while from < end {
+            if self.block_norms[from] < group.stop {
+                return (self.n_blocks(), [0; U]);
+            }
             let (at, first) = (from / CHUNK, from / CHUNK * CHUNK);
             let chunk = self.chunks[at].get_or_init(|| self.chunk(at, vectors, level));
-            let norms = &self.block_norms[first..first + chunk.errors.len()];
-            let Chunk { lines, unscale, errors } = chunk;
-            let blocks = Blocks { lines, words: self.words(), unscale, errors, norms };
+            let n = chunk.errors.len().min(end - first);
+            let (words, norms) = (self.words(), &self.block_norms[first..first + n]);
+            let lines = &chunk.lines[..n * words * 4];
+            let blocks = Blocks { lines, words, unscale: &chunk.unscale[..n], errors: &chunk.errors[..n], norms };
             let (found, masks) = scan(level, blocks, group, from - first);
-            if found < norms.len() {
+            if found < n {
                 return (first + found, masks);
             }
-            from = first + CHUNK;
+            from = first + n;
         }
-        (self.block_norms.len(), [0; U])
+        (end, [0; U])
+    }
+
+    /// The blocks from `from` on whose bytes lie together.
+    pub fn together(&self, from: usize) -> Range<usize> {
+        from..self.n_blocks().min(from / CHUNK * CHUNK + CHUNK)
+    }
+
+    /// The codes of all blocks that lie together with this one.
+    pub fn sketch_blocks(&self, sketches: &Sketches, block: usize) -> &SketchBlocks {
+        let (chunk, first) = (block / CHUNK, block / CHUNK * CHUNK);
+        self.sketches[chunk].get_or_init(|| {
+            let items = &self.items[first * BLOCK..self.items.len().min((first + CHUNK) * BLOCK)];
+            sketches.blocks(items, self.block_norms[first])
+        })
     }
 
     fn words(&self) -> usize {
@@ -190,6 +210,11 @@ impl Index {
     /// Blocks in the index.
     pub fn n_blocks(&self) -> usize {
         self.block_norms.len()
+    }
+
+    /// The largest norm of a block.
+    pub fn block_norm(&self, block: usize) -> f64 {
+        self.block_norms[block]
     }
 
     /// Blocks whose norm is at least `min_norm`.
@@ -278,129 +303,17 @@ impl ThresholdSeed {
     }
 }
 
-/// The norm of a vector, rounded up.
-pub fn norm_up(vector: &[f32]) -> f32 {
-    (norm(vector) as f32).next_up()
-}
-
-fn gamma(d: usize) -> f64 {
-    let d = d as f64;
-    d * 2f64.powi(-24) / (1.0 - d * 2f64.powi(-24))
-}
-
 fn row(vectors: &[f32], d: usize, item: u32) -> &[f32] {
     &vectors[item as usize * d..(item as usize + 1) * d]
 }
 
-/// Up to four numbers of a vector, filled up with zeros.
-#[inline(always)]
-fn four(values: &[f32]) -> [f64; 4] {
-    std::array::from_fn(|k| values.get(k).map_or(0.0, |&value| f64::from(value)))
-}
-
-/// The norm of a vector. Four sums at once here and below: a single sum waits for itself at every step.
-pub fn norm(vector: &[f32]) -> f64 {
-    let mut squares = [0f64; 4];
-    for values in vector.chunks(4) {
-        for (sum, value) in squares.iter_mut().zip(four(values)) {
-            *sum += value * value;
-        }
-    }
-    squares.iter().sum::<f64>().sqrt()
-}
-
-/// The largest magnitude in a vector of finite numbers.
-pub fn max_abs(vector: &[f32]) -> f32 {
-    let larger = |a: f32, b: f32| if a > b { a } else { b };
-    let mut largest = [0f32; 8];
-    let (whole, rest) = vector.as_chunks::<8>();
-    for values in whole {
-        for (largest, value) in largest.iter_mut().zip(values) {
-            *largest = larger(value.abs(), *largest);
-        }
-    }
-    rest.iter().map(|value| value.abs()).chain(largest).fold(0.0, larger)
-}
-
-/// What the proof needs to know about a user.
-#[derive(Clone, Copy, Default)]
-pub struct Bounds {
-    scale: f64,
-    by_error: f64,
-    by_norm: f64,
-    per_norm: f64,
-    subnormal: f64,
-    /// The sum of the user's bytes.
-    sum: i32,
-}
-
-impl Bounds {
-    /// Writes the bytes of a user, and finds the user's bounds.
-    pub fn of(vector: &[f32], level: Level, words: &mut [i32]) -> Self {
-        let (d, limit) = (vector.len(), user_limit(level));
-        let max_abs = max_abs(vector);
-        let scale = if max_abs > 0.0 { f64::from(max_abs) / limit } else { 1.0 };
-        let quantized = quantize(level, vector, scale, limit, words);
-        let norm = quantized.squares.sqrt();
-        Self {
-            scale,
-            by_error: quantized.quantized_squares.sqrt() * (1.0 + 2.0 * SLACK),
-            by_norm: (quantized.quantization_error.sqrt() + (gamma(d) + SLACK) * norm) / scale * (1.0 + 2.0 * SLACK),
-            per_norm: norm * (1.0 + gamma(d) + 2.0 * SLACK),
-            subnormal: d as f64 * 2f64.powi(-149),
-            sum: quantized.sum,
-        }
-    }
-
-    /// The same for one user of a group.
-    pub fn new<const U: usize>(index: &Index, vector: &[f32], level: Level, group: &mut Group<U>, user: usize) -> Self {
-        group.words.resize(index.words(), [0; U]);
-        group.own.resize(index.words(), 0);
-        let bounds = Self::of(vector, level, &mut group.own);
-        for (words, own) in group.words.iter_mut().zip(&group.own) {
-            words[user] = *own;
-        }
-        bounds
-    }
-
-    /// What bounds of single items take of them; `error` and `norm` are E and M in units of an item's scale.
-    pub fn terms(&self, error: f64, norm: f64) -> BoundTerms {
-        let offset = 128.0 * f64::from(self.sum) - self.by_error * error - self.by_norm * norm;
-        BoundTerms { offset, scale: self.scale, subnormal: self.subnormal }
-    }
-
-    /// What the norm of an item, rounded up, is multiplied by in f32 for a bound of its score, to which [`LEAST`] is added:
-    /// room for the rounding of the product, and for its own.
-    pub fn norm_factor(&self) -> f32 {
-        (self.per_norm * (1.0 + 1e-6)) as f32
-    }
-
-    /// Sets what the user's scan looks for: items that could reach the n-th best score found so far.
-    pub fn set_threshold<const U: usize>(&self, group: &mut Group<U>, user: usize, threshold: f32) {
-        group.by_error[user] = self.by_error;
-        group.by_norm[user] = self.by_norm;
-        group.offset[user] = i32::from(ITEM_OFFSET) * self.sum;
-        group.cut[user] = self.threshold_down(threshold) / self.scale;
-    }
-
-    /// The norm below which no item reaches the threshold.
-    pub fn min_norm(&self, threshold: f32) -> f64 {
-        let low = self.threshold_down(threshold);
-        if low <= 0.0 { f64::NEG_INFINITY } else { low / self.per_norm }
-    }
-
-    /// The threshold, less what f64 may lose on the way and the subnormal part of the bound.
-    fn threshold_down(&self, threshold: f32) -> f64 {
-        let threshold = f64::from(threshold);
-        threshold - threshold.abs() * SLACK - self.subnormal
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::bounds::{Bounds, norm};
     use super::*;
     use crate::runtime::rng::Stream;
     use crate::runtime::simd::dot::dots;
+    use crate::runtime::simd::int8_scan::user_limit;
 
     /// Asserts that no item is discarded at a threshold that its own score reaches, though nothing but the bound keeps it.
     fn kept_at_its_own_score(level: Level, user: &[f32], rows: &[f32]) {
@@ -410,13 +323,13 @@ mod tests {
         let mut scores = vec![0.0; items.len()];
         dots(level, user, rows, &items, &mut scores);
         let mut group = Group::<1>::default();
-        let bounds = Bounds::new(&index, user, level, &mut group, 0);
+        let bounds = Bounds::new(user, level, &mut group, 0);
         for (place, &item) in index.items.iter().enumerate() {
             let score = scores[item as usize];
             bounds.set_threshold(&mut group, 0, score);
             group.stop = bounds.min_norm(score);
             let block = place / BLOCK;
-            let (found, masks) = index.scan(rows, level, &group, block);
+            let (found, masks) = index.scan(rows, level, &group, block..index.n_blocks());
             assert_eq!(found, block, "{}: item {item} lies beyond the stop", level.name());
             assert_ne!(masks[0] >> (place % BLOCK) & 1, 0, "{}: item {item} is discarded", level.name());
         }

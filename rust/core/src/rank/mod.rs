@@ -12,18 +12,20 @@
 //! `Case::naive` in the tests is the specification, and all are compared with it by `==`.
 //!
 //! Modules import only from the right:
-//! `ranker` → {`plan`, `batch`, `single`, `target_attention`} → `scorer` → {`head`, `byte_rows`} → {`index`,
-//! `neighbor_sums`} → `query` → {`output`, `key`, `sets`, `checks`}; of the last four, `output` imports `key`. `batch`,
-//! `single` and `ranker` import `extent`, which imports `query` and `key`, and `batch` alone `exclusions`. `arrange`
-//! makes lists that obey rules of ready rankings; it imports these four and `diversity`, which imports `key`.
+//! `ranker` → {`plan`, `batch`, `single`, `target_attention`} → {`scorer`, `group_scan`} → {`head`, `index`} → `sketches` →
+//! `byte_rows` → {`bounds`, `neighbor_sums`} → `query` → {`output`, `key`, `sets`, `checks`}; of the last four, `output` imports
+//! `key`. `batch`, `single` and `ranker` import `extent`, which imports `query` and `key`, and `batch` alone `exclusions`.
+//! `arrange` makes lists that obey rules of ready rankings; it imports these four and `diversity`, which imports `key`.
 
 mod arrange;
 mod batch;
+mod bounds;
 mod byte_rows;
 mod checks;
 mod diversity;
 mod exclusions;
 mod extent;
+mod group_scan;
 mod head;
 mod index;
 mod key;
@@ -37,6 +39,7 @@ mod ranker;
 mod scorer;
 mod sets;
 mod single;
+mod sketches;
 mod target_attention;
 #[cfg(test)]
 mod test_cases;

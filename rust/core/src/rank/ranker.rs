@@ -13,9 +13,10 @@ use crate::runtime::Context;
 use crate::runtime::simd::Level;
 use crate::{Error, Result};
 
-use super::batch::{self, BatchSearch, MAX_ROWS, MAX_SINGLE_ITEMS, OutputSlices, PruningCost, SharedScratch};
+use super::batch::{self, BatchSearch, MAX_ROWS, MAX_SINGLE_ITEMS, OutputSlices, SharedScratch};
 use super::checks::{check_n, check_table, check_users};
 use super::extent::Extent;
+use super::group_scan::PruningCost;
 use super::head::Head;
 use super::index::{Index, ThresholdSeed};
 use super::key::{Best, key};
@@ -545,6 +546,7 @@ impl Ranker {
         let (scorer, n_rows) = (&self.scorer, query.n_rows);
         if query.history.is_some() {
             scorer.byte_rows(context.level, Some(context));
+            scorer.sketches(Some(context));
         }
         let all = rankings.iter().any(|each| each.prunes).then(|| scorer.index(Some(context)));
         let own: Vec<_> = rankings

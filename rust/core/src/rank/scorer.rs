@@ -21,6 +21,7 @@ use super::neighbor_sums::{NeighborSums, Neighbors};
 use super::output::{Link, OutputTransform};
 use super::query::{EligibleItems, Query, Users};
 use super::sets::Sets;
+use super::sketches::Sketches;
 
 /// Scores or lists that are worth a task of their own.
 pub const ROWS_PER_TASK: usize = 256;
@@ -34,6 +35,9 @@ const MIN_BOUNDED_PER_PLACE: usize = 2;
 
 /// With so many items for each place, those of the highest sums are scored first: most of the others are out of reach then.
 const MIN_SUMS_FIRST_PER_PLACE: usize = 32;
+
+/// Fewer items than this are bounded by their bytes at once.
+const MIN_SKETCHED: usize = 128;
 
 /// How many are scored first for each place.
 const SUMS_FIRST_PER_PLACE: usize = 2;
@@ -53,8 +57,9 @@ pub struct Scorer {
     max_abs_logit: f64,
     /// The largest magnitude in `neighbors`.
     max_abs_neighbor: f32,
-    /// Made on first use, as the two below.
+    /// Made on first use, as the three below.
     byte_rows: OnceLock<ByteRows>,
+    sketches: OnceLock<Sketches>,
     index: OnceLock<Index>,
     threshold_seed: OnceLock<ThresholdSeed>,
 }
@@ -69,6 +74,7 @@ pub struct Candidates {
     user: UserBytes,
     /// Whether `user` is that of the row.
     user_is_set: bool,
+    dots: Vec<i32>,
     bounds: Vec<f32>,
     sample: Vec<f32>,
     all: Vec<u32>,
@@ -109,6 +115,7 @@ impl Scorer {
             head,
             link: Link::Identity,
             byte_rows: OnceLock::new(),
+            sketches: OnceLock::new(),
             index: OnceLock::new(),
             threshold_seed: OnceLock::new(),
         })
@@ -361,7 +368,7 @@ impl Scorer {
         }
     }
 
-    /// Offers the candidates of the highest sums, and leaves those of the others that are in reach by their norms then.
+    /// Offers the candidates of the highest sums, and leaves those of the others that are in reach by their norms and codes then.
     fn offer_highest_sums(
         &self,
         query: &Query<'_>,
@@ -388,8 +395,39 @@ impl Scorer {
             return;
         }
         self.offer_all(query, row, level, sums, candidates, best);
-        let Candidates { items, user, bounds, all, .. } = candidates;
+        let Candidates { items, user, dots, bounds, all, .. } = candidates;
         rows.append_reaching(user, all, bounds, high, best.threshold(), items);
+        // A quarter of their bytes first, where many are left.
+        if items.len() >= MIN_SKETCHED
+            && let Some(sketches) = self.sketches(None)
+        {
+            bounds.clear();
+            bounds.extend(items.iter().map(|&item| all_sums[item as usize]));
+            all.clear();
+            sketches.append_reaching(level, user, items, bounds, best.threshold(), dots, all);
+            std::mem::swap(items, all);
+        }
+    }
+
+    /// Takes those of the candidates out that no history adds to and whose bytes say that they cannot reach the threshold.
+    pub fn retain_reaching(
+        &self,
+        query: &Query<'_>,
+        row: usize,
+        level: Level,
+        new_user: bool,
+        threshold: f32,
+        candidates: &mut Candidates,
+    ) {
+        if let Some(rows) = self.byte_rows(level, None) {
+            let Candidates { items, user, bounds, all, .. } = candidates;
+            if new_user {
+                rows.set_user(level, query.vector(row), user);
+            }
+            rows.score_bounds(level, user, &NeighborSums::default(), items, bounds);
+            std::mem::swap(items, all);
+            select(all, bounds, |bound| bound >= threshold, items);
+        }
     }
 
     fn offer_all(
@@ -414,6 +452,12 @@ impl Scorer {
     pub fn byte_rows(&self, level: Level, context: Option<&Context>) -> Option<&ByteRows> {
         let bounded = self.head.is_inner() && Index::supports(self.d);
         bounded.then(|| self.byte_rows.get_or_init(|| ByteRows::new(&self.vectors, self.d, level, context)))
+    }
+
+    /// Two bits of every number, made on first use; none where they do not pay.
+    pub fn sketches(&self, context: Option<&Context>) -> Option<&Sketches> {
+        let bounded = self.head.is_inner() && Sketches::support(self.d);
+        bounded.then(|| self.sketches.get_or_init(|| Sketches::new(&self.vectors, self.d, context)))
     }
 
     /// The compact table of all items, ordered on first use.

@@ -1,20 +1,23 @@
 //! One list on the calling thread; with the compact table nothing is allocated but the result.
 //!
-//! The compact table is read from its largest norms on; the first items that it does not discard, scored in f32, set the
-//! threshold, and the scan ends where no norm can reach it: 41,000 items, d = 64, take some 10 µs.
+//! The compact table is read from its largest norms on, for a list that a history has filled by two bits of every number before
+//! all of its bytes; the first items that it does not discard, scored in f32, set the threshold, and the scan ends where no norm
+//! can reach it: 41,000 items, d = 64, take some 10 µs.
 
 use std::cell::RefCell;
 
-use crate::runtime::simd::int8_scan::Group;
+use crate::runtime::simd::int8_scan::{BLOCK, Group};
 use crate::runtime::simd::sparse::fetch;
 use crate::runtime::simd::{Level, dot};
 
+use super::bounds::Bounds;
 use super::extent::Extent;
-use super::index::{Bounds, Index};
+use super::index::Index;
 use super::key::{Best, key};
 use super::neighbor_sums::NeighborSums;
 use super::query::{EligibleItems, Query};
 use super::scorer::{Candidates, Scorer};
+use super::sketches::{Lookup, Sketches};
 
 /// Items that the scan leaves, scored together.
 const RESCORE_BATCH: usize = 16;
@@ -25,6 +28,9 @@ const RESCORE_BATCH_FILTERED: usize = 48;
 /// Where fewer than one item in so many is eligible, most of what a scan of bytes reads would be for nothing: eligible items
 /// are taken in their order and scored. On Zen 3, an item that is skipped takes .5 ns, one scored 20, one scanned 1.3.
 const MIN_SCANNED_SHARE: usize = 16;
+
+/// The scan of sketches goes on as long as it leaves no more than one item in so many, each of which costs some scanned bytes.
+const ITEMS_PER_LEFT: usize = 4;
 
 /// Memory of one thread, kept from list to list.
 #[derive(Default)]
@@ -37,6 +43,7 @@ pub struct Scratch {
     /// The rankings of the row that are there already.
     done: Vec<Best>,
     group: Group<1>,
+    lookup: Lookup,
 }
 
 thread_local! {
@@ -134,8 +141,8 @@ fn rank(
     offer(scorer, query, row, level, scratch);
     match index {
         Some(index) if query.d > 0 => {
-            let bounds = Bounds::new(index, query.vector(row), level, &mut scratch.group, 0);
-            let search = IndexSearch { scorer, index, vector: query.vector(row), seen, eligible, level, bounds };
+            let bounds = Bounds::new(query.vector(row), level, &mut scratch.group, 0);
+            let search = IndexSearch { scorer, index, query, row, seen, eligible, level, bounds };
             if skips_scan(eligible, scorer.n_items()) {
                 search.score_eligible(scratch);
             } else {
@@ -206,7 +213,8 @@ fn offer(scorer: &Scorer, query: &Query<'_>, row: usize, level: Level, scratch: 
 struct IndexSearch<'a> {
     scorer: &'a Scorer,
     index: &'a Index,
-    vector: &'a [f32],
+    query: &'a Query<'a>,
+    row: usize,
     seen: &'a [u32],
     eligible: &'a EligibleItems,
     level: Level,
@@ -214,14 +222,17 @@ struct IndexSearch<'a> {
 }
 
 impl IndexSearch<'_> {
-    /// Bytes first, f32 for what they cannot discard.
+    /// Two bits of every number first as far as they leave few items, then bytes, and f32 for what they cannot discard.
     fn scan(&self, scratch: &mut Scratch) {
         let vectors = self.scorer.vectors();
         scratch.candidates.items.clear();
         self.set_threshold(scratch);
-        let mut block = 0;
+        // A list that is not full yet would let most sketches pass.
+        let sketches = self.scorer.sketches(None).filter(|_| scratch.best.is_full());
+        let mut block = sketches.map_or(0, |sketches| self.scan_sketches(sketches, scratch));
         loop {
-            let (found, masks) = self.index.scan(vectors, self.level, &scratch.group, block);
+            let blocks = block..self.index.n_blocks();
+            let (found, masks) = self.index.scan(vectors, self.level, &scratch.group, blocks);
             let last = found >= self.index.n_blocks();
             if !last {
                 self.index.eligible_hits(found, masks[0], self.eligible, &mut scratch.candidates.items);
@@ -237,9 +248,36 @@ impl IndexSearch<'_> {
         }
     }
 
+    /// The block from which on the scan of bytes has to go on: where norms begin to be too low, or the sketches left too much.
+    fn scan_sketches(&self, sketches: &Sketches, scratch: &mut Scratch) -> usize {
+        let Self { scorer, index, query, row, level, .. } = *self;
+        let (mut known, mut left) = (None, 0);
+        let mut blocks = index.together(0);
+        while !blocks.is_empty() && index.block_norm(blocks.end - 1) >= scratch.group.stop {
+            let codes = index.sketch_blocks(sketches, blocks.start);
+            let Scratch { best, candidates, lookup, sums, .. } = scratch;
+            let (vector, threshold) = (query.vector(row), best.threshold());
+            let limits = (threshold, known != Some(threshold));
+            lookup.append_reaching(level, &self.bounds, vector, limits, codes, &mut candidates.items);
+            left += candidates.items.len();
+            candidates.items.retain(|&item| self.eligible.contains(item) && !sums.contains(item));
+            scorer.retain_reaching(query, row, level, known.is_none(), threshold, candidates);
+            known = Some(threshold);
+            if !candidates.items.is_empty() {
+                self.score(scratch);
+                self.set_threshold(scratch);
+            }
+            blocks = index.together(blocks.end);
+            if left > blocks.start * BLOCK / ITEMS_PER_LEFT {
+                break;
+            }
+        }
+        blocks.start
+    }
+
     /// Every eligible item in f32, from the largest norms on.
     fn score_eligible(&self, scratch: &mut Scratch) {
-        let (vectors, d) = (self.scorer.vectors(), self.vector.len());
+        let (vectors, d) = (self.scorer.vectors(), self.query.d);
         let end = |best: &Best| self.index.n_blocks_from_norm(self.bounds.min_norm(best.threshold()));
         let (mut block, mut last) = (0, end(&scratch.best));
         scratch.candidates.items.clear();
@@ -267,7 +305,7 @@ impl IndexSearch<'_> {
     fn score(&self, scratch: &mut Scratch) {
         let Scratch { best, sums, candidates: Candidates { items, scores, .. }, .. } = scratch;
         scores.resize(items.len(), 0.0);
-        dot::dots(self.level, self.vector, self.scorer.vectors(), items, scores);
+        dot::dots(self.level, self.query.vector(self.row), self.scorer.vectors(), items, scores);
         for (&item, &score) in items.iter().zip(&*scores) {
             let key = key(score, item);
             if best.accepts(key) && !sums.contains(item) && self.seen.binary_search(&item).is_err() {

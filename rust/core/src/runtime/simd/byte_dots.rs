@@ -52,7 +52,7 @@ fn dots_plain(user: &[Line], rows: &[Line], items: &[u32], dots: &mut [i32]) {
 }
 
 /// bounds[at] = `terms.scale` · `scales[item]` · (`dots[at]` − `terms.offset`) + `terms.subnormal`, rounded up, plus
-/// `sums[item]`, where item = `items[at]`.
+/// `sums[item]`, where item = `items[at]`; `sums` may be empty.
 pub fn byte_bounds(
     level: Level,
     terms: BoundTerms,
@@ -73,7 +73,7 @@ fn bounds_body(terms: BoundTerms, scales: &[f32], sums: &[f32], items: &[u32], d
         let product = f64::from(scales[item as usize]) * (f64::from(dot) - terms.offset);
         let exact = terms.scale * product + terms.subnormal;
         // More than a step of f32, normal or subnormal.
-        *bound = (exact + exact.abs() * 2.4e-7 + 1e-42) as f32 + sums[item as usize];
+        *bound = (exact + exact.abs() * 2.4e-7 + 1e-42) as f32 + sums.get(item as usize).unwrap_or(&0.0);
     }
 }
 

@@ -6,7 +6,7 @@
 //! falls back to the exact library function, slower and not different.
 //!
 //! Kernels import each other one way: `scores` → `pairs`; both and {`softmax_panel`, `tiles`, `attend`, `dot`} →
-//! {`reduce`, `sparse`} → `vector` → `exp` → `level`; `byte_dots` → {`int8_scan`, `sparse`}; `cholesky` → {`gemm`, `vector`};
+//! {`reduce`, `sparse`} → `vector` → `exp` → `level`; {`byte_dots`, `two_bits`} → {`int8_scan`, `sparse`}; `cholesky` → {`gemm`, `vector`};
 //! {`factor_steps`, `normal_equations`} → `vector`; {`gemm`, `elastic_net`} → `level`; `layers` → `exp`.
 
 #![allow(unsafe_code)]
@@ -63,6 +63,7 @@ pub mod scores;
 pub mod softmax_panel;
 pub mod sparse;
 pub mod tiles;
+pub mod two_bits;
 pub mod vector;
 
 pub use exp::{exp, ln, sigmoid};
