@@ -1,7 +1,9 @@
 """An update equals the sum of its parts: two of one day are one of two days, to the byte; one that fails is none."""
 
 import pathlib
+import re
 import threading
+import uuid
 from itertools import pairwise
 
 import numpy as np
@@ -406,6 +408,39 @@ def test_a_table_that_does_not_fit_is_refused(rows, message):
         model.partial_fit(rows)
     with pytest.raises(ancf.InvalidParameterError, match="deduplicate"):
         model.partial_fit(table_of([("u1", "i1", 1, 50)]), deduplicate="yes")
+
+
+@pytest.mark.parametrize("of", [int, lambda at: uuid.UUID(int=at)], ids=["numbers", "uuids"])
+def test_texts_of_a_file_are_ids_as_the_models_are(of):
+    draws = np.random.default_rng(5)
+    users, items = draws.integers(2, 30, 200).tolist(), draws.integers(0, 9, 200).tolist()
+    table = ancf.Interactions.from_ids(user=[of(each) for each in users], item=[of(each) for each in items])
+    file = ancf.ANCF(**PARTS).fit(table.with_features(item_features={"item": [of(3)], "price": [3]})).to_bytes()
+    rows = [(9, 2, "purchase"), (10, 2, "purchase"), (100, 11, "purchase"), (9, 3, "dislike")]
+
+    def updated(kind, **options):
+        frame = pd.DataFrame(rows, columns=["user", "item", "event"])
+        frame["user"], frame["item"] = ([kind(each) for each in frame[name]] for name in ("user", "item"))
+        came = ancf.read_interactions(frame).with_features(item_features={"item": [kind(11)], "price": [5]})
+        return ancf.load(file).partial_fit(came, **options)
+
+    beside = {"item": ["12", "3"] if of is int else [str(of(12)), str(of(3))], "price": [1, 2]}
+    texts = updated(lambda each: str(of(each)), item_features=beside)
+    same = updated(of, item_features={**beside, "item": [of(12), of(3)]})
+    assert texts.to_bytes() == same.to_bytes()
+    assert texts.history(of(100)).item_ids.tolist() == [of(11)]
+
+
+@pytest.mark.parametrize("text", ["007", "7.0", " 7", "+7", "seven", "9" * 25])
+def test_a_text_that_is_not_spelled_as_a_number_is_no_id_of_a_model_of_numbers(text):
+    model = ancf.ItemKNN().fit(ancf.Interactions.from_ids(user=[7, 8, 7], item=["tea", "tea", "cup"]))
+    before = model.to_bytes()
+    with pytest.raises(ancf.InvalidDataError, match=f"'{re.escape(text)}' is not written as such an id is"):
+        model.partial_fit(ancf.Interactions.from_ids(user=["8", text], item=["tea", "tea"]))
+    came, beside = ancf.Interactions.from_ids(user=[8], item=["cup"]), {"user": [f"{text}x", "8"], "age": [3, 4]}
+    with pytest.raises(ancf.InvalidDataError, match=f"'{re.escape(text.strip())}x' is not written"):
+        model.partial_fit(came, user_features=beside)
+    assert model.to_bytes() == before
 
 
 def test_returns_that_were_netted_at_reading_are_told():

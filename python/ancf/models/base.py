@@ -250,7 +250,7 @@ class Recommender(Params, Learned, Recommending, Asking, ABC):
         self._refuse_view("partial_fit")
         scorer = self._fitted()
         self._check_update(scorer)
-        interactions = updates.with_features(scorer, interactions, item_features, user_features)
+        interactions = updates.read_update(scorer, interactions, item_features, user_features)
         own = {"num_threads": self.num_threads} if "num_threads" in scorer.options else {}
         fitted = type(self)(**{**scorer.options, **own})
         found = updates.apply(scorer, interactions, deduplicate, fitted._updated)

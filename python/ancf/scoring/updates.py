@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ancf.data.csr import ItemSets
 from ancf.data.feature_reading import Side, read_features_like
 from ancf.data.features import Features
+from ancf.data.id_kinds import events_like, features_like
 from ancf.data.ids import IdMap
 from ancf.data.interactions import Interactions
 from ancf.data.ledger import Joined, join
@@ -103,26 +104,30 @@ def apply(scorer: Scorer, new: Any, deduplicate: bool, updated: Callable[[Scorer
     return found_scorer
 
 
-def with_features(scorer: Scorer, new: Any, item_features: Any, user_features: Any) -> Any:
-    """A table with attributes that come beside it, of ids that need no purchase in it.
+def read_update(scorer: Scorer, new: Any, item_features: Any, user_features: Any) -> Any:
+    """A table by ids as the model's are, with attributes that come beside it, of ids that need no purchase in it.
 
     Raises
     ------
     InvalidDataError
-        If their ids are of another kind than the model's.
+        If ids are of another kind than the model's.
     """
+    if not isinstance(new, Interactions):
+        return new
+    new = events_like(new, scorer.user_ids, scorer.item_ids)
     sides: tuple[tuple[Side, Any, IdMap], ...] = (
         ("items", item_features, scorer.item_ids),
         ("users", user_features, scorer.user_ids),
     )
     for of, given, ids in sides:
-        if given is None or not isinstance(new, Interactions):
+        if given is None:
             continue
         features = (
             given
             if isinstance(given, Features)
             else read_features_like(given, of, getattr(scorer, f"{of[:-1]}_features"))
         )
+        features = features_like(features, ids, of[:-1])
         if features.ids.kind != ids.kind:
             raise InvalidDataError(
                 f"{of[:-1]}_features: the ids of {features.report.source} are of kind {features.ids.kind!r} "
