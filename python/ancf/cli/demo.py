@@ -86,9 +86,7 @@ def demo(customers: int, epochs: int, seed: int, save: str | None) -> None:
 
     if folder is not None:
         _save(purchases, model, folder)
-    click.echo(
-        click.style(f"Done in {time.perf_counter() - began:.0f} seconds.", bold=True) + " Now with your own table:\n"
-    )
+    click.echo(click.style(f"Done in {time.perf_counter() - began:.1f} s.", bold=True) + " Now with your own table:\n")
     click.echo("  ancf describe purchases.csv\n  ancf train purchases.csv -o shop.ancf")
     click.echo("  ancf recommend shop.ancf --user ID --explain\n")
     click.echo("ancf playground opens this shop in the browser, to click through (extra: serve).\n")

@@ -216,8 +216,8 @@ class Recommender(Params, Learned, Recommending, Asking, ABC):
         Parameters
         ----------
         interactions : Interactions
-            With ids of the same kind as the training table's, and times if that had some. Read with
-            ``returns="keep"``, its negative quantities take back what was bought before.
+            With ids of the same kind as the training table's, or numbers and UUIDs as text, and times if that had some.
+            Read with ``returns="keep"``, its negative quantities take back what was bought before.
         deduplicate : bool
             A row whose user, item and moment are in already takes the place of what is there, instead of adding to it.
         item_features, user_features : Features, or what ``ancf.read_features`` takes, optional
