@@ -34,7 +34,8 @@ def scores(model):
 
 def keep(matrix, k, axis):
     """The k largest positive entries of each row (axis 1) or column (axis 0)."""
-    order = np.argsort(np.argsort(-matrix, axis=axis, kind="stable"), axis=axis)
+    # Equal similarities differ in their last bits by the products of some machines.
+    order = np.argsort(np.argsort(-np.round(matrix, 9), axis=axis, kind="stable"), axis=axis)
     return np.where((order < k) & (matrix > 0), matrix, 0)
 
 
