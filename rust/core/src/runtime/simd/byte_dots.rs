@@ -5,12 +5,15 @@
 
 use super::int8_scan::Line;
 use super::level::Level;
+#[cfg(target_arch = "x86_64")]
 use super::sparse::fetch;
 
 /// Rows in flight at once.
+#[cfg(target_arch = "x86_64")]
 const ROWS: usize = 8;
 
 /// Rows between the prefetch of one and its use.
+#[cfg(target_arch = "x86_64")]
 const ROWS_AHEAD: usize = 4 * ROWS;
 
 /// What a bound takes of the vector.

@@ -8,6 +8,7 @@
 
 use super::int8_scan::Line;
 use super::level::Level;
+#[cfg(target_arch = "x86_64")]
 use super::sparse::fetch;
 
 /// Items in a block.
@@ -23,6 +24,7 @@ pub type Tables = [[u8; 16]; 2];
 const ROWS: usize = 8;
 
 /// Rows between the prefetch of one and its use.
+#[cfg(target_arch = "x86_64")]
 const ROWS_AHEAD: usize = 4 * ROWS;
 
 /// Appends the places of the items of some blocks whose sum over `tables` is within the budget of their
