@@ -8,6 +8,7 @@ import json
 import math
 import mmap
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -255,6 +256,17 @@ def _refuse_pickle(begins: bytes) -> None:
             "it is a pickle, not a model file, and nothing is ever unpickled here. "
             "Write the model with model.save(path) or model.to_bytes(), or load another copy."
         )
+
+
+def later_version(meta: Mapping[str, Any]) -> str | None:
+    """The version of ancf that wrote a file, by its description, where that is later than this one."""
+    written = meta.get("version")
+    later = isinstance(written, str) and _numbers(written) > _numbers(_native.__version__)
+    return written if later else None
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in re.findall("[0-9]{1,9}", version)]
 
 
 def _description(path: str, text: str | bytes) -> dict[str, Any]:

@@ -43,6 +43,19 @@ def test_a_later_format_is_refused_by_its_name(tmp_path):
         ancf.load(tmp_path / "later.ancf")
 
 
+def test_a_file_of_a_later_version_that_cannot_be_taken_names_the_version_to_install(tmp_path):
+    path = next(path for path in FILES if path.name.startswith(make.FORMAT) and path.name.endswith(".popular.ancf"))
+    arrays, meta = model_file.read(path)
+    strange = {**meta, "options": {**meta["options"], "mood": "sunny"}}
+    for version, refused in (("99.1.0", "written by ancf 99.1.0.*Install ancf 99.1.0"), ("0.0.1", "mood.*copy")):
+        model_file.save(tmp_path / "later.ancf", meta["class"], arrays, {**strange, "version": version})
+        with pytest.raises(ancf.ModelFileError, match=refused) as error:
+            ancf.load(tmp_path / "later.ancf")
+        assert ("Install" in str(error.value)) == (version == "99.1.0")
+    model_file.save(tmp_path / "later.ancf", meta["class"], arrays, {**meta, "version": "99.1.0"})
+    assert make.answers(ancf.load(tmp_path / "later.ancf")) == make.answers(ancf.load(path))
+
+
 def test_a_file_with_the_old_names_of_options_has_the_present_ones_once_loaded(tmp_path):
     path = next(path for path in FILES if path.name.endswith(".ancf.ancf"))
     _, old = model_file.read(path)

@@ -4,7 +4,6 @@ Engines import this module by its name, so that the model below stays from one t
 """
 
 import functools
-import re
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -63,17 +62,13 @@ _held: dict[str, Recommender] = {}
 
 def _build(raw: NDArray[np.uint8], name: str) -> Recommender:
     arrays, meta = model_file.parse(raw, name)
-    written = meta.get("version")
-    if isinstance(written, str) and _numbers(written) > _numbers(__version__):
+    written = model_file.later_version(meta)
+    if written is not None:
         raise ModelFileError(
             f"{name} was written by ancf {written}, and this worker has ancf {__version__}. Install ancf {written} for "
             "the Python of every worker."
         )
     return load_arrays(name, arrays, meta)
-
-
-def _numbers(version: str) -> list[int]:
-    return [int(number) for number in re.findall(r"\d+", version)]
 
 
 def recommend(

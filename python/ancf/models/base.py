@@ -400,7 +400,9 @@ class Recommender(Params, Learned, Recommending, Asking, ABC):
             meta = _with_present_names(meta)
             model = cls(**meta["options"])
         except (AncfError, KeyError, TypeError) as error:
-            raise ModelFileError(f"model file: options that {cls.__name__} cannot take ({error}).") from error
+            raise ModelFileError(
+                f"model file: options that {cls.__name__} cannot take ({error}). Load another copy."
+            ) from error
         try:
             encoder = model._load_encoder(arrays, dict(meta))
             model._scorer = Scorer.from_arrays(cls.__name__, model.get_params(), encoder, arrays, dict(meta))

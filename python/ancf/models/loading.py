@@ -6,6 +6,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ancf import model_file, models
+from ancf._native import __version__
 from ancf.checkpoints import CLASS_NAME
 from ancf.errors import MissingExtraError, ModelFileError
 from ancf.models.base import Recommender
@@ -58,6 +59,19 @@ def load_arrays(path: str, arrays: dict[str, NDArray[Any]], meta: Mapping[str, A
     ------
     ModelFileError
     """
+    try:
+        return _load(path, arrays, meta)
+    except ModelFileError as error:
+        written = model_file.later_version(meta)
+        if written is None:
+            raise
+        raise ModelFileError(
+            f"{path} was written by ancf {written}, and this is ancf {__version__}, which cannot take all of it. "
+            f"Install ancf {written}, or a later one."
+        ) from error
+
+
+def _load(path: str, arrays: dict[str, NDArray[Any]], meta: Mapping[str, Any]) -> "Recommender":
     name = meta.get("class")
     if name == CLASS_NAME:
         raise ModelFileError(
