@@ -78,7 +78,7 @@ valgrind: ## the core's tests under valgrind, scalar and AVX2
 	ANCF_FEWER_CASES=1 ANCF_SIMD=avx2 cargo test -p ancf-core --lib --config "target.x86_64-unknown-linux-gnu.runner='valgrind --quiet --error-exitcode=1'" -- --test-threads=1
 
 neon: ## the core's tests with NEON, emulated; needs the target's std, gcc-aarch64-linux-gnu and qemu-user
-	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -L /usr/aarch64-linux-gnu" cargo test -p ancf-core --lib --target aarch64-unknown-linux-gnu
+	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -L /usr/aarch64-linux-gnu -E LD_LIBRARY_PATH=/usr/aarch64-linux-gnu/lib" cargo test -p ancf-core --lib --target aarch64-unknown-linux-gnu
 
 miri: ## the core's tests under Miri, for a machine with a nightly toolchain that has it
 	MIRIFLAGS=-Zmiri-disable-isolation ANCF_FEWER_CASES=1 ANCF_SIMD=scalar cargo +nightly miri test -p ancf-core --lib -- rank:: runtime:: data::
