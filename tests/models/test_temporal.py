@@ -50,19 +50,24 @@ def test_a_purchase_one_half_life_before_the_newest_counts_half():
     assert (recency_weights(indptr, times, None) == 1).all()
 
 
-def test_what_is_bought_again_within_a_month_counts_more_for_its_repetition():
-    # Users 1 and 2 buy milk again after 10 days, nobody buys a lamp again; user 3 buys the lamp twice on one day.
-    day = 86_400
-    rows = [(1, "milk", 0), (1, "milk", 10), (2, "milk", 0), (2, "milk", 10), (2, "lamp", 0), (3, "lamp", 1.5)]
-    rows += [(3, "lamp", 1.6), (4, "salt", 0), (4, "salt", 45), (5, "milk", 100)]
-    user, item, days = zip(*rows, strict=True)
-    data = ancf.Interactions.from_ids(user=user, item=item, time=[int(each * day) for each in days])
-    # Purchases that are 30 days old: four of milk, two of lamps, two of salt; two of the eight were repeated.
-    share = 2 / 8
-    smoothed = [(2 + 10 * share) / (4 + 10), (10 * share) / (2 + 10), (10 * share) / (2 + 10)]
-    wanted = dict(zip(["milk", "lamp", "salt"], smoothed, strict=True))
+def test_what_people_came_back_for_within_the_last_month_counts_more_for_its_repetition():
+    # Of those who had it 30 days before the end, all three came back for milk since and nobody for lamps; that lamps
+    # were bought again before that does not count, nor what was bought twice by the new customer 5.
+    rows = [(1, "milk", 0), (1, "milk", 80), (2, "milk", 10), (2, "milk", 71.5), (3, "milk", 70), (3, "milk", 99)]
+    rows += [(2, "lamp", 0), (3, "lamp", 50), (4, "lamp", 0), (4, "lamp", 45), (5, "lamp", 75), (5, "lamp", 85)]
+    user, item, days = zip(*rows, (6, "salt", 100), strict=True)
+    data = ancf.Interactions.from_ids(user=user, item=item, time=[int(each * DAY) for each in days])
+    rates = {"milk": (3 + 20 / 2) / (3 + 20) * 2, "lamp": 20 / 2 / (3 + 20) * 2, "salt": 1.0}
     found = repeat_factors(data, TimeRange.from_times(data.times))
-    assert np.allclose(found, [(wanted[each] / share) ** 0.5 for each in data.item_ids.values.tolist()])
+    assert np.allclose(found, [rates[each] ** 0.75 for each in data.item_ids.values.tolist()])
+
+
+def test_what_was_only_looked_at_again_was_not_bought_again():
+    kind = ["purchase", "view"] * 3 + ["purchase"] * 7
+    log = {"user": [1, 1, 2, 2, 3, 3, 1, 1, 2, 2, 3, 3, 4], "item": [*"aaaaaabbbbbb", "a"], "event": kind}
+    data = ancf.read_interactions({**log, "time": [1_300_000_000 + day * DAY for day in [*[0, 90] * 6, 100]]})
+    for_a, for_b = repeat_factors(data, TimeRange.from_times(data.times))
+    assert for_a < 1 < for_b
 
 
 def test_without_repetitions_all_items_count_the_same_for_theirs():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import ancf
+from ancf.data.repurchases import repurchase_rates
 
 DAY = 86400
 START = 1_300_000_000 // DAY * DAY
@@ -35,19 +36,16 @@ def naive(rows, now):
         if time <= now:
             days.setdefault((user, item), set()).add(time // DAY)
     today, items = now // DAY, {item for _, item in days}
-    old = {pair for pair, when in days.items() if min(when) <= today - 30}
-    back = {pair for pair in old if max(days[pair]) > today - 30}
-    share = len(back) / len(old) if back else None
+    first, last = ([end(when) for when in days.values()] for end in (min, max))
+    names = sorted(items)
+    positions = np.array([names.index(item) for _, item in days], np.int32)
+    rates = repurchase_rates(positions, np.array(first), np.array(last), today, len(names))
     spans = sum(max(when) - min(when) for when in days.values())
     gaps = sum(len(when) - 1 for when in days.values())
     usual = spans / gaps if gaps else 30.0
     found = {}
     for item in items:
         of_item = {pair: when for pair, when in days.items() if pair[1] == item}
-        rate = 1.0
-        if share is not None:
-            buyers, came = sum(pair in old for pair in of_item), sum(pair in back for pair in of_item)
-            rate = (came + 20 * share) / (share * (buyers + 20))
         between = (sum(max(when) - min(when) for when in of_item.values()) + 10 * usual) / (
             sum(len(when) - 1 for when in of_item.values()) + 10
         )
@@ -55,7 +53,7 @@ def naive(rows, now):
             own = (max(when) - min(when) + between) / len(when)
             x = (today - max(when) + 1) / (own + 1)
             due = x**0.125 if x < 1 else x**-0.25
-            found[pair] = len(when) * rate**0.75 * due
+            found[pair] = len(when) * rates[names.index(item)] ** 0.75 * due
     return found
 
 

@@ -185,6 +185,19 @@ def test_the_trend_is_that_of_the_day():
     assert model.recommend(3, now=NOW).scores.tolist() != model.recommend(3, filter_items=[]).scores.tolist()
 
 
+def test_what_is_bought_again_is_told_by_the_purchases_of_the_day():
+    from ancf.models.ancf.temporal import PurchaseTimes
+
+    model = ancf.ANCF(**{**OPTIONS["ANCF"], "trend": 0.0}, popularity_exponent=0.0).fit(DATA)
+    scorer, then = model._fitted(), model._fitted().as_of(NOW)
+    early = DATA.subset(DATA.times <= NOW)
+    of_then, of_end = (PurchaseTimes.from_interactions(data).repeated for data in (early, DATA))
+    assert not np.array_equal(of_then, of_end)
+    own = slice(scorer.neighbors.indptr[DATA.n_items], None)
+    assert np.array_equal(then.neighbors.data[own], scorer.neighbors.data[own] * (of_then / of_end))
+    assert np.array_equal(then.neighbors.data[: own.start], scorer.neighbors.data[: own.start])
+
+
 def test_a_day_is_read_as_times_are_elsewhere():
     model = ancf.ItemKNN().fit(DATA)
     moment = datetime.datetime.fromtimestamp(NOW, datetime.UTC)

@@ -3,8 +3,7 @@
     score(u, i) = n_ui · r_i^¾ · d_ui
 
     n_ui  the days on which u bought i
-    r_i   = (c_i + 20 s) / (s b_i + 20 s)       b_i: the people who bought i first more than 30 days ago, c_i: those of
-                                                them who bought it once more within the last 30 days, s = Σ c / Σ b
+    r_i   how many of its earlier buyers came back for i within the last 30 days (``data/repurchases.py``)
     d_ui  = x^⅛ up to x = 1, x^−¼ beyond        x = (age_ui + 1) / (t_ui + 1), age_ui: days since u last bought i
     t_ui  = (l_ui + t_i) / n_ui                 days between two purchases, l_ui: from the first to the last of them
     t_i   = (Σ_u l_ui + 10 t) / (Σ_u (n_ui − 1) + 10)          t the same of all items; 30 where nobody bought one twice
@@ -26,6 +25,7 @@ from ancf import _native
 from ancf.checks import check_choice
 from ancf.data.arrays import offsets_from_lengths
 from ancf.data.csr import Csr, ItemSets
+from ancf.data.repurchases import REPURCHASE_DAYS, repurchase_rates
 from ancf.data.time_range import SECONDS_PER_DAY
 from ancf.errors import UnknownUserError
 from ancf.scoring.filters import Filters, Requested
@@ -41,8 +41,6 @@ from ancf.scoring.unknown_ids import refuse_twin
 
 OnUnknownBuyer = Literal["raise", "skip"]
 
-_DAYS = 30
-_RATE_SMOOTHING = 20.0
 _INTERVAL_SMOOTHING = 10.0
 
 
@@ -179,17 +177,10 @@ def due_scores(past: Past, n_items: int, today: int) -> tuple[NDArray[np.float32
     bought = np.add.reduceat(another, starts[:-1], dtype=np.int64)
     first, last = days[starts[:-1]], days[starts[1:] - 1]
     # 1. How likely an item is bought again these days.
-    known = first <= today - _DAYS
-    returned = known & (last > today - _DAYS)
-    rate = np.ones(n_items)
-    if returned.any():
-        share = returned.sum() / known.sum()
-        buyers = np.bincount(items[known], minlength=n_items)
-        back = np.bincount(items[returned], minlength=n_items)
-        rate = (back + _RATE_SMOOTHING * share) / (share * (buyers + _RATE_SMOOTHING))
+    rate = repurchase_rates(items, first, last, today, n_items)
     # 2. How many days usually pass between two purchases.
     span, between = last - first, bought - 1
-    usual_days = span.sum() / between.sum() if between.any() else float(_DAYS)
+    usual_days = span.sum() / between.sum() if between.any() else float(REPURCHASE_DAYS)
     of_item = (np.bincount(items, span, n_items) + _INTERVAL_SMOOTHING * usual_days) / (
         np.bincount(items, between, n_items) + _INTERVAL_SMOOTHING
     )

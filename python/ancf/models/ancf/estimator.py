@@ -106,8 +106,8 @@ class ANCF(Recommender):
         γ and days: how much higher the weight of items is that sell better lately than they used to, in purchases
         halved every so many days of age; 0 leaves it out. auto: where the table has times, chosen on its last tenth.
     repeat_weight : float
-        The weight of a purchase for its own repetition, times how often it was made, how recently, and how much more
-        often the item is bought again than others; in units of the vectors' scores. It matters where
+        The weight of a purchase for its own repetition, times how often it was made, how recently, and how many
+        people came back for the item within the last 30 days; in units of the vectors' scores. It matters where
         ``filter_already_liked_items=False``; the default puts what was bought most and last first.
     repeat_half_life : float or None
         Days after which a purchase counts half for its own repetition, counted from the user's newest.

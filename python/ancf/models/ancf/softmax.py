@@ -399,27 +399,34 @@ class HistoryEncoder(Encoder):
         )
 
     def at(self, scorer: Scorer, past: Past) -> Scorer:
-        """The items with the trend and popularity of that moment; all else of an item is what training learned."""
-        settings = {} if scorer.training is None else scorer.training["settings"]
+        """The items with the trend, the popularity and the repetition of that moment; all else of an item is what
+        training learned."""
         known, n_items = scorer.purchases, len(scorer.item_ids)
+        repeats = scorer.neighbors is not None and scorer.neighbors.n_rows > n_items
+        settings = {} if scorer.training is None else scorer.training["settings"]
         served = _ServedFactors(
             settings.get("trend", 0.0), settings.get("trend_half_life", 15.0), settings.get("popularity_exponent", 0.0)
         )
-        if known is None or not (served.trend or served.popularity_exponent):
+        if known is None or not (served.trend or served.popularity_exponent or repeats):
             return scorer
-        every = known.interactions(scorer.user_ids, scorer.item_ids, scorer.seen)
-        of_then, of_end = (
-            item_factors(each.to_csr().indices, PurchaseTimes.from_interactions(each), n_items, served)
-            for each in (past.interactions(scorer.user_ids, scorer.item_ids), every)
+        tables = (
+            past.interactions(scorer.user_ids, scorer.item_ids),
+            known.interactions(scorer.user_ids, scorer.item_ids, scorer.seen),
         )
-        if of_then is None or of_end is None or np.array_equal(of_then, of_end):
-            return scorer
-        change = of_then / of_end
+        then, end = (PurchaseTimes.from_interactions(each) for each in tables)
+        of_then, of_end = (
+            item_factors(each.to_csr().indices, bought, n_items, served)
+            for each, bought in zip(tables, (then, end), strict=True)
+        )
+        change = ones(n_items) if of_then is None or of_end is None else of_then / of_end
         neighbors = scorer.neighbors
         if neighbors is not None:
-            # Rows beyond the items are repetitions, which have neither.
             by = change[neighbors.indices]
-            by[neighbors.indptr[n_items] :] = 1.0
+            # Rows beyond the items are repetitions, which have neither trend nor popularity.
+            own = slice(neighbors.indptr[n_items], None)
+            assert then.repeated is not None
+            assert end.repeated is not None
+            by[own] = (then.repeated / end.repeated)[neighbors.indices[own]]
             neighbors = neighbors.with_data(neighbors.data * by)
         encoder = self.with_parts(self.item_priors / change, self.trained)
         return replace(scorer, item_vectors=scorer.item_vectors * change[:, None], neighbors=neighbors, encoder=encoder)

@@ -3,8 +3,8 @@
     τ_uj = 2^(−age_uj / half_life)            age_uj: days before the newest purchase of the same user
     w_uj = n_u^-½ τ_uj                        what purchase j adds to its neighbors
     m_uj = n_uj 2^(−age_uj / repeat_half_life)   what it adds to itself; n_uj: how often it was bought
-    ρ_j  = (r_j / r)^½                        what m_uj counts at item j; r_j: the share of purchases of j that the same
-                                              user repeated within 30 days, r that of all items
+    ρ_j  = r_j^¾                              what m_uj counts at item j; r_j: how many of its earlier buyers came back
+                                              for j within the last 30 days, against the shop's (data/repurchases.py)
     g_i  = ((n_i' + 5 s) / (s n_i + 5 s))^γ   the trend of item i: n_i' its purchases, halved every ``trend_half_life``
                                               days of age, n_i all of them, s the shop's n' / n; the ratio is held
                                               between 1/16 and 16
@@ -12,9 +12,6 @@
 
 "Today" is the end of the range in which nearly all events lie (``data/time_range.py``), and later ones happened today;
 events far outside do not count for the trend, so that one wrong date changes one purchase and not the shop.
-
-r_j is of days: a purchase is repeated if the user bought the item on a later day, at most 30 days after. It is told by
-purchases that are 30 days old, and each item is thought to have had ten more, repeated as those of the whole shop.
 
 Trend and popularity multiply the served vector of an item and the weights that point to it, so that both parts of the
 score feel them. Repetitions are rows of their own below the item-item weights, row n_items + j with the one entry j, so
@@ -27,19 +24,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ancf import _native
-from ancf.data.arrays import sum_groups
+from ancf.data.arrays import group_starts, sum_groups
 from ancf.data.csr import Csr
 from ancf.data.event_types import event_shares
 from ancf.data.interactions import Interactions
+from ancf.data.repurchases import repurchase_rates
 from ancf.data.time_range import SECONDS_PER_DAY, TimeRange
 from ancf.scoring.histories import ones
 
 # Purchases that an item is thought to have had beside its own, spread as those of the whole shop.
 _SMOOTHING = 5.0
 _MAX_RATIO = 16.0
-_REPEAT_DAYS = 30
-# Purchases that an item is thought to have had beside its own, repeated as those of the whole shop.
-_REPEAT_SMOOTHING = 10.0
 
 
 class ItemAges:
@@ -159,20 +154,15 @@ def _powers(ratios: NDArray[np.float64], power: float) -> NDArray[np.float32]:
 def repeat_factors(data: Interactions, usual: TimeRange) -> NDArray[np.float32]:
     """ρ of the items of a table with times, float32 (n_items,)."""
     assert data.times is not None
-    days = usual.clip(data.times) // SECONDS_PER_DAY
-    # Events stand by user, item and time: one for each day, and the next of the same pair right after it.
-    same = (data.users[1:] == data.users[:-1]) & (data.items[1:] == data.items[:-1])
-    first = np.concatenate(([True], ~same | (days[1:] != days[:-1])))
-    users, items, days = data.users[first], data.items[first], days[first]
-    follows = (users[1:] == users[:-1]) & (items[1:] == items[:-1]) & (days[1:] - days[:-1] <= _REPEAT_DAYS)
-    old = days <= usual.end // SECONDS_PER_DAY - _REPEAT_DAYS
-    bought = np.bincount(items[old], minlength=data.n_items)
-    again = np.bincount(items[:-1][old[:-1] & follows], minlength=data.n_items)
-    if not again.any():
-        return ones(data.n_items)
-    share = again.sum() / bought.sum()
-    rates = (again + _REPEAT_SMOOTHING * share) / (bought + _REPEAT_SMOOTHING)
-    return np.asarray(np.sqrt(rates / share), np.float32)
+    had = slice(None) if data.had is None else data.had
+    users, items, times = data.users[had], data.items[had], data.times[had]
+    days = usual.clip(times) // SECONDS_PER_DAY
+    # Events stand by user, item and time.
+    first = group_starts(users, items)
+    last = np.append(first, len(items))[1:] - 1
+    rates = repurchase_rates(items[first], days[first], days[last], usual.end // SECONDS_PER_DAY, data.n_items)
+    root = np.sqrt(rates)
+    return np.asarray(root * np.sqrt(root), np.float32)
 
 
 def sparse_history(
