@@ -70,7 +70,7 @@ FLOORS = {
         "tables customers popularity pictures",
         "material definitions texts",
     ],
-    "crate": ["rank train", "model", "data metrics store", "runtime", "error"],
+    "crate": ["rank serve train", "model", "data metrics store", "runtime", "error"],
     "crate::rank": [
         "ranker",
         "plan batch single target_attention",

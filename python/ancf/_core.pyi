@@ -1,5 +1,6 @@
 import os
-from typing import Any, final
+from collections.abc import Mapping
+from typing import Any, Protocol, final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ __all__ = [
     "FileBytes",
     "IdIndex",
     "LightGcnTrainer",
+    "ListMaker",
     "ListRules",
     "Network",
     "NetworkTrainer",
@@ -44,6 +46,7 @@ __all__ = [
     "neural_user_vectors",
     "parse_model",
     "ranking_metrics",
+    "read_get",
     "recency_weights",
     "replace_targets",
     "resolve_num_threads",
@@ -121,6 +124,29 @@ class IdIndex:
     def positions_of_numbers(self, values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]: ...
 
 @final
+class ListMaker:
+    def __new__(
+        cls,
+        ranker: Ranker,
+        user_ids: IdIndex,
+        item_ids: IdIndex,
+        texts: tuple[list[str], list[str | None] | None, list[str | None] | None],
+        seen: _Sets,
+        *,
+        had: _Sets | None,
+        purchases: _Purchases | None,
+        counted: bool,
+        folding: _Folding | None,
+        weights: Mapping[str, tuple[float, float, int, str | None, bool]],
+        seq: int | None,
+        until: int | None,
+        ending: bytes,
+    ) -> ListMaker: ...
+    def make(
+        self, user_id: str, events: list[tuple[str, str, float, int, int]], n: int, exclude_seen: bool
+    ) -> tuple[bool, bytes] | None: ...
+
+@final
 class TextCoder:
     def __new__(cls) -> TextCoder: ...
     def add(self, offsets: npt.NDArray[np.int64], joined: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]: ...
@@ -168,6 +194,7 @@ def ridge_targets(
     l1: float = 0.0,
     num_threads: int | None = None,
 ) -> _Csr: ...
+def read_get(data: bytes, prefix: str) -> tuple[str, bytes, dict[bytes, bytes]] | None: ...
 def recency_weights(
     indptr: npt.NDArray[np.int64], times: npt.NDArray[np.int64], half_life: float
 ) -> npt.NDArray[np.float32]: ...
@@ -253,6 +280,20 @@ _Ranking = tuple[
     npt.NDArray[np.int32], npt.NDArray[np.float32], npt.NDArray[np.int32], int, npt.NDArray[np.float32] | None
 ]
 _Ranked = tuple[npt.NDArray[np.int32], npt.NDArray[np.float32], npt.NDArray[np.int32], npt.NDArray[np.float32] | None]
+_Purchases = tuple[
+    npt.NDArray[np.int32] | None, npt.NDArray[np.float32] | None, npt.NDArray[np.int64] | None, int | None
+]
+
+class _Folding(Protocol):
+    @property
+    def priors(self) -> npt.NDArray[np.float32] | None: ...
+    @property
+    def half_lives(self) -> tuple[float | None, float | None]: ...
+    @property
+    def uses_weights(self) -> bool: ...
+    @property
+    def sees_sets(self) -> tuple[bool, bool]: ...
+
 _Extents = list[tuple[int, float] | tuple[int, int, int] | None]
 
 @final

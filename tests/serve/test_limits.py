@@ -113,7 +113,9 @@ def read_answer(connection):
     """The next answer: its head and its body."""
     content = b""
     while b"\r\n\r\n" not in content:
-        content += connection.recv(1 << 16)
+        block = connection.recv(1 << 16)
+        assert block, "closed without an answer"
+        content += block
     head, _, body = content.partition(b"\r\n\r\n")
     [length] = [int(line.split()[1]) for line in head.split(b"\r\n") if line.startswith(b"content-length")]
     while len(body) < length:
@@ -173,6 +175,19 @@ def test_a_body_that_does_not_come_is_not_waited_for(worker):
         answer = read_all(connection)
         assert answer.startswith(b"HTTP/1.1 408")
         assert b"The body was not there after 0.3 seconds." in answer
+
+
+@pytest.mark.parametrize("path", ["/v1/recommend/u?n=1", "/health/live"])
+def test_a_connection_is_closed_when_nothing_was_asked_for_long_since_the_last_answer(worker, path):
+    server = worker(keep_alive=0.6)
+    with server.connect() as connection:
+        for _ in range(4):
+            connection.sendall(request(path))
+            assert read_answer(connection)[0].startswith(b"HTTP/1.1 200")
+            last = time.monotonic()
+            threading.Event().wait(0.25)
+        assert read_all(connection) == b""
+        assert time.monotonic() - last > 0.55
 
 
 def test_hundreds_of_half_open_connections_hurt_nobody(worker):

@@ -75,7 +75,7 @@ class IdMap(Sequence[Any]):
     def __init__(self, values: ArrayLike | Iterable[Any]) -> None:
         array, kind = _typed(values, "values")
         self._set(array, kind)
-        if not self._index.is_distinct:
+        if not self.native_index.is_distinct:
             twice = np.flatnonzero(pd.Index(array).duplicated())
             raise InvalidDataError(
                 f"values: {len(twice)} ids stand more than once ({_first(array[twice])}, first at position "
@@ -145,7 +145,7 @@ class IdMap(Sequence[Any]):
         check_packed(*packed, "text ids")
         new = cls.__new__(cls)
         new._packed, new.kind = packed, kind
-        index = new._index
+        index = new.native_index
         if kind == "str" and not index.is_utf8:
             new.values  # noqa: B018  says what is no text
         if not index.is_distinct:
@@ -264,7 +264,8 @@ class IdMap(Sequence[Any]):
         return int(raw in self)
 
     @cached_property
-    def _index(self) -> _native.IdIndex:
+    def native_index(self) -> _native.IdIndex:
+        """The way from an id to its position, as the core has it."""
         if self.kind == "int":
             return _native.IdIndex.of_numbers(self.values)
         if self.kind == "uuid":
@@ -300,7 +301,7 @@ class IdMap(Sequence[Any]):
 
     @cached_property
     def _find(self) -> Callable[[Any], int]:
-        return self._index.position
+        return self.native_index.position
 
     def _beginning(self) -> str:
         return _first(object_array(self._decoded(0, 4)))
@@ -404,9 +405,9 @@ class IdMap(Sequence[Any]):
             array = array.astype(np.int64, copy=False)
             if self._is_range:
                 return np.where((array >= 0) & (array < len(self)), array, -1)
-            return self._index.positions_of_numbers(np.ascontiguousarray(array))
+            return self.native_index.positions_of_numbers(np.ascontiguousarray(array))
         if array.dtype.kind == "O" and self.kind in ("str", "bytes"):
-            return self._index.positions(array.tolist())
+            return self.native_index.positions(array.tolist())
         return np.fromiter((self.position(each) for each in array.tolist()), np.int64, len(array))
 
     @checks_call

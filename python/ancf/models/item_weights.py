@@ -17,7 +17,7 @@ from ancf.errors import ModelFileError
 from ancf.models.base import Recommender
 from ancf.scoring.histories import Histories, OneHistory, ones
 from ancf.scoring.results import TopNOne
-from ancf.scoring.scorer import Arrays, EncodedUsers, Encoder, Scorer
+from ancf.scoring.scorer import Arrays, EncodedUsers, Encoder, Folding, Scorer
 
 Side = Literal["rows", "columns"]
 
@@ -66,6 +66,9 @@ class ItemWeightsEncoder(Encoder):
 
     def sees_sets(self, scorer: Scorer, filter_seen: bool) -> bool:
         return not self.use_weights
+
+    def folding(self, scorer: Scorer) -> Folding | None:
+        return Folding(None, (None, None), self.use_weights, (not self.use_weights, not self.use_weights))
 
     def top_n_for_items(
         self, scorer: Scorer, history: OneHistory, N: int, filter_seen: bool, num_threads: int | None

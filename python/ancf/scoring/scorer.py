@@ -99,6 +99,18 @@ class EncodedUsers(NamedTuple):
     """What is added to the scores that come out (n,)."""
 
 
+class Folding(NamedTuple):
+    """How the core folds a history in by itself; see ``rust/core/src/model/fold_in.rs``."""
+
+    priors: NDArray[np.float32] | None
+    """Of the attention (n_items,); None without vectors."""
+    half_lives: tuple[float | None, float | None]
+    """In days, of item-item weights and of repetitions."""
+    uses_weights: bool
+    sees_sets: tuple[bool, bool]
+    """``Encoder.sees_sets``, without and with ``filter_seen``."""
+
+
 class Encoder(ABC):
     """How a model sees people beyond the rows of its user table. Holds what it needs for that, and never changes.
 
@@ -124,6 +136,11 @@ class Encoder(ABC):
         """Whether a history is a set to it, whose weights and times may be left out; with ``filter_seen``, where lists
         leave out all of it."""
         return False
+
+    def folding(self, scorer: "Scorer") -> Folding | None:
+        """How the core makes a user of a history by itself, for the lists of ``top_n_for_items``; None where only
+        ``fold_in`` can."""
+        return None
 
     def top_n_for_items(
         self, scorer: "Scorer", history: OneHistory, N: int, filter_seen: bool, num_threads: int | None

@@ -63,6 +63,14 @@ class Admission:
         """Whether many more ask than can be answered."""
         return self.put_off + self.waiting >= self._limits.in_flight
 
+    def takes(self, client: Client, now: float) -> bool:
+        """Whether a request is taken because there is room for all; ``ask`` says what becomes of any other."""
+        limits = self._limits
+        if self.in_flight >= limits.in_flight or self.crowded:
+            return False
+        client.told, client.until, client.early = 0, now + limits.retry_after, False
+        return True
+
     def ask(self, client: Client, now: float) -> int:
         """Seconds after which a client shall ask again; 0 where its request is taken."""
         limits = self._limits

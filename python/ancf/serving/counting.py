@@ -63,7 +63,8 @@ class EventWeights:
     def __init__(self, chosen: Mapping[str, float], trained: Mapping[str, float] | None = None) -> None:
         self._named = [chosen, trained or {}]
         self._trained = trained
-        self._known: dict[str, Weighed] = {}
+        self.known: dict[str, Weighed] = {}
+        """What was looked up by now, by the name as it came."""
         heaviest = max((trained or {}).values(), default=0.0)
         self._had = had_types(trained or {})
         of_purchase = self._weight(PURCHASE, PURCHASE)
@@ -73,7 +74,7 @@ class EventWeights:
 
     def get(self, name: str) -> Weighed | None:
         """What an event of this type is; None for a type that nobody knows."""
-        found = self._known.get(name)
+        found = self.known.get(name)
         return self._resolve(name) if found is None else found
 
     def to_dict(self) -> dict[str, float]:
@@ -102,8 +103,8 @@ class EventWeights:
         is_rejection = kind != RETURN or RETURN in {kind_of(each) for each in self._trained or ()}
         rejects = rejection_of(name, weight) if is_rejection else None
         found = Weighed(weight, share, had, rejects, trained)
-        if len(self._known) < _MOST_KNOWN:
-            self._known[name] = found
+        if len(self.known) < _MOST_KNOWN:
+            self.known[name] = found
         return found
 
     def _weight(self, name: str, kind: str | None) -> float | None:

@@ -46,6 +46,10 @@ class Entry(NamedTuple):
     """Where it stands in the journal; behind all others for what is in none yet."""
 
 
+Row = tuple[str, str, float, int, int]
+"""What an ``Entry`` has, as a database gives it."""
+
+
 class Numbered(NamedTuple):
     """An event with its number in the journal and its user."""
 
@@ -77,14 +81,17 @@ class Journal(ABC):
 
     def of_user(self, user_id: str, limit: int) -> list[Entry]:
         """The newest events of a user, oldest first; before them the mark of one who was forgotten, however old."""
-        entries = self._newest(user_id, limit)
-        entries.reverse()
+        return self.in_order(user_id, self.newest_rows(user_id, limit), limit)
+
+    def in_order(self, user_id: str, rows: Sequence[Row], limit: int) -> list[Entry]:
+        """The same of the newest rows."""
+        entries = [Entry._make(row) for row in reversed(rows)]
         if len(entries) == limit and entries[0].event != FORGET:
             entries = [*self._forgotten(user_id), *entries]
         return entries
 
     @abstractmethod
-    def _newest(self, user_id: str, limit: int) -> list[Entry]:
+    def newest_rows(self, user_id: str, limit: int) -> list[Row]:
         """The newest events of a user, newest first."""
 
     @abstractmethod

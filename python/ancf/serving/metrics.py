@@ -3,13 +3,9 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ancf.serving.admission import Admission
 from ancf.serving.served_model import ServedModel
-
-if TYPE_CHECKING:
-    from prometheus_client import Counter
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """Where the workers count together; named in the environment before prometheus_client is imported."""
@@ -109,27 +105,26 @@ class Metrics:
         )
         self._admission, self._read_waiting = admission, waiting_events
         # Finding the child of a label takes longer than counting.
-        self._counters: dict[tuple[Counter, tuple[str, ...]], Counter] = {}
-        self._histograms: dict[str, Histogram] = {}
+        self._answered: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
+        self._listed: dict[tuple[str, str], Counter] = {}
         self._versions: dict[str, str] = {}
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """A request was answered."""
-        self._count(self._requests, route, str(status))
-        histogram = self._histograms.get(route)
-        if histogram is None:
-            histogram = self._histograms[route] = self._seconds.labels(route)
+        counted = self._answered.get((route, status))
+        if counted is None:
+            counted = self._requests.labels(route, str(status)), self._seconds.labels(route)
+            self._answered[route, status] = counted
+        counter, histogram = counted
+        counter.inc()
         histogram.observe(seconds)
 
     def list_from(self, source: str, variant: str) -> None:
         """A list was made."""
-        self._count(self._lists, source, variant)
-
-    def _count(self, counter: "Counter", *labels: str) -> None:
-        child = self._counters.get((counter, labels))
-        if child is None:
-            child = self._counters[counter, labels] = counter.labels(*labels)
-        child.inc()
+        counter = self._listed.get((source, variant))
+        if counter is None:
+            counter = self._listed[source, variant] = self._lists.labels(source, variant)
+        counter.inc()
 
     def events(self, accepted: int, duplicates: int) -> None:
         """Events were written."""

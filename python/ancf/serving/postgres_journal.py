@@ -7,7 +7,7 @@ from typing import Any, ClassVar, TypeVar
 import msgspec
 
 from ancf.errors import MissingExtraError
-from ancf.serving.journal import FORGET, Entry, Event, Journal, JournalError, Numbered, id_hash
+from ancf.serving.journal import FORGET, Entry, Event, Journal, JournalError, Numbered, Row, id_hash
 
 Result = TypeVar("Result")
 
@@ -92,25 +92,25 @@ class PostgresJournal(Journal):
             counts.append(len(mine))
         return counts
 
-    def _newest(self, user_id: str, limit: int) -> list[Entry]:
-        return self._entries("of_user", user_id.encode(), _INT8.pack(limit))
+    def newest_rows(self, user_id: str, limit: int) -> list[Row]:
+        return self._of_user("of_user", user_id.encode(), _INT8.pack(limit))
 
     def _forgotten(self, user_id: str) -> list[Entry]:
-        return self._entries("forgotten", user_id.encode(), FORGET.encode())
+        return [Entry(*row) for row in self._of_user("forgotten", user_id.encode(), FORGET.encode())]
 
-    def _entries(self, prepared: str, *values: bytes) -> list[Entry]:
+    def _of_user(self, prepared: str, *values: bytes) -> list[Row]:
         """What a prepared statement gives for values in PostgreSQL's binary format."""
         binary = self._psycopg.pq.Format.BINARY
 
-        def ask(db: Any) -> list[Entry]:
+        def ask(db: Any) -> list[Row]:
             if prepared not in self._prepared:
                 self._check(db.pgconn.prepare(prepared.encode(), _PREPARED[prepared]))
                 self._prepared.add(prepared)
             found = db.pgconn.exec_prepared(prepared.encode(), values, [binary] * len(values), binary)
             self._check(found)
             self._rows.set_pgresult(found, set_loaders=True, format=binary)
-            entries: list[Entry] = self._rows.load_rows(0, found.ntuples, Entry._make)
-            return entries
+            rows: list[Row] = self._rows.load_rows(0, found.ntuples, tuple)
+            return rows
 
         return self._retrying(ask)
 

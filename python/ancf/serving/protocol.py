@@ -65,6 +65,9 @@ class Connection(HttpToolsProtocol):
         self._client, self._wait = Client(), 0
         self._unfinished_bytes = self._untold = 0
         self._has_body = False
+        self._between = True
+        """Whether the parser has no part of a request, and would take another."""
+        self._answered_at = 0.0
 
     # ---- deadlines
 
@@ -124,6 +127,8 @@ class Connection(HttpToolsProtocol):
     # ---- sizes
 
     def data_received(self, data: bytes) -> None:
+        if self._between and self._answer_unparsed(data):
+            return
         super().data_received(data)
         if self._in_headers and not self._refused:
             self._await_headers()
@@ -134,6 +139,7 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_headers, self._answered, self._unfinished_bytes, self._wait = True, False, 0, 0
+        self._between = False
 
     def on_headers_complete(self) -> None:
         self._in_headers = False
@@ -157,12 +163,53 @@ class Connection(HttpToolsProtocol):
             self._listen_later()
         elif not (self._refused or self._answered):
             super().on_message_complete()
+        self._between = self.parser.should_keep_alive() and not self.parser.should_upgrade()
 
     def _headers_too_large(self) -> None:
         limit = self.service.limits.headers
         self._refuse(431, "Request Header Fields Too Large", f"The headers are longer than {limit:,} bytes.")
 
     # ---- the short way
+
+    def _answer_unparsed(self, data: bytes) -> bool:
+        """Answer a whole plain GET that came by itself, without the parser, if nobody else is to be answered or refused
+        before it."""
+        service = self.service
+        if (
+            not (self.cycle is None or self.cycle.response_complete)
+            or self._refused
+            or self._deaf is not None
+            or service.draining
+            or self.flow.write_paused
+            or self.transport.is_closing()
+            or len(data) > service.limits.headers
+            or not service.admission.takes(self._client, self.loop.time())
+        ):
+            return False
+        answer = self.short_way.answer_to_bytes(data, self.server_state.default_headers)
+        if answer is None:
+            return False
+        self._headers_are_there()
+        self._send_at_once(answer)
+        return True
+
+    def _send_at_once(self, answer: bytes) -> None:
+        self.service.count_now()
+        self.transport.write(answer)
+        self.server_state.total_requests += 1
+        self._answered_at = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close, unless there was an answer since this was set: a timer of its own for each takes 2 us."""
+        rest = self._answered_at + self.timeout_keep_alive - self.loop.time()
+        if rest > 0 and not self.transport.is_closing():
+            self.timeout_keep_alive_task = self.loop.call_later(rest, self.timeout_keep_alive_handler)
+        else:
+            super().timeout_keep_alive_handler()
 
     def _answer_at_once(self) -> bool:
         """Answer a plain GET without a task of its own, if there is such a way and no other answer is still to come."""
@@ -181,12 +228,8 @@ class Connection(HttpToolsProtocol):
         answer = self.short_way.answer(self.url, self.headers, self.server_state.default_headers)
         if answer is None:
             return False
-        service.count_now()
         self._answered = True
-        self.transport.write(answer)
-        self.server_state.total_requests += 1
-        self._unset_keepalive_if_required()
-        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+        self._send_at_once(answer)
         return True
 
     # ---- overload

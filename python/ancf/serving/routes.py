@@ -101,7 +101,7 @@ async def recommend_several(service: Service, _: str, body: schema.ListsBody) ->
         return lists
 
     lists = await service.in_thread(answer)
-    return schema.ItemLists(lists, model.version, _milliseconds(started))
+    return schema.ItemLists(lists, model.version, milliseconds_since(started))
 
 
 def _basket(items: list[str] | None, weights: list[float] | None = None, at: int | None = None) -> list[Entry]:
@@ -147,10 +147,11 @@ def finished_list(
 ) -> schema.ItemList:
     """Items as an answer, counted."""
     service.metrics.list_from(items[0].source if items else "none", model.variant)
-    return schema.ItemList(user_id, items, model.variant, model.version, _milliseconds(started))
+    return schema.ItemList(user_id, items, model.variant, model.version, milliseconds_since(started))
 
 
-def _milliseconds(started: float) -> float:
+def milliseconds_since(started: float) -> float:
+    """How long it took from a moment of ``time.perf_counter``."""
     return round((time.perf_counter() - started) * 1000, 3)
 
 

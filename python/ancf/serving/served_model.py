@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ancf import _text
+from ancf import _native, _text
 from ancf.errors import AncfError, InvalidDataError, ModelFileError, UnknownUserError
 from ancf.models.base import Recommender
 from ancf.models.loading import load_arrays
@@ -34,6 +34,7 @@ from ancf.scoring.unknown_ids import first_twin
 from ancf.serving.counting import Counting
 from ancf.serving.histories import Continued, by_then, continue_history, purchases_with, row_of
 from ancf.serving.journal import Entry
+from ancf.serving.list_maker import make_list_maker
 from ancf.serving.model_reading import ReadModel, read_model
 from ancf.serving.schema import (
     AgainOptions,
@@ -96,6 +97,14 @@ class ServedModel:
             self._category_of = [None if each is None else str(each) for each in labels.tolist()]
             for label in sorted({str(each) for each in labels.tolist() if each is not None}):
                 self._categories[label] = (labels == label).astype(np.uint8)
+        self.list_maker = self._make_list_maker()
+        """Makes most lists by itself; None where they need more."""
+
+    def _make_list_maker(self) -> "_native.ListMaker | None":
+        scorer = self.scorer
+        names = None if scorer.item_names is None else self._names
+        categories = None if scorer.item_categories is None else self._category_of
+        return make_list_maker(scorer, self.counting, (self._ids, names, categories), self.variant, self.version)
 
     @classmethod
     def load(
@@ -140,7 +149,7 @@ class ServedModel:
         if now is None:
             return self
         view = copy(self)
-        view.scorer = self.scorer.as_of(now)
+        view.scorer, view.list_maker = self.scorer.as_of(now), None
         return view
 
     def for_shop(self, shop: Shop) -> "ServedModel":
@@ -170,6 +179,7 @@ class ServedModel:
             if denies and not view.rules.deny:
                 view._shop_rules = Rules(**{**shop.rules.to_dict(), "deny": ()})
             compile_rules(view.rules, view.scorer)
+        view.list_maker = view._make_list_maker() if view.rules is None else None
         return view
 
     @property

@@ -17,7 +17,7 @@ from ancf.errors import AncfError, InvalidParameterError
 from ancf.serving import log, memory
 from ancf.serving.admission import Admission
 from ancf.serving.counting import Counting
-from ancf.serving.journal import Entry, Event, Journal
+from ancf.serving.journal import Entry, Event, Journal, Row
 from ancf.serving.keys import Keys, read_keys
 from ancf.serving.metrics import Metrics
 from ancf.serving.model_reading import ReadModel, read_model
@@ -180,6 +180,14 @@ class Service:
     def entries_now(self, user_id: str) -> list[Entry]:
         """What the journal has of a user, where reading does not wait."""
         return self._journal.of_user(user_id, self.limits.events_per_user)
+
+    def rows_now(self, user_id: str) -> list[Row]:
+        """The newest events of a user, newest first, where reading does not wait."""
+        return self._journal.newest_rows(user_id, self.limits.events_per_user)
+
+    def in_order(self, user_id: str, rows: list[Row]) -> list[Entry]:
+        """The same as ``entries_now`` gives it."""
+        return self._journal.in_order(user_id, rows, self.limits.events_per_user)
 
     def count_now(self) -> None:
         """A request that is answered at once counts as in flight until all that came with it are answered."""

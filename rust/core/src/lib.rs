@@ -2,7 +2,7 @@
 //!
 //! Nothing here knows Python. The modules import each other one way only:
 //!
-//! - {[`train`], [`rank`]} → [`model`] → [`data`]
+//! - {[`train`], [`rank`]} → [`model`] → [`data`], and [`serve`] → [`data`]
 //! - all of these, [`metrics`] and [`store`] → [`runtime`] → [`error`]
 //!
 //! Every result has the same bits for every thread count and SIMD level: reductions run over fixed chunks in a fixed order,
@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod model;
 pub mod rank;
 pub mod runtime;
+pub mod serve;
 pub mod store;
 pub mod train;
 

@@ -14,7 +14,7 @@ const LARGE: usize = 1 << 14;
 
 /// The position of each of many ids of one kind.
 #[pyclass(module = "ancf._core", frozen)]
-struct IdIndex {
+pub struct IdIndex {
     index: Index,
     /// Whether bytes stand for text.
     has_texts: bool,
@@ -26,6 +26,17 @@ fn size_of(n: usize) -> Size {
 }
 
 impl IdIndex {
+    /// Where the id stands that a text says (`IdMap.parse`), or -1; None where that must look at the text.
+    pub fn parse_and_find(&self, text: &str) -> Option<i64> {
+        if !self.index.has_numbers() {
+            return self.has_texts.then(|| self.index.position_of_text(text.as_bytes()));
+        }
+        let digits = text.strip_prefix('-').unwrap_or(text);
+        let is_number = (1..20).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
+        // Numbers of more than 64 bits are no ids.
+        is_number.then(|| text.parse().map_or(-1, |number| self.index.position_of_number(number)))
+    }
+
     fn find(&self, id: &Bound<'_, PyAny>) -> PyResult<i64> {
         if self.index.has_numbers() {
             let number = if id.is_instance_of::<PyInt>() { id.extract::<i64>().ok() } else { None };

@@ -9,6 +9,7 @@ mod data;
 mod enter;
 mod file_bytes;
 mod ids;
+mod list_maker;
 mod metrics;
 mod model;
 mod progress;
@@ -33,6 +34,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     data::register(module)?;
     file_bytes::register(module)?;
     ids::register(module)?;
+    list_maker::register(module)?;
     metrics::register(module)?;
     model::register(module)?;
     rank::register(module)?;

@@ -448,6 +448,21 @@ impl Ranker {
 }
 
 impl Ranker {
+    /// Whether a list takes so little that nobody waits for it.
+    pub fn is_small(&self) -> bool {
+        self.size(1) == Size::Small
+    }
+
+    /// The ranker itself.
+    pub fn core(&self) -> &rank::Ranker {
+        &self.ranker
+    }
+
+    /// The instruction set that it uses.
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
     fn size(&self, n_rows: usize) -> Size {
         let work = n_rows.saturating_mul(self.ranker.n_items()).saturating_mul(self.ranker.cost().max(8));
         if work < MAX_INLINE_COST {

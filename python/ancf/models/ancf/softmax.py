@@ -52,7 +52,7 @@ from ancf.scoring.histories import Histories, OneHistory, ones
 from ancf.scoring.past import Past
 from ancf.scoring.purchases import Purchases
 from ancf.scoring.results import TopN, TopNOne
-from ancf.scoring.scorer import Arrays, EncodedUsers, Encoder, Scorer
+from ancf.scoring.scorer import Arrays, EncodedUsers, Encoder, Folding, Scorer
 
 Floats = NDArray[np.float32]
 
@@ -382,6 +382,12 @@ class HistoryEncoder(Encoder):
         # What is bought often adds to its own score alone, which a list without it does not show.
         repeats = scorer.neighbors is not None and scorer.neighbors.n_rows > len(scorer.item_vectors)
         return self.half_life is None and not self.heeds_interest and (filter_seen or not repeats)
+
+    def folding(self, scorer: Scorer) -> Folding | None:
+        if self.heeds_interest:
+            return None
+        sets = self.sees_sets(scorer, False), self.sees_sets(scorer, True)
+        return Folding(self.item_priors, (self.half_life, self.repeat_half_life), True, sets)
 
     def top_n_for_items(
         self, scorer: Scorer, history: OneHistory, N: int, filter_seen: bool, num_threads: int | None

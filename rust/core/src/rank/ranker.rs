@@ -285,7 +285,14 @@ impl Ranker {
         let mut vector = vec![0.0; self.scorer.factors()];
         let mut recency = Vec::new();
         if let Some(attention) = attention {
-            check_table(attention.priors, n_items, 1, "attention priors")?;
+            // A prior of the history that is not finite shows in the vector, which is checked with the user; to look at all of
+            // them for each list takes as long as to look at the history.
+            if attention.priors.len() != n_items {
+                return Err(Error::InvalidData(format!(
+                    "attention priors: {} numbers for {n_items} items.",
+                    attention.priors.len()
+                )));
+            }
             recency = fold_in::recency(items.len(), times, attention.half_life);
             fold_in::user_vector(level, items, &recency, attention.priors, self.scorer.vectors(), &mut vector);
         }

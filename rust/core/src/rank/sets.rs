@@ -142,6 +142,11 @@ impl Sets {
     pub fn row(&self, row: usize) -> &[u32] {
         &self.items[self.offsets[row]..self.offsets[row + 1]]
     }
+
+    /// Where the items of a row begin among those of all.
+    pub fn start(&self, row: usize) -> usize {
+        self.offsets[row]
+    }
 }
 
 /// A word with more bits than this is taken byte by byte.
