@@ -133,7 +133,7 @@ class ListMaker:
         texts: tuple[list[str], list[str | None] | None, list[str | None] | None],
         seen: _Sets,
         *,
-        had: _Sets | None,
+        has_all: bool,
         purchases: _Purchases | None,
         counted: bool,
         folding: _Folding | None,

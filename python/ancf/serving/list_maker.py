@@ -34,7 +34,7 @@ def make_list_maker(
         scorer.item_ids.native_index,
         texts,
         scorer.seen,
-        had=None if scorer.had is scorer.seen else scorer.had,
+        has_all=scorer.had is scorer.seen,
         purchases=None if known is None else (known.counts, known.weights, known.times, known.until),
         counted=known is not None and known.times is not None and scorer.encoder.counts_purchases,
         folding=scorer.encoder.folding(scorer),

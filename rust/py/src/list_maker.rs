@@ -4,7 +4,7 @@ use ancf_core::Error;
 use ancf_core::data::Numbers;
 use ancf_core::model::fold_in::{Attention, History};
 use ancf_core::rank::{self, OutputTransform, Sets};
-use ancf_core::serve::history::{Continued, Event, Known, Purchases, continued};
+use ancf_core::serve::history::{Continued, Event, Known, Outcome, Purchases, continued};
 use ancf_core::serve::json::{push_count, push_number, push_text};
 use ancf_core::serve::request::read_get as read_plain_get;
 use numpy::PyReadonlyArray1;
@@ -24,6 +24,9 @@ type PurchaseArrays<'py> = (
     Option<PyReadonlyArray1<'py, i64>>,
     Option<i64>,
 );
+
+/// A request as it is handed to Python: what stands behind the prefix, the query, and the headers by name.
+type RequestResult<'py> = (Bound<'py, PyString>, Bound<'py, PyBytes>, Bound<'py, PyDict>);
 
 /// How a history is folded in, as Python says it (`ancf.scoring.scorer.Folding`).
 #[derive(FromPyObject)]
@@ -61,7 +64,7 @@ pub struct ListMaker {
     item_ids: Py<IdIndex>,
     texts: Texts,
     seen: Sets,
-    had: Option<Sets>,
+    has_all: bool,
     purchases: Option<Purchases>,
     folding: Option<Folding>,
     /// Whether an event counts as a purchase rather than by its weight.
@@ -74,12 +77,12 @@ pub struct ListMaker {
 
 #[pymethods]
 impl ListMaker {
-    /// `texts`: ids, names and categories of the items. `seen`: the history of each user, of which they `had` a part (None:
-    /// all). `purchases`: its events; `counted`: it weighs how many they are. `folding`: how the model folds a history in; None
-    /// for one that does so in Python. `weights`: what each type of event is, as far as it is known by now. `seq` and `until`:
-    /// what of the journal is learned. `ending`: what stands behind the items.
+    /// `texts`: ids, names and categories of the items. `seen`: the history of each user; `has_all`: whether lists leave out all
+    /// of it, or as the ranker says. `purchases`: its events; `counted`: it weighs how many they are. `folding`: how the model
+    /// folds a history in; None for one that does so in Python. `weights`: what each type of event is, as far as it is known by
+    /// now. `seq` and `until`: what of the journal is learned. `ending`: what stands behind the items.
     #[new]
-    #[pyo3(signature = (ranker, user_ids, item_ids, texts, seen, *, had, purchases, counted, folding, weights, seq, until, ending))]
+    #[pyo3(signature = (ranker, user_ids, item_ids, texts, seen, *, has_all, purchases, counted, folding, weights, seq, until, ending))]
     fn new(
         py: Python<'_>,
         ranker: Py<Ranker>,
@@ -87,7 +90,7 @@ impl ListMaker {
         item_ids: Py<IdIndex>,
         texts: (Py<PyList>, Option<Py<PyList>>, Option<Py<PyList>>),
         seen: SetArrays<'_>,
-        had: Option<SetArrays<'_>>,
+        has_all: bool,
         purchases: Option<PurchaseArrays<'_>>,
         counted: bool,
         folding: Option<GivenFolding<'_>>,
@@ -99,7 +102,6 @@ impl ListMaker {
         let n_items = ranker.borrow(py).core().n_items();
         let n_pairs = seen.1.len()?;
         let seen = to_sets(py, &seen, n_items)?;
-        let had = had.map(|had| to_sets(py, &had, n_items)).transpose()?;
         let purchases = purchases.map(|arrays| to_purchases(py, &arrays, n_pairs, counted)).transpose()?;
         let folding = folding.map(to_folding).transpose()?;
         let (ids, names, categories) = texts;
@@ -110,7 +112,7 @@ impl ListMaker {
             item_ids,
             texts,
             seen,
-            had,
+            has_all,
             purchases,
             folding,
             counted,
@@ -135,19 +137,23 @@ impl ListMaker {
         let user_text = user_id.to_str()?;
         let Some(row) = self.user_ids.get().parse_and_find(user_text) else { return Ok(None) };
         let row = usize::try_from(row).ok();
+        let ranker = self.ranker.bind(py).borrow();
         let known = Known {
             items: row.map_or(&[], |row| self.seen.row(row)),
-            had: self.had.as_ref().and_then(|had| row.map(|row| had.row(row))),
+            had: row.filter(|_| !self.has_all).map(|row| ranker.core().seen(row)),
             first_pair: row.map_or(0, |row| self.seen.start(row)),
             purchases: self.purchases.as_ref(),
         };
         let Some(events) = self.read_events(py, events, row.is_some())? else { return Ok(None) };
-        let Ok(history) = continued(&known, events.into_iter().rev()) else { return Ok(None) };
+        let history = match continued(&known, events.into_iter().rev()) {
+            Outcome::Unchanged => None,
+            Outcome::Grown(history) => Some(history),
+            Outcome::ForOthers => return Ok(None),
+        };
         let mut out = Vec::with_capacity(1024);
         out.extend_from_slice(b"{\"user_id\":");
         push_text(&mut out, user_text);
         out.extend_from_slice(b",\"items\":[");
-        let ranker = self.ranker.bind(py).borrow();
         let source = if history.is_some() { "history" } else { "model" };
         let take = |keys: &[u64], output: OutputTransform| self.push_items(py, keys, output, source, &mut out);
         let made = match (&history, row) {
@@ -289,11 +295,7 @@ fn to_folding(given: GivenFolding<'_>) -> PyResult<Folding> {
 /// What a plain GET request asks of the paths with a prefix: what stands behind that, the query, and the headers by name, the
 /// last of each; None where a general parser must look at it.
 #[pyfunction]
-fn read_get<'py>(
-    py: Python<'py>,
-    data: &[u8],
-    prefix: &str,
-) -> PyResult<Option<(Bound<'py, PyString>, Bound<'py, PyBytes>, Bound<'py, PyDict>)>> {
+fn read_get<'py>(py: Python<'py>, data: &[u8], prefix: &str) -> PyResult<Option<RequestResult<'py>>> {
     let Some(found) = read_plain_get(data, prefix) else { return Ok(None) };
     let headers = PyDict::new(py);
     for (name, value) in &found.headers {

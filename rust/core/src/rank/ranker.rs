@@ -313,6 +313,11 @@ impl Ranker {
         Ok(self.top_n_inline(&user.query(None, true), n, level, take))
     }
 
+    /// What the lists of a user of the training table leave out where they leave out what was seen.
+    pub fn seen(&self, user: usize) -> &[u32] {
+        self.users.seen.as_ref().map_or(&[], |seen| seen.row(user))
+    }
+
     /// The scores of pairs of a user and an item.
     pub fn scores(&self, users: &[u32], items: &[u32], context: &Context) -> Result<Vec<f32>> {
         if users.len() != items.len() {

@@ -138,9 +138,18 @@ pub struct Continued {
     changes: Vec<Change>,
 }
 
-/// The history of a user with events, oldest first. `Ok(None)` where they change nothing; `Err` where nothing is left of an
-/// item, which is for others.
-pub fn continued(known: &Known<'_>, events: impl Iterator<Item = Event>) -> Result<Option<Continued>, ()> {
+/// What becomes of a history.
+pub enum Outcome {
+    /// Nothing: all events are learned.
+    Unchanged,
+    /// It goes on.
+    Grown(Continued),
+    /// Nothing is left of an item, which is for others.
+    ForOthers,
+}
+
+/// The history of a user with events, oldest first.
+pub fn continued(known: &Known<'_>, events: impl Iterator<Item = Event>) -> Outcome {
     let mut changes: Vec<Change> = Vec::new();
     for event in events {
         let found = changes.binary_search_by_key(&event.item, |change| change.item);
@@ -163,12 +172,12 @@ pub fn continued(known: &Known<'_>, events: impl Iterator<Item = Event>) -> Resu
         change.is_had |= event.is_had;
     }
     if changes.is_empty() {
-        return Ok(None);
+        return Outcome::Unchanged;
     }
     if !changes.iter().all(|change| change.weight > 0.0) {
-        return Err(());
+        return Outcome::ForOthers;
     }
-    Ok(Some(joined(known, changes)))
+    Outcome::Grown(joined(known, changes))
 }
 
 fn joined(known: &Known<'_>, changes: Vec<Change>) -> Continued {
@@ -214,6 +223,13 @@ impl Continued {
 mod tests {
     use super::*;
 
+    fn grown(known: &Known<'_>, events: impl IntoIterator<Item = Event>) -> Continued {
+        match continued(known, events.into_iter()) {
+            Outcome::Grown(found) => found,
+            _ => panic!("it does not go on"),
+        }
+    }
+
     fn event(item: u32, amount: f64, at: i64, is_had: bool) -> Event {
         Event { item, amount, at, is_had, is_learned_with_pair: false }
     }
@@ -230,7 +246,7 @@ mod tests {
         let known = Known { items: &[3, 7], had: Some(&[3]), first_pair: 1, purchases: Some(&purchases) };
         let events =
             [event(5, 2.0, 50, true), event(7, 1.5, 34, true), event(5, 1.0, 45, false), event(9, 0.5, 60, false)];
-        let found = continued(&known, events.into_iter()).unwrap().unwrap();
+        let found = grown(&known, events);
         assert_eq!(found.items, [3, 5, 7, 9]);
         assert_eq!(found.had.as_deref(), Some(&[3, 5, 7][..]));
         assert_eq!(found.numbers(&known), (vec![5.0, 3.0, 5.5, 0.5], vec![30, 50, 35, 60]));
@@ -240,8 +256,8 @@ mod tests {
     fn what_is_learned_changes_nothing() {
         let known = Known { items: &[3], had: None, first_pair: 0, purchases: None };
         let learned = |item| Event { is_learned_with_pair: true, ..event(item, 1.0, 5, true) };
-        assert!(continued(&known, [learned(3)].into_iter()).unwrap().is_none());
-        let found = continued(&known, [learned(3), learned(4)].into_iter()).unwrap().unwrap();
+        assert!(matches!(continued(&known, [learned(3)].into_iter()), Outcome::Unchanged));
+        let found = grown(&known, [learned(3), learned(4)]);
         assert_eq!((found.items.as_slice(), &found.had), (&[3, 4][..], &None));
         assert_eq!(found.numbers(&known), (vec![1.0, 1.0], vec![LONG_AGO, 5]));
     }
@@ -250,8 +266,8 @@ mod tests {
     fn what_nothing_is_left_of_is_for_others() {
         let purchases = Purchases::new(1, None, Some(vec![-2.0].into()), None, None, false).unwrap();
         let known = Known { items: &[0], had: None, first_pair: 0, purchases: Some(&purchases) };
-        assert!(continued(&known, [event(0, 1.0, 5, true)].into_iter()).is_err());
-        assert!(continued(&known, [event(0, 3.0, 5, true)].into_iter()).is_ok());
+        assert!(matches!(continued(&known, [event(0, 1.0, 5, true)].into_iter()), Outcome::ForOthers));
+        assert_eq!(grown(&known, [event(0, 3.0, 5, true)]).items, [0]);
     }
 
     #[test]
