@@ -50,7 +50,7 @@ NOT_REACHABLE = {
     ("models.network", "history"): "no command builds ANCFModel",
     ("models.network", "_ids"): "no command builds ANCFModel",
     ("scoring.export", "dense_only"): "no command exports vectors",
-    ("serving.client", "url"): "no command asks a server",
+    ("serving.client_methods", "url"): "no command asks a server",
     ("scoring.scorer", "interactions"): "no command makes a model of factors",
 }
 
