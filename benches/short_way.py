@@ -76,7 +76,7 @@ async def main(options: argparse.Namespace) -> None:
         service = Service(Settings(model=model, journal=f"sqlite:///{folder}/events.db", keep_previous=False))
         scorer = service.model().scorer
         users = [str(each) for each in scorer.user_ids.values[:1000]]
-        items = [service.model().id_of(at) for at in range(len(scorer.item_ids))]
+        items = [service.model().texts.ids[at] for at in range(len(scorer.item_ids))]
         connections = connect(service)
         requests = [f"GET /v1/recommend/{user}?n=10 HTTP/1.1\r\nHost: here\r\n\r\n".encode() for user in users]
         await measure("a list, no events", connections, requests, options.rounds)

@@ -35,12 +35,12 @@ def items(served: ServedModel, options: ItemsOptions) -> Catalog:
     users = np.bincount(scorer.seen.items, minlength=len(scorer.item_ids))
     order = np.argsort(-users, kind="stable")
     if options.category is not None:
-        order = order[served.in_category(options.category)[order].astype(bool)]
-    texts = (f"{served.id_of(at)} {served.name_of(at) or ''}" for at in order.tolist())
+        order = order[served.texts.in_category(options.category)[order].astype(bool)]
+    texts = (f"{served.texts.ids[at]} {served.texts.names[at] or ''}" for at in order.tolist())
     found = _matching(order, options.search, texts)
     page = found[options.offset : options.offset + options.n]
     listed = [
-        CatalogItem(served.id_of(at), int(users[at]), served.name_of(at), served.category_of(at))
+        CatalogItem(served.texts.ids[at], int(users[at]), served.texts.names[at], served.texts.categories[at])
         for at in page.tolist()
     ]
     return Catalog(listed, len(found), served.version)
@@ -77,9 +77,9 @@ def history(
         item = int(histories.items[at])
         listed.append(
             HistoryItem(
-                served.id_of(item),
-                served.name_of(item),
-                served.category_of(item),
+                served.texts.ids[item],
+                served.texts.names[item],
+                served.texts.categories[item],
                 float(histories.weights[at]),
                 None if times is None or times[at] < _NO_TIME else datetime.fromtimestamp(int(times[at]), UTC),
                 None if attention is None else round(float(attention[at]), 6),

@@ -10,6 +10,7 @@ import msgspec
 from ancf import _native
 from ancf.scoring.scorer import Scorer
 from ancf.serving.counting import Counting
+from ancf.serving.item_texts import ItemTexts
 
 _KINDS = ("int", "str")
 """Ids that the core reads from a text."""
@@ -18,11 +19,11 @@ _KINDS = ("int", "str")
 def make_list_maker(
     scorer: Scorer,
     counting: Counting,
-    texts: tuple[list[str], list[str | None] | None, list[str | None] | None],
+    texts: ItemTexts,
     variant: str,
     version: str,
 ) -> "_native.ListMaker | None":
-    """That of a model; None where its lists need more. ``texts``: ids, names and categories of the items."""
+    """That of a model; None where its lists need more."""
     is_special = any(each is not None for each in (scorer.past, scorer.stock, scorer.rejected, scorer.unbought))
     if is_special or not {scorer.user_ids.kind, scorer.item_ids.kind} <= {*_KINDS}:
         return None
@@ -32,7 +33,7 @@ def make_list_maker(
         scorer.ranker,
         scorer.user_ids.native_index,
         scorer.item_ids.native_index,
-        texts,
+        (texts.ids, texts.names if texts.has_names else None, texts.categories if texts.has_categories else None),
         scorer.seen,
         has_all=scorer.had is scorer.seen,
         purchases=None if known is None else (known.counts, known.weights, known.times, known.until),

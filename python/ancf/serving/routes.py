@@ -268,7 +268,7 @@ async def about_model(service: Service, _: str, options: schema.ModelOptions) ->
         items=len(scorer.item_ids),
         user_id_kind=scorer.user_ids.kind,
         item_id_kind=scorer.item_ids.kind,
-        categories=served.categories,
+        categories=served.texts.all_categories,
         learned_until=None if until is None else datetime.fromtimestamp(until, UTC),
         learned_event=served.counting.seq,
         journal_mark=None if newest is None else mark_of(service.journal_name, newest),

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ancf import _native, _text
+from ancf import _native
 from ancf.errors import AncfError, InvalidDataError, ModelFileError, UnknownUserError
 from ancf.models.base import Recommender
 from ancf.models.loading import load_arrays
@@ -33,6 +33,7 @@ from ancf.scoring.scorer import EncodedUsers, Scorer
 from ancf.scoring.unknown_ids import first_twin
 from ancf.serving.counting import Counting
 from ancf.serving.histories import Continued, by_then, continue_history, purchases_with, row_of
+from ancf.serving.item_texts import ItemTexts
 from ancf.serving.journal import Entry
 from ancf.serving.list_maker import make_list_maker
 from ancf.serving.model_reading import ReadModel, read_model
@@ -85,26 +86,12 @@ class ServedModel:
         self.unknown: dict[str, int] = {}
         """How many ids of the shop's files the model does not know, by what they are for."""
         self._sees_sets = [self.scorer.encoder.sees_sets(self.scorer, filter_seen) for filter_seen in (False, True)]
-        ids = self.scorer.item_ids
-        # Lists of text: an element of an array takes longer to get.
-        self._ids = _as_texts(ids.values)
-        names = self.scorer.item_names
-        self._names: list[str | None] = [None] * len(self._ids) if names is None else names.tolist()
-        self._categories: dict[str, NDArray[np.uint8]] = {}
-        self._category_of: list[str | None] = [None] * len(self._ids)
-        if self.scorer.item_categories is not None:
-            labels = self.scorer.item_categories
-            self._category_of = [None if each is None else str(each) for each in labels.tolist()]
-            for label in sorted({str(each) for each in labels.tolist() if each is not None}):
-                self._categories[label] = (labels == label).astype(np.uint8)
+        self.texts = ItemTexts(self.scorer)
         self.list_maker = self._make_list_maker()
         """Makes most lists by itself; None where they need more."""
 
     def _make_list_maker(self) -> "_native.ListMaker | None":
-        scorer = self.scorer
-        names = None if scorer.item_names is None else self._names
-        categories = None if scorer.item_categories is None else self._category_of
-        return make_list_maker(scorer, self.counting, (self._ids, names, categories), self.variant, self.version)
+        return make_list_maker(self.scorer, self.counting, self.texts, self.variant, self.version)
 
     @classmethod
     def load(
@@ -125,18 +112,6 @@ class ServedModel:
         served = cls(load_arrays(str(path), arrays, meta), version, variant, count)
         served.probe()
         return served
-
-    def id_of(self, at: int) -> str:
-        """The id of an item, as text."""
-        return self._ids[at]
-
-    def name_of(self, at: int) -> str | None:
-        """Its name, if there is one."""
-        return self._names[at]
-
-    def category_of(self, at: int) -> str | None:
-        """Its category, if there is one."""
-        return self._category_of[at]
 
     def as_of(self, now: str | None) -> "ServedModel":
         """A view of a moment, in which later purchases do not count; None: the model itself.
@@ -221,11 +196,6 @@ class ServedModel:
         parsed = self._parsed(joined(self._shop_rules, asked)) if asked else None
         return self.rules if parsed is None else forgive_deny(parsed, self.scorer.item_ids)[0]
 
-    @property
-    def categories(self) -> list[str]:
-        """The categories of the items, ascending."""
-        return list(self._categories)
-
     def probe(self) -> None:
         """Ask what a shop asks.
 
@@ -252,8 +222,8 @@ class ServedModel:
         request waits for that. Answers are the same without."""
         questions: tuple[Callable[[], object], ...] = (
             lambda: self.popular(PopularOptions()),
-            lambda: self.similar(self._ids[0], SimilarOptions()),
-            lambda: self.bought_together(TogetherOptions(item_id=[self._ids[0]])),
+            lambda: self.similar(self.texts.ids[0], SimilarOptions()),
+            lambda: self.bought_together(TogetherOptions(item_id=[self.texts.ids[0]])),
             lambda: self.scorer.shares,
         )
         for ask in questions:
@@ -321,7 +291,7 @@ class ServedModel:
         found = self.model.bought_together(
             [parse(each) for each in options.item_id],
             options.n,
-            items=None if options.category is None else self.in_category(options.category).astype(bool),
+            items=None if options.category is None else self.texts.in_category(options.category).astype(bool),
             filter_items=self._excluded(options.exclude),
             rules=self.rules,
         )
@@ -330,7 +300,7 @@ class ServedModel:
     def similar(self, item_id: str, options: SimilarOptions) -> list[Item]:
         """The items most like an item."""
         ids = self.scorer.item_ids
-        chosen = None if options.category is None else self.in_category(options.category).astype(bool)
+        chosen = None if options.category is None else self.texts.in_category(options.category).astype(bool)
         found = self.model.similar_items(
             ids.parse(item_id),
             options.n,
@@ -464,7 +434,7 @@ class ServedModel:
         only = None if items is None else [parse(each) for each in items]
         filters = Filters.resolve(only, self._excluded(exclude), self.scorer.item_ids, _NOBODY)
         if category is not None:
-            chosen = self.in_category(category)
+            chosen = self.texts.in_category(category)
             filters.allow = chosen if filters.allow is None else chosen & filters.allow
         return filters
 
@@ -476,26 +446,10 @@ class ServedModel:
         known = any(ids.position(each) >= 0 for each in parsed) or first_twin(parsed, ids) is not None
         return parsed if known else None
 
-    def in_category(self, name: str) -> NDArray[np.uint8]:
-        """1 for each item of a category.
-
-        Raises
-        ------
-        InvalidDataError
-            If no item is in it.
-        """
-        if name not in self._categories:
-            known = (
-                f"There are {_text.format_list(self.categories, 10)}."
-                if self._categories
-                else "This model knows no categories; leave it out."
-            )
-            raise InvalidDataError(f"category={name!r}: no item is in it. {known}")
-        return self._categories[name]
-
     def _items(self, row: int, continued: Continued | None, found: _List, n_reasons: int) -> list[Item]:
         positions, source = found.positions.tolist(), found.source
-        ids, names, categories = self._ids, self._names, self._category_of
+        texts = self.texts
+        ids, names, categories = texts.ids, texts.names, texts.categories
         unbought = self.scorer.unbought
         items = [
             Item(
@@ -524,14 +478,11 @@ class ServedModel:
             found = top_reasons(scorer, np.array([row], np.int64), one, n)
         else:
             return [[] for _ in targets]
-        return [[Reason(self._ids[at], self._names[at], adds) for at, adds in each] for each in found]
+        texts = self.texts
+        return [[Reason(texts.ids[at], texts.names[at], adds) for at, adds in each] for each in found]
 
 
 def _first(top: TopN, source: Source) -> _List:
     """The list of the only row."""
     n = int(top.counts[0])
     return _List(top.items[0, :n], top.scores[0, :n], source)
-
-
-def _as_texts(values: NDArray[Any]) -> list[str]:
-    return [each.decode("utf-8", "replace") if isinstance(each, bytes) else str(each) for each in values.tolist()]
