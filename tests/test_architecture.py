@@ -72,16 +72,18 @@ FLOORS = {
     ],
     "crate": ["rank serve train", "model", "data metrics store", "runtime", "error"],
     "crate::rank": [
+        "calls plain",
         "ranker",
         "plan batch single target_attention",
+        "item_rows",
         "scorer group_scan",
-        "index head",
+        "candidates index head",
         "sketches",
-        "byte_rows",
+        "byte_rows row_sums",
         "bounds neighbor_sums extent exclusions",
         "arrange query",
         "output diversity",
-        "key sets checks",
+        "key sets checks settled",
     ],
 }
 

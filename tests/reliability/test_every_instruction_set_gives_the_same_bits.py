@@ -22,7 +22,7 @@ UNSAFE = {
     "reduce.rs": 4,
     "sparse.rs": 1,
     "tiles.rs": 12,
-    "two_bits.rs": 8,
+    "two_bits.rs": 4,
 }
 
 

@@ -1,13 +1,12 @@
 //! Lists for many users: blocks of users over the threads, each against all items.
 //!
-//! Two paths with the same result. *Plain*: every score in f32, 32 users × 12 items in registers. *Pruned*: first thresholds
+//! Two paths with the same result. *Plain* (see `plain`): every score in f32, 32 users × 12 items in registers. *Pruned*: first thresholds
 //! from the items of the largest norms in f32 (see `ThresholdSeed`), then the compact table (see `index`), six users whose
 //! scans end near each other at a time; what it cannot discard is scored in f32. The sparse part of a score is exact from
-//! the start: items that a history adds to are scored one by one as far as one can enter the list (see `Scorer::offer`), and
-//! the rest can only have their dense part. Several searches of the same users, each of other items, share these sums, the
-//! items that they name and what the dense passes skip.
+//! the start: of the items that a history adds to, those of the highest sums are offered first, and the scan looks for all
+//! others that could still enter (see `settled`); on the plain path all of them are offered first. Several searches of the
+//! same users, each of other items, share these sums.
 
-use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::OnceLock;
 
@@ -20,18 +19,27 @@ use crate::runtime::simd::sparse::fetch;
 use crate::runtime::simd::tiles::{self, LANES};
 
 use super::bounds::norm;
+use super::candidates::Candidates;
 use super::exclusions::Exclusions;
 use super::extent::Extent;
 use super::group_scan::{GroupScan, PruningCost, USERS_PER_SCAN};
 use super::index::{Index, ThresholdSeed};
+use super::item_rows::ItemRows;
 use super::key::{Best, key};
 use super::neighbor_sums::NeighborSums;
 use super::output::write_list;
 use super::query::{EligibleItems, Query};
-use super::scorer::{Candidates, Scorer};
+use super::row_sums::RowSums;
+use super::scorer::{Scan, Scorer};
+use super::settled::Settled;
 
-/// Items that the compact table leaves to one user, scored together.
+/// Items that the compact table leaves to one user, scored together: soon where the list is open, for its threshold rises.
 const RESCORE_BATCH: usize = 16;
+const RESCORE_BATCH_FULL: usize = 512;
+
+/// So many neighbors of the highest sums, for each place and beside, are offered before the scan looks for the others.
+const FIRST_PER_PLACE: usize = 4;
+const FIRST: usize = 10;
 
 /// The first users of a call, who show whether the compact table pays.
 const PROBE_USERS: usize = 2 * USERS_PER_SCAN;
@@ -41,49 +49,6 @@ pub const MAX_ROWS: usize = 384;
 
 /// So few eligible items are scored one by one as each row comes.
 pub const MAX_SINGLE_ITEMS: usize = 16;
-
-/// Item rows of one pass: they stay in the level-2 cache while the packs of a block are scored.
-const PASS_BYTES: usize = 768 << 10;
-
-/// The items that a call may list, as rows of one table.
-pub struct ItemRows<'a> {
-    /// The item of each row, ascending; `None`: row r is item r, and those not eligible are skipped.
-    positions: Option<Vec<u32>>,
-    /// Row-major vectors.
-    vectors: Cow<'a, [f32]>,
-    /// The bias of each row, where the head has any.
-    biases: Cow<'a, [f32]>,
-}
-
-impl<'a> ItemRows<'a> {
-    /// Where items that are not eligible would be skipped time and again, the rows of the others are copied together. With a
-    /// context, its threads share the work.
-    fn new(scorer: &'a Scorer, eligible: &EligibleItems, gather: bool, context: Option<&Context>) -> Self {
-        let (vectors, biases, d) = (scorer.vectors(), scorer.head().biases(), scorer.factors().max(1));
-        if !gather {
-            return Self { positions: None, vectors: vectors.into(), biases: biases.into() };
-        }
-        let positions = eligible.positions();
-        let mut rows = vec![0f32; positions.len() * scorer.factors()];
-        let copy = |(items, rows): (&[u32], &mut [f32])| {
-            for (&item, row) in items.iter().zip(rows.chunks_exact_mut(d)) {
-                row.copy_from_slice(&vectors[item as usize * d..(item as usize + 1) * d]);
-            }
-        };
-        let parts = positions.chunks(MAX_ROWS).zip(rows.chunks_mut(MAX_ROWS * d));
-        match context {
-            Some(context) => context.for_each_task(parts, || (), |(), part| copy(part)),
-            None => parts.for_each(copy),
-        }
-        let bias = |&item: &u32| biases[item as usize];
-        let biases = if biases.is_empty() { Vec::new() } else { positions.iter().map(bias).collect() };
-        Self { positions: Some(positions), vectors: rows.into(), biases: biases.into() }
-    }
-
-    fn position(&self, row: u32) -> u32 {
-        self.positions.as_ref().map_or(row, |positions| positions[row as usize])
-    }
-}
 
 /// The lists of one call, made block by block.
 pub struct BatchSearch<'a> {
@@ -127,19 +92,29 @@ pub struct OutputSlices<'a> {
 
 /// The list of one user of a block.
 #[derive(Default)]
-struct UserTopN {
-    best: Best,
+pub struct UserTopN {
+    pub(super) best: Best,
     /// What `n` items that may be listed score at least.
-    seed_threshold: f32,
+    pub(super) seed_threshold: f32,
     /// Items that score less are not needed.
-    floor: f32,
+    pub(super) floor: f32,
+    /// Which of the items that the history adds to were offered.
+    pub(super) settled: Settled,
+    /// Whether the history filled the list.
+    pub(super) begins_full: bool,
 }
 
 impl UserTopN {
     /// No score below this can enter the list.
     #[inline]
-    fn threshold(&self) -> f32 {
+    pub fn threshold(&self) -> f32 {
         self.seed_threshold.max(self.best.threshold())
+    }
+
+    /// No dense part below this can enter the list, but for what is settled.
+    #[inline]
+    fn dense_threshold(&self) -> f32 {
+        self.settled.dense_threshold(self.threshold())
     }
 
     fn raise(&mut self, floor: f32) {
@@ -151,27 +126,29 @@ impl UserTopN {
 /// Memory of one thread, kept from block to block.
 #[derive(Default)]
 pub struct Scratch {
-    lists: Vec<UserTopN>,
-    /// Scores of items that the compact table leaves.
-    scores: Vec<f32>,
+    pub(super) lists: Vec<UserTopN>,
+    /// What is added to the scores of items that the compact table leaves, and these.
+    pub(super) sums: Vec<f32>,
+    pub(super) scores: Vec<f32>,
+    /// A bit for each item; see `RowSums::keep_open`.
+    pub(super) marks: Vec<u64>,
+    pub(super) candidates: Candidates,
+    pub(super) exclusions: Exclusions,
     /// 32 users' vectors, and those of a whole block.
-    pack: Vec<f32>,
-    packs: Vec<f32>,
-    seed_scores: Vec<[f32; LANES]>,
-    best_of_lanes: Vec<[f32; 8]>,
+    pub(super) pack: Vec<f32>,
+    pub(super) packs: Vec<f32>,
+    pub(super) seed_scores: Vec<[f32; LANES]>,
+    pub(super) best_of_lanes: Vec<[f32; 8]>,
     /// Where each user's scan ends, and the user.
-    order: Vec<(f64, u32)>,
-    groups: Vec<GroupScan>,
+    pub(super) order: Vec<(f64, u32)>,
+    pub(super) groups: Vec<GroupScan>,
 }
 
 /// Memory of one thread for several searches of the same users.
 #[derive(Default)]
 pub struct SharedScratch {
     sums: NeighborSums,
-    candidates: Candidates,
-    /// The items that the history of a row adds to and that may be in one of its lists.
-    named: Vec<u32>,
-    exclusions: Exclusions,
+    of_rows: RowSums,
     of_each: Vec<Scratch>,
 }
 
@@ -185,40 +162,41 @@ pub fn block(
     shared: &mut SharedScratch,
     outputs: Vec<OutputSlices<'_>>,
 ) -> Result<()> {
-    let SharedScratch { sums, candidates, named, exclusions, of_each } = shared;
+    let SharedScratch { sums, of_rows, of_each } = shared;
     if of_each.len() < searches.len() {
         of_each.resize_with(searches.len(), Scratch::default);
     }
-    exclusions.clear();
+    of_rows.clear();
     for scratch in &mut *of_each {
         if scratch.lists.len() < rows.len() {
             scratch.lists.resize_with(rows.len(), UserTopN::default);
         }
     }
     for (at, row) in rows.clone().enumerate() {
-        let from = exclusions.n_items();
-        named.clear();
-        candidates.start_row();
         match searches.first() {
-            Some(BatchSearch { scorer, query, .. }) if query.history.is_some() => {
+            Some(BatchSearch { scorer, query, .. }) if scorer.has_sums(query) => {
                 scorer.sum_neighbors(query, row, context.level, sums);
-                sums.append_excluded(covering, exclusions.items());
-                if !sums.fills_words() {
-                    sums.append_candidates(covering, named);
+                of_rows.push(sums, covering);
+                if row + 1 < rows.end {
+                    scorer.fetch_neighbors(query, row + 1);
                 }
             }
-            Some(BatchSearch { query, .. }) => covering.append_eligible(query.seen(row), exclusions.items()),
+            Some(BatchSearch { query, .. }) => of_rows.push_left_out(query.seen(row), covering),
             None => {}
         }
-        exclusions.push(from);
         for (place, search) in searches.iter().enumerate() {
             let (before, scratch) = of_each.split_at_mut(place);
-            let list = &mut scratch[0].lists[at];
+            let Scratch { lists, candidates, .. } = &mut scratch[0];
+            let list = &mut lists[at];
             list.best.reset(search.n);
             list.seed_threshold = f32::NEG_INFINITY;
             list.floor = f32::NEG_INFINITY;
             list.raise(search.floor(before, at));
-            search.begin_list(row, context, sums, named, candidates, &mut list.best);
+            list.settled = Settled::ALL;
+            if list.floor < f32::INFINITY {
+                list.settled = search.begin_list(row, context, sums, of_rows.neighbors(at), candidates, &mut list.best);
+            }
+            list.begins_full = list.best.is_full();
         }
     }
     for ((place, search), output) in searches.iter().enumerate().zip(outputs) {
@@ -228,7 +206,7 @@ pub fn block(
                 list.raise(search.floor(before, at));
             }
         }
-        search.finish_lists(rows, context, exclusions, &mut scratch[0], output)?;
+        search.finish_lists(rows, context, of_rows, &mut scratch[0], output)?;
     }
     Ok(())
 }
@@ -239,28 +217,29 @@ impl BatchSearch<'_> {
         self.extent.floor(self.eligible, |of| &mut before[of].lists[at].best)
     }
 
-    /// The list of a row with what its history adds to, some of the items that are `named`.
+    /// The list of a row with the items that its history adds to; gives which of them are settled.
     fn begin_list(
         &self,
         row: usize,
         context: &Context,
         sums: &NeighborSums,
-        named: &[u32],
+        neighbors: (&[u32], &[f32]),
         candidates: &mut Candidates,
         best: &mut Best,
-    ) {
+    ) -> Settled {
         let level = context.level;
-        if best.threshold() == f32::INFINITY {
-            return;
-        }
+        candidates.start_row();
         if let Some(items) = &self.single_items {
-            candidates.items.clear();
             candidates.items.extend_from_slice(items);
             self.scorer.offer_unseen(&self.query, row, level, sums, candidates, false, best);
-        } else if self.query.history.is_some() {
-            self.scorer.select_candidates(&self.query, row, level, sums, named, self.eligible, candidates, best);
-            self.scorer.offer(&self.query, row, level, sums, candidates, best);
+            return Settled::ALL;
         }
+        if !self.scorer.has_sums(&self.query) {
+            return Settled::ALL;
+        }
+        let first = FIRST_PER_PLACE * best.n() + FIRST;
+        let to_scan = self.compact.map(|(index, _)| Scan { largest_norm: index.largest_norm(), first });
+        self.scorer.offer_neighbors(&self.query, row, level, neighbors, self.eligible, to_scan, candidates, best)
     }
 
     /// The lists of a block with everything else.
@@ -268,7 +247,7 @@ impl BatchSearch<'_> {
         &self,
         rows: &Range<usize>,
         context: &Context,
-        exclusions: &Exclusions,
+        of_rows: &RowSums,
         scratch: &mut Scratch,
         output: OutputSlices<'_>,
     ) -> Result<()> {
@@ -284,14 +263,14 @@ impl BatchSearch<'_> {
                     let known = self.force_pruning || self.cost.users() >= PROBE_USERS as u64;
                     let (next, later) = users.split_at(if known { users.len() } else { users.len().min(PROBE_USERS) });
                     if seeded {
-                        self.seed_thresholds(seed, rows.start, next, context, exclusions, scratch)?;
+                        self.seed_thresholds(seed, rows.start, next, context, of_rows, scratch)?;
                     }
                     let from = if seeded { seed.n_blocks() } else { 0 };
-                    self.pruned(index, from, rows.start, next, context, exclusions, scratch)?;
+                    self.pruned(index, from, rows.start, next, context, of_rows, scratch)?;
                     users = later;
                 }
             }
-            self.plain(rows.start, users, context, exclusions, scratch)?;
+            self.plain(rows.start, users, context, of_rows, scratch)?;
         }
         output.floors.iter_mut().zip(&scratch.lists).for_each(|(floor, list)| *floor = list.floor);
         let rows = output
@@ -306,90 +285,6 @@ impl BatchSearch<'_> {
         Ok(())
     }
 
-    /// Offers an item to a list unless it may not be listed; gives the list's threshold from then on.
-    #[inline]
-    fn offer(&self, list: &mut UserTopN, exclusions: &Exclusions, at: usize, position: u32, score: f32) -> f32 {
-        let key = key(score, position);
-        if list.best.accepts(key) && self.eligible.contains(position) && !exclusions.contain(at, position) {
-            list.best.offer(key);
-        }
-        list.threshold()
-    }
-
-    /// The rows of the plain path. In a block of users they are gathered without the other threads, which may be waiting
-    /// here.
-    pub fn rows(&self, context: Option<&Context>) -> &ItemRows<'_> {
-        self.rows.get_or_init(|| ItemRows::new(self.scorer, self.eligible, self.gathers(), context))
-    }
-
-    /// Whether the plain path gets a table of the eligible rows alone. Items of low scores would be found behind all that
-    /// are not eligible and score higher.
-    fn gathers(&self) -> bool {
-        self.own_index || self.eligible.worth_gathering(self.scorer.n_items())
-    }
-
-    /// Every score in f32.
-    fn plain(
-        &self,
-        first: usize,
-        users: &[u32],
-        context: &Context,
-        exclusions: &Exclusions,
-        scratch: &mut Scratch,
-    ) -> Result<()> {
-        let d = self.query.d;
-        if users.is_empty() {
-            return Ok(());
-        }
-        if d == 0 {
-            self.fill_without_factors(users, exclusions, scratch);
-            return Ok(());
-        }
-        scratch.packs.clear();
-        for users in users.chunks(LANES) {
-            tiles::pack(users.iter().map(|&at| self.query.vector(first + at as usize)), d, &mut scratch.pack);
-            scratch.packs.extend_from_slice(&scratch.pack);
-        }
-        // A multiple of the tiles' 12 and 6 rows.
-        let pass = (PASS_BYTES / (4 * d)).next_multiple_of(12);
-        let all = self.rows(None);
-        for (part, rows) in all.vectors.chunks(pass * d).enumerate() {
-            let biases = all.biases.get(part * pass..).unwrap_or_default();
-            for (pack, users) in scratch.packs.chunks_exact(d * LANES).zip(users.chunks(LANES)) {
-                context.cancel.check()?;
-                let lists = &mut scratch.lists;
-                let mut thresholds = [f32::INFINITY; LANES];
-                for (threshold, &at) in thresholds.iter_mut().zip(users) {
-                    *threshold = lists[at as usize].threshold();
-                }
-                let offer = |lane: usize, row: usize, score: f32| {
-                    self.offer(
-                        &mut lists[users[lane] as usize],
-                        exclusions,
-                        users[lane] as usize,
-                        all.position((part * pass + row) as u32),
-                        score,
-                    )
-                };
-                self.scorer.head().score_tiles(context.level, pack, rows, d, biases, &mut thresholds, offer);
-            }
-        }
-        Ok(())
-    }
-
-    /// Without factors every item that no history adds to scores 0: the first ones not excluded are the best.
-    fn fill_without_factors(&self, users: &[u32], exclusions: &Exclusions, scratch: &mut Scratch) {
-        for &at in users {
-            let list = &mut scratch.lists[at as usize];
-            for position in 0..self.scorer.n_items() as u32 {
-                if !list.best.accepts(key(0.0, position)) {
-                    break;
-                }
-                self.offer(list, exclusions, at as usize, position, 0.0);
-            }
-        }
-    }
-
     /// First thresholds: what `n` of the items with the largest norms score at least, excluded ones not counted.
     fn seed_thresholds(
         &self,
@@ -397,7 +292,7 @@ impl BatchSearch<'_> {
         first: usize,
         users: &[u32],
         context: &Context,
-        exclusions: &Exclusions,
+        of_rows: &RowSums,
         scratch: &mut Scratch,
     ) -> Result<()> {
         let d = self.query.d;
@@ -415,7 +310,7 @@ impl BatchSearch<'_> {
             }
             let lists = &mut scratch.lists;
             for (lane, &at) in users.iter().enumerate() {
-                for &item in exclusions.of(at as usize) {
+                for &item in of_rows.items(at as usize) {
                     if let Some(row) = seed.row(item) {
                         scratch.seed_scores[row][lane] = f32::NEG_INFINITY;
                     }
@@ -447,13 +342,14 @@ impl BatchSearch<'_> {
         first: usize,
         users: &[u32],
         context: &Context,
-        exclusions: &Exclusions,
+        of_rows: &RowSums,
         scratch: &mut Scratch,
     ) -> Result<()> {
         // Users whose scans end near each other go together.
         scratch.order.clear();
         for &at in users {
-            let (threshold, vector) = (scratch.lists[at as usize].threshold(), self.query.vector(first + at as usize));
+            let list = &scratch.lists[at as usize];
+            let (threshold, vector) = (list.dense_threshold(), self.query.vector(first + at as usize));
             scratch.order.push((f64::from(threshold) / norm(vector).max(f64::MIN_POSITIVE), at));
         }
         scratch.order.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
@@ -463,7 +359,7 @@ impl BatchSearch<'_> {
         }
         for (group, members) in scratch.groups.iter_mut().zip(scratch.order.chunks(USERS_PER_SCAN)) {
             let vector = |at: u32| self.query.vector(first + at as usize);
-            let threshold = |at: u32| scratch.lists[at as usize].threshold();
+            let threshold = |at: u32| scratch.lists[at as usize].dense_threshold();
             group.begin(members, vector, threshold, context.level);
         }
         let (mut block, mut open) = (from, n_groups);
@@ -472,14 +368,14 @@ impl BatchSearch<'_> {
             let blocks = index.together(block);
             open = 0;
             for group in 0..n_groups {
-                let ends = self.scan_part(index, blocks.clone(), first, group, context.level, exclusions, scratch);
+                let ends = self.scan_part(index, blocks.clone(), first, group, context.level, of_rows, scratch);
                 open += usize::from(!ends);
             }
             block = blocks.end;
         }
         for group in 0..n_groups {
             for user in 0..scratch.groups[group].members.len() {
-                self.rescore(first, group, user, context.level, exclusions, scratch);
+                self.rescore(first, group, user, context.level, of_rows, scratch);
             }
             let GroupScan { group, members, rescored, .. } = &scratch.groups[group];
             let scanned = (index.n_blocks_from_norm(group.stop).max(from) - from) * BLOCK * members.len();
@@ -496,7 +392,7 @@ impl BatchSearch<'_> {
         first: usize,
         group: usize,
         level: Level,
-        exclusions: &Exclusions,
+        of_rows: &RowSums,
         scratch: &mut Scratch,
     ) -> bool {
         let (d, vectors) = (self.query.d, self.scorer.vectors());
@@ -507,15 +403,18 @@ impl BatchSearch<'_> {
             if found >= blocks.end {
                 return found > blocks.end;
             }
-            for user in 0..own.members.len() {
+            for user in (0..own.members.len()).filter(|&user| masks[user] != 0) {
                 let own = &mut scratch.groups[group];
                 let known = own.pending[user].len();
                 index.eligible_hits(found, masks[user], self.eligible, &mut own.pending[user]);
-                for &item in &own.pending[user][known..] {
-                    fetch(vectors, item as usize * d, d);
+                let begins_full = scratch.lists[own.members[user] as usize].begins_full;
+                if !begins_full {
+                    for &item in &own.pending[user][known..] {
+                        fetch(vectors, item as usize * d, d);
+                    }
                 }
-                if own.pending[user].len() >= RESCORE_BATCH {
-                    self.rescore(first, group, user, level, exclusions, scratch);
+                if own.pending[user].len() >= if begins_full { RESCORE_BATCH_FULL } else { RESCORE_BATCH } {
+                    self.rescore(first, group, user, level, of_rows, scratch);
                 }
             }
             block = found + 1;
@@ -523,29 +422,37 @@ impl BatchSearch<'_> {
     }
 
     /// Offers in f32 what the scan left to a user of a group.
-    fn rescore(
-        &self,
-        first: usize,
-        group: usize,
-        user: usize,
-        level: Level,
-        exclusions: &Exclusions,
-        scratch: &mut Scratch,
-    ) {
-        let Scratch { lists, scores, groups, .. } = scratch;
+    fn rescore(&self, first: usize, group: usize, user: usize, level: Level, of_rows: &RowSums, scratch: &mut Scratch) {
+        let Scratch { lists, sums, scores, marks, groups, .. } = scratch;
         let own = &mut groups[group];
         let (pending, at) = (&mut own.pending[user], own.members[user] as usize);
         if pending.is_empty() {
             return;
         }
-        scores.resize(pending.len(), 0.0);
-        dots(level, self.query.vector(first + at), self.scorer.vectors(), pending, scores);
-        for (&item, &score) in pending.iter().zip(scores.iter()) {
-            self.offer(&mut lists[at], exclusions, at, item, score);
-        }
         own.rescored += pending.len() as u64;
+        let list = &mut lists[at];
+        let vector = self.query.vector(first + at);
+        if list.begins_full {
+            marks.resize(self.scorer.n_items().div_ceil(64), 0);
+            of_rows.keep_open(at, list.settled, marks, pending, sums);
+            scores.resize(pending.len(), 0.0);
+            dots(level, vector, self.scorer.vectors(), pending, scores);
+            for ((&item, &score), &sum) in pending.iter().zip(scores.iter()).zip(sums.iter()) {
+                list.best.offer(key(score + sum, item));
+            }
+        } else {
+            // All that a history adds to was offered; few of the others enter.
+            scores.resize(pending.len(), 0.0);
+            dots(level, vector, self.scorer.vectors(), pending, scores);
+            for (&item, &score) in pending.iter().zip(scores.iter()) {
+                let key = key(score, item);
+                if list.best.accepts(key) && !of_rows.contain(at, item) {
+                    list.best.offer(key);
+                }
+            }
+        }
         pending.clear();
-        own.set_threshold(user, lists[at].threshold());
+        own.set_threshold(user, list.dense_threshold());
     }
 
     /// Whether the compact table has paid in the blocks done so far.

@@ -7,9 +7,6 @@ use crate::runtime::simd::int8_scan::{Group, ITEM_OFFSET, quantize, user_limit};
 /// Relative room for the rounding of f64; see `index`.
 pub const SLACK: f64 = 1e-9;
 
-/// Above what subnormal steps add to a score, and what underflow takes of a bound: both are below 2⁻¹³³.
-pub const LEAST: f32 = 1e-36;
-
 /// The norm of a vector, rounded up.
 pub fn norm_up(vector: &[f32]) -> f32 {
     (norm(vector) as f32).next_up()
@@ -103,12 +100,6 @@ impl Bounds {
     pub fn terms(&self, error: f64, norm: f64) -> BoundTerms {
         let offset = 128.0 * f64::from(self.sum) - self.by_error * error - self.by_norm * norm;
         BoundTerms { offset, scale: self.scale, subnormal: self.subnormal }
-    }
-
-    /// What the norm of an item, rounded up, is multiplied by in f32 for a bound of its score, to which [`LEAST`] is added:
-    /// room for the rounding of the product, and for its own.
-    pub fn norm_factor(&self) -> f32 {
-        (self.per_norm * (1.0 + 1e-6)) as f32
     }
 
     /// Sets what the user's scan looks for: items that could reach the n-th best score found so far.

@@ -16,8 +16,7 @@ use crate::runtime::simd::Level;
 use crate::runtime::simd::byte_dots::{BoundTerms, byte_bounds, byte_dots};
 use crate::runtime::simd::int8_scan::{Line, quantize};
 
-use super::bounds::{Bounds, LEAST, SLACK, max_abs};
-use super::neighbor_sums::NeighborSums;
+use super::bounds::{Bounds, SLACK, max_abs};
 
 /// Items that are worth a task of their own.
 const ITEMS_PER_TASK: usize = 2048;
@@ -28,8 +27,6 @@ pub struct ByteRows {
     lines: Vec<Line>,
     /// τ of each.
     scales: Vec<f32>,
-    /// The norm of each, rounded up.
-    norms: Vec<f32>,
     lines_per_row: usize,
     /// E.
     error: f64,
@@ -47,20 +44,20 @@ pub struct UserBytes {
     dots: Vec<i32>,
 }
 
-/// Some vectors, and where their lines, scales and norms go.
-type Part<'a> = (((&'a [f32], &'a mut [Line]), &'a mut [f32]), &'a mut [f32]);
+/// Some vectors, and where their lines and scales go.
+type Part<'a> = ((&'a [f32], &'a mut [Line]), &'a mut [f32]);
 
 impl ByteRows {
     /// Those of `vectors` (n × d, finite). With a context, its threads share the work.
     pub fn new(vectors: &[f32], d: usize, level: Level, context: Option<&Context>) -> Self {
         let (n, lines_per_row) = (vectors.len() / d, d.div_ceil(64));
-        let (mut lines, mut scales, mut norms) = (vec![Line([0; 16]); n * lines_per_row], vec![0.0; n], vec![0.0; n]);
-        let part = |(((vectors, lines), scales), norms): Part<'_>| {
+        let (mut lines, mut scales) = (vec![Line([0; 16]); n * lines_per_row], vec![0.0; n]);
+        let part = |((vectors, lines), scales): Part<'_>| {
             let (mut words, mut largest) = (vec![0; d.div_ceil(4)], [0.0; 2]);
             let lines = lines.chunks_exact_mut(lines_per_row);
-            for (((vector, lines), scale), norm) in vectors.chunks_exact(d).zip(lines).zip(scales).zip(norms) {
+            for ((vector, lines), scale) in vectors.chunks_exact(d).zip(lines).zip(scales) {
                 let in_steps;
-                (*scale, *norm, in_steps) = row(vector, level, &mut words, lines);
+                (*scale, in_steps) = row(vector, level, &mut words, lines);
                 largest = larger(largest, in_steps);
             }
             largest
@@ -70,12 +67,11 @@ impl ByteRows {
             Some(context) => {
                 let lines = lines.par_chunks_mut(per_task * lines_per_row);
                 let parts = vectors.par_chunks(per_task * d).zip(lines).zip(scales.par_chunks_mut(per_task));
-                let parts = parts.zip(norms.par_chunks_mut(per_task));
                 context.install(|| parts.map(part).reduce(|| [0.0; 2], larger))
             }
-            None => part((((vectors, &mut lines), &mut scales), &mut norms)),
+            None => part(((vectors, &mut lines), &mut scales)),
         };
-        Self { lines, scales, norms, lines_per_row, error, norm }
+        Self { lines, scales, lines_per_row, error, norm }
     }
 
     /// The bytes and bounds of a user's vector, for the calls below.
@@ -83,54 +79,13 @@ impl ByteRows {
         user.set(vector, level, self);
     }
 
-    /// Keeps those of `items` whose score can reach the threshold by their norms. Without a branch, as above.
-    pub fn keep_reaching(&self, user: &UserBytes, sums: &NeighborSums, threshold: f32, items: &mut Vec<u32>) {
-        let (sums, factor, mut kept) = (sums.all(), user.bounds.norm_factor(), 0);
-        for at in 0..items.len() {
-            let item = items[at];
-            items[kept] = item;
-            let dense = factor * self.norms[item as usize] + LEAST;
-            kept += usize::from(dense + sums[item as usize] >= threshold);
-        }
-        items.truncate(kept);
-    }
-
-    /// Those of `items` whose sparse part, one of `sums` for each, is below `below`, and whose score can reach the threshold
-    /// by their norms. Without a branch, which would be mispredicted time and again.
-    pub fn append_reaching(
-        &self,
-        user: &UserBytes,
-        items: &[u32],
-        sums: &[f32],
-        below: f32,
-        threshold: f32,
-        into: &mut Vec<u32>,
-    ) {
-        let mut at = into.len();
-        into.resize(at + items.len(), 0);
-        let factor = user.bounds.norm_factor();
-        for (&item, &sum) in items.iter().zip(sums) {
-            into[at] = item;
-            let dense = factor * self.norms[item as usize] + LEAST;
-            at += usize::from(sum < below) & usize::from(dense + sum >= threshold);
-        }
-        into.truncate(at);
-    }
-
-    /// Upper bounds of the scores of some items for the user that was set, both parts: none of theirs in f32 is above, for
-    /// rounding keeps the order of sums.
-    pub fn score_bounds(
-        &self,
-        level: Level,
-        user: &mut UserBytes,
-        sums: &NeighborSums,
-        items: &[u32],
-        bounds: &mut Vec<f32>,
-    ) {
+    /// Upper bounds of the scores of some items for the user that was set, with one of `sums` for each: none of theirs in f32
+    /// is above, for rounding keeps the order of sums.
+    pub fn score_bounds(&self, level: Level, user: &mut UserBytes, items: &[u32], sums: &[f32], bounds: &mut Vec<f32>) {
         user.dots.resize(items.len(), 0);
         bounds.resize(items.len(), 0.0);
         byte_dots(level, &user.lines, &self.lines, items, &mut user.dots);
-        byte_bounds(level, user.terms, &self.scales, sums.all(), items, &user.dots, bounds);
+        byte_bounds(level, user.terms, &self.scales, sums, items, &user.dots, bounds);
     }
 }
 
@@ -138,8 +93,8 @@ fn larger(a: [f64; 2], b: [f64; 2]) -> [f64; 2] {
     [a[0].max(b[0]), a[1].max(b[1])]
 }
 
-/// Writes the bytes of one item; its τ, its norm, and the norms of what the bytes lose and of itself in units of τ.
-fn row(vector: &[f32], level: Level, words: &mut [i32], lines: &mut [Line]) -> (f32, f32, [f64; 2]) {
+/// Writes the bytes of one item; its τ, and the norms of what the bytes lose and of itself in units of τ.
+fn row(vector: &[f32], level: Level, words: &mut [i32], lines: &mut [Line]) -> (f32, [f64; 2]) {
     let max_abs = max_abs(vector);
     // Rounded up, so that no number is beyond the last step of the grid.
     let scale = if max_abs > 0.0 { (max_abs / 127.0).next_up() } else { 1.0 };
@@ -150,21 +105,10 @@ fn row(vector: &[f32], level: Level, words: &mut [i32], lines: &mut [Line]) -> (
     }
     let norm = quantized.squares.sqrt();
     let error = quantized.quantization_error.sqrt() * (1.0 + SLACK) + norm * SLACK;
-    let norm_up = ((norm * (1.0 + SLACK)) as f32).next_up();
-    (scale, norm_up, [error / f64::from(scale) * (1.0 + SLACK), norm / f64::from(scale) * (1.0 + SLACK)])
+    (scale, [error / f64::from(scale) * (1.0 + SLACK), norm / f64::from(scale) * (1.0 + SLACK)])
 }
 
 impl UserBytes {
-    /// What the proof needs to know about the user.
-    pub fn bounds(&self) -> &Bounds {
-        &self.bounds
-    }
-
-    /// The bytes, filled up with zeros.
-    pub fn lines(&self) -> &[Line] {
-        &self.lines
-    }
-
     fn set(&mut self, vector: &[f32], level: Level, rows: &ByteRows) {
         self.words.clear();
         self.words.resize(vector.len().div_ceil(4), 0);
@@ -193,20 +137,13 @@ mod tests {
                 let (mut scores, mut bounds) = (vec![0.0; 300], Vec::new());
                 for level in Level::available() {
                     let rows = ByteRows::new(&case.items, d, level, None);
-                    let (mut user, sums) = (UserBytes::default(), NeighborSums::of(vec![0.0; 300]));
+                    let (mut user, sums) = (UserBytes::default(), [0.0; 300]);
                     for vector in case.users.chunks(d) {
                         dots(level, vector, &case.items, &items, &mut scores);
                         rows.set_user(level, vector, &mut user);
-                        rows.score_bounds(level, &mut user, &sums, &items, &mut bounds);
+                        rows.score_bounds(level, &mut user, &items, &sums, &mut bounds);
                         for (score, bound) in scores.iter().zip(&bounds) {
                             assert!(bound >= score, "{kind:?} {d} {}: {score} above {bound}", level.name());
-                        }
-                        for (&item, &score) in items.iter().zip(&scores) {
-                            let mut reaching = Vec::new();
-                            rows.append_reaching(&user, &[item], &[0.0], f32::INFINITY, score, &mut reaching);
-                            assert_eq!(reaching, [item], "{kind:?} {d} {}: {score} is out of reach", level.name());
-                            rows.append_reaching(&user, &[item], &[0.0], 0.0, score, &mut reaching);
-                            assert_eq!(reaching, [item], "a sum that is not below");
                         }
                         if kind == Kind::Normal {
                             // A tenth of the product of the norms.

@@ -1,4 +1,4 @@
-//! What the dense passes of a block of users skip: items that a history adds to, which are scored by themselves, and items
+//! What the plain passes of a block of users skip: items that a history adds to, which are scored by themselves, and items
 //! that a list leaves out.
 
 use std::ops::Range;
@@ -32,33 +32,21 @@ impl Exclusions {
         self.of_users.clear();
     }
 
-    /// How many items there are.
-    pub fn n_items(&self) -> usize {
-        self.items.len()
-    }
-
-    /// Where those of the next user are appended, ascending.
-    pub fn items(&mut self) -> &mut Vec<u32> {
-        &mut self.items
-    }
-
-    /// Takes the items from entry `from` on as those of the next user.
-    pub fn push(&mut self, from: usize) {
-        let own = &self.items[from..];
+    /// Takes these items, in any order, as those of the next user.
+    pub fn push(&mut self, items: &[u32]) {
+        let from = self.items.len();
+        self.items.extend_from_slice(items);
+        let own = &mut self.items[from..];
+        own.sort_unstable();
         let mut filter = [0; FILTER_WORDS];
         if own.len() > MAX_FILTERED {
             filter = [u64::MAX; FILTER_WORDS];
         } else {
-            for &item in own {
+            for &item in &*own {
                 filter[item as usize / 64 % FILTER_WORDS] |= 1 << (item % 64);
             }
         }
         self.of_users.push(Exclusion { range: from..self.items.len(), filter });
-    }
-
-    /// Those of a user.
-    pub fn of(&self, at: usize) -> &[u32] {
-        &self.items[self.of_users[at].range.clone()]
     }
 
     /// Whether an item is one of a user's.

@@ -43,7 +43,7 @@ use crate::runtime::simd::sparse::fetch;
 use super::bounds::{SLACK, max_abs, norm_up};
 use super::key::{key, position_of, score_of};
 use super::query::EligibleItems;
-use super::sketches::{SketchBlocks, Sketches};
+use super::sketches::SketchBlocks;
 
 /// Items that are worth a task of their own.
 const ITEMS_PER_TASK: usize = 32 * BLOCK;
@@ -195,11 +195,11 @@ impl Index {
     }
 
     /// The codes of all blocks that lie together with this one.
-    pub fn sketch_blocks(&self, sketches: &Sketches, block: usize) -> &SketchBlocks {
+    pub fn sketch_blocks(&self, vectors: &[f32], block: usize) -> &SketchBlocks {
         let (chunk, first) = (block / CHUNK, block / CHUNK * CHUNK);
         self.sketches[chunk].get_or_init(|| {
             let items = &self.items[first * BLOCK..self.items.len().min((first + CHUNK) * BLOCK)];
-            sketches.blocks(items, self.block_norms[first])
+            SketchBlocks::new(vectors, self.d, items, self.block_norms[first])
         })
     }
 
@@ -215,6 +215,11 @@ impl Index {
     /// The largest norm of a block.
     pub fn block_norm(&self, block: usize) -> f64 {
         self.block_norms[block]
+    }
+
+    /// The largest norm of all items.
+    pub fn largest_norm(&self) -> f64 {
+        self.block_norms.first().copied().unwrap_or(0.0)
     }
 
     /// Blocks whose norm is at least `min_norm`.

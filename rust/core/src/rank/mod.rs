@@ -12,15 +12,18 @@
 //! `Case::naive` in the tests is the specification, and all are compared with it by `==`.
 //!
 //! Modules import only from the right:
-//! `ranker` → {`plan`, `batch`, `single`, `target_attention`} → {`scorer`, `group_scan`} → {`head`, `index`} → `sketches` →
-//! `byte_rows` → {`bounds`, `neighbor_sums`} → `query` → {`output`, `key`, `sets`, `checks`}; of the last four, `output` imports
-//! `key`. `batch`, `single` and `ranker` import `extent`, which imports `query` and `key`, and `batch` alone `exclusions`.
+//! {`calls`, `plain`} → `ranker` → {`plan`, `batch`, `single`, `target_attention`} → `item_rows` → {`scorer`, `group_scan`} → {`candidates`, `head`, `index`} → `sketches` →
+//! {`byte_rows`, `row_sums`} → {`bounds`, `neighbor_sums`} → `query` → {`output`, `key`, `sets`, `checks`, `settled`}; of the
+//! last five, `output` imports `key`. `batch`, `single` and `ranker` import `extent`, which imports `query` and `key`, and
+//! `batch` alone `exclusions` and `row_sums`.
 //! `arrange` makes lists that obey rules of ready rankings; it imports these four and `diversity`, which imports `key`.
 
 mod arrange;
 mod batch;
 mod bounds;
 mod byte_rows;
+mod calls;
+mod candidates;
 mod checks;
 mod diversity;
 mod exclusions;
@@ -28,16 +31,22 @@ mod extent;
 mod group_scan;
 mod head;
 mod index;
+mod item_rows;
 mod key;
 mod neighbor_sums;
+#[cfg(test)]
+mod neighbor_tests;
 mod output;
+mod plain;
 mod plan;
 #[cfg(test)]
 mod proof_tests;
 mod query;
 mod ranker;
+mod row_sums;
 mod scorer;
 mod sets;
+mod settled;
 mod single;
 mod sketches;
 mod target_attention;

@@ -5,11 +5,9 @@
 //! ```
 
 use crate::data::{Csr, Numbers};
+use crate::runtime::simd::dot::{UNTOUCHED, scatter};
 use crate::runtime::simd::sparse::fetch;
-use crate::runtime::simd::{Level, dot, vector};
-
-use super::query::EligibleItems;
-use super::sets::append_bits;
+use crate::runtime::simd::{Level, vector};
 
 /// The item-item weights: row j is what a purchase of j adds to others.
 pub enum Neighbors {
@@ -55,25 +53,41 @@ impl Neighbors {
     }
 }
 
+/// What the sum of an item is that is left out.
+pub const LEFT_OUT: f32 = f32::INFINITY;
+
 /// Sums over the neighbors of one history, in memory that is kept from user to user.
 #[derive(Default)]
 pub struct NeighborSums {
+    /// Of every item; [`LEFT_OUT`], or [`UNTOUCHED`] where the history adds nothing.
     sums: Vec<f32>,
-    /// A bit for each item that a neighbor row of the history names or that is left out.
-    marks: Vec<u64>,
-    /// A bit for each item that is left out.
-    left_out: Vec<u64>,
-    /// The items with a mark, ascending.
+    /// The items that the history adds to, in no order, in the first places; one place more than there are items.
     items: Vec<u32>,
+    /// Their sums.
+    values: Vec<f32>,
+    left_out: Vec<u32>,
 }
 
 /// Sources between the prefetch of a neighbor row and its use.
-const ROWS_AHEAD: usize = 3;
+const ROWS_AHEAD: usize = 4;
+
+/// The same for where it is.
+const OFFSETS_AHEAD: usize = 3 * ROWS_AHEAD;
+
+/// Prefetches the first rows of a history that comes next.
+pub fn fetch_first(rows: &Csr, history: &[u32]) {
+    let (offsets, columns, values) = (rows.offsets(), rows.columns(), rows.values());
+    history.iter().take(OFFSETS_AHEAD).for_each(|&source| fetch(offsets, source as usize, 1));
+    for &source in history.iter().take(ROWS_AHEAD) {
+        let (from, to) = (offsets[source as usize], offsets[source as usize + 1]);
+        fetch(columns, from, to - from);
+        fetch(values, from, to - from);
+    }
+}
 
 impl NeighborSums {
-    /// Adds up `weights[at] · neighbors[history[at]]` for every item that a neighbor row names; `left_out` are items that
-    /// no list is to hold, and whose sums may lack what only they would get. `history` rises, so the chain of an item runs
-    /// over its sources in ascending order.
+    /// Adds up `weights[at] · neighbors[history[at]]` for every item that a neighbor row names, but for `left_out`, items that
+    /// no list is to hold. `history` rises, so the chain of an item runs over its sources in ascending order.
     pub fn sum_history(
         &mut self,
         level: Level,
@@ -84,143 +98,101 @@ impl NeighborSums {
     ) {
         self.clear();
         if self.sums.len() < neighbors.n_columns() {
-            self.sums = vec![0.0; neighbors.n_columns()];
-            self.marks = vec![0; neighbors.n_columns().div_ceil(64)];
-            self.left_out = self.marks.clone();
+            self.sums = vec![UNTOUCHED; neighbors.n_columns()];
+            self.items = vec![0; neighbors.n_columns() + 1];
         }
-        for &item in left_out {
-            self.marks[item as usize / 64] |= 1 << (item % 64);
-            self.left_out[item as usize / 64] |= 1 << (item % 64);
-        }
-        match neighbors {
-            Neighbors::Sparse { rows, repeats } => {
-                let bought = history.partition_point(|&source| (source as usize) < rows.n_columns());
-                let left_out = |&source: &u32| {
-                    let item = source as usize - rows.n_columns();
-                    self.left_out.get(item / 64).is_some_and(|marks| marks >> (item % 64) & 1 == 1)
-                };
-                // Half of a history are repetitions, whose rows are far from each other in memory.
-                let history =
-                    if *repeats && history[bought..].iter().all(left_out) { &history[..bought] } else { history };
-                // Taken once: the memory of a file is asked for by a call.
-                let (offsets, columns, values) = (rows.offsets(), rows.columns(), rows.values());
-                let entries = |source: u32| offsets[source as usize]..offsets[source as usize + 1];
-                for (at, (&source, &weight)) in history.iter().zip(weights).enumerate() {
-                    if let Some(&later) = history.get(at + 3 * ROWS_AHEAD) {
-                        fetch(offsets, later as usize, 1);
-                    }
-                    if let Some(&later) = history.get(at + ROWS_AHEAD) {
-                        let own = entries(later);
-                        fetch(columns, own.start, own.len());
-                        fetch(values, own.start, own.len());
-                    }
-                    let own = entries(source);
-                    dot::scatter(level, weight, &columns[own.clone()], &values[own], &mut self.sums, &mut self.marks);
-                }
+        self.left_out.extend_from_slice(left_out);
+        let n_neighbors = match neighbors {
+            Neighbors::Sparse { rows, repeats } => self.sum_sparse(level, rows, *repeats, history, weights),
+            Neighbors::Dense { weights: rows, n_items } if !history.is_empty() => {
+                self.sum_dense(level, rows, *n_items, history, weights)
             }
-            Neighbors::Dense { weights: rows, n_items } => {
-                for (&source, &weight) in history.iter().zip(weights) {
-                    let row = &rows[source as usize * n_items..][..*n_items];
-                    vector::axpy(level, weight, row, &mut self.sums[..*n_items]);
-                }
-                if !history.is_empty() {
-                    (0..*n_items).for_each(|item| self.marks[item / 64] |= 1 << (item % 64));
-                }
+            Neighbors::Dense { .. } => {
+                self.mark_left_out();
+                0
             }
-        }
-        append_bits(self.marks.iter().copied(), &mut self.items);
+        };
+        self.values.extend(self.items[..n_neighbors].iter().map(|&item| self.sums[item as usize]));
     }
 
-    /// Sets all sums to 0; the memory is kept.
+    fn mark_left_out(&mut self) {
+        for &item in &self.left_out {
+            self.sums[item as usize] = LEFT_OUT;
+        }
+    }
+
+    /// How many items get something; what is left out stays so, whatever is added to it.
+    fn sum_sparse(&mut self, level: Level, rows: &Csr, repeats: bool, history: &[u32], weights: &[f32]) -> usize {
+        self.mark_left_out();
+        let bought = history.partition_point(|&source| (source as usize) < rows.n_columns());
+        let left_out = |&source: &u32| self.sums.get(source as usize - rows.n_columns()) == Some(&LEFT_OUT);
+        // Half of a history are repetitions, whose rows are far from each other in memory.
+        let history = if repeats && history[bought..].iter().all(left_out) { &history[..bought] } else { history };
+        // Taken once: the memory of a file is asked for by a call.
+        let (offsets, columns, values) = (rows.offsets(), rows.columns(), rows.values());
+        let entries = |source: u32| offsets[source as usize]..offsets[source as usize + 1];
+        fetch_first(rows, history);
+        let mut n_touched = 0;
+        for (at, (&source, &weight)) in history.iter().zip(weights).enumerate() {
+            if let Some(&later) = history.get(at + OFFSETS_AHEAD) {
+                fetch(offsets, later as usize, 1);
+            }
+            if let Some(&later) = history.get(at + ROWS_AHEAD) {
+                let own = entries(later);
+                fetch(columns, own.start, own.len());
+                fetch(values, own.start, own.len());
+            }
+            let (columns, values) = (&columns[entries(source)], &values[entries(source)]);
+            scatter(level, weight, columns, values, &mut self.sums, &mut self.items, &mut n_touched);
+        }
+        n_touched
+    }
+
+    /// The same where every row names every item.
+    fn sum_dense(&mut self, level: Level, rows: &[f32], n_items: usize, history: &[u32], weights: &[f32]) -> usize {
+        self.sums[..n_items].fill(0.0);
+        self.mark_left_out();
+        for (&source, &weight) in history.iter().zip(weights) {
+            vector::axpy(level, weight, &rows[source as usize * n_items..][..n_items], &mut self.sums[..n_items]);
+        }
+        let mut at = 0;
+        for (item, &sum) in (0..).zip(&self.sums[..n_items]) {
+            self.items[at] = item;
+            at += usize::from(sum != LEFT_OUT);
+        }
+        at
+    }
+
+    /// Forgets all sums; the memory is kept.
     pub fn clear(&mut self) {
-        let few = self.items.len() < self.marks.len() / 8;
-        for &item in &self.items {
-            self.sums[item as usize] = 0.0;
-            if few {
-                self.marks[item as usize / 64] = 0;
-                self.left_out[item as usize / 64] = 0;
-            }
+        let n_neighbors = self.values.len();
+        for &item in self.items[..n_neighbors].iter().chain(&self.left_out) {
+            self.sums[item as usize] = UNTOUCHED;
         }
-        if !few {
-            self.marks.fill(0);
-            self.left_out.fill(0);
-        }
-        self.items.clear();
+        self.values.clear();
+        self.left_out.clear();
     }
 
-    /// The items that a neighbor row of the history names or that are left out, ascending.
-    #[cfg(test)]
-    pub fn items(&self) -> &[u32] {
-        &self.items
+    /// The items that the history adds to, but for those left out, and their sums.
+    pub fn neighbors(&self) -> (&[u32], &[f32]) {
+        (&self.items[..self.values.len()], &self.values)
     }
 
-    /// Appends the items that a neighbor row of the history names or that are left out, ascending; where few items may be
-    /// listed, those alone that may.
-    pub fn append_excluded(&self, eligible: &EligibleItems, into: &mut Vec<u32>) {
-        if 2 * eligible.count > 64 * self.marks.len() {
-            into.extend_from_slice(&self.items);
-        } else {
-            eligible.append_eligible(&self.items, into);
-        }
+    /// The items that are left out.
+    pub fn left_out(&self) -> &[u32] {
+        &self.left_out
     }
 
-    /// Whether going through the words of all items takes less time than through the items with a mark.
-    pub fn fills_words(&self) -> bool {
-        self.items.len() > 4 * self.marks.len()
-    }
-
-    /// Appends those that are not left out and that may be listed, in their order. Without a branch, which would be
-    /// mispredicted time and again.
-    pub fn append_candidates(&self, eligible: &EligibleItems, into: &mut Vec<u32>) {
-        if self.fills_words() {
-            let words = self.marks.iter().zip(&self.left_out).map(|(marks, left_out)| marks & !left_out);
-            match &eligible.bits {
-                Some(bits) => append_bits(words.zip(bits).map(|(word, bits)| word & bits), into),
-                None => append_bits(words, into),
-            }
-            return;
-        }
-        let mut at = into.len();
-        into.resize(at + self.items.len(), 0);
-        for &item in &self.items {
-            into[at] = item;
-            let left_out = self.left_out[item as usize / 64] >> (item % 64) & 1 == 1;
-            at += usize::from(eligible.contains(item) && !left_out);
-        }
-        into.truncate(at);
-    }
-
-    /// Takes out what is left out. Without a branch, which would be mispredicted time and again.
-    pub fn remove_left_out(&self, items: &mut Vec<u32>) {
-        let mut kept = 0;
-        for at in 0..items.len() {
-            let item = items[at];
-            items[kept] = item;
-            kept += usize::from(self.left_out[item as usize / 64] >> (item % 64) & 1 == 0);
-        }
-        items.truncate(kept);
-    }
-
-    /// Whether an item is among `items`.
+    /// Whether a history adds to an item, or it is left out.
     #[inline]
     pub fn contains(&self, item: u32) -> bool {
-        self.marks.get(item as usize / 64).is_some_and(|marks| marks >> (item % 64) & 1 == 1)
+        self.sums.get(item as usize).is_some_and(|sum| !sum.is_nan())
     }
 
-    /// The sums of all items.
-    pub fn all(&self) -> &[f32] {
-        &self.sums
-    }
-
-    #[cfg(test)]
-    pub fn of(sums: Vec<f32>) -> Self {
-        Self { sums, ..Self::default() }
-    }
-
-    /// The sum of an item; 0 where the history adds nothing.
+    /// The sum of an item: 0 where the history adds nothing, [`LEFT_OUT`] where it is left out.
     #[inline]
     pub fn sum(&self, item: u32) -> f32 {
-        self.sums.get(item as usize).copied().unwrap_or(0.0)
+        self.sums.get(item as usize).copied().filter(|sum| !sum.is_nan()).unwrap_or(0.0)
     }
 }
 
@@ -228,61 +200,48 @@ impl NeighborSums {
 mod tests {
     use super::*;
 
+    fn sorted(sums: &NeighborSums) -> Vec<(u32, f32)> {
+        let (items, values) = sums.neighbors();
+        let mut pairs: Vec<_> = items.iter().copied().zip(values.iter().copied()).collect();
+        pairs.sort_by_key(|pair| pair.0);
+        pairs
+    }
+
     #[test]
     fn sums_run_over_the_history_and_are_forgotten() {
         let neighbors = Csr::new(vec![0, 2, 2, 4], vec![1, 2, 0, 2], vec![0.5, 2.0, 3.0, -1.0], 3).unwrap();
         let neighbors = Neighbors::sparse(neighbors);
         let mut sums = NeighborSums::default();
         sums.sum_history(Level::Scalar, &neighbors, &[0, 2], &[1.0, 0.25], &[]);
-        assert_eq!(sums.items(), [0, 1, 2]);
+        assert_eq!(sorted(&sums), [(0, 0.75), (1, 0.5), (2, 1.75)]);
         assert_eq!([0, 1, 2].map(|i| sums.sum(i)), [0.75, 0.5, 1.75]);
         sums.sum_history(Level::Scalar, &neighbors, &[1], &[1.0], &[]);
-        assert!(sums.items().is_empty());
+        assert!(sums.neighbors().0.is_empty() && !sums.contains(2));
         assert_eq!(sums.sum(2), 0.0);
     }
 
     #[test]
-    fn what_is_left_out_is_named_and_no_candidate() {
-        let neighbors = Neighbors::sparse(Csr::new(vec![0, 2, 2], vec![0, 2], vec![0.5, 2.0], 3).unwrap());
-        let (mut sums, mut candidates) = (NeighborSums::default(), vec![9]);
-        let all = EligibleItems { bits: None, count: 3 };
-        sums.sum_history(Level::Scalar, &neighbors, &[0], &[1.0], &[1, 2]);
-        sums.append_candidates(&all, &mut candidates);
-        assert_eq!((sums.items(), &candidates[..]), (&[0, 1, 2][..], &[9, 0][..]));
-        sums.sum_history(Level::Scalar, &neighbors, &[0], &[1.0], &[]);
-        sums.append_candidates(&all, &mut candidates);
-        assert_eq!(candidates, [9, 0, 0, 2]);
+    fn an_item_is_named_once_whatever_its_sum_is_on_the_way() {
+        // Items 0 and 1 come to 0 and −0 and from there to something else.
+        let values = vec![1.0, -0.0, -1.0, -0.0, 2.0, 3.0];
+        let rows = Csr::new(vec![0, 2, 4, 6], vec![0, 1, 0, 1, 0, 1], values, 3).unwrap();
+        for level in Level::available() {
+            let mut sums = NeighborSums::default();
+            sums.sum_history(level, &Neighbors::sparse(rows.clone()), &[0, 1, 2], &[1.0; 3], &[]);
+            assert_eq!(sorted(&sums), [(0, 2.0), (1, 3.0)], "{}", level.name());
+        }
     }
 
     #[test]
-    fn what_is_marked_is_found_the_same_word_by_word_and_item_by_item() {
-        let (n, draws) = (300, crate::runtime::rng::Stream::new(3, 0));
-        for share in [1, 2, 30] {
-            let columns: Vec<u32> =
-                (0..n as u32).filter(|&i| draws.sub(share).below(u64::from(i), share) == 0).collect();
-            let rows = Csr::new(vec![0, columns.len()], columns.clone(), vec![1.0; columns.len()], n).unwrap();
-            let mut sums = NeighborSums::default();
-            sums.sum_history(Level::Scalar, &Neighbors::sparse(rows), &[0], &[1.0], &[7, 64, 299]);
-            for every in [1, 3, 200] {
-                let flags: Vec<bool> = (0..n).map(|item| item % every == every / 2).collect();
-                let filters = crate::rank::Filters { allow: Some(flags.clone()), ..Default::default() };
-                let eligible = EligibleItems::new(&filters, n).unwrap();
-                let (mut marked, mut candidates) = (Vec::new(), vec![9]);
-                sums.append_excluded(&eligible, &mut marked);
-                sums.append_candidates(&eligible, &mut candidates);
-                let mut all = columns.clone();
-                all.extend([7, 64, 299]);
-                all.sort_unstable();
-                all.dedup();
-                all.retain(|&item| flags[item as usize]);
-                assert!(marked.is_sorted() && marked.iter().all(|&item| sums.contains(item)));
-                assert!(every == 1 || marked.len() == all.len());
-                marked.retain(|&item| flags[item as usize]);
-                assert_eq!(marked, all);
-                all.retain(|item| ![7, 64, 299].contains(item));
-                assert_eq!(candidates[1..], all);
-            }
-        }
+    fn what_is_left_out_is_named_and_no_neighbor() {
+        let neighbors = Neighbors::sparse(Csr::new(vec![0, 2, 2], vec![0, 2], vec![0.5, 2.0], 3).unwrap());
+        let mut sums = NeighborSums::default();
+        sums.sum_history(Level::Scalar, &neighbors, &[0], &[1.0], &[1, 2]);
+        assert_eq!((sorted(&sums), sums.left_out()), (vec![(0, 0.5)], &[1, 2][..]));
+        assert_eq!([0, 1, 2].map(|item| sums.sum(item)), [0.5, LEFT_OUT, LEFT_OUT]);
+        sums.sum_history(Level::Scalar, &neighbors, &[0], &[1.0], &[]);
+        assert_eq!(sorted(&sums), [(0, 0.5), (2, 2.0)]);
+        assert!(!sums.contains(1));
     }
 
     #[test]
@@ -293,13 +252,14 @@ mod tests {
         let sums_of = |column: u32, left_out: &[u32]| {
             let mut sums = NeighborSums::default();
             sums.sum_history(Level::Scalar, &Neighbors::sparse(rows(column)), &[0, 1, 2, 3], &[1.0; 4], left_out);
-            assert_eq!(sums.items(), [0, 1]);
             [0, 1].map(|item| sums.sum(item))
         };
         assert_eq!(sums_of(1, &[]), [4.25, 8.5]);
-        assert_eq!(sums_of(1, &[0]), [4.25, 8.5]);
-        assert_eq!(sums_of(1, &[0, 1]), [0.25, 0.5]);
-        assert_eq!(sums_of(0, &[0, 1]), [12.25, 0.5]);
+        assert_eq!(sums_of(1, &[0]), [LEFT_OUT, 8.5]);
+        assert_eq!(sums_of(0, &[0]), [LEFT_OUT, 0.5]);
+        assert_eq!(sums_of(1, &[1]), [4.25, LEFT_OUT]);
+        assert_eq!(sums_of(1, &[0, 1]), [LEFT_OUT; 2]);
+        assert_eq!(sums_of(0, &[1]), [12.25, LEFT_OUT]);
     }
 
     #[test]
@@ -314,9 +274,14 @@ mod tests {
                 let [sparse, dense] = both.each_ref().map(|neighbors| {
                     let mut sums = NeighborSums::default();
                     sums.sum_history(level, neighbors, history, weights, &[4]);
-                    ((0..n as u32).map(|i| (sums.contains(i), sums.sum(i))).collect::<Vec<_>>(), sums.items().to_vec())
+                    let all = (0..n as u32).map(|item| (sums.contains(item), sums.sum(item))).collect::<Vec<_>>();
+                    let found = (all, sorted(&sums));
+                    sums.clear();
+                    assert!((0..n as u32).all(|item| !sums.contains(item)));
+                    found
                 });
                 assert_eq!(sparse, dense);
+                assert_eq!(dense.1.len(), if history.is_empty() { 0 } else { n - 1 });
             }
         }
     }

@@ -221,6 +221,23 @@ impl EligibleItems {
         into.truncate(at);
     }
 
+    /// Takes the others out. Without a branch, as above.
+    pub fn keep_eligible(&self, items: &mut Vec<u32>) {
+        let Some(bits) = &self.bits else { return };
+        let mut kept = 0;
+        for at in 0..items.len() {
+            let item = items[at];
+            items[kept] = item;
+            kept += (bits[item as usize / 64] >> (item % 64) & 1) as usize;
+        }
+        items.truncate(kept);
+    }
+
+    /// Whether they are most of the catalog.
+    pub fn are_most(&self) -> bool {
+        self.bits.as_ref().is_none_or(|bits| 2 * self.count > 64 * bits.len())
+    }
+
     /// Whether all of the others may be listed here, too.
     pub fn includes(&self, others: &Self) -> bool {
         match (&self.bits, &others.bits) {

@@ -12,16 +12,19 @@ use crate::runtime::Context;
 use crate::runtime::simd::Level;
 use crate::{Error, Result};
 
-use super::byte_rows::{ByteRows, UserBytes};
+use super::bounds::norm;
+use super::byte_rows::ByteRows;
+use super::candidates::{Candidates, select, select_bounded};
 use super::checks::{check_items, check_table};
 use super::head::{Head, TargetAttention};
 use super::index::{Index, ThresholdSeed};
 use super::key::{Best, key};
-use super::neighbor_sums::{NeighborSums, Neighbors};
+use super::neighbor_sums::{LEFT_OUT, NeighborSums, Neighbors, fetch_first};
 use super::output::{Link, OutputTransform};
 use super::query::{EligibleItems, Query, Users};
 use super::sets::Sets;
-use super::sketches::Sketches;
+use super::settled::Settled;
+use super::sketches;
 
 /// Scores or lists that are worth a task of their own.
 pub const ROWS_PER_TASK: usize = 256;
@@ -33,14 +36,8 @@ const SAMPLE_STEP: usize = 4;
 const MIN_BOUNDED: usize = 32;
 const MIN_BOUNDED_PER_PLACE: usize = 2;
 
-/// With so many items for each place, those of the highest sums are scored first: most of the others are out of reach then.
-const MIN_SUMS_FIRST_PER_PLACE: usize = 32;
-
-/// Fewer items than this are bounded by their bytes at once.
-const MIN_SKETCHED: usize = 128;
-
-/// How many are scored first for each place.
-const SUMS_FIRST_PER_PLACE: usize = 2;
+/// What the rest needs of its dense part is at least this share of what norms allow, or a scan would leave too much.
+const MIN_REACH: f64 = 0.25;
 
 /// Items with all that scores need.
 pub struct Scorer {
@@ -57,35 +54,19 @@ pub struct Scorer {
     max_abs_logit: f64,
     /// The largest magnitude in `neighbors`.
     max_abs_neighbor: f32,
-    /// Made on first use, as the three below.
+    /// Made on first use, as the two below.
     byte_rows: OnceLock<ByteRows>,
-    sketches: OnceLock<Sketches>,
     index: OnceLock<Index>,
     threshold_seed: OnceLock<ThresholdSeed>,
 }
 
-/// Items that may enter a list, in memory that is kept from list to list.
-#[derive(Default)]
-pub struct Candidates {
-    /// Their positions.
-    pub items: Vec<u32>,
-    /// Their scores.
-    pub scores: Vec<f32>,
-    user: UserBytes,
-    /// Whether `user` is that of the row.
-    user_is_set: bool,
-    dots: Vec<i32>,
-    bounds: Vec<f32>,
-    sample: Vec<f32>,
-    all: Vec<u32>,
-}
-
-impl Candidates {
-    /// Forgets the row that was asked for last.
-    pub fn start_row(&mut self) {
-        self.items.clear();
-        self.user_is_set = false;
-    }
+/// The scan of all items that follows.
+#[derive(Clone, Copy)]
+pub struct Scan {
+    /// Their largest norm.
+    pub largest_norm: f64,
+    /// So many neighbors of the highest sums are offered before; the scan looks for the others.
+    pub first: usize,
 }
 
 impl Scorer {
@@ -115,7 +96,6 @@ impl Scorer {
             head,
             link: Link::Identity,
             byte_rows: OnceLock::new(),
-            sketches: OnceLock::new(),
             index: OnceLock::new(),
             threshold_seed: OnceLock::new(),
         })
@@ -257,53 +237,113 @@ impl Scorer {
         }
     }
 
+    /// Prefetches what `sum_neighbors` reads first of a row that comes next.
+    pub fn fetch_neighbors(&self, query: &Query<'_>, row: usize) {
+        if let Some(Neighbors::Sparse { rows, .. }) = &self.neighbors {
+            fetch_first(rows, query.history(row).0);
+        }
+    }
+
     /// The dense part of the scores of some items for one row.
     pub fn dense(&self, level: Level, query: &Query<'_>, row: usize, items: &[u32], scores: &mut [f32]) {
         self.head.dense(level, &self.vectors, query, row, items, scores);
     }
 
-    /// Offers the candidates, items that a history adds to, to the list of a row: both parts of the score of each that can
-    /// enter. The list is the same as if all were offered: with D at least the dense part (see `byte_rows`), no sum of the two
-    /// in f32 is above that of D and the sparse part, for rounding keeps the order. Most of a history's neighbors are far
-    /// below the list, and their dense parts would take longer than all else. Leaves no candidates.
-    pub fn offer(
+    /// Offers the eligible ones of some `neighbors`, items that a history adds to with their sums, to the list of a row; gives
+    /// those that are settled then. Where a scan of all items follows, it is the ones of the highest sums alone, as far as
+    /// what the others need is rare.
+    pub fn offer_neighbors(
         &self,
         query: &Query<'_>,
         row: usize,
         level: Level,
-        sums: &NeighborSums,
+        neighbors: (&[u32], &[f32]),
+        eligible: &EligibleItems,
+        to_scan: Option<Scan>,
         candidates: &mut Candidates,
         best: &mut Best,
-    ) {
+    ) -> Settled {
+        candidates.clear();
+        let mut own = std::mem::take(&mut candidates.eligible);
+        let mut own_sums = std::mem::take(&mut candidates.eligible_sums);
+        let (mut items, mut sums) = neighbors;
+        if eligible.bits.is_some() {
+            select(items, sums, |item, _| eligible.contains(item), &mut own, &mut own_sums);
+            (items, sums) = (&own, &own_sums);
+        }
+        let settled = if let Some(scan) = to_scan.filter(|scan| items.len() >= 2 * scan.first) {
+            self.offer_highest_sums(query, row, level, (items, sums), scan, candidates, best)
+        } else {
+            candidates.items.extend_from_slice(items);
+            candidates.sums.extend_from_slice(sums);
+            None
+        };
+        if settled.is_none() {
+            self.offer(query, row, level, candidates, best);
+        }
+        (candidates.eligible, candidates.eligible_sums) = (own, own_sums);
+        settled.unwrap_or(Settled::ALL)
+    }
+
+    /// Offers the neighbors of the highest sums. Gives nothing, and leaves the others as candidates, where too many of them
+    /// could still enter.
+    fn offer_highest_sums(
+        &self,
+        query: &Query<'_>,
+        row: usize,
+        level: Level,
+        (items, sums): (&[u32], &[f32]),
+        scan: Scan,
+        candidates: &mut Candidates,
+        best: &mut Best,
+    ) -> Option<Settled> {
+        let sample = &mut candidates.sample;
+        sample.clear();
+        sample.extend(sums.iter().step_by(SAMPLE_STEP));
+        let high = *sample.select_nth_unstable_by(scan.first / SAMPLE_STEP, |a, b| b.total_cmp(a)).1;
+        select(items, sums, |_, sum| sum >= high, &mut candidates.items, &mut candidates.sums);
+        // Sums that are much the same say nothing.
+        let says_something = 2 * candidates.items.len() < items.len();
+        if says_something {
+            self.offer(query, row, level, candidates, best);
+            let settled = Settled::from_sum(high);
+            let needed = f64::from(settled.dense_threshold(best.threshold()));
+            if best.is_full() && needed >= MIN_REACH * scan.largest_norm * norm(query.vector(row)) {
+                return Some(settled);
+            }
+        }
+        let left = |_, sum| !says_something || sum < high;
+        select(items, sums, left, &mut candidates.items, &mut candidates.sums);
+        None
+    }
+
+    /// Offers the candidates to the list of a row: both parts of the score of each that can enter. The list is the same as if
+    /// all were offered: with D at least the dense part (see `byte_rows`), no sum of the two in f32 is above that of D and the
+    /// sparse part, for rounding keeps the order. Leaves no candidates.
+    pub fn offer(&self, query: &Query<'_>, row: usize, level: Level, candidates: &mut Candidates, best: &mut Best) {
         if candidates.items.len() >= MIN_BOUNDED + MIN_BOUNDED_PER_PLACE * best.n()
             && let Some(rows) = self.byte_rows(level, None)
         {
-            set_user(rows, query, row, level, candidates);
-            if candidates.items.len() >= MIN_SUMS_FIRST_PER_PLACE * best.n() {
-                self.offer_highest_sums(query, row, level, sums, rows, candidates, best);
-            }
-            let Candidates { items, user, bounds, sample, .. } = candidates;
-            rows.score_bounds(level, user, sums, items, bounds);
+            bound(rows, query, row, level, candidates);
+            let Candidates { items, sums, bounds, sample, all, all_sums, .. } = candidates;
             // Roughly the highest ones first, until the list is full: its threshold is near the final one then. In their
             // order, for their rows are read in it.
             sample.clear();
             sample.extend(bounds.iter().step_by(SAMPLE_STEP));
-            std::mem::swap(&mut candidates.items, &mut candidates.all);
+            std::mem::swap(items, all);
+            std::mem::swap(sums, all_sums);
             let place = (5 * best.n()).div_ceil(4 * SAMPLE_STEP);
             let (mut place, mut done) = (if best.is_full() { usize::MAX } else { place }, None);
             loop {
-                let Candidates { items, bounds, sample, all, .. } = candidates;
+                let Candidates { items, sums, bounds, sample, all, all_sums, .. } = candidates;
                 let high = if place < sample.len() {
                     *sample.select_nth_unstable_by(place, |a, b| b.total_cmp(a)).1
                 } else {
                     f32::NEG_INFINITY
                 };
                 let high = high.max(best.threshold());
-                match done {
-                    None => select(all, bounds, |bound| bound >= high, items),
-                    Some(done) => select(all, bounds, |bound| bound >= high && bound < done, items),
-                }
-                self.offer_all(query, row, level, sums, candidates, best);
+                select_bounded(all, all_sums, bounds, high, done, items, sums);
+                self.offer_all(query, row, level, candidates, best);
                 if high <= best.threshold() {
                     return;
                 }
@@ -311,34 +351,7 @@ impl Scorer {
                 place = if best.is_full() { usize::MAX } else { 2 * place };
             }
         }
-        self.offer_all(query, row, level, sums, candidates, best);
-    }
-
-    /// Makes those of `items`, which a history adds to, candidates that may be listed and, where the list has a threshold, can
-    /// reach it by their norms.
-    pub fn select_candidates(
-        &self,
-        query: &Query<'_>,
-        row: usize,
-        level: Level,
-        sums: &NeighborSums,
-        items: &[u32],
-        eligible: &EligibleItems,
-        candidates: &mut Candidates,
-        best: &Best,
-    ) {
-        candidates.items.clear();
-        if sums.fills_words() {
-            sums.append_candidates(eligible, &mut candidates.items);
-        } else {
-            eligible.append_eligible(items, &mut candidates.items);
-        }
-        if best.is_full()
-            && let Some(rows) = self.byte_rows(level, None)
-        {
-            set_user(rows, query, row, level, candidates);
-            rows.keep_reaching(&candidates.user, sums, best.threshold(), &mut candidates.items);
-        }
+        self.offer_all(query, row, level, candidates, best);
     }
 
     /// Offers those of the candidates that the row has not seen, both parts of the score of each; where they are `bounded`,
@@ -353,99 +366,47 @@ impl Scorer {
         bounded: bool,
         best: &mut Best,
     ) {
+        let Candidates { items, sums: own, .. } = candidates;
         // The sums of a history know what its row has seen.
-        let has_sums = query.history.is_some() && self.neighbors.is_some();
-        if has_sums {
-            sums.remove_left_out(&mut candidates.items);
-        } else {
-            let seen = query.seen(row);
-            candidates.items.retain(|item| seen.binary_search(item).is_err());
-        }
+        let has_sums = self.has_sums(query);
+        let seen = if has_sums { &[] } else { query.seen(row) };
+        items.retain(|item| sums.sum(*item) != LEFT_OUT && seen.binary_search(item).is_err());
+        own.clear();
+        own.extend(items.iter().map(|&item| sums.sum(item)));
         if has_sums && bounded {
-            self.offer(query, row, level, sums, candidates, best);
+            self.offer(query, row, level, candidates, best);
         } else {
-            self.offer_all(query, row, level, sums, candidates, best);
+            self.offer_all(query, row, level, candidates, best);
         }
     }
 
-    /// Offers the candidates of the highest sums, and leaves those of the others that are in reach by their norms and codes then.
-    fn offer_highest_sums(
-        &self,
-        query: &Query<'_>,
-        row: usize,
-        level: Level,
-        sums: &NeighborSums,
-        rows: &ByteRows,
-        candidates: &mut Candidates,
-        best: &mut Best,
-    ) {
-        let Candidates { items, bounds, sample, all, .. } = candidates;
-        let all_sums = sums.all();
-        bounds.clear();
-        bounds.extend(items.iter().map(|&item| all_sums[item as usize]));
-        sample.clear();
-        sample.extend(bounds.iter().step_by(SAMPLE_STEP));
-        let place = (SUMS_FIRST_PER_PLACE * best.n()).div_ceil(SAMPLE_STEP);
-        let high = *sample.select_nth_unstable_by(place, |a, b| b.total_cmp(a)).1;
-        std::mem::swap(items, all);
-        select(all, bounds, |sum| sum >= high, items);
-        if items.len() > all.len() / 4 {
-            // Sums that are much the same say nothing.
-            std::mem::swap(items, all);
-            return;
-        }
-        self.offer_all(query, row, level, sums, candidates, best);
-        let Candidates { items, user, dots, bounds, all, .. } = candidates;
-        rows.append_reaching(user, all, bounds, high, best.threshold(), items);
-        // A quarter of their bytes first, where many are left.
-        if items.len() >= MIN_SKETCHED
-            && let Some(sketches) = self.sketches(None)
-        {
-            bounds.clear();
-            bounds.extend(items.iter().map(|&item| all_sums[item as usize]));
-            all.clear();
-            sketches.append_reaching(level, user, items, bounds, best.threshold(), dots, all);
-            std::mem::swap(items, all);
-        }
-    }
-
-    /// Takes those of the candidates out that no history adds to and whose bytes say that they cannot reach the threshold.
+    /// Takes those of the candidates out whose bytes and sums say that they cannot reach the threshold.
     pub fn retain_reaching(
         &self,
         query: &Query<'_>,
         row: usize,
         level: Level,
-        new_user: bool,
         threshold: f32,
         candidates: &mut Candidates,
     ) {
         if let Some(rows) = self.byte_rows(level, None) {
-            let Candidates { items, user, bounds, all, .. } = candidates;
-            if new_user {
-                rows.set_user(level, query.vector(row), user);
-            }
-            rows.score_bounds(level, user, &NeighborSums::default(), items, bounds);
+            bound(rows, query, row, level, candidates);
+            let Candidates { items, sums, bounds, all, all_sums, .. } = candidates;
             std::mem::swap(items, all);
-            select(all, bounds, |bound| bound >= threshold, items);
+            std::mem::swap(sums, all_sums);
+            select_bounded(all, all_sums, bounds, threshold, None, items, sums);
         }
     }
 
-    fn offer_all(
-        &self,
-        query: &Query<'_>,
-        row: usize,
-        level: Level,
-        sums: &NeighborSums,
-        candidates: &mut Candidates,
-        best: &mut Best,
-    ) {
-        let Candidates { items, scores, .. } = candidates;
+    /// Offers the candidates, both parts of the score of each. Leaves none.
+    pub fn offer_all(&self, query: &Query<'_>, row: usize, level: Level, candidates: &mut Candidates, best: &mut Best) {
+        let Candidates { items, sums, scores, .. } = candidates;
         scores.resize(items.len(), 0.0);
         self.dense(level, query, row, items, scores);
-        for (&item, &dense) in items.iter().zip(&*scores) {
-            best.offer(key(dense + sums.sum(item), item));
+        for ((&item, &dense), &sum) in items.iter().zip(&*scores).zip(&*sums) {
+            best.offer(key(dense + sum, item));
         }
-        items.clear();
+        candidates.clear();
     }
 
     /// A row of bytes for each item, made on first use; none where no bound by them holds.
@@ -454,10 +415,14 @@ impl Scorer {
         bounded.then(|| self.byte_rows.get_or_init(|| ByteRows::new(&self.vectors, self.d, level, context)))
     }
 
-    /// Two bits of every number, made on first use; none where they do not pay.
-    pub fn sketches(&self, context: Option<&Context>) -> Option<&Sketches> {
-        let bounded = self.head.is_inner() && Sketches::support(self.d);
-        bounded.then(|| self.sketches.get_or_init(|| Sketches::new(&self.vectors, self.d, context)))
+    /// Whether codes of two bits pay.
+    pub fn has_sketches(&self) -> bool {
+        self.head.is_inner() && sketches::support(self.d)
+    }
+
+    /// Whether the histories of a query add to items.
+    pub fn has_sums(&self, query: &Query<'_>) -> bool {
+        query.history.is_some() && self.neighbors.is_some()
     }
 
     /// The compact table of all items, ordered on first use.
@@ -498,26 +463,6 @@ impl Scorer {
     }
 }
 
-fn set_user(rows: &ByteRows, query: &Query<'_>, row: usize, level: Level, candidates: &mut Candidates) {
-    if !candidates.user_is_set {
-        rows.set_user(level, query.vector(row), &mut candidates.user);
-        candidates.user_is_set = true;
-    }
-}
-
-/// The items whose bound is wanted. Without a branch, which would be mispredicted time and again.
-#[inline(always)]
-fn select(items: &[u32], bounds: &[f32], wanted: impl Fn(f32) -> bool, into: &mut Vec<u32>) {
-    into.clear();
-    into.resize(items.len(), 0);
-    let mut at = 0;
-    for (&item, &bound) in items.iter().zip(bounds) {
-        into[at] = item;
-        at += usize::from(wanted(bound));
-    }
-    into.truncate(at);
-}
-
 /// The largest magnitude in each column.
 fn max_abs(values: &[f32], d: usize) -> Vec<f32> {
     let mut largest = vec![0f32; d];
@@ -529,4 +474,14 @@ fn max_abs(values: &[f32], d: usize) -> Vec<f32> {
         }
     }
     largest
+}
+
+/// Bounds of the candidates' scores.
+fn bound(rows: &ByteRows, query: &Query<'_>, row: usize, level: Level, candidates: &mut Candidates) {
+    let Candidates { items, sums, user, user_is_set, bounds, .. } = candidates;
+    if !*user_is_set {
+        rows.set_user(level, query.vector(row), user);
+        *user_is_set = true;
+    }
+    rows.score_bounds(level, user, items, sums, bounds);
 }

@@ -6,18 +6,20 @@
 
 use std::cell::RefCell;
 
+use crate::runtime::simd::Level;
 use crate::runtime::simd::int8_scan::{BLOCK, Group};
 use crate::runtime::simd::sparse::fetch;
-use crate::runtime::simd::{Level, dot};
 
 use super::bounds::Bounds;
+use super::candidates::Candidates;
 use super::extent::Extent;
 use super::index::Index;
 use super::key::{Best, key};
 use super::neighbor_sums::NeighborSums;
 use super::query::{EligibleItems, Query};
-use super::scorer::{Candidates, Scorer};
-use super::sketches::{Lookup, Sketches};
+use super::scorer::{Scan, Scorer};
+use super::settled::Settled;
+use super::sketches::Lookup;
 
 /// Items that the scan leaves, scored together.
 const RESCORE_BATCH: usize = 16;
@@ -29,8 +31,14 @@ const RESCORE_BATCH_FILTERED: usize = 48;
 /// are taken in their order and scored. On Zen 3, an item that is skipped takes .5 ns, one scored 20, one scanned 1.3.
 const MIN_SCANNED_SHARE: usize = 16;
 
-/// The scan of sketches goes on as long as it leaves no more than one item in so many, each of which costs some scanned bytes.
-const ITEMS_PER_LEFT: usize = 4;
+/// Sketches are given up once they leave more than this share of what they look at: each item that is left costs as much as
+/// a few that are scanned byte by byte.
+const MOST_LEFT: f64 = 0.6;
+
+/// So many neighbors of the highest sums, for each place and beside, are offered before the scan looks for the others: what
+/// these have to reach is high then, and sketches leave little.
+const FIRST_PER_PLACE: usize = 30;
+const FIRST: usize = 10;
 
 /// Memory of one thread, kept from list to list.
 #[derive(Default)]
@@ -38,12 +46,19 @@ pub struct Scratch {
     best: Best,
     sums: NeighborSums,
     candidates: Candidates,
-    /// The items that the history adds to.
-    named: Vec<u32>,
+    /// Which of the items that the history adds to were offered.
+    settled: Settled,
     /// The rankings of the row that are there already.
     done: Vec<Best>,
     group: Group<1>,
     lookup: Lookup,
+}
+
+impl Scratch {
+    /// What a scan looks for has a dense part of at least this.
+    fn dense_threshold(&self) -> f32 {
+        self.settled.dense_threshold(self.best.threshold())
+    }
 }
 
 thread_local! {
@@ -69,7 +84,6 @@ pub fn list<T>(
     SCRATCH.with_borrow_mut(|scratch| {
         scorer.sum_neighbors(query, row, level, &mut scratch.sums);
         scratch.candidates.start_row();
-        scratch.sums.append_candidates(eligible, &mut scratch.candidates.items);
         scratch.best.reset(n);
         rank(scorer, index, query, row, eligible, level, scratch);
         take(scratch.best.sorted())
@@ -88,12 +102,10 @@ pub struct Ranking<'a> {
     pub extent: Extent,
 }
 
-/// Several rankings of one row, for which its neighbors are summed once; `covering` are items that hold those of all. `take`
-/// receives the place of each among them, its keys, best first, and its floor.
+/// Several rankings of one row, for which its neighbors are summed once. `take` receives the place of each among them, its keys, best first, and its floor.
 pub fn lists(
     scorer: &Scorer,
     rankings: &[Ranking<'_>],
-    covering: &EligibleItems,
     query: &Query<'_>,
     row: usize,
     level: Level,
@@ -102,20 +114,15 @@ pub fn lists(
     SCRATCH.with_borrow_mut(|scratch| {
         scorer.sum_neighbors(query, row, level, &mut scratch.sums);
         scratch.candidates.start_row();
-        scratch.named.clear();
-        if !scratch.sums.fills_words() {
-            scratch.sums.append_candidates(covering, &mut scratch.named);
-        }
         if scratch.done.len() < rankings.len() {
             scratch.done.resize_with(rankings.len(), Best::default);
         }
         for (at, &Ranking { eligible, n, index, extent }) in rankings.iter().enumerate() {
-            let Scratch { best, sums, candidates, named, done, .. } = &mut *scratch;
+            let Scratch { best, done, .. } = &mut *scratch;
             let floor = extent.floor(eligible, |of| &mut done[of]);
             best.reset(n);
             best.raise(floor);
             if floor < f32::INFINITY && index.is_some() {
-                scorer.select_candidates(query, row, level, sums, named, eligible, candidates, best);
                 rank(scorer, index, query, row, eligible, level, scratch);
             } else if floor < f32::INFINITY {
                 rank_pairwise(scorer, query, row, eligible, None, false, level, scratch);
@@ -126,7 +133,7 @@ pub fn lists(
     });
 }
 
-/// The ranking of a row whose neighbors are summed, and are candidates if they may be in it.
+/// The ranking of a row whose neighbors are summed.
 fn rank(
     scorer: &Scorer,
     index: Option<&Index>,
@@ -136,30 +143,31 @@ fn rank(
     level: Level,
     scratch: &mut Scratch,
 ) {
-    let seen = query.seen(row);
-    let wanted = |item: u32| eligible.contains(item) && seen.binary_search(&item).is_err();
-    offer(scorer, query, row, level, scratch);
-    match index {
-        Some(index) if query.d > 0 => {
-            let bounds = Bounds::new(query.vector(row), level, &mut scratch.group, 0);
-            let search = IndexSearch { scorer, index, query, row, seen, eligible, level, bounds };
-            if skips_scan(eligible, scorer.n_items()) {
-                search.score_eligible(scratch);
-            } else {
-                search.scan(scratch);
+    let Scratch { best, sums, candidates, settled, .. } = &mut *scratch;
+    let first = FIRST_PER_PLACE * best.n() + FIRST;
+    let to_scan = index.map(|index| Scan { largest_norm: index.largest_norm(), first });
+    *settled = scorer.offer_neighbors(query, row, level, sums.neighbors(), eligible, to_scan, candidates, best);
+    // The sums of a history know what its row has seen.
+    let seen = if scorer.has_sums(query) { &[] } else { query.seen(row) };
+    let Some(index) = index.filter(|_| query.d > 0) else {
+        let wanted =
+            |item: &u32| eligible.contains(*item) && seen.binary_search(item).is_err() && !sums.contains(*item);
+        for item in (0..scorer.n_items() as u32).filter(wanted) {
+            if query.d == 0 && !best.accepts(key(0.0, item)) {
+                break;
             }
+            candidates.items.push(item);
+            candidates.sums.push(0.0);
+            scorer.offer_all(query, row, level, candidates, best);
         }
-        _ => {
-            for item in 0..scorer.n_items() as u32 {
-                if query.d == 0 && !scratch.best.accepts(key(0.0, item)) {
-                    break;
-                }
-                if !scratch.sums.contains(item) && wanted(item) {
-                    scratch.candidates.items.push(item);
-                    offer(scorer, query, row, level, scratch);
-                }
-            }
-        }
+        return;
+    };
+    let bounds = Bounds::new(query.vector(row), level, &mut scratch.group, 0);
+    let search = IndexSearch { scorer, index, query, row, seen, eligible, level, bounds };
+    if skips_scan(eligible, scorer.n_items()) {
+        search.score_eligible(scratch);
+    } else {
+        search.scan(scratch);
     }
 }
 
@@ -203,12 +211,6 @@ fn rank_pairwise(
     scorer.offer_unseen(query, row, level, sums, candidates, bounded, best);
 }
 
-/// Offers the candidates, both parts of their scores, as far as they can enter the list.
-fn offer(scorer: &Scorer, query: &Query<'_>, row: usize, level: Level, scratch: &mut Scratch) {
-    let Scratch { best, sums, candidates, .. } = scratch;
-    scorer.offer(query, row, level, sums, candidates, best);
-}
-
 /// One user's search of the compact table.
 struct IndexSearch<'a> {
     scorer: &'a Scorer,
@@ -224,22 +226,21 @@ struct IndexSearch<'a> {
 impl IndexSearch<'_> {
     /// Two bits of every number first as far as they leave few items, then bytes, and f32 for what they cannot discard.
     fn scan(&self, scratch: &mut Scratch) {
-        let vectors = self.scorer.vectors();
-        scratch.candidates.items.clear();
+        let n_blocks = self.index.n_blocks();
+        scratch.candidates.clear();
         self.set_threshold(scratch);
         // A list that is not full yet would let most sketches pass.
-        let sketches = self.scorer.sketches(None).filter(|_| scratch.best.is_full());
-        let mut block = sketches.map_or(0, |sketches| self.scan_sketches(sketches, scratch));
+        let sketched = scratch.best.is_full() && self.scorer.has_sketches();
+        let mut block = if sketched { self.scan_sketches(scratch) } else { 0 };
         loop {
-            let blocks = block..self.index.n_blocks();
-            let (found, masks) = self.index.scan(vectors, self.level, &scratch.group, blocks);
-            let last = found >= self.index.n_blocks();
-            if !last {
+            let (found, masks) = self.index.scan(self.scorer.vectors(), self.level, &scratch.group, block..n_blocks);
+            if found < n_blocks {
                 self.index.eligible_hits(found, masks[0], self.eligible, &mut scratch.candidates.items);
             }
-            if scratch.candidates.items.len() >= RESCORE_BATCH || last {
+            if scratch.candidates.items.len() >= RESCORE_BATCH || found >= n_blocks {
+                self.keep_open(scratch);
                 self.score(scratch);
-                if last {
+                if found >= n_blocks {
                     return;
                 }
                 self.set_threshold(scratch);
@@ -249,26 +250,28 @@ impl IndexSearch<'_> {
     }
 
     /// The block from which on the scan of bytes has to go on: where norms begin to be too low, or the sketches left too much.
-    fn scan_sketches(&self, sketches: &Sketches, scratch: &mut Scratch) -> usize {
+    fn scan_sketches(&self, scratch: &mut Scratch) -> usize {
         let Self { scorer, index, query, row, level, .. } = *self;
         let (mut known, mut left) = (None, 0);
         let mut blocks = index.together(0);
         while !blocks.is_empty() && index.block_norm(blocks.end - 1) >= scratch.group.stop {
-            let codes = index.sketch_blocks(sketches, blocks.start);
-            let Scratch { best, candidates, lookup, sums, .. } = scratch;
-            let (vector, threshold) = (query.vector(row), best.threshold());
+            let threshold = scratch.dense_threshold();
+            let codes = index.sketch_blocks(scorer.vectors(), blocks.start);
             let limits = (threshold, known != Some(threshold));
-            lookup.append_reaching(level, &self.bounds, vector, limits, codes, &mut candidates.items);
-            left += candidates.items.len();
-            candidates.items.retain(|&item| self.eligible.contains(item) && !sums.contains(item));
-            scorer.retain_reaching(query, row, level, known.is_none(), threshold, candidates);
+            let Scratch { candidates, lookup, .. } = &mut *scratch;
+            lookup.append_reaching(level, &self.bounds, query.vector(row), limits, codes, &mut candidates.items);
             known = Some(threshold);
+            left += candidates.items.len();
+            self.eligible.keep_eligible(&mut candidates.items);
+            self.keep_open(scratch);
+            let Scratch { best, candidates, .. } = &mut *scratch;
+            scorer.retain_reaching(query, row, level, best.threshold(), candidates);
             if !candidates.items.is_empty() {
                 self.score(scratch);
                 self.set_threshold(scratch);
             }
             blocks = index.together(blocks.end);
-            if left > blocks.start * BLOCK / ITEMS_PER_LEFT {
+            if left as f64 > MOST_LEFT * (blocks.start * BLOCK) as f64 {
                 break;
             }
         }
@@ -278,9 +281,9 @@ impl IndexSearch<'_> {
     /// Every eligible item in f32, from the largest norms on.
     fn score_eligible(&self, scratch: &mut Scratch) {
         let (vectors, d) = (self.scorer.vectors(), self.query.d);
-        let end = |best: &Best| self.index.n_blocks_from_norm(self.bounds.min_norm(best.threshold()));
-        let (mut block, mut last) = (0, end(&scratch.best));
-        scratch.candidates.items.clear();
+        let end = |scratch: &Scratch| self.index.n_blocks_from_norm(self.bounds.min_norm(scratch.dense_threshold()));
+        let (mut block, mut last) = (0, end(scratch));
+        scratch.candidates.clear();
         while block < last {
             let known = scratch.candidates.items.len();
             self.eligible.append_eligible(self.index.block(block), &mut scratch.candidates.items);
@@ -289,29 +292,38 @@ impl IndexSearch<'_> {
             }
             block += 1;
             if scratch.candidates.items.len() >= RESCORE_BATCH_FILTERED || block == last {
+                self.keep_open(scratch);
                 self.score(scratch);
-                last = end(&scratch.best);
+                last = end(scratch);
             }
         }
     }
 
     fn set_threshold(&self, scratch: &mut Scratch) {
-        let threshold = scratch.best.threshold();
+        let threshold = scratch.dense_threshold();
         self.bounds.set_threshold(&mut scratch.group, 0, threshold);
         scratch.group.stop = self.bounds.min_norm(threshold);
     }
 
-    /// Offers the candidates that no history adds to: the dense part is the score.
-    fn score(&self, scratch: &mut Scratch) {
-        let Scratch { best, sums, candidates: Candidates { items, scores, .. }, .. } = scratch;
-        scores.resize(items.len(), 0.0);
-        dot::dots(self.level, self.query.vector(self.row), self.scorer.vectors(), items, scores);
-        for (&item, &score) in items.iter().zip(&*scores) {
-            let key = key(score, item);
-            if best.accepts(key) && !sums.contains(item) && self.seen.binary_search(&item).is_err() {
-                best.offer(key);
-            }
+    /// Leaves those of the candidates, which are eligible, that are not settled or seen, with their sums.
+    fn keep_open(&self, scratch: &mut Scratch) {
+        let Scratch { sums, candidates, settled, .. } = scratch;
+        let Candidates { items, sums: own, .. } = candidates;
+        let mut kept = 0;
+        own.resize(items.len(), 0.0);
+        for at in 0..items.len() {
+            let item = items[at];
+            let sum = sums.sum(item);
+            (items[kept], own[kept]) = (item, sum);
+            let open = !(settled.holds(sum) & sums.contains(item));
+            kept += usize::from(open && (self.seen.is_empty() || self.seen.binary_search(&item).is_err()));
         }
-        items.clear();
+        items.truncate(kept);
+        own.truncate(kept);
+    }
+
+    /// Offers the candidates, both parts of their scores.
+    fn score(&self, scratch: &mut Scratch) {
+        self.scorer.offer_all(self.query, self.row, self.level, &mut scratch.candidates, &mut scratch.best);
     }
 }

@@ -54,8 +54,8 @@ fn dots_plain(user: &[Line], rows: &[Line], items: &[u32], dots: &mut [i32]) {
     }
 }
 
-/// bounds[at] = `terms.scale` · `scales[item]` · (`dots[at]` − `terms.offset`) + `terms.subnormal`, rounded up, plus
-/// `sums[item]`, where item = `items[at]`; `sums` may be empty.
+/// bounds[at] = `terms.scale` · `scales[items[at]]` · (`dots[at]` − `terms.offset`) + `terms.subnormal`, rounded up, plus
+/// `sums[at]`.
 pub fn byte_bounds(
     level: Level,
     terms: BoundTerms,
@@ -65,18 +65,18 @@ pub fn byte_bounds(
     dots: &[i32],
     bounds: &mut [f32],
 ) {
-    assert!(items.len() == dots.len() && items.len() == bounds.len());
+    assert!(items.len() == dots.len() && items.len() == bounds.len() && items.len() == sums.len());
     dispatch!(level, bounds_body(
         terms: BoundTerms, scales: &[f32], sums: &[f32], items: &[u32], dots: &[i32], bounds: &mut [f32]));
 }
 
 #[inline(always)]
 fn bounds_body(terms: BoundTerms, scales: &[f32], sums: &[f32], items: &[u32], dots: &[i32], bounds: &mut [f32]) {
-    for ((&item, &dot), bound) in items.iter().zip(dots).zip(bounds) {
+    for (((&item, &dot), &sum), bound) in items.iter().zip(dots).zip(sums).zip(bounds) {
         let product = f64::from(scales[item as usize]) * (f64::from(dot) - terms.offset);
         let exact = terms.scale * product + terms.subnormal;
         // More than a step of f32, normal or subnormal.
-        *bound = (exact + exact.abs() * 2.4e-7 + 1e-42) as f32 + sums.get(item as usize).unwrap_or(&0.0);
+        *bound = (exact + exact.abs() * 2.4e-7 + 1e-42) as f32 + sum;
     }
 }
 

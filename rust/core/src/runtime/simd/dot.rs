@@ -162,18 +162,42 @@ mod x86 {
     }
 }
 
-/// Adds `weight` · `values` to `sums` at `items`, fused, and sets their bits in `marks`.
-pub fn scatter(level: Level, weight: f32, items: &[u32], values: &[f32], sums: &mut [f32], marks: &mut [u64]) {
-    dispatch!(level, scatter_body(weight: f32, items: &[u32], values: &[f32], sums: &mut [f32], marks: &mut [u64]));
+/// What a sum is before anything was added to it.
+pub const UNTOUCHED: f32 = f32::NAN;
+
+/// Adds `weight` · `values` to `sums` at `items`, fused, from 0 where a sum is [`UNTOUCHED`]: such an item is written to
+/// `touched` at place `n_touched`, which grows. Without a branch, which would be mispredicted time and again.
+pub fn scatter(
+    level: Level,
+    weight: f32,
+    items: &[u32],
+    values: &[f32],
+    sums: &mut [f32],
+    touched: &mut [u32],
+    n_touched: &mut usize,
+) {
+    dispatch!(level, scatter_body(
+        weight: f32, items: &[u32], values: &[f32], sums: &mut [f32], touched: &mut [u32], n_touched: &mut usize));
 }
 
 #[inline(always)]
-fn scatter_body(weight: f32, items: &[u32], values: &[f32], sums: &mut [f32], marks: &mut [u64]) {
+fn scatter_body(
+    weight: f32,
+    items: &[u32],
+    values: &[f32],
+    sums: &mut [f32],
+    touched: &mut [u32],
+    n_touched: &mut usize,
+) {
+    let mut at = *n_touched;
     for (&item, &value) in items.iter().zip(values) {
         let sum = &mut sums[item as usize];
-        *sum = weight.mul_add(value, *sum);
-        marks[item as usize / 64] |= 1 << (item % 64);
+        touched[at] = item;
+        at += usize::from(sum.is_nan());
+        let from = if sum.is_nan() { 0.0 } else { *sum };
+        *sum = weight.mul_add(value, from);
     }
+    *n_touched = at;
 }
 
 /// [`dots`] for factor attention: x_k = p_k q_k, l_k = s_k x_k, e_k = exp(l_k − max l); score = Σ e_k x_k / Σ e_k, both

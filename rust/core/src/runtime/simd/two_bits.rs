@@ -1,4 +1,4 @@
-//! Two bits of every number of an item: blocks of 64 items that a user's tables look up, and rows read in no order.
+//! Two bits of every number of an item: blocks of 64 items that a user's tables look up.
 //!
 //! A number's code c is 0 to 3 and stands for 2 c − 3 steps of its item. A byte holds the codes of four numbers: of each 64, byte j
 //! those of numbers j, j + 16, j + 32 and j + 48, from the lowest bits on. A block has such bytes of its items side by side, a
@@ -8,8 +8,6 @@
 
 use super::int8_scan::Line;
 use super::level::Level;
-#[cfg(target_arch = "x86_64")]
-use super::sparse::fetch;
 
 /// Items in a block.
 pub const BLOCK: usize = 64;
@@ -19,13 +17,6 @@ pub type Codes = [u32; 4];
 
 /// What both pairs of codes in a byte are below the best, by their four bits.
 pub type Tables = [[u8; 16]; 2];
-
-/// Rows in flight at once.
-const ROWS: usize = 8;
-
-/// Rows between the prefetch of one and its use.
-#[cfg(target_arch = "x86_64")]
-const ROWS_AHEAD: usize = 4 * ROWS;
 
 /// Appends the places of the items of some blocks whose sum over `tables` is within the budget of their
 /// block; below 0 holds no item. `lines` are [block][table].
@@ -65,107 +56,12 @@ fn append_mask(mut mask: u64, first: usize, into: &mut Vec<u32>) {
     }
 }
 
-/// dots[at] = Σ_k user_k c_k over the codes of row `items[at]` of `rows`, `user.len()` of 64 numbers each. Bytes of
-/// the user may have all values.
-pub fn code_dots(level: Level, user: &[Line], rows: &[Codes], items: &[u32], dots: &mut [i32]) {
-    assert_eq!(items.len(), dots.len());
-    match level {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: `Level::available` found the features before these levels could be made.
-        Level::Avx512 => unsafe { x86::dots_avx512(user, rows, items, dots) },
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above.
-        Level::Avx2 => unsafe { x86::dots_avx2(user, rows, items, dots) },
-        _ => dots_plain(user, rows, items, dots),
-    }
-}
-
-fn dots_plain(user: &[Line], rows: &[Codes], items: &[u32], dots: &mut [i32]) {
-    let n = user.len();
-    for (&item, dot) in items.iter().zip(dots) {
-        *dot = 0;
-        for (row, user) in rows[item as usize * n..][..n].iter().zip(user) {
-            for (at, &user) in user.0.iter().enumerate() {
-                let codes = (row[at % 4] >> (at / 4 * 2)).to_le_bytes().map(|byte| i32::from(byte & 3));
-                let products = codes.into_iter().zip(user.to_le_bytes());
-                *dot += products.map(|(code, user)| code * i32::from(user as i8)).sum::<i32>();
-            }
-        }
-    }
-}
-
-/// What bounds of single items take of a user; see `rank::sketches`.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct ReachTerms {
-    /// For each step of the item, times the product of the codes.
-    pub by_dot: f32,
-    /// For each step of the item.
-    pub by_step: f32,
-    /// For each unit of what the codes lose.
-    pub by_error: f32,
-    /// What is added to each bound.
-    pub least: f32,
-}
-
-/// Appends those of `items` whose bound by the codes' products `dots`, with one of `sums` for each, reaches the threshold; `steps` hold the step and the loss of each item of the catalog. What is no number reaches it.
-pub fn append_reaching(
-    level: Level,
-    terms: ReachTerms,
-    steps: &[[f32; 2]],
-    items: &[u32],
-    dots: &[i32],
-    sums: &[f32],
-    threshold: f32,
-    into: &mut Vec<u32>,
-) {
-    let at = into.len();
-    into.resize(at + items.len(), 0);
-    let mut kept = 0;
-    let (out, count) = (&mut into[at..], &mut kept);
-    dispatch!(level, reaching_body(
-        terms: ReachTerms, steps: &[[f32; 2]], items: &[u32], dots: &[i32], sums: &[f32], threshold: f32,
-        out: &mut [u32], count: &mut usize));
-    into.truncate(at + kept);
-}
-
-#[inline(always)]
-fn reaching_body(
-    terms: ReachTerms,
-    steps: &[[f32; 2]],
-    items: &[u32],
-    dots: &[i32],
-    sums: &[f32],
-    threshold: f32,
-    out: &mut [u32],
-    count: &mut usize,
-) {
-    let mut at = 0;
-    for ((items, dots), sums) in items.chunks(ROWS).zip(dots.chunks(ROWS)).zip(sums.chunks(ROWS)) {
-        let (mut step, mut error, mut dot, mut sum) = ([0f32; ROWS], [0f32; ROWS], [0f32; ROWS], [0f32; ROWS]);
-        for lane in 0..items.len() {
-            [step[lane], error[lane]] = steps[items[lane] as usize];
-            (dot[lane], sum[lane]) = (dots[lane] as f32, sums[lane]);
-        }
-        let mut reaches = [false; ROWS];
-        for lane in 0..ROWS {
-            let dense = step[lane] * (terms.by_dot * dot[lane] + terms.by_step) + terms.by_error * error[lane];
-            let out_of_reach = dense + terms.least + sum[lane] < threshold;
-            reaches[lane] = !out_of_reach;
-        }
-        for (&item, reaches) in items.iter().zip(reaches) {
-            out[at] = item;
-            at += usize::from(reaches);
-        }
-    }
-    *count = at;
-}
-
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     #[allow(clippy::wildcard_imports)]
     use std::arch::x86_64::*;
 
-    use super::{BLOCK, Codes, Line, ROWS, ROWS_AHEAD, Tables, append_mask, fetch};
+    use super::{BLOCK, Line, Tables, append_mask};
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma")]
     pub fn append_avx512(lines: &[Line], tables: &[Tables], budgets: &[i32], into: &mut Vec<u32>) {
@@ -228,72 +124,6 @@ mod x86 {
             append_mask(mask, at * BLOCK, into);
         }
     }
-
-    #[target_feature(enable = "avx2,fma")]
-    pub fn dots_avx2(user: &[Line], rows: &[Codes], items: &[u32], dots: &mut [i32]) {
-        let ones = _mm256_set1_epi16(1);
-        all(user, rows, items, dots, |sum, codes, user| {
-            _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(codes, user), ones))
-        });
-    }
-
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma")]
-    pub fn dots_avx512(user: &[Line], rows: &[Codes], items: &[u32], dots: &mut [i32]) {
-        all(user, rows, items, dots, |sum, codes, user| _mm256_dpbusd_epi32(sum, codes, user));
-    }
-
-    /// Eight rows at a time, those of the next ones fetched meanwhile; `add` adds the products of 32 codes to 8 sums.
-    #[inline(always)]
-    fn all(
-        user: &[Line],
-        rows: &[Codes],
-        items: &[u32],
-        dots: &mut [i32],
-        add: impl Fn(__m256i, __m256i, __m256i) -> __m256i,
-    ) {
-        let n = user.len();
-        for &item in items.iter().take(ROWS_AHEAD) {
-            fetch(rows, item as usize * n, n);
-        }
-        for (at, dots) in dots.chunks_mut(ROWS).enumerate() {
-            let items = &items[at * ROWS..];
-            for &item in items.iter().take(ROWS_AHEAD + ROWS).skip(ROWS_AHEAD) {
-                fetch(rows, item as usize * n, n);
-            }
-            // What is left over in the last eight repeats the first row.
-            let mut of = [&rows[..0]; ROWS];
-            for at in 0..ROWS {
-                let item = if at < dots.len() { items[at] } else { items[0] } as usize;
-                of[at] = &rows[item * n..(item + 1) * n];
-            }
-            // SAFETY: the callers have AVX2; a line holds 64 bytes, codes 16.
-            let sums = unsafe {
-                let code = _mm256_set1_epi8(3);
-                let first = _mm256_setr_epi32(0, 0, 0, 0, 2, 2, 2, 2);
-                let later = _mm256_setr_epi32(4, 4, 4, 4, 6, 6, 6, 6);
-                let mut sums = [_mm256_setzero_si256(); ROWS];
-                for (line, user) in user.iter().enumerate() {
-                    let user = user.0.as_ptr().cast();
-                    let (low, high) = (_mm256_load_si256(user), _mm256_load_si256(user.add(1)));
-                    for (sum, row) in sums.iter_mut().zip(of) {
-                        let codes = _mm256_broadcastsi128_si256(_mm_loadu_si128(row[line].as_ptr().cast()));
-                        let of_low = _mm256_and_si256(_mm256_srlv_epi32(codes, first), code);
-                        let of_high = _mm256_and_si256(_mm256_srlv_epi32(codes, later), code);
-                        *sum = add(add(*sum, of_low, low), of_high, high);
-                    }
-                }
-                let [a, b, c, d, e, f, g, h] = sums;
-                let low = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
-                let high = _mm256_hadd_epi32(_mm256_hadd_epi32(e, f), _mm256_hadd_epi32(g, h));
-                let crossed = _mm256_permute2x128_si256::<0x21>(low, high);
-                _mm256_add_epi32(_mm256_blend_epi32::<0xF0>(low, high), crossed)
-            };
-            let mut out = [0i32; ROWS];
-            // SAFETY: the callers have AVX2; 8 numbers.
-            unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), sums) };
-            dots.copy_from_slice(&out[..dots.len()]);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -328,55 +158,6 @@ mod tests {
                 }
             }
             assert!(found > 130 && found < 10 * BLOCK, "{n} {found}: budgets say nothing");
-        }
-    }
-
-    #[test]
-    fn every_level_gives_the_exact_products_of_codes() {
-        let draws = Stream::new(32, 0);
-        for n in [1, 2, 3] {
-            let rows: Vec<Codes> =
-                (0..40 * n).map(|at| std::array::from_fn(|w| draws.u64((at * 4 + w) as u64) as u32)).collect();
-            for limit in [false, true] {
-                let byte = |at: u64| if limit { [127, -127][at as usize % 2] } else { draws.u64(at) as i8 };
-                let word = |at: usize| i32::from_le_bytes(std::array::from_fn(|b| byte((at * 4 + b) as u64) as u8));
-                let user: Vec<Line> = (0..n).map(|l| Line(std::array::from_fn(|w| word(l * 16 + w)))).collect();
-                for count in [0, 1, 7, 8, 9, 31] {
-                    let items: Vec<u32> = (0..count).map(|at| at * 11 % 40).collect();
-                    let code = |row: usize, k: usize| rows[row][k % 16 / 4] >> (k % 4 * 8 + k / 16 * 2) & 3;
-                    let number = |line: usize, k: usize| i32::from(user[line].0[k / 4].to_le_bytes()[k % 4] as i8);
-                    let dot = |&item: &u32| -> i32 {
-                        let of = |line: usize| {
-                            (0..64)
-                                .map(move |k| code(item as usize * n + line, k) as i32 * number(line, k))
-                                .sum::<i32>()
-                        };
-                        (0..n).map(of).sum()
-                    };
-                    let wanted: Vec<i32> = items.iter().map(dot).collect();
-                    for level in Level::available() {
-                        let mut dots = vec![i32::MIN; items.len()];
-                        code_dots(level, &user, &rows, &items, &mut dots);
-                        assert_eq!(dots, wanted, "{} {n} {count}", level.name());
-                    }
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn what_reaches_is_kept_in_order_and_so_is_what_is_no_number() {
-        let terms = ReachTerms { by_dot: 2.0, by_step: 1.0, by_error: 3.0, least: 0.0 };
-        // Bounds 1.0 · (2 · dot + 1) + 3 · 0.5 + sum.
-        let mut steps = vec![[1.0, 0.5]; 20];
-        steps[4] = [f32::INFINITY, f32::NEG_INFINITY];
-        let items: Vec<u32> = (0..19).rev().collect();
-        let dots: Vec<i32> = items.iter().map(|&item| item as i32).collect();
-        let sums: Vec<f32> = items.iter().map(|&item| if item == 15 { -9.0 } else { 0.25 }).collect();
-        for level in Level::available() {
-            let mut into = vec![99];
-            append_reaching(level, terms, &steps, &items, &dots, &sums, 24.75, &mut into);
-            assert_eq!(into, [99, 18, 17, 16, 14, 13, 12, 11, 4], "{}", level.name());
         }
     }
 }

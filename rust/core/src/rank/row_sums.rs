@@ -1,0 +1,165 @@
+//! What the histories of a block of users add to items, and what their lists leave out, kept until a scan has come to an end.
+
+use std::ops::Range;
+
+use super::neighbor_sums::{LEFT_OUT, NeighborSums};
+use super::query::EligibleItems;
+use super::settled::Settled;
+
+/// The items that a row's history adds to, then those that its list leaves out.
+struct Row {
+    items: Range<usize>,
+    n_neighbors: usize,
+}
+
+/// Those of a block of rows.
+#[derive(Default)]
+pub struct RowSums {
+    items: Vec<u32>,
+    /// For each of the items; `LEFT_OUT` of what is left out.
+    sums: Vec<f32>,
+    rows: Vec<Row>,
+}
+
+impl RowSums {
+    /// Forgets all rows.
+    pub fn clear(&mut self) {
+        self.items.clear();
+        self.sums.clear();
+        self.rows.clear();
+    }
+
+    /// Takes what a history adds as the next row; where few items may be listed, of those alone.
+    pub fn push(&mut self, sums: &NeighborSums, eligible: &EligibleItems) {
+        let from = self.items.len();
+        let (items, values) = sums.neighbors();
+        if eligible.are_most() {
+            self.items.extend_from_slice(items);
+            self.sums.extend_from_slice(values);
+        } else {
+            for (&item, &value) in items.iter().zip(values).filter(|(item, _)| eligible.contains(**item)) {
+                self.items.push(item);
+                self.sums.push(value);
+            }
+        }
+        self.end_row(from, self.items.len() - from, sums.left_out(), eligible);
+    }
+
+    /// Takes a row without a history.
+    pub fn push_left_out(&mut self, left_out: &[u32], eligible: &EligibleItems) {
+        self.end_row(self.items.len(), 0, left_out, eligible);
+    }
+
+    fn end_row(&mut self, from: usize, n_neighbors: usize, left_out: &[u32], eligible: &EligibleItems) {
+        eligible.append_eligible(left_out, &mut self.items);
+        self.sums.resize(self.items.len(), LEFT_OUT);
+        self.rows.push(Row { items: from..self.items.len(), n_neighbors });
+    }
+
+    /// The items that a row's history adds to, but for those left out, and their sums.
+    pub fn neighbors(&self, at: usize) -> (&[u32], &[f32]) {
+        let Row { items, n_neighbors } = &self.rows[at];
+        let own = items.start..items.start + n_neighbors;
+        (&self.items[own.clone()], &self.sums[own])
+    }
+
+    /// These and the items that are left out.
+    pub fn items(&self, at: usize) -> &[u32] {
+        &self.items[self.rows[at].items.clone()]
+    }
+
+    /// Whether an item is among them.
+    pub fn contain(&self, at: usize, item: u32) -> bool {
+        let (neighbors, left_out) = self.items(at).split_at(self.rows[at].n_neighbors);
+        left_out.binary_search(&item).is_ok() || neighbors.contains(&item)
+    }
+
+    /// Of some different items, leaves those that are not settled for a row, with the sum of each. `marks` are a bit for
+    /// each item of the catalog, all 0 before and after.
+    pub fn keep_open(&self, at: usize, settled: Settled, marks: &mut [u64], items: &mut Vec<u32>, sums: &mut Vec<f32>) {
+        let bit = |item: u32| (item as usize / 64, 1u64 << (item % 64));
+        for &item in &*items {
+            marks[bit(item).0] |= bit(item).1;
+        }
+        sums.clear();
+        let own = self.rows[at].items.clone();
+        let (mut found, n_items) = (0, items.len());
+        // Behind the items, where they stay: without a branch, which would be mispredicted time and again.
+        items.resize(2 * n_items + 1, 0);
+        for (place, &item) in (0..).zip(&self.items[own.clone()]) {
+            items[n_items + found] = place;
+            found += usize::from(marks[bit(item).0] & bit(item).1 != 0);
+        }
+        let mut kept = 0;
+        for place in 0..found {
+            let place = own.start + items[n_items + place] as usize;
+            let (item, sum) = (self.items[place], self.sums[place]);
+            marks[bit(item).0] &= !bit(item).1;
+            if !settled.holds(sum) {
+                items[n_items + kept] = item;
+                sums.push(sum);
+                kept += 1;
+            }
+        }
+        items.truncate(n_items + kept);
+        let mut others = 0;
+        for at in 0..n_items {
+            let (word, bit) = bit(items[at]);
+            if marks[word] & bit != 0 {
+                marks[word] &= !bit;
+                items[others] = items[at];
+                others += 1;
+            }
+        }
+        items.copy_within(n_items.., others);
+        items.truncate(others + kept);
+        sums.resize(others + kept, 0.0);
+        sums.rotate_right(others);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::neighbor_sums::Neighbors;
+    use super::*;
+    use crate::data::Csr;
+    use crate::runtime::simd::Level;
+
+    #[test]
+    fn what_is_settled_is_taken_out_and_the_rest_gets_its_sums() {
+        let n = 200;
+        let columns: Vec<u32> = (0..n).step_by(3).collect();
+        let values = columns.iter().map(|&item| item as f32).collect();
+        let rows = Csr::new(vec![0, columns.len()], columns, values, n as usize).unwrap();
+        let (mut sums, mut rows_of, all) =
+            (NeighborSums::default(), RowSums::default(), EligibleItems { bits: None, count: n as usize });
+        rows_of.push_left_out(&[4, 70], &all);
+        sums.sum_history(Level::Scalar, &Neighbors::sparse(rows), &[0], &[1.0], &[5, 6]);
+        rows_of.push(&sums, &all);
+        assert_eq!((rows_of.items(0), rows_of.neighbors(0).0.len()), (&[4, 70][..], 0));
+        assert_eq!([3, 4, 5, 6, 7].map(|item| rows_of.contain(0, item)), [false, true, false, false, false]);
+        assert_eq!([3, 4, 5, 6, 7].map(|item| rows_of.contain(1, item)), [true, false, true, true, false]);
+        let mut marks = vec![0; n as usize / 64 + 1];
+        for (at, settled, wanted) in [
+            (0, Settled::ALL, vec![(150, 0.0), (5, 0.0), (6, 0.0), (3, 0.0)]),
+            (1, Settled::ALL, vec![(70, 0.0), (4, 0.0)]),
+            (1, Settled::from_sum(9.0), vec![(70, 0.0), (4, 0.0), (3, 3.0)]),
+            (1, Settled::from_sum(150.5), vec![(70, 0.0), (4, 0.0), (3, 3.0), (150, 150.0)]),
+        ] {
+            let (mut items, mut open) = (vec![150, 70, 5, 6, 4, 3], vec![9.0]);
+            rows_of.keep_open(at, settled, &mut marks, &mut items, &mut open);
+            assert_eq!(items.into_iter().zip(open).collect::<Vec<_>>(), wanted, "{at} {settled:?}");
+            assert!(marks.iter().all(|&word| word == 0));
+        }
+    }
+
+    #[test]
+    fn where_few_may_be_listed_those_alone_are_kept() {
+        let rows = Csr::new(vec![0, 4], vec![0, 1, 2, 3], vec![1.0; 4], 4).unwrap();
+        let (mut sums, mut rows_of) = (NeighborSums::default(), RowSums::default());
+        sums.sum_history(Level::Scalar, &Neighbors::sparse(rows), &[0], &[1.0], &[3]);
+        let few = EligibleItems { bits: Some(vec![0b1010]), count: 2 };
+        rows_of.push(&sums, &few);
+        assert_eq!((rows_of.items(0), rows_of.neighbors(0)), (&[1, 3][..], (&[1][..], &[1.0][..])));
+    }
+}
