@@ -179,7 +179,6 @@ def ridge_neighbors(
     user_power: float,
     source_power: float,
     l1: float = 0.0,
-    targets: npt.NDArray[np.int32] | None = None,
     num_threads: int | None = None,
 ) -> _Csr: ...
 def ridge_targets(

@@ -40,7 +40,7 @@ class Spread:
         """The users over the workers, by ranges as well."""
         return SpreadUsers(self._pool, pairs, times, self._threads)
 
-    def ridge_neighbors(self, pairs: Csr, n_items: int, **options: Any) -> Csr:
+    def ridge_neighbors(self, pairs: Csr, n_items: int, *, neighbors: int, **options: Any) -> Csr:
         """Item-item weights, by ranges of items; every worker sees all interactions."""
         pool, at = self._pool, bounds(n_items, self._pool.n_workers)
         given = {**options, "num_threads": self._threads}
@@ -61,7 +61,7 @@ class Spread:
             np.concatenate([each.indices for each in rows]),
             np.concatenate([each.data for each in rows]),
         )
-        return Csr(*_native.strongest_of_sources(by_target, n_items, options["neighbors"]))
+        return Csr(*_native.strongest_of_sources(by_target, n_items, neighbors))
 
 
 @checks_call

@@ -196,11 +196,10 @@ fn slim_weights<'py>(
 /// Sparse item-item weights by local ridge regression.
 ///
 /// `interactions`: (indptr i64, indices i32, values f32) of users × items, of which the values are ignored.
-/// Returns the weights as (indptr, indices, values), one row for each source item; with `targets` those that point to
-/// these items, one row for each of them, before sources are cut to their strongest.
+/// Returns the weights as (indptr, indices, values), one row for each source item.
 #[pyfunction]
 #[pyo3(signature = (interactions, n_items, *, candidates, neighbors, shrinkage, user_power, source_power, l1=0.0,
-                    targets=None, num_threads=None))]
+                    num_threads=None))]
 fn ridge_neighbors<'py>(
     py: Python<'py>,
     interactions: CsrArrays<'py>,
@@ -211,26 +210,16 @@ fn ridge_neighbors<'py>(
     user_power: f32,
     source_power: f32,
     l1: f32,
-    targets: Option<PyReadonlyArray1<'py, i32>>,
     num_threads: Option<usize>,
 ) -> PyResult<CsrResult<'py>> {
     let interactions = to_csr(py, &interactions, n_items)?;
     let ridge = Ridge { candidates, neighbors, shrinkage, l1, user_power, source_power };
-    // A negative number becomes a position far out of range, which is refused.
-    let targets: Option<Vec<u32>> = match &targets {
-        Some(targets) => Some(targets.as_slice()?.iter().map(|&target| target as u32).collect()),
-        None => None,
-    };
-    let weights = enter(py, Size::Large, num_threads, |context| match &targets {
-        Some(targets) => ridge.fit_targets(&interactions, targets, context),
-        None => ridge.fit(&interactions, context),
-    })?;
+    let weights = enter(py, Size::Large, num_threads, |context| ridge.fit(&interactions, context))?;
     Ok(from_csr(py, weights))
 }
 
 /// The item-item weights that point to some targets, by local ridge regression, one row for each of them (targets ×
-/// `n_items`), before sources are cut to their strongest. Nothing is cut from the co-purchases that they are solved of,
-/// where `ridge_neighbors` keeps the strongest of each item.
+/// `n_items`), before sources are cut to their strongest: bit for bit what `ridge_neighbors` solves for these.
 #[pyfunction]
 #[pyo3(signature = (interactions, n_items, targets, *, candidates, shrinkage, user_power, source_power, l1=0.0,
                     num_threads=None))]
@@ -248,6 +237,7 @@ fn ridge_targets<'py>(
 ) -> PyResult<CsrResult<'py>> {
     let interactions = to_csr(py, &interactions, n_items)?;
     let ridge = Ridge { candidates, shrinkage, l1, user_power, source_power, ..Ridge::default() };
+    // A negative number becomes a position far out of range, which is refused.
     let targets: Vec<u32> = targets.as_slice()?.iter().map(|&target| target as u32).collect();
     let weights = enter(py, Size::Large, num_threads, |context| ridge.solve_targets(&interactions, &targets, context))?;
     Ok(from_csr(py, weights))

@@ -93,15 +93,14 @@ def _regressions(
     properties: Csr, n_items: int, targets: NDArray[np.int64], shrinkage: float, threads: int | None
 ) -> Csr:
     """b: a row for each target, over all items."""
-    found = _native.ridge_neighbors(
+    found = _native.ridge_targets(
         properties,
         n_items,
+        targets.astype(np.int32),
         candidates=_CANDIDATES,
-        neighbors=1,
         shrinkage=shrinkage,
         user_power=_PROPERTY_POWER,
         source_power=0.0,
-        targets=targets.astype(np.int32),
         num_threads=threads,
     )
     return Csr(*found)

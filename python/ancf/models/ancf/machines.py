@@ -45,7 +45,7 @@ class Machines(Protocol):
     def softmax_learner(
         self, pairs: Csr, n_items: int, options: dict[str, Any], num_threads: int | None
     ) -> SoftmaxLearner: ...
-    def ridge_neighbors(self, pairs: Csr, n_items: int, **options: Any) -> Csr: ...
+    def ridge_neighbors(self, pairs: Csr, n_items: int, *, neighbors: int, **options: Any) -> Csr: ...
     def users(self, pairs: Csr, times: NDArray[np.int64] | None, num_threads: int | None) -> Users: ...
 
 
@@ -58,8 +58,8 @@ class _Here:
     def users(self, pairs: Csr, times: NDArray[np.int64] | None, num_threads: int | None) -> Users:
         return UserSide(pairs, times, num_threads)
 
-    def ridge_neighbors(self, pairs: Csr, n_items: int, **options: Any) -> Csr:
-        return Csr(*_native.ridge_neighbors(pairs, n_items, **options))
+    def ridge_neighbors(self, pairs: Csr, n_items: int, *, neighbors: int, **options: Any) -> Csr:
+        return Csr(*_native.ridge_neighbors(pairs, n_items, neighbors=neighbors, **options))
 
 
 _HERE = _Here()

@@ -3,7 +3,6 @@
 pub mod als;
 mod als_steps;
 pub mod attention;
-mod co_purchases;
 pub mod ease;
 pub mod eigen;
 pub mod fold_in;

@@ -10,18 +10,16 @@
 //! With an l1 above 0 the regression is an elastic net whose weights are at least 0, which is SLIM (Ning and Karypis, ICDM
 //! 2011) restricted to S: min ½ bᵀ (G_SS + λ I) b − bᵀ G_Si + l1 Σ b. Companions of at most l1 can have no weight.
 //!
-//! λ and l1 are given relative to the mean of G's diagonal, so one value fits shops of any size. Rows are computed on their
-//! own and in a fixed order within, so threads cannot change a bit.
+//! λ and l1 are given relative to the mean of G's diagonal, so one value fits shops of any size. Here are the options, the
+//! weights that depend on counts alone, and the cut; `ridge_targets.rs` solves.
 
 use std::cmp::Ordering;
 
 use rayon::prelude::*;
 
-use super::co_purchases::{PairLookup, Row, Scratch, falling_key};
 use crate::data::Csr;
 use crate::runtime::Context;
-use crate::runtime::simd::vector::{LANES, count_power};
-use crate::runtime::simd::{Level, cholesky, elastic_net};
+use crate::runtime::simd::vector::count_power;
 use crate::{Error, Result};
 
 /// Local ridge regression: how the weights are made.
@@ -47,18 +45,11 @@ impl Default for Ridge {
     }
 }
 
-/// Entries of G that a row keeps at most: beyond these they are rare coincidences, and memory stays linear in the items.
+/// The most companions that a regression sees.
 pub(super) const MAX_COMPANIONS: usize = 1024;
-
-/// Where a regression has few candidates, which ask for fewer pairs, half of them.
-const FEW_COMPANIONS: usize = MAX_COMPANIONS / 2;
-const FEW_CANDIDATES: usize = 100;
 
 /// Sources of one task, whose strongest weights are kept.
 const SOURCES_PER_TASK: usize = 256;
-
-/// Items whose pairs are looked up in a dense triangle (32 MiB).
-const DENSE_ITEMS: usize = 4096;
 
 /// Popularity's power in the choice of companions.
 const CANDIDATE_POWER: f32 = 0.3;
@@ -85,47 +76,8 @@ impl Ridge {
 
     /// The weights, one row for each source item (`n_items` × `n_items`), from who interacted with what.
     pub fn fit(&self, interactions: &Csr, context: &Context) -> Result<Csr> {
-        self.check()?;
-        let table = CoPurchases::new(self, interactions);
-        let n_items = table.n_items();
-        let all: Vec<u32> = (0..n_items as u32).collect();
-        // 1. G, by rows: the diagonal, and the strongest companions of each item.
-        let rows = table.rows(&all, self.companions(), context)?;
-        // 2. One regression for each target.
-        let columns = table.solve(self, &all, &rows, context)?;
-        drop(rows);
-        // 3. Each source keeps its strongest.
-        strongest_of_sources(&from_rows(columns, n_items)?, self.neighbors, context)
-    }
-
-    /// The weights that point to some targets, one row for each of them (targets × `n_items`), before sources are cut to
-    /// their strongest: bit for bit what `fit` solves for these. Of G only the rows that they need are made.
-    pub fn fit_targets(&self, interactions: &Csr, targets: &[u32], context: &Context) -> Result<Csr> {
-        self.check()?;
-        let table = CoPurchases::new(self, interactions);
-        let n_items = table.n_items();
-        if let Some(target) = targets.iter().find(|&&target| target as usize >= n_items) {
-            return Err(Error::InvalidData(format!("target {target} is none of {n_items} items.")));
-        }
-        let mut rows = table.rows(targets, self.companions(), context)?;
-        let mut needed = vec![false; n_items];
-        let (mut keys, mut order) = (Vec::new(), Vec::new());
-        for &target in targets {
-            let row = &rows[target as usize];
-            select_candidates(row, &table.candidate_weights, self.candidates(n_items), &mut keys, &mut order);
-            for &at in &order {
-                needed[row.items[at as usize] as usize] = true;
-            }
-        }
-        for &target in targets {
-            needed[target as usize] = false;
-        }
-        let others: Vec<u32> = (0..n_items as u32).filter(|&item| needed[item as usize]).collect();
-        let mut found = table.rows(&others, self.companions(), context)?;
-        for &item in &others {
-            rows[item as usize] = std::mem::take(&mut found[item as usize]);
-        }
-        from_rows(table.solve(self, targets, &rows, context)?, n_items)
+        let all: Vec<u32> = (0..interactions.n_columns() as u32).collect();
+        strongest_of_sources(&self.solve_targets(interactions, &all, context)?, self.neighbors, context)
     }
 
     /// λ and l1 of a table with this diagonal.
@@ -135,11 +87,6 @@ impl Ridge {
             lambda: (f64::from(self.shrinkage) * mean).max(f64::from(f32::MIN_POSITIVE)) as f32,
             l1: (f64::from(self.l1) * mean) as f32,
         }
-    }
-
-    /// Entries that a row of G keeps.
-    fn companions(&self) -> usize {
-        if self.candidates <= FEW_CANDIDATES { FEW_COMPANIONS } else { MAX_COMPANIONS }
     }
 
     /// Companions that a regression sees at most.
@@ -153,18 +100,6 @@ impl Ridge {
 pub(super) struct Penalties {
     pub(super) lambda: f32,
     pub(super) l1: f32,
-}
-
-impl Penalties {
-    /// Solves one regression on `G_SS + λ I`, its upper triangle in rows of `stride`; `right` becomes the weights. False
-    /// where there are none: cutting G's rows can leave it indefinite in principle.
-    pub(super) fn solve(self, level: Level, matrix: &mut [f32], stride: usize, right: &mut [f32]) -> bool {
-        if self.l1 == 0.0 {
-            return cholesky::solve(level, matrix, stride, right);
-        }
-        elastic_net::solve(level, matrix, stride, right, self.l1);
-        true
-    }
 }
 
 /// One row for each source of weights that have one for each target: its `k` strongest.
@@ -210,197 +145,6 @@ impl<'a> CoPurchases<'a> {
         let sum = |item| self.users_of.row(item).iter().fold(0.0, |sum, &user| sum + self.user_weights[user as usize]);
         (0..self.n_items()).map(sum).collect()
     }
-
-    /// The rows of G of some items, by position, cut to their strongest entries; of all others the diagonal alone.
-    fn rows(&self, items: &[u32], limit: usize, context: &Context) -> Result<Vec<Row>> {
-        let mut rows: Vec<Row> =
-            self.diagonal().into_iter().map(|diagonal| Row { diagonal, ..Row::default() }).collect();
-        let made = context.install(|| {
-            items
-                .par_iter()
-                .map_init(
-                    || CoPurchaseRow::new(self.n_items(), limit),
-                    |scratch, &item| {
-                        context.cancel.check()?;
-                        Ok(scratch.row(
-                            item as usize,
-                            self.items_of,
-                            &self.users_of,
-                            &self.user_weights,
-                            &self.candidate_weights,
-                        ))
-                    },
-                )
-                .collect::<Result<Vec<Row>>>()
-        })?;
-        for (&item, row) in items.iter().zip(made) {
-            rows[item as usize] = row;
-        }
-        Ok(rows)
-    }
-
-    /// One regression for each target; the weights divided by the power of the source's popularity.
-    fn solve(&self, ridge: &Ridge, targets: &[u32], rows: &[Row], context: &Context) -> Result<Vec<Vec<(u32, f32)>>> {
-        let n_items = self.n_items();
-        let penalties = ridge.penalties(&rows.iter().map(|row| row.diagonal).collect::<Vec<_>>());
-        let popularity: Vec<usize> = (0..n_items).map(|item| self.users_of.row(item).len()).collect();
-        // A few targets alone are not worth a triangle for all.
-        let n_dense = DENSE_ITEMS.min(targets.len());
-        let lookup = PairLookup::new(rows, &popularity, &self.candidate_weights, n_dense, context);
-        context.install(|| {
-            targets
-                .par_iter()
-                .map_init(
-                    || Regression::new(n_items, ridge.candidates(n_items)),
-                    |scratch, &target| {
-                        context.cancel.check()?;
-                        let mut column =
-                            scratch.solve(target as usize, rows, &lookup, &self.candidate_weights, penalties, context);
-                        for (source, weight) in &mut column {
-                            *weight *= self.source_weights[*source as usize];
-                        }
-                        Ok(column)
-                    },
-                )
-                .collect()
-        })
-    }
-}
-
-/// A dense row of G while it is summed.
-struct CoPurchaseRow {
-    sums: Vec<f32>,
-    companions: Vec<u32>,
-    keys: Vec<u64>,
-    /// The most companions.
-    limit: usize,
-}
-
-impl CoPurchaseRow {
-    fn new(n_items: usize, limit: usize) -> Self {
-        Self { sums: vec![0.0; n_items], companions: Vec::new(), keys: Vec::new(), limit }
-    }
-
-    fn row(
-        &mut self,
-        item: usize,
-        items_of: &Csr,
-        users_of: &Csr,
-        user_weights: &[f32],
-        candidate_weights: &[f32],
-    ) -> Row {
-        for &user in users_of.row(item) {
-            let weight = user_weights[user as usize];
-            for &other in items_of.row(user as usize) {
-                let sum = &mut self.sums[other as usize];
-                if *sum == 0.0 {
-                    self.companions.push(other);
-                }
-                *sum += weight;
-            }
-        }
-        let diagonal = self.sums[item];
-        self.companions.retain(|&other| other as usize != item);
-        let mut last = u64::MAX;
-        let limit = self.limit;
-        if self.companions.len() > limit {
-            let sums = &self.sums;
-            let strength = |other: u32| sums[other as usize] * candidate_weights[other as usize];
-            self.keys.clear();
-            self.keys.extend(self.companions.iter().map(|&other| falling_key(strength(other), other)));
-            last = *self.keys.select_nth_unstable(limit - 1).1;
-            for &dropped in &self.keys[limit..] {
-                self.sums[dropped as u32 as usize] = 0.0;
-            }
-            self.companions.clear();
-            self.companions.extend(self.keys[..limit].iter().map(|&key| key as u32));
-        }
-        self.companions.sort_unstable();
-        let items = self.companions.clone();
-        let values = items.iter().map(|&other| std::mem::take(&mut self.sums[other as usize])).collect();
-        self.sums[item] = 0.0;
-        self.companions.clear();
-        Row { diagonal, items, values, last }
-    }
-}
-
-/// One target's regression.
-struct Regression {
-    lookup: Scratch,
-    order: Vec<u32>,
-    keys: Vec<u64>,
-    candidates: Vec<u32>,
-    matrix: Vec<f32>,
-    right: Vec<f32>,
-    /// The most candidates.
-    limit: usize,
-}
-
-impl Regression {
-    fn new(n_items: usize, limit: usize) -> Self {
-        Self {
-            lookup: Scratch::new(n_items, MAX_COMPANIONS),
-            order: Vec::new(),
-            candidates: Vec::new(),
-            keys: Vec::new(),
-            matrix: vec![0.0; limit * limit.next_multiple_of(LANES)],
-            right: Vec::new(),
-            limit,
-        }
-    }
-
-    /// The positive weights of the target's companions, by rising position.
-    fn solve(
-        &mut self,
-        target: usize,
-        rows: &[Row],
-        lookup: &PairLookup,
-        candidate_weights: &[f32],
-        penalties: Penalties,
-        context: &Context,
-    ) -> Vec<(u32, f32)> {
-        let row = &rows[target];
-        // 1. The strongest companions.
-        select_candidates(row, candidate_weights, self.limit, &mut self.keys, &mut self.order);
-        self.order.retain(|&at| row.values[at as usize] > penalties.l1);
-        self.candidates.clear();
-        self.candidates.extend(self.order.iter().map(|&at| row.items[at as usize]));
-        let size = self.candidates.len();
-        if size == 0 {
-            return Vec::new();
-        }
-        // 2. G_SS + λ I, its upper triangle, in rows of whole registers.
-        let stride = size.next_multiple_of(LANES);
-        let matrix = &mut self.matrix[..size * stride];
-        matrix.fill(0.0);
-        lookup.fill(&self.candidates, matrix, stride, &mut self.lookup);
-        self.right.clear();
-        self.right.extend(self.order.iter().map(|&at| row.values[at as usize]));
-        for (place, &item) in self.candidates.iter().enumerate() {
-            matrix[place * stride + place] = rows[item as usize].diagonal + penalties.lambda;
-        }
-        // 3. Solve.
-        if !penalties.solve(context.level, matrix, stride, &mut self.right) {
-            return Vec::new();
-        }
-        let weights = self.candidates.iter().copied().zip(self.right.iter().copied());
-        weights.filter(|&(_, weight)| weight > 0.0 && weight.is_finite()).collect()
-    }
-}
-
-/// The places of a row's strongest companions, ascending; of equal ones the first. `keys` is scratch.
-fn select_candidates(row: &Row, candidate_weights: &[f32], limit: usize, keys: &mut Vec<u64>, order: &mut Vec<u32>) {
-    order.clear();
-    if row.items.len() <= limit {
-        order.extend(0..row.items.len() as u32);
-        return;
-    }
-    let strengths = row.items.iter().zip(&row.values).map(|(&item, value)| value * candidate_weights[item as usize]);
-    keys.clear();
-    keys.extend(strengths.enumerate().map(|(at, strength)| falling_key(strength, at as u32)));
-    keys.select_nth_unstable(limit);
-    order.extend(keys[..limit].iter().map(|&key| key as u32));
-    order.sort_unstable();
 }
 
 pub(super) fn descending(a: f32, a_position: u32, b: f32, b_position: u32) -> Ordering {
@@ -502,25 +246,6 @@ mod tests {
             }
         }
         weights
-    }
-
-    #[test]
-    fn some_targets_get_the_bits_that_all_of_them_get() {
-        let data = interactions(200, 40);
-        let context = Context::new(Some(2)).unwrap();
-        for l1 in [0.0, 0.1] {
-            let options = Ridge { candidates: 12, neighbors: 40, l1, ..Ridge::default() };
-            let all = options.fit(&data, &context).unwrap().transpose();
-            let targets = [3, 17, 30];
-            let some = options.fit_targets(&data, &targets, &context).unwrap();
-            assert_eq!(some.n_rows(), 3);
-            for (row, &target) in targets.iter().enumerate() {
-                assert!(!some.row(row).is_empty());
-                assert_eq!(some.row(row), all.row(target as usize));
-                assert_eq!(some.row_values(row), all.row_values(target as usize));
-            }
-            assert!(options.fit_targets(&data, &[40], &context).is_err());
-        }
     }
 
     #[test]

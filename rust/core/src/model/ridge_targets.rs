@@ -1,27 +1,29 @@
-//! Item-item weights of some targets alone, which is what an update solves anew.
+//! Item-item weights of some targets, which is what an update solves anew, or of all.
 //!
-//! `ridge.rs` makes the rows of the co-purchase table G that all regressions share, and cuts them to their strongest
-//! entries, 512 or 1,024. Here nothing is cut, so a target whose candidates have more companions than that may differ
-//! from it. What G has between two candidates is looked up where both are among the items that most targets have
+//! What G has between two candidates is looked up where both are among the items that most targets have
 //! (`shared_pairs.rs`). All else a target sums itself: every user who has some of its candidates S adds to their pairs.
-//! Both sum over the users in ascending order, as `ridge.rs` does, so all have the same bits, and which targets are
-//! solved together changes none.
+//! Both sum over the users in ascending order, so all have the same bits, and which targets are solved together changes
+//! none. To make all of G first, rows cut to their strongest 512 entries, and look pairs up there took 1.3 to 2 times as
+//! long for all targets of a table (2026-11-28).
 
 use rayon::prelude::*;
 
-use super::co_purchases::falling_key;
 use super::ridge::{CoPurchases, MAX_COMPANIONS, Penalties, Ridge, from_rows};
 use super::shared_pairs::SharedPairs;
 use crate::data::Csr;
 use crate::runtime::Context;
 use crate::runtime::simd::vector::LANES;
+use crate::runtime::simd::{Level, cholesky, elastic_net};
 use crate::{Error, Result};
 
 impl Ridge {
     /// The weights that point to some targets, one row for each of them (targets × `n_items`), before sources are cut to
     /// their strongest.
     pub fn solve_targets(&self, interactions: &Csr, targets: &[u32], context: &Context) -> Result<Csr> {
-        self.solve_sharing(interactions, targets, SharedPairs::new, context)
+        let share = |table: &CoPurchases<'_>, candidates: &[&[u32]], context: &Context| {
+            SharedPairs::new(table, candidates, self.l1 > 0.0, context)
+        };
+        self.solve_sharing(interactions, targets, share, context)
     }
 
     fn solve_sharing(
@@ -61,16 +63,22 @@ impl Ridge {
             chosen
                 .par_iter()
                 .map_init(
-                    || Regression::new(&table, limit),
-                    |scratch, chosen| {
+                    || Regression::new(&table, limit, penalties.l1),
+                    |scratch, Chosen { candidates, right }| {
                         context.cancel.check()?;
-                        Ok(scratch.solve(chosen, &table, &shared, &diagonal, penalties, context))
+                        let target = Target { candidates, table: &table, pairs: &shared, diagonal: &diagonal };
+                        Ok(scratch.solve(&target, right.clone(), penalties, context.level))
                     },
                 )
                 .collect::<Result<Vec<_>>>()
         })?;
         from_rows(columns, n_items)
     }
+}
+
+/// Orders numbers that are not negative, as their bits do: the greatest first, of equal ones that at the first place.
+fn falling_key(value: f32, place: u32) -> u64 {
+    u64::from(!value.to_bits()) << 32 | u64::from(place)
 }
 
 /// What a target's regression is over.
@@ -127,6 +135,16 @@ impl TargetRow {
     }
 }
 
+/// What the regression of a target is made of.
+struct Target<'a> {
+    /// S, by rising position.
+    candidates: &'a [u32],
+    table: &'a CoPurchases<'a>,
+    pairs: &'a SharedPairs,
+    /// G's diagonal.
+    diagonal: &'a [f32],
+}
+
 /// One target's regression; `ends` and `users` are all zero between targets.
 struct Regression {
     /// Where the candidates of each user end among `had`, and which users have some that are not shared, a bit each.
@@ -137,10 +155,13 @@ struct Regression {
     shared: Vec<(u32, u32)>,
     rare: Vec<u16>,
     matrix: Vec<f32>,
+    /// What an elastic net is solved with.
+    rows: Vec<f32>,
+    own_diagonal: Vec<f32>,
 }
 
 impl Regression {
-    fn new(table: &CoPurchases<'_>, limit: usize) -> Self {
+    fn new(table: &CoPurchases<'_>, limit: usize, l1: f32) -> Self {
         let n_users = table.items_of.n_rows();
         Self {
             ends: vec![0; n_users],
@@ -149,48 +170,79 @@ impl Regression {
             shared: Vec::new(),
             rare: Vec::new(),
             matrix: vec![0.0; limit * limit.next_multiple_of(LANES)],
+            rows: vec![0.0; if l1 > 0.0 { limit * limit } else { 0 }],
+            own_diagonal: Vec::new(),
         }
     }
 
     /// The positive weights of the target's companions, by rising position.
     fn solve(
         &mut self,
-        chosen: &Chosen,
-        table: &CoPurchases<'_>,
-        pairs: &SharedPairs,
-        diagonal: &[f32],
+        target: &Target<'_>,
+        mut right: Vec<f32>,
         penalties: Penalties,
-        context: &Context,
+        level: Level,
     ) -> Vec<(u32, f32)> {
-        let size = chosen.candidates.len();
-        if size == 0 {
+        if right.is_empty() {
             return Vec::new();
         }
-        // 1. G_SS + λ I, its upper triangle, in rows of whole registers.
-        let stride = size.next_multiple_of(LANES);
-        self.matrix[..size * stride].fill(0.0);
-        let matrix = &mut self.matrix[..size * stride];
-        pairs.fill(&chosen.candidates, matrix, stride, &mut self.shared, &mut self.rare);
-        if !self.rare.is_empty() {
-            self.add_rare(&chosen.candidates, table, stride);
-        }
-        let matrix = &mut self.matrix[..size * stride];
-        for (place, &item) in chosen.candidates.iter().enumerate() {
-            matrix[place * stride + place] = diagonal[item as usize] + penalties.lambda;
-        }
-        // 2. Solve.
-        let mut right = chosen.right.clone();
-        if !penalties.solve(context.level, matrix, stride, &mut right) {
+        target.pairs.find(target.candidates, &mut self.shared, &mut self.rare);
+        if penalties.l1 > 0.0 {
+            self.solve_elastic_net(target, penalties, &mut right, level);
+        } else if !self.solve_ridge(target, penalties.lambda, &mut right, level) {
             return Vec::new();
         }
-        let weights = chosen.candidates.iter().copied().zip(right);
+        let weights = target.candidates.iter().copied().zip(right);
         let positive = weights.filter(|&(_, weight)| weight > 0.0 && weight.is_finite());
-        positive.map(|(source, weight)| (source, weight * table.source_weights[source as usize])).collect()
+        positive.map(|(source, weight)| (source, weight * target.table.source_weights[source as usize])).collect()
+    }
+
+    /// Solves by G_SS + λ I; `right` becomes the weights. False where rounding left the matrix indefinite.
+    fn solve_ridge(&mut self, target: &Target<'_>, lambda: f32, right: &mut [f32], level: Level) -> bool {
+        let (size, stride) = (right.len(), right.len().next_multiple_of(LANES));
+        self.fill(target, stride);
+        let matrix = &mut self.matrix[..size * stride];
+        for (place, &item) in target.candidates.iter().enumerate() {
+            matrix[place * stride + place] = target.diagonal[item as usize] + lambda;
+        }
+        cholesky::solve(level, matrix, stride, right)
+    }
+
+    /// The same with an l1; of G the rows are gathered that the solution needs.
+    fn solve_elastic_net(&mut self, target: &Target<'_>, penalties: Penalties, right: &mut [f32], level: Level) {
+        let (size, stride) = (right.len(), right.len().next_multiple_of(LANES));
+        let has_rows = target.pairs.has_rows() && self.rare.is_empty();
+        if !has_rows {
+            self.fill(target, stride);
+        }
+        let Self { shared, matrix, rows, own_diagonal, .. } = self;
+        own_diagonal.clear();
+        own_diagonal.extend(target.candidates.iter().map(|&item| target.diagonal[item as usize] + penalties.lambda));
+        let mut fill = |at: usize, row: &mut [f32]| {
+            if has_rows {
+                return target.pairs.fill_row(shared, at, row);
+            }
+            for (above, number) in row[..at].iter_mut().enumerate() {
+                *number = matrix[above * stride + at];
+            }
+            row[at..].copy_from_slice(&matrix[at * stride + at..][..size - at]);
+        };
+        let a = elastic_net::Rows { diagonal: own_diagonal, fill: &mut fill, kept: &mut rows[..size * size] };
+        elastic_net::solve(level, a, right, penalties.l1);
+    }
+
+    /// `G_SS` right of the diagonal, in rows of `stride`.
+    fn fill(&mut self, target: &Target<'_>, stride: usize) {
+        self.matrix[..target.candidates.len() * stride].fill(0.0);
+        target.pairs.fill(&self.shared, &mut self.matrix, stride);
+        if !self.rare.is_empty() {
+            self.add_rare(target.candidates, target.table, stride);
+        }
     }
 
     /// Adds the pairs of which one at least is not shared.
     fn add_rare(&mut self, candidates: &[u32], table: &CoPurchases<'_>, stride: usize) {
-        let Self { ends, users, had, shared, rare, matrix } = self;
+        let Self { ends, users, had, shared, rare, matrix, .. } = self;
         let users_of = |place: usize| table.users_of.row(candidates[place] as usize);
         // 1. How many candidates each user has who has one that is not shared, and where they begin.
         for &place in rare.iter() {
@@ -265,7 +317,6 @@ fn each_user(words: &[u64], mut visit: impl FnMut(usize)) {
 mod tests {
     use super::*;
     use crate::runtime::rng::Stream;
-    use crate::runtime::simd::Level;
 
     fn interactions(n_users: usize, n_items: usize) -> Csr {
         let draws = Stream::new(7, 0);
@@ -303,14 +354,20 @@ mod tests {
     #[test]
     fn targets_have_the_same_bits_however_many_candidates_they_share() {
         let data = interactions(150, 50);
-        let options = Ridge { candidates: 20, neighbors: 50, ..Ridge::default() };
-        let targets: Vec<u32> = (0..50).step_by(3).collect();
+        for l1 in [0.0, 0.1] {
+            let options = Ridge { candidates: 20, neighbors: 50, l1, ..Ridge::default() };
+            same_however_many_are_shared(&data, &options, &(0..50).step_by(3).collect::<Vec<u32>>());
+            same_however_many_are_shared(&data, &options, &(0..50).collect::<Vec<u32>>());
+        }
+    }
+
+    fn same_however_many_are_shared(data: &Csr, options: &Ridge, targets: &[u32]) {
         let context = Context::new(Some(2)).unwrap();
         let sharing = |limit: usize, context: &Context| {
             let share = |table: &CoPurchases<'_>, candidates: &[&[u32]], context: &Context| {
                 SharedPairs::of_most(table, candidates, limit, context)
             };
-            options.solve_sharing(&data, &targets, share, context).unwrap()
+            options.solve_sharing(data, targets, share, context).unwrap()
         };
         let none = sharing(0, &context);
         assert!((0..targets.len()).all(|at| !none.row(at).is_empty()));
@@ -319,7 +376,7 @@ mod tests {
                 assert_eq!(sharing(limit, &context.clone().with_level(level)), none, "{limit}");
             }
         }
-        assert_eq!(options.solve_targets(&data, &targets, &context).unwrap(), none);
+        assert_eq!(options.solve_targets(data, targets, &context).unwrap(), none);
     }
 
     #[test]

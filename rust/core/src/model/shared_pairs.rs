@@ -16,6 +16,9 @@ use crate::{Error, Result};
 /// Items that may be shared: their triangle takes 32 MiB.
 const MAX_SHARED: usize = 4096;
 
+/// Where regressions need some rows of many candidates, a catalogue up to this size is shared as a square (100 MiB).
+const MAX_SQUARE: usize = 5120;
+
 /// The place of an item that is not shared.
 const NONE: u32 = u32::MAX;
 
@@ -24,64 +27,63 @@ pub(super) struct SharedPairs {
     /// By item: its place among the shared ones, by rising position.
     places: Vec<u32>,
     n_shared: usize,
-    /// Row after row what lies right of the diagonal.
-    triangle: Vec<f32>,
+    /// Row after row what lies right of the diagonal, or all of it.
+    numbers: Vec<f32>,
+    /// Whether it is all.
+    is_square: bool,
 }
 
 impl SharedPairs {
     /// For regressions with these candidates: over the items that most users would be listed for, or over none where the
-    /// triangle is more work than it saves.
-    pub fn new(table: &CoPurchases<'_>, candidates: &[&[u32]], context: &Context) -> Result<Self> {
-        let shared = Shared::choose(table, candidates, MAX_SHARED);
-        let pays = shared.saved(table, candidates) >= shared.additions();
-        Self::over(table, if pays { shared } else { Shared::choose(table, &[], 0) }, context)
+    /// triangle is more work than it saves. `by_rows`: whole rows are wanted, where they can be had.
+    pub fn new(table: &CoPurchases<'_>, candidates: &[&[u32]], by_rows: bool, context: &Context) -> Result<Self> {
+        // A few regressions are not worth one.
+        let is_square = by_rows && table.n_items() <= MAX_SQUARE.min(2 * candidates.len());
+        let shared = Shared::choose(table, candidates, if is_square { MAX_SQUARE } else { MAX_SHARED });
+        let pays = is_square || shared.saved(table, candidates) >= shared.additions();
+        Self::over(table, if pays { shared } else { Shared::choose(table, &[], 0) }, is_square, context)
     }
 
     /// Over so many items at most, whatever it saves.
     #[cfg(test)]
     pub fn of_most(table: &CoPurchases<'_>, candidates: &[&[u32]], limit: usize, context: &Context) -> Result<Self> {
-        Self::over(table, Shared::choose(table, candidates, limit), context)
+        Self::over(table, Shared::choose(table, candidates, limit), false, context)
     }
 
-    fn over(table: &CoPurchases<'_>, shared: Shared, context: &Context) -> Result<Self> {
+    fn over(table: &CoPurchases<'_>, shared: Shared, is_square: bool, context: &Context) -> Result<Self> {
         let Shared { items, places, offsets, of_users } = shared;
         let n_shared = items.len();
-        let mut triangle = vec![0.0; n_shared * n_shared.saturating_sub(1) / 2];
-        advise_whole_pages(&mut triangle);
+        let first_of = |place: usize| if is_square { 0 } else { place + 1 };
+        let mut numbers = vec![0.0; (0..n_shared).map(|place| n_shared - first_of(place)).sum()];
+        advise_whole_pages(&mut numbers);
         let mut rows = Vec::with_capacity(n_shared);
-        let mut rest = &mut triangle[..];
+        let mut rest = &mut numbers[..];
         for place in 0..n_shared {
-            let (row, others) = rest.split_at_mut(n_shared - place - 1);
+            let (row, others) = rest.split_at_mut(n_shared - first_of(place));
             rows.push(row);
             rest = others;
         }
         context.install(|| {
             rows.into_par_iter().zip(&items).enumerate().try_for_each(|(place, (row, &item))| {
                 context.cancel.check()?;
+                let first = first_of(place);
                 for &user in table.users_of.row(item as usize) {
                     let weight = table.user_weights[user as usize];
                     let had = &of_users[offsets[user as usize]..offsets[user as usize + 1]];
-                    let later = had.partition_point(|&other| other as usize <= place);
-                    for &other in &had[later..] {
-                        row[other as usize - place - 1] += weight;
+                    let begin = had.partition_point(|&other| (other as usize) < first);
+                    for &other in &had[begin..] {
+                        row[other as usize - first] += weight;
                     }
                 }
                 Ok::<(), Error>(())
             })
         })?;
-        Ok(Self { places, n_shared, triangle })
+        Ok(Self { places, n_shared, numbers, is_square })
     }
 
-    /// Writes the values between those of `candidates`, which rise, that are shared into what lies right of the diagonal of
-    /// `matrix`, whose rows are `stride` long. The places among the candidates of all others are left in `rare`.
-    pub fn fill(
-        &self,
-        candidates: &[u32],
-        matrix: &mut [f32],
-        stride: usize,
-        shared: &mut Vec<(u32, u32)>,
-        rare: &mut Vec<u16>,
-    ) {
+    /// The places of those of `candidates`, which rise, that are shared, and where they are among the candidates; where all
+    /// others are is left in `rare`.
+    pub fn find(&self, candidates: &[u32], shared: &mut Vec<(u32, u32)>, rare: &mut Vec<u16>) {
         shared.clear();
         rare.clear();
         for (own, &item) in candidates.iter().enumerate() {
@@ -90,14 +92,38 @@ impl SharedPairs {
                 place => shared.push((place, own as u32)),
             }
         }
+    }
+
+    /// Writes the values between shared candidates into what lies right of the diagonal of `matrix`, whose rows are
+    /// `stride` long.
+    pub fn fill(&self, shared: &[(u32, u32)], matrix: &mut [f32], stride: usize) {
         for (at, &(place, own)) in shared.iter().enumerate() {
-            let place = place as usize;
-            let row = &self.triangle[place * (2 * self.n_shared - place - 1) / 2..][..self.n_shared - place - 1];
-            let to = &mut matrix[own as usize * stride..][..stride];
+            let (row, to) = (self.later(place as usize), &mut matrix[own as usize * stride..][..stride]);
             for &(other, column) in &shared[at + 1..] {
-                to[column as usize] = row[other as usize - place - 1];
+                to[column as usize] = row[(other - place) as usize - 1];
             }
         }
+    }
+
+    /// Whether whole rows can be had.
+    pub fn has_rows(&self) -> bool {
+        self.is_square
+    }
+
+    /// Writes the values between one of the candidates and all of them, where all are shared and rows can be had; what is
+    /// written for itself counts for nothing.
+    pub fn fill_row(&self, shared: &[(u32, u32)], at: usize, to: &mut [f32]) {
+        let row = &self.numbers[shared[at].0 as usize * self.n_shared..][..self.n_shared];
+        for (to, &(place, _)) in to.iter_mut().zip(shared) {
+            *to = row[place as usize];
+        }
+    }
+
+    /// What lies right of the diagonal.
+    fn later(&self, place: usize) -> &[f32] {
+        let (n, length) = (self.n_shared, self.n_shared - place - 1);
+        let begin = if self.is_square { place * n + place + 1 } else { place * (2 * n - place - 1) / 2 };
+        &self.numbers[begin..][..length]
     }
 }
 
