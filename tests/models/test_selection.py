@@ -60,23 +60,24 @@ def shop(n_users=90, n_items=24, seed=4):
     return ancf.Interactions.from_ids(user=users, item=items)
 
 
-@pytest.mark.parametrize(("gain", "expected"), [(0.2, 0.8), (0.001, 8.0), (-0.2, 8.0)])
-def test_the_shrinkage_is_left_only_for_more_than_the_noise_of_all_hold_outs(monkeypatch, gain, expected):
+@pytest.mark.parametrize(("gain", "expected", "tried"), [(0.2, 0.8, 3), (0.001, 8.0, 2), (-0.2, 8.0, 2)])
+def test_the_shrinkage_is_left_only_for_more_than_the_noise_of_all_hold_outs(monkeypatch, gain, expected, tried):
     data = shop()
     resolved = options.resolve(ancf.ANCF(), data.n_items, timed=False)
     table = TrainingTable(data, resolved)
     seen = []
 
-    def ndcg(pairs, held_out, n_items, tried):
+    def ndcg(pairs, held_out, n_items, settings):
         seen.append(len(pairs.indices))
         assert not held_out.alternates_strategies
         noise = np.random.default_rng(len(seen)).normal(0, 0.05, len(held_out.users))
-        return 0.3 + noise + gain * (tried.neighbor_shrinkage < 1)
+        return 0.3 + noise + gain * np.log10(8 / settings.neighbor_shrinkage)
 
     monkeypatch.setattr(shrinkage, "_ndcg_of_weights", ndcg)
     held_out = hold_out(table.matrix.sets, None, resolved.random_state)
     assert shrinkage.choose_shrinkage(table, held_out, resolved) == pytest.approx(expected)
-    assert len(seen) >= 3 * 4
+    # Smaller ones only as long as that gains.
+    assert len(seen) == 4 * tried
     assert max(seen) < len(table.matrix.indices)
 
 

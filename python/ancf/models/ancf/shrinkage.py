@@ -6,7 +6,6 @@ fifth of them is held out several times; otherwise it is what the rest of the mi
 """
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from ancf import _native
 from ancf.data.csr import Csr
 from ancf.models.ancf.options import Settings, shrinkages
-from ancf.models.ancf.selection import CUT_OFF, HeldOut, coordinate_search, hold_out, ndcg
+from ancf.models.ancf.selection import CUT_OFF, HeldOut, hold_out, ndcg
 from ancf.models.ancf.temporal import sparse_history
 from ancf.models.ancf.training_table import TrainingTable, ridge_neighbors
 from ancf.scoring.histories import ones
@@ -24,7 +23,10 @@ _HOLD_OUTS = 4
 
 
 def choose_shrinkage(table: TrainingTable, held_out: HeldOut, settings: Settings) -> float:
-    """The λ that ranks held-out purchases best, by the rule of one standard error from that of the settings."""
+    """The λ that ranks held-out purchases best, by the rule of one standard error from that of the settings.
+
+    Smaller ones are tried as long as that gains.
+    """
     tries = shrinkages(settings)
     if len(tries) < 2:
         return tries[0]
@@ -37,12 +39,19 @@ def choose_shrinkage(table: TrainingTable, held_out: HeldOut, settings: Settings
         )
         parts = [part for part in drawn if part is not None]
 
-    def measure(choice: dict[str, Any]) -> NDArray[np.float64]:
-        tried = replace(settings, **choice)
+    def measure(shrinkage: float) -> NDArray[np.float64]:
+        tried = replace(settings, neighbor_shrinkage=shrinkage)
         return np.concatenate([_ndcg_of_weights(table.pairs(part), part, table.n_items, tried) for part in parts])
 
-    grids = {"neighbor_shrinkage": tries}
-    return float(coordinate_search(measure, grids, {"neighbor_shrinkage": tries[0]})["neighbor_shrinkage"])
+    chosen = tries[0]
+    first = best = measure(chosen)
+    for tried in tries[1:]:
+        found = measure(tried)
+        if found.mean() <= best.mean():
+            break
+        chosen, best = tried, found
+    gain = best - first
+    return chosen if gain.mean() > gain.std() / np.sqrt(len(gain)) else tries[0]
 
 
 def _ndcg_of_weights(pairs: Csr, held_out: HeldOut, n_items: int, settings: Settings) -> NDArray[np.float64]:
