@@ -82,6 +82,7 @@ FLOORS = {
         "byte_rows row_sums",
         "bounds neighbor_sums extent exclusions",
         "arrange query",
+        "mixtures",
         "output diversity",
         "key sets checks settled",
     ],

@@ -1,5 +1,5 @@
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, final
 
 import numpy as np
@@ -42,7 +42,9 @@ __all__ = [
     "list_properties",
     "load_model",
     "measure_roofline",
+    "mixed_top_n",
     "model_to_bytes",
+    "neighbor_mean_squares",
     "neural_user_vectors",
     "parse_model",
     "ranking_metrics",
@@ -71,7 +73,7 @@ __all__ = [
     "svd_user_vectors",
     "union_of_sets",
     "user_vectors",
-    "vector_scale",
+    "vector_mean_squares",
     "weighted_sums",
 ]
 
@@ -785,12 +787,24 @@ def score_scales(
 ) -> tuple[float, float]: ...
 def gram_parts(user_vectors: npt.NDArray[np.float32], num_threads: int | None = None) -> npt.NDArray[np.float32]: ...
 def gram_rows() -> int: ...
-def vector_scale(
+def vector_mean_squares(
     parts: npt.NDArray[np.float32],
     n_users: int,
     item_vectors: npt.NDArray[np.float32],
     num_threads: int | None = None,
-) -> float: ...
+) -> npt.NDArray[np.float64]: ...
+def neighbor_mean_squares(
+    interactions: _Csr, neighbors: _Csr, n_items: int, num_threads: int | None = None
+) -> npt.NDArray[np.float64]: ...
+def mixed_top_n(
+    user_vectors: npt.NDArray[np.float32],
+    item_vectors: npt.NDArray[np.float32],
+    weights: tuple[_Csr, _Csr] | None,
+    seen: _Sets,
+    mixtures: Sequence[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]],
+    n: int,
+    num_threads: int | None = None,
+) -> list[_Lists]: ...
 def serving_vectors(
     item_vectors: npt.NDArray[np.float32], exponent: float
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]: ...

@@ -34,7 +34,9 @@ from ancf._core import (
     list_properties,
     load_model,
     measure_roofline,
+    mixed_top_n,
     model_to_bytes,
+    neighbor_mean_squares,
     neural_user_vectors,
     parse_model,
     ranking_metrics,
@@ -63,7 +65,7 @@ from ancf._core import (
     svd_user_vectors,
     union_of_sets,
     user_vectors,
-    vector_scale,
+    vector_mean_squares,
     weighted_sums,
 )
 
@@ -101,7 +103,9 @@ __all__ = [
     "list_properties",
     "load_model",
     "measure_roofline",
+    "mixed_top_n",
     "model_to_bytes",
+    "neighbor_mean_squares",
     "neural_user_vectors",
     "parse_model",
     "ranking_metrics",
@@ -130,6 +134,6 @@ __all__ = [
     "svd_user_vectors",
     "union_of_sets",
     "user_vectors",
-    "vector_scale",
+    "vector_mean_squares",
     "weighted_sums",
 ]

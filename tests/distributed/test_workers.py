@@ -15,7 +15,7 @@ from ancf.distributed.pool import LocalPool, WorkerLostError, bounds, user_bound
 from ancf.distributed.shards import read_interactions
 from ancf.distributed.users import SpreadUsers
 from ancf.models.ancf.machines import computing_on
-from ancf.models.ancf.sides import ItemSide, UserSide
+from ancf.models.ancf.sides import ItemFactors, ItemSide, UserSide
 
 MODELS = {
     "as it is": ancf.ANCF(factors=8, epochs=3),
@@ -102,7 +102,7 @@ def test_choosing_and_validation_over_workers_measure_what_one_machine_measures(
     assert found.history_ == chosen_alone(name).history_
     assert found.to_bytes() == chosen_alone(name).to_bytes()
     # All of them, and not one for the others.
-    for method in ("user_vectors", "gram_parts", "top_n", "ridge", "validation"):
+    for method in ("user_vectors", "gram_parts", "top_n", "mixed_top_n", "ridge", "validation"):
         assert all(called[method, worker] for worker in range(3)), method
 
 
@@ -121,15 +121,20 @@ def test_users_over_workers_have_the_bits_of_users_on_one_machine(n_workers):
     assert (spread.vectors(items, 60.0) == alone.vectors(items, 60.0)).all()
     assert (spread.gram_parts(items, 60.0) == alone.gram_parts(items, 60.0)).all()
     asked = np.sort(draws.permutation(train.n_users)[:500])
-    for scale, half_life in ((0.7, 60.0), (0.0, None), (0.7, None)):
-        for found, expected in zip(
-            spread.top_n(items, half_life, scale, asked, 9), alone.top_n(items, half_life, scale, asked, 9), strict=True
-        ):
-            assert (found == expected).all()
-    assert spread.top_n(items, None, 0.0, asked[:0], 9).counts.shape == (0,)
+    mixtures = [ItemFactors(*draws.random((2, train.n_items), np.float32)) for _ in range(3)]
+    vectors_alone = [ItemFactors(mixtures[0].vectors, np.zeros(train.n_items, np.float32))]
+    for half_life in (60.0, None):
+        found, expected = (users.top_n(items, half_life, asked, 9) for users in (spread, alone))
+        assert all((one == other).all() for one, other in zip(found, expected, strict=True))
+        for mixed in (mixtures, vectors_alone):
+            found, expected = (users.mixed_top_n(items, half_life, mixed, asked, 9) for users in (spread, alone))
+            for lists, truth in zip(found, expected, strict=True):
+                assert all((one == other).all() for one, other in zip(lists, truth, strict=True))
+    assert spread.top_n(items, None, asked[:0], 9).counts.shape == (0,)
+    assert [each.counts.shape for each in spread.mixed_top_n(items, None, mixtures, asked[:0], 9)] == [(0,)] * 3
 
 
-@pytest.mark.parametrize("method", ["user_vectors", "gram_parts", "top_n", "ridge", "validation"])
+@pytest.mark.parametrize("method", ["user_vectors", "gram_parts", "top_n", "mixed_top_n", "ridge", "validation"])
 def test_a_worker_that_dies_while_others_choose_changes_no_byte(method):
     calls = [0]
 

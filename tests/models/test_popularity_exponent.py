@@ -5,7 +5,7 @@ import pytest
 
 import ancf
 from ancf.data.csr import ItemSets
-from ancf.models.ancf.selection import POPULARITY_EXPONENTS, HeldOut, select_mixture
+from ancf.models.ancf.selection import POPULARITY_EXPONENTS, HeldOut, Measured, select_mixture
 from ancf.models.ancf.temporal import PurchaseTimes, popularity_factors
 
 DAY = 86_400
@@ -91,7 +91,7 @@ def test_it_leaves_0_for_a_fifth_and_three_standard_errors_alone(gain, spread, a
         return found + (np.arange(100) % 2) * exponent if alternates else found
 
     grids = {"neighbor_weight": (1.0,), "popularity_exponent": POPULARITY_EXPONENTS}
-    found = select_mixture(held_out(alternates), measure, grids, {"neighbor_weight": 1.0})
+    found = select_mixture(held_out(alternates), Measured.one_by_one(measure), grids, {"neighbor_weight": 1.0})
     assert found == {"neighbor_weight": 1.0, "popularity_exponent": chosen}
 
 

@@ -10,6 +10,7 @@ from ancf.models.ancf import options as ancf_options
 from ancf.models.ancf import temporal
 from ancf.models.ancf.selection import (
     HeldOut,
+    Measured,
     _Buyers,
     coordinate_search,
     hold_out,
@@ -221,8 +222,8 @@ def test_what_belongs_together_may_make_the_item_item_part_lighter_not_heavier(a
 
     held = HeldOut(None, None, None, np.arange(60), None, 0.5, alternates_strategies=True)
     grids, start = {"neighbor_weight": (0.0, 0.25, 0.5, 1.0)}, {"neighbor_weight": 1.0}
-    assert select_mixture(held, measure, grids, start) == {"neighbor_weight": chosen}
-    assert select_mixture(held._replace(alternates_strategies=False), measure, grids, start) == {
+    assert select_mixture(held, Measured.one_by_one(measure), grids, start) == {"neighbor_weight": chosen}
+    assert select_mixture(held._replace(alternates_strategies=False), Measured.one_by_one(measure), grids, start) == {
         "neighbor_weight": together
     }
 
@@ -244,7 +245,7 @@ def test_the_best_choice_is_found_one_option_after_the_other():
         )
 
     start = {"a": 1, "b": None, "c": 7}
-    assert coordinate_search(measure, {"a": (0, 1, 2), "b": (None, 1.0), "c": (5,)}, start) == {
+    assert coordinate_search(Measured.one_by_one(measure), {"a": (0, 1, 2), "b": (None, 1.0), "c": (5,)}, start) == {
         "a": 2,
         "b": None,
         "c": 5,
@@ -263,7 +264,9 @@ def test_a_fine_grid_is_gone_along_only_as_long_as_the_mean_rises(start, chosen,
         asked.add(choice["neighbor_weight"])
         return np.full(3, means[choice["neighbor_weight"]])
 
-    found = coordinate_search(measure, {"neighbor_weight": tuple(range(7))}, {"neighbor_weight": start})
+    found = coordinate_search(
+        Measured.one_by_one(measure), {"neighbor_weight": tuple(range(7))}, {"neighbor_weight": start}
+    )
     assert found == {"neighbor_weight": chosen}
     assert asked == tried
 
@@ -273,7 +276,7 @@ def test_the_serving_exponent_stays_unless_the_gain_is_above_its_standard_error(
     def measure(choice):
         return np.zeros(3) if choice["serving_exponent"] else np.array(gains)
 
-    found = coordinate_search(measure, {"serving_exponent": (0.0, 0.5)}, {"serving_exponent": 0.5})
+    found = coordinate_search(Measured.one_by_one(measure), {"serving_exponent": (0.0, 0.5)}, {"serving_exponent": 0.5})
     assert found == {"serving_exponent": chosen}
 
 
@@ -353,10 +356,10 @@ def test_whose_entries_are_weighed_first_changes_no_list(timed):
         return UserSide(pairs, times, 1, shares)
 
     for half_life in (None, 30.0):
-        before = side().top_n(items, half_life, 0.0, rows, 5)
+        before = side().top_n(items, half_life, rows, 5)
         after = side()
         after.vectors(items, 60.0)
         after.vectors(items, half_life)
-        assert np.array_equal(after.top_n(items, half_life, 0.0, rows, 5).scores, before.scores)
+        assert np.array_equal(after.top_n(items, half_life, rows, 5).scores, before.scores)
         after.vectors(items, 60.0)
-        assert np.array_equal(after.top_n(items, half_life, 0.0, rows, 5).items, before.items)
+        assert np.array_equal(after.top_n(items, half_life, rows, 5).items, before.items)

@@ -4,6 +4,7 @@ Nothing that counts stays with a worker between two calls. Each brings the histo
 which lie in the pool's store and go to each machine once.
 """
 
+from collections.abc import Callable
 from itertools import count, pairwise
 from typing import Any
 
@@ -14,7 +15,7 @@ from ancf import _native
 from ancf.data.arrays import offsets_from_lengths
 from ancf.data.csr import Csr
 from ancf.distributed.pool import Pool, get_all, patiently, user_bounds
-from ancf.models.ancf.sides import ItemSide
+from ancf.models.ancf.sides import ItemFactors, ItemSide
 from ancf.scoring.results import TopN
 
 Floats = NDArray[np.float32]
@@ -34,7 +35,7 @@ class SpreadUsers:
         self._parts = [pool.put(_part(pairs, times, first, last)) for first, last in pairwise(self._at)]
         # What was sent last; the next call most often asks for the same.
         self._sent: tuple[ItemSide, int, Any] | None = None
-        self._weights: tuple[ItemSide, NDArray[np.int64], int, list[Any]] | None = None
+        self._weights: tuple[ItemSide, NDArray[np.int64], list[Any]] | None = None
 
     def vectors(self, items: ItemSide, half_life: float | None) -> Floats:
         """User vectors (n_users, d), gathered."""
@@ -44,24 +45,52 @@ class SpreadUsers:
         """Products of the user vectors by themselves, chunk after chunk of users."""
         return self._of_all("gram_parts", items, half_life)
 
-    def top_n(self, items: ItemSide, half_life: float | None, scale: float, rows: NDArray[np.int64], n: int) -> TopN:
-        """Lists of some users; a worker gets the item-item weights of what its own of them had, and no others."""
-        pool = self._pool
-        cuts = np.searchsorted(rows, self._at).tolist()
-        own = [rows[first:last] for first, last in pairwise(cuts)]
+    def top_n(self, items: ItemSide, half_life: float | None, rows: NDArray[np.int64], n: int) -> TopN:
+        """Lists of some users, by the vectors alone."""
         key, sent = self._send(items)
-        key, weights = (key, [None] * len(own)) if items.neighbors is None else self._send_weights(items, rows, own)
 
-        def lists() -> list[TopN]:
-            calls = []
-            for number, of_worker in enumerate(own):
-                if len(of_worker):
-                    where = of_worker - self._at[number]
-                    given = self._parts[number], key, sent, weights[number], half_life, scale, where, n, self._threads
-                    calls.append(pool.call(number, "top_n", *given))
-            return get_all(pool, calls)
+        def of_worker(number: int, own: NDArray[np.int64]) -> Any:
+            given = self._parts[number], key, sent, half_life, own, n, self._threads
+            return self._pool.call(number, "top_n", *given)
 
-        return _joined(patiently(pool, lists), n)
+        return _joined(self._of_some(rows, of_worker), n)
+
+    def mixed_top_n(
+        self,
+        items: ItemSide,
+        half_life: float | None,
+        mixtures: list[ItemFactors],
+        rows: NDArray[np.int64],
+        n: int,
+    ) -> list[TopN]:
+        """Lists of some users by each mixture; a worker gets the item-item weights of what its own of them had, and no
+        others."""
+        _, sent = self._send(items)
+        weights = None if items.neighbors is None else self._send_weights(items, rows)
+        factors = self._pool.put(mixtures)
+
+        def of_worker(number: int, own: NDArray[np.int64]) -> Any:
+            of_own = None if weights is None else weights[number]
+            given = self._parts[number], sent, of_own, half_life, factors, own, n, self._threads
+            return self._pool.call(number, "mixed_top_n", *given)
+
+        found = self._of_some(rows, of_worker)
+        return [_joined([lists[place] for lists in found], n) for place in range(len(mixtures))]
+
+    def _of_some(self, rows: NDArray[np.int64], of_worker: Callable[[int, NDArray[np.int64]], Any]) -> list[Any]:
+        """What the workers that have some of these users find; each is called with its own as it counts them."""
+        pool = self._pool
+
+        def found() -> list[Any]:
+            parts = enumerate(self._split(rows))
+            return get_all(pool, [of_worker(number, own - self._at[number]) for number, own in parts if len(own)])
+
+        return patiently(pool, found)
+
+    def _split(self, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """Those of each worker."""
+        cuts = np.searchsorted(rows, self._at).tolist()
+        return [rows[first:last] for first, last in pairwise(cuts)]
 
     def _of_all(self, method: str, items: ItemSide, half_life: float | None) -> Floats:
         pool, (_, sent) = self._pool, self._send(items)
@@ -80,15 +109,13 @@ class SpreadUsers:
             self._sent = items, next(_keys), self._pool.put(items._replace(neighbors=None))
         return self._sent[1:]
 
-    def _send_weights(
-        self, items: ItemSide, rows: NDArray[np.int64], own: list[NDArray[np.int64]]
-    ) -> tuple[int, list[Any]]:
-        """A key, and a handle for each worker of the weights that its users' histories have."""
+    def _send_weights(self, items: ItemSide, rows: NDArray[np.int64]) -> list[Any]:
+        """A handle for each worker of the weights that its users' histories have."""
         if self._weights is None or self._weights[0] is not items or self._weights[1] is not rows:
             assert items.neighbors is not None
-            parts = [_rows_alone(items.neighbors, np.unique(self._pairs.take(each).indices)) for each in own]
-            self._weights = items, rows, next(_keys), [self._pool.put(part) for part in parts]
-        return self._weights[2:]
+            had = [np.unique(self._pairs.take(own).indices) for own in self._split(rows)]
+            self._weights = items, rows, [self._pool.put(_rows_alone(items.neighbors, each)) for each in had]
+        return self._weights[2]
 
 
 def _part(pairs: Csr, times: NDArray[np.int64] | None, first: int, last: int) -> tuple[Csr, NDArray[np.int64] | None]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ancf import _native
 from ancf.data.csr import Csr
-from ancf.models.ancf.sides import ItemSide, UserSide
+from ancf.models.ancf.sides import ItemFactors, ItemSide, UserSide
 from ancf.scoring.results import TopN
 
 Floats = NDArray[np.float32]
@@ -160,19 +160,32 @@ class Worker:
         part: Part,
         key: int,
         items: ItemSide,
-        weights: Csr | None,
         half_life: float | None,
-        scale: float,
         rows: NDArray[np.int64],
         n: int,
         num_threads: int,
     ) -> TopN:
-        """Lists of some of these users; the ranker of the last ``key`` is kept."""
+        """Lists of some of these users by the vectors; the ranker of the last ``key`` is kept."""
         if self._serving is None or self._serving[0] != key:
             self._serving = None
-            self._serving = key, items._replace(neighbors=weights), UserSide(*part, num_threads)
+            self._serving = key, items, UserSide(*part, num_threads)
         _, items, users = self._serving
-        return users.top_n(items, half_life, scale, rows, n)
+        return users.top_n(items, half_life, rows, n)
+
+    def mixed_top_n(
+        self,
+        part: Part,
+        items: ItemSide,
+        weights: Csr | None,
+        half_life: float | None,
+        mixtures: list[ItemFactors],
+        rows: NDArray[np.int64],
+        n: int,
+        num_threads: int,
+    ) -> list[TopN]:
+        """Lists of some of these users by each mixture."""
+        users = UserSide(*part, num_threads)
+        return users.mixed_top_n(items._replace(neighbors=weights), half_life, mixtures, rows, n)
 
     def process(self) -> int:
         """The number of its process: an answer of who is alive."""

@@ -11,6 +11,7 @@ mod file_bytes;
 mod ids;
 mod list_maker;
 mod metrics;
+mod mixtures;
 mod model;
 mod progress;
 mod rank;
@@ -36,6 +37,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     ids::register(module)?;
     list_maker::register(module)?;
     metrics::register(module)?;
+    mixtures::register(module)?;
     model::register(module)?;
     rank::register(module)?;
     rules::register(module)?;

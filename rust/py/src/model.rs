@@ -460,19 +460,39 @@ fn gram_rows() -> usize {
     spectral::GRAM_ROWS
 }
 
-/// The first number of `score_scales` of what `gram_parts` gave.
+/// The part of each item in the square of the first number of `score_scales`, of what `gram_parts` gave, float64 (n_items,).
 #[pyfunction]
 #[pyo3(signature = (parts, n_users, item_vectors, num_threads=None))]
-fn vector_scale<'py>(
+fn vector_mean_squares<'py>(
     py: Python<'py>,
     parts: PyReadonlyArray3<'py, f32>,
     n_users: usize,
     item_vectors: PyReadonlyArray2<'py, f32>,
     num_threads: Option<usize>,
-) -> PyResult<f64> {
+) -> PyResult<Bound<'py, PyArray1<f64>>> {
     let d = item_vectors.as_array().ncols();
     let (parts, items) = (parts.as_slice()?, item_vectors.as_slice()?);
-    enter(py, Size::Large, num_threads, |context| Ok(scales::vector_scale_of_parts(parts, n_users, items, d, context)))
+    let means = enter(py, Size::Large, num_threads, |context| {
+        Ok(scales::vector_mean_squares(parts, n_users, items, d, context))
+    })?;
+    Ok(means.into_pyarray(py))
+}
+
+/// The part of each item in the square of the second number of `score_scales`, float64 (n_items,).
+#[pyfunction]
+#[pyo3(signature = (interactions, neighbors, n_items, num_threads=None))]
+fn neighbor_mean_squares<'py>(
+    py: Python<'py>,
+    interactions: CsrArrays<'py>,
+    neighbors: CsrArrays<'py>,
+    n_items: usize,
+    num_threads: Option<usize>,
+) -> PyResult<Bound<'py, PyArray1<f64>>> {
+    let (interactions, neighbors) = (to_csr(py, &interactions, n_items)?, to_csr(py, &neighbors, n_items)?);
+    let means = enter(py, Size::Large, num_threads, |context| {
+        Ok(scales::neighbor_mean_squares(&interactions, &neighbors, context))
+    })?;
+    Ok(means.into_pyarray(py))
 }
 
 /// Attention weights of histories: exp(logit) / (Σ exp)^exponent, logits of the items plus the values of `histories`.
@@ -540,7 +560,8 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(score_scales, module)?)?;
     module.add_function(wrap_pyfunction!(gram_parts, module)?)?;
     module.add_function(wrap_pyfunction!(gram_rows, module)?)?;
-    module.add_function(wrap_pyfunction!(vector_scale, module)?)?;
+    module.add_function(wrap_pyfunction!(vector_mean_squares, module)?)?;
+    module.add_function(wrap_pyfunction!(neighbor_mean_squares, module)?)?;
     module.add_function(wrap_pyfunction!(history_weights, module)?)?;
     module.add_function(wrap_pyfunction!(weighted_sums, module)?)?;
     module.add_function(wrap_pyfunction!(item_logits, module)?)

@@ -36,7 +36,7 @@ from ancf.models.ancf.machines import is_elsewhere
 from ancf.models.ancf.network_encoder import NetworkEncoder
 from ancf.models.ancf.network_training import NetworkTrainer
 from ancf.models.ancf.options import Auto, AutoChooseFor, AutoInterest, AutoNormalize, AutoSimilarity, Init, Settings
-from ancf.models.ancf.selection import START_HALF_LIFE, HeldOut, ndcg, select_mixture
+from ancf.models.ancf.selection import START_HALF_LIFE, Choice, HeldOut, Measured, ndcg, select_mixture
 from ancf.models.ancf.shrinkage import choose_shrinkage
 from ancf.models.ancf.softmax import HistoryEncoder, SoftmaxTrainer
 from ancf.models.ancf.temporal import pair_shares
@@ -62,6 +62,8 @@ class ScorerTrainer(Trainer[State], Protocol[State]):
 
     pairs: Csr
     """What is learned from."""
+    mixes_at_once: bool
+    """Whether many mixtures take little more than one."""
 
     @property
     def batch_size(self) -> int: ...
@@ -69,7 +71,7 @@ class ScorerTrainer(Trainer[State], Protocol[State]):
     def grids(self, held_out: HeldOut, settings: Settings) -> dict[str, tuple[Any, ...]]: ...
     def lists_builder(
         self, state: State, neighbors: Csr | None, held_out: HeldOut, settings: Settings
-    ) -> Callable[[dict[str, Any]], TopN]: ...
+    ) -> Callable[[list[dict[str, Any]]], list[TopN]]: ...
     def measure(
         self, state: State, settings: Settings, validation: Interactions, metric: str, **about: Any
     ) -> float: ...
@@ -616,8 +618,9 @@ def _choose(
     """The mixture of the parts of the score that ranks the held-out purchases best."""
     lists = trainer.lists_builder(state, neighbors, held_out, settings)
 
-    def measure(choice: dict[str, Any]) -> NDArray[np.float64]:
-        return ndcg(lists(choice), held_out, n_items, settings.num_threads)
+    def measure(choices: list[Choice]) -> list[NDArray[np.float64]]:
+        return [ndcg(top, held_out, n_items, settings.num_threads) for top in lists(choices)]
 
     start = {**settings.record(), "half_life": START_HALF_LIFE}
-    return select_mixture(held_out, measure, trainer.grids(held_out, settings), start)
+    measured = Measured(measure, at_once=trainer.mixes_at_once)
+    return select_mixture(held_out, measured, trainer.grids(held_out, settings), start)

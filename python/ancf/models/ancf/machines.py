@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ancf import _native
 from ancf.data.csr import Csr
-from ancf.models.ancf.sides import ItemSide, UserSide
+from ancf.models.ancf.sides import ItemFactors, ItemSide, UserSide
 from ancf.scoring.results import TopN
 
 Floats = NDArray[np.float32]
@@ -33,9 +33,15 @@ class Users(Protocol):
 
     def vectors(self, items: ItemSide, half_life: float | None) -> Floats: ...
     def gram_parts(self, items: ItemSide, half_life: float | None) -> Floats: ...
-    def top_n(
-        self, items: ItemSide, half_life: float | None, scale: float, rows: NDArray[np.int64], n: int
-    ) -> TopN: ...
+    def top_n(self, items: ItemSide, half_life: float | None, rows: NDArray[np.int64], n: int) -> TopN: ...
+    def mixed_top_n(
+        self,
+        items: ItemSide,
+        half_life: float | None,
+        mixtures: list[ItemFactors],
+        rows: NDArray[np.int64],
+        n: int,
+    ) -> list[TopN]: ...
 
 
 class Machines(Protocol):

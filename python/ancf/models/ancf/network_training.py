@@ -37,6 +37,8 @@ from ancf.scoring.scorer import Scorer
 class NetworkTrainer:
     """The core's trainer on a table, or on what was not held out of it."""
 
+    mixes_at_once = False
+
     def __init__(self, table: TrainingTable, settings: Settings, held_out: HeldOut | None = None) -> None:
         self._table, self._settings = table, settings
         self.pairs = table.pairs(held_out)
@@ -141,8 +143,8 @@ class NetworkTrainer:
 
     def lists_builder(
         self, state: NetworkState, neighbors: Csr | None, held_out: HeldOut, settings: Settings
-    ) -> Callable[[dict[str, Any]], TopN]:
-        """For a choice of the mixture, the lists that it makes of what was not held out, for those who are asked."""
+    ) -> Callable[[list[dict[str, Any]]], list[TopN]]:
+        """For choices of the mixture, the lists that they make of what was not held out, for those who are asked."""
         users = held_out.users
 
         def build(choice: dict[str, Any]) -> TopN:
@@ -154,7 +156,7 @@ class NetworkTrainer:
             ranker.set_users(tables.user_vectors[users], of_asked, self.pairs.sets.take(users))
             return TopN(*ranker.top_n(None, CUT_OFF, num_threads=settings.num_threads))
 
-        return build
+        return lambda choices: [build(choice) for choice in choices]
 
     def measure(
         self, state: NetworkState, settings: Settings, validation: Interactions, metric: str, **about: Any

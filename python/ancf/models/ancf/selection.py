@@ -12,7 +12,7 @@ rule of one standard error. The test part of anybody's split is never seen.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,8 @@ from ancf.data.time_range import TimeRange
 from ancf.models.ancf.temporal import PurchaseTimes
 from ancf.scoring.results import TopN
 
-T = TypeVar("T")
+Choice = dict[str, Any]
+"""Options and their values."""
 
 MAX_USERS = 2800
 _HELD_OUT_SHARE = 0.2
@@ -205,35 +206,45 @@ def ndcg(top: TopN, held_out: HeldOut, n_items: int, num_threads: int | None) ->
     return np.asarray(found[f"ndcg@{CUT_OFF}"])
 
 
-def _memoized(measure: Callable[[dict[str, Any]], T]) -> Callable[[dict[str, Any]], T]:
-    """The same, each choice measured once."""
-    seen: dict[tuple[Any, ...], T] = {}
+class Measured:
+    """The NDCG of each user by choices of the mixture, each measured once.
 
-    def measured(choice: dict[str, Any]) -> T:
-        key = tuple(choice.values())
-        if key not in seen:
-            seen[key] = measure(choice)
-        return seen[key]
+    ``measure`` gives that of some choices; ``at_once``: many take little more than one.
+    """
 
-    return measured
+    def __init__(self, measure: Callable[[list[Choice]], list[NDArray[np.float64]]], *, at_once: bool = False) -> None:
+        self._measure, self._at_once = measure, at_once
+        self._found: dict[tuple[Any, ...], NDArray[np.float64]] = {}
+
+    @classmethod
+    def one_by_one(cls, measure: Callable[[Choice], NDArray[np.float64]]) -> Self:
+        """By what gives that of one choice."""
+        return cls(lambda choices: [measure(choice) for choice in choices])
+
+    def __call__(self, choice: Choice) -> NDArray[np.float64]:
+        """That of one choice."""
+        self._find([choice])
+        return self._found[tuple(choice.items())]
+
+    def expect(self, choices: list[Choice]) -> None:
+        """Told which choices may be asked for next."""
+        if self._at_once:
+            self._find(choices)
+
+    def _find(self, choices: list[Choice]) -> None:
+        new = {key: choice for choice in choices if (key := tuple(choice.items())) not in self._found}
+        if new:
+            self._found.update(zip(new, self._measure(list(new.values())), strict=True))
 
 
-def select_mixture(
-    held_out: HeldOut,
-    measure: Callable[[dict[str, Any]], NDArray[np.float64]],
-    grids: dict[str, tuple[Any, ...]],
-    start: dict[str, Any],
-) -> dict[str, Any]:
-    """The mixture that ranks what was held out best; ``measure`` gives the NDCG of each user."""
-    measured = _memoized(measure)
+def select_mixture(held_out: HeldOut, measured: Measured, grids: dict[str, tuple[Any, ...]], start: Choice) -> Choice:
+    """The mixture that ranks what was held out best."""
     others = {name: grid for name, grid in grids.items() if name != "popularity_exponent"}
-
-    def of_some(choice: dict[str, Any]) -> NDArray[np.float64]:
-        return measured(choice)[:: 2 if held_out.alternates_strategies else 1]
-
-    choice = coordinate_search(of_some, others, start)
+    # Those of whom any purchases are asked.
+    step = 2 if held_out.alternates_strategies else 1
+    choice = coordinate_search(measured, others, start, step)
     if len(others) < len(grids):
-        choice["popularity_exponent"] = _popularity_exponent(of_some, measured, grids["popularity_exponent"], choice)
+        choice["popularity_exponent"] = _popularity_exponent(measured, step, grids["popularity_exponent"], choice)
     if not held_out.alternates_strategies:
         return choice
     not_heavier = tuple(each for each in grids["neighbor_weight"] if each <= choice["neighbor_weight"])
@@ -241,12 +252,7 @@ def select_mixture(
     return coordinate_search(measured, {**others, "neighbor_weight": not_heavier, **fixed}, choice)
 
 
-def _popularity_exponent(
-    of_some: Callable[[dict[str, Any]], NDArray[np.float64]],
-    of_all: Callable[[dict[str, Any]], NDArray[np.float64]],
-    grid: tuple[float, ...],
-    choice: dict[str, Any],
-) -> float:
+def _popularity_exponent(measured: Measured, step: int, grid: tuple[float, ...], choice: Choice) -> float:
     """The one with the highest mean that is reached from the first, or the first.
 
     The vectors of a first training are rougher than those that will be served, and purchases that belong together are
@@ -254,39 +260,46 @@ def _popularity_exponent(
     and more where it helps (docs/measurements/choices.md). So it has to be worth a fifth, and three standard errors.
     """
 
-    def with_exponent(each: float) -> dict[str, Any]:
-        return {**choice, "popularity_exponent": each}
+    def of_all(each: float) -> NDArray[np.float64]:
+        return measured({**choice, "popularity_exponent": each})
 
-    best = _best(grid, grid[0], lambda each: float(of_some(with_exponent(each)).mean()))
-    without = of_all(with_exponent(grid[0]))
-    gain = of_all(with_exponent(best)) - without
+    def value(each: float) -> float:
+        return float(of_all(each)[::step].mean())
+
+    # Most often the second is worse than the first, and no other is tried.
+    for likely in (grid[:2], grid):
+        measured.expect([{**choice, "popularity_exponent": each} for each in likely])
+        if value(likely[-1]) <= value(grid[0]):
+            break
+    best = _best(grid, grid[0], value)
+    without = of_all(grid[0])
+    gain = of_all(best) - without
     worth = max(_POPULARITY_GAIN * without.mean(), _POPULARITY_ERRORS * gain.std() / np.sqrt(len(gain)))
     return best if gain.mean() > worth else grid[0]
 
 
-def coordinate_search(
-    measure: Callable[[dict[str, Any]], NDArray[np.float64]],
-    grids: dict[str, tuple[Any, ...]],
-    start: dict[str, Any],
-) -> dict[str, Any]:
-    """The choice with the highest mean: one option after the other in the order of ``grids``, the others where they
-    stand (at first as in ``start``), then the first once more.
+def coordinate_search(measured: Measured, grids: dict[str, tuple[Any, ...]], start: Choice, step: int = 1) -> Choice:
+    """The choice with the highest mean over every ``step``-th user: one option after the other in the order of
+    ``grids``, the others where they stand (at first as in ``start``), then the first once more.
 
     A fine grid is not tried in full: from where the option stands it is gone along as long as the mean rises. An option
     leaves where it stands only for a gain above the standard error of that gain, so that a few rows more or less do not
     decide.
     """
-    measured = _memoized(measure)
     choice = {name: start[name] if start[name] in grid else grid[0] for name, grid in grids.items()}
 
+    def of_some(name: str, each: Any) -> NDArray[np.float64]:
+        return measured({**choice, name: each})[::step]
+
     def value(name: str, each: Any) -> float:
-        return float(measured({**choice, name: each}).mean())
+        return float(of_some(name, each).mean())
 
     for name in (*grids, next(iter(grids))):
         if len(grids[name]) < 2:
             continue
+        measured.expect([{**choice, name: each} for each in grids[name]])
         best = _best(grids[name], choice[name], partial(value, name))
-        gain = measured({**choice, name: best}) - measured(choice)
+        gain = of_some(name, best) - of_some(name, choice[name])
         if gain.mean() > gain.std() / np.sqrt(len(gain)):
             choice[name] = best
     return choice

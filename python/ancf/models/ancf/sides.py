@@ -50,6 +50,13 @@ class ItemSide(NamedTuple):
         return cls(vectors * factors[:, None], priors / factors, neighbors, True)
 
 
+class ItemFactors(NamedTuple):
+    """What a mixture multiplies the two parts of an item's scores with."""
+
+    vectors: Floats
+    neighbors: Floats
+
+
 class Factors(Protocol):
     """The settings of trend and popularity."""
 
@@ -83,7 +90,7 @@ class UserSide:
         self, pairs: Csr, times: NDArray[np.int64] | None, num_threads: int | None, shares: Floats | None = None
     ) -> None:
         self._pairs, self._times, self._threads, self._shares = pairs, times, num_threads, shares
-        # Choices that differ in no item share a ranker; of these the last is kept.
+        # Calls for the same items share a ranker.
         self._ranker: tuple[ItemSide, _native.Ranker] | None = None
         # What all entries weigh by the last half-life.
         self._weights: tuple[float | None, Floats] | None = None
@@ -99,19 +106,32 @@ class UserSide:
         """Products of the user vectors by themselves, chunk after chunk of users."""
         return _native.gram_parts(self.vectors(items, half_life), self._threads)
 
-    def top_n(self, items: ItemSide, half_life: float | None, scale: float, rows: NDArray[np.int64], n: int) -> TopN:
-        """The n best items that each of these users has not had; item-item weights count ``scale`` times."""
+    def top_n(self, items: ItemSide, half_life: float | None, rows: NDArray[np.int64], n: int) -> TopN:
+        """The n best items that each of these users has not had, by the vectors alone."""
         if self._ranker is None or self._ranker[0] is not items:
             self._ranker = None
-            self._ranker = items, _native.Ranker(items.vectors, neighbors=items.neighbors)
+            self._ranker = items, _native.Ranker(items.vectors)
         ranker = self._ranker[1]
         pairs, recency = self._pairs.take(rows), self._entry_weights(rows, half_life)
-        history = None
-        if items.neighbors is not None and scale:
-            history = sparse_history(*pairs.sets, recency, None, len(items.vectors))
-            history = history.with_data(history.data * np.float32(scale))
-        ranker.set_users(self._vectors(pairs, recency, items), history, pairs.sets)
+        ranker.set_users(self._vectors(pairs, recency, items), None, pairs.sets)
         return TopN(*ranker.top_n(None, n, num_threads=self._threads))
+
+    def mixed_top_n(
+        self,
+        items: ItemSide,
+        half_life: float | None,
+        mixtures: list[ItemFactors],
+        rows: NDArray[np.int64],
+        n: int,
+    ) -> list[TopN]:
+        """The n best items that each of these users has not had, by each of some mixtures of both parts."""
+        pairs, recency = self._pairs.take(rows), self._entry_weights(rows, half_life)
+        weights = None
+        if items.neighbors is not None and any(each.neighbors.any() for each in mixtures):
+            weights = sparse_history(*pairs.sets, recency, None, len(items.vectors)), items.neighbors
+        users = self._vectors(pairs, recency, items)
+        found = _native.mixed_top_n(users, items.vectors, weights, pairs.sets, mixtures, n, self._threads)
+        return [TopN(*each) for each in found]
 
     def _entry_weights(self, rows: NDArray[np.int64], half_life: float | None) -> Floats:
         """What the entries of these users weigh, one user after the other."""

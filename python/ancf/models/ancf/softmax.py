@@ -24,9 +24,9 @@ from ancf.evaluation import evaluate_scorer, evaluate_top_n
 from ancf.evaluation.ground_truth import Known
 from ancf.evaluation.metrics import ERROR_METRICS
 from ancf.models.ancf.machines import SoftmaxLearner, Users, machines
+from ancf.models.ancf.mixtures import MixtureLists
 from ancf.models.ancf.options import Settings
 from ancf.models.ancf.selection import (
-    CUT_OFF,
     HALF_LIVES,
     INTERESTS,
     NEIGHBOR_WEIGHTS,
@@ -116,6 +116,8 @@ def _users(pairs: Csr, times: NDArray[np.int64] | None, shares: Floats | None, n
 class SoftmaxTrainer:
     """The core's trainer on a table, or on what was not held out of it."""
 
+    mixes_at_once = True
+
     def __init__(self, table: TrainingTable, settings: Settings, held_out: HeldOut | None = None) -> None:
         self._table, self._settings = table, settings
         self.pairs = table.pairs(held_out)
@@ -203,56 +205,18 @@ class SoftmaxTrainer:
 
     def lists_builder(
         self, state: Floats, neighbors: Csr | None, held_out: HeldOut, settings: Settings
-    ) -> Callable[[dict[str, Any]], TopN]:
-        """For a choice of the mixture, the lists that it makes of what was not held out, for those who are asked.
-
-        Item-item weights come on their scale by what a history weighs, so that choices which differ in no item share
-        the items' side.
-        """
-        threads = settings.num_threads
+    ) -> Callable[[list[dict[str, Any]]], list[TopN]]:
+        """For choices of the mixture, the lists that they make of what was not held out, for those who are asked."""
         priors = _native.item_priors(self.pairs, self._table.n_items, settings.attention)
         shares, of_all = held_out.purchases.shares, self._table.purchase_times.shares
         if shares is None and of_all is not None:
             shares = of_all[held_out.places]
-        users_of: dict[str, Users] = {}
-        of_vectors: dict[tuple[Any, ...], float] = {}
-        of_neighbors: dict[tuple[Any, ...], float] = {}
-        last: dict[tuple[Any, ...], ItemSide] = {}
 
-        def users(chosen: Settings) -> Users:
-            if chosen.interest not in users_of:
-                own = shares if chosen.interest == "given" else None
-                users_of[chosen.interest] = _users(self.pairs, held_out.purchases.times, own, threads)
-            return users_of[chosen.interest]
+        def users_of(shares: Floats | None) -> Users:
+            return _users(self.pairs, held_out.purchases.times, shares, settings.num_threads)
 
-        def ratio(items: ItemSide, chosen: Settings) -> float:
-            """The scale at which the item-item weights contribute as much as the vectors."""
-            factors = (chosen.popularity_exponent, chosen.trend, chosen.trend_half_life)
-            key = (chosen.serving_exponent, *factors, chosen.half_life, chosen.interest)
-            if key not in of_vectors:
-                parts = users(chosen).gram_parts(items, chosen.half_life)
-                found = _native.vector_scale(parts, self.pairs.n_rows, items.vectors, threads)
-                of_vectors[key] = found if found > 0 else 1.0
-            if factors not in of_neighbors:
-                no_user = np.empty((0, items.vectors.shape[1]), np.float32)
-                _, of_neighbors[factors] = self._root_mean_squares(no_user, items.vectors, self.pairs, items.neighbors)
-            return of_vectors[key] / of_neighbors[factors] if of_neighbors[factors] > 0 else 1.0
-
-        def build(choice: dict[str, Any]) -> TopN:
-            chosen = replace(settings, **choice)
-            key = (chosen.serving_exponent, chosen.popularity_exponent, chosen.trend, chosen.trend_half_life)
-            if key not in last:
-                last.clear()
-                vectors, scaling = _native.serving_vectors(state, chosen.serving_exponent)
-                last[key] = ItemSide.of(
-                    ItemParts(vectors, scaling, priors, neighbors), self.pairs, held_out.purchases, chosen
-                )
-            items = last[key]
-            counts = items.neighbors is not None and chosen.neighbor_weight
-            scale = chosen.neighbor_weight * ratio(items, chosen) if counts else 0.0
-            return users(chosen).top_n(items, chosen.half_life, scale, held_out.users, CUT_OFF)
-
-        return build
+        items = ItemSide(state, priors, neighbors, False)
+        return MixtureLists(items, self.pairs, held_out, settings, users_of, shares)
 
     def measure(self, state: Floats, settings: Settings, validation: Interactions, metric: str, **about: Any) -> float:
         """A metric of the state on a validation table, by its vectors alone."""
@@ -266,7 +230,7 @@ class SoftmaxTrainer:
         known = Known.of_training(table.data, table.matrix.sets)
 
         def lists(rows: NDArray[np.int64], n: int) -> TopN:
-            return users.top_n(items, settings.half_life, 0.0, rows, n)
+            return users.top_n(items, settings.half_life, rows, n)
 
         return evaluate_top_n(known, lists, validation, metric, settings.num_threads)
 

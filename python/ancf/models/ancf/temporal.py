@@ -18,7 +18,7 @@ score feel them. Repetitions are rows of their own below the item-item weights, 
 that they have their exact place in the score and in explanations.
 """
 
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,7 +133,7 @@ def trend_factors(purchases: PurchaseTimes, n_items: int, power: float, half_lif
     """What an item's scores are multiplied with, float32 (n_items,); None where there are no times or no power."""
     if purchases.events is None or not power:
         return None
-    return _powers(purchases.events.ratios(n_items, half_life), power)
+    return powers(purchases.events.ratios(n_items, half_life), power)
 
 
 def popularity_factors(n_users: NDArray[np.int64], power: float) -> NDArray[np.float32] | None:
@@ -141,10 +141,10 @@ def popularity_factors(n_users: NDArray[np.int64], power: float) -> NDArray[np.f
     power."""
     if not power:
         return None
-    return _powers((n_users + _SMOOTHING) / (n_users.mean() + _SMOOTHING), power)
+    return powers((n_users + _SMOOTHING) / (n_users.mean() + _SMOOTHING), power)
 
 
-def _powers(ratios: NDArray[np.float64], power: float) -> NDArray[np.float32]:
+def powers(ratios: NDArray[np.floating[Any]], power: float) -> NDArray[np.float32]:
     """Of positive numbers, the same bits anywhere."""
     # serving_vectors gives x · |x|^(p − 1), which is x^p for these.
     powers, _ = _native.serving_vectors(np.ascontiguousarray(ratios[:, None], np.float32), power)

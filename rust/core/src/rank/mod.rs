@@ -12,10 +12,11 @@
 //! `Case::naive` in the tests is the specification, and all are compared with it by `==`.
 //!
 //! Modules import only from the right:
-//! {`calls`, `plain`} → `ranker` → {`plan`, `batch`, `single`, `target_attention`} → `item_rows` → {`scorer`, `group_scan`} → {`candidates`, `head`, `index`} → `sketches` →
-//! {`byte_rows`, `row_sums`} → {`bounds`, `neighbor_sums`} → `query` → {`output`, `key`, `sets`, `checks`, `settled`}; of the
-//! last five, `output` imports `key`. `batch`, `single` and `ranker` import `extent`, which imports `query` and `key`, and
-//! `batch` alone `exclusions` and `row_sums`.
+//! {`calls`, `plain`} → `ranker` → {`plan`, `batch`, `single`, `target_attention`} → `item_rows` →
+//! {`scorer`, `group_scan`} → {`candidates`, `head`, `index`} → `sketches` → {`byte_rows`, `row_sums`} →
+//! {`bounds`, `neighbor_sums`} → `query` → {`output`, `key`, `sets`, `checks`, `settled`}; of the last five, `output`
+//! imports `key`. `mixtures` imports `output`, `sets` and `key`. `batch`, `single` and `ranker` import `extent`, which
+//! imports `query` and `key`, and `batch` alone `exclusions` and `row_sums`.
 //! `arrange` makes lists that obey rules of ready rankings; it imports these four and `diversity`, which imports `key`.
 
 mod arrange;
@@ -33,6 +34,7 @@ mod head;
 mod index;
 mod item_rows;
 mod key;
+mod mixtures;
 mod neighbor_sums;
 #[cfg(test)]
 mod neighbor_tests;
@@ -60,6 +62,7 @@ pub use diversity::Diversity;
 pub use extent::Extent;
 pub use head::{Head, TargetAttention};
 pub use key::{position_of, score_of};
+pub use mixtures::{Mixture, Parts};
 pub use output::{Link, Lists, OutputTransform};
 pub use plan::{Choice, Path, Plan};
 pub use query::{Filters, Users};

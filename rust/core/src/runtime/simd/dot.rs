@@ -200,6 +200,19 @@ fn scatter_body(
     *n_touched = at;
 }
 
+/// Adds `weight` · `values` to `sums` at `items`, fused.
+pub fn add_at(level: Level, weight: f32, items: &[u32], values: &[f32], sums: &mut [f32]) {
+    dispatch!(level, add_at_body(weight: f32, items: &[u32], values: &[f32], sums: &mut [f32]));
+}
+
+#[inline(always)]
+fn add_at_body(weight: f32, items: &[u32], values: &[f32], sums: &mut [f32]) {
+    for (&item, &value) in items.iter().zip(values) {
+        let sum = &mut sums[item as usize];
+        *sum = weight.mul_add(value, *sum);
+    }
+}
+
 /// [`dots`] for factor attention: x_k = p_k q_k, l_k = s_k x_k, e_k = exp(l_k − max l); score = Σ e_k x_k / Σ e_k, both
 /// sums in order of k, the upper one fused.
 pub fn attentions(level: Level, vector: &[f32], sharpness: &[f32], table: &[f32], items: &[u32], scores: &mut [f32]) {

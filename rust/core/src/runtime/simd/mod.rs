@@ -55,6 +55,7 @@ pub mod int8_scan;
 pub mod invert;
 pub mod layers;
 mod level;
+pub mod mixed;
 pub mod normal_equations;
 pub mod pairs;
 mod reduce;

@@ -1,0 +1,111 @@
+"""Lists of those who are asked, by many mixtures of the same two parts of a score.
+
+    score(u, i) = a_i ⟨p_u, v_i⟩ + b_i n_u^-½ Σ_{j∈N(u)} τ_uj c_ji
+    a_i = ‖v_i‖^(p − 1) f_i,   b_i = κ s f_i
+
+f is the trend times the popularity of an item, and s the ratio of the root mean squares of both parts, as in what is
+served (``softmax.py``). A user is a unit vector, which neither p nor f changes. So mixtures that differ in no half-life
+are factors of the same sums, which are made once for all of them, and each costs little beside the first.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ancf import _native
+from ancf.data.arrays import inner_products
+from ancf.data.csr import Csr
+from ancf.models.ancf.machines import Users
+from ancf.models.ancf.options import Settings
+from ancf.models.ancf.selection import CUT_OFF, HeldOut
+from ancf.models.ancf.sides import Factors, Floats, ItemFactors, ItemSide, item_factors
+from ancf.models.ancf.temporal import powers
+from ancf.scoring.results import TopN
+
+
+class MixtureLists:
+    """For some choices of the mixture, the lists that they make of what was not held out, for those who are asked.
+
+    ``items``: bare vectors, priors and item-item weights. ``users_of``: the users, with what each entry of a history is
+    in purchases, or each as much as a purchase.
+    """
+
+    def __init__(
+        self,
+        items: ItemSide,
+        pairs: Csr,
+        held_out: HeldOut,
+        settings: Settings,
+        users_of: Callable[[Floats | None], Users],
+        shares: Floats | None,
+    ) -> None:
+        self._items, self._pairs, self._held_out, self._settings = items, pairs, held_out, settings
+        self._users = {"equal": users_of(None)}
+        if shares is not None:
+            self._users["given"] = users_of(shares)
+        _, self._lengths = _native.serving_vectors(items.vectors, 0.0)
+        self._of_vectors: dict[tuple[Any, ...], NDArray[np.float64]] = {}
+        self._of_neighbors: NDArray[np.float64] | None = None
+        self._of_items: dict[tuple[float, ...], Floats] = {}
+        self._found: dict[tuple[Any, ...], TopN] = {}
+
+    def __call__(self, choices: list[dict[str, Any]]) -> list[TopN]:
+        """The lists of each choice."""
+        all_chosen = [replace(self._settings, **choice) for choice in choices]
+        new = {key: chosen for chosen in all_chosen if (key := _mixture(chosen)) not in self._found}
+        for half_life, interest in dict.fromkeys(map(_of_users, new.values())):
+            own = {key: chosen for key, chosen in new.items() if _of_users(chosen) == (half_life, interest)}
+            factors = [self._factors(chosen) for chosen in own.values()]
+            users = self._users[interest]
+            lists = users.mixed_top_n(self._items, half_life, factors, self._held_out.users, CUT_OFF)
+            self._found.update(zip(own, lists, strict=True))
+        return [self._found[_mixture(chosen)] for chosen in all_chosen]
+
+    def _factors(self, chosen: Settings) -> ItemFactors:
+        both = self._trend_and_popularity(chosen)
+        of_vectors = powers(self._lengths, chosen.serving_exponent - 1) * both
+        scale = 0.0
+        if self._items.neighbors is not None and chosen.neighbor_weight:
+            scale = chosen.neighbor_weight * self._ratio(chosen, of_vectors, both, self._items.neighbors)
+        return ItemFactors(of_vectors, both * np.float32(scale))
+
+    def _trend_and_popularity(self, factors: Factors) -> Floats:
+        key = factors.trend, factors.trend_half_life, factors.popularity_exponent
+        if key not in self._of_items:
+            n_items = len(self._items.vectors)
+            found = item_factors(self._pairs.indices, self._held_out.purchases, n_items, factors)
+            self._of_items[key] = np.ones(n_items, np.float32) if found is None else found
+        return self._of_items[key]
+
+    def _ratio(self, chosen: Settings, of_vectors: Floats, both: Floats, neighbors: Csr) -> float:
+        """The scale at which the item-item weights contribute as much as the vectors."""
+        threads, key = chosen.num_threads, _of_users(chosen)
+        if key not in self._of_vectors:
+            parts = self._users[chosen.interest].gram_parts(self._items, chosen.half_life)
+            self._of_vectors[key] = _native.vector_mean_squares(parts, self._pairs.n_rows, self._items.vectors, threads)
+        if self._of_neighbors is None:
+            n_items = len(self._items.vectors)
+            self._of_neighbors = _native.neighbor_mean_squares(self._pairs, neighbors, n_items, threads)
+        upper = _root_mean_square(of_vectors, self._of_vectors[key])
+        lower = _root_mean_square(both, self._of_neighbors)
+        return (upper if upper > 0 else 1.0) / lower if lower > 0 else 1.0
+
+
+def _mixture(chosen: Settings) -> tuple[Any, ...]:
+    """What tells one mixture from another; without a trend its half-life does not."""
+    trend = (chosen.trend, chosen.trend_half_life) if chosen.trend else ()
+    return chosen.neighbor_weight, chosen.serving_exponent, chosen.popularity_exponent, *trend, *_of_users(chosen)
+
+
+def _of_users(chosen: Settings) -> tuple[float | None, str]:
+    """What of a choice changes the sums over histories."""
+    return chosen.half_life, chosen.interest
+
+
+def _root_mean_square(factors: Floats, mean_squares: NDArray[np.float64]) -> float:
+    """That of scores whose mean squares without the factors have these parts in each item."""
+    wide = factors.astype(np.float64)
+    return float(np.sqrt(inner_products((wide * wide)[None], mean_squares[None])[0, 0]))
