@@ -156,9 +156,11 @@ impl NeighborSums {
             vector::axpy(level, weight, &rows[source as usize * n_items..][..n_items], &mut self.sums[..n_items]);
         }
         let mut at = 0;
-        for (item, &sum) in (0..).zip(&self.sums[..n_items]) {
+        for (item, sum) in (0..).zip(&mut self.sums[..n_items]) {
+            // None is what an untouched one is.
+            *sum += 0.0;
             self.items[at] = item;
-            at += usize::from(sum != LEFT_OUT);
+            at += usize::from(*sum != LEFT_OUT);
         }
         at
     }
@@ -186,13 +188,13 @@ impl NeighborSums {
     /// Whether a history adds to an item, or it is left out.
     #[inline]
     pub fn contains(&self, item: u32) -> bool {
-        self.sums.get(item as usize).is_some_and(|sum| !sum.is_nan())
+        self.sums.get(item as usize).is_some_and(|sum| sum.to_bits() != UNTOUCHED.to_bits())
     }
 
     /// The sum of an item: 0 where the history adds nothing, [`LEFT_OUT`] where it is left out.
     #[inline]
     pub fn sum(&self, item: u32) -> f32 {
-        self.sums.get(item as usize).copied().filter(|sum| !sum.is_nan()).unwrap_or(0.0)
+        self.sums.get(item as usize).copied().unwrap_or(UNTOUCHED)
     }
 }
 

@@ -238,7 +238,7 @@ impl IndexSearch<'_> {
                 self.index.eligible_hits(found, masks[0], self.eligible, &mut scratch.candidates.items);
             }
             if scratch.candidates.items.len() >= RESCORE_BATCH || found >= n_blocks {
-                self.keep_open(scratch);
+                Self::keep_open(scratch);
                 self.score(scratch);
                 if found >= n_blocks {
                     return;
@@ -263,7 +263,7 @@ impl IndexSearch<'_> {
             known = Some(threshold);
             left += candidates.items.len();
             self.eligible.keep_eligible(&mut candidates.items);
-            self.keep_open(scratch);
+            Self::keep_open(scratch);
             let Scratch { best, candidates, .. } = &mut *scratch;
             scorer.retain_reaching(query, row, level, best.threshold(), candidates);
             if !candidates.items.is_empty() {
@@ -292,7 +292,7 @@ impl IndexSearch<'_> {
             }
             block += 1;
             if scratch.candidates.items.len() >= RESCORE_BATCH_FILTERED || block == last {
-                self.keep_open(scratch);
+                Self::keep_open(scratch);
                 self.score(scratch);
                 last = end(scratch);
             }
@@ -305,8 +305,8 @@ impl IndexSearch<'_> {
         scratch.group.stop = self.bounds.min_norm(threshold);
     }
 
-    /// Leaves those of the candidates, which are eligible, that are not settled or seen, with their sums.
-    fn keep_open(&self, scratch: &mut Scratch) {
+    /// Leaves those of the candidates, which are eligible, that are not settled, with their sums.
+    fn keep_open(scratch: &mut Scratch) {
         let Scratch { sums, candidates, settled, .. } = scratch;
         let Candidates { items, sums: own, .. } = candidates;
         let mut kept = 0;
@@ -316,14 +316,28 @@ impl IndexSearch<'_> {
             let sum = sums.sum(item);
             (items[kept], own[kept]) = (item, sum);
             let open = !(settled.holds(sum) & sums.contains(item));
-            kept += usize::from(open && (self.seen.is_empty() || self.seen.binary_search(&item).is_err()));
+            kept += usize::from(open);
         }
         items.truncate(kept);
         own.truncate(kept);
     }
 
-    /// Offers the candidates, both parts of their scores.
+    /// Offers the candidates, both parts of their scores, unless they were seen: of the few that enter alone it is asked.
     fn score(&self, scratch: &mut Scratch) {
-        self.scorer.offer_all(self.query, self.row, self.level, &mut scratch.candidates, &mut scratch.best);
+        let Scratch { best, candidates, .. } = scratch;
+        if self.seen.is_empty() {
+            self.scorer.offer_all(self.query, self.row, self.level, candidates, best);
+            return;
+        }
+        let Candidates { items, sums, scores, .. } = &mut *candidates;
+        scores.resize(items.len(), 0.0);
+        self.scorer.dense(self.level, self.query, self.row, items, scores);
+        for ((&item, &dense), &sum) in items.iter().zip(&*scores).zip(&*sums) {
+            let key = key(dense + sum, item);
+            if best.accepts(key) && self.seen.binary_search(&item).is_err() {
+                best.offer(key);
+            }
+        }
+        candidates.clear();
     }
 }

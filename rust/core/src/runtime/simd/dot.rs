@@ -162,10 +162,10 @@ mod x86 {
     }
 }
 
-/// What a sum is before anything was added to it.
-pub const UNTOUCHED: f32 = f32::NAN;
+/// What a sum is before anything was added to it; no sum is after.
+pub const UNTOUCHED: f32 = -0.0;
 
-/// Adds `weight` · `values` to `sums` at `items`, fused, from 0 where a sum is [`UNTOUCHED`]: such an item is written to
+/// Adds `weight` · `values` to `sums` at `items`, fused. An item whose sum is [`UNTOUCHED`] is written to
 /// `touched` at place `n_touched`, which grows. Without a branch, which would be mispredicted time and again.
 pub fn scatter(
     level: Level,
@@ -193,9 +193,9 @@ fn scatter_body(
     for (&item, &value) in items.iter().zip(values) {
         let sum = &mut sums[item as usize];
         touched[at] = item;
-        at += usize::from(sum.is_nan());
-        let from = if sum.is_nan() { 0.0 } else { *sum };
-        *sum = weight.mul_add(value, from);
+        at += usize::from(sum.to_bits() == UNTOUCHED.to_bits());
+        // −0 becomes 0, and nothing else changes.
+        *sum = weight.mul_add(value, *sum) + 0.0;
     }
     *n_touched = at;
 }
