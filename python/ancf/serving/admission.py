@@ -63,38 +63,8 @@ class Admission:
         """Whether many more ask than can be answered."""
         return self.put_off + self.waiting >= self._limits.in_flight
 
-    def takes(self, client: Client, now: float) -> bool:
-        """Whether a request is taken because there is room for all; ``ask`` says what becomes of any other."""
-        limits = self._limits
-        if self.in_flight >= limits.in_flight or self.crowded:
-            return False
-        client.told, client.until, client.early = 0, now + limits.retry_after, False
-        return True
-
-    def ask(self, client: Client, now: float) -> int:
-        """Seconds after which a client shall ask again; 0 where its request is taken."""
-        limits = self._limits
-        if self._has_place(client, now):
-            client.told, client.until = 0, now + limits.retry_after
-        else:
-            # The more there are, the later each, so that only so many come again in a second.
-            wait = 2 * client.told if client.early else limits.retry_after + self.put_off // (_AGAIN * limits.in_flight)
-            client.told = min(wait, max(limits.retry_after, limits.longest_retry_after))
-            client.pause = self._pause(now)
-            client.until = now + client.pause + client.told
-        client.early = False
-        return client.told
-
-    def _pause(self, now: float) -> float:
-        """Seconds after which this refusal shall go out."""
-        used = max(self._refused_until - now, 0.0) + 1 / _REFUSALS_PER_SECOND
-        self._refused_until = now + min(used, 1.0)
-        if used <= _REFUSALS_AT_ONCE / _REFUSALS_PER_SECOND:
-            return 0.0
-        self._n_spread += 1
-        return self._n_spread * _GOLDEN_RATIO % 1.0
-
-    def _has_place(self, client: Client, now: float) -> bool:
+    def has_place(self, client: Client, now: float) -> bool:
+        """Whether its request would be taken."""
         limits = self._limits
         if self.in_flight >= limits.in_flight:
             return False
@@ -105,3 +75,29 @@ class Admission:
         if now >= client.until:
             return self.waiting < 2 * limits.in_crowd
         return not client.told and self.waiting < limits.in_crowd
+
+    def take(self, client: Client, now: float) -> None:
+        """Its request is taken."""
+        client.told, client.until, client.early = 0, now + self._limits.retry_after, False
+
+    def ask(self, client: Client, now: float) -> int:
+        """Seconds after which a client shall ask again; 0 where its request is taken."""
+        limits = self._limits
+        if self.has_place(client, now):
+            self.take(client, now)
+            return 0
+        # The more there are, the later each, so that only so many come again in a second.
+        wait = 2 * client.told if client.early else limits.retry_after + self.put_off // (_AGAIN * limits.in_flight)
+        client.told = min(wait, max(limits.retry_after, limits.longest_retry_after))
+        client.pause = self._pause(now)
+        client.until, client.early = now + client.pause + client.told, False
+        return client.told
+
+    def _pause(self, now: float) -> float:
+        """Seconds after which this refusal shall go out."""
+        used = max(self._refused_until - now, 0.0) + 1 / _REFUSALS_PER_SECOND
+        self._refused_until = now + min(used, 1.0)
+        if used <= _REFUSALS_AT_ONCE / _REFUSALS_PER_SECOND:
+            return 0.0
+        self._n_spread += 1
+        return self._n_spread * _GOLDEN_RATIO % 1.0

@@ -174,7 +174,7 @@ class Connection(HttpToolsProtocol):
     def _answer_unparsed(self, data: bytes) -> bool:
         """Answer a whole plain GET that came by itself, without the parser, if nobody else is to be answered or refused
         before it."""
-        service = self.service
+        service, now = self.service, self.loop.time()
         if (
             not (self.cycle is None or self.cycle.response_complete)
             or self._refused
@@ -183,12 +183,13 @@ class Connection(HttpToolsProtocol):
             or self.flow.write_paused
             or self.transport.is_closing()
             or len(data) > service.limits.headers
-            or not service.admission.takes(self._client, self.loop.time())
+            or not service.admission.has_place(self._client, now)
         ):
             return False
         answer = self.short_way.answer_to_bytes(data, self.server_state.default_headers)
         if answer is None:
             return False
+        service.admission.take(self._client, now)
         self._headers_are_there()
         self._send_at_once(answer)
         return True
