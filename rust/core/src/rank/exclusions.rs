@@ -3,6 +3,8 @@
 
 use std::ops::Range;
 
+use super::query::EligibleItems;
+
 /// Words of the filter before each search among excluded items.
 const FILTER_WORDS: usize = 64;
 
@@ -32,10 +34,10 @@ impl Exclusions {
         self.of_users.clear();
     }
 
-    /// Takes these items, in any order, as those of the next user.
-    pub fn push(&mut self, items: &[u32]) {
+    /// Takes those of these items, in any order, that may be listed as those of the next user.
+    pub fn push(&mut self, items: &[u32], eligible: &EligibleItems) {
         let from = self.items.len();
-        self.items.extend_from_slice(items);
+        eligible.append_eligible(items, &mut self.items);
         let own = &mut self.items[from..];
         own.sort_unstable();
         let mut filter = [0; FILTER_WORDS];

@@ -100,7 +100,7 @@ impl BatchSearch<'_> {
             }
             // Without factors most lists need no other items.
             let needed = self.query.d > 0 || list.best.accepts(key(0.0, 0));
-            exclusions.push(if needed { of_rows.items(at as usize) } else { &[] });
+            exclusions.push(if needed { of_rows.items(at as usize) } else { &[] }, self.eligible);
         }
     }
 
