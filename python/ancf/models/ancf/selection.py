@@ -278,6 +278,11 @@ def _popularity_exponent(measured: Measured, step: int, grid: tuple[float, ...],
     return best if gain.mean() > worth else grid[0]
 
 
+def is_beyond_error(gain: NDArray[np.float64]) -> bool:
+    """Whether the mean of what each user gains is above one standard error."""
+    return bool(gain.mean() > gain.std() / np.sqrt(len(gain)))
+
+
 def coordinate_search(measured: Measured, grids: dict[str, tuple[Any, ...]], start: Choice, step: int = 1) -> Choice:
     """The choice with the highest mean over every ``step``-th user: one option after the other in the order of
     ``grids``, the others where they stand (at first as in ``start``), then the first once more.
@@ -300,7 +305,7 @@ def coordinate_search(measured: Measured, grids: dict[str, tuple[Any, ...]], sta
         measured.expect([{**choice, name: each} for each in grids[name]])
         best = _best(grids[name], choice[name], partial(value, name))
         gain = of_some(name, best) - of_some(name, choice[name])
-        if gain.mean() > gain.std() / np.sqrt(len(gain)):
+        if is_beyond_error(gain):
             choice[name] = best
     return choice
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ancf import _native
 from ancf.data.csr import Csr
 from ancf.models.ancf.options import Settings, shrinkages
-from ancf.models.ancf.selection import CUT_OFF, HeldOut, hold_out, ndcg
+from ancf.models.ancf.selection import CUT_OFF, HeldOut, hold_out, is_beyond_error, ndcg
 from ancf.models.ancf.temporal import sparse_history
 from ancf.models.ancf.training_table import TrainingTable, ridge_neighbors
 from ancf.scoring.histories import ones
@@ -50,8 +50,7 @@ def choose_shrinkage(table: TrainingTable, held_out: HeldOut, settings: Settings
         if found.mean() <= best.mean():
             break
         chosen, best = tried, found
-    gain = best - first
-    return chosen if gain.mean() > gain.std() / np.sqrt(len(gain)) else tries[0]
+    return chosen if is_beyond_error(best - first) else tries[0]
 
 
 def _ndcg_of_weights(pairs: Csr, held_out: HeldOut, n_items: int, settings: Settings) -> NDArray[np.float64]:
