@@ -5,7 +5,7 @@ import pytest
 
 import ancf
 from ancf.errors import DivergedError, InvalidDataError, InvalidParameterError, ModelFileError
-from ancf.scoring import limits
+from ancf.scoring import limits, scorer_arrays
 from ancf.testing import ModelContract
 
 SMALL = {
@@ -299,7 +299,7 @@ def test_vectors_that_would_not_fit_are_refused_before_they_are_made(name, monke
 @pytest.mark.parametrize(("name", "array"), [("ALS", "gramian"), ("ALS", "confidence")])
 def test_a_damaged_array_of_a_file_is_named(name, array):
     model = make(name, use_weights=True).fit(tastes())
-    arrays, meta = model._fitted().to_arrays()
+    arrays, meta = scorer_arrays.to_arrays(model._fitted())
     for broken in (arrays[array][:-1], arrays[array].astype(np.float64), np.full_like(arrays[array], np.nan)):
         with pytest.raises(ModelFileError, match=array):
             ancf.ALS._from_arrays({**arrays, array: broken}, meta)
@@ -307,7 +307,7 @@ def test_a_damaged_array_of_a_file_is_named(name, array):
 
 @pytest.mark.parametrize(("name", "key", "values"), [("BPR", "seed", [None, -1, 1.5]), ("SVD", "mean", [None, "3"])])
 def test_a_damaged_number_of_a_file_is_named(name, key, values):
-    arrays, meta = make(name).fit(tastes())._fitted().to_arrays()
+    arrays, meta = scorer_arrays.to_arrays(make(name).fit(tastes())._fitted())
     for value in values:
         with pytest.raises(ModelFileError, match=key):
             getattr(ancf, name)._from_arrays(arrays, {**meta, key: value})

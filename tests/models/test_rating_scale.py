@@ -8,6 +8,7 @@ import pytest
 import ancf
 from ancf.errors import ModelFileError
 from ancf.models.rating_scale import RatingScale
+from ancf.scoring import scorer_arrays
 
 SPACE = ancf.SVD().search_space()
 
@@ -82,7 +83,7 @@ def test_stars_are_taken_as_they_are():
     model = ancf.SVD().fit(table(users, items, stars))
     assert RatingScale.of(stars.astype(np.float32)) == RatingScale()
     assert "rating_unit" not in model.history_["settings"]
-    assert "rating_limits" not in model._fitted().to_arrays()[1]
+    assert "rating_limits" not in scorer_arrays.to_arrays(model._fitted())[1]
 
 
 def test_a_history_counts_up_to_the_limits_of_training_also_after_loading(tmp_path):
@@ -100,6 +101,6 @@ def test_a_history_counts_up_to_the_limits_of_training_also_after_loading(tmp_pa
 
 @pytest.mark.parametrize("limits", [3.0, [1.0], ["1", "2"], [2.0, 1.0]])
 def test_damaged_limits_of_a_file_are_named(limits):
-    arrays, meta = ancf.SVD(factors=8).fit(table(*quantities()))._fitted().to_arrays()
+    arrays, meta = scorer_arrays.to_arrays(ancf.SVD(factors=8).fit(table(*quantities()))._fitted())
     with pytest.raises(ModelFileError, match="rating limits"):
         ancf.SVD._from_arrays(arrays, {**meta, "rating_limits": limits})

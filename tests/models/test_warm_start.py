@@ -6,6 +6,7 @@ import pytest
 import ancf
 from ancf.models import all_models, class_of
 from ancf.models.factor_training import FactorModel
+from ancf.scoring import scorer_arrays
 
 MODELS = {
     "als": lambda **more: ancf.ALS(factors=4, epochs=10, **more),
@@ -119,7 +120,7 @@ def test_a_table_or_a_shape_that_does_not_fit_is_refused_and_the_model_stays():
 )
 def test_a_damaged_file_is_refused(damage):
     model = ancf.SVD(factors=4, epochs=2, warm_start=True).fit(table(0)).partial_fit(table(1, n_users=40, n=20))
-    arrays, meta = model._fitted().to_arrays()
+    arrays, meta = scorer_arrays.to_arrays(model._fitted())
     damage(arrays, meta)
     with pytest.raises(ancf.errors.ModelFileError, match="Load another copy"):
         ancf.SVD._from_arrays(arrays, meta)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import ancf
 from ancf.models.ancf import updating
+from ancf.scoring import scorer_arrays
 
 PARTS = {"factors": 4, "epochs": 2, "random_state": 1}
 MIXED = {**PARTS, "neighbors": 3, "neighbor_candidates": 5, "neighbor_weight": 1.0}
@@ -505,7 +506,7 @@ def test_a_file_that_keeps_too_little_says_to_train_again():
 def test_a_damaged_file_is_refused(damage):
     rows = [("u1", "i2", 1, 50), ("u1", "i2", -9, 51), ("a", "i1", 1, 50), ("b", "i1", 1, 50)]
     model = fresh("ancf with times").partial_fit(table_of(rows))
-    arrays, meta = model._fitted().to_arrays()
+    arrays, meta = scorer_arrays.to_arrays(model._fitted())
     damage(arrays, meta)
     with pytest.raises(ancf.errors.ModelFileError, match="Load another copy"):
         ancf.ANCF._from_arrays(arrays, meta)

@@ -13,6 +13,7 @@ import pytest
 
 import ancf
 from ancf import errors
+from ancf.scoring import scorer_arrays
 
 
 @pytest.fixture(scope="module")
@@ -280,7 +281,7 @@ def changed(model, **options):
 
 
 def state(model):
-    arrays, _ = model._fitted().to_arrays()
+    arrays, _ = scorer_arrays.to_arrays(model._fitted())
     return {name: array.tobytes() for name, array in arrays.items()}, dict(model.history_)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 import ancf
 from ancf.data.csr import ItemSets
+from ancf.scoring import scorer_arrays
 
 
 def table(kind):
@@ -93,7 +94,7 @@ def test_factor_attention_is_ranked_predicted_and_explained_alike():
     assert np.allclose([model.predict(user, range(9)) for user in range(5)], exact, atol=1e-5)
     why = model.explain(2, 3)
     assert why.total == pytest.approx(why.score, rel=1e-5)
-    again = type(model)._from_arrays(*model._scorer.to_arrays())
+    again = type(model)._from_arrays(*scorer_arrays.to_arrays(model._scorer))
     assert again.recommend_all(N=9).to_pandas().equals(model.recommend_all(N=9).to_pandas())
     with pytest.raises(ancf.InvalidParameterError, match="head 'factor_attention'"):
         model.export("nowhere")
@@ -104,7 +105,7 @@ def test_a_history_that_is_not_what_was_seen_survives_the_state():
     model = ancf.ItemKNN().fit(data)
     indptr, items = model._scorer.seen
     model._scorer = replace(model._scorer, seen=ItemSets(np.zeros(len(indptr), np.int64), items[:0]), purchases=None)
-    again = ancf.ItemKNN._from_arrays(*model._scorer.to_arrays())
+    again = ancf.ItemKNN._from_arrays(*scorer_arrays.to_arrays(model._scorer))
     assert again.recommend_all(N=5).to_pandas().equals(model.recommend_all(N=5).to_pandas())
 
 
@@ -112,7 +113,7 @@ def test_a_history_that_is_not_what_was_seen_survives_the_state():
     "lost", ["item_vectors", "seen.indptr", "history.weights", "neighbours.values", "user_ids.bytes"]
 )
 def test_a_state_without_one_of_its_parts_is_refused(lost):
-    arrays, meta = ancf.ItemKNN().fit(table("str"))._scorer.to_arrays()
+    arrays, meta = scorer_arrays.to_arrays(ancf.ItemKNN().fit(table("str"))._scorer)
     del arrays[lost]
     with pytest.raises((ancf.ModelFileError, ancf.InvalidDataError)):
         ancf.ItemKNN._from_arrays(arrays, meta)
@@ -133,7 +134,7 @@ def test_an_explanation_is_of_one_item_for_one_user(question):
 @pytest.mark.parametrize("options", [{}, {"loss": "bce"}], ids=["softmax", "network"])
 @pytest.mark.parametrize("lost", ["item_vectors", "user_vectors", "seen.items", "seen.indptr"])
 def test_a_file_without_one_of_its_arrays_says_which(options, lost):
-    arrays, meta = ancf.ANCF(factors=4, epochs=1, **options).fit(table("int"))._scorer.to_arrays()
+    arrays, meta = scorer_arrays.to_arrays(ancf.ANCF(factors=4, epochs=1, **options).fit(table("int"))._scorer)
     del arrays[lost]
     with pytest.raises(ancf.ModelFileError, match=f"'{lost}' is missing. The file is damaged"):
         ancf.ANCF._from_arrays(arrays, meta)

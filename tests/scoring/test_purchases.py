@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import ancf
+from ancf.scoring import scorer_arrays
 from ancf.testing.contract import example_table
 
 TIMED = ancf.Interactions.from_ids(
@@ -99,7 +100,7 @@ def test_a_part_of_a_table_has_no_mark():
     ],
 )
 def test_a_file_whose_events_do_not_fit_is_refused(damage):
-    arrays, meta = ancf.Popular().fit(TIMED)._fitted().to_arrays()
+    arrays, meta = scorer_arrays.to_arrays(ancf.Popular().fit(TIMED)._fitted())
     damage(arrays, meta)
     with pytest.raises(ancf.errors.ModelFileError, match="events"):
         ancf.Popular._from_arrays(arrays, meta)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ancf
+from ancf.scoring import scorer_arrays
 from ancf.serving.counting import Counting
 from ancf.serving.histories import continue_history
 from ancf.serving.journal import Entry
@@ -266,7 +267,7 @@ def test_what_a_model_learns_of_a_journal_is_rejected_as_the_server_did():
     ],
 )
 def test_a_damaged_file_is_refused(damage):
-    arrays, meta = ancf.Popular().fit(read(LOG))._fitted().to_arrays()
+    arrays, meta = scorer_arrays.to_arrays(ancf.Popular().fit(read(LOG))._fitted())
     ancf.Popular._from_arrays(dict(arrays), dict(meta))
     damage(arrays, meta)
     with pytest.raises(ancf.errors.ModelFileError, match="Load another copy"):

@@ -27,7 +27,7 @@ from ancf.models.asking import Asking
 from ancf.models.learned import Learned
 from ancf.models.recommending import Recommending
 from ancf.params import Params, checks_call
-from ancf.scoring import export, updates
+from ancf.scoring import export, scorer_arrays, updates
 from ancf.scoring.export import Format
 from ancf.scoring.purchases import Purchases
 from ancf.scoring.scorer import Arrays, Encoder, Scorer
@@ -296,7 +296,7 @@ class Recommender(Params, Learned, Recommending, Asking, ABC):
         """
         scorer = self._fitted()
         self._refuse_view("save")
-        model_file.save(check_path("path", path), scorer.model, *scorer.to_arrays())
+        model_file.save(check_path("path", path), scorer.model, *scorer_arrays.to_arrays(scorer))
 
     def to_bytes(self) -> bytes:
         """The bytes of the file that ``save`` writes, for a database, a cache or a message.
@@ -320,14 +320,14 @@ class Recommender(Params, Learned, Recommending, Asking, ABC):
         """
         scorer = self._fitted()
         self._refuse_view("to_bytes")
-        return model_file.to_bytes(scorer.model, *scorer.to_arrays())
+        return model_file.to_bytes(scorer.model, *scorer_arrays.to_arrays(scorer))
 
     # Pickles, deep copies, joblib and multiprocessing: what was learned goes through the bytes of the model file, with
     # all checks of loading one; what else stands on the object goes as it is.
 
     def __getstate__(self) -> dict[str, Any]:
         scorer = self._scorer
-        learned = None if scorer is None else model_file.to_bytes(scorer.model, *scorer.to_arrays())
+        learned = None if scorer is None else model_file.to_bytes(scorer.model, *scorer_arrays.to_arrays(scorer))
         stock = None if scorer is None else scorer.stock
         return {**self.__dict__, "_scorer": learned, **({} if stock is None else {"_stock": stock})}
 
@@ -405,7 +405,7 @@ class Recommender(Params, Learned, Recommending, Asking, ABC):
             ) from error
         try:
             encoder = model._load_encoder(arrays, dict(meta))
-            model._scorer = Scorer.from_arrays(cls.__name__, model.get_params(), encoder, arrays, dict(meta))
+            model._scorer = scorer_arrays.from_arrays(cls.__name__, model.get_params(), encoder, arrays, dict(meta))
         except ModelFileError:
             raise
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:

@@ -25,6 +25,7 @@ import numpy as np
 from ancf.atomic_file import atomic_write, replaced_file
 from ancf.checks import check_flag, check_integer
 from ancf.errors import InvalidParameterError
+from ancf.scoring import scorer_arrays
 from ancf.scoring.explain import top_reasons
 from ancf.scoring.filters import Requested
 from ancf.scoring.limits import check_memory, check_n
@@ -107,7 +108,7 @@ class _Chunks:
     def fingerprint(self, suffix: str) -> str:
         """A hash of what decides the rows: the model's arrays, the request, the chunks."""
         digest = hashlib.blake2b(digest_size=16)
-        arrays, meta = self.scorer.to_arrays()
+        arrays, meta = scorer_arrays.to_arrays(self.scorer)
         request = [self.scorer.model, self.N, self.size, self.filter_seen, suffix, self.columns.explain]
         request += [repr(self.rules), None if self.scorer.past is None else self.scorer.past.now]
         digest.update(json.dumps([request, meta], sort_keys=True).encode())

@@ -8,10 +8,7 @@ the old one gets every answer from the old one.
 What is not in the arrays is the model's ``Encoder``: how somebody of whom only the purchases are known becomes a user,
 and what each purchase adds to a score.
 
-A scorer goes into plain arrays and a small dictionary, and comes back from them; that is what a model file holds.
-Arrays: ``item_vectors``, ``user_vectors``, ``seen.*``, ``history.*``, ``neighbours.*``, ``sharpness``,
-``item_bias``, ``user_shift``, ``target.*``, ``layers.numbers``, ``events.*``, the ids under ``user_ids.*`` and
-``item_ids.*``, names and categories as offsets into UTF-8 bytes, and those of the encoder.
+``scorer_arrays`` has what a model file holds of it.
 """
 
 from abc import ABC, abstractmethod
@@ -20,7 +17,7 @@ from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +28,6 @@ from ancf.data.features import Features
 from ancf.data.ids import IdMap
 from ancf.data.interactions import Interactions
 from ancf.data.normalize import Normalizer
-from ancf.data.packed_text import pack_optional_texts, unpack_optional_texts
 from ancf.errors import InvalidDataError
 from ancf.scoring.filters import Filters
 from ancf.scoring.histories import Histories, OneHistory, ones, short_history
@@ -639,159 +635,6 @@ class Scorer:
             return items, weights, None
         return items, counts.astype(np.float32) if self.encoder.counts_purchases else weights, times
 
-    # ---- the model file
-
-    def to_arrays(self) -> tuple[Arrays, dict[str, Any]]:
-        """Everything that serving needs, as arrays and a JSON-able dictionary."""
-        arrays: Arrays = {
-            "item_vectors": self.item_vectors,
-            "user_vectors": self.user_vectors,
-            "seen.indptr": self.seen.indptr,
-            "seen.items": self.seen.items,
-        }
-        meta: dict[str, Any] = {"head": self.head, "link": self.link}
-        for side, ids in (("user_ids", self.user_ids), ("item_ids", self.item_ids)):
-            parts, meta[side] = ids.state()
-            arrays.update({f"{side}.{name}": part for name, part in parts.items()})
-        if self.item_names is not None:
-            arrays["item_names.offsets"], arrays["item_names.bytes"] = pack_optional_texts(self.item_names)
-        if self.item_categories is not None:
-            packed = pack_optional_texts(self.item_categories)
-            arrays["item_categories.offsets"], arrays["item_categories.bytes"] = packed
-        for name, part in (
-            ("sharpness", self.sharpness),
-            ("item_bias", self.item_bias),
-            ("user_shift", self.user_shift),
-        ):
-            if part is not None:
-                arrays[name] = part
-        if self.target is not None:
-            arrays["target.keys"], arrays["target.queries"] = self.target.keys, self.target.queries
-            arrays["target.item_logits"] = self.target.item_logits
-            meta["attention_exponent"] = self.target.attention_exponent
-        if self.layers is not None:
-            arrays["layers.numbers"] = self.layers.numbers
-            meta["layers"] = {"product": self.layers.product, "widths": self.layers.widths}
-        if self.neighbors is not None:
-            arrays["neighbours.indptr"], arrays["neighbours.items"] = self.neighbors.sets
-            arrays["neighbours.values"] = self.neighbors.data
-        if self.dense_neighbors is not None:
-            arrays["neighbours.dense"] = self.dense_neighbors
-        if self.history is not None:
-            arrays["history.weights"] = self.history.data
-            if not _same_pattern(self.history.sets, self.seen):
-                arrays["history.indptr"], arrays["history.items"] = self.history.sets
-        # Some parts are optional; written down, none can get lost unnoticed.
-        meta["parts"] = sorted(arrays)
-        # How many threads a machine has is no part of what was learned: the same bytes for any number of them.
-        meta["options"] = {name: value for name, value in self.options.items() if name != "num_threads"}
-        for name, features in (("item_features", self.item_features), ("user_features", self.user_features)):
-            if features is not None:
-                parts, meta[name] = features.state(name)
-                arrays |= parts
-                meta["parts"] = sorted(arrays)
-        if self.placed is not None:
-            arrays["placed.items"], companions = self.placed
-            arrays["placed.indptr"], arrays["placed.companions"], arrays["placed.shares"] = companions
-            meta["parts"] = sorted(arrays)
-        if self.placed_users is not None:
-            arrays["placed_users"] = self.placed_users
-            meta["parts"] = sorted(arrays)
-        if self.start is not None:
-            parts, about = self.start.state(self.user_ids, self.item_ids)
-            arrays, meta = {**arrays, **parts}, {**meta, **about}
-            meta["parts"] = sorted(arrays)
-        if self.event_weights is not None:
-            meta["event_weights"] = dict(self.event_weights)
-        if self.training is not None:
-            meta["history"] = self.training
-        for more, about in (
-            self.encoder.to_arrays(),
-            ({}, {}) if self.purchases is None else self.purchases.to_arrays(),
-        ):
-            arrays, meta = {**arrays, **more}, {**meta, **about}
-        return arrays, meta
-
-    @classmethod
-    def from_arrays(
-        cls, model: str, options: Mapping[str, Any], encoder: Encoder, arrays: Arrays, meta: dict[str, Any]
-    ) -> Self:
-        """The scorer that ``to_arrays`` described; the ranker checks shapes, ranges and numbers.
-
-        Raises
-        ------
-        KeyError
-            If a part is missing.
-        ModelFileError, ValueError, TypeError, IndexError
-            If a part does not fit the others. ``Recommender._from_arrays`` says of all these that the file is damaged.
-        """
-        lost = [name for name in meta["parts"] if name not in arrays]
-        if lost:
-            raise KeyError(lost[0])
-        user_ids, item_ids = (
-            IdMap.from_state(
-                {name.removeprefix(f"{side}."): part for name, part in arrays.items() if name.startswith(f"{side}.")},
-                meta[side],
-            )
-            for side in ("user_ids", "item_ids")
-        )
-        seen = ItemSets(arrays["seen.indptr"], arrays["seen.items"])
-        names = categories = history = neighbors = target = layers = None
-        if "item_names.offsets" in arrays:
-            names = unpack_optional_texts(arrays["item_names.offsets"], arrays["item_names.bytes"], "names")
-        if "item_categories.offsets" in arrays:
-            categories = unpack_optional_texts(
-                arrays["item_categories.offsets"], arrays["item_categories.bytes"], "categories"
-            )
-        if "history.weights" in arrays:
-            history = Csr(
-                arrays.get("history.indptr", seen.indptr),
-                arrays.get("history.items", seen.items),
-                arrays["history.weights"],
-            )
-        if "neighbours.indptr" in arrays:
-            neighbors = Csr(*(arrays[f"neighbours.{name}"] for name in ("indptr", "items", "values")))
-        if "target.keys" in arrays:
-            target = TargetAttention(
-                arrays["target.keys"],
-                arrays["target.queries"],
-                arrays["target.item_logits"],
-                float(meta["attention_exponent"]),
-            )
-        if "layers.numbers" in arrays:
-            shape = meta["layers"]
-            layers = Layers(int(shape["product"]), [int(width) for width in shape["widths"]], arrays["layers.numbers"])
-        return cls(
-            model=model,
-            options=options,
-            user_ids=user_ids,
-            item_ids=item_ids,
-            item_names=names,
-            seen=seen,
-            item_vectors=arrays["item_vectors"],
-            user_vectors=arrays["user_vectors"],
-            encoder=encoder,
-            item_categories=categories,
-            item_features=_features_of("item_features", arrays, meta),
-            user_features=_features_of("user_features", arrays, meta),
-            event_weights=_event_weights_of(meta),
-            placed=_placed_of(arrays, len(item_ids)),
-            placed_users=_placed_users_of(arrays, seen),
-            neighbors=neighbors,
-            dense_neighbors=arrays.get("neighbours.dense"),
-            history=history,
-            head=str(meta["head"]),
-            sharpness=arrays.get("sharpness"),
-            item_bias=arrays.get("item_bias"),
-            target=target,
-            layers=layers,
-            user_shift=arrays.get("user_shift"),
-            link=str(meta.get("link", "identity")),
-            training=None if meta.get("history") is None else dict(meta["history"]),
-            purchases=Purchases.from_arrays(arrays, meta, len(seen.items)),
-            start=Start.from_state(arrays, meta, user_ids, item_ids),
-        )
-
 
 class HasScorer(Protocol):
     """A model, for those who only ask it: it hands out its scorer, or says that it has none yet."""
@@ -805,45 +648,3 @@ def _rejected(events: Interactions) -> ItemSets | None:
     """What stands rejected of a table's users and items; None where nothing does."""
     sets = None if events.rejections is None else events.rejections.sets(events)
     return sets if sets is not None and len(sets.items) else None
-
-
-def _placed_of(arrays: Arrays, n_items: int) -> Placed | None:
-    if "placed.items" not in arrays:
-        return None
-    items = arrays["placed.items"]
-    companions = Csr(arrays["placed.indptr"], arrays["placed.companions"], arrays["placed.shares"])
-    well = items.dtype == companions.indices.dtype == np.int32 and companions.data.dtype == np.float32
-    well = well and companions.indptr.dtype == np.int64 and companions.n_rows == len(items)
-    well = well and companions.indptr[0] == 0 and bool((np.diff(companions.indptr) >= 0).all())
-    well = well and int(companions.indptr[-1]) == len(companions.indices) == len(companions.data)
-    well = well and bool((np.diff(items) > 0).all()) and bool(np.isfinite(companions.data).all())
-    for part in (items, companions.indices):
-        well = well and (not len(part) or (int(part.min()) >= 0 and int(part.max()) < n_items))
-    if not well:
-        raise ValueError("what attributes make of items does not fit them")
-    return Placed(items, companions)
-
-
-def _placed_users_of(arrays: Arrays, seen: ItemSets) -> NDArray[np.int32] | None:
-    users = arrays.get("placed_users")
-    if users is None:
-        return None
-    well = users.dtype == np.int32 and users.ndim == 1 and bool((np.diff(users) > 0).all())
-    if not well or (len(users) and (users[0] < 0 or users[-1] >= seen.n_rows or np.diff(seen.indptr)[users].any())):
-        raise ValueError("users that have a place by their attributes have purchases, or are not there")
-    return users
-
-
-def _event_weights_of(meta: Mapping[str, Any]) -> dict[str, float] | None:
-    weights = meta.get("event_weights")
-    return None if weights is None else {str(name): float(weight) for name, weight in weights.items()}
-
-
-def _features_of(name: str, arrays: Arrays, meta: Mapping[str, Any]) -> Features | None:
-    """The attributes of a model file; None where it has none."""
-    return Features.from_state(name, arrays, meta[name]) if name in meta else None
-
-
-def _same_pattern(history: ItemSets, seen: ItemSets) -> bool:
-    pairs = ((history.indptr, seen.indptr), (history.items, seen.items))
-    return all(mine is other or np.array_equal(mine, other) for mine, other in pairs)

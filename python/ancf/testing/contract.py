@@ -14,6 +14,7 @@ import ancf
 from ancf.data.interactions import Interactions
 from ancf.errors import InvalidCallError, InvalidParameterError, NotFittedError, UnknownItemError, UnknownUserError
 from ancf.models.base import Recommender
+from ancf.scoring import scorer_arrays
 from ancf.scoring.similar import has_item_similarity
 
 _THREADS = (1, 2, 3, 8)
@@ -286,7 +287,7 @@ class ModelContract:
         assert model.recommend_all(N=3).to_pandas().equals(before)
 
     def test_a_model_made_of_its_state_gives_the_same_bits(self, model: Recommender) -> None:
-        arrays, meta = model._fitted().to_arrays()
+        arrays, meta = scorer_arrays.to_arrays(model._fitted())
         again = type(model)._from_arrays(arrays, meta)
         assert again.recommend_all(N=6).to_pandas().equals(model.recommend_all(N=6).to_pandas())
         assert (
