@@ -20,6 +20,7 @@ UNSAFE = {
     "int8_scan.rs": 6,
     "mod.rs": 3,
     "reduce.rs": 4,
+    "select.rs": 6,
     "sparse.rs": 1,
     "tiles.rs": 12,
     "two_bits.rs": 4,

@@ -4,8 +4,8 @@
 //! from the items of the largest norms in f32 (see `ThresholdSeed`), then the compact table (see `index`), six users whose
 //! scans end near each other at a time; what it cannot discard is scored in f32. The sparse part of a score is exact from
 //! the start: of the items that a history adds to, those of the highest sums are offered first, and the scan looks for all
-//! others that could still enter (see `settled`); on the plain path all of them are offered first. Several searches of the
-//! same users, each of other items, share these sums.
+//! others that could still enter (see `settled`); on the plain path all of them are offered first. `block` does this for
+//! several searches of the same users, each of other items, which share these sums.
 
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 use crate::Result;
 use crate::runtime::Context;
 use crate::runtime::simd::Level;
-use crate::runtime::simd::dot::dots;
+use crate::runtime::simd::dot::{UNTOUCHED, dots};
 use crate::runtime::simd::int8_scan::BLOCK;
 use crate::runtime::simd::sparse::fetch;
 use crate::runtime::simd::tiles::{self, LANES};
@@ -26,11 +26,12 @@ use super::group_scan::{GroupScan, PruningCost, USERS_PER_SCAN};
 use super::index::{Index, ThresholdSeed};
 use super::item_rows::ItemRows;
 use super::key::{Best, key};
-use super::neighbor_sums::NeighborSums;
+use super::neighbor_sums::LEFT_OUT;
+use super::offers::Scan;
 use super::output::write_list;
 use super::query::{EligibleItems, Query};
 use super::row_sums::RowSums;
-use super::scorer::{Scan, Scorer};
+use super::scorer::Scorer;
 use super::settled::Settled;
 
 /// Items that the compact table leaves to one user, scored together: soon where the list is open, for its threshold rises.
@@ -41,6 +42,9 @@ const RESCORE_BATCH_FULL: usize = 512;
 const FIRST_PER_PLACE: usize = 4;
 const FIRST: usize = 10;
 
+/// So many where a floor says from the start what enters.
+const FIRST_ABOVE_FLOOR: usize = 20;
+
 /// The first users of a call, who show whether the compact table pays.
 const PROBE_USERS: usize = 2 * USERS_PER_SCAN;
 
@@ -49,6 +53,9 @@ pub const MAX_ROWS: usize = 384;
 
 /// So few eligible items are scored one by one as each row comes.
 pub const MAX_SINGLE_ITEMS: usize = 16;
+
+/// Of no more items than this all are scored for 32 users at once, where histories add to some.
+pub const MAX_SCORED_ITEMS: usize = 1024;
 
 /// The lists of one call, made block by block.
 pub struct BatchSearch<'a> {
@@ -62,6 +69,8 @@ pub struct BatchSearch<'a> {
     pub rows: OnceLock<ItemRows<'a>>,
     /// All eligible items, where they are at most [`MAX_SINGLE_ITEMS`].
     pub single_items: Option<Vec<u32>>,
+    /// Whether every list is chosen from the scores of all eligible items; see `plain`.
+    pub scores_all: bool,
     /// The compact table and its items that give first thresholds; none where nothing is pruned.
     pub compact: Option<(&'a Index, &'a ThresholdSeed)>,
     /// Whether the tables hold the eligible items alone.
@@ -117,7 +126,7 @@ impl UserTopN {
         self.settled.dense_threshold(self.threshold())
     }
 
-    fn raise(&mut self, floor: f32) {
+    pub(super) fn raise(&mut self, floor: f32) {
         self.floor = self.floor.max(floor);
         self.best.raise(floor);
     }
@@ -132,8 +141,12 @@ pub struct Scratch {
     pub(super) scores: Vec<f32>,
     /// A bit for each item; see `RowSums::keep_open`.
     pub(super) marks: Vec<u64>,
+    /// The sums of `BatchSearch::single_items` for one row.
+    pub(super) single_sums: Vec<f32>,
     pub(super) candidates: Candidates,
     pub(super) exclusions: Exclusions,
+    /// The rows that need a list.
+    pub(super) needed: Vec<u32>,
     /// 32 users' vectors, and those of a whole block.
     pub(super) pack: Vec<f32>,
     pub(super) packs: Vec<f32>,
@@ -144,106 +157,53 @@ pub struct Scratch {
     pub(super) groups: Vec<GroupScan>,
 }
 
-/// Memory of one thread for several searches of the same users.
-#[derive(Default)]
-pub struct SharedScratch {
-    sums: NeighborSums,
-    of_rows: RowSums,
-    of_each: Vec<Scratch>,
-}
-
-/// The lists of a block of rows by searches of the same users, of which each neighbor is summed once; an output for each.
-/// `covering` are items that hold those of all searches.
-pub fn block(
-    searches: &[BatchSearch<'_>],
-    covering: &EligibleItems,
-    rows: &Range<usize>,
-    context: &Context,
-    shared: &mut SharedScratch,
-    outputs: Vec<OutputSlices<'_>>,
-) -> Result<()> {
-    let SharedScratch { sums, of_rows, of_each } = shared;
-    if of_each.len() < searches.len() {
-        of_each.resize_with(searches.len(), Scratch::default);
-    }
-    of_rows.clear();
-    for scratch in &mut *of_each {
-        if scratch.lists.len() < rows.len() {
-            scratch.lists.resize_with(rows.len(), UserTopN::default);
-        }
-    }
-    for (at, row) in rows.clone().enumerate() {
-        match searches.first() {
-            Some(BatchSearch { scorer, query, .. }) if scorer.has_sums(query) => {
-                scorer.sum_neighbors(query, row, context.level, sums);
-                of_rows.push(sums, covering);
-                if row + 1 < rows.end {
-                    scorer.fetch_neighbors(query, row + 1);
-                }
-            }
-            Some(BatchSearch { query, .. }) => of_rows.push_left_out(query.seen(row), covering),
-            None => {}
-        }
-        for (place, search) in searches.iter().enumerate() {
-            let (before, scratch) = of_each.split_at_mut(place);
-            let Scratch { lists, candidates, .. } = &mut scratch[0];
-            let list = &mut lists[at];
-            list.best.reset(search.n);
-            list.seed_threshold = f32::NEG_INFINITY;
-            list.floor = f32::NEG_INFINITY;
-            list.raise(search.floor(before, at));
-            list.settled = Settled::ALL;
-            if list.floor < f32::INFINITY {
-                list.settled = search.begin_list(row, context, sums, of_rows.neighbors(at), candidates, &mut list.best);
-            }
-            list.begins_full = list.best.is_full();
-        }
-    }
-    for ((place, search), output) in searches.iter().enumerate().zip(outputs) {
-        let (before, scratch) = of_each.split_at_mut(place);
-        if search.extent != Extent::Full {
-            for (at, list) in scratch[0].lists[..rows.len()].iter_mut().enumerate() {
-                list.raise(search.floor(before, at));
-            }
-        }
-        search.finish_lists(rows, context, of_rows, &mut scratch[0], output)?;
-    }
-    Ok(())
-}
-
 impl BatchSearch<'_> {
     /// The score from which on a user's list is needed; `before` are the searches before this one.
-    fn floor(&self, before: &mut [Scratch], at: usize) -> f32 {
+    pub(super) fn floor(&self, before: &mut [Scratch], at: usize) -> f32 {
         self.extent.floor(self.eligible, |of| &mut before[of].lists[at].best)
     }
 
+    /// Offers all items of a search for few of them, with the sum of each.
+    pub(super) fn offer_single(
+        &self,
+        row: usize,
+        level: Level,
+        (items, sums): (&[u32], &[f32]),
+        candidates: &mut Candidates,
+        best: &mut Best,
+    ) {
+        candidates.clear();
+        let has_sums = self.scorer.has_sums(&self.query);
+        for (at, &item) in items.iter().enumerate() {
+            // The sums of a history know what its row has seen.
+            let sum = if has_sums { sums[at] } else { UNTOUCHED };
+            if sum != LEFT_OUT && (has_sums || self.query.seen(row).binary_search(&item).is_err()) {
+                candidates.items.push(item);
+                candidates.sums.push(sum);
+            }
+        }
+        self.scorer.offer_all(&self.query, row, level, candidates, best);
+    }
+
     /// The list of a row with the items that its history adds to; gives which of them are settled.
-    fn begin_list(
+    pub(super) fn begin_list(
         &self,
         row: usize,
         context: &Context,
-        sums: &NeighborSums,
         neighbors: (&[u32], &[f32]),
         candidates: &mut Candidates,
         best: &mut Best,
     ) -> Settled {
-        let level = context.level;
-        candidates.start_row();
-        if let Some(items) = &self.single_items {
-            candidates.items.extend_from_slice(items);
-            self.scorer.offer_unseen(&self.query, row, level, sums, candidates, false, best);
-            return Settled::ALL;
-        }
         if !self.scorer.has_sums(&self.query) {
             return Settled::ALL;
         }
-        let first = FIRST_PER_PLACE * best.n() + FIRST;
+        let first = if best.is_full() { FIRST_ABOVE_FLOOR } else { FIRST_PER_PLACE * best.n() + FIRST };
         let to_scan = self.compact.map(|(index, _)| Scan { largest_norm: index.largest_norm(), first });
-        self.scorer.offer_neighbors(&self.query, row, level, neighbors, self.eligible, to_scan, candidates, best)
+        self.scorer.offer_neighbors(&self.query, row, context.level, neighbors, to_scan, candidates, best)
     }
 
     /// The lists of a block with everything else.
-    fn finish_lists(
+    pub(super) fn finish_lists(
         &self,
         rows: &Range<usize>,
         context: &Context,
@@ -251,8 +211,11 @@ impl BatchSearch<'_> {
         scratch: &mut Scratch,
         output: OutputSlices<'_>,
     ) -> Result<()> {
+        if self.scores_all {
+            self.score_all(rows.start, rows.len(), context, of_rows, scratch)?;
+        }
         // A list that its history has filled has a threshold, and a better one than first items would give.
-        let open_rows = if self.single_items.is_some() { 0 } else { rows.len() as u32 };
+        let open_rows = if self.single_items.is_some() || self.scores_all { 0 } else { rows.len() as u32 };
         let needed = (0..open_rows).filter(|&at| scratch.lists[at as usize].floor < f32::INFINITY);
         let (full, open): (Vec<u32>, Vec<u32>) = needed.partition(|&at| scratch.lists[at as usize].best.is_full());
         for (users, seeded) in [(open, true), (full, false)] {

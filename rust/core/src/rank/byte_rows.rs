@@ -13,7 +13,7 @@ use rayon::prelude::*;
 
 use crate::runtime::Context;
 use crate::runtime::simd::Level;
-use crate::runtime::simd::byte_dots::{BoundTerms, byte_bounds, byte_dots};
+use crate::runtime::simd::byte_dots::{BoundTerms, ByteTable, byte_bounds};
 use crate::runtime::simd::int8_scan::{Line, quantize};
 
 use super::bounds::{Bounds, SLACK, max_abs};
@@ -41,7 +41,6 @@ pub struct UserBytes {
     lines: Vec<Line>,
     bounds: Bounds,
     terms: BoundTerms,
-    dots: Vec<i32>,
 }
 
 /// Some vectors, and where their lines and scales go.
@@ -81,11 +80,10 @@ impl ByteRows {
 
     /// Upper bounds of the scores of some items for the user that was set, with one of `sums` for each: none of theirs in f32
     /// is above, for rounding keeps the order of sums.
-    pub fn score_bounds(&self, level: Level, user: &mut UserBytes, items: &[u32], sums: &[f32], bounds: &mut Vec<f32>) {
-        user.dots.resize(items.len(), 0);
+    pub fn score_bounds(&self, level: Level, user: &UserBytes, items: &[u32], sums: &[f32], bounds: &mut Vec<f32>) {
         bounds.resize(items.len(), 0.0);
-        byte_dots(level, &user.lines, &self.lines, items, &mut user.dots);
-        byte_bounds(level, user.terms, &self.scales, sums, items, &user.dots, bounds);
+        let table = ByteTable { lines: &self.lines, scales: &self.scales };
+        byte_bounds(level, &user.lines, table, user.terms, items, sums, bounds);
     }
 }
 
@@ -141,7 +139,7 @@ mod tests {
                     for vector in case.users.chunks(d) {
                         dots(level, vector, &case.items, &items, &mut scores);
                         rows.set_user(level, vector, &mut user);
-                        rows.score_bounds(level, &mut user, &items, &sums, &mut bounds);
+                        rows.score_bounds(level, &user, &items, &sums, &mut bounds);
                         for (score, bound) in scores.iter().zip(&bounds) {
                             assert!(bound >= score, "{kind:?} {d} {}: {score} above {bound}", level.name());
                         }

@@ -7,7 +7,8 @@ use rayon::prelude::*;
 use crate::runtime::Context;
 use crate::{Error, Result};
 
-use super::batch::{self, BatchSearch, MAX_ROWS, MAX_SINGLE_ITEMS, OutputSlices, SharedScratch};
+use super::batch::{BatchSearch, MAX_ROWS, MAX_SCORED_ITEMS, MAX_SINGLE_ITEMS, OutputSlices};
+use super::block::{SharedScratch, block};
 use super::checks::check_n;
 use super::extent::Extent;
 use super::group_scan::PruningCost;
@@ -17,7 +18,7 @@ use super::output::{Link, Lists, OutputTransform, write_list};
 use super::plan::{self, MIN_USERS_BATCHED, Path, Plan};
 use super::query::{EligibleItems, Filters, Query};
 use super::ranker::Ranker;
-use super::scorer::ROWS_PER_TASK;
+use super::scorer::{ROWS_PER_TASK, Scorer};
 use super::sets::Sets;
 use super::single;
 use super::target_attention::TargetSearch;
@@ -42,11 +43,10 @@ struct Ranking<'a> {
     extent: Extent,
 }
 
-/// Items that hold those of all rankings, if the first of these does not.
-fn covering(rankings: &[&EligibleItems], n_items: usize) -> Option<EligibleItems> {
-    let (first, others) = rankings.split_first()?;
-    let covers = others.iter().all(|other| first.includes(other));
-    (!covers).then_some(EligibleItems { bits: None, count: n_items })
+/// Whether so few items may be listed that all are scored, whatever a history adds to them.
+fn scores_all(scorer: &Scorer, query: &Query<'_>, ranking: &Ranking<'_>) -> bool {
+    let few = (MAX_SINGLE_ITEMS + 1..=MAX_SCORED_ITEMS).contains(&ranking.eligible.count);
+    few && !ranking.prunes && query.d > 0 && scorer.head().is_inner() && scorer.has_sums(query)
 }
 
 /// The lists of each ranking by blocks of so many rows.
@@ -271,6 +271,7 @@ impl Ranker {
                 query,
                 eligible: each.eligible,
                 rows: OnceLock::new(),
+                scores_all: scores_all(scorer, &query, each),
                 single_items: (each.eligible.count <= MAX_SINGLE_ITEMS).then(|| each.eligible.positions()),
                 compact: index.map(|index| (index, seed.as_ref().unwrap_or_else(|| scorer.threshold_seed(index)))),
                 own_index: each.own_index,
@@ -280,8 +281,8 @@ impl Ranker {
                 cost: PruningCost::default(),
             })
             .collect();
-        for (search, each) in searches.iter().zip(rankings) {
-            if !each.prunes && search.single_items.is_none() {
+        for search in &searches {
+            if search.compact.is_none() && search.single_items.is_none() {
                 search.rows(Some(context));
             }
         }
@@ -294,15 +295,13 @@ impl Ranker {
         let rows = rows.min(MAX_ROWS);
         with_floors(lists, rankings.iter().map(|each| each.extent));
         let blocks = blocks(lists, n_rows, rows);
-        let eligible: Vec<_> = rankings.iter().map(|each| each.eligible).collect();
-        let covering = covering(&eligible, scorer.n_items());
-        let covering = covering.as_ref().unwrap_or(eligible[0]);
-        let block = |shared: &mut SharedScratch, (at, outputs): (usize, Vec<OutputSlices<'_>>)| {
+        let first_covers = rankings.iter().all(|each| rankings[0].eligible.includes(each.eligible));
+        let of_block = |shared: &mut SharedScratch, (at, outputs): (usize, Vec<OutputSlices<'_>>)| {
             context.cancel.check()?;
             let first = at * rows;
-            batch::block(&searches, covering, &(first..(first + rows).min(n_rows)), context, shared, outputs)
+            block(&searches, first_covers, &(first..(first + rows).min(n_rows)), context, shared, outputs)
         };
-        context.try_for_each_task(blocks.into_iter().enumerate(), SharedScratch::default, block)
+        context.try_for_each_task(blocks.into_iter().enumerate(), SharedScratch::default, of_block)
     }
 
     /// Lists of a few users, one after the other, see `single`: on this thread, for one takes some 10 µs; but histories that

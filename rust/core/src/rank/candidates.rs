@@ -1,7 +1,9 @@
 //! Items that may enter a list, and how some of them are chosen.
 
+use crate::runtime::simd::Level;
+use crate::runtime::simd::select::{Wanted, select};
+
 use super::byte_rows::UserBytes;
-use super::query::EligibleItems;
 use super::settled::Settled;
 
 /// Items that may enter a list, in memory that is kept from list to list.
@@ -41,50 +43,10 @@ impl Candidates {
         self.sums.clear();
     }
 
-    /// Makes the eligible ones of some neighbors that are not settled candidates.
-    pub fn set_open(&mut self, items: &[u32], sums: &[f32], eligible: &EligibleItems, settled: Settled) {
-        let wanted = |item, sum| !settled.holds(sum) & eligible.contains(item);
-        select(items, sums, wanted, &mut self.items, &mut self.sums);
+    /// Makes those of some neighbors candidates that are not settled.
+    pub fn set_open(&mut self, level: Level, items: &[u32], sums: &[f32], settled: Settled) {
+        self.clear();
+        let wanted = Wanted { most: settled.open_up_to(), ..Wanted::with_bits(None) };
+        select(level, items, sums, sums, wanted, &mut self.items, &mut self.sums);
     }
-}
-
-/// The items that are wanted, with their sums. Without a branch, which would be mispredicted time and again.
-#[inline(always)]
-pub fn select(
-    items: &[u32],
-    sums: &[f32],
-    wanted: impl Fn(u32, f32) -> bool,
-    into: &mut Vec<u32>,
-    into_sums: &mut Vec<f32>,
-) {
-    let mut at = 0;
-    into.resize(items.len(), 0);
-    into_sums.resize(items.len(), 0.0);
-    for (&item, &sum) in items.iter().zip(sums) {
-        (into[at], into_sums[at]) = (item, sum);
-        at += usize::from(wanted(item, sum));
-    }
-    into.truncate(at);
-    into_sums.truncate(at);
-}
-
-/// The same for those whose bound is at least `least`, and below `below` if that is given.
-pub fn select_bounded(
-    items: &[u32],
-    sums: &[f32],
-    bounds: &[f32],
-    least: f32,
-    below: Option<f32>,
-    into: &mut Vec<u32>,
-    into_sums: &mut Vec<f32>,
-) {
-    let (mut at, all, below) = (0, below.is_none(), below.unwrap_or(0.0));
-    into.resize(items.len(), 0);
-    into_sums.resize(items.len(), 0.0);
-    for ((&item, &sum), &bound) in items.iter().zip(sums).zip(bounds) {
-        (into[at], into_sums[at]) = (item, sum);
-        at += usize::from(bound >= least) & usize::from(all || bound < below);
-    }
-    into.truncate(at);
-    into_sums.truncate(at);
 }

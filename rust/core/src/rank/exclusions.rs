@@ -3,8 +3,6 @@
 
 use std::ops::Range;
 
-use super::query::EligibleItems;
-
 /// Words of the filter before each search among excluded items.
 const FILTER_WORDS: usize = 64;
 
@@ -34,10 +32,10 @@ impl Exclusions {
         self.of_users.clear();
     }
 
-    /// Takes those of these items, in any order, that may be listed as those of the next user.
-    pub fn push(&mut self, items: &[u32], eligible: &EligibleItems) {
+    /// Takes these items, in any order, as those of the next user.
+    pub fn push(&mut self, items: &[u32]) {
         let from = self.items.len();
-        eligible.append_eligible(items, &mut self.items);
+        self.items.extend_from_slice(items);
         let own = &mut self.items[from..];
         own.sort_unstable();
         let mut filter = [0; FILTER_WORDS];

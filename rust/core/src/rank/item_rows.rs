@@ -11,6 +11,8 @@ use super::scorer::Scorer;
 pub struct ItemRows<'a> {
     /// The item of each row, ascending; `None`: row r is item r, and those not eligible are skipped.
     positions: Option<Vec<u32>>,
+    /// The row of each item that has one, where these are not the same.
+    rows: Vec<u32>,
     /// Row-major vectors.
     pub vectors: Cow<'a, [f32]>,
     /// The bias of each row, where the head has any.
@@ -29,7 +31,7 @@ impl<'a> ItemRows<'a> {
     ) -> Self {
         let (vectors, biases, d) = (scorer.vectors(), scorer.head().biases(), scorer.factors().max(1));
         if !gather {
-            return Self { positions: None, vectors: vectors.into(), biases: biases.into() };
+            return Self { positions: None, rows: Vec::new(), vectors: vectors.into(), biases: biases.into() };
         }
         let positions = eligible.positions();
         let mut rows = vec![0f32; positions.len() * scorer.factors()];
@@ -45,7 +47,16 @@ impl<'a> ItemRows<'a> {
         }
         let bias = |&item: &u32| biases[item as usize];
         let biases = if biases.is_empty() { Vec::new() } else { positions.iter().map(bias).collect() };
-        Self { positions: Some(positions), vectors: rows.into(), biases: biases.into() }
+        let mut row_of = vec![0; scorer.n_items()];
+        for (row, &item) in (0..).zip(&positions) {
+            row_of[item as usize] = row;
+        }
+        Self { positions: Some(positions), rows: row_of, vectors: rows.into(), biases: biases.into() }
+    }
+
+    /// The row of an item that may be listed.
+    pub fn row(&self, item: u32) -> usize {
+        self.rows.get(item as usize).map_or(item, |&row| row) as usize
     }
 
     /// The item of a row.

@@ -12,15 +12,16 @@
 //! `Case::naive` in the tests is the specification, and all are compared with it by `==`.
 //!
 //! Modules import only from the right:
-//! {`calls`, `plain`} → `ranker` → {`plan`, `batch`, `single`, `target_attention`} → `item_rows` →
-//! {`scorer`, `group_scan`} → {`candidates`, `head`, `index`} → `sketches` → {`byte_rows`, `row_sums`} →
+//! {`calls`, `plain`} → `ranker` → {`plan`, `block` → `batch`, `single`, `target_attention`} → `item_rows` →
+//! {`offers` → `scorer`, `group_scan`} → {`candidates`, `head`, `index`} → `sketches` → {`byte_rows`, `row_sums`} →
 //! {`bounds`, `neighbor_sums`} → `query` → {`output`, `key`, `sets`, `checks`, `settled`}; of the last five, `output`
 //! imports `key`. `mixtures` imports `output`, `sets` and `key`. `batch`, `single` and `ranker` import `extent`, which
-//! imports `query` and `key`, and `batch` alone `exclusions` and `row_sums`.
+//! imports `query` and `key`, and `batch` and `block` alone `exclusions` and `row_sums`.
 //! `arrange` makes lists that obey rules of ready rankings; it imports these four and `diversity`, which imports `key`.
 
 mod arrange;
 mod batch;
+mod block;
 mod bounds;
 mod byte_rows;
 mod calls;
@@ -38,6 +39,7 @@ mod mixtures;
 mod neighbor_sums;
 #[cfg(test)]
 mod neighbor_tests;
+mod offers;
 mod output;
 mod plain;
 mod plan;

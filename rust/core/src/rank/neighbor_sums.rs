@@ -6,6 +6,7 @@
 
 use crate::data::{Csr, Numbers};
 use crate::runtime::simd::dot::{UNTOUCHED, scatter};
+use crate::runtime::simd::select::take;
 use crate::runtime::simd::sparse::fetch;
 use crate::runtime::simd::{Level, vector};
 
@@ -63,7 +64,8 @@ pub struct NeighborSums {
     sums: Vec<f32>,
     /// The items that the history adds to, in no order, in the first places; one place more than there are items.
     items: Vec<u32>,
-    /// Their sums.
+    n_neighbors: usize,
+    /// Their sums, once these are collected.
     values: Vec<f32>,
     left_out: Vec<u32>,
 }
@@ -102,7 +104,7 @@ impl NeighborSums {
             self.items = vec![0; neighbors.n_columns() + 1];
         }
         self.left_out.extend_from_slice(left_out);
-        let n_neighbors = match neighbors {
+        self.n_neighbors = match neighbors {
             Neighbors::Sparse { rows, repeats } => self.sum_sparse(level, rows, *repeats, history, weights),
             Neighbors::Dense { weights: rows, n_items } if !history.is_empty() => {
                 self.sum_dense(level, rows, *n_items, history, weights)
@@ -112,7 +114,19 @@ impl NeighborSums {
                 0
             }
         };
-        self.values.extend(self.items[..n_neighbors].iter().map(|&item| self.sums[item as usize]));
+    }
+
+    /// Collects the sums of the neighbors, for `neighbors` to give.
+    pub fn collect(&mut self) {
+        self.values.clear();
+        self.values.extend(self.items[..self.n_neighbors].iter().map(|&item| self.sums[item as usize]));
+    }
+
+    /// Appends the neighbors whose `bits` are set and their sums, and forgets all but what is left out.
+    pub fn take(&mut self, level: Level, bits: Option<&[u64]>, items: &mut Vec<u32>, sums: &mut Vec<f32>) {
+        take(level, &self.items[..self.n_neighbors], &mut self.sums, bits, items, sums);
+        self.n_neighbors = 0;
+        self.values.clear();
     }
 
     fn mark_left_out(&mut self) {
@@ -167,15 +181,15 @@ impl NeighborSums {
 
     /// Forgets all sums; the memory is kept.
     pub fn clear(&mut self) {
-        let n_neighbors = self.values.len();
-        for &item in self.items[..n_neighbors].iter().chain(&self.left_out) {
+        for &item in self.items[..self.n_neighbors].iter().chain(&self.left_out) {
             self.sums[item as usize] = UNTOUCHED;
         }
+        self.n_neighbors = 0;
         self.values.clear();
         self.left_out.clear();
     }
 
-    /// The items that the history adds to, but for those left out, and their sums.
+    /// The items that the history adds to, but for those left out, and their sums, once these are collected.
     pub fn neighbors(&self) -> (&[u32], &[f32]) {
         (&self.items[..self.values.len()], &self.values)
     }
@@ -202,7 +216,8 @@ impl NeighborSums {
 mod tests {
     use super::*;
 
-    fn sorted(sums: &NeighborSums) -> Vec<(u32, f32)> {
+    fn sorted(sums: &mut NeighborSums) -> Vec<(u32, f32)> {
+        sums.collect();
         let (items, values) = sums.neighbors();
         let mut pairs: Vec<_> = items.iter().copied().zip(values.iter().copied()).collect();
         pairs.sort_by_key(|pair| pair.0);
@@ -215,10 +230,10 @@ mod tests {
         let neighbors = Neighbors::sparse(neighbors);
         let mut sums = NeighborSums::default();
         sums.sum_history(Level::Scalar, &neighbors, &[0, 2], &[1.0, 0.25], &[]);
-        assert_eq!(sorted(&sums), [(0, 0.75), (1, 0.5), (2, 1.75)]);
+        assert_eq!(sorted(&mut sums), [(0, 0.75), (1, 0.5), (2, 1.75)]);
         assert_eq!([0, 1, 2].map(|i| sums.sum(i)), [0.75, 0.5, 1.75]);
         sums.sum_history(Level::Scalar, &neighbors, &[1], &[1.0], &[]);
-        assert!(sums.neighbors().0.is_empty() && !sums.contains(2));
+        assert!(sorted(&mut sums).is_empty() && !sums.contains(2));
         assert_eq!(sums.sum(2), 0.0);
     }
 
@@ -230,7 +245,7 @@ mod tests {
         for level in Level::available() {
             let mut sums = NeighborSums::default();
             sums.sum_history(level, &Neighbors::sparse(rows.clone()), &[0, 1, 2], &[1.0; 3], &[]);
-            assert_eq!(sorted(&sums), [(0, 2.0), (1, 3.0)], "{}", level.name());
+            assert_eq!(sorted(&mut sums), [(0, 2.0), (1, 3.0)], "{}", level.name());
         }
     }
 
@@ -239,10 +254,10 @@ mod tests {
         let neighbors = Neighbors::sparse(Csr::new(vec![0, 2, 2], vec![0, 2], vec![0.5, 2.0], 3).unwrap());
         let mut sums = NeighborSums::default();
         sums.sum_history(Level::Scalar, &neighbors, &[0], &[1.0], &[1, 2]);
-        assert_eq!((sorted(&sums), sums.left_out()), (vec![(0, 0.5)], &[1, 2][..]));
+        assert_eq!((sorted(&mut sums), sums.left_out()), (vec![(0, 0.5)], &[1, 2][..]));
         assert_eq!([0, 1, 2].map(|item| sums.sum(item)), [0.5, LEFT_OUT, LEFT_OUT]);
         sums.sum_history(Level::Scalar, &neighbors, &[0], &[1.0], &[]);
-        assert_eq!(sorted(&sums), [(0, 0.5), (2, 2.0)]);
+        assert_eq!(sorted(&mut sums), [(0, 0.5), (2, 2.0)]);
         assert!(!sums.contains(1));
     }
 
@@ -277,7 +292,7 @@ mod tests {
                     let mut sums = NeighborSums::default();
                     sums.sum_history(level, neighbors, history, weights, &[4]);
                     let all = (0..n as u32).map(|item| (sums.contains(item), sums.sum(item))).collect::<Vec<_>>();
-                    let found = (all, sorted(&sums));
+                    let found = (all, sorted(&mut sums));
                     sums.clear();
                     assert!((0..n as u32).all(|item| !sums.contains(item)));
                     found

@@ -62,18 +62,26 @@ fn rankings_of_one_row_hold_all_that_is_above_their_floors() {
             allow: Some((0..N_ITEMS as u64).map(|item| draws.sub(every).below(item, every) == 0).collect()),
             ..Filters::default()
         };
-        let wanted = [
+        let all_first = vec![
             (25, Filters::default(), Extent::Full),
             (15, some(10), Extent::Lifted { of: 0, factor: 1.3 }),
             (18, some(2), Extent::Missing { of: 0, within: 5, count: 3 }),
             (7, some(50), Extent::Full),
             (9, some(3), Extent::Lifted { of: 2, factor: 2.0 }),
+            (3, some(400), Extent::Full),
         ];
-        for users in [(0..5).collect::<Vec<u32>>(), (0..30).collect()] {
+        let some_first = vec![
+            (6, some(10), Extent::Full),
+            (12, Filters::default(), Extent::Full),
+            (3, some(400), Extent::Full),
+            (9, some(2), Extent::Lifted { of: 1, factor: 1.2 }),
+        ];
+        for (users, wanted) in [(0..5, &all_first), (0..30, &all_first), (0..5, &some_first), (0..30, &some_first)] {
+            let users: Vec<u32> = users.collect();
             let rows: Vec<usize> = users.iter().map(|&user| user as usize).collect();
             for context in contexts() {
-                let rankings = ranker.rank_several(Some(&users), &wanted, true, &context).unwrap();
-                for (at, (lists, (n, filters, extent))) in rankings.iter().zip(&wanted).enumerate() {
+                let rankings = ranker.rank_several(Some(&users), wanted, true, &context).unwrap();
+                for (at, (lists, (n, filters, extent))) in rankings.iter().zip(wanted).enumerate() {
                     let naive = case.naive(&rows, *n, true, filters);
                     for (row, (found, naive)) in plain_rows(lists).into_iter().zip(naive).enumerate() {
                         let floor = lists.floors.get(row).copied().unwrap_or(f32::NEG_INFINITY);

@@ -26,6 +26,53 @@ impl BatchSearch<'_> {
         list.threshold()
     }
 
+    /// The lists of all rows that need one, each from the scores of all eligible items: less work than to find out which of few
+    /// items can enter. What a history adds is added to the scores in their places, and what is left out gets −∞ there.
+    pub fn score_all(
+        &self,
+        first: usize,
+        n_rows: usize,
+        context: &Context,
+        of_rows: &RowSums,
+        scratch: &mut Scratch,
+    ) -> Result<()> {
+        let d = self.query.d;
+        let Scratch { lists, pack, seed_scores: scores, best_of_lanes, needed, .. } = scratch;
+        needed.clear();
+        needed.extend((0..n_rows as u32).filter(|&at| lists[at as usize].floor < f32::INFINITY));
+        let all = self.rows(None);
+        for users in needed.chunks(LANES) {
+            context.cancel.check()?;
+            tiles::pack(users.iter().map(|&at| self.query.vector(first + at as usize)), d, pack);
+            scores.resize(all.vectors.len() / d, [0.0; LANES]);
+            tiles::products(context.level, pack, &all.vectors, d, scores);
+            for (lane, &at) in users.iter().enumerate() {
+                let (items, sums) = of_rows.neighbors(at as usize);
+                for (&item, &sum) in items.iter().zip(sums) {
+                    scores[all.row(item)][lane] += sum;
+                }
+                for &item in of_rows.left_out(at as usize) {
+                    scores[all.row(item)][lane] = f32::NEG_INFINITY;
+                }
+            }
+            let mut thresholds = tiles::reached(context.level, scores, self.n, best_of_lanes);
+            thresholds[users.len()..].fill(f32::INFINITY);
+            for (threshold, &at) in thresholds.iter_mut().zip(users) {
+                let list = &mut lists[at as usize];
+                list.seed_threshold = *threshold;
+                *threshold = list.threshold();
+            }
+            tiles::collect(context.level, scores, &mut thresholds, |lane, row, score| {
+                let list = &mut lists[users[lane] as usize];
+                if score > f32::NEG_INFINITY {
+                    list.best.offer(key(score, all.position(row as u32)));
+                }
+                list.threshold()
+            });
+        }
+        Ok(())
+    }
+
     /// The rows of the plain path. In a block of users they are gathered without the other threads, which may be waiting
     /// here.
     pub fn rows(&self, context: Option<&Context>) -> &ItemRows<'_> {
@@ -35,7 +82,7 @@ impl BatchSearch<'_> {
     /// Whether the plain path gets a table of the eligible rows alone. Items of low scores would be found behind all that
     /// are not eligible and score higher.
     pub fn gathers(&self) -> bool {
-        self.own_index || self.eligible.worth_gathering(self.scorer.n_items())
+        self.own_index || self.scores_all || self.eligible.worth_gathering(self.scorer.n_items())
     }
 
     /// Every score in f32.
@@ -93,14 +140,14 @@ impl BatchSearch<'_> {
             if list.settled != Settled::ALL {
                 let (items, sums) = of_rows.neighbors(at as usize);
                 candidates.start_row();
-                candidates.set_open(items, sums, self.eligible, list.settled);
+                candidates.set_open(context.level, items, sums, list.settled);
                 let row = first + at as usize;
                 self.scorer.offer(&self.query, row, context.level, candidates, &mut list.best);
                 list.settled = Settled::ALL;
             }
             // Without factors most lists need no other items.
             let needed = self.query.d > 0 || list.best.accepts(key(0.0, 0));
-            exclusions.push(if needed { of_rows.items(at as usize) } else { &[] }, self.eligible);
+            exclusions.push(if needed { of_rows.items(at as usize) } else { &[] });
         }
     }
 

@@ -1,6 +1,10 @@
-//! What the histories of a block of users add to items, and what their lists leave out, kept until a scan has come to an end.
+//! What the histories of a block of users add to the items of one ranking, and what their lists leave out, kept until a scan
+//! has come to an end.
 
 use std::ops::Range;
+
+use crate::runtime::simd::Level;
+use crate::runtime::simd::select::{Wanted, select};
 
 use super::neighbor_sums::{LEFT_OUT, NeighborSums};
 use super::query::EligibleItems;
@@ -29,20 +33,20 @@ impl RowSums {
         self.rows.clear();
     }
 
-    /// Takes what a history adds as the next row; where few items may be listed, of those alone.
-    pub fn push(&mut self, sums: &NeighborSums, eligible: &EligibleItems) {
+    /// Takes what a history adds to `eligible` items as the next row; its sums are forgotten, but for what is left out.
+    pub fn take(&mut self, level: Level, sums: &mut NeighborSums, eligible: &EligibleItems) {
         let from = self.items.len();
-        let (items, values) = sums.neighbors();
-        if eligible.are_most() {
-            self.items.extend_from_slice(items);
-            self.sums.extend_from_slice(values);
-        } else {
-            for (&item, &value) in items.iter().zip(values).filter(|(item, _)| eligible.contains(**item)) {
-                self.items.push(item);
-                self.sums.push(value);
-            }
-        }
+        sums.take(level, eligible.bits.as_deref(), &mut self.items, &mut self.sums);
         self.end_row(from, self.items.len() - from, sums.left_out(), eligible);
+    }
+
+    /// Takes the eligible items of a row of `others` as the next row.
+    pub fn select(&mut self, level: Level, others: &Self, at: usize, eligible: &EligibleItems) {
+        let from = self.items.len();
+        let (items, sums) = others.neighbors(at);
+        let wanted = Wanted::with_bits(eligible.bits.as_deref());
+        select(level, items, sums, sums, wanted, &mut self.items, &mut self.sums);
+        self.end_row(from, self.items.len() - from, others.left_out(at), eligible);
     }
 
     /// Takes a row without a history.
@@ -61,6 +65,11 @@ impl RowSums {
         let Row { items, n_neighbors } = &self.rows[at];
         let own = items.start..items.start + n_neighbors;
         (&self.items[own.clone()], &self.sums[own])
+    }
+
+    /// The items that are left out of a row, ascending.
+    pub fn left_out(&self, at: usize) -> &[u32] {
+        &self.items(at)[self.rows[at].n_neighbors..]
     }
 
     /// These and the items that are left out.
@@ -123,7 +132,6 @@ mod tests {
     use super::super::neighbor_sums::Neighbors;
     use super::*;
     use crate::data::Csr;
-    use crate::runtime::simd::Level;
 
     #[test]
     fn what_is_settled_is_taken_out_and_the_rest_gets_its_sums() {
@@ -135,7 +143,7 @@ mod tests {
             (NeighborSums::default(), RowSums::default(), EligibleItems { bits: None, count: n as usize });
         rows_of.push_left_out(&[4, 70], &all);
         sums.sum_history(Level::Scalar, &Neighbors::sparse(rows), &[0], &[1.0], &[5, 6]);
-        rows_of.push(&sums, &all);
+        rows_of.take(Level::Scalar, &mut sums, &all);
         assert_eq!((rows_of.items(0), rows_of.neighbors(0).0.len()), (&[4, 70][..], 0));
         assert_eq!([3, 4, 5, 6, 7].map(|item| rows_of.contain(0, item)), [false, true, false, false, false]);
         assert_eq!([3, 4, 5, 6, 7].map(|item| rows_of.contain(1, item)), [true, false, true, true, false]);
@@ -154,12 +162,27 @@ mod tests {
     }
 
     #[test]
-    fn where_few_may_be_listed_those_alone_are_kept() {
+    fn where_some_may_be_listed_those_alone_are_kept() {
         let rows = Csr::new(vec![0, 4], vec![0, 1, 2, 3], vec![1.0; 4], 4).unwrap();
         let (mut sums, mut rows_of) = (NeighborSums::default(), RowSums::default());
-        sums.sum_history(Level::Scalar, &Neighbors::sparse(rows), &[0], &[1.0], &[3]);
-        let few = EligibleItems { bits: Some(vec![0b1010]), count: 2 };
-        rows_of.push(&sums, &few);
-        assert_eq!((rows_of.items(0), rows_of.neighbors(0)), (&[1, 3][..], (&[1][..], &[1.0][..])));
+        let (some, fewer) = (
+            EligibleItems { bits: Some(vec![0b1011]), count: 3 },
+            EligibleItems { bits: Some(vec![0b1010]), count: 2 },
+        );
+        for level in Level::available() {
+            rows_of.clear();
+            for left_out in [3, 0] {
+                sums.sum_history(level, &Neighbors::sparse(rows.clone()), &[0], &[1.0], &[left_out]);
+                rows_of.take(level, &mut sums, &some);
+            }
+            assert_eq!((rows_of.items(0), rows_of.neighbors(0)), (&[0, 1, 3][..], (&[0, 1][..], &[1.0; 2][..])));
+            assert_eq!((rows_of.items(1), rows_of.left_out(1)), (&[1, 3, 0][..], &[0][..]));
+            let mut selected = RowSums::default();
+            for at in [0, 1] {
+                selected.select(level, &rows_of, at, &fewer);
+            }
+            assert_eq!((selected.items(0), selected.neighbors(0)), (&[1, 3][..], (&[1][..], &[1.0][..])));
+            assert_eq!((selected.items(1), selected.left_out(1)), (&[1, 3][..], &[][..]));
+        }
     }
 }

@@ -12,32 +12,20 @@ use crate::runtime::Context;
 use crate::runtime::simd::Level;
 use crate::{Error, Result};
 
-use super::bounds::norm;
 use super::byte_rows::ByteRows;
-use super::candidates::{Candidates, select, select_bounded};
+use super::candidates::Candidates;
 use super::checks::{check_items, check_table};
 use super::head::{Head, TargetAttention};
 use super::index::{Index, ThresholdSeed};
 use super::key::{Best, key};
 use super::neighbor_sums::{LEFT_OUT, NeighborSums, Neighbors, fetch_first};
 use super::output::{Link, OutputTransform};
-use super::query::{EligibleItems, Query, Users};
+use super::query::{Query, Users};
 use super::sets::Sets;
-use super::settled::Settled;
 use super::sketches;
 
 /// Scores or lists that are worth a task of their own.
 pub const ROWS_PER_TASK: usize = 256;
-
-/// One of so many bounds is looked at to find what is high.
-const SAMPLE_STEP: usize = 4;
-
-/// Fewer items than this, and for each place, are scored at once: too many of them could enter.
-const MIN_BOUNDED: usize = 32;
-const MIN_BOUNDED_PER_PLACE: usize = 2;
-
-/// What the rest needs of its dense part is at least this share of what norms allow, or a scan would leave too much.
-const MIN_REACH: f64 = 0.25;
 
 /// Items with all that scores need.
 pub struct Scorer {
@@ -58,15 +46,6 @@ pub struct Scorer {
     byte_rows: OnceLock<ByteRows>,
     index: OnceLock<Index>,
     threshold_seed: OnceLock<ThresholdSeed>,
-}
-
-/// The scan of all items that follows.
-#[derive(Clone, Copy)]
-pub struct Scan {
-    /// Their largest norm.
-    pub largest_norm: f64,
-    /// So many neighbors of the highest sums are offered before; the scan looks for the others.
-    pub first: usize,
 }
 
 impl Scorer {
@@ -203,7 +182,7 @@ impl Scorer {
                 let row = chunk * ROWS_PER_TASK + at;
                 let user = query.users.map(|users| users[row]);
                 if last != Some(user) {
-                    self.sum_neighbors(query, row, context.level, sums);
+                    self.sum_history(query, row, context.level, sums);
                     last = Some(user);
                 }
                 let mut dense = [0f32];
@@ -228,8 +207,14 @@ impl Scorer {
         OutputTransform { shift: query.shift(row), link: self.link, level }
     }
 
-    /// The sparse part of all scores of one row, and what its list leaves out.
+    /// The sparse part of all scores of one row, and what its list leaves out; the neighbors are collected.
     pub fn sum_neighbors(&self, query: &Query<'_>, row: usize, level: Level, sums: &mut NeighborSums) {
+        self.sum_history(query, row, level, sums);
+        sums.collect();
+    }
+
+    /// The same without a list of the neighbors.
+    pub fn sum_history(&self, query: &Query<'_>, row: usize, level: Level, sums: &mut NeighborSums) {
         let (history, weights) = query.history(row);
         match &self.neighbors {
             Some(neighbors) => sums.sum_history(level, neighbors, history, weights, query.seen(row)),
@@ -247,111 +232,6 @@ impl Scorer {
     /// The dense part of the scores of some items for one row.
     pub fn dense(&self, level: Level, query: &Query<'_>, row: usize, items: &[u32], scores: &mut [f32]) {
         self.head.dense(level, &self.vectors, query, row, items, scores);
-    }
-
-    /// Offers the eligible ones of some `neighbors`, items that a history adds to with their sums, to the list of a row; gives
-    /// those that are settled then. Where a scan of all items follows, it is the ones of the highest sums alone, as far as
-    /// what the others need is rare.
-    pub fn offer_neighbors(
-        &self,
-        query: &Query<'_>,
-        row: usize,
-        level: Level,
-        neighbors: (&[u32], &[f32]),
-        eligible: &EligibleItems,
-        to_scan: Option<Scan>,
-        candidates: &mut Candidates,
-        best: &mut Best,
-    ) -> Settled {
-        candidates.clear();
-        let mut own = std::mem::take(&mut candidates.eligible);
-        let mut own_sums = std::mem::take(&mut candidates.eligible_sums);
-        let (mut items, mut sums) = neighbors;
-        if eligible.bits.is_some() {
-            select(items, sums, |item, _| eligible.contains(item), &mut own, &mut own_sums);
-            (items, sums) = (&own, &own_sums);
-        }
-        let settled = if let Some(scan) = to_scan.filter(|scan| items.len() >= 2 * scan.first) {
-            self.offer_highest_sums(query, row, level, (items, sums), scan, candidates, best)
-        } else {
-            candidates.items.extend_from_slice(items);
-            candidates.sums.extend_from_slice(sums);
-            None
-        };
-        if settled.is_none() {
-            self.offer(query, row, level, candidates, best);
-        }
-        (candidates.eligible, candidates.eligible_sums) = (own, own_sums);
-        settled.unwrap_or(Settled::ALL)
-    }
-
-    /// Offers the neighbors of the highest sums. Gives nothing, and leaves the others as candidates, where too many of them
-    /// could still enter.
-    fn offer_highest_sums(
-        &self,
-        query: &Query<'_>,
-        row: usize,
-        level: Level,
-        (items, sums): (&[u32], &[f32]),
-        scan: Scan,
-        candidates: &mut Candidates,
-        best: &mut Best,
-    ) -> Option<Settled> {
-        let sample = &mut candidates.sample;
-        sample.clear();
-        sample.extend(sums.iter().step_by(SAMPLE_STEP));
-        let high = *sample.select_nth_unstable_by(scan.first / SAMPLE_STEP, |a, b| b.total_cmp(a)).1;
-        select(items, sums, |_, sum| sum >= high, &mut candidates.items, &mut candidates.sums);
-        // Sums that are much the same say nothing.
-        let says_something = 2 * candidates.items.len() < items.len();
-        if says_something {
-            self.offer(query, row, level, candidates, best);
-            let settled = Settled::from_sum(high);
-            let needed = f64::from(settled.dense_threshold(best.threshold()));
-            if best.is_full() && needed >= MIN_REACH * scan.largest_norm * norm(query.vector(row)) {
-                return Some(settled);
-            }
-        }
-        let left = |_, sum| !says_something || sum < high;
-        select(items, sums, left, &mut candidates.items, &mut candidates.sums);
-        None
-    }
-
-    /// Offers the candidates to the list of a row: both parts of the score of each that can enter. The list is the same as if
-    /// all were offered: with D at least the dense part (see `byte_rows`), no sum of the two in f32 is above that of D and the
-    /// sparse part, for rounding keeps the order. Leaves no candidates.
-    pub fn offer(&self, query: &Query<'_>, row: usize, level: Level, candidates: &mut Candidates, best: &mut Best) {
-        if candidates.items.len() >= MIN_BOUNDED + MIN_BOUNDED_PER_PLACE * best.n()
-            && let Some(rows) = self.byte_rows(level, None)
-        {
-            bound(rows, query, row, level, candidates);
-            let Candidates { items, sums, bounds, sample, all, all_sums, .. } = candidates;
-            // Roughly the highest ones first, until the list is full: its threshold is near the final one then. In their
-            // order, for their rows are read in it.
-            sample.clear();
-            sample.extend(bounds.iter().step_by(SAMPLE_STEP));
-            std::mem::swap(items, all);
-            std::mem::swap(sums, all_sums);
-            let place = (5 * best.n()).div_ceil(4 * SAMPLE_STEP);
-            let (mut place, mut done) = (if best.is_full() { usize::MAX } else { place }, None);
-            loop {
-                let Candidates { items, sums, bounds, sample, all, all_sums, .. } = candidates;
-                let high = if place < sample.len() {
-                    *sample.select_nth_unstable_by(place, |a, b| b.total_cmp(a)).1
-                } else {
-                    f32::NEG_INFINITY
-                };
-                let high = high.max(best.threshold());
-                select_bounded(all, all_sums, bounds, high, done, items, sums);
-                self.offer_all(query, row, level, candidates, best);
-                if high <= best.threshold() {
-                    return;
-                }
-                done = Some(high);
-                place = if best.is_full() { usize::MAX } else { 2 * place };
-            }
-        }
-        self.offer_all(query, row, level, candidates, best);
     }
 
     /// Offers those of the candidates that the row has not seen, both parts of the score of each; where they are `bounded`,
@@ -377,24 +257,6 @@ impl Scorer {
             self.offer(query, row, level, candidates, best);
         } else {
             self.offer_all(query, row, level, candidates, best);
-        }
-    }
-
-    /// Takes those of the candidates out whose bytes and sums say that they cannot reach the threshold.
-    pub fn retain_reaching(
-        &self,
-        query: &Query<'_>,
-        row: usize,
-        level: Level,
-        threshold: f32,
-        candidates: &mut Candidates,
-    ) {
-        if let Some(rows) = self.byte_rows(level, None) {
-            bound(rows, query, row, level, candidates);
-            let Candidates { items, sums, bounds, all, all_sums, .. } = candidates;
-            std::mem::swap(items, all);
-            std::mem::swap(sums, all_sums);
-            select_bounded(all, all_sums, bounds, threshold, None, items, sums);
         }
     }
 
@@ -474,14 +336,4 @@ fn max_abs(values: &[f32], d: usize) -> Vec<f32> {
         }
     }
     largest
-}
-
-/// Bounds of the candidates' scores.
-fn bound(rows: &ByteRows, query: &Query<'_>, row: usize, level: Level, candidates: &mut Candidates) {
-    let Candidates { items, sums, user, user_is_set, bounds, .. } = candidates;
-    if !*user_is_set {
-        rows.set_user(level, query.vector(row), user);
-        *user_is_set = true;
-    }
-    rows.score_bounds(level, user, items, sums, bounds);
 }

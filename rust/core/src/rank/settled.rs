@@ -25,6 +25,11 @@ impl Settled {
         sum >= self.from
     }
 
+    /// The greatest sum for which that does not hold.
+    pub fn open_up_to(self) -> f32 {
+        self.from.next_down()
+    }
+
     /// An item that is not settled enters a list with this threshold only if its dense part is at least this. A little less
     /// than the difference, so that what is below does not reach the threshold by rounding either.
     #[inline]

@@ -16,8 +16,9 @@ use super::extent::Extent;
 use super::index::Index;
 use super::key::{Best, key};
 use super::neighbor_sums::NeighborSums;
+use super::offers::Scan;
 use super::query::{EligibleItems, Query};
-use super::scorer::{Scan, Scorer};
+use super::scorer::Scorer;
 use super::settled::Settled;
 use super::sketches::Lookup;
 
@@ -30,6 +31,9 @@ const RESCORE_BATCH_FILTERED: usize = 48;
 /// Where fewer than one item in so many is eligible, most of what a scan of bytes reads would be for nothing: eligible items
 /// are taken in their order and scored. On Zen 3, an item that is skipped takes .5 ns, one scored 20, one scanned 1.3.
 const MIN_SCANNED_SHARE: usize = 16;
+
+/// Of a list that has a threshold, so few items may be listed of those that a scan reads that each is bounded by its own bytes.
+const MIN_BOUNDED_SHARE: usize = 6;
 
 /// Sketches are given up once they leave more than this share of what they look at: each item that is left costs as much as
 /// a few that are scanned byte by byte.
@@ -146,7 +150,8 @@ fn rank(
     let Scratch { best, sums, candidates, settled, .. } = &mut *scratch;
     let first = FIRST_PER_PLACE * best.n() + FIRST;
     let to_scan = index.map(|index| Scan { largest_norm: index.largest_norm(), first });
-    *settled = scorer.offer_neighbors(query, row, level, sums.neighbors(), eligible, to_scan, candidates, best);
+    *settled =
+        scorer.offer_eligible_neighbors(query, row, level, sums.neighbors(), eligible, to_scan, candidates, best);
     // The sums of a history know what its row has seen.
     let seen = if scorer.has_sums(query) { &[] } else { query.seen(row) };
     let Some(index) = index.filter(|_| query.d > 0) else {
@@ -166,6 +171,8 @@ fn rank(
     let search = IndexSearch { scorer, index, query, row, seen, eligible, level, bounds };
     if skips_scan(eligible, scorer.n_items()) {
         search.score_eligible(scratch);
+    } else if search.bounds_pay(scratch) {
+        search.bound_eligible(scratch);
     } else {
         search.scan(scratch);
     }
@@ -276,6 +283,29 @@ impl IndexSearch<'_> {
             }
         }
         blocks.start
+    }
+
+    /// Whether fewer items are eligible than a scan would read for nothing.
+    fn bounds_pay(&self, scratch: &Scratch) -> bool {
+        let reached = BLOCK * self.index.n_blocks_from_norm(self.bounds.min_norm(scratch.dense_threshold()));
+        scratch.best.is_full()
+            && self.eligible.bits.is_some()
+            && self.eligible.count * MIN_BOUNDED_SHARE < reached
+            && self.scorer.byte_rows(self.level, None).is_some()
+    }
+
+    /// Every eligible item by its own bytes, and what these let pass in f32.
+    fn bound_eligible(&self, scratch: &mut Scratch) {
+        let threshold = scratch.dense_threshold();
+        let candidates = &mut scratch.candidates;
+        candidates.clear();
+        self.eligible.append_positions(&mut candidates.items);
+        candidates.sums.resize(candidates.items.len(), 0.0);
+        self.scorer.retain_reaching(self.query, self.row, self.level, threshold, candidates);
+        Self::keep_open(scratch);
+        let Scratch { best, candidates, .. } = &mut *scratch;
+        self.scorer.retain_reaching(self.query, self.row, self.level, best.threshold(), candidates);
+        self.score(scratch);
     }
 
     /// Every eligible item in f32, from the largest norms on.

@@ -27,56 +27,66 @@ pub struct BoundTerms {
     pub subnormal: f64,
 }
 
-/// dots[at] = the product of `user` and row `items[at]` of `rows`, `user.len()` lines each.
-pub fn byte_dots(level: Level, user: &[Line], rows: &[Line], items: &[u32], dots: &mut [i32]) {
-    assert_eq!(items.len(), dots.len());
+/// Rows of bytes, one for each item.
+#[derive(Clone, Copy)]
+pub struct ByteTable<'a> {
+    /// Row by row.
+    pub lines: &'a [Line],
+    /// The scale of each row.
+    pub scales: &'a [f32],
+}
+
+/// bounds[at] = `terms.scale` · scale · (product − `terms.offset`) + `terms.subnormal`, rounded up, plus `sums[at]`, with the
+/// scale of row `items[at]` and its product with `user`, whose lines are as many as those of a row.
+pub fn byte_bounds(
+    level: Level,
+    user: &[Line],
+    table: ByteTable<'_>,
+    terms: BoundTerms,
+    items: &[u32],
+    sums: &[f32],
+    bounds: &mut [f32],
+) {
+    assert!(items.len() == bounds.len() && items.len() == sums.len());
     match level {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `Level::available` found the features before these levels could be made.
-        Level::Avx512 => unsafe { x86::dots_avx512(user, rows, items, dots) },
+        Level::Avx512 => unsafe { x86::bounds_avx512(user, table, terms, items, sums, bounds) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        Level::Avx2 => unsafe { x86::dots_avx2(user, rows, items, dots) },
-        _ => dots_plain(user, rows, items, dots),
+        Level::Avx2 => unsafe { x86::bounds_avx2(user, table, terms, items, sums, bounds) },
+        _ => bounds_plain(user, table, terms, items, sums, bounds),
     }
 }
 
-fn dots_plain(user: &[Line], rows: &[Line], items: &[u32], dots: &mut [i32]) {
-    let n = user.len();
-    for (&item, dot) in items.iter().zip(dots) {
-        *dot = 0;
-        for (row, user) in rows[item as usize * n..][..n].iter().zip(user) {
-            for (row, user) in row.0.iter().zip(&user.0) {
-                let products = row.to_le_bytes().into_iter().zip(user.to_le_bytes());
-                *dot += products.map(|(row, user)| i32::from(row) * i32::from(user as i8)).sum::<i32>();
-            }
-        }
-    }
-}
-
-/// bounds[at] = `terms.scale` · `scales[items[at]]` · (`dots[at]` − `terms.offset`) + `terms.subnormal`, rounded up, plus
-/// `sums[at]`.
-pub fn byte_bounds(
-    level: Level,
+fn bounds_plain(
+    user: &[Line],
+    table: ByteTable<'_>,
     terms: BoundTerms,
-    scales: &[f32],
-    sums: &[f32],
     items: &[u32],
-    dots: &[i32],
+    sums: &[f32],
     bounds: &mut [f32],
 ) {
-    assert!(items.len() == dots.len() && items.len() == bounds.len() && items.len() == sums.len());
-    dispatch!(level, bounds_body(
-        terms: BoundTerms, scales: &[f32], sums: &[f32], items: &[u32], dots: &[i32], bounds: &mut [f32]));
+    let n = user.len();
+    for ((&item, &sum), bound) in items.iter().zip(sums).zip(bounds) {
+        let mut dot = 0;
+        for (row, user) in table.lines[item as usize * n..][..n].iter().zip(user) {
+            for (row, user) in row.0.iter().zip(&user.0) {
+                let products = row.to_le_bytes().into_iter().zip(user.to_le_bytes());
+                dot += products.map(|(row, user)| i32::from(row) * i32::from(user as i8)).sum::<i32>();
+            }
+        }
+        *bound = terms.bound(table.scales[item as usize], dot) + sum;
+    }
 }
 
-#[inline(always)]
-fn bounds_body(terms: BoundTerms, scales: &[f32], sums: &[f32], items: &[u32], dots: &[i32], bounds: &mut [f32]) {
-    for (((&item, &dot), &sum), bound) in items.iter().zip(dots).zip(sums).zip(bounds) {
-        let product = f64::from(scales[item as usize]) * (f64::from(dot) - terms.offset);
-        let exact = terms.scale * product + terms.subnormal;
+impl BoundTerms {
+    #[inline(always)]
+    fn bound(&self, scale: f32, dot: i32) -> f32 {
+        let product = f64::from(scale) * (f64::from(dot) - self.offset);
+        let exact = self.scale * product + self.subnormal;
         // More than a step of f32, normal or subnormal.
-        *bound = (exact + exact.abs() * 2.4e-7 + 1e-42) as f32 + sum;
+        (exact + exact.abs() * 2.4e-7 + 1e-42) as f32
     }
 }
 
@@ -85,47 +95,65 @@ mod x86 {
     #[allow(clippy::wildcard_imports)]
     use std::arch::x86_64::*;
 
-    use super::{Line, ROWS, ROWS_AHEAD, fetch};
+    use super::{BoundTerms, ByteTable, Line, ROWS, ROWS_AHEAD, fetch};
 
     #[target_feature(enable = "avx2,fma")]
-    pub fn dots_avx2(user: &[Line], rows: &[Line], items: &[u32], dots: &mut [i32]) {
+    pub fn bounds_avx2(
+        user: &[Line],
+        table: ByteTable<'_>,
+        terms: BoundTerms,
+        items: &[u32],
+        sums: &[f32],
+        bounds: &mut [f32],
+    ) {
         let ones = _mm256_set1_epi16(1);
-        all(user, rows, items, dots, |sum, row, user| {
+        all(user, table, terms, items, sums, bounds, |sum, row, user| {
             _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(row, user), ones))
         });
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma")]
-    pub fn dots_avx512(user: &[Line], rows: &[Line], items: &[u32], dots: &mut [i32]) {
-        all(user, rows, items, dots, |sum, row, user| _mm256_dpbusd_epi32(sum, row, user));
+    pub fn bounds_avx512(
+        user: &[Line],
+        table: ByteTable<'_>,
+        terms: BoundTerms,
+        items: &[u32],
+        sums: &[f32],
+        bounds: &mut [f32],
+    ) {
+        all(user, table, terms, items, sums, bounds, |sum, row, user| _mm256_dpbusd_epi32(sum, row, user));
     }
 
     /// Eight rows at a time, those of the next ones fetched meanwhile; `add` adds the products of 32 bytes to 8 sums.
     #[inline(always)]
     fn all(
         user: &[Line],
-        rows: &[Line],
+        table: ByteTable<'_>,
+        terms: BoundTerms,
         items: &[u32],
-        dots: &mut [i32],
+        sums: &[f32],
+        bounds: &mut [f32],
         add: impl Fn(__m256i, __m256i, __m256i) -> __m256i,
     ) {
         let n = user.len();
+        let rows = table.lines;
         for &item in items.iter().take(ROWS_AHEAD) {
             fetch(rows, item as usize * n, n);
         }
-        for (at, dots) in dots.chunks_mut(ROWS).enumerate() {
+        for (at, (bounds, own_sums)) in bounds.chunks_mut(ROWS).zip(sums.chunks(ROWS)).enumerate() {
             let items = &items[at * ROWS..];
             for &item in items.iter().take(ROWS_AHEAD + ROWS).skip(ROWS_AHEAD) {
                 fetch(rows, item as usize * n, n);
             }
             // What is left over in the last eight repeats the first row.
-            let mut of = [&rows[..0]; ROWS];
+            let (mut of, mut scales) = ([&rows[..0]; ROWS], [0f32; ROWS]);
             for at in 0..ROWS {
-                let item = if at < dots.len() { items[at] } else { items[0] } as usize;
+                let item = if at < bounds.len() { items[at] } else { items[0] } as usize;
                 of[at] = &rows[item * n..(item + 1) * n];
+                scales[at] = table.scales[item];
             }
             // SAFETY: the callers have AVX2; a line holds 64 bytes.
-            let sums = unsafe {
+            let dots = unsafe {
                 let mut sums = [_mm256_setzero_si256(); ROWS];
                 for (line, user) in user.iter().enumerate() {
                     let user = user.0.as_ptr().cast();
@@ -143,8 +171,14 @@ mod x86 {
             };
             let mut out = [0i32; ROWS];
             // SAFETY: the callers have AVX2; 8 numbers.
-            unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), sums) };
-            dots.copy_from_slice(&out[..dots.len()]);
+            unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), dots) };
+            let mut dense = [0f32; ROWS];
+            for at in 0..ROWS {
+                dense[at] = terms.bound(scales[at], out[at]);
+            }
+            for ((bound, dense), sum) in bounds.iter_mut().zip(dense).zip(own_sums) {
+                *bound = dense + sum;
+            }
         }
     }
 }
@@ -155,7 +189,7 @@ mod tests {
     use crate::runtime::rng::Stream;
 
     #[test]
-    fn every_level_gives_the_exact_products() {
+    fn every_level_gives_the_bounds_of_the_exact_products() {
         let draws = Stream::new(21, 0);
         for n in [1, 2, 3] {
             let rows: Vec<Line> =
@@ -165,14 +199,18 @@ mod tests {
                 let byte = |at: u64| if limit { [63, -63][at as usize % 2] } else { draws.below(at, 127) as i8 - 63 };
                 let word = |at: usize| i32::from_le_bytes(std::array::from_fn(|b| byte((at * 4 + b) as u64) as u8));
                 let user: Vec<Line> = (0..n).map(|l| Line(std::array::from_fn(|w| word(l * 16 + w)))).collect();
+                let scales: Vec<f32> = (0..40).map(|at| 1.0 + at as f32 / 64.0).collect();
+                let table = ByteTable { lines: &rows, scales: &scales };
+                let terms = BoundTerms { offset: 300.5, scale: 0.37, subnormal: 1e-40 };
                 for count in [0, 1, 7, 8, 9, 31] {
                     let items: Vec<u32> = (0..count).map(|at| at * 11 % 40).collect();
-                    let mut wanted = vec![0; items.len()];
-                    dots_plain(&user, &rows, &items, &mut wanted);
+                    let sums: Vec<f32> = (0..count).map(|at| at as f32 * 0.3).collect();
+                    let mut wanted = vec![0.0; items.len()];
+                    bounds_plain(&user, table, terms, &items, &sums, &mut wanted);
                     for level in Level::available() {
-                        let mut dots = vec![i32::MIN; items.len()];
-                        byte_dots(level, &user, &rows, &items, &mut dots);
-                        assert_eq!(dots, wanted, "{} {n} {count}", level.name());
+                        let mut bounds = vec![f32::NAN; items.len()];
+                        byte_bounds(level, &user, table, terms, &items, &sums, &mut bounds);
+                        assert_eq!(bounds, wanted, "{} {n} {count}", level.name());
                     }
                 }
             }

@@ -7,7 +7,7 @@
 //!
 //! Kernels import each other one way: `scores` → `pairs`; both and {`softmax_panel`, `tiles`, `attend`, `dot`} →
 //! {`reduce`, `sparse`} → `vector` → `exp` → `level`; {`byte_dots`, `two_bits`} → {`int8_scan`, `sparse`}; `cholesky` → {`gemm`, `vector`};
-//! {`factor_steps`, `normal_equations`} → `vector`; {`gemm`, `elastic_net`} → `level`; `layers` → `exp`.
+//! {`factor_steps`, `normal_equations`} → `vector`; {`gemm`, `elastic_net`} → `level`; `layers` → `exp`; `select` → `dot`.
 
 #![allow(unsafe_code)]
 
@@ -61,6 +61,7 @@ pub mod pairs;
 mod reduce;
 pub mod roofline;
 pub mod scores;
+pub mod select;
 pub mod softmax_panel;
 pub mod sparse;
 pub mod tiles;
