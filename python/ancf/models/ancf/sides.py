@@ -97,10 +97,14 @@ class UserSide:
 
     def vectors(self, items: ItemSide, half_life: float | None) -> Floats:
         """User vectors (n_users, d)."""
+        return self._vectors(self._pairs, self.entry_weights(half_life), items)
+
+    def entry_weights(self, half_life: float | None) -> Floats:
+        """What all entries of the histories weigh."""
         if self._weights is None or self._weights[0] != half_life:
             self._weights = None
             self._weights = half_life, entry_weights(self._pairs.indptr, self._times, half_life, self._shares)
-        return self._vectors(self._pairs, self._weights[1], items)
+        return self._weights[1]
 
     def gram_parts(self, items: ItemSide, half_life: float | None) -> Floats:
         """Products of the user vectors by themselves, chunk after chunk of users."""
@@ -112,7 +116,7 @@ class UserSide:
             self._ranker = None
             self._ranker = items, _native.Ranker(items.vectors)
         ranker = self._ranker[1]
-        pairs, recency = self._pairs.take(rows), self._entry_weights(rows, half_life)
+        pairs, recency = self._pairs.take(rows), self._weights_of(rows, half_life)
         ranker.set_users(self._vectors(pairs, recency, items), None, pairs.sets)
         return TopN(*ranker.top_n(None, n, num_threads=self._threads))
 
@@ -125,7 +129,7 @@ class UserSide:
         n: int,
     ) -> list[TopN]:
         """The n best items that each of these users has not had, by each of some mixtures of both parts."""
-        pairs, recency = self._pairs.take(rows), self._entry_weights(rows, half_life)
+        pairs, recency = self._pairs.take(rows), self._weights_of(rows, half_life)
         weights = None
         if items.neighbors is not None and any(each.neighbors.any() for each in mixtures):
             weights = sparse_history(*pairs.sets, recency, None, len(items.vectors)), items.neighbors
@@ -133,7 +137,7 @@ class UserSide:
         found = _native.mixed_top_n(users, items.vectors, weights, pairs.sets, mixtures, n, self._threads)
         return [TopN(*each) for each in found]
 
-    def _entry_weights(self, rows: NDArray[np.int64], half_life: float | None) -> Floats:
+    def _weights_of(self, rows: NDArray[np.int64], half_life: float | None) -> Floats:
         """What the entries of these users weigh, one user after the other."""
         places = places_of_rows(self._pairs.indptr, rows)
         if self._weights is not None and self._weights[0] == half_life:

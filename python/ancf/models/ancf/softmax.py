@@ -84,8 +84,12 @@ def mix(
         parts = parts._replace(neighbors=None)
     vectors, priors, neighbors, has_factors = side = ItemSide.of(parts, pairs, purchases, settings)
     shares = purchases.shares if settings.interest == "given" else None
-    users = _users(pairs, purchases.times, shares, settings.num_threads).vectors(side, settings.half_life)
-    recency = entry_weights(pairs.indptr, purchases.times, settings.half_life, shares)
+    histories = _users(pairs, purchases.times, shares, settings.num_threads)
+    users = histories.vectors(side, settings.half_life)
+    if isinstance(histories, UserSide):
+        recency = histories.entry_weights(settings.half_life)
+    else:
+        recency = entry_weights(pairs.indptr, purchases.times, settings.half_life, shares)
     if neighbors is None and not settings.repeat_weight:
         return Mixture(vectors, priors, users, None, None, recency, Scales(1.0, 0.0), has_factors)
     scales = measure(users, vectors, neighbors)
