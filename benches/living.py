@@ -80,7 +80,7 @@ def timed(function: Any) -> tuple[Any, float]:
     return result, time.process_time() - began
 
 
-CHOSEN = ("half_life", "neighbor_weight", "serving_exponent", "trend", "trend_half_life")
+CHOSEN = ("half_life", "neighbor_weight", "popularity_exponent", "serving_exponent", "trend", "trend_half_life")
 
 
 def measure(
