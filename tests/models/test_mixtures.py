@@ -42,8 +42,8 @@ def trained():
 
 def as_served(trainer, weights, held_out, chosen):
     """The lists of one mixture with each part made as it is for serving."""
-    pairs, n_items = trainer.pairs, len(trainer.state())
-    vectors, scaling = _native.serving_vectors(trainer.state(), chosen.serving_exponent)
+    pairs, n_items = trainer.pairs, len(trainer.state().whole)
+    vectors, scaling = _native.serving_vectors(trainer.state().whole, chosen.serving_exponent)
     priors = _native.item_priors(pairs, n_items, chosen.attention)
     items = ItemSide.of(ItemParts(vectors, scaling, priors, weights), pairs, held_out.purchases, chosen)
     times = held_out.purchases.times

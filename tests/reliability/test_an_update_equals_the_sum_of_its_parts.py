@@ -170,7 +170,7 @@ class Failing:
     [
         "ridge_targets",
         "mix",
-        "_vectors_from_buyers",
+        "vectors_of_today",
         "_count_buyers",
         "PurchaseTimes",
         "HistoryEncoder",
@@ -238,17 +238,13 @@ def test_an_update_that_another_overtakes_is_refused(monkeypatch):
 def test_what_has_not_changed_enough_keeps_its_bits(name):
     model = fresh(name)
     before = model._fitted()
-    # Two are a tenth of the buyers of i1; who buys again changes nothing.
+    # Two are a fifth of the buyers of i1; who buys again changes nothing.
     had = model.history("u3").item_ids[0]
     rows = [("a", "i1", 1, 50), ("b", "i1", 1, 50), ("u3", had, 1, 50), ("u1", "new", 1, 50)]
     after = model.partial_fit(table_of(rows))._fitted()
     trained, kept = before.encoder.trained, after.encoder.trained
     at = after.item_ids.positions(before.item_ids.values)
-    vectors = [
-        scorer.item_vectors if part.vectors is None else part.vectors
-        for scorer, part in ((before, trained), (after, kept))
-    ]
-    assert vectors[1][at].tobytes() == vectors[0].tobytes()
+    assert kept.start[at].tobytes() == trained.start.tobytes()
     assert after.encoder.trained.states[at].tolist() == [int(each == "i1") for each in before.item_ids]
     weights = []
     for scorer, part in ((before, trained), (after, kept)):
@@ -267,7 +263,7 @@ def test_what_has_not_changed_enough_keeps_its_bits(name):
     assert weights[0] == weights[1]
 
 
-def test_weights_are_solved_anew_where_a_tenth_of_the_buyers_is_others_and_come_back_where_it_is_not():
+def test_weights_are_solved_anew_where_a_fifth_of_the_buyers_is_others_and_come_back_where_it_is_not():
     users = [f"u{user}" for user in range(40)]
     rows = [(user, f"i{item}") for at, user in enumerate(users) for item in range(4) if item == 0 or (at + item) % 3]
     data = ancf.Interactions.from_ids(user=[user for user, _ in rows], item=[item for _, item in rows])
@@ -281,48 +277,92 @@ def test_weights_are_solved_anew_where_a_tenth_of_the_buyers_is_others_and_come_
         of_i0 = scorer.neighbors.data[: len(sources)][targets[: len(sources)] == 0].tolist()
         return scorer.encoder.trained.states[:4].tolist(), of_i0
 
-    trained = takes_in([(f"n{at}", "i0", 1) for at in range(3)])
+    trained = takes_in([(f"n{at}", "i0", 1) for at in range(7)])
     assert trained[0] == [0, 0, 0, 0]
     assert trained[1]
-    for rows in ([("u1", "i0", -1), ("u2", "i0", 3)], [("n3", "i0", 1)], [("n3", "i0", 1)]):
+    for rows in ([("u1", "i0", -1), ("u2", "i0", 3)], [("n7", "i0", 1)], [("n7", "i0", 1)]):
         assert takes_in(rows)[0] == [0, 0, 0, 0]
-    many = takes_in([("n4", "i0", 1)])
+    many = takes_in([("n8", "i0", 1)])
     assert many[0] == [1, 0, 0, 0]
     assert many[1] != trained[1]
     model = ancf.load(model.to_bytes())
-    assert takes_in([("n4", "i0", -1)]) == trained
+    assert takes_in([("n8", "i0", -1)]) == trained
 
 
-def test_the_vector_of_an_item_with_more_buyers_is_made_of_training_and_of_them():
+UPDATED = [(user, item) for user in ("u3", "v", "w", "x") for item in ("i1", "new")] + [("v", "i2"), ("w", "i2")]
+
+
+def attention_of(rows, degrees, beta):
+    """Weights of the entries of each row: those of small degree count more."""
+    found = [degrees[row] ** -0.5 for row in rows]
+    return [each / each.sum() ** beta for each in found]
+
+
+@pytest.mark.parametrize("graph", [True, False])
+def test_vectors_are_those_of_the_bare_ones_over_all_purchases_and_what_buyers_say_of_new_ones(graph):
     p, beta = 0.5, 0.7
-    model = ancf.ANCF(**PARTS, neighbors=0, repeat_weight=0.0, serving_exponent=p, attention_exponent=beta)
-    before = model.fit(base_table(timed=False))._fitted()
-    was = np.bincount(before.seen.items)
-    came = [(user, item) for user in ("u3", "v", "w", "x") for item in ("i1", "new")] + [("v", "i2"), ("w", "i2")]
-    model.partial_fit(ancf.Interactions.from_ids(user=[user for user, _ in came], item=[item for _, item in came]))
+    options = {**PARTS, "neighbors": 0, "repeat_weight": 0.0, "serving_exponent": p, "attention_exponent": beta}
+    before = ancf.ANCF(**options, item_attention=graph).fit(base_table(timed=False))
+    was = np.bincount(before._fitted().seen.items)
+    bare = before._fitted().encoder.trained.start
+    known = before.item_ids_
+    model = ancf.load(before.to_bytes())
+    model.partial_fit(ancf.Interactions.from_ids(*zip(*UPDATED, strict=True)))
     after = model._fitted()
     had = [after.seen.items[start:end] for start, end in pairwise(after.seen.indptr)]
     now = np.bincount(after.seen.items)
-    n, known = len(now), before.item_ids
+    buyers = [np.array([user for user, items in enumerate(had) if item in items]) for item in range(len(now))]
+    x, m = np.zeros((len(now), 4)), np.zeros(len(now))
     at = after.item_ids.positions(known.values)
-    new = after.item_ids.position("new")
-    trained = np.zeros((n, 4))
-    trained[at] = before.item_vectors * before.encoder.trained.scaling[:, None]
-    users = np.array([sum(now[j] ** -0.5 * trained[j] for j in items if j != new) for items in had])
+    x[at], m[at] = bare, was
+    a = attention_of(had, now, beta)
+    b = attention_of(buyers, np.array([len(items) for items in had]), beta)
+    by_items = np.array([each @ x[items] for each, items in zip(a, had, strict=True)])
+    s = np.array([each @ by_items[users] for each, users in zip(b, buyers, strict=True)]) if graph else 0 * x
+    users = np.array([each @ (x + s)[items] for each, items in zip(a, had, strict=True)])
     users /= np.linalg.norm(users, axis=1, keepdims=True)
-    r = np.array([len(items) for items in had]) ** -0.5
+    t = np.array([each @ users[which] for each, which in zip(b, buyers, strict=True)])
+    c = (t[at] * x[at]).sum() / (t[at] ** 2).sum()
+    assert set(np.flatnonzero(now > m)) == {after.item_ids.position(item) for item in ("i1", "i2", "new")}
+    share = np.minimum(m / now, 1)[:, None]
+    v = share * x + (1 - share) * c * t + s
+    served = v * np.linalg.norm(v, axis=1, keepdims=True) ** (p - 1)
+    np.testing.assert_allclose(after.item_vectors, served, rtol=2e-5, atol=2e-6)
 
-    def of_buyers(item):
-        buyers = [user for user, items in enumerate(had) if item in items]
-        return (r[buyers, None] * users[buyers]).sum(0) / r[buyers].sum() ** beta
 
-    length = np.median([np.linalg.norm(trained[j]) / np.linalg.norm(of_buyers(j)) for j in at])
-    for j in range(n):
-        m = 0 if j == new else was[known.position(after.item_ids[j])]
-        grown = now[j] - m >= max(1, 0.1 * m)
-        assert grown == (after.item_ids[j] in ("new", "i1", "i2")), after.item_ids[j]
-        v = (m * trained[j] + (now[j] - m) * length * of_buyers(j)) / now[j] if grown else trained[j]
-        np.testing.assert_allclose(after.item_vectors[j], v * np.linalg.norm(v) ** (p - 1), rtol=1e-5, atol=1e-6)
+def test_without_new_buyers_vectors_are_those_of_training():
+    model = fresh("ancf")
+    before = model.item_vectors_.copy()
+    had = model.history("u3").item_ids[0]
+    model.partial_fit(table_of([("u3", had, 1, 50)]))
+    np.testing.assert_allclose(model.item_vectors_, before, rtol=1e-5, atol=1e-6)
+
+
+def as_files_were_before(model):
+    """With whole vectors and what turns served ones back into these."""
+    arrays, meta = model._fitted().to_arrays()
+    del arrays["trained.bare"]
+    arrays["trained.scaling"] = np.linspace(0.5, 2, len(arrays["item_vectors"]), dtype=np.float32)
+    arrays["trained.vectors"] = np.sqrt(1 + np.abs(arrays["item_vectors"]))
+    return ancf.ANCF._from_arrays(arrays, meta)
+
+
+def test_a_file_of_whole_vectors_is_updated_and_keeps_them():
+    model = as_files_were_before(fresh("ancf with times"))
+    trained = model._fitted().encoder.trained
+    rows = [("u1", "new", 1, 50), ("u2", "new", 1, 50)], [("u3", "i1", 2, 51), ("u4", "newer", 1, 52)]
+    whole = as_files_were_before(fresh("ancf with times")).partial_fit(table_of(rows[0] + rows[1]))
+    for part in rows:
+        model = ancf.load(model.partial_fit(table_of(part)).to_bytes())
+    assert model.to_bytes() == whole.to_bytes()
+    kept = model._fitted().encoder.trained
+    assert kept.is_whole
+    at = model.item_ids_.positions(fresh("ancf with times").item_ids_.values)
+    assert kept.start[at].tobytes() == trained.start.tobytes()
+    i0 = model.item_ids_.position("i0")
+    served, own = model.item_vectors_[i0].astype(np.float64), kept.start[i0].astype(np.float64)
+    assert served @ own == pytest.approx(np.linalg.norm(served) * np.linalg.norm(own), rel=1e-6)
+    assert "new" in model.recommend("u5", N=12).ids
 
 
 def test_a_new_item_is_listed_for_those_who_are_like_its_buyers():
@@ -486,15 +526,16 @@ def test_a_file_that_keeps_too_little_says_to_train_again():
     "damage",
     [
         lambda arrays, meta: arrays.update({"trained.states": arrays["trained.states"] + np.uint8(3)}),
-        lambda arrays, meta: arrays.update({"trained.scaling": arrays["trained.scaling"][1:]}),
-        lambda arrays, meta: arrays.update({"trained.vectors": arrays["trained.vectors"] * np.float32("nan")}),
+        lambda arrays, meta: arrays.update({"trained.bare": arrays["trained.bare"][1:]}),
+        lambda arrays, meta: arrays.update({"trained.bare": arrays["trained.bare"] * np.float32("nan")}),
+        lambda arrays, meta: arrays.update({"trained.whole": arrays.pop("trained.bare").astype(np.float64)}),
         lambda arrays, meta: arrays.update({"trained.values": arrays["trained.values"][1:]}),
         lambda arrays, meta: arrays.pop("trained.buyers"),
         lambda arrays, meta: arrays.pop("trained.covered.values"),
         lambda arrays, meta: arrays.update({"trained.covered.items": arrays["trained.covered.items"] + np.int32(99)}),
         lambda arrays, meta: meta["trained"].pop("neighbors"),
         lambda arrays, meta: meta.update(trained=3),
-        lambda arrays, meta: arrays.pop("trained.scaling"),
+        lambda arrays, meta: arrays.pop("trained.bare"),
         lambda arrays, meta: arrays.pop("returns.users"),
         lambda arrays, meta: arrays.update({"returns.items": arrays["returns.items"] + np.int32(900)}),
         lambda arrays, meta: arrays.update({"returns.weights": arrays["returns.weights"] * np.float32("inf")}),

@@ -1,7 +1,7 @@
 //! The functions of the models: item-item weights, attention weights, user vectors, score scales.
 
 use ancf_core::data::Csr;
-use ancf_core::model::attention::{Attention, Prior, propagate};
+use ancf_core::model::attention::{Attention, Prior, both_sides, propagate};
 use ancf_core::model::ease::Ease;
 use ancf_core::model::item_knn::{ItemKnn, Similarity};
 use ancf_core::model::replaced_weights::{Solved, Trained};
@@ -529,6 +529,24 @@ fn weighted_sums<'py>(
     to_rows(py, sums, d)
 }
 
+/// What each item weighs in a history (float32, in the order of `interactions`), and each user among the buyers of an item
+/// (indptr, users, weights), a row for each item.
+#[pyfunction]
+#[pyo3(signature = (interactions, n_items, attention, exponent, num_threads=None))]
+fn attention_weights<'py>(
+    py: Python<'py>,
+    interactions: CsrArrays<'py>,
+    n_items: usize,
+    attention: &str,
+    exponent: f32,
+    num_threads: Option<usize>,
+) -> PyResult<(Bound<'py, PyArray1<f32>>, CsrResult<'py>)> {
+    let interactions = to_csr(py, &interactions, n_items)?;
+    let (of_items, buyers) =
+        enter(py, Size::Large, num_threads, |_| both_sides(&interactions, prior(attention)?, exponent))?;
+    Ok((of_items.into_pyarray(py), from_csr(py, buyers)))
+}
+
 /// log of the attention prior of every item, float32 (n_items,).
 #[pyfunction]
 fn item_logits<'py>(
@@ -564,5 +582,6 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(neighbor_mean_squares, module)?)?;
     module.add_function(wrap_pyfunction!(history_weights, module)?)?;
     module.add_function(wrap_pyfunction!(weighted_sums, module)?)?;
+    module.add_function(wrap_pyfunction!(attention_weights, module)?)?;
     module.add_function(wrap_pyfunction!(item_logits, module)?)
 }

@@ -390,6 +390,13 @@ def _with_items(scorer: Scorer, num_threads: int | None) -> Scorer:
     return _with_places(scorer, IdMap(ids.values[kept]), ids.values[targets], places, num_threads)
 
 
+def _spread_rows(rows: NDArray[Any], to: NDArray[np.int64], n: int) -> NDArray[Any]:
+    """Numbers of known items over all n, 0 for others."""
+    spread = np.zeros((n, *rows.shape[1:]), rows.dtype)
+    spread[to] = rows
+    return spread
+
+
 def _spread(texts: NDArray[Any] | None, known: IdMap, ids: IdMap) -> NDArray[Any] | None:
     """Texts of known items over all."""
     if texts is None:
@@ -440,32 +447,16 @@ def _with_places(
         trained_values = kept_values
     trained = encoder.trained
     if trained is not None:
-        scaling = np.ones(n, np.float32)
-        scaling[to] = trained.scaling
-        own_vectors = None
-        if trained.vectors is not None:
-            own_vectors = np.zeros((n, d), np.float32)
-            own_vectors[to] = trained.vectors
         states = np.full(n, NEW, np.uint8)
         states[to] = 0 if trained.states is None else trained.states
-        trained_buyers = None
-        if trained.buyers is not None:
-            trained_buyers = np.zeros(n, np.int32)
-            trained_buyers[to] = trained.buyers
-        covered = None if trained.covered is None else _moved(trained.covered, to, n)
-        thresholds = None
-        if trained.thresholds is not None:
-            thresholds = np.zeros(n, np.float32)
-            thresholds[to] = trained.thresholds
         has_states = trained.states is not None or bool(unbought.any())
         trained = trained._replace(
-            scaling=scaling,
-            vectors=own_vectors,
+            start=_spread_rows(trained.start, to, n),
             values=trained_values,
             states=states if has_states else None,
-            buyers=trained_buyers,
-            covered=covered,
-            thresholds=thresholds,
+            buyers=None if trained.buyers is None else _spread_rows(trained.buyers, to, n),
+            covered=None if trained.covered is None else _moved(trained.covered, to, n),
+            thresholds=None if trained.thresholds is None else _spread_rows(trained.thresholds, to, n),
         )
     # 3. Histories by the new positions, and users anew where they had a mixed item.
     seen = ItemSets(scorer.seen.indptr, to[scorer.seen.items].astype(np.int32))

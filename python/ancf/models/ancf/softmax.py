@@ -57,6 +57,15 @@ from ancf.scoring.scorer import Arrays, EncodedUsers, Encoder, Folding, Scorer
 Floats = NDArray[np.float32]
 
 
+class ItemVectors(NamedTuple):
+    """What training has learned."""
+
+    bare: Floats
+    """x, the only numbers that it changes."""
+    whole: Floats
+    """v, with what comes from the graph of purchases."""
+
+
 class Mixture(NamedTuple):
     """The parts of the score on one scale."""
 
@@ -174,9 +183,10 @@ class SoftmaxTrainer:
         """One round over the table; the mean loss."""
         return self._native.epoch(epoch, self._settings.num_threads)
 
-    def state(self) -> Floats:
+    def state(self) -> ItemVectors:
         """The item vectors as they stand."""
-        return self._native.item_vectors(self._settings.num_threads)
+        whole = self._native.item_vectors(self._settings.num_threads)
+        return ItemVectors(self.progress()[0]["vectors"].reshape(whole.shape), whole)
 
     def progress(self) -> tuple[dict[str, NDArray[np.float32]], int]:
         """Every number that an epoch changes, by name, and the steps taken."""
@@ -208,7 +218,7 @@ class SoftmaxTrainer:
         return {**grids, "interest": INTERESTS} if "interest" in settings.open_choices else grids
 
     def lists_builder(
-        self, state: Floats, neighbors: Csr | None, held_out: HeldOut, settings: Settings
+        self, state: ItemVectors, neighbors: Csr | None, held_out: HeldOut, settings: Settings
     ) -> Callable[[list[dict[str, Any]]], list[TopN]]:
         """For choices of the mixture, the lists that they make of what was not held out, for those who are asked."""
         priors = _native.item_priors(self.pairs, self._table.n_items, settings.attention)
@@ -219,16 +229,18 @@ class SoftmaxTrainer:
         def users_of(shares: Floats | None) -> Users:
             return _users(self.pairs, held_out.purchases.times, shares, settings.num_threads)
 
-        items = ItemSide(state, priors, neighbors, False)
+        items = ItemSide(state.whole, priors, neighbors, False)
         return MixtureLists(items, self.pairs, held_out, settings, users_of, shares)
 
-    def measure(self, state: Floats, settings: Settings, validation: Interactions, metric: str, **about: Any) -> float:
+    def measure(
+        self, state: ItemVectors, settings: Settings, validation: Interactions, metric: str, **about: Any
+    ) -> float:
         """A metric of the state on a validation table, by its vectors alone."""
         if metric in ERROR_METRICS:
             scorer = self.build_scorer(state, None, replace(settings, repeat_weight=0.0), **about)
             return evaluate_scorer(scorer, validation, [metric], num_threads=settings.num_threads)[metric]
         table, users = self._table, self._all_users
-        vectors, scaling = _native.serving_vectors(state, settings.serving_exponent)
+        vectors, scaling = _native.serving_vectors(state.whole, settings.serving_exponent)
         priors = _native.item_priors(table.pairs(), table.n_items, settings.attention)
         items = ItemSide.of(ItemParts(vectors, scaling, priors, None), table.pairs(), table.purchase_times, settings)
         known = Known.of_training(table.data, table.matrix.sets)
@@ -244,19 +256,18 @@ class SoftmaxTrainer:
 
     # ---- serving
 
-    def build_scorer(self, state: Floats, neighbors: Csr | None, settings: Settings, **about: Any) -> Scorer:
+    def build_scorer(self, state: ItemVectors, neighbors: Csr | None, settings: Settings, **about: Any) -> Scorer:
         """What answers, over the whole histories of the table."""
         table = self._table
         pairs = table.pairs()
-        vectors, scaling = _native.serving_vectors(state, settings.serving_exponent)
+        vectors, scaling = _native.serving_vectors(state.whole, settings.serving_exponent)
         priors = _native.item_priors(pairs, table.n_items, settings.attention)
         parts = ItemParts(vectors, scaling, priors, neighbors)
         mixture = mix(parts, pairs, table.purchase_times, settings, self._measure(pairs, settings))
         values = None if parts.neighbors is None else parts.neighbors.data
         trained = Trained(
             mixture.scales,
-            parts.scaling,
-            parts.vectors if mixture.has_factors else None,
+            state.bare,
             values if mixture.has_factors and settings.neighbor_weight else None,
         )
         half_lives = settings.half_life, settings.repeat_half_life

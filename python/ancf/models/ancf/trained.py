@@ -5,6 +5,7 @@ every update as it is.
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,12 +46,9 @@ class Trained(NamedTuple):
     """What an update starts from; arrays are by item."""
 
     scales: Scales
-    scaling: Floats
-    """‖v‖^(1 − p), which turns a served vector back into the trained one."""
-    vectors: Floats | None
-    """Served vectors as training left them, before trend, popularity and later buyers; None where there is nothing of
-    that, and they are those of the scorer."""
-    values: Floats | None
+    start: Floats
+    """The bare vectors x that training learned (n_items, d), zeros for items that came later."""
+    values: Floats | None = None
     """The item-item weights c before trend, popularity and scale, in the order of the scorer's; None where there is
     neither, and the scorer's are as training left them."""
     states: NDArray[np.uint8] | None = None
@@ -64,11 +62,14 @@ class Trained(NamedTuple):
     """The least weight that each source kept in training, 0 where it kept all; None before the first update."""
     attributes: Learned | None = None
     """None: the training table had no attributes."""
+    is_whole: bool = False
+    """Whether ``start`` are whole vectors v, with what came from the graph in them: older files have these alone."""
 
     def to_arrays(self) -> tuple[Arrays, dict[str, Any]]:
         """As a model file keeps it."""
-        parts = ("scaling", "vectors", "values", "states", "buyers", "thresholds")
+        parts = ("values", "states", "buyers", "thresholds")
         arrays = {f"trained.{name}": getattr(self, name) for name in parts if getattr(self, name) is not None}
+        arrays["trained.whole" if self.is_whole else "trained.bare"] = self.start
         if self.covered is not None:
             arrays |= {f"trained.covered.{name}": part for name, part in zip(_CSR, self.covered, strict=True)}
         about = {"trained": {name: float(value) for name, value in self.scales._asdict().items()}}
@@ -90,11 +91,13 @@ class Trained(NamedTuple):
         n_items, d = arrays["item_vectors"].shape
         indptr = arrays.get("neighbours.indptr")
         n_weights = 0 if indptr is None or len(indptr) <= n_items else int(indptr[n_items])
-        shapes = {"scaling": (n_items,), "vectors": (n_items, d), "values": (n_weights,)}
+        shapes: dict[str, tuple[int, ...]] = dict.fromkeys(("bare", "whole", "vectors"), (n_items, d))
+        shapes |= {"scaling": (n_items,), "values": (n_weights,)}
         shapes |= {"states": (n_items,), "buyers": (n_items,), "thresholds": (n_items,)}
         found = {name: arrays.get(f"trained.{name}") for name in shapes}
         states = found["states"]
-        well = found["scaling"] is not None and (states is None or bool((states <= NEW).all()))
+        well = any(found[name] is not None for name in ("bare", "whole", "scaling"))
+        well = well and (states is None or bool((states <= NEW).all()))
         well = well and (found["buyers"] is not None or states is None or not bool((states == TOUCHED).any()))
         covered = None
         if "trained.covered.indptr" in arrays:
@@ -114,7 +117,20 @@ class Trained(NamedTuple):
         numbers = (*scales, *(learned or ()))
         if not well or not all(map(math.isfinite, numbers)) or (learned is not None and learned.shrinkage <= 0):
             raise ModelFileError("model file: what training left does not fit its items. Load another copy.")
-        return cls(scales, **found, covered=covered, attributes=learned)  # type: ignore[arg-type]
+        start, is_whole = _start(found, arrays["item_vectors"])
+        values, thresholds, buyers = found["values"], found["thresholds"], found["buyers"]
+        return cls(scales, start, values, states, buyers, covered, thresholds, learned, is_whole)
+
+
+def _start(found: Mapping[str, NDArray[Any] | None], served: Floats) -> tuple[Floats, bool]:
+    """Bare vectors, or whole ones as files from before have them: served, with what turns them back."""
+    if found["bare"] is not None:
+        return found["bare"], False
+    if found["whole"] is not None:
+        return found["whole"], True
+    vectors, scaling = found["vectors"], found["scaling"]
+    assert scaling is not None
+    return (served if vectors is None else vectors) * scaling[:, None], True
 
 
 def _fits(matrix: Csr, n: int) -> bool:

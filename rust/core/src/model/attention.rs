@@ -37,6 +37,29 @@ impl Prior {
         interactions.columns().iter().for_each(|&item| counts[item as usize] += 1);
         counts.into_iter().map(|count| self.of(count)).collect()
     }
+
+    /// The same of every user.
+    fn of_users(self, interactions: &Csr) -> Vec<f32> {
+        (0..interactions.n_rows()).map(|user| self.of(interactions.row(user).len())).collect()
+    }
+}
+
+fn check_exponent(exponent: f32) -> Result<()> {
+    if (0.0..=2.0).contains(&exponent) {
+        return Ok(());
+    }
+    Err(Error::InvalidParameter(format!("attention_exponent is {exponent}; it must be between 0 and 2.")))
+}
+
+/// The attention of both sides, for pairs that are gone through once: A in the order of `interactions`, and items × users
+/// with B as values.
+pub fn both_sides(interactions: &Csr, prior: Prior, exponent: f32) -> Result<(Vec<f32>, Csr)> {
+    check_exponent(exponent)?;
+    let a = normalized(interactions, &prior.of_items(interactions), exponent);
+    let items = interactions.transpose();
+    let b = normalized(&items, &prior.of_users(interactions), exponent);
+    let (offsets, users, _) = items.into_parts();
+    Ok((a, Csr::new(offsets, users, b, interactions.n_rows())?))
 }
 
 /// Rows of one task: few enough to balance the threads, many enough to make a hand-off cheap.
@@ -64,15 +87,11 @@ pub struct Attention {
 impl Attention {
     /// Weights for the pairs of `interactions`; `exponent` is β, `smooth_items` switches pass 3.
     pub fn new(interactions: &Csr, prior: Prior, exponent: f32, smooth_items: bool) -> Result<Self> {
-        if !(0.0..=2.0).contains(&exponent) {
-            return Err(Error::InvalidParameter(format!(
-                "attention_exponent is {exponent}; it must be between 0 and 2."
-            )));
-        }
+        check_exponent(exponent)?;
         let users = interactions.clone();
         let (items, positions) = users.transpose_with_positions();
         let item_priors = prior.of_items(interactions);
-        let user_priors: Vec<f32> = (0..users.n_rows()).map(|u| prior.of(users.row(u).len())).collect();
+        let user_priors = prior.of_users(interactions);
         let a_by_user = normalized(&users, &item_priors, exponent);
         let b_by_item = normalized(&items, &user_priors, exponent);
         let a_by_item = positions.iter().map(|&at| a_by_user[at as usize]).collect();
