@@ -25,7 +25,7 @@ use super::extent::Extent;
 use super::group_scan::{GroupScan, PruningCost, USERS_PER_SCAN};
 use super::index::{Index, ThresholdSeed};
 use super::item_rows::ItemRows;
-use super::key::{Best, key};
+use super::key::{Best, key, position_of};
 use super::neighbor_sums::LEFT_OUT;
 use super::offers::Scan;
 use super::output::write_list;
@@ -111,6 +111,8 @@ pub struct UserTopN {
     pub(super) settled: Settled,
     /// Whether the history filled the list.
     pub(super) begins_full: bool,
+    /// Whether nothing is searched any more.
+    pub(super) ends: bool,
 }
 
 impl UserTopN {
@@ -124,6 +126,31 @@ impl UserTopN {
     #[inline]
     fn dense_threshold(&self) -> f32 {
         self.settled.dense_threshold(self.threshold())
+    }
+
+    /// Makes it an empty list of up to `n`.
+    pub(super) fn reset(&mut self, n: usize) {
+        self.best.reset(n);
+        (self.seed_threshold, self.floor) = (f32::NEG_INFINITY, f32::NEG_INFINITY);
+        (self.settled, self.begins_full, self.ends) = (Settled::ALL, false, false);
+    }
+
+    /// Whether something is still searched for.
+    pub(super) fn is_open(&self) -> bool {
+        !self.ends && self.floor < f32::INFINITY
+    }
+
+    /// Takes the eligible items of a complete list that could name all of them, if they are as many as are wanted.
+    pub(super) fn take_known(&mut self, complete: &mut Best, eligible: &EligibleItems) -> bool {
+        let n = self.best.n();
+        if n <= complete.n() {
+            let known = complete.sorted().iter().filter(|&&key| eligible.contains(position_of(key)));
+            if known.clone().count() >= n {
+                known.take(n).for_each(|&key| self.best.offer(key));
+                self.ends = true;
+            }
+        }
+        self.ends
     }
 
     pub(super) fn raise(&mut self, floor: f32) {
@@ -185,21 +212,23 @@ impl BatchSearch<'_> {
         self.scorer.offer_all(&self.query, row, level, candidates, best);
     }
 
-    /// The list of a row with the items that its history adds to; gives which of them are settled.
+    /// The list of a row with the items that its history adds to, as far as these are offered before the others.
     pub(super) fn begin_list(
         &self,
         row: usize,
         context: &Context,
         neighbors: (&[u32], &[f32]),
         candidates: &mut Candidates,
-        best: &mut Best,
-    ) -> Settled {
-        if !self.scorer.has_sums(&self.query) {
-            return Settled::ALL;
+        list: &mut UserTopN,
+    ) {
+        if !self.scores_all && self.scorer.has_sums(&self.query) {
+            let best = &mut list.best;
+            let first = if best.is_full() { FIRST_ABOVE_FLOOR } else { FIRST_PER_PLACE * best.n() + FIRST };
+            let to_scan = self.compact.map(|(index, _)| Scan { largest_norm: index.largest_norm(), first });
+            list.settled =
+                self.scorer.offer_neighbors(&self.query, row, context.level, neighbors, to_scan, candidates, best);
         }
-        let first = if best.is_full() { FIRST_ABOVE_FLOOR } else { FIRST_PER_PLACE * best.n() + FIRST };
-        let to_scan = self.compact.map(|(index, _)| Scan { largest_norm: index.largest_norm(), first });
-        self.scorer.offer_neighbors(&self.query, row, context.level, neighbors, to_scan, candidates, best)
+        list.begins_full = list.best.is_full();
     }
 
     /// The lists of a block with everything else.
@@ -216,7 +245,7 @@ impl BatchSearch<'_> {
         }
         // A list that its history has filled has a threshold, and a better one than first items would give.
         let open_rows = if self.single_items.is_some() || self.scores_all { 0 } else { rows.len() as u32 };
-        let needed = (0..open_rows).filter(|&at| scratch.lists[at as usize].floor < f32::INFINITY);
+        let needed = (0..open_rows).filter(|&at| scratch.lists[at as usize].is_open());
         let (full, open): (Vec<u32>, Vec<u32>) = needed.partition(|&at| scratch.lists[at as usize].best.is_full());
         for (users, seeded) in [(open, true), (full, false)] {
             let mut users = &users[..];

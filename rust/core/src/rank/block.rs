@@ -1,5 +1,6 @@
 //! The lists of a block of users by several searches: what their histories add to items is summed once, and each search takes
-//! what concerns it.
+//! what concerns it. Where the list of the first, which may hold all items of the others, names as many of another's items as
+//! that is to have, these are its best, and nothing is searched.
 
 use std::ops::Range;
 
@@ -13,7 +14,6 @@ use super::extent::Extent;
 use super::neighbor_sums::NeighborSums;
 use super::query::EligibleItems;
 use super::row_sums::RowSums;
-use super::settled::Settled;
 
 /// Memory of one thread for several searches of the same users.
 #[derive(Default)]
@@ -41,15 +41,24 @@ pub fn block(
     for (at, row) in rows.clone().enumerate() {
         shared.sum_row(searches, first_covers, row, context.level);
         for (place, search) in searches.iter().enumerate() {
-            shared.begin_list(search, first_covers, place, at, row, context);
+            shared.open_list(search, first_covers, place, at, row, context);
         }
     }
-    let SharedScratch { of_rows, of_each, .. } = shared;
+    let SharedScratch { of_rows, of_each, candidates, .. } = shared;
+    let first_is_full = first_covers && searches.first().is_some_and(|first| first.extent == Extent::Full);
     for (((place, search), output), of_rows) in searches.iter().enumerate().zip(outputs).zip(of_rows) {
         let (before, scratch) = of_each.split_at_mut(place);
-        if search.extent != Extent::Full {
-            for (at, list) in scratch[0].lists[..rows.len()].iter_mut().enumerate() {
+        if place > 0 {
+            for (at, row) in rows.clone().enumerate() {
+                let list = &mut scratch[0].lists[at];
                 list.raise(search.floor(before, at));
+                if search.single_items.is_some() || list.floor == f32::INFINITY {
+                    continue;
+                }
+                if !(first_is_full && list.take_known(&mut before[0].lists[at].best, search.eligible)) {
+                    candidates.start_row();
+                    search.begin_list(row, context, of_rows.neighbors(at), candidates, list);
+                }
             }
         }
         search.finish_lists(rows, context, of_rows, &mut scratch[0], output)?;
@@ -97,8 +106,9 @@ impl SharedScratch {
         }
     }
 
-    /// The list of a row, number `at` of the block, by one of the searches, as far as its history goes.
-    fn begin_list(
+    /// The list of a row, number `at` of the block, by one of the searches: the first one as far as its history goes, the
+    /// others wait for the end of that.
+    fn open_list(
         &mut self,
         search: &BatchSearch<'_>,
         first_covers: bool,
@@ -111,11 +121,8 @@ impl SharedScratch {
         let (before, scratch) = of_each.split_at_mut(place);
         let Scratch { lists, single_sums, .. } = &mut scratch[0];
         let list = &mut lists[at];
-        list.best.reset(search.n);
-        list.seed_threshold = f32::NEG_INFINITY;
-        list.floor = f32::NEG_INFINITY;
+        list.reset(search.n);
         list.raise(search.floor(before, at));
-        list.settled = Settled::ALL;
         let needed = list.floor < f32::INFINITY;
         if let Some(items) = &search.single_items {
             if needed {
@@ -130,9 +137,8 @@ impl SharedScratch {
                 later[0].push_left_out(&[], search.eligible);
             }
         }
-        if needed && search.single_items.is_none() && !search.scores_all {
-            list.settled = search.begin_list(row, context, of_rows[place].neighbors(at), candidates, &mut list.best);
+        if needed && place == 0 && search.single_items.is_none() {
+            search.begin_list(row, context, of_rows[0].neighbors(at), candidates, list);
         }
-        list.begins_full = list.best.is_full();
     }
 }

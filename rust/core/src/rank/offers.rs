@@ -48,7 +48,8 @@ impl Scorer {
         }
         let mut own = std::mem::take(&mut candidates.eligible);
         let mut own_sums = std::mem::take(&mut candidates.eligible_sums);
-        (own.clear(), own_sums.clear());
+        own.clear();
+        own_sums.clear();
         let wanted = Wanted::with_bits(eligible.bits.as_deref());
         select(level, items, sums, sums, wanted, &mut own, &mut own_sums);
         let settled = self.offer_neighbors(query, row, level, (&own, &own_sums), to_scan, candidates, best);
@@ -133,7 +134,8 @@ impl Scorer {
             sample.extend(bounds.iter().step_by(SAMPLE_STEP));
             std::mem::swap(items, all);
             std::mem::swap(sums, all_sums);
-            (items.clear(), sums.clear());
+            items.clear();
+            sums.clear();
             let place = (5 * best.n()).div_ceil(4 * SAMPLE_STEP);
             let (mut place, mut most) = (if best.is_full() { usize::MAX } else { place }, f32::INFINITY);
             loop {
@@ -171,7 +173,8 @@ impl Scorer {
             let Candidates { items, sums, bounds, all, all_sums, .. } = candidates;
             std::mem::swap(items, all);
             std::mem::swap(sums, all_sums);
-            (items.clear(), sums.clear());
+            items.clear();
+            sums.clear();
             let wanted = Wanted { least: threshold, ..Wanted::with_bits(None) };
             select(level, all, all_sums, bounds, wanted, items, sums);
         }

@@ -39,7 +39,7 @@ impl BatchSearch<'_> {
         let d = self.query.d;
         let Scratch { lists, pack, seed_scores: scores, best_of_lanes, needed, .. } = scratch;
         needed.clear();
-        needed.extend((0..n_rows as u32).filter(|&at| lists[at as usize].floor < f32::INFINITY));
+        needed.extend((0..n_rows as u32).filter(|&at| lists[at as usize].is_open()));
         let all = self.rows(None);
         for users in needed.chunks(LANES) {
             context.cancel.check()?;

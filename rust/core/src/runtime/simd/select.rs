@@ -22,9 +22,10 @@ impl<'a> Wanted<'a> {
         Self { least: f32::NEG_INFINITY, most: f32::INFINITY, bits }
     }
 
+    /// 1 for an item that is wanted, else 0.
     #[inline(always)]
-    fn holds(&self, item: u32, key: f32) -> bool {
-        (key >= self.least) & (key <= self.most) & is_set(self.bits, item)
+    fn count(&self, item: u32, key: f32) -> usize {
+        usize::from(key >= self.least) & usize::from(key <= self.most) & usize::from(is_set(self.bits, item))
     }
 }
 
@@ -65,7 +66,7 @@ fn select_plain(
     let mut at = 0;
     for ((&item, &sum), &key) in items.iter().zip(sums).zip(keys) {
         (into[at], into_sums[at]) = (item, sum);
-        at += usize::from(wanted.holds(item, key));
+        at += wanted.count(item, key);
     }
     at
 }
@@ -236,7 +237,7 @@ mod tests {
                     let wanted = Wanted { least, most, bits };
                     let all = items.iter().zip(&sums).zip(&keys);
                     let chosen: Vec<_> = all
-                        .filter(|((item, _), key)| wanted.holds(**item, **key))
+                        .filter(|((item, _), key)| wanted.count(**item, **key) == 1)
                         .map(|((i, s), _)| (*i, *s))
                         .collect();
                     for level in Level::available() {
