@@ -73,9 +73,9 @@ FLOORS = {
     "crate": ["rank serve train", "model", "data metrics store", "runtime", "error"],
     "crate::rank": [
         "calls plain",
-        "ranker",
+        "ranker block",
         "plan batch single target_attention",
-        "item_rows",
+        "item_rows offers",
         "scorer group_scan",
         "candidates index head",
         "sketches",
