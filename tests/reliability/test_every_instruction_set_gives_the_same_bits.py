@@ -18,10 +18,13 @@ UNSAFE = {
     "gemm.rs": 4,
     "huge_pages.rs": 1,
     "int8_scan.rs": 6,
+    "level.rs": 3,
+    "marked.rs": 3,
     "mod.rs": 3,
     "reduce.rs": 4,
     "select.rs": 6,
     "sparse.rs": 1,
+    "tile_scan.rs": 8,
     "tiles.rs": 12,
     "two_bits.rs": 4,
 }

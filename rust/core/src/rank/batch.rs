@@ -16,13 +16,14 @@ use crate::runtime::simd::Level;
 use crate::runtime::simd::dot::{UNTOUCHED, dots};
 use crate::runtime::simd::int8_scan::BLOCK;
 use crate::runtime::simd::sparse::fetch;
-use crate::runtime::simd::tiles::{self, LANES};
+use crate::runtime::simd::tile_scan::Hit;
+use crate::runtime::simd::tiles::LANES;
 
 use super::bounds::norm;
 use super::candidates::Candidates;
 use super::exclusions::Exclusions;
 use super::extent::Extent;
-use super::group_scan::{GroupScan, PruningCost, USERS_PER_SCAN};
+use super::group_scan::{GroupScan, PruningCost, Together, users_per_scan};
 use super::index::{Index, ThresholdSeed};
 use super::item_rows::ItemRows;
 use super::key::{Best, key, position_of};
@@ -38,6 +39,9 @@ use super::settled::Settled;
 const RESCORE_BATCH: usize = 16;
 const RESCORE_BATCH_FULL: usize = 512;
 
+/// Blocks that are scanned by tiles before lists that began open are looked after.
+const BLOCKS_OPEN: usize = 8;
+
 /// So many neighbors of the highest sums, for each place and beside, are offered before the scan looks for the others.
 const FIRST_PER_PLACE: usize = 4;
 const FIRST: usize = 10;
@@ -46,7 +50,7 @@ const FIRST: usize = 10;
 const FIRST_ABOVE_FLOOR: usize = 20;
 
 /// The first users of a call, who show whether the compact table pays.
-const PROBE_USERS: usize = 2 * USERS_PER_SCAN;
+const PROBE_USERS: usize = 12;
 
 /// At most so many users in a block.
 pub const MAX_ROWS: usize = 384;
@@ -124,7 +128,7 @@ impl UserTopN {
 
     /// No dense part below this can enter the list, but for what is settled.
     #[inline]
-    fn dense_threshold(&self) -> f32 {
+    pub(super) fn dense_threshold(&self) -> f32 {
         self.settled.dense_threshold(self.threshold())
     }
 
@@ -182,6 +186,7 @@ pub struct Scratch {
     /// Where each user's scan ends, and the user.
     pub(super) order: Vec<(f64, u32)>,
     pub(super) groups: Vec<GroupScan>,
+    pub(super) hits: Vec<Hit>,
 }
 
 impl BatchSearch<'_> {
@@ -277,54 +282,6 @@ impl BatchSearch<'_> {
         Ok(())
     }
 
-    /// First thresholds: what `n` of the items with the largest norms score at least, excluded ones not counted.
-    fn seed_thresholds(
-        &self,
-        seed: &ThresholdSeed,
-        first: usize,
-        users: &[u32],
-        context: &Context,
-        of_rows: &RowSums,
-        scratch: &mut Scratch,
-    ) -> Result<()> {
-        let d = self.query.d;
-        for users in users.chunks(LANES) {
-            context.cancel.check()?;
-            tiles::pack(users.iter().map(|&at| self.query.vector(first + at as usize)), d, &mut scratch.pack);
-            scratch.seed_scores.resize(seed.items().len(), [0.0; LANES]);
-            tiles::products(context.level, &scratch.pack, seed.vectors(), d, &mut scratch.seed_scores);
-            if !self.own_index && self.eligible.bits.is_some() {
-                for (scores, &item) in scratch.seed_scores.iter_mut().zip(seed.items()) {
-                    if !self.eligible.contains(item) {
-                        *scores = [f32::NEG_INFINITY; LANES];
-                    }
-                }
-            }
-            let lists = &mut scratch.lists;
-            for (lane, &at) in users.iter().enumerate() {
-                for &item in of_rows.items(at as usize) {
-                    if let Some(row) = seed.row(item) {
-                        scratch.seed_scores[row][lane] = f32::NEG_INFINITY;
-                    }
-                }
-            }
-            let mut thresholds =
-                tiles::reached(context.level, &scratch.seed_scores, self.n, &mut scratch.best_of_lanes);
-            thresholds[users.len()..].fill(f32::INFINITY);
-            for (&at, &threshold) in users.iter().zip(&thresholds) {
-                lists[at as usize].seed_threshold = threshold;
-            }
-            tiles::collect(context.level, &scratch.seed_scores, &mut thresholds, |lane, row, score| {
-                let list = &mut lists[users[lane] as usize];
-                if score > f32::NEG_INFINITY {
-                    list.best.offer(key(score, seed.items()[row]));
-                }
-                list.threshold()
-            });
-        }
-        Ok(())
-    }
-
     /// The compact table, and f32 for what it cannot discard. Groups of users take turns with each part of the table, which
     /// stays in the level-2 cache meanwhile.
     fn pruned(
@@ -345,14 +302,23 @@ impl BatchSearch<'_> {
             scratch.order.push((f64::from(threshold) / norm(vector).max(f64::MIN_POSITIVE), at));
         }
         scratch.order.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        let n_groups = users.len().div_ceil(USERS_PER_SCAN);
+        // As many groups as have to be, of like numbers of users.
+        let n_groups = users.len().div_ceil(users_per_scan(context.level));
+        let per_group = users.len().div_ceil(n_groups);
+        let n_groups = users.len().div_ceil(per_group);
         if scratch.groups.len() < n_groups {
             scratch.groups.resize_with(n_groups, GroupScan::default);
         }
-        for (group, members) in scratch.groups.iter_mut().zip(scratch.order.chunks(USERS_PER_SCAN)) {
+        for (group, members) in scratch.groups.iter_mut().zip(scratch.order.chunks(per_group)) {
             let vector = |at: u32| self.query.vector(first + at as usize);
             let threshold = |at: u32| scratch.lists[at as usize].dense_threshold();
-            group.begin(members, vector, threshold, context.level);
+            group.begin(members, self.query.d, vector, threshold, context.level);
+        }
+        // Thresholds that rise on the way want hits to be scored soon.
+        let mut soon = !scratch.lists[users[0] as usize].begins_full;
+        if soon && self.bounds_sure_scores(context.level) {
+            soon = false;
+            self.raise_by_bytes(index, n_groups, context, of_rows, scratch)?;
         }
         let (mut block, mut open) = (from, n_groups);
         while block < index.n_blocks() && open > 0 {
@@ -360,7 +326,7 @@ impl BatchSearch<'_> {
             let blocks = index.together(block);
             open = 0;
             for group in 0..n_groups {
-                let ends = self.scan_part(index, blocks.clone(), first, group, context.level, of_rows, scratch);
+                let ends = self.scan_part(index, blocks.clone(), first, group, soon, context.level, of_rows, scratch);
                 open += usize::from(!ends);
             }
             block = blocks.end;
@@ -369,20 +335,22 @@ impl BatchSearch<'_> {
             for user in 0..scratch.groups[group].members.len() {
                 self.rescore(first, group, user, context.level, of_rows, scratch);
             }
-            let GroupScan { group, members, rescored, .. } = &scratch.groups[group];
-            let scanned = (index.n_blocks_from_norm(group.stop).max(from) - from) * BLOCK * members.len();
+            let GroupScan { together, members, rescored, .. } = &mut scratch.groups[group];
+            let scanned = (index.n_blocks_from_norm(*together.stop()).max(from) - from) * BLOCK * members.len();
             self.cost.add(context.level, self.query.d, members.len(), scanned, *rescored);
         }
         Ok(())
     }
 
-    /// The scan of some blocks by one group; whether it ends there, since no norm reaches any more.
+    /// The scan of some blocks by one group, whose hits are scored `soon` or many together; whether it ends there, since no norm
+    /// reaches any more.
     fn scan_part(
         &self,
         index: &Index,
         blocks: Range<usize>,
         first: usize,
         group: usize,
+        soon: bool,
         level: Level,
         of_rows: &RowSums,
         scratch: &mut Scratch,
@@ -390,26 +358,40 @@ impl BatchSearch<'_> {
         let (d, vectors) = (self.query.d, self.scorer.vectors());
         let mut block = blocks.start;
         loop {
-            let own = &mut scratch.groups[group];
-            let (found, masks) = index.scan(vectors, level, &own.group, block..blocks.end);
-            if found >= blocks.end {
-                return found > blocks.end;
-            }
-            for user in (0..own.members.len()).filter(|&user| masks[user] != 0) {
-                let own = &mut scratch.groups[group];
-                let known = own.pending[user].len();
-                index.eligible_hits(found, masks[user], self.eligible, &mut own.pending[user]);
-                let begins_full = scratch.lists[own.members[user] as usize].begins_full;
-                if !begins_full {
-                    for &item in &own.pending[user][known..] {
-                        fetch(vectors, item as usize * d, d);
-                    }
+            let Scratch { groups, hits, .. } = &mut *scratch;
+            hits.clear();
+            let ends = match &groups[group].together {
+                Together::Few(few) => {
+                    let (found, masks) = index.scan(vectors, level, few, block..blocks.end);
+                    let reached = (0..).zip(masks).filter(|&(_, mask)| mask != 0);
+                    hits.extend(reached.map(|(user, mask)| Hit { user, block: found as u32, mask }));
+                    block = found + 1;
+                    found > blocks.end
                 }
-                if own.pending[user].len() >= if begins_full { RESCORE_BATCH_FULL } else { RESCORE_BATCH } {
+                Together::Tiles(tiles) => {
+                    let part = block..if soon { blocks.end.min(block + BLOCKS_OPEN) } else { blocks.end };
+                    block = part.end;
+                    index.scan_by_tiles(vectors, level, tiles, part, hits)
+                }
+            };
+            let own = &mut groups[group];
+            for &Hit { user, block, mask } in &*hits {
+                let pending = &mut own.pending[user as usize];
+                let known = pending.len();
+                index.eligible_hits(block as usize, mask, self.eligible, pending);
+                if soon {
+                    pending[known..].iter().for_each(|&item| fetch(vectors, item as usize * d, d));
+                }
+            }
+            for user in 0..own.members.len() {
+                let own = &scratch.groups[group];
+                if own.pending[user].len() >= if soon { RESCORE_BATCH } else { RESCORE_BATCH_FULL } {
                     self.rescore(first, group, user, level, of_rows, scratch);
                 }
             }
-            block = found + 1;
+            if ends || block >= blocks.end {
+                return ends;
+            }
         }
     }
 
@@ -426,7 +408,7 @@ impl BatchSearch<'_> {
         let vector = self.query.vector(first + at);
         if list.begins_full {
             marks.resize(self.scorer.n_items().div_ceil(64), 0);
-            of_rows.keep_open(at, list.settled, marks, pending, sums);
+            of_rows.keep_open(at, list.settled, level, marks, pending, sums);
             scores.resize(pending.len(), 0.0);
             dots(level, vector, self.scorer.vectors(), pending, scores);
             for ((&item, &score), &sum) in pending.iter().zip(scores.iter()).zip(sums.iter()) {

@@ -2,7 +2,7 @@
 
 use crate::runtime::simd::Level;
 use crate::runtime::simd::byte_dots::BoundTerms;
-use crate::runtime::simd::int8_scan::{Group, ITEM_OFFSET, quantize, user_limit};
+use crate::runtime::simd::int8_scan::{Group, Limits, item_offset, quantize, user_limit, vector_words};
 
 /// Relative room for the rounding of f64; see `index`.
 pub const SLACK: f64 = 1e-9;
@@ -63,6 +63,8 @@ pub struct Bounds {
     pub(super) gamma: f64,
     /// The sum of the user's bytes.
     pub(super) sum: i32,
+    /// What the offset of items' bytes adds to a product.
+    offset: i32,
 }
 
 impl Bounds {
@@ -81,12 +83,13 @@ impl Bounds {
             subnormal: d as f64 * 2f64.powi(-149),
             gamma: gamma(d),
             sum: quantized.sum,
+            offset: i32::from(item_offset(level)) * quantized.sum,
         }
     }
 
     /// The same for one user of a group.
     pub fn new<const U: usize>(vector: &[f32], level: Level, group: &mut Group<U>, user: usize) -> Self {
-        let words = vector.len().div_ceil(4);
+        let words = vector_words(vector.len());
         group.words.resize(words, [0; U]);
         group.own.resize(words, 0);
         let bounds = Self::of(vector, level, &mut group.own);
@@ -103,11 +106,17 @@ impl Bounds {
     }
 
     /// Sets what the user's scan looks for: items that could reach the n-th best score found so far.
-    pub fn set_threshold<const U: usize>(&self, group: &mut Group<U>, user: usize, threshold: f32) {
-        group.by_error[user] = self.by_error;
-        group.by_norm[user] = self.by_norm;
-        group.offset[user] = i32::from(ITEM_OFFSET) * self.sum;
-        group.cut[user] = self.threshold_down(threshold) / self.scale;
+    pub fn set_threshold(&self, limits: &mut Limits, user: usize, threshold: f32) {
+        limits.by_error[user] = self.by_error;
+        limits.by_norm[user] = self.by_norm;
+        limits.offset[user] = self.offset;
+        limits.cut[user] = self.threshold_down(threshold) / self.scale;
+    }
+
+    /// What an item scores at least whose bytes are sure of so much, in units of the user's scale.
+    pub fn sure_score(&self, score: f32) -> f32 {
+        let score = f64::from(score) * self.scale;
+        ((score - score.abs() * SLACK - self.subnormal) as f32).next_down()
     }
 
     /// The norm below which no item reaches the threshold.

@@ -12,7 +12,7 @@
 //!
 //! the last because each of the d fused steps rounds once, by at most 2⁻²⁴ of its result, or by at most 2⁻¹⁵⁰ where the
 //! result is subnormal (Higham, Accuracy and Stability, section 3.1; nothing overflows: calls in which a chain could are
-//! served by the plain path). ⟨a, b⟩ is exact: |a_k| ≤ 127, |b_k| ≤ 127 (here 31, see `int8_scan`), d ≤ 2¹⁵. With E_B ≥ ‖η‖ and M_B ≥ ‖v‖ for every item of
+//! served by the plain path). ⟨a, b⟩ is exact: |a_k| ≤ 127, |b_k| ≤ 127 (31 with AVX2, see `int8_scan`), d ≤ 2¹⁵. With E_B ≥ ‖η‖ and M_B ≥ ‖v‖ for every item of
 //! block B,
 //!
 //! ```text
@@ -36,9 +36,11 @@ use rayon::prelude::*;
 use crate::runtime::Context;
 use crate::runtime::simd::Level;
 use crate::runtime::simd::int8_scan::{
-    BLOCK, Blocks, Group, ITEM_LIMIT, ITEM_OFFSET, Line, MAX_FACTORS, quantize, scan,
+    BLOCK, Blocks, Group, Line, MAX_FACTORS, item_limit, item_offset, quantize, scan, vector_words,
 };
 use crate::runtime::simd::sparse::fetch;
+use crate::runtime::simd::sure_scores::SureScores;
+use crate::runtime::simd::tile_scan::{Hit, TileGroup, sure_scores, tile_scan};
 
 use super::bounds::{SLACK, max_abs, norm_up};
 use super::key::{key, position_of, score_of};
@@ -67,7 +69,8 @@ pub struct Index {
     item_norms: Vec<f32>,
     /// M of each block.
     block_norms: Vec<f64>,
-    chunks: Vec<OnceLock<Chunk>>,
+    /// Those of the levels whose bytes are small, and of all others.
+    chunks: [Vec<OnceLock<Chunk>>; 2],
     /// The codes of each chunk.
     sketches: Vec<OnceLock<SketchBlocks>>,
 }
@@ -118,7 +121,7 @@ impl Index {
         let upper = |norm: &f32| f64::from(*norm).min(MAX_NORM) * (1.0 + SLACK);
         let block_norms: Vec<f64> = item_norms.iter().step_by(BLOCK).map(upper).collect();
         let n_chunks = block_norms.len().div_ceil(CHUNK);
-        let chunks = (0..n_chunks).map(|_| OnceLock::new()).collect();
+        let chunks = [0, 1].map(|_| (0..n_chunks).map(|_| OnceLock::new()).collect());
         let sketches = (0..n_chunks).map(|_| OnceLock::new()).collect();
         Self { d, items, item_norms, block_norms, chunks, sketches }
     }
@@ -138,7 +141,7 @@ impl Index {
             let rest = &items[block * BLOCK..];
             let (items, later) = rest.split_at(rest.len().min(BLOCK));
             let max_abs = items.iter().map(|&item| max_abs(row(vectors, d, item))).fold(0f32, f32::max);
-            let limit = f64::from(ITEM_LIMIT);
+            let limit = f64::from(item_limit(level));
             let scale = if max_abs > 0.0 { f64::from(max_abs) / limit } else { 1.0 };
             let mut quantization_error = 0f64;
             for (at, &item) in items.iter().enumerate() {
@@ -149,7 +152,7 @@ impl Index {
                 quantization_error = quantization_error.max(quantized.quantization_error);
                 // Unsigned; what follows the end of a vector is multiplied by users' zeros.
                 for (word, lines) in own.iter().zip(lines.chunks_exact_mut(4)) {
-                    let bytes = word.to_le_bytes().map(|byte| byte.wrapping_add(ITEM_OFFSET));
+                    let bytes = word.to_le_bytes().map(|byte| byte.wrapping_add(item_offset(level)));
                     lines[at / 16].0[at % 16] = i32::from_le_bytes(bytes);
                 }
             }
@@ -174,19 +177,64 @@ impl Index {
             if self.block_norms[from] < group.stop {
                 return (self.n_blocks(), [0; U]);
             }
-            let (at, first) = (from / CHUNK, from / CHUNK * CHUNK);
-            let chunk = self.chunks[at].get_or_init(|| self.chunk(at, vectors, level));
-            let n = chunk.errors.len().min(end - first);
-            let (words, norms) = (self.words(), &self.block_norms[first..first + n]);
-            let lines = &chunk.lines[..n * words * 4];
-            let blocks = Blocks { lines, words, unscale: &chunk.unscale[..n], errors: &chunk.errors[..n], norms };
-            let (found, masks) = scan(level, blocks, group, from - first);
-            if found < n {
-                return (first + found, masks);
+            let blocks = self.blocks(vectors, level, from..end);
+            let (found, masks) = scan(level, blocks, group, 0);
+            if found < blocks.norms.len() {
+                return (from + found, masks);
             }
-            from = first + n;
+            from += blocks.norms.len();
         }
         (end, [0; U])
+    }
+
+    /// Adds to `hits` what reaches a threshold in some blocks whose bytes lie together; whether the scan ends there, since no
+    /// norm reaches any more.
+    pub fn scan_by_tiles(
+        &self,
+        vectors: &[f32],
+        level: Level,
+        group: &TileGroup,
+        blocks: Range<usize>,
+        hits: &mut Vec<Hit>,
+    ) -> bool {
+        if self.block_norms[blocks.start] < group.stop {
+            return true;
+        }
+        let own = self.blocks(vectors, level, blocks.clone());
+        debug_assert_eq!(own.norms.len(), blocks.len());
+        tile_scan(level, own, blocks.start, group, hits) < blocks.len()
+    }
+
+    /// Raises `into` to what the items of some blocks whose bytes lie together are sure to score.
+    pub fn sure_scores(
+        &self,
+        vectors: &[f32],
+        level: Level,
+        group: &TileGroup,
+        blocks: Range<usize>,
+        into: &mut SureScores,
+    ) {
+        // What follows the end of the last block is no item.
+        let blocks = blocks.start..blocks.end.min(self.items.len() / BLOCK);
+        if !blocks.is_empty() && self.block_norms[blocks.start] >= group.stop {
+            sure_scores(level, self.blocks(vectors, level, blocks.clone()), blocks.start, group, into);
+        }
+    }
+
+    /// The first of some blocks, as many as lie together.
+    fn blocks(&self, vectors: &[f32], level: Level, blocks: Range<usize>) -> Blocks<'_> {
+        let at = blocks.start / CHUNK;
+        let chunk =
+            self.chunks[usize::from(item_limit(level) == 127)][at].get_or_init(|| self.chunk(at, vectors, level));
+        let (from, words) = (blocks.start % CHUNK, self.words());
+        let to = chunk.errors.len().min(blocks.end - at * CHUNK);
+        Blocks {
+            lines: &chunk.lines[from * words * 4..to * words * 4],
+            words,
+            unscale: &chunk.unscale[from..to],
+            errors: &chunk.errors[from..to],
+            norms: &self.block_norms[at * CHUNK + from..at * CHUNK + to],
+        }
     }
 
     /// The blocks from `from` on whose bytes lie together.
@@ -204,7 +252,7 @@ impl Index {
     }
 
     fn words(&self) -> usize {
-        self.d.div_ceil(4)
+        vector_words(self.d)
     }
 
     /// Blocks in the index.
@@ -318,7 +366,7 @@ mod tests {
     use super::*;
     use crate::runtime::rng::Stream;
     use crate::runtime::simd::dot::dots;
-    use crate::runtime::simd::int8_scan::user_limit;
+    use crate::runtime::simd::int8_scan::{item_limit, user_limit};
 
     /// Asserts that no item is discarded at a threshold that its own score reaches, though nothing but the bound keeps it.
     fn kept_at_its_own_score(level: Level, user: &[f32], rows: &[f32]) {
@@ -331,7 +379,7 @@ mod tests {
         let bounds = Bounds::new(user, level, &mut group, 0);
         for (place, &item) in index.items.iter().enumerate() {
             let score = scores[item as usize];
-            bounds.set_threshold(&mut group, 0, score);
+            bounds.set_threshold(&mut group.limits, 0, score);
             group.stop = bounds.min_norm(score);
             let block = place / BLOCK;
             let (found, masks) = index.scan(rows, level, &group, block..index.n_blocks());
@@ -354,9 +402,10 @@ mod tests {
             let signs = signs(d);
             let user: Vec<f32> = signs.iter().map(|sign| sign * limit / 64.0).collect();
             let draws = Stream::new(12, 0);
+            let largest = f32::from(item_limit(level));
             let row = |item: usize| {
                 let whole = move |k: usize| (draws.normal((item * d + k) as u64) * 10.0).clamp(-25.0, 25.0).round();
-                signs.iter().enumerate().map(move |(k, sign)| if k == 0 { 31.0 } else { whole(k) + 0.49 * sign })
+                signs.iter().enumerate().map(move |(k, sign)| if k == 0 { largest } else { whole(k) + 0.49 * sign })
             };
             let rows: Vec<f32> = (0..2 * BLOCK).flat_map(row).collect();
             kept_at_its_own_score(level, &user, &rows);
@@ -385,16 +434,59 @@ mod tests {
         // User and item lie on their grids, so nothing but the roundings of the f32 chain is left. The first products take
         // the sum past 2²⁴, where a step is 2. After that 3, halfway, is rounded up by 1 to an even place.
         for level in Level::available() {
-            let limit = user_limit(level) as f32;
-            let first = (f64::from(1 << 24) / f64::from(limit * 31.0)).ceil() as usize;
+            let (limit, largest) = (user_limit(level) as f32, f32::from(item_limit(level)));
+            let first = (f64::from(1 << 24) / f64::from(limit * largest)).ceil() as usize;
             let user: Vec<f32> = (0..MAX_FACTORS).map(|k| if k < first { limit } else { 3.0 }).collect();
-            let row: Vec<f32> = (0..MAX_FACTORS).map(|k| if k < first { 31.0 } else { 1.0 }).collect();
+            let row: Vec<f32> = (0..MAX_FACTORS).map(|k| if k < first { largest } else { 1.0 }).collect();
             let exact: f64 = row.iter().zip(&user).map(|(&v, &u)| f64::from(v) * f64::from(u)).sum();
             let mut score = [0.0];
             dots(level, &user, &row, &[0], &mut score);
             let allowed = MAX_FACTORS as f64 * 2f64.powi(-24) * norm(&user) * norm(&row);
             assert!(f64::from(score[0]) - exact > 0.55 * allowed, "{} {exact} {allowed}", score[0]);
             kept_at_its_own_score(level, &user, &row);
+        }
+    }
+
+    #[test]
+    fn no_item_scores_less_than_its_bytes_are_sure_of() {
+        for d in [3, 16, 50, 130] {
+            let numbers = |purpose: u64, n: usize| -> Vec<f32> {
+                (0..n).map(|at| Stream::new(purpose, d as u64).normal(at as u64)).collect()
+            };
+            // Two blocks, and one that ends early, whose places stay free.
+            let (rows, users) = (numbers(15, 150 * d), numbers(16, 20 * d));
+            let index = Index::new(&rows, d, None);
+            for level in Level::available() {
+                let (mut group, mut sure) = (TileGroup::default(), SureScores::default());
+                group.reset(20, vector_words(d));
+                sure.reset(20, 3, 48);
+                group.stop = 0.0;
+                let bounds: Vec<Bounds> = users
+                    .chunks(d)
+                    .enumerate()
+                    .map(|(user, vector)| {
+                        let bounds = Bounds::of(vector, level, group.words_mut(user));
+                        bounds.set_threshold(&mut group.limits[user / 8], user % 8, 0.0);
+                        bounds
+                    })
+                    .collect();
+                index.sure_scores(&rows, level, &group, 0..3, &mut sure);
+                for (user, vector) in users.chunks(d).enumerate() {
+                    let mut scores = vec![0.0; 2 * BLOCK];
+                    dots(level, vector, &rows, &index.items[..2 * BLOCK], &mut scores);
+                    for block in 0..3 {
+                        for (lane, &place) in sure.places(user, block).iter().enumerate() {
+                            let best = (0..4).filter_map(|part| scores.get(block * BLOCK + part * 16 + lane));
+                            let best = best.copied().fold(f32::NEG_INFINITY, f32::max);
+                            let found = bounds[user].sure_score(place);
+                            let near = 0.15 * d as f32;
+                            let name = level.name();
+                            assert!(found <= best && (block == 2 || best - found < near), "{name} {d}: {found} {best}");
+                            assert_eq!(block == 2, found == f32::NEG_INFINITY);
+                        }
+                    }
+                }
+            }
         }
     }
 

@@ -12,7 +12,7 @@
 //! `Case::naive` in the tests is the specification, and all are compared with it by `==`.
 //!
 //! Modules import only from the right:
-//! {`calls`, `plain`} → {`ranker`, `block`} → {`plan`, `batch`, `single`, `target_attention`} → {`item_rows`, `offers`} →
+//! {`calls`, `plain`, `first_thresholds`} → {`ranker`, `block`} → {`plan`, `batch`, `single`, `target_attention`} → {`item_rows`, `offers`} →
 //! {`scorer`, `group_scan`} → {`candidates`, `head`, `index`} → `sketches` → {`byte_rows`, `row_sums`} →
 //! {`bounds`, `neighbor_sums`} → `query` → {`output`, `key`, `sets`, `checks`, `settled`}; of the last five, `output`
 //! imports `key`. `mixtures` imports `output`, `sets` and `key`. `batch`, `block`, `single` and `ranker` import `extent`, which
@@ -30,6 +30,7 @@ mod checks;
 mod diversity;
 mod exclusions;
 mod extent;
+mod first_thresholds;
 mod group_scan;
 mod head;
 mod index;

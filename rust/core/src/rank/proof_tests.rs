@@ -10,8 +10,9 @@ use crate::runtime::Context;
 use crate::runtime::simd::Level;
 use crate::runtime::simd::int8_scan::BLOCK;
 
-/// The largest magnitudes of a user's byte over all levels; see `user_limit`.
+/// The largest magnitudes of a user's and an item's byte over all levels; see `user_limit` and `item_limit`.
 const LIMITS: [f32; 2] = [63.0, 127.0];
+const ITEM_LIMITS: [f32; 2] = [31.0, 127.0];
 
 /// Without a pattern, so that no sum over a few neighbors gives the same.
 fn sign(k: usize) -> f32 {
@@ -98,12 +99,14 @@ fn assert_leads(user: &[f32], last: &[f32], beside: &[f32], what: &str) {
 #[test]
 fn an_item_half_a_step_off_its_grid_is_not_lost() {
     for d in [16, 50, 256] {
-        // ±1 lies on every user's grid.
-        let user: Vec<f32> = (0..d).map(sign).collect();
-        let last: Vec<f32> = (0..d).map(|k| sign(k) * ((14 + k * 7 % 12) as f32 + 0.499)).collect();
-        let mut beside = vec![0.0; d];
-        beside[d / 2] = 31.0;
-        assert_leads(&user, &last, &beside, "items off their grid");
+        for (limit, least) in ITEM_LIMITS.into_iter().zip([14, 60]) {
+            // ±1 lies on every user's grid.
+            let user: Vec<f32> = (0..d).map(sign).collect();
+            let last: Vec<f32> = (0..d).map(|k| sign(k) * ((least + k * 7 % 12) as f32 + 0.499)).collect();
+            let mut beside = vec![0.0; d];
+            beside[d / 2] = limit;
+            assert_leads(&user, &last, &beside, &format!("items off their grid of {limit}"));
+        }
     }
 }
 
@@ -125,11 +128,12 @@ fn scores_that_f32_rounds_up_at_every_step_are_not_lost() {
     // Both lie on their grids, but for 10⁻⁷ of a step. The first product fills the mantissa; each further one is a little more
     // than half of the last place, and rounds up by nearly as much again.
     for d in [32, 64, 100] {
-        for (limit, small) in LIMITS.into_iter().zip([2148.0 + 193.0 / 256.0, 2132.0 + 65.0 / 128.0]) {
+        let smallest = [2148.0 + 193.0 / 256.0, 2082.0 + 1.0 / 32.0];
+        for ((limit, item_limit), small) in LIMITS.into_iter().zip(ITEM_LIMITS).zip(smallest) {
             let mut user = vec![small; d];
             user[0] = limit * small;
             let mut last = vec![1.0; d];
-            last[0] = 31.0;
+            last[0] = item_limit;
             let exact: f64 = user.iter().zip(&last).map(|(&u, &v)| f64::from(u) * f64::from(v)).sum();
             let allowed = d as f64 * 2f64.powi(-24) * length(&user) * length(&last);
             assert!(f64::from(chain(&user, &last)) - exact > 0.9 * allowed, "d {d}, {limit}");

@@ -4,11 +4,15 @@
 use std::ops::Range;
 
 use crate::runtime::simd::Level;
+use crate::runtime::simd::marked::{SPARE, marked};
 use crate::runtime::simd::select::{Wanted, select};
 
 use super::neighbor_sums::{LEFT_OUT, NeighborSums};
 use super::query::EligibleItems;
 use super::settled::Settled;
+
+/// Of so many items all are compared, without a branch; of more, some are looked at one after the other.
+const MAX_COMPARED: usize = 256;
 
 /// The items that a row's history adds to, then those that its list leaves out.
 struct Row {
@@ -80,25 +84,35 @@ impl RowSums {
     /// Whether an item is among them.
     pub fn contain(&self, at: usize, item: u32) -> bool {
         let (neighbors, left_out) = self.items(at).split_at(self.rows[at].n_neighbors);
-        left_out.binary_search(&item).is_ok() || neighbors.contains(&item)
+        let is_left_out = if left_out.len() > MAX_COMPARED {
+            left_out.binary_search(&item).is_ok()
+        } else {
+            left_out.iter().fold(false, |found, &other| found | (other == item))
+        };
+        is_left_out || neighbors.contains(&item)
     }
 
     /// Of some different items, leaves those that are not settled for a row, with the sum of each. `marks` are a bit for
     /// each item of the catalog, all 0 before and after.
-    pub fn keep_open(&self, at: usize, settled: Settled, marks: &mut [u64], items: &mut Vec<u32>, sums: &mut Vec<f32>) {
+    pub fn keep_open(
+        &self,
+        at: usize,
+        settled: Settled,
+        level: Level,
+        marks: &mut [u64],
+        items: &mut Vec<u32>,
+        sums: &mut Vec<f32>,
+    ) {
         let bit = |item: u32| (item as usize / 64, 1u64 << (item % 64));
         for &item in &*items {
             marks[bit(item).0] |= bit(item).1;
         }
         sums.clear();
         let own = self.rows[at].items.clone();
-        let (mut found, n_items) = (0, items.len());
-        // Behind the items, where they stay: without a branch, which would be mispredicted time and again.
-        items.resize(2 * n_items + 1, 0);
-        for (place, &item) in (0..).zip(&self.items[own.clone()]) {
-            items[n_items + found] = place;
-            found += usize::from(marks[bit(item).0] & bit(item).1 != 0);
-        }
+        let n_items = items.len();
+        // Behind the items, where they stay.
+        items.resize(2 * n_items + SPARE, 0);
+        let found = marked(level, marks, &self.items[own.clone()], &mut items[n_items..]);
         let mut kept = 0;
         for place in 0..found {
             let place = own.start + items[n_items + place] as usize;
@@ -155,7 +169,7 @@ mod tests {
             (1, Settled::from_sum(150.5), vec![(70, 0.0), (4, 0.0), (3, 3.0), (150, 150.0)]),
         ] {
             let (mut items, mut open) = (vec![150, 70, 5, 6, 4, 3], vec![9.0]);
-            rows_of.keep_open(at, settled, &mut marks, &mut items, &mut open);
+            rows_of.keep_open(at, settled, Level::Scalar, &mut marks, &mut items, &mut open);
             assert_eq!(items.into_iter().zip(open).collect::<Vec<_>>(), wanted, "{at} {settled:?}");
             assert!(marks.iter().all(|&word| word == 0));
         }

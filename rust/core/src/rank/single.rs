@@ -331,7 +331,7 @@ impl IndexSearch<'_> {
 
     fn set_threshold(&self, scratch: &mut Scratch) {
         let threshold = scratch.dense_threshold();
-        self.bounds.set_threshold(&mut scratch.group, 0, threshold);
+        self.bounds.set_threshold(&mut scratch.group.limits, 0, threshold);
         scratch.group.stop = self.bounds.min_norm(threshold);
     }
 

@@ -51,7 +51,7 @@ pub fn byte_bounds(
     match level {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `Level::available` found the features before these levels could be made.
-        Level::Avx512 => unsafe { x86::bounds_avx512(user, table, terms, items, sums, bounds) },
+        Level::Avx512 | Level::Amx => unsafe { x86::bounds_avx512(user, table, terms, items, sums, bounds) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
         Level::Avx2 => unsafe { x86::bounds_avx2(user, table, terms, items, sums, bounds) },

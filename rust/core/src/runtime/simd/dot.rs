@@ -15,7 +15,7 @@ pub fn dots(level: Level, vector: &[f32], table: &[f32], items: &[u32], scores: 
     match level {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `Level::available` found the features before these levels could be made.
-        Level::Avx2 | Level::Avx512 => unsafe { x86::dots(vector, table, items, scores) },
+        Level::Avx2 | Level::Avx512 | Level::Amx => unsafe { x86::dots(vector, table, items, scores) },
         _ => dispatch!(level, dots_body(vector: &[f32], table: &[f32], items: &[u32], scores: &mut [f32])),
     }
 }
@@ -50,7 +50,7 @@ pub fn turn(level: Level, table: &[f32], d: usize, items: &[u32; PAIRS_AT_ONCE],
     match level {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `Level::available` found the features before these levels could be made.
-        Level::Avx2 | Level::Avx512 => unsafe { x86::turn(&rows, turned, stride) },
+        Level::Avx2 | Level::Avx512 | Level::Amx => unsafe { x86::turn(&rows, turned, stride) },
         _ => turn_body(&rows, 0, turned, stride),
     }
 }

@@ -56,7 +56,7 @@ pub fn multiply_add_from(
     #[cfg(target_arch = "x86_64")]
     match level {
         // SAFETY: `Level::available` found these features before the level could be made.
-        Level::Avx512 => unsafe { avx512(c, n, a, first_row, b, k, from) },
+        Level::Avx512 | Level::Amx => unsafe { avx512(c, n, a, first_row, b, k, from) },
         // SAFETY: as above.
         Level::Avx2 => unsafe { avx2(c, n, a, first_row, b, k, from) },
         // SAFETY: the feature was detected just now.

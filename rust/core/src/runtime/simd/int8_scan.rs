@@ -1,9 +1,9 @@
 //! The scan of int8 vectors: blocks of 64 items against a few users, to find the items whose score may reach a threshold.
 //!
-//! Items are unsigned bytes (value + 32, values within ±31) laid out as [block][factor / 4][64 items][4]; users are signed
+//! Items are unsigned bytes (value + 128, values within ±127) laid out as [block][factor / 4][64 items][4]; users are signed
 //! bytes, four to a word, as [factor / 4][user]. The integer dot product is exact at every level. AVX2 adds eight products in
-//! 16 bits, so its users stay within ±63: 8 · 63 · 63 < 2¹⁵; every other of its multiplications would go into wider sums if it
-//! added two, as bytes of all values allow. `rank::index` derives what a dot product means; here a user's threshold in block b
+//! 16 bits, so its items are within ±31 (value + 32) and its users within ±63: 8 · 63 · 63 < 2¹⁵; every other of its
+//! multiplications would go into wider sums if it added two, as bytes of all values allow. `rank::index` derives what a dot product means; here a user's threshold in block b
 //! is the whole number ⌈(`cut` − `by_error` · `errors[b]` − `by_norm` · `norms[b]`) · `unscale[b]`⌉ + `offset`.
 
 use super::level::Level;
@@ -11,11 +11,19 @@ use super::level::Level;
 /// Items in a block.
 pub const BLOCK: usize = 64;
 
-/// The largest magnitude of an item's value.
-pub const ITEM_LIMIT: i32 = 31;
+/// The largest magnitude of an item's value at a level.
+pub fn item_limit(level: Level) -> u8 {
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => 31,
+        _ => 127,
+    }
+}
 
 /// What an item's byte is above its value.
-pub const ITEM_OFFSET: u8 = 32;
+pub fn item_offset(level: Level) -> u8 {
+    item_limit(level) + 1
+}
 
 /// Words of four bytes on a cache line of their own, so that a register's load never splits.
 #[derive(Clone, Copy)]
@@ -42,6 +50,11 @@ pub struct Blocks<'a> {
     pub errors: &'a [f64],
     /// The largest norm of each block.
     pub norms: &'a [f64],
+}
+
+/// The words of `d` bytes, as many for each product of tiles: at most 16 (see `tile_scan`). What is beyond `d` is 0 in users.
+pub fn vector_words(d: usize) -> usize {
+    d.div_ceil(4).next_multiple_of(d.div_ceil(64).max(1))
 }
 
 /// Norms of a vector v quantized to the whole numbers w = round(v / scale), |w| ≤ a limit.
@@ -139,35 +152,40 @@ impl Sums {
     }
 }
 
+/// What eight users look for; see the module head.
+#[derive(Clone, Copy)]
+pub struct Limits {
+    /// ∞ in lanes without a user.
+    pub cut: [f64; 8],
+    /// For each unit of a block's error.
+    pub by_error: [f64; 8],
+    /// For each unit of its norm.
+    pub by_norm: [f64; 8],
+    /// What is added to a threshold.
+    pub offset: [i32; 8],
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { cut: [f64::INFINITY; 8], by_error: [0.0; 8], by_norm: [0.0; 8], offset: [0; 8] }
+    }
+}
+
 /// `U` ≤ 8 users that are scanned together. Lanes without a user have `cut` = ∞.
 pub struct Group<const U: usize> {
     /// [word][user].
     pub words: Vec<[i32; U]>,
     /// Scratch memory for the words of one user.
     pub own: Vec<i32>,
-    /// See the module head.
-    pub cut: [f64; 8],
-    /// See the module head.
-    pub by_error: [f64; 8],
-    /// See the module head.
-    pub by_norm: [f64; 8],
-    /// See the module head.
-    pub offset: [i32; 8],
+    /// What they look for.
+    pub limits: Limits,
     /// Blocks with a smaller norm hold no candidate for any of them.
     pub stop: f64,
 }
 
 impl<const U: usize> Default for Group<U> {
     fn default() -> Self {
-        Self {
-            words: Vec::new(),
-            own: Vec::new(),
-            cut: [f64::INFINITY; 8],
-            by_error: [0.0; 8],
-            by_norm: [0.0; 8],
-            offset: [0; 8],
-            stop: f64::INFINITY,
-        }
+        Self { words: Vec::new(), own: Vec::new(), limits: Limits::default(), stop: f64::INFINITY }
     }
 }
 
@@ -175,7 +193,7 @@ impl<const U: usize> Default for Group<U> {
 pub fn has_kernel(level: Level) -> bool {
     match level {
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 | Level::Avx512 => true,
+        Level::Avx2 | Level::Avx512 | Level::Amx => true,
         _ => false,
     }
 }
@@ -185,6 +203,8 @@ pub fn scan_speed(level: Level) -> u64 {
     match level {
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => 8,
+        #[cfg(target_arch = "x86_64")]
+        Level::Amx => 16,
         _ => 3,
     }
 }
@@ -213,7 +233,7 @@ pub fn scan<const U: usize>(level: Level, blocks: Blocks<'_>, group: &Group<U>, 
     match level {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `Level::available` found the features; the lengths were checked above.
-        Level::Avx512 => unsafe { x86::scan_avx512(blocks, group, from) },
+        Level::Avx512 | Level::Amx => unsafe { x86::scan_avx512(blocks, group, from) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
         Level::Avx2 => unsafe { x86::scan_avx2(blocks, group, from) },
@@ -221,16 +241,16 @@ pub fn scan<const U: usize>(level: Level, blocks: Blocks<'_>, group: &Group<U>, 
     }
 }
 
-/// The thresholds of a group in one block.
+/// The thresholds of some users in one block.
 #[inline(always)]
-fn thresholds<const U: usize>(blocks: Blocks<'_>, group: &Group<U>, block: usize) -> [i32; U] {
+pub(super) fn thresholds<const U: usize>(blocks: Blocks<'_>, limits: &Limits, block: usize) -> [i32; U] {
     let (error, norm, unscale) = (blocks.errors[block], blocks.norms[block], blocks.unscale[block]);
     // No closures here and below: those given to `from_fn` are called, and without the caller's instruction set.
     let mut thresholds = [0; U];
     for user in 0..U {
-        let least = (group.cut[user] - group.by_error[user] * error - group.by_norm[user] * norm) * unscale;
+        let least = (limits.cut[user] - limits.by_error[user] * error - limits.by_norm[user] * norm) * unscale;
         // NaN cannot occur: `cut` is ∞ or −∞ or finite, all else is finite.
-        thresholds[user] = least.clamp(-MAX_THRESHOLD, MAX_THRESHOLD).ceil() as i32 + group.offset[user];
+        thresholds[user] = least.clamp(-MAX_THRESHOLD, MAX_THRESHOLD).ceil() as i32 + limits.offset[user];
     }
     thresholds
 }
@@ -240,7 +260,7 @@ fn scan_plain<const U: usize>(blocks: Blocks<'_>, group: &Group<U>, from: usize)
         if blocks.norms[block] < group.stop {
             return (blocks.norms.len(), [0; U]);
         }
-        let least = thresholds(blocks, group, block);
+        let least: [i32; U] = thresholds(blocks, &group.limits, block);
         let lines = &blocks.lines[block * blocks.words * 4..(block + 1) * blocks.words * 4];
         let mut masks = [0u64; U];
         for user in 0..U {
@@ -268,38 +288,47 @@ fn scan_plain<const U: usize>(blocks: Blocks<'_>, group: &Group<U>, from: usize)
 }
 
 #[cfg(target_arch = "x86_64")]
+pub(super) use x86::thresholds as thresholds_avx512;
+
+#[cfg(target_arch = "x86_64")]
 mod x86 {
     #[allow(clippy::wildcard_imports)]
     use std::arch::x86_64::*;
 
-    use super::{Blocks, Group, MAX_THRESHOLD, thresholds};
+    use super::{Blocks, Group, Limits, MAX_THRESHOLD};
+
+    /// The thresholds of eight users in one block, rounded after each step as [`super::thresholds`] does.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma")]
+    pub fn thresholds(blocks: Blocks<'_>, limits: &Limits, block: usize) -> [i32; 8] {
+        // SAFETY: the arrays hold 8 numbers.
+        let (cut, by_error, by_norm, offset) = unsafe {
+            (
+                _mm512_loadu_pd(limits.cut.as_ptr()),
+                _mm512_loadu_pd(limits.by_error.as_ptr()),
+                _mm512_loadu_pd(limits.by_norm.as_ptr()),
+                _mm256_loadu_si256(limits.offset.as_ptr().cast()),
+            )
+        };
+        let y = _mm512_sub_pd(cut, _mm512_mul_pd(by_error, _mm512_set1_pd(blocks.errors[block])));
+        let y = _mm512_sub_pd(y, _mm512_mul_pd(by_norm, _mm512_set1_pd(blocks.norms[block])));
+        let y = _mm512_mul_pd(y, _mm512_set1_pd(blocks.unscale[block]));
+        let y = _mm512_max_pd(_mm512_min_pd(y, _mm512_set1_pd(MAX_THRESHOLD)), _mm512_set1_pd(-MAX_THRESHOLD));
+        let whole = _mm512_cvt_roundpd_epi32::<{ _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC }>(y);
+        let mut least = [0i32; 8];
+        // SAFETY: 8 numbers.
+        unsafe { _mm256_storeu_si256(least.as_mut_ptr().cast(), _mm256_add_epi32(whole, offset)) };
+        least
+    }
 
     /// 64 items × `U` users: 4 `U` sums, 4 registers of items, users broadcast from memory.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma")]
     pub fn scan_avx512<const U: usize>(blocks: Blocks<'_>, group: &Group<U>, from: usize) -> (usize, [u64; U]) {
-        // SAFETY: the arrays hold 8 numbers.
-        let (cut, by_error, by_norm, offset) = unsafe {
-            (
-                _mm512_loadu_pd(group.cut.as_ptr()),
-                _mm512_loadu_pd(group.by_error.as_ptr()),
-                _mm512_loadu_pd(group.by_norm.as_ptr()),
-                _mm256_loadu_si256(group.offset.as_ptr().cast()),
-            )
-        };
         for block in from..blocks.norms.len() {
             if blocks.norms[block] < group.stop {
                 break;
             }
-            let mut least = [0i32; 8];
-            // Rounded after each step, as `thresholds` does.
-            let y = _mm512_sub_pd(cut, _mm512_mul_pd(by_error, _mm512_set1_pd(blocks.errors[block])));
-            let y = _mm512_sub_pd(y, _mm512_mul_pd(by_norm, _mm512_set1_pd(blocks.norms[block])));
-            let y = _mm512_mul_pd(y, _mm512_set1_pd(blocks.unscale[block]));
-            let y = _mm512_max_pd(_mm512_min_pd(y, _mm512_set1_pd(MAX_THRESHOLD)), _mm512_set1_pd(-MAX_THRESHOLD));
-            let whole = _mm512_cvt_roundpd_epi32::<{ _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC }>(y);
-            // SAFETY: 8 numbers.
-            unsafe { _mm256_storeu_si256(least.as_mut_ptr().cast(), _mm256_add_epi32(whole, offset)) };
-
+            let least = thresholds(blocks, &group.limits, block);
             let mut sums = [[_mm512_setzero_si512(); 4]; U];
             // SAFETY: `scan` checked that every block holds `words` × 4 lines and every user `words` words.
             unsafe {
@@ -346,7 +375,7 @@ mod x86 {
             if blocks.norms[block] < group.stop {
                 break;
             }
-            let least = thresholds(blocks, group, block);
+            let least: [i32; U] = super::thresholds(blocks, &group.limits, block);
             let mut masks = [0u64; U];
             if U == 1 {
                 parts256::<U, 8>(blocks, &group.words, block, 0, &least, &mut masks);
@@ -442,24 +471,34 @@ mod tests {
     use super::*;
     use crate::runtime::rng::Stream;
 
-    /// Bytes that items can have, once all the largest.
-    fn item(limit: bool, draw: i32) -> i32 {
-        if limit { 0x3F3F_3F3F } else { draw & 0x3F3F_3F3F }
+    /// Bytes that items can have within `bits`, once all the largest.
+    fn item(bits: i32, limit: bool, draw: i32) -> i32 {
+        if limit { bits } else { draw & bits }
+    }
+
+    /// What the bytes of items and users fill at AVX2, and at all other levels.
+    const ALL_BITS: [(i32, i8); 2] = [(0x3F3F_3F3F, 63), (-1, 127)];
+
+    fn levels(limit: i8) -> impl Iterator<Item = Level> {
+        Level::available().into_iter().filter(move |&level| limit == 63 || user_limit(level) > 63.0)
     }
 
     #[test]
     fn every_level_finds_the_same_bits() {
         let draws = Stream::new(1, 2);
-        for words in [1, 2, 16] {
+        for (words, (bits, limit)) in [1, 2, 16].into_iter().flat_map(|words| ALL_BITS.map(|bits| (words, bits))) {
             let n = 5;
             let lines: Vec<Line> = (0..n * words * 4)
-                .map(|line| Line(std::array::from_fn(|at| item(words == 1, draws.u64((line * 16 + at) as u64) as i32))))
+                .map(|line| {
+                    Line(std::array::from_fn(|at| item(bits, words == 1, draws.u64((line * 16 + at) as u64) as i32)))
+                })
                 .collect();
             let (unscale, errors, norms) = (vec![0.5, 1.0, 2.0, 1.0, 1.0], vec![1.0; n], vec![5.0, 4.0, 3.0, 2.0, 1.0]);
             let blocks = Blocks { lines: &lines, words, unscale: &unscale, errors: &errors, norms: &norms };
             let mut group = Group::<6>::default();
-            // ±63, and once all at the limit, where 16 bits nearly overflow.
-            let byte = |at: u64| if words == 1 { [63, -63][at as usize % 2] } else { draws.below(at, 127) as i8 - 63 };
+            // Once all at the limit, where the 16 bits of AVX2 nearly overflow.
+            let any = |at: u64| (draws.below(at, 2 * limit as u64 + 1) as i32 - i32::from(limit)) as i8;
+            let byte = |at: u64| if words == 1 { [limit, -limit][at as usize % 2] } else { any(at) };
             group.words = (0..words)
                 .map(|w| {
                     std::array::from_fn(|u| {
@@ -468,24 +507,26 @@ mod tests {
                 })
                 .collect();
             for (user, cut) in [-1e30, 3000.0, 9000.0, f64::INFINITY, f64::NEG_INFINITY].into_iter().enumerate() {
-                (group.cut[user], group.by_error[user], group.by_norm[user]) = (cut, 3.0, 2.0);
-                group.offset[user] = 7 - user as i32;
+                let limits = &mut group.limits;
+                (limits.cut[user], limits.by_error[user], limits.by_norm[user]) = (cut, 3.0, 2.0);
+                limits.offset[user] = 7 - user as i32;
             }
             group.stop = 1.5;
             for from in 0..=n {
                 let wanted = scan_plain(blocks, &group, from);
                 assert_eq!(wanted.1.iter().all(|&mask| mask == 0), from >= 4);
-                for level in Level::available() {
+                for level in levels(limit) {
                     assert_eq!(scan(level, blocks, &group, from), wanted, "{} {words} {from}", level.name());
                 }
                 // Each user alone.
                 for user in 0..5 {
                     let mut alone = Group::<1> { stop: group.stop, ..Group::default() };
                     alone.words = group.words.iter().map(|word| [word[user]]).collect();
-                    (alone.cut[0], alone.by_error[0], alone.by_norm[0]) = (group.cut[user], 3.0, 2.0);
-                    alone.offset[0] = group.offset[user];
+                    let (limits, all) = (&mut alone.limits, &group.limits);
+                    (limits.cut[0], limits.by_error[0], limits.by_norm[0]) = (all.cut[user], 3.0, 2.0);
+                    limits.offset[0] = all.offset[user];
                     let wanted = scan_plain(blocks, &alone, from);
-                    for level in Level::available() {
+                    for level in levels(limit) {
                         let found = scan(level, blocks, &alone, from);
                         assert_eq!(found, wanted, "{} {words} {from}, user {user} alone", level.name());
                     }
@@ -498,7 +539,9 @@ mod tests {
     fn every_level_has_the_same_thresholds_to_the_last_place() {
         let draws = Stream::new(1, 3);
         let lines: Vec<Line> = (0..8)
-            .map(|line| Line(std::array::from_fn(|at| item(false, draws.u64((line * 16 + at) as u64) as i32))))
+            .map(|line| {
+                Line(std::array::from_fn(|at| item(0x3F3F_3F3F, false, draws.u64((line * 16 + at) as u64) as i32)))
+            })
             .collect();
         let blocks = Blocks { lines: &lines, words: 2, unscale: &[1.0], errors: &[3.0], norms: &[1.0] };
         let words: Vec<[i32; 1]> = vec![[0x3F01_C241], [0x0510_F0C3_u32 as i32]];
@@ -517,7 +560,8 @@ mod tests {
                 [(0.5, 0.0, false), (-0.5, 0.0, true), (0.0, 0.0, true), (1.0, 1.0 / 3.0, true)]
             {
                 let mut group = Group::<1> { words: words.clone(), stop: 0.0, ..Group::default() };
-                (group.cut[0], group.by_error[0], group.offset[0]) = (cut, by_error, dot(item));
+                let limits = &mut group.limits;
+                (limits.cut[0], limits.by_error[0], limits.offset[0]) = (cut, by_error, dot(item));
                 for level in Level::available() {
                     let (_, [mask]) = scan(level, blocks, &group, 0);
                     assert_eq!(mask >> item & 1 == 1, reached, "{} {item} {cut}", level.name());

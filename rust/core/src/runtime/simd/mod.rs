@@ -6,8 +6,9 @@
 //! falls back to the exact library function, slower and not different.
 //!
 //! Kernels import each other one way: `scores` → `pairs`; both and {`softmax_panel`, `tiles`, `attend`, `dot`} →
-//! {`reduce`, `sparse`} → `vector` → `exp` → `level`; {`byte_dots`, `two_bits`} → {`int8_scan`, `sparse`}; `cholesky` → {`gemm`, `vector`};
-//! {`factor_steps`, `normal_equations`} → `vector`; {`gemm`, `elastic_net`} → `level`; `layers` → `exp`; `select` → `dot`.
+//! {`reduce`, `sparse`} → `vector` → `exp` → `level`; {`byte_dots`, `two_bits`, `tile_scan`} → {`int8_scan`, `sparse`,
+//! `sure_scores`}; `cholesky` → {`gemm`, `vector`}; {`factor_steps`, `normal_equations`} → `vector`; {`gemm`,
+//! `elastic_net`, `marked`, `sure_scores`} → `level`; `layers` → `exp`; `select` → `dot`.
 
 #![allow(unsafe_code)]
 
@@ -25,7 +26,7 @@ macro_rules! dispatch {
             fn avx512($($name: $kind),*) $(-> $result)? { $body$(::<$head>)?($($name),*) }
             match $level {
                 // SAFETY: `Level::available` found every feature named above before these levels could be made.
-                $crate::runtime::simd::Level::Avx512 => unsafe { avx512($($name),*) },
+                $crate::runtime::simd::Level::Avx512 | $crate::runtime::simd::Level::Amx => unsafe { avx512($($name),*) },
                 // SAFETY: as above.
                 $crate::runtime::simd::Level::Avx2 => unsafe { avx2($($name),*) },
                 // SAFETY: the feature was detected just now.
@@ -55,6 +56,7 @@ pub mod int8_scan;
 pub mod invert;
 pub mod layers;
 mod level;
+pub mod marked;
 pub mod mixed;
 pub mod normal_equations;
 pub mod pairs;
@@ -64,6 +66,8 @@ pub mod scores;
 pub mod select;
 pub mod softmax_panel;
 pub mod sparse;
+pub mod sure_scores;
+pub mod tile_scan;
 pub mod tiles;
 pub mod two_bits;
 pub mod vector;

@@ -17,7 +17,7 @@ pub(super) fn sums(level: Level, lanes: &Lanes) -> [f32; GROUP] {
     match level {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `Level::available` found AVX2 before these levels could be made.
-        Level::Avx2 | Level::Avx512 => unsafe { avx2::joined::<false>(lanes) },
+        Level::Avx2 | Level::Avx512 | Level::Amx => unsafe { avx2::joined::<false>(lanes) },
         _ => lanes.map(tree),
     }
 }
@@ -27,7 +27,7 @@ pub(super) fn maxima(level: Level, lanes: &Lanes) -> [f32; GROUP] {
     match level {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        Level::Avx2 | Level::Avx512 => unsafe { avx2::joined::<true>(lanes) },
+        Level::Avx2 | Level::Avx512 | Level::Amx => unsafe { avx2::joined::<true>(lanes) },
         _ => lanes.map(|lanes| halves(lanes, larger)),
     }
 }

@@ -48,7 +48,7 @@ pub fn select(
     match level {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `Level::available` found the features before this level could be made.
-        Level::Avx512 => unsafe { x86::select(items, sums, keys, wanted, into, into_sums) },
+        Level::Avx512 | Level::Amx => unsafe { x86::select(items, sums, keys, wanted, into, into_sums) },
         _ => append(items.len(), into, into_sums, |into, into_sums| {
             select_plain(items, sums, keys, wanted, into, into_sums)
         }),
@@ -84,7 +84,7 @@ pub fn take(
     match level {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `Level::available` found the features before this level could be made.
-        Level::Avx512 => unsafe { x86::take(items, table, bits, into, into_sums) },
+        Level::Avx512 | Level::Amx => unsafe { x86::take(items, table, bits, into, into_sums) },
         _ => append(items.len(), into, into_sums, |into, into_sums| take_plain(items, table, bits, into, into_sums)),
     }
 }

@@ -60,7 +60,7 @@ fn each_tile(
     match level {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `Level::available` found the features.
-        Level::Avx512 => unsafe { x86::tiles_avx512(pack, rows, d, thresholds, hit) },
+        Level::Avx512 | Level::Amx => unsafe { x86::tiles_avx512(pack, rows, d, thresholds, hit) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
         Level::Avx2 => unsafe { x86::tiles_avx2(pack, rows, d, thresholds, hit) },

@@ -25,7 +25,7 @@ pub fn append_within(level: Level, lines: &[Line], tables: &[Tables], budgets: &
     match level {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `Level::available` found the features before these levels could be made.
-        Level::Avx512 => unsafe { x86::append_avx512(lines, tables, budgets, into) },
+        Level::Avx512 | Level::Amx => unsafe { x86::append_avx512(lines, tables, budgets, into) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
         Level::Avx2 => unsafe { x86::append_avx2(lines, tables, budgets, into) },
