@@ -260,11 +260,6 @@ impl Index {
         self.block_norms.len()
     }
 
-    /// The largest norm of a block.
-    pub fn block_norm(&self, block: usize) -> f64 {
-        self.block_norms[block]
-    }
-
     /// The largest norm of all items.
     pub fn largest_norm(&self) -> f64 {
         self.block_norms.first().copied().unwrap_or(0.0)

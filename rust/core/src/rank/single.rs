@@ -1,10 +1,11 @@
 //! One list on the calling thread; with the compact table nothing is allocated but the result.
 //!
-//! The compact table is read from its largest norms on, for a list that a history has filled by two bits of every number before
+//! The compact table is read from its largest norms on, for a full list by two bits of every number, which leave few items, before
 //! all of its bytes; the first items that it does not discard, scored in f32, set the threshold, and the scan ends where no norm
 //! can reach it: 41,000 items, d = 64, take some 10 µs.
 
 use std::cell::RefCell;
+use std::ops::Range;
 
 use crate::runtime::simd::Level;
 use crate::runtime::simd::int8_scan::{BLOCK, Group};
@@ -35,9 +36,8 @@ const MIN_SCANNED_SHARE: usize = 16;
 /// Of a list that has a threshold, so few items may be listed of those that a scan reads that each is bounded by its own bytes.
 const MIN_BOUNDED_SHARE: usize = 6;
 
-/// Sketches are given up once they leave more than this share of what they look at: each item that is left costs as much as
-/// a few that are scanned byte by byte.
-const MOST_LEFT: f64 = 0.6;
+/// So many items that sketches leave are looked at together, or more.
+const SKETCHED_BATCH: usize = 256;
 
 /// So many neighbors of the highest sums, for each place and beside, are offered before the scan looks for the others: what
 /// these have to reach is high then, and sketches leave little.
@@ -231,58 +231,76 @@ struct IndexSearch<'a> {
 }
 
 impl IndexSearch<'_> {
-    /// Two bits of every number first as far as they leave few items, then bytes, and f32 for what they cannot discard.
+    /// Two bits of every number where they leave few items, else bytes, and f32 for what these cannot discard.
     fn scan(&self, scratch: &mut Scratch) {
-        let n_blocks = self.index.n_blocks();
+        let Self { scorer, index, query, row, level, .. } = *self;
         scratch.candidates.clear();
         self.set_threshold(scratch);
-        // A list that is not full yet would let most sketches pass.
-        let sketched = scratch.best.is_full() && self.scorer.has_sketches();
-        let mut block = if sketched { self.scan_sketches(scratch) } else { 0 };
+        let (mut block, mut has_tables) = (0, false);
         loop {
-            let (found, masks) = self.index.scan(self.scorer.vectors(), self.level, &scratch.group, block..n_blocks);
-            if found < n_blocks {
-                self.index.eligible_hits(found, masks[0], self.eligible, &mut scratch.candidates.items);
-            }
-            if scratch.candidates.items.len() >= RESCORE_BATCH || found >= n_blocks {
-                Self::keep_open(scratch);
-                self.score(scratch);
-                if found >= n_blocks {
-                    return;
+            let end = index.n_blocks_from_norm(scratch.group.stop);
+            let part = block..index.together(block).end.min(end);
+            // A list that is not full yet would let most sketches pass.
+            if scratch.best.is_full() && scorer.has_sketches() && !part.is_empty() {
+                let threshold = scratch.dense_threshold();
+                let codes = index.sketch_blocks(scorer.vectors(), block);
+                let lookup = &mut scratch.lookup;
+                if !has_tables {
+                    lookup.set_user(level, &self.bounds, query.vector(row), threshold, codes);
+                    has_tables = true;
                 }
-                self.set_threshold(scratch);
+                if lookup.set_budgets(&self.bounds, threshold, codes, part.len()) {
+                    lookup.append_reaching(level, codes, &mut scratch.candidates.items);
+                    if scratch.candidates.items.len() >= SKETCHED_BATCH {
+                        self.score_sketched(scratch);
+                    }
+                    block = part.end;
+                    continue;
+                }
             }
-            block = found + 1;
+            self.score_sketched(scratch);
+            if block >= index.n_blocks_from_norm(scratch.group.stop) {
+                return;
+            }
+            block = part.end;
+            self.scan_bytes(scratch, part);
         }
     }
 
-    /// The block from which on the scan of bytes has to go on: where norms begin to be too low, or the sketches left too much.
-    fn scan_sketches(&self, scratch: &mut Scratch) -> usize {
-        let Self { scorer, index, query, row, level, .. } = *self;
-        let (mut known, mut left) = (None, 0);
-        let mut blocks = index.together(0);
-        while !blocks.is_empty() && index.block_norm(blocks.end - 1) >= scratch.group.stop {
-            let threshold = scratch.dense_threshold();
-            let codes = index.sketch_blocks(scorer.vectors(), blocks.start);
-            let limits = (threshold, known != Some(threshold));
-            let Scratch { candidates, lookup, .. } = &mut *scratch;
-            lookup.append_reaching(level, &self.bounds, query.vector(row), limits, codes, &mut candidates.items);
-            known = Some(threshold);
-            left += candidates.items.len();
-            self.eligible.keep_eligible(&mut candidates.items);
-            Self::keep_open(scratch);
-            let Scratch { best, candidates, .. } = &mut *scratch;
-            scorer.retain_reaching(query, row, level, best.threshold(), candidates);
-            if !candidates.items.is_empty() {
+    /// Offers what sketches left, as far as bytes let it.
+    fn score_sketched(&self, scratch: &mut Scratch) {
+        let Self { scorer, query, row, level, .. } = *self;
+        if scratch.candidates.items.is_empty() {
+            return;
+        }
+        self.eligible.keep_eligible(&mut scratch.candidates.items);
+        Self::keep_open(scratch);
+        let Scratch { best, candidates, .. } = &mut *scratch;
+        scorer.retain_reaching(query, row, level, best.threshold(), candidates);
+        if !candidates.items.is_empty() {
+            self.score(scratch);
+            self.set_threshold(scratch);
+        }
+    }
+
+    /// Looks at the bytes of some blocks.
+    fn scan_bytes(&self, scratch: &mut Scratch, blocks: Range<usize>) {
+        let Range { start: mut block, end } = blocks;
+        loop {
+            let (found, masks) = self.index.scan(self.scorer.vectors(), self.level, &scratch.group, block..end);
+            if found < end {
+                self.index.eligible_hits(found, masks[0], self.eligible, &mut scratch.candidates.items);
+            }
+            if scratch.candidates.items.len() >= RESCORE_BATCH || found >= end {
+                Self::keep_open(scratch);
                 self.score(scratch);
                 self.set_threshold(scratch);
+                if found >= end {
+                    return;
+                }
             }
-            blocks = index.together(blocks.end);
-            if left as f64 > MOST_LEFT * (blocks.start * BLOCK) as f64 {
-                break;
-            }
+            block = found + 1;
         }
-        blocks.start
     }
 
     /// Whether fewer items are eligible than a scan would read for nothing.

@@ -1,24 +1,48 @@
 //! Two bits of every number of every item: bounds that read a quarter of what bytes take, for what is mostly out of reach.
 //!
-//! Write an item's v = h w + η, where each w is −3, −1, 1 or 3 and the step h = .498 ‖v‖ / √d is the best one for normal
-//! numbers; then ‖η‖ is about .34 ‖v‖. In the manner of `index`, whose names these are,
+//! Write an item's v = h w + η, where each w is −3, −1, 1 or 3 and the step h is about .47 ‖v‖ / √d; then ‖η‖ is about .34 ‖v‖.
+//! In the manner of `index`, whose names these are,
 //!
 //! ```text
 //! score ≤ h ⟨u, w⟩ + ‖u‖ ‖η‖ + γ ‖u‖ ‖v‖ + d 2⁻¹⁴⁹
 //! ```
 //!
-//! In a block, all with a step of at most H, ⟨u, w⟩ = Σ 3 |u_k| − Σ (what each pair of codes is below its best). Where t is the
-//! threshold less all but the first term, a score below it is certain once H ⟨u, w⟩ < t, as far as t > 0; else all pass.
+//! Let t be the threshold less the last two terms. As far as t > 0, an item enters only if ⟨u, w⟩ ≥ t / h − ‖u‖ ρ with ρ = ‖η‖ / h,
+//! and so, in a block of items with steps of at most H and ρ of at most P, only if
+//!
+//! ```text
+//! Σ (what each code is below its best) + ‖u‖ (P − ρ) ≤ Σ 3 |u_k| − t / H + ‖u‖ P
+//! ```
+//!
+//! where the right side is the budget of a block, and P − ρ is three codes more of an item, in whole steps rounded down.
 
 use crate::runtime::simd::Level;
 use crate::runtime::simd::int8_scan::Line;
-use crate::runtime::simd::two_bits::{BLOCK, Codes, Tables, append_within};
+use crate::runtime::simd::two_bits::{BLOCK, Codes, Losses, Tables, append_within};
 
 use super::bounds::{Bounds, SLACK, norm};
-use super::key::{key, position_of};
 
-/// The best step of two bits, for numbers of spread 1.
+/// Codes change at multiples of twice this, for numbers of spread 1: the best step for normal numbers.
 const STEP: f64 = 0.4978;
+
+/// Steps of this share of it leave fewest items: of Gowalla's 22,200 for a list of ten 298, with the whole step 313.
+const SHARE: f64 = 0.95;
+
+/// What a step of P − ρ is, for d = 1.
+const LEVEL: f64 = 1.0 / 128.0;
+
+/// The largest level.
+const MAX_LEVEL: f64 = 63.0;
+
+/// Steps that the largest budget should have: four counters of 255 hold them unless what is lost is in few of them.
+const MOST_STEPS: f64 = 700.0;
+
+/// Lets every item pass.
+const MAX_BUDGET: f64 = 1020.0;
+
+/// Codes leave few items where ⟨u, w⟩ has to be at least this, in ‖u‖: for normal numbers its spread is 1.9, so 30 % reach it. An
+/// item that is left costs about as much as five that are scanned byte by byte.
+const LEAST_NEED: f64 = 1.0;
 
 /// A user's tables reach down to a thousandth of all that codes could make of a score.
 const FINEST: f64 = 1e-3;
@@ -29,11 +53,11 @@ pub fn support(d: usize) -> bool {
     (32..=160).contains(&d)
 }
 
-/// Writes the codes of one item; its step, and the norm of what they lose, rounded up.
-fn row(vector: &[f32], codes: &mut [Codes]) -> [f32; 2] {
+/// Writes the codes of one item; its step, and ρ, rounded up.
+fn row(vector: &[f32], codes: &mut [Codes]) -> [f64; 2] {
     let norm = norm(vector);
-    let step = (norm * (STEP / (vector.len() as f64).sqrt())) as f32;
-    let (exact, inverse) = (f64::from(step), if step > 0.0 { 0.5 / f64::from(step) } else { 0.0 });
+    let step = f64::from((norm * (STEP * SHARE / (vector.len() as f64).sqrt())) as f32);
+    let inverse = if step > 0.0 { 0.5 * SHARE / step } else { 0.0 };
     let mut squares = 0.0;
     for (numbers, codes) in vector.chunks(64).zip(codes) {
         for (at, numbers) in numbers.chunks(16).enumerate() {
@@ -41,25 +65,25 @@ fn row(vector: &[f32], codes: &mut [Codes]) -> [f32; 2] {
                 let number = f64::from(number);
                 // Any code would do, since what it loses is measured; NaN becomes 0.
                 let code = ((number * inverse).floor() + 2.0).clamp(0.0, 3.0) as u32;
-                let lost = number - exact * (2.0 * f64::from(code) - 3.0);
+                let lost = number - step * (2.0 * f64::from(code) - 3.0);
                 squares += lost * lost;
                 codes[k / 4] |= code << (k % 4 * 8 + at * 2);
             }
         }
     }
-    let lost = squares.sqrt() * (1.0 + SLACK) + norm * SLACK;
-    [step, (lost as f32).next_up()]
+    // Zeros reach no t above 0.
+    let lost = if norm > 0.0 { squares.sqrt() * (1.0 + SLACK) + norm * SLACK } else { 0.0 };
+    [step, if lost > 0.0 { lost / step * (1.0 + SLACK) } else { 0.0 }]
 }
 
 /// The codes of some items by 64.
 pub struct SketchBlocks {
-    /// Falling by what their codes lose.
     items: Vec<u32>,
     lines: Vec<Line>,
-    /// H of each block.
-    steps: Vec<f64>,
-    /// The largest loss of each block.
-    errors: Vec<f64>,
+    /// 1 / H of each block; 0 where no step is above 0.
+    inverse_steps: Vec<f64>,
+    /// P of each block.
+    ratios: Vec<f64>,
     /// Above all norms.
     norm: f64,
 }
@@ -68,29 +92,30 @@ impl SketchBlocks {
     /// Those of some rows of `vectors` (`d` numbers each), none of which is longer than `norm`.
     pub fn new(vectors: &[f32], d: usize, items: &[u32], norm: f64) -> Self {
         let (n, n_codes) = (items.len().div_ceil(BLOCK), d.div_ceil(64));
-        let mut codes: Vec<Codes> = vec![[0; 4]; items.len() * n_codes];
-        let of_rows = items.iter().zip(codes.chunks_exact_mut(n_codes));
-        let steps: Vec<_> = of_rows.map(|(&item, codes)| row(&vectors[item as usize * d..][..d], codes)).collect();
-        // Items that lose as much lie together: a block's bound is for the largest loss.
-        let mut keys: Vec<u64> = (0..).zip(&steps).map(|(at, step)| key(step[1], at)).collect();
-        keys.sort_unstable_by(|a, b| b.cmp(a));
-        let order: Vec<usize> = keys.into_iter().map(|key| position_of(key) as usize).collect();
+        let n_lines = 16 * n_codes + 1;
         let mut blocks = Self {
-            items: order.iter().map(|&at| items[at]).collect(),
-            lines: vec![Line([0; 16]); n * 16 * n_codes],
-            steps: vec![0.0; n],
-            errors: vec![0.0; n],
+            items: items.to_vec(),
+            lines: vec![Line([0; 16]); n * n_lines],
+            inverse_steps: Vec::with_capacity(n),
+            ratios: Vec::with_capacity(n),
             norm,
         };
-        let lines = blocks.lines.chunks_exact_mut(16 * n_codes);
-        let of_blocks = order.chunks(BLOCK).zip(lines).zip(&mut blocks.steps).zip(&mut blocks.errors);
-        for (((rows, lines), most), error) in of_blocks {
-            for (at, &row) in rows.iter().enumerate() {
-                let [step, lost] = steps[row].map(f64::from);
-                (*most, *error) = (step.max(*most), lost.max(*error));
-                let codes = codes[row * n_codes..][..n_codes].as_flattened();
+        let mut codes: Vec<[Codes; 3]> = vec![[[0; 4]; 3]; BLOCK];
+        for (items, lines) in items.chunks(BLOCK).zip(blocks.lines.chunks_exact_mut(n_lines)) {
+            codes.fill([[0; 4]; 3]);
+            let mut own = [[0.0; 2]; BLOCK];
+            for ((&item, codes), own) in items.iter().zip(&mut codes).zip(&mut own) {
+                *own = row(&vectors[item as usize * d..][..d], codes);
+            }
+            let [step, ratio] = own.iter().fold([0f64; 2], |[a, b], own| [a.max(own[0]), b.max(own[1])]);
+            blocks.inverse_steps.push(if step > 0.0 { 1.0 / step } else { 0.0 });
+            blocks.ratios.push(ratio);
+            let per_level = LEVEL * (d as f64).sqrt() * (1.0 + SLACK);
+            for (at, (codes, own)) in codes.iter().zip(&own).enumerate() {
+                let level = ((ratio - own[1]) / per_level).min(MAX_LEVEL) as u8;
+                let bytes = codes[..n_codes].iter().flatten().flat_map(|word| word.to_le_bytes()).chain([level]);
                 let (place, shift) = (at / 4, at % 4 * 8);
-                for (line, byte) in lines.iter_mut().zip(codes.iter().flat_map(|word| word.to_le_bytes())) {
+                for (line, byte) in lines.iter_mut().zip(bytes) {
                     line.0[place] |= (u32::from(byte) << shift) as i32;
                 }
             }
@@ -102,84 +127,77 @@ impl SketchBlocks {
 /// What a user looks codes up in, in memory that is kept from list to list.
 #[derive(Default)]
 pub struct Lookup {
-    tables: Vec<Tables>,
+    losses: Vec<Losses>,
+    tables: Tables,
     budgets: Vec<i32>,
     /// Σ 3 |u_k|.
     best: f64,
-    /// One over what 1 in a table stands for.
+    /// ‖u‖, rounded up.
+    norm: f64,
+    /// Steps of one.
     inverse: f64,
 }
 
 impl Lookup {
-    /// Appends the items of blocks that may reach the threshold. Tables are made of the user's `vector` anew if the
-    /// threshold is `new`.
-    pub fn append_reaching(
-        &mut self,
-        level: Level,
-        bounds: &Bounds,
-        vector: &[f32],
-        (threshold, new): (f32, bool),
-        blocks: &SketchBlocks,
-        into: &mut Vec<u32>,
-    ) {
-        let n_tables = blocks.lines.len() / blocks.steps.len();
-        // ⟨u, w⟩ of an item that reaches the threshold is at least this; none for all.
-        let least = |block: usize| {
-            let left = bounds.without_loss(threshold, blocks.errors[block], blocks.norm);
-            (left > 0.0).then(|| left / blocks.steps[block])
-        };
-        if new {
-            self.set_tables(vector, least(0), n_tables);
-        }
-        self.budgets.clear();
-        self.budgets.extend((0..blocks.steps.len()).map(|block| match least(block) {
-            Some(least) => {
-                let budget = (self.best - least) * self.inverse;
-                (budget + budget.abs() * 1e-6 + 1e-3).floor().clamp(-1.0, 255.0) as i32
-            }
-            None => 255,
-        }));
-        let known = into.len();
-        append_within(level, &blocks.lines, &self.tables, &self.budgets, into);
-        // The last block may end early; what follows its end is no item.
-        while into.len() > known && into.last().is_some_and(|&place| place as usize >= blocks.items.len()) {
-            into.pop();
-        }
-        for place in &mut into[known..] {
-            *place = blocks.items[*place as usize];
-        }
-    }
-
-    /// The tables whose largest budget is just that of a block whose items have to reach `least`.
-    fn set_tables(&mut self, vector: &[f32], least: Option<f64>, n_tables: usize) {
-        self.best = 3.0 * vector.iter().map(|&u| f64::from(u).abs()).sum::<f64>();
-        let range = (self.best - least.unwrap_or(0.0)).max(self.best * FINEST);
-        self.inverse = if range > 0.0 { 254.0 / range } else { 0.0 };
-        let scale = self.inverse * (1.0 - 1e-6);
-        self.tables.clear();
-        self.tables.resize(n_tables, [[0; 16]; 2]);
-        for (numbers, tables) in vector.chunks(64).zip(self.tables.chunks_exact_mut(16)) {
-            for (at, tables) in tables.iter_mut().enumerate() {
-                let of = |k: usize| {
-                    let u = numbers.get(k).map_or(0.0, |&u| f64::from(u)) * scale;
-                    // What code c is below the best: 3 where u is positive, else 0.
-                    std::array::from_fn::<f64, 4, _>(|c| 2.0 * u.abs() * if u > 0.0 { 3 - c } else { c } as f64)
-                };
-                for (half, table) in tables.iter_mut().enumerate() {
-                    let (first, second) = (of(at + 32 * half), of(at + 32 * half + 16));
-                    for (codes, place) in table.iter_mut().enumerate() {
-                        *place = (first[codes % 4] + second[codes / 4]) as u8;
-                    }
+    /// Sets the tables of a user, for thresholds from this on; `blocks` are the first that are looked at.
+    pub fn set_user(&mut self, level: Level, bounds: &Bounds, vector: &[f32], threshold: f32, blocks: &SketchBlocks) {
+        self.best = 3.0 * vector.iter().map(|&u| f64::from(u.abs())).sum::<f64>();
+        self.norm = bounds.per_norm * (1.0 + SLACK);
+        let range = self.budget(bounds.without_slack(threshold, blocks.norm).max(0.0), blocks, 0);
+        let range = if range.is_finite() { range.max(self.best * FINEST) } else { self.best };
+        self.inverse = if range > 0.0 { MOST_STEPS / range } else { 0.0 };
+        self.losses.clear();
+        self.losses.resize(16 * vector.len().div_ceil(64) + 1, [[0; 4]; 4]);
+        // In 256ths, rounded down.
+        let unit = (self.inverse * 256.0 * (1.0 - 1e-6)) as f32;
+        let multiples = |loss: f32| [0u16, 1, 2, 3].map(|code| (loss as u16).saturating_mul(code));
+        for (numbers, losses) in vector.chunks(64).zip(self.losses.chunks_exact_mut(16)) {
+            for (of, numbers) in numbers.chunks(16).enumerate() {
+                for (&u, losses) in numbers.iter().zip(&mut *losses) {
+                    // What is below the best code: 3 where u is positive, else 0.
+                    let [a, b, c, d] = multiples(2.0 * u.abs() * unit);
+                    losses[of] = if u > 0.0 { [d, c, b, a] } else { [a, b, c, d] };
                 }
             }
         }
+        let level_loss = (self.norm * LEVEL * (vector.len() as f64).sqrt()) as f32 * unit;
+        if let Some(losses) = self.losses.last_mut() {
+            *losses = [1.0, 4.0, 16.0, 0.0].map(|weight| multiples(weight * level_loss));
+        }
+        self.tables.set(level, &self.losses);
+    }
+
+    /// Sets the budgets of the first `n` blocks, n > 0; whether codes leave few of their items.
+    pub fn set_budgets(&mut self, bounds: &Bounds, threshold: f32, blocks: &SketchBlocks, n: usize) -> bool {
+        let t = bounds.without_slack(threshold, blocks.norm);
+        let mut budgets = std::mem::take(&mut self.budgets);
+        budgets.clear();
+        budgets.extend((0..n).map(|block| {
+            let budget = self.budget(t, blocks, block) * self.inverse;
+            let above = (budget + budget.abs() * 1e-6 + 1e-3).clamp(-1.0, MAX_BUDGET) as i32;
+            if t > 0.0 { above } else { MAX_BUDGET as i32 }
+        }));
+        self.budgets = budgets;
+        self.best - self.budget(t, blocks, n / 2) >= LEAST_NEED * self.norm
+    }
+
+    /// Appends those items of the blocks with budgets that may reach the threshold.
+    pub fn append_reaching(&self, level: Level, blocks: &SketchBlocks, into: &mut Vec<u32>) {
+        let lines = &blocks.lines[..self.budgets.len() * self.losses.len()];
+        append_within(level, lines, &self.tables, &self.budgets, &blocks.items, into);
+    }
+
+    /// The budget of a block.
+    #[inline(always)]
+    fn budget(&self, t: f64, blocks: &SketchBlocks, block: usize) -> f64 {
+        self.best - t * blocks.inverse_steps[block] + self.norm * blocks.ratios[block]
     }
 }
 
 impl Bounds {
-    /// What is left of a threshold for the codes of items: less ‖u‖ ‖η‖ + γ ‖u‖ ‖v‖ + d 2⁻¹⁴⁹.
-    fn without_loss(&self, threshold: f32, error: f64, norm: f64) -> f64 {
-        self.threshold_down(threshold) - self.per_norm * (1.0 + SLACK) * (error + self.gamma * norm)
+    /// t: a threshold less γ ‖u‖ ‖v‖ + d 2⁻¹⁴⁹, for items of at most this norm.
+    fn without_slack(&self, threshold: f32, norm: f64) -> f64 {
+        self.threshold_down(threshold) - self.per_norm * (1.0 + SLACK) * self.gamma * norm
     }
 }
 
@@ -197,7 +215,6 @@ mod tests {
                 let items: Vec<u32> = (0..300).rev().collect();
                 let most = case.items.chunks(d).map(norm).fold(0.0, f64::max);
                 let blocks = SketchBlocks::new(&case.items, d, &items, most * (1.0 + SLACK));
-                assert!(blocks.items.len() == 300 && items.iter().all(|item| blocks.items.contains(item)));
                 let mut scores = vec![0.0; 300];
                 let mut passed = 0;
                 for level in Level::available() {
@@ -207,8 +224,9 @@ mod tests {
                         let bounds = Bounds::of(vector, level, &mut words);
                         for (&item, &score) in items.iter().zip(&scores) {
                             found.clear();
-                            let limits = (score, true);
-                            lookup.append_reaching(level, &bounds, vector, limits, &blocks, &mut found);
+                            lookup.set_user(level, &bounds, vector, score, &blocks);
+                            lookup.set_budgets(&bounds, score, &blocks, 5);
+                            lookup.append_reaching(level, &blocks, &mut found);
                             assert!(found.contains(&item), "{kind:?} {d} {}: {score} is lost", level.name());
                             if score == scores.iter().copied().fold(f32::MIN, f32::max) {
                                 passed += found.len();
@@ -219,6 +237,32 @@ mod tests {
                 if kind == Kind::Normal && d == 64 {
                     let n = Level::available().len() * 4 * 300;
                     assert!(passed < n * 4 / 5, "{passed}: the bounds say nothing");
+                }
+            }
+        }
+    }
+    #[test]
+    fn what_codes_lose_is_allowed_for_where_all_of_it_adds_to_the_score() {
+        for d in [40, 64, 100] {
+            let case = Case::new(Kind::Normal, 1, 130, d, false, d as u64);
+            let items: Vec<u32> = (0..130).collect();
+            let most = case.items.chunks(d).map(norm).fold(0.0, f64::max);
+            let blocks = SketchBlocks::new(&case.items, d, &items, most * (1.0 + SLACK));
+            for (&item, vector) in items.iter().zip(case.items.chunks(d)) {
+                // The user is just what the codes of this item lose.
+                let mut codes = vec![[0; 4]; d.div_ceil(64)];
+                let [step, _] = row(vector, &mut codes);
+                let code = |k: usize| codes[k / 64][k % 16 / 4] >> (k % 4 * 8 + k % 64 / 16 * 2) & 3;
+                let lost = |k: usize| f64::from(vector[k]) - step * (2.0 * f64::from(code(k)) - 3.0);
+                let user: Vec<f32> = (0..d).map(|k| lost(k) as f32).collect();
+                for level in Level::available() {
+                    let (mut lookup, mut found, mut score) = (Lookup::default(), Vec::new(), [0.0]);
+                    dots(level, &user, &case.items, &[item], &mut score);
+                    let bounds = Bounds::of(&user, level, &mut vec![0; d.div_ceil(4)]);
+                    lookup.set_user(level, &bounds, &user, score[0], &blocks);
+                    lookup.set_budgets(&bounds, score[0], &blocks, 3);
+                    lookup.append_reaching(level, &blocks, &mut found);
+                    assert!(found.contains(&item), "{d} {}: {item} is lost", level.name());
                 }
             }
         }
