@@ -339,6 +339,9 @@ class Ranker:
     def top_n_one(
         self, user: int, n: int, filter_seen: bool
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]: ...
+    def top_n_of_id(
+        self, user_ids: IdIndex, user_id: Any, n: Any, filter_seen: Any
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]] | None: ...
     def top_n_for_items(
         self,
         history: list[int],

@@ -82,6 +82,39 @@ def test_the_short_path_checks_what_the_general_way_checks():
         model.recommend(True)
 
 
+@pytest.mark.parametrize(
+    "odd", [{"N": True}, {"N": 0}, {"N": -3}, {"N": "3"}, {"filter_already_liked_items": 1}, {"users": 3.5}]
+)
+def test_what_the_short_path_does_not_read_is_said_as_the_general_way_says_it(odd):
+    model = ancf.ItemKNN().fit(table("int"))
+    asked = {"users": 3, **odd}
+    with pytest.raises((ancf.InvalidParameterError, ancf.UnknownUserError)) as general:
+        model.recommend(**{**asked, "users": [asked["users"]]})
+    with pytest.raises(type(general.value)) as short:
+        model.recommend(**asked)
+    assert str(short.value) == str(general.value)
+
+
+def test_numbers_of_numpy_take_the_short_path():
+    model = ancf.ItemKNN().fit(table("int"))
+    wanted = model.recommend(3, N=4).to_pandas()
+    for user in (np.int64(3), np.int8(3)):
+        assert model.recommend(user, N=np.int64(4)).to_pandas().equals(wanted)
+    found = model._scorer.ranker.top_n_of_id(model.user_ids_.native_index, 3, 4, True)
+    assert found[1].flags.owndata
+    assert found[1].tobytes() == model.recommend(3, N=4).scores.tobytes()
+    refused = [
+        (99, 4, True),
+        (True, 4, True),
+        (3, 0, True),
+        (3, True, True),
+        (3, 4, 1),
+        ("3", 4, True),
+        (None, 4, True),
+    ]
+    assert [model._scorer.ranker.top_n_of_id(model.user_ids_.native_index, *each) for each in refused] == [None] * 7
+
+
 def test_factor_attention_is_ranked_predicted_and_explained_alike():
     rng = np.random.default_rng(0)
     users, items = rng.standard_normal((5, 6)).astype(np.float32), rng.standard_normal((9, 6)).astype(np.float32)

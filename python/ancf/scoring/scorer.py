@@ -389,15 +389,12 @@ class Scorer:
 
     def top_n_for_known(self, user: Any, N: Any, filter_seen: bool) -> Recommendations | None:
         """The list of one known user, by a short path: it is what a shop waits for. None where it does not lead."""
-        kind = type(user)
-        plain = type(N) is int and N > 0 and type(filter_seen) is bool and self.stock is None
-        plain = plain and (filter_seen or self.rejected is None)
-        if plain and (kind is str or kind is int or isinstance(user, np.generic)):
-            position = self.user_ids.position(user)
-            if position >= 0 and self.placed_users is None:
-                items, scores = self.ranker.top_n_one(position, N, filter_seen)
-                return self._one(user, items, scores, "model")
-        return None
+        plain = self.stock is None and self.placed_users is None and (filter_seen is True or self.rejected is None)
+        if not plain:
+            return None
+        value = user.item() if isinstance(user, np.generic) else user
+        found = self.ranker.top_n_of_id(self.user_ids.native_index, value, N, filter_seen)
+        return None if found is None else self._one(user, found[0], found[1], "model")
 
     def top_n_for_short_history(
         self, history: Any, N: Any, filter_seen: bool, num_threads: int | None

@@ -37,7 +37,8 @@ impl IdIndex {
         is_number.then(|| text.parse().map_or(-1, |number| self.index.position_of_number(number)))
     }
 
-    fn find(&self, id: &Bound<'_, PyAny>) -> PyResult<i64> {
+    /// Where an id stands, or -1.
+    pub fn find(&self, id: &Bound<'_, PyAny>) -> PyResult<i64> {
         if self.index.has_numbers() {
             let number = if id.is_instance_of::<PyInt>() { id.extract::<i64>().ok() } else { None };
             return Ok(number.map_or(-1, |number| self.index.position_of_number(number)));

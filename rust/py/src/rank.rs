@@ -4,17 +4,18 @@ use std::ops::{Deref, DerefMut};
 
 use ancf_core::Error;
 use ancf_core::model::fold_in::{Attention, History};
-use ancf_core::rank::{self, Extent, Filters, Head, Link, Plan, TargetAttention, Users};
+use ancf_core::rank::{self, Extent, Filters, Head, Link, OutputTransform, Plan, TargetAttention, Users};
 use ancf_core::runtime::simd::Level;
 use numpy::{
     IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods,
 };
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyBool, PyDict, PyInt, PyString};
 
 use crate::convert::{CsrArrays, LayerArrays, to_csr, to_layers};
 use crate::enter::{LARGE, Size, enter, enter_inline, to_python, with_table};
 use crate::file_bytes::Given;
+use crate::ids::IdIndex;
 use crate::sets::{SetArrays, to_sets};
 
 /// Lists as they are handed to Python: items and scores (m, width), counts (m,).
@@ -250,11 +251,26 @@ impl Ranker {
     /// The n best items of one user, on this thread: (items (c,), scores (c,)).
     fn top_n_one<'py>(&self, py: Python<'py>, user: usize, n: usize, filter_seen: bool) -> PyResult<ListResult<'py>> {
         enter_inline(py, || {
-            self.ranker.top_n_one(user, n, filter_seen, self.level, |keys, output| {
-                let items = PyArray1::from_iter(py, keys.iter().map(|&key| rank::position_of(key) as i32));
-                (items, PyArray1::from_iter(py, keys.iter().map(|&key| output.score(key))))
-            })
+            self.ranker.top_n_one(user, n, filter_seen, self.level, |keys, output| to_list(py, keys, output))
         })
+    }
+
+    /// The same for the user with an id; None for an unknown one, and where the arguments are of other types than text or a
+    /// whole number, a whole number above 0, and a bool: somebody else has to look at them.
+    fn top_n_of_id<'py>(
+        &self,
+        py: Python<'py>,
+        user_ids: &Bound<'py, IdIndex>,
+        user_id: &Bound<'py, PyAny>,
+        n: &Bound<'py, PyAny>,
+        filter_seen: &Bound<'py, PyAny>,
+    ) -> PyResult<Option<ListResult<'py>>> {
+        let is_plain = (user_id.is_exact_instance_of::<PyString>() || user_id.is_exact_instance_of::<PyInt>())
+            && n.is_exact_instance_of::<PyInt>();
+        let (true, Ok(filter_seen)) = (is_plain, filter_seen.cast::<PyBool>()) else { return Ok(None) };
+        let Some(n) = n.extract::<usize>().ok().filter(|&n| n > 0) else { return Ok(None) };
+        let Ok(user) = usize::try_from(user_ids.get().find(user_id)?) else { return Ok(None) };
+        self.top_n_one(py, user, n, filter_seen.is_true()).map(Some)
     }
 
     /// The same for one user outside the training table, whose items (rising positions) weigh 1 or their `weights`, or with
@@ -283,8 +299,7 @@ impl Ranker {
         let history = History { items: &history, weights: weights.as_deref(), times: times.as_deref() };
         let find = || {
             self.ranker.top_n_for_items(&history, attention.as_ref(), had, n, self.level, |keys, output| {
-                let items: Vec<i32> = keys.iter().map(|&key| rank::position_of(key) as i32).collect();
-                (items, keys.iter().map(|&key| output.score(key)).collect::<Vec<f32>>())
+                to_vectors(keys, output)
             })
         };
         let (items, scores) = if self.size(1) == Size::Small {
@@ -292,7 +307,7 @@ impl Ranker {
         } else {
             enter(py, Size::Short, Some(1), |_| find())?
         };
-        Ok((items.into_pyarray(py), scores.into_pyarray(py)))
+        Ok((PyArray1::from_slice(py, &items), PyArray1::from_slice(py, &scores)))
     }
 
     /// As `top_n`, for users outside the training table: vectors (m, d), histories, and what each list leaves out.
@@ -563,6 +578,17 @@ fn positions(py: Python<'_>, given: &PyReadonlyArray1<'_, i64>, n: usize, what: 
         return Err(to_python(py, &error));
     }
     Ok(given.iter().map(|&p| p as u32).collect())
+}
+
+fn to_vectors(keys: &[u64], output: OutputTransform) -> (Vec<i32>, Vec<f32>) {
+    let items = keys.iter().map(|&key| rank::position_of(key) as i32);
+    (items.collect(), keys.iter().map(|&key| output.score(key)).collect())
+}
+
+/// Arrays that hold their numbers themselves: an array over the memory of Rust is two objects.
+fn to_list<'py>(py: Python<'py>, keys: &[u64], output: OutputTransform) -> ListResult<'py> {
+    let (items, scores) = to_vectors(keys, output);
+    (PyArray1::from_slice(py, &items), PyArray1::from_slice(py, &scores))
 }
 
 pub fn to_arrays(py: Python<'_>, lists: rank::Lists) -> PyResult<ListsResult<'_>> {
