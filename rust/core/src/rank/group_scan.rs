@@ -25,9 +25,9 @@ pub fn users_per_scan(level: Level) -> usize {
 /// The bytes and thresholds of users that scan together.
 pub enum Together {
     /// In registers.
-    Few(Group<USERS_PER_SCAN>),
+    Few(Box<Group<USERS_PER_SCAN>>),
     /// By tiles.
-    Tiles(TileGroup),
+    Tiles(Box<TileGroup>),
 }
 
 /// Users that scan the compact table together.
@@ -53,7 +53,7 @@ impl Together {
             Self::Few(group) if !has_tiles(level) => group.limits = Limits::default(),
             Self::Tiles(tiles) if has_tiles(level) => tiles.reset(n_users, vector_words(d)),
             _ => {
-                *self = if has_tiles(level) { Self::Tiles(TileGroup::default()) } else { Self::default() };
+                *self = if has_tiles(level) { Self::Tiles(Box::default()) } else { Self::default() };
                 self.reset(n_users, d, level);
             }
         }
@@ -86,7 +86,7 @@ impl Together {
 
 impl Default for Together {
     fn default() -> Self {
-        Self::Few(Group::default())
+        Self::Few(Box::default())
     }
 }
 

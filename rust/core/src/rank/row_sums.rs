@@ -87,7 +87,7 @@ impl RowSums {
         let is_left_out = if left_out.len() > MAX_COMPARED {
             left_out.binary_search(&item).is_ok()
         } else {
-            left_out.iter().fold(false, |found, &other| found | (other == item))
+            left_out.iter().map(|&other| u32::from(other == item)).sum::<u32>() > 0
         };
         is_left_out || neighbors.contains(&item)
     }
