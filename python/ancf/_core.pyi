@@ -32,6 +32,7 @@ __all__ = [
     "auc",
     "bpr_user_vectors",
     "canonical_events",
+    "common_users",
     "ease_weights",
     "gram_parts",
     "gram_rows",
@@ -43,7 +44,7 @@ __all__ = [
     "list_properties",
     "load_model",
     "measure_roofline",
-    "mixed_top_n",
+    "mixed_ndcg",
     "model_to_bytes",
     "neighbor_mean_squares",
     "neural_user_vectors",
@@ -54,6 +55,7 @@ __all__ = [
     "replace_targets",
     "resolve_num_threads",
     "ridge_neighbors",
+    "ridge_path",
     "ridge_targets",
     "sample_negatives",
     "save_model",
@@ -178,12 +180,31 @@ def ridge_neighbors(
     *,
     candidates: int,
     neighbors: int,
-    shrinkage: float,
+    shrinkages: Sequence[float],
     user_power: float,
     source_power: float,
     l1: float = 0.0,
     num_threads: int | None = None,
-) -> _Csr: ...
+) -> list[_Csr]: ...
+def common_users(
+    interactions: _Csr,
+    n_items: int,
+    users: npt.NDArray[np.int64],
+    items: npt.NDArray[np.int32],
+    num_threads: int | None = None,
+) -> npt.NDArray[np.uint32]: ...
+def ridge_path(
+    interactions: _Csr,
+    n_items: int,
+    targets: npt.NDArray[np.int32],
+    *,
+    candidates: int,
+    shrinkages: Sequence[float],
+    user_power: float,
+    source_power: float,
+    l1: float = 0.0,
+    num_threads: int | None = None,
+) -> list[_Csr]: ...
 def ridge_targets(
     interactions: _Csr,
     n_items: int,
@@ -803,15 +824,16 @@ def vector_mean_squares(
 def neighbor_mean_squares(
     interactions: _Csr, neighbors: _Csr, n_items: int, num_threads: int | None = None
 ) -> npt.NDArray[np.float64]: ...
-def mixed_top_n(
+def mixed_ndcg(
     user_vectors: npt.NDArray[np.float32],
     item_vectors: npt.NDArray[np.float32],
     weights: tuple[_Csr, _Csr] | None,
     seen: _Sets,
+    wanted: _Sets,
     mixtures: Sequence[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]],
     n: int,
     num_threads: int | None = None,
-) -> list[_Lists]: ...
+) -> list[npt.NDArray[np.float64]]: ...
 def serving_vectors(
     item_vectors: npt.NDArray[np.float32], exponent: float
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]: ...

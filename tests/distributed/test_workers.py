@@ -8,7 +8,7 @@ import pytest
 
 import ancf
 from ancf.checkpoints import Checkpoint
-from ancf.data.csr import Csr
+from ancf.data.csr import Csr, ItemSets
 from ancf.demo_shop import demo_shop
 from ancf.distributed.fitting import Spread, fit
 from ancf.distributed.pool import LocalPool, WorkerLostError, bounds, user_bounds
@@ -102,7 +102,7 @@ def test_choosing_and_validation_over_workers_measure_what_one_machine_measures(
     assert found.history_ == chosen_alone(name).history_
     assert found.to_bytes() == chosen_alone(name).to_bytes()
     # All of them, and not one for the others.
-    for method in ("user_vectors", "gram_parts", "top_n", "mixed_top_n", "ridge", "validation"):
+    for method in ("user_vectors", "gram_parts", "top_n", "mixed_ndcg", "ridge", "validation"):
         assert all(called[method, worker] for worker in range(3)), method
 
 
@@ -122,19 +122,22 @@ def test_users_over_workers_have_the_bits_of_users_on_one_machine(n_workers):
     assert (spread.gram_parts(items, 60.0) == alone.gram_parts(items, 60.0)).all()
     asked = np.sort(draws.permutation(train.n_users)[:500])
     mixtures = [ItemFactors(*draws.random((2, train.n_items), np.float32)) for _ in range(3)]
+    new = {user: np.setdiff1d(np.arange(train.n_items), pairs.row(user)[0])[:5] for user in asked.tolist()}
+    wanted = ItemSets.from_rows(list(new.values()))
     vectors_alone = [ItemFactors(mixtures[0].vectors, np.zeros(train.n_items, np.float32))]
     for half_life in (60.0, None):
         found, expected = (users.top_n(items, half_life, asked, 9) for users in (spread, alone))
         assert all((one == other).all() for one, other in zip(found, expected, strict=True))
         for mixed in (mixtures, vectors_alone):
-            found, expected = (users.mixed_top_n(items, half_life, mixed, asked, 9) for users in (spread, alone))
-            for lists, truth in zip(found, expected, strict=True):
-                assert all((one == other).all() for one, other in zip(lists, truth, strict=True))
+            found, expected = (users.mixed_ndcg(items, half_life, mixed, asked, wanted, 9) for users in (spread, alone))
+            assert max(each.max() for each in expected) > 0
+            np.testing.assert_array_equal(found, expected)
     assert spread.top_n(items, None, asked[:0], 9).counts.shape == (0,)
-    assert [each.counts.shape for each in spread.mixed_top_n(items, None, mixtures, asked[:0], 9)] == [(0,)] * 3
+    found = spread.mixed_ndcg(items, None, mixtures, asked[:0], wanted.take(asked[:0]), 9)
+    assert [each.shape for each in found] == [(0,)] * 3
 
 
-@pytest.mark.parametrize("method", ["user_vectors", "gram_parts", "top_n", "mixed_top_n", "ridge", "validation"])
+@pytest.mark.parametrize("method", ["user_vectors", "gram_parts", "top_n", "mixed_ndcg", "ridge", "validation"])
 def test_a_worker_that_dies_while_others_choose_changes_no_byte(method):
     calls = [0]
 

@@ -1,4 +1,4 @@
-"""Many mixtures of the same two parts of a score are listed together, as each would be served."""
+"""Many mixtures of the same two parts of a score are measured together, as each would be served."""
 
 from dataclasses import replace
 
@@ -8,11 +8,12 @@ import pytest
 import ancf
 from ancf import _native
 from ancf.models.ancf.options import resolve
-from ancf.models.ancf.selection import CUT_OFF, hold_out_last
+from ancf.models.ancf.selection import CUT_OFF, hold_out_last, ndcg
 from ancf.models.ancf.sides import ItemParts, ItemSide, UserSide
 from ancf.models.ancf.softmax import SoftmaxTrainer
 from ancf.models.ancf.temporal import recency_weights, sparse_history
 from ancf.models.ancf.training_table import TrainingTable, ridge_neighbors
+from ancf.scoring.results import TopN
 
 DAY = 86_400
 CHOICES = [
@@ -56,20 +57,21 @@ def as_served(trainer, weights, held_out, chosen):
     return ranker.top_n(held_out.users, CUT_OFF)
 
 
-def test_each_of_many_mixtures_is_listed_as_it_would_be_served(trained):
+def test_each_of_many_mixtures_is_measured_as_it_would_be_served(trained):
     trainer, weights, held_out, settings = trained
-    found = trainer.lists_builder(trainer.state(), weights, held_out, settings)(CHOICES)
-    for choice, lists in zip(CHOICES, found, strict=True):
-        items, scores, counts = as_served(trainer, weights, held_out, replace(settings, **choice))
-        np.testing.assert_array_equal(lists.counts, counts)
-        np.testing.assert_allclose(lists.scores, scores, rtol=1e-4, atol=1e-5)
+    found = trainer.ndcg_by_mixture(trainer.state(), weights, held_out, settings)(CHOICES)
+    for choice, measured in zip(CHOICES, found, strict=True):
+        top = TopN(*as_served(trainer, weights, held_out, replace(settings, **choice)))
+        served = ndcg(top, held_out, len(trainer.state()), 1)
+        assert served.mean() > 0
         # Rounding may only swap what has nearly the same score.
-        assert (lists.items == items).mean() > 0.99
+        assert (measured == served).mean() > 0.97
+        np.testing.assert_allclose(measured.mean(), served.mean(), rtol=1e-2)
 
 
 def test_what_stands_beside_a_mixture_changes_nothing_of_it(trained):
     trainer, weights, held_out, settings = trained
-    together = trainer.lists_builder(trainer.state(), weights, held_out, settings)(CHOICES)
-    for choice, lists in zip(CHOICES, together, strict=True):
-        (alone,) = trainer.lists_builder(trainer.state(), weights, held_out, settings)([choice])
-        assert all((one == other).all() for one, other in zip(alone, lists, strict=True))
+    together = trainer.ndcg_by_mixture(trainer.state(), weights, held_out, settings)(CHOICES)
+    for choice, measured in zip(CHOICES, together, strict=True):
+        (alone,) = trainer.ndcg_by_mixture(trainer.state(), weights, held_out, settings)([choice])
+        np.testing.assert_array_equal(alone, measured)

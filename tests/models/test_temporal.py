@@ -11,7 +11,7 @@ from ancf.models.ancf import temporal
 from ancf.models.ancf.selection import (
     HeldOut,
     Measured,
-    _Buyers,
+    _order_by_buyers,
     coordinate_search,
     hold_out,
     hold_out_last,
@@ -209,8 +209,10 @@ def test_without_times_every_second_user_is_asked_for_what_belongs_together():
 
 def test_items_are_as_close_as_their_other_buyers_say():
     # The history 0, 1, 2; one more person has 0 and 1, another 2.
-    buyers = _Buyers(ItemSets(np.array([0, 3, 5, 6]), np.array([0, 1, 2, 0, 1, 2], np.int32)))
-    assert buyers.buyer_cosine(np.array([0, 1, 2], np.int32), 0).tolist() == [1.0, 0.5, 0.0]
+    pairs = ItemSets(np.array([0, 3, 5, 6]), np.array([0, 1, 2, 0, 1, 2], np.int32))
+    order = np.array([0.9, 0.1, 0.2, 0.3, 0.4, 0.5])
+    _order_by_buyers(pairs, np.array([0]), order, 1)
+    np.testing.assert_allclose(order, [1.0, 0.5, 0.0, 0.3, 0.4, 0.5], atol=1e-5)
 
 
 @pytest.mark.parametrize(("apart", "together", "chosen"), [(0.5, 0.25, 0.25), (0.25, 0.5, 0.25), (0.5, 0.5, 0.5)])

@@ -33,7 +33,7 @@ _TICKS = """
         "recommend_all": lambda: wide.recommend_all(N=10),
         "item-kNN": lambda: ancf.ItemKNN().fit(data),
         "ridge": lambda: _native.ridge_neighbors(
-            pairs, data.n_items, candidates=200, neighbors=50, shrinkage=20.0,
+            pairs, data.n_items, candidates=200, neighbors=50, shrinkages=[20.0],
             user_power=0.3, source_power=0.3,
         ),
         "forward": a_few_pairs_during_a_step,

@@ -40,28 +40,32 @@ class Spread:
         """The users over the workers, by ranges as well."""
         return SpreadUsers(self._pool, pairs, times, self._threads)
 
-    def ridge_neighbors(self, pairs: Csr, n_items: int, *, neighbors: int, **options: Any) -> Csr:
-        """Item-item weights, by ranges of items; every worker sees all interactions."""
+    def ridge_path(self, pairs: Csr, n_items: int, *, neighbors: int, **options: Any) -> list[Csr]:
+        """Item-item weights by each λ, by ranges of items; every worker sees all interactions."""
         pool, at = self._pool, bounds(n_items, self._pool.n_workers)
         given = {**options, "num_threads": self._threads}
         shared = pool.put(pairs)
 
-        def solved() -> list[Csr]:
+        def solved() -> list[list[Csr]]:
             calls = [
                 pool.call(number, "ridge", shared, n_items, first, last, given)
                 for number, (first, last) in enumerate(pairwise(at))
             ]
             return get_all(pool, calls)
 
-        rows = patiently(pool, solved)
-        ends = np.cumsum([0, *(len(each.indices) for each in rows)])
-        indptr = np.concatenate([each.indptr[:-1] + end for each, end in zip(rows, ends, strict=False)] + [ends[-1:]])
-        by_target = Csr(
-            indptr.astype(np.int64),
-            np.concatenate([each.indices for each in rows]),
-            np.concatenate([each.data for each in rows]),
-        )
-        return Csr(*_native.strongest_of_sources(by_target, n_items, neighbors))
+        paths = zip(*patiently(pool, solved), strict=True)
+        return [Csr(*_native.strongest_of_sources(_stacked(list(rows)), n_items, neighbors)) for rows in paths]
+
+
+def _stacked(parts: list[Csr]) -> Csr:
+    """The rows of all, one part after the other."""
+    ends = np.cumsum([0, *(len(each.indices) for each in parts)])
+    indptr = np.concatenate([each.indptr[:-1] + end for each, end in zip(parts, ends, strict=False)] + [ends[-1:]])
+    return Csr(
+        indptr.astype(np.int64),
+        np.concatenate([each.indices for each in parts]),
+        np.concatenate([each.data for each in parts]),
+    )
 
 
 @checks_call

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ancf import _native
 from ancf.data.arrays import offsets_from_lengths
-from ancf.data.csr import Csr
+from ancf.data.csr import Csr, ItemSets
 from ancf.distributed.pool import Pool, get_all, patiently, user_bounds
 from ancf.models.ancf.sides import ItemFactors, ItemSide
 from ancf.scoring.results import TopN
@@ -55,27 +55,30 @@ class SpreadUsers:
 
         return _joined(self._of_some(rows, of_worker), n)
 
-    def mixed_top_n(
+    def mixed_ndcg(
         self,
         items: ItemSide,
         half_life: float | None,
         mixtures: list[ItemFactors],
         rows: NDArray[np.int64],
+        wanted: ItemSets,
         n: int,
-    ) -> list[TopN]:
-        """Lists of some users by each mixture; a worker gets the item-item weights of what its own of them had, and no
-        others."""
+    ) -> list[NDArray[np.float64]]:
+        """NDCG@n of what some users want by each mixture; a worker gets the item-item weights of what its own of them
+        had, and no others."""
         _, sent = self._send(items)
         weights = None if items.neighbors is None else self._send_weights(items, rows)
         factors = self._pool.put(mixtures)
 
         def of_worker(number: int, own: NDArray[np.int64]) -> Any:
             of_own = None if weights is None else weights[number]
-            given = self._parts[number], sent, of_own, half_life, factors, own, n, self._threads
-            return self._pool.call(number, "mixed_top_n", *given)
+            first = int(np.searchsorted(rows, self._at[number]))
+            wants = wanted.take(np.arange(first, first + len(own)))
+            given = self._parts[number], sent, of_own, half_life, factors, own, wants, n, self._threads
+            return self._pool.call(number, "mixed_ndcg", *given)
 
         found = self._of_some(rows, of_worker)
-        return [_joined([lists[place] for lists in found], n) for place in range(len(mixtures))]
+        return [np.concatenate([np.zeros(0), *(each[place] for each in found)]) for place in range(len(mixtures))]
 
     def _of_some(self, rows: NDArray[np.int64], of_worker: Callable[[int, NDArray[np.int64]], Any]) -> list[Any]:
         """What the workers that have some of these users find; each is called with its own as it counts them."""

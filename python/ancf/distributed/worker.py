@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ancf import _native
-from ancf.data.csr import Csr
+from ancf.data.csr import Csr, ItemSets
 from ancf.models.ancf.sides import ItemFactors, ItemSide, UserSide
 from ancf.scoring.results import TopN
 
@@ -142,10 +142,10 @@ class Worker:
         """The losses of held-out pairs, one number for each user here who has some."""
         return self._shard.validation(targets, self._threads)
 
-    def ridge(self, pairs: Csr, n_items: int, first: int, last: int, options: dict[str, Any]) -> Csr:
-        """The item-item weights that point to some items, before sources are cut to their strongest."""
+    def ridge(self, pairs: Csr, n_items: int, first: int, last: int, options: dict[str, Any]) -> list[Csr]:
+        """The item-item weights that point to some items by each λ, before sources are cut to their strongest."""
         targets = np.arange(first, last, dtype=np.int32)
-        return Csr(*_native.ridge_targets(pairs, n_items, targets, **options))
+        return [Csr(*each) for each in _native.ridge_path(pairs, n_items, targets, **options)]
 
     def user_vectors(self, part: Part, items: ItemSide, half_life: float | None, num_threads: int) -> Floats:
         """The vectors of these users."""
@@ -172,7 +172,7 @@ class Worker:
         _, items, users = self._serving
         return users.top_n(items, half_life, rows, n)
 
-    def mixed_top_n(
+    def mixed_ndcg(
         self,
         part: Part,
         items: ItemSide,
@@ -180,12 +180,13 @@ class Worker:
         half_life: float | None,
         mixtures: list[ItemFactors],
         rows: NDArray[np.int64],
+        wanted: ItemSets,
         n: int,
         num_threads: int,
-    ) -> list[TopN]:
-        """Lists of some of these users by each mixture."""
+    ) -> list[NDArray[np.float64]]:
+        """NDCG@n of what some of these users want by each mixture."""
         users = UserSide(*part, num_threads)
-        return users.mixed_top_n(items._replace(neighbors=weights), half_life, mixtures, rows, n)
+        return users.mixed_ndcg(items._replace(neighbors=weights), half_life, mixtures, rows, wanted, n)
 
     def process(self) -> int:
         """The number of its process: an answer of who is alive."""

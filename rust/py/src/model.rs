@@ -193,12 +193,13 @@ fn slim_weights<'py>(
     Ok(from_csr(py, weights))
 }
 
-/// Sparse item-item weights by local ridge regression.
+/// Sparse item-item weights by local ridge regression, by each of some λ; with an l1 each goes on from the weights of the
+/// last one.
 ///
 /// `interactions`: (indptr i64, indices i32, values f32) of users × items, of which the values are ignored.
 /// Returns the weights as (indptr, indices, values), one row for each source item.
 #[pyfunction]
-#[pyo3(signature = (interactions, n_items, *, candidates, neighbors, shrinkage, user_power, source_power, l1=0.0,
+#[pyo3(signature = (interactions, n_items, *, candidates, neighbors, shrinkages, user_power, source_power, l1=0.0,
                     num_threads=None))]
 fn ridge_neighbors<'py>(
     py: Python<'py>,
@@ -206,16 +207,16 @@ fn ridge_neighbors<'py>(
     n_items: usize,
     candidates: usize,
     neighbors: usize,
-    shrinkage: f32,
+    shrinkages: Vec<f32>,
     user_power: f32,
     source_power: f32,
     l1: f32,
     num_threads: Option<usize>,
-) -> PyResult<CsrResult<'py>> {
+) -> PyResult<Vec<CsrResult<'py>>> {
     let interactions = to_csr(py, &interactions, n_items)?;
-    let ridge = Ridge { candidates, neighbors, shrinkage, l1, user_power, source_power };
-    let weights = enter(py, Size::Large, num_threads, |context| ridge.fit(&interactions, context))?;
-    Ok(from_csr(py, weights))
+    let ridge = Ridge { candidates, neighbors, l1, user_power, source_power, ..Ridge::default() };
+    let found = enter(py, Size::Large, num_threads, |context| ridge.fit_path(&interactions, &shrinkages, context))?;
+    Ok(found.into_iter().map(|weights| from_csr(py, weights)).collect())
 }
 
 /// The item-item weights that point to some targets, by local ridge regression, one row for each of them (targets ×
@@ -241,6 +242,51 @@ fn ridge_targets<'py>(
     let targets: Vec<u32> = targets.as_slice()?.iter().map(|&target| target as u32).collect();
     let weights = enter(py, Size::Large, num_threads, |context| ridge.solve_targets(&interactions, &targets, context))?;
     Ok(from_csr(py, weights))
+}
+
+/// For each of `users`, and each item of theirs, how many users have that item and the user's of `items`.
+#[pyfunction]
+#[pyo3(signature = (interactions, n_items, users, items, num_threads=None))]
+fn common_users<'py>(
+    py: Python<'py>,
+    interactions: CsrArrays<'py>,
+    n_items: usize,
+    users: PyReadonlyArray1<'py, i64>,
+    items: PyReadonlyArray1<'py, i32>,
+    num_threads: Option<usize>,
+) -> PyResult<Bound<'py, PyArray1<u32>>> {
+    let interactions = to_csr(py, &interactions, n_items)?;
+    // A number that is none becomes a position far out of range, which is refused.
+    let users: Vec<u32> = users.as_slice()?.iter().map(|&user| u32::try_from(user).unwrap_or(u32::MAX)).collect();
+    let items: Vec<u32> = items.as_slice()?.iter().map(|&item| item as u32).collect();
+    let found = enter(py, Size::Large, num_threads, |context| {
+        ancf_core::data::common_users::common_users(&interactions, &users, &items, context)
+    })?;
+    Ok(found.into_pyarray(py))
+}
+
+/// The same by each of some λ, as `ridge_neighbors` solves them.
+#[pyfunction]
+#[pyo3(signature = (interactions, n_items, targets, *, candidates, shrinkages, user_power, source_power, l1=0.0,
+                    num_threads=None))]
+fn ridge_path<'py>(
+    py: Python<'py>,
+    interactions: CsrArrays<'py>,
+    n_items: usize,
+    targets: PyReadonlyArray1<'py, i32>,
+    candidates: usize,
+    shrinkages: Vec<f32>,
+    user_power: f32,
+    source_power: f32,
+    l1: f32,
+    num_threads: Option<usize>,
+) -> PyResult<Vec<CsrResult<'py>>> {
+    let interactions = to_csr(py, &interactions, n_items)?;
+    let ridge = Ridge { candidates, l1, user_power, source_power, ..Ridge::default() };
+    let targets: Vec<u32> = targets.as_slice()?.iter().map(|&target| target as u32).collect();
+    let found =
+        enter(py, Size::Large, num_threads, |context| ridge.solve_path(&interactions, &targets, &shrinkages, context))?;
+    Ok(found.into_iter().map(|weights| from_csr(py, weights)).collect())
 }
 
 /// The item-item weights of a training with those that point to `targets` replaced by `solved` (targets × items) times
@@ -569,6 +615,8 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(ease_weights, module)?)?;
     module.add_function(wrap_pyfunction!(slim_weights, module)?)?;
     module.add_function(wrap_pyfunction!(ridge_neighbors, module)?)?;
+    module.add_function(wrap_pyfunction!(ridge_path, module)?)?;
+    module.add_function(wrap_pyfunction!(common_users, module)?)?;
     module.add_function(wrap_pyfunction!(ridge_targets, module)?)?;
     module.add_function(wrap_pyfunction!(replace_targets, module)?)?;
     module.add_function(wrap_pyfunction!(user_vectors, module)?)?;

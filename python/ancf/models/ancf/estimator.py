@@ -36,7 +36,7 @@ from ancf.models.ancf.machines import is_elsewhere
 from ancf.models.ancf.network_encoder import NetworkEncoder
 from ancf.models.ancf.network_training import NetworkTrainer
 from ancf.models.ancf.options import Auto, AutoChooseFor, AutoInterest, AutoNormalize, AutoSimilarity, Init, Settings
-from ancf.models.ancf.selection import START_HALF_LIFE, Choice, HeldOut, Measured, ndcg, select_mixture
+from ancf.models.ancf.selection import START_HALF_LIFE, Choice, HeldOut, Measured, select_mixture
 from ancf.models.ancf.shrinkage import choose_shrinkage
 from ancf.models.ancf.softmax import HistoryEncoder, SoftmaxTrainer
 from ancf.models.ancf.temporal import pair_shares
@@ -45,7 +45,6 @@ from ancf.models.ancf.updating import update_scorer
 from ancf.models.base import Recommender
 from ancf.models.network import Attention, Layer, Loss, Optimizer, Output
 from ancf.models.resuming import fit_of
-from ancf.scoring.results import TopN
 from ancf.scoring.scorer import Arrays, Encoder, Scorer
 from ancf.scoring.start import Side, Start
 from ancf.scoring.updates import Update
@@ -69,9 +68,9 @@ class ScorerTrainer(Trainer[State], Protocol[State]):
     def batch_size(self) -> int: ...
     def validation_loss(self, targets: Csr) -> float: ...
     def grids(self, held_out: HeldOut, settings: Settings) -> dict[str, tuple[Any, ...]]: ...
-    def lists_builder(
+    def ndcg_by_mixture(
         self, state: State, neighbors: Csr | None, held_out: HeldOut, settings: Settings
-    ) -> Callable[[list[dict[str, Any]]], list[TopN]]: ...
+    ) -> Callable[[list[Choice]], list[NDArray[np.float64]]]: ...
     def measure(
         self, state: State, settings: Settings, validation: Interactions, metric: str, **about: Any
     ) -> float: ...
@@ -435,7 +434,7 @@ class ANCF(Recommender):
         # 7. Item-item weights; a large table chooses now, on what it could do without.
         neighbors = ridge_neighbors(trainer.pairs, data.n_items, settings)
         if held_out is not None:
-            chosen = _choose(trainer, result.state, neighbors, held_out, table.n_items, settings)
+            chosen = _choose(trainer, result.state, neighbors, held_out, settings)
             settings = replace(settings, **chosen)
             print_settings("Chosen", chosen, self.verbose)
         # 8. Items that nobody has bought, by their attributes.
@@ -527,7 +526,7 @@ class ANCF(Recommender):
                     kept.keep("choosing", trainer, at, last=at.epochs == epochs)
         settings = replace(settings, neighbor_shrinkage=choose_shrinkage(table, held_out, settings))
         neighbors = ridge_neighbors(trainer.pairs, table.n_items, settings)
-        found = _choose(trainer, trainer.state(), neighbors, held_out, table.n_items, settings)
+        found = _choose(trainer, trainer.state(), neighbors, held_out, settings)
         chosen = {**found, "neighbor_shrinkage": settings.neighbor_shrinkage}
         if kept is not None:
             kept.choose(chosen)
@@ -612,15 +611,10 @@ def _choose(
     state: State,
     neighbors: Csr | None,
     held_out: HeldOut,
-    n_items: int,
     settings: Settings,
 ) -> dict[str, Any]:
     """The mixture of the parts of the score that ranks the held-out purchases best."""
-    lists = trainer.lists_builder(state, neighbors, held_out, settings)
-
-    def measure(choices: list[Choice]) -> list[NDArray[np.float64]]:
-        return [ndcg(top, held_out, n_items, settings.num_threads) for top in lists(choices)]
-
+    measure = trainer.ndcg_by_mixture(state, neighbors, held_out, settings)
     start = {**settings.record(), "half_life": START_HALF_LIFE}
     measured = Measured(measure, at_once=trainer.mixes_at_once)
     return select_mixture(held_out, measured, trainer.grids(held_out, settings), start)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ancf import _native
-from ancf.data.csr import Csr
+from ancf.data.csr import Csr, ItemSets
 from ancf.models.ancf.sides import ItemFactors, ItemSide, UserSide
 from ancf.scoring.results import TopN
 
@@ -34,14 +34,15 @@ class Users(Protocol):
     def vectors(self, items: ItemSide, half_life: float | None) -> Floats: ...
     def gram_parts(self, items: ItemSide, half_life: float | None) -> Floats: ...
     def top_n(self, items: ItemSide, half_life: float | None, rows: NDArray[np.int64], n: int) -> TopN: ...
-    def mixed_top_n(
+    def mixed_ndcg(
         self,
         items: ItemSide,
         half_life: float | None,
         mixtures: list[ItemFactors],
         rows: NDArray[np.int64],
+        wanted: ItemSets,
         n: int,
-    ) -> list[TopN]: ...
+    ) -> list[NDArray[np.float64]]: ...
 
 
 class Machines(Protocol):
@@ -51,7 +52,7 @@ class Machines(Protocol):
     def softmax_learner(
         self, pairs: Csr, n_items: int, options: dict[str, Any], num_threads: int | None
     ) -> SoftmaxLearner: ...
-    def ridge_neighbors(self, pairs: Csr, n_items: int, *, neighbors: int, **options: Any) -> Csr: ...
+    def ridge_path(self, pairs: Csr, n_items: int, *, neighbors: int, **options: Any) -> list[Csr]: ...
     def users(self, pairs: Csr, times: NDArray[np.int64] | None, num_threads: int | None) -> Users: ...
 
 
@@ -64,8 +65,8 @@ class _Here:
     def users(self, pairs: Csr, times: NDArray[np.int64] | None, num_threads: int | None) -> Users:
         return UserSide(pairs, times, num_threads)
 
-    def ridge_neighbors(self, pairs: Csr, n_items: int, *, neighbors: int, **options: Any) -> Csr:
-        return Csr(*_native.ridge_neighbors(pairs, n_items, neighbors=neighbors, **options))
+    def ridge_path(self, pairs: Csr, n_items: int, *, neighbors: int, **options: Any) -> list[Csr]:
+        return [Csr(*each) for each in _native.ridge_neighbors(pairs, n_items, neighbors=neighbors, **options)]
 
 
 _HERE = _Here()

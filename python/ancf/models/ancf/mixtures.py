@@ -1,4 +1,4 @@
-"""Lists of those who are asked, by many mixtures of the same two parts of a score.
+"""What many mixtures of the same two parts of a score are worth to those who are asked.
 
     score(u, i) = a_i ⟨p_u, v_i⟩ + b_i n_u^-½ Σ_{j∈N(u)} τ_uj c_ji
     a_i = ‖v_i‖^(p − 1) f_i,   b_i = κ s f_i
@@ -23,11 +23,10 @@ from ancf.models.ancf.options import Settings
 from ancf.models.ancf.selection import CUT_OFF, HeldOut
 from ancf.models.ancf.sides import Factors, Floats, ItemFactors, ItemSide, item_factors
 from ancf.models.ancf.temporal import powers
-from ancf.scoring.results import TopN
 
 
-class MixtureLists:
-    """For some choices of the mixture, the lists that they make of what was not held out, for those who are asked.
+class MixtureNdcg:
+    """For some choices of the mixture, NDCG@20 of what was held out of each user who is asked.
 
     ``items``: bare vectors, priors and item-item weights. ``users_of``: the users, with what each entry of a history is
     in purchases, or each as much as a purchase.
@@ -50,18 +49,18 @@ class MixtureLists:
         self._of_vectors: dict[tuple[Any, ...], NDArray[np.float64]] = {}
         self._of_neighbors: NDArray[np.float64] | None = None
         self._of_items: dict[tuple[float, ...], Floats] = {}
-        self._found: dict[tuple[Any, ...], TopN] = {}
+        self._found: dict[tuple[Any, ...], NDArray[np.float64]] = {}
 
-    def __call__(self, choices: list[dict[str, Any]]) -> list[TopN]:
-        """The lists of each choice."""
+    def __call__(self, choices: list[dict[str, Any]]) -> list[NDArray[np.float64]]:
+        """That by each choice."""
         all_chosen = [replace(self._settings, **choice) for choice in choices]
         new = {key: chosen for chosen in all_chosen if (key := _mixture(chosen)) not in self._found}
         for half_life, interest in dict.fromkeys(map(_of_users, new.values())):
             own = {key: chosen for key, chosen in new.items() if _of_users(chosen) == (half_life, interest)}
             factors = [self._factors(chosen) for chosen in own.values()]
-            users = self._users[interest]
-            lists = users.mixed_top_n(self._items, half_life, factors, self._held_out.users, CUT_OFF)
-            self._found.update(zip(own, lists, strict=True))
+            asked, wanted = self._held_out.users, self._held_out.truth
+            found = self._users[interest].mixed_ndcg(self._items, half_life, factors, asked, wanted, CUT_OFF)
+            self._found.update(zip(own, found, strict=True))
         return [self._found[_mixture(chosen)] for chosen in all_chosen]
 
     def _factors(self, chosen: Settings) -> ItemFactors:

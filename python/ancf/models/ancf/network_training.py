@@ -25,7 +25,7 @@ from ancf.models.ancf.network_encoder import (
     to_serving_tables,
 )
 from ancf.models.ancf.options import Settings
-from ancf.models.ancf.selection import CUT_OFF, NEIGHBOR_WEIGHTS, SERVING_EXPONENTS, HeldOut, hold_out
+from ancf.models.ancf.selection import CUT_OFF, NEIGHBOR_WEIGHTS, SERVING_EXPONENTS, HeldOut, hold_out, ndcg
 from ancf.models.ancf.softmax import scale_item_weights
 from ancf.models.ancf.temporal import sparse_history
 from ancf.models.ancf.training_table import TrainingTable
@@ -141,22 +141,23 @@ class NetworkTrainer:
         }
         return grids if settings.neighbors else {**grids, "neighbor_weight": (0.0,)}
 
-    def lists_builder(
+    def ndcg_by_mixture(
         self, state: NetworkState, neighbors: Csr | None, held_out: HeldOut, settings: Settings
-    ) -> Callable[[list[dict[str, Any]]], list[TopN]]:
-        """For choices of the mixture, the lists that they make of what was not held out, for those who are asked."""
+    ) -> Callable[[list[dict[str, Any]]], list[NDArray[np.float64]]]:
+        """For choices of the mixture, NDCG@20 of what was held out of each user who is asked."""
         users = held_out.users
 
-        def build(choice: dict[str, Any]) -> TopN:
+        def measure(choice: dict[str, Any]) -> NDArray[np.float64]:
             chosen = replace(settings, **choice)
             tables = to_serving_tables(state, chosen)
             mixed, history = _mix(tables, self.pairs, neighbors, chosen)
             ranker = _native.Ranker(tables.item_vectors, neighbors=mixed)
             of_asked = None if history is None else history.take(users)
             ranker.set_users(tables.user_vectors[users], of_asked, self.pairs.sets.take(users))
-            return TopN(*ranker.top_n(None, CUT_OFF, num_threads=settings.num_threads))
+            top = TopN(*ranker.top_n(None, CUT_OFF, num_threads=settings.num_threads))
+            return ndcg(top, held_out, len(tables.item_vectors), settings.num_threads)
 
-        return lambda choices: [build(choice) for choice in choices]
+        return lambda choices: [measure(choice) for choice in choices]
 
     def measure(
         self, state: NetworkState, settings: Settings, validation: Interactions, metric: str, **about: Any

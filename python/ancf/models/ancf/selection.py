@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ancf import _native
 from ancf.data.arrays import offsets_from_lengths
-from ancf.data.csr import ItemSets
+from ancf.data.csr import Csr, ItemSets, places_of_rows
 from ancf.data.interactions import Interactions
 from ancf.data.time_range import TimeRange
 from ancf.models.ancf.temporal import PurchaseTimes
@@ -72,6 +72,11 @@ class HeldOut(NamedTuple):
     """Whether every second of ``users`` is asked for what belongs together."""
 
     @property
+    def step(self) -> int:
+        """Every so many ``users`` are asked for any purchases."""
+        return 2 if self.alternates_strategies else 1
+
+    @property
     def negligible(self) -> bool:
         """Whether training can do without what was set aside: a larger part is learned from in a second run."""
         return self.share <= _NEGLIGIBLE_SHARE
@@ -84,6 +89,7 @@ def hold_out(
     had: NDArray[np.bool_] | None = None,
     *,
     alternates_strategies: bool = True,
+    num_threads: int | None = None,
 ) -> HeldOut | None:
     """Set purchases of some users aside; None where no user has three pairs, one of them a purchase.
 
@@ -100,19 +106,18 @@ def hold_out(
         eligible_users = np.sort(draws.permutation(eligible_users)[:MAX_USERS])
     if not len(eligible_users):
         return None
-    held_out_mask = np.zeros(len(items), bool)
     order = draws.random(len(items)) if times is None else times.astype(np.float64)
     alternates_strategies = alternates_strategies and times is None
-    buyers = _Buyers(pairs) if alternates_strategies else None
     if had is not None:
         order[~had] = -np.inf
-    for turn, user in enumerate(eligible_users.tolist()):
-        row = slice(int(indptr[user]), int(indptr[user + 1]))
-        n = max(1, round(_HELD_OUT_SHARE * int(n_had[user])))
-        if buyers is not None and turn % 2:
-            cosine = buyers.buyer_cosine(items[row], int(np.argmax(order[row])))
-            order[row] = cosine + _TIE_BREAK * order[row]
-        held_out_mask[row.start + np.argsort(-order[row], kind="stable")[:n]] = True
+    if alternates_strategies:
+        _order_by_buyers(pairs, eligible_users[1::2].copy(), order, num_threads)
+    rows = np.repeat(np.arange(len(counts)), counts)
+    ranks = np.empty(len(items), np.int64)
+    ranks[np.lexsort((-order, rows))] = np.arange(len(items)) - np.repeat(indptr[:-1], counts)
+    n_held_out = np.zeros(len(counts), np.int64)
+    n_held_out[eligible_users] = np.maximum(1, np.rint(_HELD_OUT_SHARE * n_had[eligible_users]))
+    held_out_mask = ranks < n_held_out[rows]
     running = np.concatenate(([0], np.cumsum(held_out_mask)))
     taken = running[indptr[eligible_users + 1]] - running[indptr[eligible_users]]
     truth = offsets_from_lengths(taken)
@@ -127,30 +132,23 @@ def hold_out(
     )
 
 
-class _Buyers:
-    """Who bought each item."""
+def _order_by_buyers(
+    pairs: ItemSets, users: NDArray[np.int64], order: NDArray[np.float64], num_threads: int | None
+) -> None:
+    """Order some users' pairs by the cosine of the buyers of each item to those of the user's first; 1 for that one.
 
-    def __init__(self, pairs: ItemSets) -> None:
-        indptr, items = pairs
-        self._n_users = len(indptr) - 1
-        self._users = np.repeat(np.arange(self._n_users), np.diff(indptr))[np.argsort(items, kind="stable")]
-        self._indptr = np.concatenate(([0], np.cumsum(np.bincount(items))))
-
-    def buyer_cosine(self, items: NDArray[np.int32], first: int) -> NDArray[np.float64]:
-        """Cosine of the buyers of each item of a history to those of ``items[first]``; 1 for that one.
-
-        Whose history it is does not count: they bought all of it, and rare items would look close for that alone.
-        """
-        lengths = self._indptr[items + 1] - self._indptr[items]
-        starts = offsets_from_lengths(lengths)
-        # Item after item, all of its buyers.
-        places = np.repeat(self._indptr[items] - starts[:-1], lengths) + np.arange(starts[-1])
-        marked = np.zeros(self._n_users, bool)
-        marked[self._users[self._indptr[items[first]] : self._indptr[items[first] + 1]]] = True
-        common = np.add.reduceat(marked[self._users[places]], starts[:-1], dtype=np.int64) - 1
-        found = common / np.sqrt(lengths * float(common[first] + 1))
-        found[first] = 1.0
-        return np.asarray(found)
+    Whose history it is does not count: they bought all of it, and rare items would look close for that alone.
+    """
+    indptr, items = pairs
+    places, lengths = places_of_rows(indptr, users), np.diff(indptr)[users]
+    own, rows = items[places], np.repeat(np.arange(len(users)), lengths)
+    firsts = own[np.lexsort((-order[places], rows))[offsets_from_lengths(lengths)[:-1]]]
+    n_buyers = np.bincount(items).astype(np.float64)
+    matrix = Csr(indptr, items, np.ones(len(items), np.float32))
+    common = _native.common_users(matrix, len(n_buyers), users, firsts, num_threads)
+    cosines = (common - 1.0) / np.sqrt(n_buyers[own] * np.repeat(n_buyers[firsts], lengths))
+    cosines[own == np.repeat(firsts, lengths)] = 1.0
+    order[places] = cosines + _TIE_BREAK * order[places]
 
 
 def hold_out_last(data: Interactions, pairs: ItemSets, seed: int) -> HeldOut | None:
@@ -240,8 +238,7 @@ class Measured:
 def select_mixture(held_out: HeldOut, measured: Measured, grids: dict[str, tuple[Any, ...]], start: Choice) -> Choice:
     """The mixture that ranks what was held out best."""
     others = {name: grid for name, grid in grids.items() if name != "popularity_exponent"}
-    # Those of whom any purchases are asked.
-    step = 2 if held_out.alternates_strategies else 1
+    step = held_out.step
     choice = coordinate_search(measured, others, start, step)
     if len(others) < len(grids):
         choice["popularity_exponent"] = _popularity_exponent(measured, step, grids["popularity_exponent"], choice)
@@ -278,9 +275,9 @@ def _popularity_exponent(measured: Measured, step: int, grid: tuple[float, ...],
     return best if gain.mean() > worth else grid[0]
 
 
-def is_beyond_error(gain: NDArray[np.float64]) -> bool:
-    """Whether the mean of what each user gains is above one standard error."""
-    return bool(gain.mean() > gain.std() / np.sqrt(len(gain)))
+def is_beyond_error(gain: NDArray[np.float64], errors: float = 1.0) -> bool:
+    """Whether the mean of what each user gains is above so many standard errors."""
+    return bool(gain.mean() > errors * gain.std() / np.sqrt(len(gain)))
 
 
 def coordinate_search(measured: Measured, grids: dict[str, tuple[Any, ...]], start: Choice, step: int = 1) -> Choice:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ancf import _native
 from ancf.data.arrays import offsets_from_lengths
-from ancf.data.csr import Csr, places_of_rows
+from ancf.data.csr import Csr, ItemSets, places_of_rows
 from ancf.models.ancf.options import Settings
 from ancf.models.ancf.temporal import PurchaseTimes, entry_weights, popularity_factors, sparse_history, trend_factors
 from ancf.scoring.results import TopN
@@ -120,22 +120,22 @@ class UserSide:
         ranker.set_users(self._vectors(pairs, recency, items), None, pairs.sets)
         return TopN(*ranker.top_n(None, n, num_threads=self._threads))
 
-    def mixed_top_n(
+    def mixed_ndcg(
         self,
         items: ItemSide,
         half_life: float | None,
         mixtures: list[ItemFactors],
         rows: NDArray[np.int64],
+        wanted: ItemSets,
         n: int,
-    ) -> list[TopN]:
-        """The n best items that each of these users has not had, by each of some mixtures of both parts."""
+    ) -> list[NDArray[np.float64]]:
+        """NDCG@n of what each of these users wants, by each of some mixtures of both parts."""
         pairs, recency = self._pairs.take(rows), self._weights_of(rows, half_life)
         weights = None
         if items.neighbors is not None and any(each.neighbors.any() for each in mixtures):
             weights = sparse_history(*pairs.sets, recency, None, len(items.vectors)), items.neighbors
         users = self._vectors(pairs, recency, items)
-        found = _native.mixed_top_n(users, items.vectors, weights, pairs.sets, mixtures, n, self._threads)
-        return [TopN(*each) for each in found]
+        return _native.mixed_ndcg(users, items.vectors, weights, pairs.sets, wanted, mixtures, n, self._threads)
 
     def _weights_of(self, rows: NDArray[np.int64], half_life: float | None) -> Floats:
         """What the entries of these users weigh, one user after the other."""

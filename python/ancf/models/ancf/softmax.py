@@ -24,7 +24,7 @@ from ancf.evaluation import evaluate_scorer, evaluate_top_n
 from ancf.evaluation.ground_truth import Known
 from ancf.evaluation.metrics import ERROR_METRICS
 from ancf.models.ancf.machines import SoftmaxLearner, Users, machines
-from ancf.models.ancf.mixtures import MixtureLists
+from ancf.models.ancf.mixtures import MixtureNdcg
 from ancf.models.ancf.options import Settings
 from ancf.models.ancf.selection import (
     HALF_LIVES,
@@ -161,7 +161,8 @@ class SoftmaxTrainer:
         data, pairs = table.data, table.matrix.sets
         last = hold_out_last(data, pairs, settings.random_state) if settings.choose_for == "future" else None
         times = None if settings.choose_for == "random" else table.purchase_times.times
-        return last or hold_out(pairs, times, settings.random_state, data.pair_had())
+        had, threads = data.pair_had(), settings.num_threads
+        return last or hold_out(pairs, times, settings.random_state, had, num_threads=threads)
 
     @staticmethod
     def choosing_epochs(held_out: HeldOut, settings: Settings) -> int:
@@ -217,10 +218,10 @@ class SoftmaxTrainer:
         }
         return {**grids, "interest": INTERESTS} if "interest" in settings.open_choices else grids
 
-    def lists_builder(
+    def ndcg_by_mixture(
         self, state: ItemVectors, neighbors: Csr | None, held_out: HeldOut, settings: Settings
-    ) -> Callable[[list[dict[str, Any]]], list[TopN]]:
-        """For choices of the mixture, the lists that they make of what was not held out, for those who are asked."""
+    ) -> Callable[[list[dict[str, Any]]], list[NDArray[np.float64]]]:
+        """For choices of the mixture, NDCG@20 of what was held out of each user who is asked."""
         priors = _native.item_priors(self.pairs, self._table.n_items, settings.attention)
         shares, of_all = held_out.purchases.shares, self._table.purchase_times.shares
         if shares is None and of_all is not None:
@@ -230,7 +231,7 @@ class SoftmaxTrainer:
             return _users(self.pairs, held_out.purchases.times, shares, settings.num_threads)
 
         items = ItemSide(state.whole, priors, neighbors, False)
-        return MixtureLists(items, self.pairs, held_out, settings, users_of, shares)
+        return MixtureNdcg(items, self.pairs, held_out, settings, users_of, shares)
 
     def measure(
         self, state: ItemVectors, settings: Settings, validation: Interactions, metric: str, **about: Any

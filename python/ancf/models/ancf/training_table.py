@@ -1,5 +1,6 @@
 """The training table as the trainers want it, whole or without what was held out."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -110,20 +111,26 @@ def ridge_neighbors(pairs: Csr, n_items: int, settings: Settings) -> Csr | None:
     """The item-item weights of these pairs, one row for each source; None where the settings have no such part."""
     if not settings.neighbors or not settings.neighbor_weight:
         return None
+    return ridge_path(pairs, n_items, settings, [settings.neighbor_shrinkage])[0]
+
+
+def ridge_path(pairs: Csr, n_items: int, settings: Settings, shrinkages: Sequence[float]) -> list[Csr]:
+    """Those by each λ, which is solved from the weights by the last one."""
     ones = pairs.with_data(np.ones(len(pairs.indices), np.float32))
-    return machines().ridge_neighbors(ones, n_items, neighbors=settings.neighbors, **_ridge_options(settings))
+    options = {**_ridge_options(settings), "neighbors": settings.neighbors, "shrinkages": list(shrinkages)}
+    return machines().ridge_path(ones, n_items, **options)
 
 
 def ridge_targets(pairs: Csr, n_items: int, settings: Settings, targets: NDArray[np.int32]) -> Csr:
     """Those that point to some targets, one row for each of these, before sources are cut to their strongest."""
     ones = pairs.with_data(np.ones(len(pairs.indices), np.float32))
-    return Csr(*_native.ridge_targets(ones, n_items, targets, **_ridge_options(settings)))
+    options = {**_ridge_options(settings), "shrinkage": settings.neighbor_shrinkage}
+    return Csr(*_native.ridge_targets(ones, n_items, targets, **options))
 
 
 def _ridge_options(settings: Settings) -> dict[str, Any]:
     return {
         "candidates": settings.neighbor_candidates,
-        "shrinkage": settings.neighbor_shrinkage,
         "l1": settings.neighbor_l1,
         "user_power": _RIDGE_POWER,
         "source_power": _RIDGE_POWER,

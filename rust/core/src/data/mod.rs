@@ -1,8 +1,9 @@
 //! Data in: text tables to columns, rows to sorted events, and checked types that cannot be wrong afterwards.
 //!
 //! Imports run one way: {`scan`, `texts`} → {`rows`, `dictionary`} → {`schema`, `fields`, `interner`} → `digits`. `events`,
-//! `csr` and `id_index` (→ `numbers`) import none of them.
+//! `common_users` (→ `csr`) and `id_index` (→ `numbers`) import none of them.
 
+pub mod common_users;
 mod csr;
 mod dictionary;
 mod digits;

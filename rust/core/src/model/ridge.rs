@@ -76,17 +76,21 @@ impl Ridge {
 
     /// The weights, one row for each source item (`n_items` × `n_items`), from who interacted with what.
     pub fn fit(&self, interactions: &Csr, context: &Context) -> Result<Csr> {
-        let all: Vec<u32> = (0..interactions.n_columns() as u32).collect();
-        strongest_of_sources(&self.solve_targets(interactions, &all, context)?, self.neighbors, context)
+        Ok(self.fit_path(interactions, &[self.shrinkage], context)?.remove(0))
     }
 
-    /// λ and l1 of a table with this diagonal.
-    pub(super) fn penalties(&self, diagonal: &[f32]) -> Penalties {
+    /// The same by each of some λ, as `solve_path` solves them.
+    pub fn fit_path(&self, interactions: &Csr, shrinkages: &[f32], context: &Context) -> Result<Vec<Csr>> {
+        let all: Vec<u32> = (0..interactions.n_columns() as u32).collect();
+        let found = self.solve_path(interactions, &all, shrinkages, context)?;
+        found.iter().map(|weights| strongest_of_sources(weights, self.neighbors, context)).collect()
+    }
+
+    /// Each λ, and l1, of a table with this diagonal.
+    pub(super) fn penalties(&self, shrinkages: &[f32], diagonal: &[f32]) -> Penalties {
         let mean = diagonal.iter().map(|&value| f64::from(value)).sum::<f64>() / diagonal.len().max(1) as f64;
-        Penalties {
-            lambda: (f64::from(self.shrinkage) * mean).max(f64::from(f32::MIN_POSITIVE)) as f32,
-            l1: (f64::from(self.l1) * mean) as f32,
-        }
+        let lambda = |&shrinkage| (f64::from(shrinkage) * mean).max(f64::from(f32::MIN_POSITIVE)) as f32;
+        Penalties { lambdas: shrinkages.iter().map(lambda).collect(), l1: (f64::from(self.l1) * mean) as f32 }
     }
 
     /// Companions that a regression sees at most.
@@ -96,9 +100,8 @@ impl Ridge {
 }
 
 /// What a regression is held back by.
-#[derive(Clone, Copy)]
 pub(super) struct Penalties {
-    pub(super) lambda: f32,
+    pub(super) lambdas: Vec<f32>,
     pub(super) l1: f32,
 }
 

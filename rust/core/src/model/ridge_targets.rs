@@ -20,20 +20,34 @@ impl Ridge {
     /// The weights that point to some targets, one row for each of them (targets × `n_items`), before sources are cut to
     /// their strongest.
     pub fn solve_targets(&self, interactions: &Csr, targets: &[u32], context: &Context) -> Result<Csr> {
+        Ok(self.solve_path(interactions, targets, &[self.shrinkage], context)?.remove(0))
+    }
+
+    /// The same by each of some λ, in place of the own one; with an l1 each goes on from the weights of the last one.
+    pub fn solve_path(
+        &self,
+        interactions: &Csr,
+        targets: &[u32],
+        shrinkages: &[f32],
+        context: &Context,
+    ) -> Result<Vec<Csr>> {
         let share = |table: &CoPurchases<'_>, candidates: &[&[u32]], context: &Context| {
             SharedPairs::new(table, candidates, self.l1 > 0.0, context)
         };
-        self.solve_sharing(interactions, targets, share, context)
+        self.solve_sharing(interactions, targets, shrinkages, share, context)
     }
 
     fn solve_sharing(
         &self,
         interactions: &Csr,
         targets: &[u32],
+        shrinkages: &[f32],
         share: impl FnOnce(&CoPurchases<'_>, &[&[u32]], &Context) -> Result<SharedPairs>,
         context: &Context,
-    ) -> Result<Csr> {
-        self.check()?;
+    ) -> Result<Vec<Csr>> {
+        for &shrinkage in shrinkages {
+            Self { shrinkage, ..self.clone() }.check()?;
+        }
         let table = CoPurchases::new(self, interactions);
         let n_items = table.n_items();
         if let Some(target) = targets.iter().find(|&&target| target as usize >= n_items) {
@@ -41,7 +55,7 @@ impl Ridge {
         }
         let limit = self.candidates(n_items);
         let diagonal = table.diagonal();
-        let penalties = self.penalties(&diagonal);
+        let penalties = &self.penalties(shrinkages, &diagonal);
         // 1. The candidates of each target.
         let chosen = context.install(|| {
             targets
@@ -72,7 +86,9 @@ impl Ridge {
                 )
                 .collect::<Result<Vec<_>>>()
         })?;
-        from_rows(columns, n_items)
+        let mut columns: Vec<_> = columns.into_iter().map(Vec::into_iter).collect();
+        let by = |_| from_rows(columns.iter_mut().map(|each| each.next().unwrap_or_default()).collect(), n_items);
+        shrinkages.iter().map(by).collect()
     }
 }
 
@@ -175,41 +191,64 @@ impl Regression {
         }
     }
 
-    /// The positive weights of the target's companions, by rising position.
+    /// The positive weights of the target's companions, by rising position, for each λ.
     fn solve(
         &mut self,
         target: &Target<'_>,
-        mut right: Vec<f32>,
-        penalties: Penalties,
+        right: Vec<f32>,
+        penalties: &Penalties,
         level: Level,
-    ) -> Vec<(u32, f32)> {
+    ) -> Vec<Vec<(u32, f32)>> {
+        let mut found = Vec::with_capacity(penalties.lambdas.len());
         if right.is_empty() {
-            return Vec::new();
+            return found;
         }
         target.pairs.find(target.candidates, &mut self.shared, &mut self.rare);
+        let keep = |weights: &[f32]| {
+            let weights = target.candidates.iter().copied().zip(weights.iter().copied());
+            let positive = weights.filter(|&(_, weight)| weight > 0.0 && weight.is_finite());
+            let powers = &target.table.source_weights;
+            found.push(positive.map(|(source, weight)| (source, weight * powers[source as usize])).collect());
+        };
         if penalties.l1 > 0.0 {
-            self.solve_elastic_net(target, penalties, &mut right, level);
-        } else if !self.solve_ridge(target, penalties.lambda, &mut right, level) {
-            return Vec::new();
+            self.solve_elastic_net(target, penalties, right, level, keep);
+        } else {
+            self.solve_ridges(target, &penalties.lambdas, &right, level, keep);
         }
-        let weights = target.candidates.iter().copied().zip(right);
-        let positive = weights.filter(|&(_, weight)| weight > 0.0 && weight.is_finite());
-        positive.map(|(source, weight)| (source, weight * target.table.source_weights[source as usize])).collect()
+        found
     }
 
-    /// Solves by G_SS + λ I; `right` becomes the weights. False where rounding left the matrix indefinite.
-    fn solve_ridge(&mut self, target: &Target<'_>, lambda: f32, right: &mut [f32], level: Level) -> bool {
+    /// Solves by `G_SS` + λ I; no weights where rounding left the matrix indefinite.
+    fn solve_ridges(
+        &mut self,
+        target: &Target<'_>,
+        lambdas: &[f32],
+        right: &[f32],
+        level: Level,
+        mut solved: impl FnMut(&[f32]),
+    ) {
         let (size, stride) = (right.len(), right.len().next_multiple_of(LANES));
-        self.fill(target, stride);
-        let matrix = &mut self.matrix[..size * stride];
-        for (place, &item) in target.candidates.iter().enumerate() {
-            matrix[place * stride + place] = target.diagonal[item as usize] + lambda;
+        for &lambda in lambdas {
+            self.fill(target, stride);
+            let matrix = &mut self.matrix[..size * stride];
+            for (place, &item) in target.candidates.iter().enumerate() {
+                matrix[place * stride + place] = target.diagonal[item as usize] + lambda;
+            }
+            let mut weights = right.to_vec();
+            let is_definite = cholesky::solve(level, matrix, stride, &mut weights);
+            solved(if is_definite { &weights } else { &[] });
         }
-        cholesky::solve(level, matrix, stride, right)
     }
 
     /// The same with an l1; of G the rows are gathered that the solution needs.
-    fn solve_elastic_net(&mut self, target: &Target<'_>, penalties: Penalties, right: &mut [f32], level: Level) {
+    fn solve_elastic_net(
+        &mut self,
+        target: &Target<'_>,
+        penalties: &Penalties,
+        mut right: Vec<f32>,
+        level: Level,
+        solved: impl FnMut(&[f32]),
+    ) {
         let (size, stride) = (right.len(), right.len().next_multiple_of(LANES));
         let has_rows = target.pairs.has_rows() && self.rare.is_empty();
         if !has_rows {
@@ -217,7 +256,7 @@ impl Regression {
         }
         let Self { shared, matrix, rows, own_diagonal, .. } = self;
         own_diagonal.clear();
-        own_diagonal.extend(target.candidates.iter().map(|&item| target.diagonal[item as usize] + penalties.lambda));
+        own_diagonal.extend(target.candidates.iter().map(|&item| target.diagonal[item as usize]));
         let mut fill = |at: usize, row: &mut [f32]| {
             if has_rows {
                 return target.pairs.fill_row(shared, at, row);
@@ -228,7 +267,7 @@ impl Regression {
             row[at..].copy_from_slice(&matrix[at * stride + at..][..size - at]);
         };
         let a = elastic_net::Rows { diagonal: own_diagonal, fill: &mut fill, kept: &mut rows[..size * size] };
-        elastic_net::solve(level, a, right, penalties.l1);
+        elastic_net::solve(level, a, &mut right, penalties.l1, &penalties.lambdas, solved);
     }
 
     /// `G_SS` right of the diagonal, in rows of `stride`.
@@ -367,7 +406,7 @@ mod tests {
             let share = |table: &CoPurchases<'_>, candidates: &[&[u32]], context: &Context| {
                 SharedPairs::of_most(table, candidates, limit, context)
             };
-            options.solve_sharing(data, targets, share, context).unwrap()
+            options.solve_sharing(data, targets, &[options.shrinkage], share, context).unwrap().remove(0)
         };
         let none = sharing(0, &context);
         assert!((0..targets.len()).all(|at| !none.row(at).is_empty()));
@@ -377,6 +416,33 @@ mod tests {
             }
         }
         assert_eq!(options.solve_targets(data, targets, &context).unwrap(), none);
+    }
+
+    #[test]
+    fn a_path_begins_as_each_lambda_does_alone_and_ends_near_it() {
+        let data = interactions(150, 50);
+        let (targets, context) = ([40, 3, 17], Context::new(Some(2)).unwrap());
+        for l1 in [0.0, 0.1] {
+            let options = Ridge { candidates: 30, l1, ..Ridge::default() };
+            let path = options.solve_path(&data, &targets, &[5.0, 1.0, 0.3], &context).unwrap();
+            for (number, (found, shrinkage)) in path.iter().zip([5.0, 1.0, 0.3]).enumerate() {
+                let alone = Ridge { shrinkage, ..options.clone() }.solve_targets(&data, &targets, &context).unwrap();
+                assert!(number > 0 && l1 > 0.0 || *found == alone, "{l1} {shrinkage}");
+                for target in 0..targets.len() {
+                    let dense = |weights: &Csr| {
+                        let mut all = [0.0f32; 50];
+                        for (&item, &weight) in weights.row(target).iter().zip(weights.row_values(target)) {
+                            all[item as usize] = weight;
+                        }
+                        all
+                    };
+                    let (found, alone) = (dense(found), dense(&alone));
+                    let largest = alone.iter().fold(0.0f32, |largest, &weight| largest.max(weight));
+                    assert!(found.iter().zip(alone).all(|(one, other)| (one - other).abs() < 1e-2 * largest));
+                }
+            }
+        }
+        assert!(Ridge::default().solve_path(&data, &targets, &[1.0, 0.0], &context).is_err());
     }
 
     #[test]

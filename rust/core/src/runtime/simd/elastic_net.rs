@@ -14,7 +14,7 @@ const TOLERANCE: f32 = 1e-3;
 
 /// A of a regression, of which the rows are made that are asked for: most weights stay 0, and theirs never is.
 pub struct Rows<'a> {
-    /// What lies on the diagonal.
+    /// What lies on the diagonal, without λ.
     pub diagonal: &'a [f32],
     /// Writes a row but for its number on the diagonal.
     pub fill: &'a mut dyn FnMut(usize, &mut [f32]),
@@ -22,22 +22,42 @@ pub struct Rows<'a> {
     pub kept: &'a mut [f32],
 }
 
-/// Solves for a symmetric positive definite A of numbers of at least 0 (`n` × `n`). `b` becomes w.
-pub fn solve(level: Level, a: Rows<'_>, b: &mut [f32], l1: f32) {
-    let mut weights = vec![0.0; b.len()];
-    descend(level, a, b, l1, &mut weights);
-    b.copy_from_slice(&weights);
+/// Solves for a symmetric positive definite A + λ I of numbers of at least 0 (`n` × `n`), for one λ after the other: each
+/// begins at the solution of the last one. `solved` is told of each solution. `b` becomes what is left of it.
+pub fn solve(level: Level, a: Rows<'_>, b: &mut [f32], l1: f32, lambdas: &[f32], mut solved: impl FnMut(&[f32])) {
+    let Rows { diagonal, fill, kept } = a;
+    let mut path = Path { weights: vec![0.0; b.len()], is_there: vec![false; b.len()], left: b, fill, kept };
+    let mut before = lambdas.first().copied().unwrap_or_default();
+    for &lambda in lambdas {
+        let diagonal: Vec<f32> = diagonal.iter().map(|&value| value + lambda).collect();
+        for (left, &weight) in path.left.iter_mut().zip(&path.weights) {
+            *left = (before - lambda).mul_add(weight, *left);
+        }
+        before = lambda;
+        descend(level, &mut path, &diagonal, l1);
+        solved(&path.weights);
+    }
 }
 
-fn descend(level: Level, a: Rows<'_>, left: &mut [f32], l1: f32, weights: &mut [f32]) {
-    dispatch!(level, descend_body(a: Rows<'_>, left: &mut [f32], l1: f32, weights: &mut [f32]));
+/// Where the solution stands.
+struct Path<'a> {
+    weights: Vec<f32>,
+    /// b − A w.
+    left: &'a mut [f32],
+    fill: &'a mut dyn FnMut(usize, &mut [f32]),
+    kept: &'a mut [f32],
+    /// Which rows are kept.
+    is_there: Vec<bool>,
+}
+
+fn descend(level: Level, path: &mut Path<'_>, diagonal: &[f32], l1: f32) {
+    dispatch!(level, descend_body(path: &mut Path<'_>, diagonal: &[f32], l1: f32));
 }
 
 #[inline(always)]
-fn descend_body(a: Rows<'_>, left: &mut [f32], l1: f32, weights: &mut [f32]) {
+fn descend_body(path: &mut Path<'_>, diagonal: &[f32], l1: f32) {
+    let Path { weights, left, fill, kept, is_there } = path;
     let n = left.len();
-    let Rows { diagonal, fill, kept } = a;
-    let mut is_there = vec![false; n];
     for _ in 0..MAX_SWEEPS {
         let (mut moved, mut largest) = (0.0f32, 0.0f32);
         for j in 0..n {
@@ -53,8 +73,8 @@ fn descend_body(a: Rows<'_>, left: &mut [f32], l1: f32, weights: &mut [f32]) {
             if !is_there[j] {
                 is_there[j] = true;
                 fill(j, row);
-                row[j] = diagonal[j];
             }
+            row[j] = diagonal[j];
             for (left, &value) in left.iter_mut().zip(&*row) {
                 *left = (-step).mul_add(value, *left);
             }
@@ -86,8 +106,8 @@ mod tests {
         (a, (0..n).map(|i| 4.0 * draws.f32((n * n + i) as u64)).collect())
     }
 
-    /// The weights, and how many rows were made.
-    fn solved(level: Level, a: &[f32], b: &[f32], l1: f32) -> (Vec<f32>, usize) {
+    /// The weights by each λ, and how many rows were made.
+    fn solved(level: Level, a: &[f32], b: &[f32], l1: f32, lambdas: &[f32]) -> (Vec<Vec<f32>>, usize) {
         let (n, mut made) = (b.len(), 0);
         let diagonal: Vec<f32> = (0..n).map(|i| a[i * n + i]).collect();
         let mut fill = |i: usize, row: &mut [f32]| {
@@ -95,8 +115,9 @@ mod tests {
             row.copy_from_slice(&a[i * n..][..n]);
             row[i] = f32::NAN;
         };
-        let (mut w, mut kept) = (b.to_vec(), vec![f32::NAN; n * n]);
-        solve(level, Rows { diagonal: &diagonal, fill: &mut fill, kept: &mut kept }, &mut w, l1);
+        let (mut left, mut kept, mut w) = (b.to_vec(), vec![f32::NAN; n * n], Vec::new());
+        let a = Rows { diagonal: &diagonal, fill: &mut fill, kept: &mut kept };
+        solve(level, a, &mut left, l1, lambdas, |weights| w.push(weights.to_vec()));
         (w, made)
     }
 
@@ -104,7 +125,8 @@ mod tests {
     fn the_weights_are_the_minimum() {
         for (n, l1) in [(1, 0.5), (7, 0.5), (40, 1.0), (40, 2.5), (130, 1.0)] {
             let (a, b) = system(n);
-            let (w, made) = solved(Level::Scalar, &a, &b, l1);
+            let (mut solutions, made) = solved(Level::Scalar, &a, &b, l1, &[2.0, 0.0]);
+            let w = solutions.pop().unwrap();
             let mut used = 0;
             for i in 0..n {
                 // The slope is 0 where there is a weight, and not below 0 where there is none.
@@ -125,7 +147,11 @@ mod tests {
         for n in [3, 16, 61] {
             let (a, b) = system(n);
             for level in Level::available() {
-                assert_eq!(solved(level, &a, &b, 0.3), solved(Level::Scalar, &a, &b, 0.3), "{n} {level:?}");
+                let lambdas = [0.0, 3.0, 0.5];
+                let truth = solved(Level::Scalar, &a, &b, 0.3, &lambdas);
+                assert_eq!(solved(level, &a, &b, 0.3, &lambdas), truth, "{n} {level:?}");
+                // The first one as if there were no others.
+                assert_eq!(solved(level, &a, &b, 0.3, &lambdas[..1]).0, truth.0[..1], "{n} {level:?}");
             }
         }
     }

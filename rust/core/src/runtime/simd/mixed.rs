@@ -1,10 +1,7 @@
-//! Scores mixed of two parts, `b · sparse + a · dense`, of which those above a threshold are wanted.
+//! Scores mixed of two parts, `b · sparse + a · dense`, and how many of them stand above another.
 
 use super::level::Level;
 use super::vector::LANES;
-
-/// Scores that are looked through together.
-pub const BLOCK: usize = 6 * LANES;
 
 /// The parts of the scores of some items, and what they are multiplied with, all of one length.
 #[derive(Clone, Copy)]
@@ -20,61 +17,40 @@ pub struct Mixed<'a> {
 }
 
 impl Mixed<'_> {
-    /// The score at a place.
-    #[inline(always)]
-    pub fn score(&self, at: usize) -> f32 {
-        self.b[at].mul_add(self.sparse[at], self.a[at] * self.dense[at])
+    /// Writes the scores.
+    pub fn write(self, level: Level, scores: &mut [f32]) {
+        let n = scores.len();
+        let mixed = self;
+        let lengths = [mixed.dense.len(), mixed.a.len(), mixed.sparse.len(), mixed.b.len()];
+        assert!(lengths == [n; 4], "parts of one length");
+        dispatch!(level, write_body(mixed: Mixed<'_>, scores: &mut [f32]));
     }
-}
-
-/// Where the first block from `from` on begins that has a score above the threshold, or the end; `from` is the beginning
-/// of a block. The scores of that block are written; what lies beyond the end is −∞.
-pub fn find_above(level: Level, mixed: Mixed<'_>, from: usize, threshold: f32, scores: &mut [f32; BLOCK]) -> usize {
-    let Mixed { dense, a, sparse, b } = mixed;
-    let n = dense.len();
-    assert!(a.len() == n && sparse.len() == n && b.len() == n, "parts of one length");
-    dispatch!(level, find_above_body(
-        mixed: Mixed<'_>, from: usize, threshold: f32, scores: &mut [f32; BLOCK]) -> usize)
 }
 
 #[inline(always)]
-fn find_above_body(mixed: Mixed<'_>, from: usize, threshold: f32, scores: &mut [f32; BLOCK]) -> usize {
-    let n = mixed.dense.len();
-    let mut first = from;
-    while first + BLOCK <= n {
-        let mut highest = [f32::NEG_INFINITY; LANES];
-        for at in (first..first + BLOCK).step_by(LANES) {
-            for (highest, score) in highest.iter_mut().zip(lanes(mixed, at)) {
-                *highest = if score > *highest { score } else { *highest };
-            }
-        }
-        let above = highest.map(|highest| u32::from(highest > threshold));
-        if above.iter().fold(0, |any, above| any | above) != 0 {
-            for (to, at) in scores.chunks_exact_mut(LANES).zip((first..).step_by(LANES)) {
-                to.copy_from_slice(&lanes(mixed, at));
-            }
-            return first;
-        }
-        first += BLOCK;
+fn write_body(mixed: Mixed<'_>, scores: &mut [f32]) {
+    let parts = mixed.dense.iter().zip(mixed.a).zip(mixed.sparse.iter().zip(mixed.b));
+    for (score, ((&dense, &a), (&sparse, &b))) in scores.iter_mut().zip(parts) {
+        *score = b.mul_add(sparse, a * dense);
     }
-    if first < n {
-        scores.fill(f32::NEG_INFINITY);
-        for (score, at) in scores.iter_mut().zip(first..n) {
-            *score = mixed.score(at);
-        }
-        if scores.iter().any(|&score| score > threshold) {
-            return first;
-        }
-    }
-    n
 }
 
-/// The scores of a register.
+/// How many scores are greater than `score`, and how many are equal to it; a multiple of `LANES` of them.
+pub fn count_from(level: Level, scores: &[f32], score: f32) -> (u32, u32) {
+    assert!(scores.len().is_multiple_of(LANES), "whole registers");
+    dispatch!(level, count_from_body(scores: &[f32], score: f32) -> (u32, u32))
+}
+
 #[inline(always)]
-fn lanes(mixed: Mixed<'_>, at: usize) -> [f32; LANES] {
-    let part = |numbers: &[f32]| -> [f32; LANES] { std::array::from_fn(|lane| numbers[at..at + LANES][lane]) };
-    let (dense, a, sparse, b) = (part(mixed.dense), part(mixed.a), part(mixed.sparse), part(mixed.b));
-    std::array::from_fn(|lane| b[lane].mul_add(sparse[lane], a[lane] * dense[lane]))
+fn count_from_body(scores: &[f32], score: f32) -> (u32, u32) {
+    let (mut greater, mut equal) = ([0u32; LANES], [0u32; LANES]);
+    for register in scores.as_chunks::<LANES>().0 {
+        for lane in 0..LANES {
+            greater[lane] += u32::from(register[lane] > score);
+            equal[lane] += u32::from(register[lane] == score);
+        }
+    }
+    (greater.iter().sum(), equal.iter().sum())
 }
 
 #[cfg(test)]
@@ -83,27 +59,23 @@ mod tests {
     use crate::runtime::rng::Stream;
 
     #[test]
-    fn every_level_finds_the_blocks_with_a_score_above_the_threshold() {
+    fn every_level_mixes_and_counts_alike() {
         let draws = Stream::new(3, 0);
-        for n in [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK + 40] {
-            let numbers = |at: u64| (0..n as u64).map(|i| draws.sub(at).normal(i)).collect::<Vec<f32>>();
-            let (mut dense, a, sparse, b) = (numbers(0), numbers(1), numbers(2), numbers(3));
+        for n in [0, 1, LANES - 1, LANES, LANES + 1, 3 * LANES + 40] {
+            // Few different numbers, so that many scores are equal.
+            let numbers = |at: u64| (0..n as u64).map(|i| draws.sub(at).below(i, 5) as f32 - 1.7).collect::<Vec<f32>>();
+            let (mut dense, a, sparse, b) = (numbers(0), vec![1.3f32; n], numbers(2), vec![0.7f32; n]);
             dense.iter_mut().step_by(9).for_each(|number| *number = f32::NEG_INFINITY);
-            let mixed = Mixed { dense: &dense, a: &a, sparse: &sparse, b: &b };
-            for threshold in [f32::NEG_INFINITY, 1.0, 4.0, f32::INFINITY] {
-                let truth: Vec<f32> = (0..n).map(|i| b[i].mul_add(sparse[i], a[i] * dense[i])).collect();
-                for level in Level::available() {
-                    let (mut from, mut scores) = (0, [0.0; BLOCK]);
-                    for (first, block) in (0..).step_by(BLOCK).zip(truth.chunks(BLOCK)) {
-                        if block.iter().any(|&score| score > threshold) {
-                            assert_eq!(find_above(level, mixed, from, threshold, &mut scores), first, "{n}");
-                            let found = scores[..block.len()].iter().map(|score| score.to_bits());
-                            assert!(found.eq(block.iter().map(|score| score.to_bits())), "{n} {level:?}");
-                            assert!(scores[block.len()..].iter().all(|&score| score == f32::NEG_INFINITY));
-                            from = first + BLOCK;
-                        }
-                    }
-                    assert_eq!(find_above(level, mixed, from.min(n), threshold, &mut scores), n);
+            let truth: Vec<f32> = (0..n).map(|i| b[i].mul_add(sparse[i], a[i] * dense[i])).collect();
+            for level in Level::available() {
+                let mut scores = vec![0.0; n];
+                Mixed { dense: &dense, a: &a, sparse: &sparse, b: &b }.write(level, &mut scores);
+                assert!(scores.iter().map(|score| score.to_bits()).eq(truth.iter().map(|score| score.to_bits())));
+                let whole = &truth[..n / LANES * LANES];
+                for &score in whole {
+                    let greater = whole.iter().filter(|&&other| other > score).count();
+                    let equal = whole.iter().filter(|&&other| other == score).count();
+                    assert_eq!(count_from(level, whole, score), (greater as u32, equal as u32), "{n} {level:?}");
                 }
             }
         }
