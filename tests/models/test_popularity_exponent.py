@@ -105,7 +105,7 @@ def test_what_is_chosen_is_told_and_kept():
 
 def test_a_list_as_of_a_day_counts_who_had_an_item_by_then():
     data = table(timed=True)
-    options = {"half_life": None, "trend": 0.0, "repeat_weight": 0.0, "neighbors": 0}
+    options = {"half_life": None, "trend": 0.0, "repeat_weight": 0.0, "neighbors": 0, "serving_exponent": 0.5}
     popular, plain = (fitted(data, popularity_exponent=each, **options) for each in (1.0, 0.0))
     now = 40 * DAY
     kept = data.subset(data.times <= now)

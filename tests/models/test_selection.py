@@ -1,5 +1,7 @@
 """What the default model sets aside to choose on: purchases, as those that it will be asked for."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 import ancf
 from ancf.models.ancf import options, shrinkage
 from ancf.models.ancf.selection import hold_out, hold_out_last
-from ancf.models.ancf.training_table import TrainingTable
+from ancf.models.ancf.training_table import TrainingTable, ridge_neighbors
 
 EVENTS = st.tuples(st.integers(1, 6), st.integers(1, 8), st.sampled_from(["view", "cart", "purchase"]))
 
@@ -60,25 +62,30 @@ def shop(n_users=90, n_items=24, seed=4):
     return ancf.Interactions.from_ids(user=users, item=items)
 
 
-@pytest.mark.parametrize(("gain", "expected", "tried"), [(0.2, 0.8, 3), (0.001, 8.0, 2), (-0.2, 8.0, 2)])
-def test_the_shrinkage_is_left_only_for_more_than_the_noise_of_all_hold_outs(monkeypatch, gain, expected, tried):
+@pytest.mark.parametrize(
+    ("gain", "expected", "hold_outs"),
+    [(0.2, 0.8, 1), (0.07, 8 / 3, 1), (0.02, 8 / 3, 4), (0.005, 8.0, 4), (-0.1, 8.0, 1)],
+)
+def test_the_shrinkage_is_left_only_for_more_than_the_noise_of_all_hold_outs(monkeypatch, gain, expected, hold_outs):
     data = shop()
     resolved = options.resolve(ancf.ANCF(), data.n_items, timed=False)
     table = TrainingTable(data, resolved)
     seen = []
 
-    def ndcg(pairs, held_out, n_items, settings):
+    def noisy(first, second, pairs, held_out, settings):
         seen.append(len(pairs.indices))
-        assert not held_out.alternates_strategies
-        noise = np.random.default_rng(len(seen)).normal(0, 0.05, len(held_out.users))
-        return 0.3 + noise + gain * np.log10(8 / settings.neighbor_shrinkage)
+        noise = np.random.default_rng(7).normal(0, 0.2, len(held_out.users[:: held_out.step]))
+        return noise - noise.mean() + gain
 
-    monkeypatch.setattr(shrinkage, "_ndcg_of_weights", ndcg)
+    monkeypatch.setattr(shrinkage, "_gain", noisy)
     held_out = hold_out(table.matrix.sets, None, resolved.random_state)
-    assert shrinkage.choose_shrinkage(table, held_out, resolved) == pytest.approx(expected)
-    # Smaller ones only as long as that gains.
-    assert len(seen) == 4 * tried
+    chosen, weights = shrinkage.choose_shrinkage(table, held_out, resolved)
+    assert chosen == pytest.approx(expected)
+    # More are held out only as long as that is in doubt, and the smallest is tried only for a large gain.
+    assert len(seen) == hold_outs + (gain == 0.2)
     assert max(seen) < len(table.matrix.indices)
+    solved = ridge_neighbors(table.pairs(held_out), data.n_items, replace(resolved, neighbor_shrinkage=chosen))
+    np.testing.assert_allclose(weights.data.sum(), solved.data.sum(), rtol=1e-2)
 
 
 def test_what_the_weights_alone_rank_is_what_was_held_out():
@@ -86,7 +93,9 @@ def test_what_the_weights_alone_rank_is_what_was_held_out():
     resolved = options.resolve(ancf.ANCF(), data.n_items, timed=False)
     table = TrainingTable(data, resolved)
     held_out = hold_out(table.matrix.sets, None, 1, alternates_strategies=False)
-    found = shrinkage._ndcg_of_weights(table.pairs(held_out), held_out, data.n_items, resolved)
+    pairs = table.pairs(held_out)
+    weights = ridge_neighbors(pairs, data.n_items, resolved)
+    found = shrinkage._ndcg_of_weights(weights, pairs, held_out, resolved)
     lists = ancf.ANCF(factors=1, epochs=1, neighbor_weight=1e6, repeat_weight=0.0, neighbor_shrinkage=8.0)
     kept = ancf.Interactions.from_ids(
         user=np.repeat(np.arange(data.n_users), np.diff(held_out.kept.indptr)), item=held_out.kept.items

@@ -163,7 +163,7 @@ def test_a_large_table_which_chooses_at_the_end_goes_on_as_well(tmp_path, monkey
 def test_what_was_chosen_is_not_chosen_again(tmp_path, monkeypatch):
     path, (train, _) = tmp_path / "going.ancf", tables()
     wanted = uninterrupted("softmax", False)
-    _Stops(monkeypatch, [4])  # two epochs choose
+    _Stops(monkeypatch, [3])  # one epoch chooses
     with pytest.raises(StoppedError):
         MODELS["softmax"].clone().fit(train, checkpoint=path)
     saved = read(path)
@@ -395,7 +395,7 @@ def test_a_full_disk_ends_training_and_leaves_the_last_checkpoint(tmp_path, monk
 def test_ctrl_c_says_what_there_is_to_go_on_from(tmp_path, monkeypatch):
     path, (train, _) = tmp_path / "going.ancf", tables()
     monkeypatch.setattr(f"{__name__}.StoppedError", KeyboardInterrupt)
-    _Stops(monkeypatch, [1, 5])
+    _Stops(monkeypatch, [1, 4])
     for holds in ("0 epochs of choosing", "1 epoch of training"):
         with pytest.raises(KeyboardInterrupt) as error:
             MODELS["softmax"].clone().fit(train, checkpoint=path, resume=True)

@@ -512,8 +512,9 @@ class ANCF(Recommender):
         chosen = None if kept is None else kept.chosen("training")
         if chosen is not None:
             return replace(settings, **chosen)
-        epochs = trainer_class.choosing_epochs(held_out, settings)
-        trainer: ScorerTrainer[Any] = trainer_class(table, replace(settings, epochs=epochs), held_out)
+        first = trainer_class.first_training(held_out, settings)
+        trainer: ScorerTrainer[Any] = trainer_class(table, first, held_out)
+        epochs = first.epochs
         if self.verbose:
             print("Choosing what the options leave open, on purchases held out for that", flush=True)
         with progress_bar("Choosing", epochs, self.verbose, self.show_progress) as advance:
@@ -524,10 +525,10 @@ class ANCF(Recommender):
                 advance(at.epochs)
                 if kept is not None:
                     kept.keep("choosing", trainer, at, last=at.epochs == epochs)
-        settings = replace(settings, neighbor_shrinkage=choose_shrinkage(table, held_out, settings))
-        neighbors = ridge_neighbors(trainer.pairs, table.n_items, settings)
+        shrinkage, neighbors = choose_shrinkage(table, held_out, settings)
+        settings = replace(settings, neighbor_shrinkage=shrinkage)
         found = _choose(trainer, trainer.state(), neighbors, held_out, settings)
-        chosen = {**found, "neighbor_shrinkage": settings.neighbor_shrinkage}
+        chosen = {**found, "neighbor_shrinkage": shrinkage}
         if kept is not None:
             kept.choose(chosen)
         return replace(settings, **chosen)

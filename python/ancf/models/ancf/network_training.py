@@ -91,10 +91,10 @@ class NetworkTrainer:
         return hold_out(table.matrix.sets, times, settings.random_state, table.data.pair_had())
 
     @staticmethod
-    def choosing_epochs(held_out: HeldOut, settings: Settings) -> int:
-        """Epochs after which the mixture can be chosen: with half of them it is as good as with all
-        (docs/measurements/choices.md)."""
-        return -(-settings.epochs // 2)
+    def first_training(held_out: HeldOut, settings: Settings) -> Settings:
+        """What a training goes by after which the mixture can be chosen: with half of the epochs it is as good as with
+        all (docs/measurements/choices.md)."""
+        return replace(settings, epochs=-(-settings.epochs // 2))
 
     # ---- learning
 
