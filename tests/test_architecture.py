@@ -72,7 +72,7 @@ FLOORS = {
     ],
     "crate": ["rank serve train", "model", "data metrics store", "runtime", "error"],
     "crate::rank": [
-        "calls plain",
+        "calls plain first_thresholds",
         "ranker block",
         "plan batch single target_attention",
         "item_rows offers",

@@ -340,7 +340,7 @@ def test_without_new_buyers_vectors_are_those_of_training():
 
 def as_files_were_before(model):
     """With whole vectors and what turns served ones back into these."""
-    arrays, meta = model._fitted().to_arrays()
+    arrays, meta = scorer_arrays.to_arrays(model._fitted())
     del arrays["trained.bare"]
     arrays["trained.scaling"] = np.linspace(0.5, 2, len(arrays["item_vectors"]), dtype=np.float32)
     arrays["trained.vectors"] = np.sqrt(1 + np.abs(arrays["item_vectors"]))

@@ -343,14 +343,18 @@ def _serving_exponent(options: Any, plain_cosine: bool) -> float:
 # ---- searching
 
 # The rates around what "auto" takes.
-_RATES = {"adam": Real(0.002, 0.1, log=True), "adagrad": Real(0.01, 0.5, log=True), "sgd": Real(0.05, 5.0, log=True)}
+LEARNING_RATES = {
+    "adam": Real(0.002, 0.1, log=True),
+    "adagrad": Real(0.01, 0.5, log=True),
+    "sgd": Real(0.05, 5.0, log=True),
+}
 
 
 def search_space(options: Any) -> SearchSpace:
     """What may be tried of these options, each of which has an effect beside the others."""
     space: dict[str, Dimension] = {
         "factors": Integer(16, 256, log=True),
-        "learning_rate": _RATES[options.optimizer],
+        "learning_rate": LEARNING_RATES[options.optimizer],
         "batch_size": Integer(128, 4096, log=True),
     }
     if _needs_network(options):
