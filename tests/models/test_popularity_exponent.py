@@ -95,6 +95,14 @@ def test_it_leaves_0_for_a_fifth_and_three_standard_errors_alone(gain, spread, a
     assert found == {"neighbor_weight": 1.0, "popularity_exponent": chosen}
 
 
+def test_a_dip_on_the_way_hides_no_better_one():
+    means = dict(zip(POPULARITY_EXPONENTS, (1.0, 1.1, 1.09, 1.2, 1.3, 1.4, 1.3, 1.2, 1.1), strict=True))
+    measured = Measured.one_by_one(lambda choice: np.full(100, means[choice.get("popularity_exponent", 0.0)]))
+    grids = {"neighbor_weight": (1.0,), "popularity_exponent": POPULARITY_EXPONENTS}
+    found = select_mixture(held_out(False), measured, grids, {"neighbor_weight": 1.0})
+    assert found["popularity_exponent"] == 0.75
+
+
 def test_what_is_chosen_is_told_and_kept():
     model = ancf.ANCF(factors=8, epochs=2, random_state=1).fit(table())
     assert model.history_["settings"]["popularity_exponent"] == 0.0
