@@ -558,16 +558,18 @@ fn history_weights<'py>(
 
 /// Σ_j weight · item vector over each history, float32 (n, d).
 #[pyfunction]
+#[pyo3(signature = (histories, item_vectors, num_threads=None))]
 fn weighted_sums<'py>(
     py: Python<'py>,
     histories: CsrArrays<'py>,
     item_vectors: PyReadonlyArray2<'py, f32>,
+    num_threads: Option<usize>,
 ) -> PyResult<Bound<'py, PyArray2<f32>>> {
     let (n_items, d) = (item_vectors.as_array().nrows(), item_vectors.as_array().ncols());
     let histories = to_csr(py, &histories, n_items)?;
     let items = item_vectors.as_slice()?;
     let size = if histories.n_rows() > MANY_HISTORIES { Size::Large } else { Size::Small };
-    let sums = enter(py, size, None, |context| {
+    let sums = enter(py, size, num_threads, |context| {
         let mut out = vec![0.0; histories.n_rows() * d];
         propagate(context, d, &histories, histories.values(), items, &mut out);
         Ok(out)

@@ -88,7 +88,8 @@ class NetworkTrainer:
     def hold_out(table: TrainingTable, settings: Settings) -> HeldOut | None:
         """The purchases on which the open choices are made."""
         times = None if settings.choose_for == "random" else table.purchase_times.times
-        return hold_out(table.matrix.sets, times, settings.random_state, table.data.pair_had())
+        had, threads = table.data.pair_had(), settings.num_threads
+        return hold_out(table.matrix.sets, times, settings.random_state, had, num_threads=threads)
 
     @staticmethod
     def first_training(held_out: HeldOut, settings: Settings) -> Settings:

@@ -50,6 +50,8 @@ _MANY_ITEMS = 10_000
 _FEW_NEGATIVES = 2048
 # So many items are few enough to solve the weights several times; small tables differ most in the λ they want.
 _SMALL_CATALOGUE = 2_000
+# What "auto" takes, or half as much again where the plain softmax sees a part of the catalogue only.
+USUAL_RATES = {"adam": 0.02, "adagrad": 0.1, "sgd": 1.0}
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ def resolve(
     needs_network = _needs_network(o)
     # More and longer steps where the plain softmax sees a part of the catalogue only (docs/measurements/choices.md).
     drawn = n_items > negatives and not needs_network
-    epochs, rate = (24, 0.03) if drawn else (16, {"adam": 0.02, "adagrad": 0.1, "sgd": 1.0}[o.optimizer])
+    epochs, rate = (24, 0.03) if drawn else (16, USUAL_RATES[o.optimizer])
     if n_items > 2 * negatives and o.negatives == "auto" and not needs_network:
         negatives = _FEW_NEGATIVES
     seed = o.random_state if o.random_state is not None else int.from_bytes(os.urandom(8), "little")
@@ -343,18 +345,14 @@ def _serving_exponent(options: Any, plain_cosine: bool) -> float:
 # ---- searching
 
 # The rates around what "auto" takes.
-LEARNING_RATES = {
-    "adam": Real(0.002, 0.1, log=True),
-    "adagrad": Real(0.01, 0.5, log=True),
-    "sgd": Real(0.05, 5.0, log=True),
-}
+_RATES = {"adam": Real(0.002, 0.1, log=True), "adagrad": Real(0.01, 0.5, log=True), "sgd": Real(0.05, 5.0, log=True)}
 
 
 def search_space(options: Any) -> SearchSpace:
     """What may be tried of these options, each of which has an effect beside the others."""
     space: dict[str, Dimension] = {
         "factors": Integer(16, 256, log=True),
-        "learning_rate": LEARNING_RATES[options.optimizer],
+        "learning_rate": _RATES[options.optimizer],
         "batch_size": Integer(128, 4096, log=True),
     }
     if _needs_network(options):

@@ -25,7 +25,7 @@ from ancf.evaluation.ground_truth import Known
 from ancf.evaluation.metrics import ERROR_METRICS
 from ancf.models.ancf.machines import SoftmaxLearner, Users, machines
 from ancf.models.ancf.mixtures import MixtureNdcg
-from ancf.models.ancf.options import LEARNING_RATES, Settings
+from ancf.models.ancf.options import USUAL_RATES, Settings
 from ancf.models.ancf.selection import (
     HALF_LIVES,
     INTERESTS,
@@ -172,9 +172,9 @@ class SoftmaxTrainer:
         batch_size = settings.batch_size or max(-(-n_active // 30), 256)
         steps = -(-n_active // batch_size)
         epochs = min(-(-3 * settings.epochs // 16), -(-_CHOOSING_STEPS // steps))
-        given, highest = settings.learning_rate, LEARNING_RATES[settings.optimizer].high
-        # A rate that is high already is not raised: it may be all that these numbers bear.
-        return replace(settings, epochs=epochs, learning_rate=max(given, min(_CHOOSING_RATE * given, highest)))
+        # Only a rate as "auto" takes it: a higher one may be all that these numbers bear.
+        rate, usual = settings.learning_rate, 1.5 * USUAL_RATES[settings.optimizer]
+        return replace(settings, epochs=epochs, learning_rate=_CHOOSING_RATE * rate if rate <= usual else rate)
 
     # ---- learning
 

@@ -118,6 +118,8 @@ class Trained(NamedTuple):
         if not well or not all(map(math.isfinite, numbers)) or (learned is not None and learned.shrinkage <= 0):
             raise ModelFileError("model file: what training left does not fit its items. Load another copy.")
         start, is_whole = _start(found, arrays["item_vectors"])
+        if not np.isfinite(start).all():
+            raise ModelFileError("model file: what training left is beyond the range of numbers. Load another copy.")
         values, thresholds, buyers = found["values"], found["thresholds"], found["buyers"]
         return cls(scales, start, values, states, buyers, covered, thresholds, learned, is_whole)
 

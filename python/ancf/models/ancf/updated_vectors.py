@@ -38,24 +38,26 @@ def vectors_of_today(
     ``priors``: what each weighs in a history; ``bare`` has rows of zeros for items that training did not have,
     ``n_trained`` how many buyers each had then; ``graph``: whether there is an s.
     """
-    n_items = len(bare)
+    n_items, threads = len(bare), settings.num_threads
     of_items, parts = _native.attention_weights(
-        pairs, n_items, settings.attention, settings.attention_exponent, settings.num_threads
+        pairs, n_items, settings.attention, settings.attention_exponent, threads
     )
     buyers = Csr(*parts)
     smoothed = np.zeros_like(bare)
     if graph:
-        smoothed = _native.weighted_sums(buyers, _native.weighted_sums(pairs.with_data(of_items), bare))
+        smoothed = _native.weighted_sums(
+            buyers, _native.weighted_sums(pairs.with_data(of_items), bare, threads), threads
+        )
     vectors = bare + smoothed
     grown = np.flatnonzero(n_buyers > n_trained)
     if not len(grown):
         return vectors
-    units = _native.user_vectors(pairs, vectors, priors, settings.num_threads)
+    units = _native.user_vectors(pairs, vectors, priors, threads)
     known = (n_trained > 0) & (n_buyers > 0)
     few = np.flatnonzero(known & (n_buyers <= _FEW_BUYERS))
     few = few if len(few) else np.flatnonzero(known)
-    per_sum = _least_squares(_native.weighted_sums(buyers.take(few), units), bare[few])
-    of_buyers = per_sum * _native.weighted_sums(buyers.take(grown), units)
+    per_sum = _least_squares(_native.weighted_sums(buyers.take(few), units, threads), bare[few])
+    of_buyers = per_sum * _native.weighted_sums(buyers.take(grown), units, threads)
     share = (n_trained[grown] / n_buyers[grown]).astype(np.float32)[:, None]
     vectors[grown] = share * bare[grown] + (1 - share) * of_buyers + smoothed[grown]
     return vectors

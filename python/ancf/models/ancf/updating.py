@@ -2,7 +2,7 @@
 
 Item vectors are made of the bare ones that training learned and of all purchases (``updated_vectors.py``).
 
-Item-item weights that point to a new item, or to one whose number of buyers has changed by a tenth since the training,
+Item-item weights that point to a new item, or to one whose number of buyers has changed by a fifth since the training,
 are solved anew from all purchases; the others are those of the training. Weights of the training are kept where
 they are covered up. A source keeps those weights that are no less than the least that it kept in training, so
 that nothing of the training is pushed out which a later update might want back; a new source keeps its strongest.

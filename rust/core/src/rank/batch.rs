@@ -1,8 +1,8 @@
 //! Lists for many users: blocks of users over the threads, each against all items.
 //!
 //! Two paths with the same result. *Plain* (see `plain`): every score in f32, 32 users × 12 items in registers. *Pruned*: first thresholds
-//! from the items of the largest norms in f32 (see `ThresholdSeed`), then the compact table (see `index`), six users whose
-//! scans end near each other at a time; what it cannot discard is scored in f32. The sparse part of a score is exact from
+//! from the items of the largest norms in f32 or from bytes (see `first_thresholds`), then the compact table (see `index`), six
+//! or, with tiles, 32 users whose scans end near each other at a time; what it cannot discard is scored in f32. The sparse part of a score is exact from
 //! the start: of the items that a history adds to, those of the highest sums are offered first, and the scan looks for all
 //! others that could still enter (see `settled`); on the plain path all of them are offered first. `block` does this for
 //! several searches of the same users, each of other items, which share these sums.

@@ -91,6 +91,8 @@ impl Bounds {
     pub fn new<const U: usize>(vector: &[f32], level: Level, group: &mut Group<U>, user: usize) -> Self {
         let words = vector_words(vector.len());
         group.words.resize(words, [0; U]);
+        // What is beyond the user's numbers has to be 0, also after a longer one.
+        group.own.clear();
         group.own.resize(words, 0);
         let bounds = Self::of(vector, level, &mut group.own);
         for (words, own) in group.words.iter_mut().zip(&group.own) {

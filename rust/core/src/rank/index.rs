@@ -389,6 +389,20 @@ mod tests {
     }
 
     #[test]
+    fn a_longer_user_before_leaves_nothing_behind() {
+        for level in Level::available() {
+            for d in [1, 133, 150, 200] {
+                let (mut used, mut fresh) = (Group::<1>::default(), Group::<1>::default());
+                Bounds::new(&[-1.0; 256], level, &mut used, 0);
+                for group in [&mut used, &mut fresh] {
+                    Bounds::new(&signs(d), level, group, 0);
+                }
+                assert_eq!(used.words, fresh.words, "{} {d}", level.name());
+            }
+        }
+    }
+
+    #[test]
     fn what_the_bytes_of_an_item_lose_is_allowed_for() {
         // The user lies on the grid. Items lie off theirs by .49 of a step, each component the way that adds to the score:
         // the inequality of Cauchy and Schwarz is an equation but for the component that sets the scale.

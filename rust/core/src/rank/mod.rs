@@ -15,8 +15,8 @@
 //! {`calls`, `plain`, `first_thresholds`} → {`ranker`, `block`} → {`plan`, `batch`, `single`, `target_attention`} → {`item_rows`, `offers`} →
 //! {`scorer`, `group_scan`} → {`candidates`, `head`, `index`} → `sketches` → {`byte_rows`, `row_sums`} →
 //! {`bounds`, `neighbor_sums`} → `query` → {`output`, `key`, `sets`, `checks`, `settled`}; of the last five, `output`
-//! imports `key`. `mixtures` imports `output`, `sets` and `key`. `batch`, `block`, `single` and `ranker` import `extent`, which
-//! imports `query` and `key`, and `batch`, `block` and `plain` alone `exclusions` and `row_sums`.
+//! imports `key`. `mixtures` imports `sets` and `key`. `batch`, `block`, `single` and `ranker` import `extent`, which
+//! imports `query` and `key`, and `batch` and `plain` alone `exclusions`.
 //! `arrange` makes lists that obey rules of ready rankings; it imports these four and `diversity`, which imports `key`.
 
 mod arrange;

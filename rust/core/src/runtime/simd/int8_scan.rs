@@ -30,9 +30,9 @@ pub fn item_offset(level: Level) -> u8 {
 #[repr(align(64))]
 pub struct Line(pub [i32; 16]);
 
-/// Thresholds are clamped to ± this; dot products of at most 2¹⁵ factors lie within, and adding the offset
-/// does not overflow.
-const MAX_THRESHOLD: f64 = 1.0e9;
+/// Thresholds are clamped to ± this. Sums of at most 2¹⁵ products, none above 255 · 127, lie within, with their offset, and
+/// adding the offset, at most 2¹⁵ · 128 · 127, does not overflow.
+const MAX_THRESHOLD: f64 = 1.5e9;
 
 /// The largest number of factors.
 pub const MAX_FACTORS: usize = 1 << 15;

@@ -44,7 +44,7 @@ pub fn select(
     into: &mut Vec<u32>,
     into_sums: &mut Vec<f32>,
 ) {
-    assert!(items.len() == sums.len() && items.len() == keys.len());
+    assert!(items.len() == sums.len() && items.len() == keys.len() && into.len() == into_sums.len());
     match level {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `Level::available` found the features before this level could be made.
@@ -81,6 +81,7 @@ pub fn take(
     into: &mut Vec<u32>,
     into_sums: &mut Vec<f32>,
 ) {
+    assert_eq!(into.len(), into_sums.len());
     match level {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `Level::available` found the features before this level could be made.

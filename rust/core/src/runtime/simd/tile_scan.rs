@@ -77,7 +77,8 @@ pub fn tile_scan(level: Level, blocks: Blocks<'_>, first: usize, group: &TileGro
 fn check(blocks: Blocks<'_>, group: &TileGroup) {
     let n = blocks.norms.len();
     assert!(
-        group.n_words == blocks.words
+        group.n_users > 0
+            && group.n_words == blocks.words
             && group.words.len() == group.n_users.next_multiple_of(16) * blocks.words
             && blocks.lines.len() == n * blocks.words * 4
             && blocks.unscale.len() == n

@@ -45,7 +45,10 @@ fn has_threes(level: Level) -> bool {
     #[cfg(target_arch = "x86_64")]
     return matches!(level, Level::Avx512 | Level::Amx) && is_x86_feature_detected!("avx512vbmi");
     #[cfg(not(target_arch = "x86_64"))]
-    return false;
+    {
+        let _ = level;
+        false
+    }
 }
 
 impl Tables {
