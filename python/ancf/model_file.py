@@ -222,6 +222,8 @@ def _load(source: Source) -> _Loaded:
             with path.open("rb") as file:
                 _refuse_pickle(file.read(2))
             raise
+        except InvalidParameterError:
+            raise
         except ValueError as error:
             raise InvalidParameterError(f"path is {str(path)!r}: {error}. Give the path of a model file.") from None
     # What somebody else may change is copied before it is believed.

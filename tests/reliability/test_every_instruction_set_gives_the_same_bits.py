@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import ancf
 from ancf import _native
 
 SIMD = Path(__file__).parents[2] / "rust" / "core" / "src" / "runtime" / "simd"
@@ -60,10 +61,14 @@ def test_a_forced_level_gives_the_same_lists(monkeypatch):
                 np.testing.assert_array_equal(mine, other)
 
 
-def test_a_level_that_is_not_there_is_refused(monkeypatch):
+def test_a_level_that_is_not_there_is_refused(monkeypatch, tmp_path):
+    ancf.from_factors(*np.eye(2, dtype=np.float32)[None].repeat(2, 0)).save(tmp_path / "shop.ancf")
     monkeypatch.setenv("ANCF_SIMD", "sse9")
     with pytest.raises(ValueError, match="this processor has scalar"):
         _native.simd_levels()
+    # Nor is it the file that is wrong.
+    with pytest.raises(ancf.InvalidParameterError, match=r"^ANCF_SIMD is"):
+        ancf.load(tmp_path / "shop.ancf")
 
 
 def blocks(path):
