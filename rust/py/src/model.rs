@@ -244,28 +244,7 @@ fn ridge_targets<'py>(
     Ok(from_csr(py, weights))
 }
 
-/// For each of `users`, and each item of theirs, how many users have that item and the user's of `items`.
-#[pyfunction]
-#[pyo3(signature = (interactions, n_items, users, items, num_threads=None))]
-fn common_users<'py>(
-    py: Python<'py>,
-    interactions: CsrArrays<'py>,
-    n_items: usize,
-    users: PyReadonlyArray1<'py, i64>,
-    items: PyReadonlyArray1<'py, i32>,
-    num_threads: Option<usize>,
-) -> PyResult<Bound<'py, PyArray1<u32>>> {
-    let interactions = to_csr(py, &interactions, n_items)?;
-    // A number that is none becomes a position far out of range, which is refused.
-    let users: Vec<u32> = users.as_slice()?.iter().map(|&user| u32::try_from(user).unwrap_or(u32::MAX)).collect();
-    let items: Vec<u32> = items.as_slice()?.iter().map(|&item| item as u32).collect();
-    let found = enter(py, Size::Large, num_threads, |context| {
-        ancf_core::data::common_users::common_users(&interactions, &users, &items, context)
-    })?;
-    Ok(found.into_pyarray(py))
-}
-
-/// The same by each of some λ, as `ridge_neighbors` solves them.
+/// `ridge_targets` by each of some λ, as `ridge_neighbors` solves them.
 #[pyfunction]
 #[pyo3(signature = (interactions, n_items, targets, *, candidates, shrinkages, user_power, source_power, l1=0.0,
                     num_threads=None))]
@@ -287,6 +266,27 @@ fn ridge_path<'py>(
     let found =
         enter(py, Size::Large, num_threads, |context| ridge.solve_path(&interactions, &targets, &shrinkages, context))?;
     Ok(found.into_iter().map(|weights| from_csr(py, weights)).collect())
+}
+
+/// For each of `users`, and each item of theirs, how many users have that item and the user's of `items`.
+#[pyfunction]
+#[pyo3(signature = (interactions, n_items, users, items, num_threads=None))]
+fn common_users<'py>(
+    py: Python<'py>,
+    interactions: CsrArrays<'py>,
+    n_items: usize,
+    users: PyReadonlyArray1<'py, i64>,
+    items: PyReadonlyArray1<'py, i32>,
+    num_threads: Option<usize>,
+) -> PyResult<Bound<'py, PyArray1<u32>>> {
+    let interactions = to_csr(py, &interactions, n_items)?;
+    // A number that is none becomes a position far out of range, which is refused.
+    let users: Vec<u32> = users.as_slice()?.iter().map(|&user| u32::try_from(user).unwrap_or(u32::MAX)).collect();
+    let items: Vec<u32> = items.as_slice()?.iter().map(|&item| item as u32).collect();
+    let found = enter(py, Size::Large, num_threads, |context| {
+        ancf_core::data::common_users::common_users(&interactions, &users, &items, context)
+    })?;
+    Ok(found.into_pyarray(py))
 }
 
 /// The item-item weights of a training with those that point to `targets` replaced by `solved` (targets × items) times
