@@ -75,3 +75,15 @@ def test_what_stands_beside_a_mixture_changes_nothing_of_it(trained):
     for choice, measured in zip(CHOICES, together, strict=True):
         (alone,) = trainer.ndcg_by_mixture(trainer.state(), weights, held_out, settings)([choice])
         np.testing.assert_array_equal(alone, measured)
+
+
+@pytest.mark.parametrize("half_life", [None, 30.0])
+def test_some_of_the_users_are_measured_as_they_are_among_all(trained, half_life):
+    trainer, weights, held_out, settings = trained
+    choices = [{**choice, "half_life": half_life} for choice in CHOICES]
+    of_all = trainer.ndcg_by_mixture(trainer.state(), weights, held_out, settings)(choices)
+    measure = trainer.ndcg_by_mixture(trainer.state(), weights, held_out, settings)
+    for first in (0, 1):
+        asked = slice(first, None, 2)
+        for alone, measured in zip(measure(choices, asked), of_all, strict=True):
+            np.testing.assert_array_equal(alone, measured[asked])

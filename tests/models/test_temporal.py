@@ -255,6 +255,22 @@ def test_the_best_choice_is_found_one_option_after_the_other():
     assert len(asked) == len({tuple(each.values()) for each in asked})
 
 
+def test_the_users_of_one_kind_are_measured_alone_until_all_are_asked_for():
+    calls = []
+
+    def measure(choices, asked):
+        calls.append((len(choices), asked))
+        return [10.0 * choice["a"] + np.arange(5.0)[asked] for choice in choices]
+
+    measured, step = Measured(measure, step=2, at_once=True), 2
+    measured.expect([{"a": 1}, {"a": 2}], step)
+    np.testing.assert_array_equal(measured.of_some({"a": 2}, step), [20, 22, 24])
+    assert calls == [(2, slice(0, None, 2))]
+    np.testing.assert_array_equal(measured({"a": 1}), [10, 11, 12, 13, 14])
+    np.testing.assert_array_equal(measured.of_some({"a": 1}, 1), [10, 11, 12, 13, 14])
+    assert calls == [(2, slice(0, None, 2)), (1, slice(1, None, 2))]
+
+
 @pytest.mark.parametrize(
     ("start", "chosen", "tried"),
     [(3, 1, {0, 1, 2, 3}), (1, 1, {0, 1, 2}), (0, 1, {0, 1, 2}), (5, 6, {4, 5, 6})],

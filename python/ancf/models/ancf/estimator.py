@@ -20,9 +20,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, ClassVar, Protocol, Self, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ancf.checkpoints import Checkpoint, CheckpointPath, open_checkpoint
 from ancf.data.csr import Csr
 from ancf.data.interactions import Interactions
@@ -36,7 +33,7 @@ from ancf.models.ancf.machines import is_elsewhere
 from ancf.models.ancf.network_encoder import NetworkEncoder
 from ancf.models.ancf.network_training import NetworkTrainer
 from ancf.models.ancf.options import Auto, AutoChooseFor, AutoInterest, AutoNormalize, AutoSimilarity, Init, Settings
-from ancf.models.ancf.selection import START_HALF_LIFE, Choice, HeldOut, Measured, select_mixture
+from ancf.models.ancf.selection import START_HALF_LIFE, HeldOut, Measure, Measured, select_mixture
 from ancf.models.ancf.shrinkage import choose_shrinkage
 from ancf.models.ancf.softmax import HistoryEncoder, SoftmaxTrainer
 from ancf.models.ancf.temporal import pair_shares
@@ -70,7 +67,7 @@ class ScorerTrainer(Trainer[State], Protocol[State]):
     def grids(self, held_out: HeldOut, settings: Settings) -> dict[str, tuple[Any, ...]]: ...
     def ndcg_by_mixture(
         self, state: State, neighbors: Csr | None, held_out: HeldOut, settings: Settings
-    ) -> Callable[[list[Choice]], list[NDArray[np.float64]]]: ...
+    ) -> Measure: ...
     def measure(
         self, state: State, settings: Settings, validation: Interactions, metric: str, **about: Any
     ) -> float: ...
@@ -617,5 +614,5 @@ def _choose(
     """The mixture of the parts of the score that ranks the held-out purchases best."""
     measure = trainer.ndcg_by_mixture(state, neighbors, held_out, settings)
     start = {**settings.record(), "half_life": START_HALF_LIFE}
-    measured = Measured(measure, at_once=trainer.mixes_at_once)
+    measured = Measured(measure, step=held_out.step, at_once=trainer.mixes_at_once)
     return select_mixture(held_out, measured, trainer.grids(held_out, settings), start)

@@ -20,7 +20,7 @@ from ancf.data.arrays import inner_products
 from ancf.data.csr import Csr
 from ancf.models.ancf.machines import Users
 from ancf.models.ancf.options import Settings
-from ancf.models.ancf.selection import CUT_OFF, HeldOut
+from ancf.models.ancf.selection import CUT_OFF, EVERYBODY, Choice, HeldOut
 from ancf.models.ancf.sides import Factors, Floats, ItemFactors, ItemSide, item_factors
 from ancf.models.ancf.temporal import powers
 
@@ -46,30 +46,38 @@ class MixtureNdcg:
         if shares is not None:
             self._users["given"] = users_of(shares)
         _, self._lengths = _native.serving_vectors(items.vectors, 0.0)
+        self._powers: dict[float, Floats] = {}
         self._of_vectors: dict[tuple[Any, ...], NDArray[np.float64]] = {}
         self._of_neighbors: NDArray[np.float64] | None = None
         self._of_items: dict[tuple[float, ...], Floats] = {}
         self._found: dict[tuple[Any, ...], NDArray[np.float64]] = {}
 
-    def __call__(self, choices: list[dict[str, Any]]) -> list[NDArray[np.float64]]:
+    def __call__(self, choices: list[Choice], asked: slice = EVERYBODY) -> list[NDArray[np.float64]]:
         """That by each choice."""
         all_chosen = [replace(self._settings, **choice) for choice in choices]
-        new = {key: chosen for chosen in all_chosen if (key := _mixture(chosen)) not in self._found}
+        part = asked.start, asked.step
+        new = {key: chosen for chosen in all_chosen if (key := (part, *_mixture(chosen))) not in self._found}
+        held_out = self._held_out.take(asked)
         for half_life, interest in dict.fromkeys(map(_of_users, new.values())):
             own = {key: chosen for key, chosen in new.items() if _of_users(chosen) == (half_life, interest)}
             factors = [self._factors(chosen) for chosen in own.values()]
-            asked, wanted = self._held_out.users, self._held_out.truth
-            found = self._users[interest].mixed_ndcg(self._items, half_life, factors, asked, wanted, CUT_OFF)
+            of_items, rows, wanted = self._items, held_out.users, held_out.truth
+            found = self._users[interest].mixed_ndcg(of_items, half_life, factors, rows, wanted, CUT_OFF)
             self._found.update(zip(own, found, strict=True))
-        return [self._found[_mixture(chosen)] for chosen in all_chosen]
+        return [self._found[part, *_mixture(chosen)] for chosen in all_chosen]
 
     def _factors(self, chosen: Settings) -> ItemFactors:
         both = self._trend_and_popularity(chosen)
-        of_vectors = powers(self._lengths, chosen.serving_exponent - 1) * both
+        of_vectors = self._lengths_to(chosen.serving_exponent - 1) * both
         scale = 0.0
         if self._items.neighbors is not None and chosen.neighbor_weight:
             scale = chosen.neighbor_weight * self._ratio(chosen, of_vectors, both, self._items.neighbors)
         return ItemFactors(of_vectors, both * np.float32(scale))
+
+    def _lengths_to(self, exponent: float) -> Floats:
+        if exponent not in self._powers:
+            self._powers[exponent] = powers(self._lengths, exponent)
+        return self._powers[exponent]
 
     def _trend_and_popularity(self, factors: Factors) -> Floats:
         key = factors.trend, factors.trend_half_life, factors.popularity_exponent

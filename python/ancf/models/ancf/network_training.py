@@ -4,7 +4,6 @@ attention, output layers, biases.
 The model is that of ``ancf.reference``, trained by ``rust/core/src/train/network`` over batches of pairs.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -25,7 +24,17 @@ from ancf.models.ancf.network_encoder import (
     to_serving_tables,
 )
 from ancf.models.ancf.options import Settings
-from ancf.models.ancf.selection import CUT_OFF, NEIGHBOR_WEIGHTS, SERVING_EXPONENTS, HeldOut, hold_out, ndcg
+from ancf.models.ancf.selection import (
+    CUT_OFF,
+    EVERYBODY,
+    NEIGHBOR_WEIGHTS,
+    SERVING_EXPONENTS,
+    Choice,
+    HeldOut,
+    Measure,
+    hold_out,
+    ndcg,
+)
 from ancf.models.ancf.softmax import scale_item_weights
 from ancf.models.ancf.temporal import sparse_history
 from ancf.models.ancf.training_table import TrainingTable
@@ -144,11 +153,11 @@ class NetworkTrainer:
 
     def ndcg_by_mixture(
         self, state: NetworkState, neighbors: Csr | None, held_out: HeldOut, settings: Settings
-    ) -> Callable[[list[dict[str, Any]]], list[NDArray[np.float64]]]:
+    ) -> Measure:
         """For choices of the mixture, NDCG@20 of what was held out of each user who is asked."""
-        users = held_out.users
 
-        def measure(choice: dict[str, Any]) -> NDArray[np.float64]:
+        def measure(choice: Choice, asked: HeldOut) -> NDArray[np.float64]:
+            users = asked.users
             chosen = replace(settings, **choice)
             tables = to_serving_tables(state, chosen)
             mixed, history = _mix(tables, self.pairs, neighbors, chosen)
@@ -156,9 +165,12 @@ class NetworkTrainer:
             of_asked = None if history is None else history.take(users)
             ranker.set_users(tables.user_vectors[users], of_asked, self.pairs.sets.take(users))
             top = TopN(*ranker.top_n(None, CUT_OFF, num_threads=settings.num_threads))
-            return ndcg(top, held_out, len(tables.item_vectors), settings.num_threads)
+            return ndcg(top, asked, len(tables.item_vectors), settings.num_threads)
 
-        return lambda choices: [measure(choice) for choice in choices]
+        def of_some(choices: list[Choice], asked: slice = EVERYBODY) -> list[NDArray[np.float64]]:
+            return [measure(choice, held_out.take(asked)) for choice in choices]
+
+        return of_some
 
     def measure(
         self, state: NetworkState, settings: Settings, validation: Interactions, metric: str, **about: Any

@@ -12,7 +12,7 @@ rule of one standard error. The test part of anybody's split is never seen.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,6 +76,10 @@ class HeldOut(NamedTuple):
         """Every so many ``users`` are asked for any purchases."""
         return 2 if self.alternates_strategies else 1
 
+    def take(self, asked: slice) -> Self:
+        """Some of those who are asked."""
+        return self._replace(users=self.users[asked], truth=self.truth.take(np.arange(len(self.users))[asked]))
+
     @property
     def negligible(self) -> bool:
         """Whether training can do without what was set aside: a larger part is learned from in a second run."""
@@ -112,12 +116,15 @@ def hold_out(
         order[~had] = -np.inf
     if alternates_strategies:
         _order_by_buyers(pairs, eligible_users[1::2].copy(), order, num_threads)
-    rows = np.repeat(np.arange(len(counts)), counts)
-    ranks = np.empty(len(items), np.int64)
-    ranks[np.lexsort((-order, rows))] = np.arange(len(items)) - np.repeat(indptr[:-1], counts)
-    n_held_out = np.zeros(len(counts), np.int64)
-    n_held_out[eligible_users] = np.maximum(1, np.rint(_HELD_OUT_SHARE * n_had[eligible_users]))
-    held_out_mask = ranks < n_held_out[rows]
+    places, lengths = places_of_rows(indptr, eligible_users), counts[eligible_users]
+    # By user, and for each by falling order. So few users fit 16 bits, which NumPy sorts in a pass or two.
+    falling = np.argsort(-order[places], kind="stable")
+    owners = np.repeat(np.arange(len(lengths), dtype=np.uint16), lengths)
+    ordered = places[falling[np.argsort(owners[falling], kind="stable")]]
+    ranks = np.arange(len(places)) - np.repeat(offsets_from_lengths(lengths)[:-1], lengths)
+    n_held_out = np.maximum(1, np.rint(_HELD_OUT_SHARE * n_had[eligible_users]))
+    held_out_mask = np.zeros(len(items), bool)
+    held_out_mask[ordered[ranks < np.repeat(n_held_out, lengths)]] = True
     running = np.concatenate(([0], np.cumsum(held_out_mask)))
     taken = running[indptr[eligible_users + 1]] - running[indptr[eligible_users]]
     truth = offsets_from_lengths(taken)
@@ -141,8 +148,9 @@ def _order_by_buyers(
     """
     indptr, items = pairs
     places, lengths = places_of_rows(indptr, users), np.diff(indptr)[users]
-    own, rows = items[places], np.repeat(np.arange(len(users)), lengths)
-    firsts = own[np.lexsort((-order[places], rows))[offsets_from_lengths(lengths)[:-1]]]
+    own, of_own, begins = items[places], order[places], offsets_from_lengths(lengths)[:-1]
+    highest = np.flatnonzero(of_own == np.repeat(np.maximum.reduceat(of_own, begins), lengths))
+    firsts = own[highest[np.searchsorted(highest, begins)]]
     n_buyers = np.bincount(items).astype(np.float64)
     matrix = Csr(indptr, items, np.ones(len(items), np.float32))
     common = _native.common_users(matrix, len(n_buyers), users, firsts, num_threads)
@@ -204,35 +212,59 @@ def ndcg(top: TopN, held_out: HeldOut, n_items: int, num_threads: int | None) ->
     return np.asarray(found[f"ndcg@{CUT_OFF}"])
 
 
+EVERYBODY = slice(None)
+
+
+class Measure(Protocol):
+    """NDCG@20 of some of those who are asked, by each of some choices of the mixture."""
+
+    def __call__(self, choices: list[Choice], asked: slice = EVERYBODY) -> list[NDArray[np.float64]]: ...
+
+
 class Measured:
     """The NDCG of each user by choices of the mixture, each measured once.
 
-    ``measure`` gives that of some choices; ``at_once``: many take little more than one.
+    ``at_once``: many take little more than one. ``step``: every so many users are most often asked for by themselves.
     """
 
-    def __init__(self, measure: Callable[[list[Choice]], list[NDArray[np.float64]]], *, at_once: bool = False) -> None:
-        self._measure, self._at_once = measure, at_once
-        self._found: dict[tuple[Any, ...], NDArray[np.float64]] = {}
+    def __init__(self, measure: Measure, *, step: int = 1, at_once: bool = False) -> None:
+        self._measure, self._step, self._at_once = measure, step, at_once
+        self._found: list[dict[tuple[Any, ...], NDArray[np.float64]]] = [{} for _ in range(step)]
 
     @classmethod
     def one_by_one(cls, measure: Callable[[Choice], NDArray[np.float64]]) -> Self:
-        """By what gives that of one choice."""
-        return cls(lambda choices: [measure(choice) for choice in choices])
+        """By what gives that of one choice and all users."""
+
+        def of_some(choices: list[Choice], asked: slice = EVERYBODY) -> list[NDArray[np.float64]]:
+            return [measure(choice)[asked] for choice in choices]
+
+        return cls(of_some)
 
     def __call__(self, choice: Choice) -> NDArray[np.float64]:
-        """That of one choice."""
-        self._find([choice])
-        return self._found[tuple(choice.items())]
+        """That of all users by one choice."""
+        parts = [self._of_part([choice], first)[0] for first in range(self._step)]
+        found = np.empty(sum(map(len, parts)))
+        for first, part in enumerate(parts):
+            found[first :: self._step] = part
+        return found
 
-    def expect(self, choices: list[Choice]) -> None:
-        """Told which choices may be asked for next."""
+    def of_some(self, choice: Choice, step: int) -> NDArray[np.float64]:
+        """That of every ``step``-th user."""
+        return self._of_part([choice], 0)[0] if step == self._step else self(choice)[::step]
+
+    def expect(self, choices: list[Choice], step: int) -> None:
+        """Told which choices may be asked for next, of every ``step``-th user."""
         if self._at_once:
-            self._find(choices)
+            for first in range(1 if step == self._step else self._step):
+                self._of_part(choices, first)
 
-    def _find(self, choices: list[Choice]) -> None:
-        new = {key: choice for choice in choices if (key := tuple(choice.items())) not in self._found}
+    def _of_part(self, choices: list[Choice], first: int) -> list[NDArray[np.float64]]:
+        found = self._found[first]
+        new = {key: choice for choice in choices if (key := tuple(choice.items())) not in found}
         if new:
-            self._found.update(zip(new, self._measure(list(new.values())), strict=True))
+            of_new = self._measure(list(new.values()), slice(first, None, self._step))
+            found.update(zip(new, of_new, strict=True))
+        return [found[tuple(choice.items())] for choice in choices]
 
 
 def select_mixture(held_out: HeldOut, measured: Measured, grids: dict[str, tuple[Any, ...]], start: Choice) -> Choice:
@@ -257,21 +289,21 @@ def _popularity_exponent(measured: Measured, step: int, grid: tuple[float, ...],
     and more where it helps (docs/measurements/choices.md). So it has to be worth a fifth, and three standard errors.
     """
 
-    def of_all(each: float) -> NDArray[np.float64]:
-        return measured({**choice, "popularity_exponent": each})
+    def chosen(each: float) -> Choice:
+        return {**choice, "popularity_exponent": each}
 
     def value(each: float) -> float:
-        return float(of_all(each)[::step].mean())
+        return float(measured.of_some(chosen(each), step).mean())
 
     # Most often the second is worse than the first, and no other is tried.
-    measured.expect([{**choice, "popularity_exponent": each} for each in grid[:2]])
+    measured.expect([chosen(each) for each in grid[:2]], step)
     if value(grid[:2][-1]) <= value(grid[0]):
         return grid[0]
     # All of the grid, for the second may be below the third by luck.
-    measured.expect([{**choice, "popularity_exponent": each} for each in grid])
+    measured.expect([chosen(each) for each in grid], step)
     best = max(grid, key=value)
-    without = of_all(grid[0])
-    gain = of_all(best) - without
+    without = measured(chosen(grid[0]))
+    gain = measured(chosen(best)) - without
     worth = max(_POPULARITY_GAIN * without.mean(), _POPULARITY_ERRORS * gain.std() / np.sqrt(len(gain)))
     return best if gain.mean() > worth else grid[0]
 
@@ -292,7 +324,7 @@ def coordinate_search(measured: Measured, grids: dict[str, tuple[Any, ...]], sta
     choice = {name: start[name] if start[name] in grid else grid[0] for name, grid in grids.items()}
 
     def of_some(name: str, each: Any) -> NDArray[np.float64]:
-        return measured({**choice, name: each})[::step]
+        return measured.of_some({**choice, name: each}, step)
 
     def value(name: str, each: Any) -> float:
         return float(of_some(name, each).mean())
@@ -300,7 +332,7 @@ def coordinate_search(measured: Measured, grids: dict[str, tuple[Any, ...]], sta
     for name in (*grids, next(iter(grids))):
         if len(grids[name]) < 2:
             continue
-        measured.expect([{**choice, name: each} for each in grids[name]])
+        measured.expect([{**choice, name: each} for each in grids[name]], step)
         best = _best(grids[name], choice[name], partial(value, name))
         gain = of_some(name, best) - of_some(name, choice[name])
         if is_beyond_error(gain):

@@ -35,6 +35,7 @@ from ancf.models.ancf.selection import (
     TREND_HALF_LIVES,
     TRENDS,
     HeldOut,
+    Measure,
     hold_out,
     hold_out_last,
 )
@@ -223,7 +224,7 @@ class SoftmaxTrainer:
 
     def ndcg_by_mixture(
         self, state: ItemVectors, neighbors: Csr | None, held_out: HeldOut, settings: Settings
-    ) -> Callable[[list[dict[str, Any]]], list[NDArray[np.float64]]]:
+    ) -> Measure:
         """For choices of the mixture, NDCG@20 of what was held out of each user who is asked."""
         priors = _native.item_priors(self.pairs, self._table.n_items, settings.attention)
         shares, of_all = held_out.purchases.shares, self._table.purchase_times.shares
