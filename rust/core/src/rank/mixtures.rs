@@ -7,8 +7,9 @@
 //! A mixture is its factors a and b of all items. Both sums are made once for all mixtures: the first by tiles of users ×
 //! items, the second by one pass over the histories; after that a mixture costs two products for each user and item. No list
 //! is made: NDCG asks for the ranks of the items that are wanted, and a rank is the number of scores above, without those of
-//! what the user has had; of equal scores that at the smaller position is above. A user's tiles end where no wanted item can
-//! be among the first any more. Lists of 20 took two to five times as long (2026-11-28).
+//! what the user has had; of equal scores that at the smaller position is above. Items are gone through from what most users
+//! have on, and a user's tiles end where no wanted item can be among the first any more. Lists of 20 took two to five times
+//! as long (2026-11-28).
 //!
 //! Each inner product is a chain of fused multiply-adds over k, each sum one over the history, so threads and levels have
 //! the same bits.
@@ -23,7 +24,7 @@ use super::sets::Sets;
 use crate::data::Csr;
 use crate::runtime::Context;
 use crate::runtime::simd::Level;
-use crate::runtime::simd::dot::add_at;
+use crate::runtime::simd::dot::{add_at, dots};
 use crate::runtime::simd::gemm::{View, multiply_add};
 use crate::runtime::simd::mixed::{Mixed, count_from};
 use crate::runtime::simd::sparse::fetch;
@@ -31,9 +32,10 @@ use crate::runtime::simd::vector::LANES;
 use crate::{Error, Result};
 
 /// Items of a tile: an odd number of cache lines, or the rows of a tile would share few sets of the first cache.
-const TILE: usize = 45 * LANES;
+const TILE: usize = 17 * LANES;
 
-/// Users of one task, who share the tiles: each is read once for them. A thread keeps a number of each item for each.
+/// Users of one task, who share the tiles: each is read once for them. A thread keeps a number of each item for each. A
+/// multiple of 4, as the product is made by rows of 4 at least.
 const USERS: usize = 36;
 
 /// Sources between the prefetch of their weights and their use.
@@ -62,17 +64,46 @@ pub struct Mixture<'a> {
     pub neighbors: &'a [f32],
 }
 
-/// What the tasks of a call share.
-#[derive(Clone, Copy)]
+/// What the tasks of a call share, items in the order in which they are gone through.
 struct Call<'a> {
     parts: &'a Parts<'a>,
-    tiles: &'a [f32],
-    mixtures: &'a [Mixture<'a>],
     wanted: &'a Sets,
-    n_items: usize,
+    order: &'a Order,
+    tiles: &'a [f32],
+    /// The columns of the item-item weights, as ranks of the order.
+    columns: &'a [u32],
+    /// a and b of each mixture.
+    mixtures: &'a [[Vec<f32>; 2]],
     /// What a hit adds, by rank, and the most that so many wanted items can add up to.
     discounts: &'a [f64],
     ideal: &'a [f64],
+}
+
+/// Items by how many of the users have them: the first tile holds most of what stands above a wanted item, and after it few
+/// of them are left to be counted for.
+struct Order {
+    items: Vec<u32>,
+    ranks: Vec<u32>,
+}
+
+impl Order {
+    fn new(seen: &Sets, n_items: usize) -> Self {
+        let mut counts = vec![0u32; n_items];
+        (0..seen.n_rows()).flat_map(|user| seen.row(user)).for_each(|&item| counts[item as usize] += 1);
+        let mut items: Vec<u32> = (0..n_items as u32).collect();
+        items.sort_by_key(|&item| Reverse(counts[item as usize]));
+        let mut ranks = vec![0; n_items];
+        (0..).zip(&items).for_each(|(rank, &item)| ranks[item as usize] = rank);
+        Self { items, ranks }
+    }
+
+    fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    fn arrange(&self, numbers: &[f32]) -> Vec<f32> {
+        self.items.iter().map(|&item| numbers[item as usize]).collect()
+    }
 }
 
 impl Parts<'_> {
@@ -109,13 +140,23 @@ impl Parts<'_> {
             *sum += discount;
             Some(*sum)
         }));
-        let tiles = &self.tiles(context);
-        let call = Call { parts: self, tiles, mixtures, wanted, n_items, discounts: &discounts, ideal: &ideal };
+        let order = &Order::new(self.seen, n_items);
+        let factors = |mixture: &Mixture<'_>| [order.arrange(mixture.vectors), order.arrange(mixture.neighbors)];
+        let call = Call {
+            parts: self,
+            wanted,
+            order,
+            tiles: &self.tiles(order, context),
+            columns: &self.columns(order, context),
+            mixtures: &mixtures.iter().map(factors).collect::<Vec<_>>(),
+            discounts: &discounts,
+            ideal: &ideal,
+        };
         let found = context.install(|| {
             (0..n_users.div_ceil(USERS))
                 .into_par_iter()
                 .map_init(
-                    || Scratch::new(n_items),
+                    || Scratch::new(n_items, self.factors),
                     |scratch, task| {
                         context.cancel.check()?;
                         let users = task * USERS..n_users.min((task + 1) * USERS);
@@ -129,16 +170,16 @@ impl Parts<'_> {
     }
 
     /// Items by tiles of [factor][item], the last one filled up with zeros.
-    fn tiles(&self, context: &Context) -> Vec<f32> {
+    fn tiles(&self, order: &Order, context: &Context) -> Vec<f32> {
         let d = self.factors;
         if d == 0 {
             return Vec::new();
         }
-        let mut tiles = vec![0.0; (self.items.len() / d).div_ceil(TILE) * TILE * d];
+        let mut tiles = vec![0.0; order.len().div_ceil(TILE) * TILE * d];
         context.install(|| {
-            tiles.par_chunks_mut(TILE * d).zip(self.items.par_chunks(TILE * d)).for_each(|(tile, items)| {
-                for (at, item) in items.chunks_exact(d).enumerate() {
-                    for (k, &number) in item.iter().enumerate() {
+            tiles.par_chunks_mut(TILE * d).zip(order.items.par_chunks(TILE)).for_each(|(tile, items)| {
+                for (at, &item) in items.iter().enumerate() {
+                    for (k, &number) in self.items[item as usize * d..][..d].iter().enumerate() {
                         tile[k * TILE + at] = number;
                     }
                 }
@@ -147,11 +188,16 @@ impl Parts<'_> {
         tiles
     }
 
-    /// The inner product of a user and an item.
-    fn inner_product(&self, user: usize, item: usize) -> f32 {
-        let d = self.factors;
-        let pairs = self.users[user * d..][..d].iter().zip(&self.items[item * d..][..d]);
-        pairs.fold(0.0, |sum, (p, q)| p.mul_add(*q, sum))
+    fn columns(&self, order: &Order, context: &Context) -> Vec<u32> {
+        const AT_ONCE: usize = 1 << 14;
+        let Some((_, neighbors)) = self.neighbors else { return Vec::new() };
+        let mut columns = vec![0; neighbors.len()];
+        context.install(|| {
+            columns.par_chunks_mut(AT_ONCE).zip(neighbors.columns().par_chunks(AT_ONCE)).for_each(|(ranks, items)| {
+                ranks.iter_mut().zip(items).for_each(|(rank, &item)| *rank = order.ranks[item as usize]);
+            });
+        });
+        columns
     }
 }
 
@@ -165,121 +211,171 @@ struct Wanted {
 
 /// What a task takes, allocated once.
 struct Scratch {
-    /// Inner products of the users with a tile.
+    /// The users who have a wanted item that may still be among the first n, by place, and their vectors.
+    live: Vec<usize>,
+    vectors: Vec<f32>,
+    /// Inner products of these with a tile.
     dense: Vec<f32>,
     /// Sums over the histories, a row of all items for each user.
     sparse: Vec<f32>,
+    /// What each user has had, by rank, and how much of it earlier tiles held.
+    seen: Vec<Vec<u32>>,
+    seen_until: Vec<usize>,
     /// The scores of a tile by one mixture.
     scores: Vec<f32>,
-    /// User after user, mixture after mixture, the best first.
+    /// User after user, mixture after mixture, the best first; where each user's begin.
     wanted: Vec<Wanted>,
+    begins: Vec<usize>,
     /// How many of these may still be among the first n.
     left: Vec<usize>,
+    /// What one user wants: both parts of the scores, their factors, and the scores.
+    of_wanted: [Vec<f32>; 5],
 }
 
 impl Scratch {
-    fn new(n_items: usize) -> Self {
+    fn new(n_items: usize, factors: usize) -> Self {
         Self {
+            live: Vec::new(),
+            vectors: vec![0.0; USERS * factors],
             dense: vec![0.0; USERS * TILE],
             sparse: vec![0.0; USERS * n_items],
+            seen: vec![Vec::new(); USERS],
+            seen_until: Vec::new(),
             scores: vec![0.0; TILE],
             wanted: Vec::new(),
+            begins: Vec::new(),
             left: Vec::new(),
+            of_wanted: Default::default(),
         }
     }
 
     /// NDCG, user after user, mixture after mixture.
     fn run(&mut self, call: &Call<'_>, users: Range<usize>, level: Level) -> Vec<f64> {
-        let Call { parts, mixtures, wanted, n_items, .. } = *call;
-        // 1. What the histories add.
-        self.sum_histories(parts, users.clone(), n_items, level);
+        // 1. What the histories add, and what they leave out.
+        self.sum_histories(call, users.clone(), level);
+        self.find_seen(call, users.clone());
         // 2. The scores of what is wanted.
-        self.score_wanted(call, users.clone());
+        self.score_wanted(call, users.clone(), level);
         // 3. Tile by tile what the vectors add, and all mixtures of both.
-        let mut seen_until = [0; USERS];
-        for (tile, first) in (0..n_items).step_by(TILE).enumerate() {
-            if self.left.iter().all(|&left| left == 0) {
+        let n_mixtures = call.mixtures.len();
+        self.live.clear();
+        self.live.extend(0..users.len());
+        for tile in 0..call.order.len().div_ceil(TILE) {
+            let left = &self.left;
+            self.live.retain(|&at| left[at * n_mixtures..][..n_mixtures].iter().any(|&left| left > 0));
+            if self.live.is_empty() {
                 break;
             }
-            let n_here = TILE.min(n_items - first);
-            self.multiply(call, users.clone(), tile, level);
-            let mut begin = 0;
-            for (at, user) in users.clone().enumerate() {
-                let dense = &mut self.dense[at * TILE..][..n_here];
-                let later = &parts.seen.row(user)[seen_until[at]..];
-                for &item in later.iter().take_while(|&&item| (item as usize) < first + n_here) {
-                    dense[item as usize - first] = f32::NEG_INFINITY;
-                    seen_until[at] += 1;
-                }
-                let sparse = &self.sparse[at * n_items + first..][..n_here];
-                let n_wanted = wanted.row(user).len();
-                for (place, mixture) in mixtures.iter().enumerate() {
-                    let left = &mut self.left[at * mixtures.len() + place];
-                    let own = &mut self.wanted[begin..][..*left];
-                    begin += n_wanted;
-                    if own.is_empty() {
-                        continue;
-                    }
-                    let (a, b) = (&mixture.vectors[first..][..n_here], &mixture.neighbors[first..][..n_here]);
-                    // Whole registers, the last one filled up with what is above nothing.
-                    let scores = &mut self.scores[..n_here.next_multiple_of(LANES)];
-                    scores[n_here..].fill(f32::NEG_INFINITY);
-                    Mixed { dense, a, sparse, b }.write(level, &mut scores[..n_here]);
-                    *left = count_all(level, scores, first, own, call.discounts.len());
-                }
+            self.multiply(call, users.start, tile, level);
+            for row in 0..self.live.len() {
+                self.count_tile(call, tile, row, level);
             }
         }
         self.sum_hits(call, users)
     }
 
     /// The sums over the histories of some users.
-    fn sum_histories(&mut self, parts: &Parts<'_>, users: Range<usize>, n_items: usize, level: Level) {
-        let Some((history, neighbors)) = parts.neighbors else { return };
-        for (user, sums) in users.zip(self.sparse.chunks_exact_mut(n_items)) {
+    fn sum_histories(&mut self, call: &Call<'_>, users: Range<usize>, level: Level) {
+        let Some((history, neighbors)) = call.parts.neighbors else { return };
+        let row = |source: u32| neighbors.offsets()[source as usize]..neighbors.offsets()[source as usize + 1];
+        for (user, sums) in users.zip(self.sparse.chunks_exact_mut(call.order.len())) {
             sums.fill(0.0);
             let sources = history.row(user);
             for (at, (&source, &weight)) in sources.iter().zip(history.row_values(user)).enumerate() {
                 if let Some(&later) = sources.get(at + ROWS_AHEAD) {
-                    let (items, values) = (neighbors.row(later as usize), neighbors.row_values(later as usize));
-                    fetch(items, 0, items.len());
-                    fetch(values, 0, values.len());
+                    let later = row(later);
+                    fetch(call.columns, later.start, later.len());
+                    fetch(neighbors.values(), later.start, later.len());
                 }
-                let (items, values) = (neighbors.row(source as usize), neighbors.row_values(source as usize));
-                add_at(level, weight, items, values, sums);
+                add_at(level, weight, &call.columns[row(source)], neighbors.row_values(source as usize), sums);
             }
         }
     }
 
+    /// What the users have had, in the order of the items.
+    fn find_seen(&mut self, call: &Call<'_>, users: Range<usize>) {
+        self.seen_until.clear();
+        self.seen_until.resize(users.len(), 0);
+        for (user, seen) in users.zip(&mut self.seen) {
+            seen.clear();
+            seen.extend(call.parts.seen.row(user).iter().map(|&item| call.order.ranks[item as usize]));
+            seen.sort_unstable();
+        }
+    }
+
     /// What is wanted by its keys, nothing above it yet.
-    fn score_wanted(&mut self, call: &Call<'_>, users: Range<usize>) {
-        let Call { parts, mixtures, n_items, .. } = *call;
+    fn score_wanted(&mut self, call: &Call<'_>, users: Range<usize>, level: Level) {
+        let Call { parts, order, .. } = *call;
         self.wanted.clear();
+        self.begins.clear();
         self.left.clear();
         for (at, user) in users.enumerate() {
             let items = call.wanted.row(user);
-            let sparse = &self.sparse[at * n_items..][..n_items];
-            let dense: Vec<f32> = items.iter().map(|&item| parts.inner_product(user, item as usize)).collect();
-            for mixture in mixtures {
+            let ranks = || items.iter().map(|&item| order.ranks[item as usize] as usize);
+            let sums = &self.sparse[at * order.len()..][..order.len()];
+            let [dense, sparse, own_a, own_b, scores] = &mut self.of_wanted;
+            for numbers in [&mut *dense, &mut *scores] {
+                numbers.clear();
+                numbers.resize(items.len(), 0.0);
+            }
+            dots(level, &parts.users[user * parts.factors..][..parts.factors], parts.items, items, dense);
+            sparse.clear();
+            sparse.extend(ranks().map(|rank| sums[rank]));
+            self.begins.push(self.wanted.len());
+            for [a, b] in call.mixtures {
+                own_a.clear();
+                own_a.extend(ranks().map(|rank| a[rank]));
+                own_b.clear();
+                own_b.extend(ranks().map(|rank| b[rank]));
+                Mixed { dense, a: own_a, sparse, b: own_b }.write(level, scores);
                 let begin = self.wanted.len();
-                self.wanted.extend(items.iter().zip(&dense).map(|(&item, &dense)| {
-                    let place = item as usize;
-                    let score = mixture.neighbors[place].mul_add(sparse[place], mixture.vectors[place] * dense);
-                    Wanted { key: key(score, item), above: 0 }
-                }));
+                let keys = scores.iter().zip(items).map(|(&score, &item)| key(score, item));
+                self.wanted.extend(keys.map(|key| Wanted { key, above: 0 }));
                 self.wanted[begin..].sort_unstable_by_key(|wanted| Reverse(wanted.key));
                 self.left.push(items.len());
             }
         }
     }
 
-    /// The inner products of some users with a tile.
-    fn multiply(&mut self, call: &Call<'_>, users: Range<usize>, tile: usize, level: Level) {
+    /// The inner products of the live users with a tile; rows up to a multiple of 4, which is what the product likes.
+    fn multiply(&mut self, call: &Call<'_>, first: usize, tile: usize, level: Level) {
         let d = call.parts.factors;
-        let dense = &mut self.dense[..users.len() * TILE];
+        let dense = &mut self.dense[..self.live.len().next_multiple_of(4) * TILE];
         dense.fill(0.0);
         if d > 0 {
+            for (vector, &at) in self.vectors.chunks_exact_mut(d).zip(&self.live) {
+                vector.copy_from_slice(&call.parts.users[(first + at) * d..][..d]);
+            }
             let tile = &call.tiles[tile * TILE * d..][..TILE * d];
-            multiply_add(level, dense, TILE, View::rows(call.parts.users, d), users.start, tile, d);
+            multiply_add(level, dense, TILE, View::rows(&self.vectors, d), 0, tile, d);
+        }
+    }
+
+    /// Counts for all mixtures what of a tile stands above what a live user wants.
+    fn count_tile(&mut self, call: &Call<'_>, tile: usize, row: usize, level: Level) {
+        let Self { live, dense, sparse, seen, seen_until, scores, wanted, begins, left, .. } = self;
+        let (at, first) = (live[row], tile * TILE);
+        let n_here = TILE.min(call.order.len() - first);
+        let dense = &mut dense[row * TILE..][..n_here];
+        let later = seen[at][seen_until[at]..].iter().take_while(|&&rank| (rank as usize) < first + n_here);
+        for &rank in later {
+            dense[rank as usize - first] = f32::NEG_INFINITY;
+            seen_until[at] += 1;
+        }
+        let sparse = &sparse[at * call.order.len() + first..][..n_here];
+        let left = &mut left[at * call.mixtures.len()..][..call.mixtures.len()];
+        let end = begins.get(at + 1).copied().unwrap_or(wanted.len());
+        let wanted = &mut wanted[begins[at]..end];
+        let n_wanted = wanted.len() / left.len();
+        // Whole registers, the last one filled up with what is above nothing.
+        let scores = &mut scores[..n_here.next_multiple_of(LANES)];
+        scores[n_here..].fill(f32::NEG_INFINITY);
+        for ((left, wanted), [a, b]) in left.iter_mut().zip(wanted.chunks_exact_mut(n_wanted)).zip(call.mixtures) {
+            if *left > 0 {
+                let (a, b) = (&a[first..][..n_here], &b[first..][..n_here]);
+                Mixed { dense, a, sparse, b }.write(level, &mut scores[..n_here]);
+                *left = count_all(level, scores, first, call.order, &mut wanted[..*left], call.discounts.len());
+            }
         }
     }
 
@@ -302,17 +398,18 @@ impl Scratch {
     }
 }
 
-/// Counts what stands above each of the wanted items among the scores of a tile whose first item is `first`; how many of them
-/// may still be among the `n` best.
-fn count_all(level: Level, scores: &[f32], first: usize, wanted: &mut [Wanted], n: usize) -> usize {
+/// Counts what stands above each of the wanted items among the scores of a tile that begins at the rank `first`; how many of
+/// them may still be among the `n` best.
+fn count_all(level: Level, scores: &[f32], first: usize, order: &Order, wanted: &mut [Wanted], n: usize) -> usize {
     for (at, Wanted { key, above }) in wanted.iter_mut().enumerate() {
-        let (item, score) = (position_of(*key) as usize, score_of(*key));
+        let (item, score) = (position_of(*key), score_of(*key));
         let (greater, equal) = count_from(level, scores, score);
         *above += greater;
         // Most often it equals itself alone.
-        if equal > u32::from((first..first + scores.len()).contains(&item)) {
-            let before = item.clamp(first, first + scores.len()) - first;
-            *above += scores[..before].iter().map(|&other| u32::from(other == score)).sum::<u32>();
+        let rank = order.ranks[item as usize] as usize;
+        if equal > u32::from((first..first + scores.len()).contains(&rank)) {
+            let is_above = |&(&other, &position): &(&f32, &u32)| other == score && position < item;
+            *above += scores.iter().zip(&order.items[first..]).filter(is_above).count() as u32;
         }
         // Those after it have a lower rank still.
         if *above as usize >= n {
@@ -329,6 +426,12 @@ mod tests {
 
     const D: usize = 5;
 
+    fn inner_product(parts: &Parts<'_>, user: usize, item: usize) -> f32 {
+        let d = parts.factors;
+        let pairs = parts.users[user * d..][..d].iter().zip(&parts.items[item * d..][..d]);
+        pairs.fold(0.0, |sum, (p, q)| p.mul_add(*q, sum))
+    }
+
     /// Every score by itself, a full sort, and what stands where in it.
     fn naive(parts: &Parts<'_>, mixture: Mixture<'_>, wanted: &Sets, n: usize) -> Vec<f64> {
         let (n_users, n_items) = (parts.seen.n_rows(), mixture.vectors.len());
@@ -343,7 +446,7 @@ mod tests {
                         }
                     }
                 }
-                mixture.neighbors[item].mul_add(sparse, mixture.vectors[item] * parts.inner_product(user, item))
+                mixture.neighbors[item].mul_add(sparse, mixture.vectors[item] * inner_product(parts, user, item))
             };
             let left = (0..n_items).filter(|&item| parts.seen.row(user).binary_search(&(item as u32)).is_err());
             let mut keys: Vec<u64> = left.map(|item| key(score(item), item as u32)).collect();
