@@ -3,6 +3,7 @@
 pub mod als;
 mod als_steps;
 pub mod attention;
+mod co_purchase_rows;
 pub mod ease;
 pub mod eigen;
 pub mod fold_in;

@@ -1,13 +1,14 @@
 //! Item-item weights of some targets, which is what an update solves anew, or of all.
 //!
 //! What G has between two candidates is looked up where both are among the items that most targets have
-//! (`shared_pairs.rs`). All else a target sums itself: every user who has some of its candidates S adds to their pairs.
+//! (`shared_pairs.rs`), or in the rows of all items (`co_purchase_rows.rs`). All else a target sums itself: every user who has some of its candidates S adds to their pairs.
 //! Both sum over the users in ascending order, so all have the same bits, and which targets are solved together changes
 //! none. To make all of G first, rows cut to their strongest 512 entries, and look pairs up there took 1.3 to 2 times as
 //! long for all targets of a table (2026-11-28).
 
 use rayon::prelude::*;
 
+use super::co_purchase_rows::{CoPurchaseRows, RowReader, sum_row};
 use super::ridge::{CoPurchases, MAX_COMPANIONS, Penalties, Ridge, from_rows};
 use super::shared_pairs::SharedPairs;
 use crate::data::Csr;
@@ -31,10 +32,8 @@ impl Ridge {
         shrinkages: &[f32],
         context: &Context,
     ) -> Result<Vec<Csr>> {
-        let share = |table: &CoPurchases<'_>, candidates: &[&[u32]], context: &Context| {
-            SharedPairs::new(table, candidates, self.l1 > 0.0, context)
-        };
-        self.solve_sharing(interactions, targets, shrinkages, share, context)
+        let has_rows = self.l1 > 0.0 && CoPurchaseRows::pay(interactions.n_columns(), targets.len());
+        self.solve_sharing(interactions, targets, shrinkages, has_rows, SharedPairs::new, context)
     }
 
     fn solve_sharing(
@@ -42,6 +41,7 @@ impl Ridge {
         interactions: &Csr,
         targets: &[u32],
         shrinkages: &[f32],
+        has_rows: bool,
         share: impl FnOnce(&CoPurchases<'_>, &[&[u32]], &Context) -> Result<SharedPairs>,
         context: &Context,
     ) -> Result<Vec<Csr>> {
@@ -56,6 +56,7 @@ impl Ridge {
         let limit = self.candidates(n_items);
         let diagonal = table.diagonal();
         let penalties = &self.penalties(shrinkages, &diagonal);
+        let rows = if has_rows { Some(CoPurchaseRows::new(&table, context)?) } else { None };
         // 1. The candidates of each target.
         let chosen = context.install(|| {
             targets
@@ -64,14 +65,17 @@ impl Ridge {
                     || TargetRow::new(n_items),
                     |scratch, &target| {
                         context.cancel.check()?;
-                        Ok(scratch.choose(target as usize, &table, limit, penalties.l1))
+                        Ok(scratch.choose(target as usize, &table, rows.as_ref(), limit, penalties.l1))
                     },
                 )
                 .collect::<Result<Vec<_>>>()
         })?;
         // 2. What they share.
         let candidates: Vec<&[u32]> = chosen.iter().map(|each| &each.candidates[..]).collect();
-        let shared = share(&table, &candidates, context)?;
+        let pairs = match rows {
+            Some(rows) => Pairs::Rows(rows),
+            None => Pairs::Shared(share(&table, &candidates, context)?),
+        };
         // 3. One regression for each.
         let columns = context.install(|| {
             chosen
@@ -80,7 +84,7 @@ impl Ridge {
                     || Regression::new(&table, limit, penalties.l1),
                     |scratch, Chosen { candidates, right }| {
                         context.cancel.check()?;
-                        let target = Target { candidates, table: &table, pairs: &shared, diagonal: &diagonal };
+                        let target = Target { candidates, table: &table, pairs: &pairs, diagonal: &diagonal };
                         Ok(scratch.solve(&target, right.clone(), penalties, context.level))
                     },
                 )
@@ -118,17 +122,18 @@ impl TargetRow {
     }
 
     /// The target's strongest companions, of equal ones the first, without those that an l1 leaves out.
-    fn choose(&mut self, target: usize, table: &CoPurchases<'_>, limit: usize, l1: f32) -> Chosen {
+    fn choose(
+        &mut self,
+        target: usize,
+        table: &CoPurchases<'_>,
+        rows: Option<&CoPurchaseRows>,
+        limit: usize,
+        l1: f32,
+    ) -> Chosen {
         let Self { sums, companions, keys } = self;
-        for &user in table.users_of.row(target) {
-            let weight = table.user_weights[user as usize];
-            for &other in table.items_of.row(user as usize) {
-                let sum = &mut sums[other as usize];
-                if *sum == 0.0 {
-                    companions.push(other);
-                }
-                *sum += weight;
-            }
+        match rows {
+            Some(rows) if rows.is_faster() => rows.copy_row(target, sums, companions),
+            _ => sum_row(table, target, sums, companions),
         }
         companions.retain(|&other| other as usize != target);
         keys.clear();
@@ -151,12 +156,18 @@ impl TargetRow {
     }
 }
 
+/// Where values of G are looked up.
+enum Pairs {
+    Shared(SharedPairs),
+    Rows(CoPurchaseRows),
+}
+
 /// What the regression of a target is made of.
 struct Target<'a> {
     /// S, by rising position.
     candidates: &'a [u32],
     table: &'a CoPurchases<'a>,
-    pairs: &'a SharedPairs,
+    pairs: &'a Pairs,
     /// G's diagonal.
     diagonal: &'a [f32],
 }
@@ -166,12 +177,15 @@ struct Regression {
     /// Where the candidates of each user end among `had`, and which users have some that are not shared, a bit each.
     ends: Vec<u32>,
     users: Vec<u64>,
+    /// Users of this kind and their candidates, by place.
+    entries: Vec<(u32, u16)>,
     /// The candidates of each user, by place: first those that are not shared.
     had: Vec<u16>,
     shared: Vec<(u32, u32)>,
     rare: Vec<u16>,
     matrix: Vec<f32>,
     /// What an elastic net is solved with.
+    reader: RowReader,
     rows: Vec<f32>,
     own_diagonal: Vec<f32>,
 }
@@ -182,10 +196,12 @@ impl Regression {
         Self {
             ends: vec![0; n_users],
             users: vec![0; n_users.div_ceil(64)],
+            entries: Vec::new(),
             had: Vec::new(),
             shared: Vec::new(),
             rare: Vec::new(),
             matrix: vec![0.0; limit * limit.next_multiple_of(LANES)],
+            reader: RowReader::new(table.n_items()),
             rows: vec![0.0; if l1 > 0.0 { limit * limit } else { 0 }],
             own_diagonal: Vec::new(),
         }
@@ -203,7 +219,6 @@ impl Regression {
         if right.is_empty() {
             return found;
         }
-        target.pairs.find(target.candidates, &mut self.shared, &mut self.rare);
         let keep = |weights: &[f32]| {
             let weights = target.candidates.iter().copied().zip(weights.iter().copied());
             let positive = weights.filter(|&(_, weight)| weight > 0.0 && weight.is_finite());
@@ -250,30 +265,38 @@ impl Regression {
         solved: impl FnMut(&[f32]),
     ) {
         let (size, stride) = (right.len(), right.len().next_multiple_of(LANES));
-        let has_rows = target.pairs.has_rows() && self.rare.is_empty();
-        if !has_rows {
+        if let Pairs::Shared(_) = target.pairs {
             self.fill(target, stride);
         }
-        let Self { shared, matrix, rows, own_diagonal, .. } = self;
+        let Self { reader, matrix, rows, own_diagonal, .. } = self;
         own_diagonal.clear();
         own_diagonal.extend(target.candidates.iter().map(|&item| target.diagonal[item as usize]));
-        let mut fill = |at: usize, row: &mut [f32]| {
-            if has_rows {
-                return target.pairs.fill_row(shared, at, row);
-            }
-            for (above, number) in row[..at].iter_mut().enumerate() {
-                *number = matrix[above * stride + at];
-            }
-            row[at..].copy_from_slice(&matrix[at * stride + at..][..size - at]);
+        let kept = &mut rows[..size * size];
+        let solve = |fill: &mut dyn FnMut(usize, &mut [f32])| {
+            let a = elastic_net::Rows { diagonal: own_diagonal, fill, kept };
+            elastic_net::solve(level, a, &mut right, penalties.l1, &penalties.lambdas, solved);
         };
-        let a = elastic_net::Rows { diagonal: own_diagonal, fill: &mut fill, kept: &mut rows[..size * size] };
-        elastic_net::solve(level, a, &mut right, penalties.l1, &penalties.lambdas, solved);
+        match target.pairs {
+            Pairs::Rows(rows) => {
+                reader.begin(rows, target.candidates);
+                solve(&mut |at, row| reader.read(rows, target.candidates, at, row));
+                reader.end(target.candidates);
+            }
+            Pairs::Shared(_) => solve(&mut |at, row| {
+                for (above, number) in row[..at].iter_mut().enumerate() {
+                    *number = matrix[above * stride + at];
+                }
+                row[at..].copy_from_slice(&matrix[at * stride + at..][..size - at]);
+            }),
+        }
     }
 
     /// `G_SS` right of the diagonal, in rows of `stride`.
     fn fill(&mut self, target: &Target<'_>, stride: usize) {
+        let Pairs::Shared(pairs) = target.pairs else { return };
+        pairs.find(target.candidates, &mut self.shared, &mut self.rare);
         self.matrix[..target.candidates.len() * stride].fill(0.0);
-        target.pairs.fill(&self.shared, &mut self.matrix, stride);
+        pairs.fill(&self.shared, &mut self.matrix, stride);
         if !self.rare.is_empty() {
             self.add_rare(target.candidates, target.table, stride);
         }
@@ -281,41 +304,38 @@ impl Regression {
 
     /// Adds the pairs of which one at least is not shared.
     fn add_rare(&mut self, candidates: &[u32], table: &CoPurchases<'_>, stride: usize) {
-        let Self { ends, users, had, shared, rare, matrix, .. } = self;
+        let Self { ends, users, entries, had, shared, rare, matrix, .. } = self;
         let users_of = |place: usize| table.users_of.row(candidates[place] as usize);
-        // 1. How many candidates each user has who has one that is not shared, and where they begin.
+        // 1. The users of what is not shared, and what else they have. No branch tells whether a user is one of them: there
+        //    is no telling from one user to the next.
+        entries.clear();
         for &place in rare.iter() {
             for &user in users_of(usize::from(place)) {
-                ends[user as usize] += 1;
                 users[user as usize / 64] |= 1 << (user % 64);
+                entries.push((user, place));
             }
         }
-        let is_marked = |users: &[u64], user: u32| users[user as usize / 64] >> (user % 64) & 1;
+        let mut n_entries = entries.len();
         for &(_, place) in shared.iter() {
-            for &user in users_of(place as usize) {
-                ends[user as usize] += is_marked(users, user) as u32;
+            let all = users_of(place as usize);
+            entries.resize(n_entries + all.len(), (0, 0));
+            for &user in all {
+                entries[n_entries] = (user, place as u16);
+                n_entries += (users[user as usize / 64] >> (user % 64) & 1) as usize;
             }
+        }
+        entries.truncate(n_entries);
+        // 2. By user.
+        for &(user, _) in entries.iter() {
+            ends[user as usize] += 1;
         }
         let mut begin = 0;
         each_user(users, |user| begin += std::mem::replace(&mut ends[user], begin));
-        // 2. Which ones.
         had.resize(begin as usize, 0);
-        let mut put = |user: u32, place: u16| {
+        for &(user, place) in entries.iter() {
             let end = &mut ends[user as usize];
             had[*end as usize] = place;
             *end += 1;
-        };
-        for &place in rare.iter() {
-            for &user in users_of(usize::from(place)) {
-                put(user, place);
-            }
-        }
-        for &(_, place) in shared.iter() {
-            for &user in users_of(place as usize) {
-                if is_marked(users, user) == 1 {
-                    put(user, place as u16);
-                }
-            }
         }
         // 3. Each user adds to their pairs, in ascending order of the users.
         let mut is_rare = [0u64; MAX_COMPANIONS / 64];
@@ -406,7 +426,7 @@ mod tests {
             let share = |table: &CoPurchases<'_>, candidates: &[&[u32]], context: &Context| {
                 SharedPairs::of_most(table, candidates, limit, context)
             };
-            options.solve_sharing(data, targets, &[options.shrinkage], share, context).unwrap().remove(0)
+            options.solve_sharing(data, targets, &[options.shrinkage], false, share, context).unwrap().remove(0)
         };
         let none = sharing(0, &context);
         assert!((0..targets.len()).all(|at| !none.row(at).is_empty()));

@@ -16,9 +16,6 @@ use crate::{Error, Result};
 /// Items that may be shared: their triangle takes 32 MiB.
 const MAX_SHARED: usize = 4096;
 
-/// Where regressions need some rows of many candidates, a catalogue up to this size is shared as a square (100 MiB).
-const MAX_SQUARE: usize = 5120;
-
 /// The place of an item that is not shared.
 const NONE: u32 = u32::MAX;
 
@@ -27,46 +24,41 @@ pub(super) struct SharedPairs {
     /// By item: its place among the shared ones, by rising position.
     places: Vec<u32>,
     n_shared: usize,
-    /// Row after row what lies right of the diagonal, or all of it.
+    /// Row after row what lies right of the diagonal.
     numbers: Vec<f32>,
-    /// Whether it is all.
-    is_square: bool,
 }
 
 impl SharedPairs {
     /// For regressions with these candidates: over the items that most users would be listed for, or over none where the
-    /// triangle is more work than it saves. `by_rows`: whole rows are wanted, where they can be had.
-    pub fn new(table: &CoPurchases<'_>, candidates: &[&[u32]], by_rows: bool, context: &Context) -> Result<Self> {
-        // A few regressions are not worth one.
-        let is_square = by_rows && table.n_items() <= MAX_SQUARE.min(2 * candidates.len());
-        let shared = Shared::choose(table, candidates, if is_square { MAX_SQUARE } else { MAX_SHARED });
-        let pays = is_square || shared.saved(table, candidates) >= shared.additions();
-        Self::over(table, if pays { shared } else { Shared::choose(table, &[], 0) }, is_square, context)
+    /// triangle is more work than it saves.
+    pub fn new(table: &CoPurchases<'_>, candidates: &[&[u32]], context: &Context) -> Result<Self> {
+        let shared = Shared::choose(table, candidates, MAX_SHARED);
+        let pays = shared.saved(table, candidates) >= shared.additions();
+        Self::over(table, if pays { shared } else { Shared::choose(table, &[], 0) }, context)
     }
 
     /// Over so many items at most, whatever it saves.
     #[cfg(test)]
     pub fn of_most(table: &CoPurchases<'_>, candidates: &[&[u32]], limit: usize, context: &Context) -> Result<Self> {
-        Self::over(table, Shared::choose(table, candidates, limit), false, context)
+        Self::over(table, Shared::choose(table, candidates, limit), context)
     }
 
-    fn over(table: &CoPurchases<'_>, shared: Shared, is_square: bool, context: &Context) -> Result<Self> {
+    fn over(table: &CoPurchases<'_>, shared: Shared, context: &Context) -> Result<Self> {
         let Shared { items, places, offsets, of_users } = shared;
         let n_shared = items.len();
-        let first_of = |place: usize| if is_square { 0 } else { place + 1 };
-        let mut numbers = vec![0.0; (0..n_shared).map(|place| n_shared - first_of(place)).sum()];
+        let mut numbers = vec![0.0; n_shared * n_shared.saturating_sub(1) / 2];
         advise_whole_pages(&mut numbers);
         let mut rows = Vec::with_capacity(n_shared);
         let mut rest = &mut numbers[..];
         for place in 0..n_shared {
-            let (row, others) = rest.split_at_mut(n_shared - first_of(place));
+            let (row, others) = rest.split_at_mut(n_shared - place - 1);
             rows.push(row);
             rest = others;
         }
         context.install(|| {
             rows.into_par_iter().zip(&items).enumerate().try_for_each(|(place, (row, &item))| {
                 context.cancel.check()?;
-                let first = first_of(place);
+                let first = place + 1;
                 for &user in table.users_of.row(item as usize) {
                     let weight = table.user_weights[user as usize];
                     let had = &of_users[offsets[user as usize]..offsets[user as usize + 1]];
@@ -78,7 +70,7 @@ impl SharedPairs {
                 Ok::<(), Error>(())
             })
         })?;
-        Ok(Self { places, n_shared, numbers, is_square })
+        Ok(Self { places, n_shared, numbers })
     }
 
     /// The places of those of `candidates`, which rise, that are shared, and where they are among the candidates; where all
@@ -105,25 +97,10 @@ impl SharedPairs {
         }
     }
 
-    /// Whether whole rows can be had.
-    pub fn has_rows(&self) -> bool {
-        self.is_square
-    }
-
-    /// Writes the values between one of the candidates and all of them, where all are shared and rows can be had; what is
-    /// written for itself counts for nothing.
-    pub fn fill_row(&self, shared: &[(u32, u32)], at: usize, to: &mut [f32]) {
-        let row = &self.numbers[shared[at].0 as usize * self.n_shared..][..self.n_shared];
-        for (to, &(place, _)) in to.iter_mut().zip(shared) {
-            *to = row[place as usize];
-        }
-    }
-
     /// What lies right of the diagonal.
     fn later(&self, place: usize) -> &[f32] {
         let (n, length) = (self.n_shared, self.n_shared - place - 1);
-        let begin = if self.is_square { place * n + place + 1 } else { place * (2 * n - place - 1) / 2 };
-        &self.numbers[begin..][..length]
+        &self.numbers[place * (2 * n - place - 1) / 2..][..length]
     }
 }
 
@@ -186,7 +163,7 @@ impl Shared {
 }
 
 /// Its rows are read in no order: on huge pages regressions take a fifth less time (Zen 3, 2026-11-28).
-fn advise_whole_pages(numbers: &mut [f32]) {
+pub(super) fn advise_whole_pages(numbers: &mut [f32]) {
     let page = HUGE_PAGE / size_of::<f32>();
     let begin = numbers.as_ptr().align_offset(HUGE_PAGE).min(numbers.len());
     let whole = (numbers.len() - begin) / page * page;
