@@ -129,7 +129,9 @@ impl RowReader {
 
     /// Ends with them.
     pub fn end(&mut self, candidates: &[u32]) {
-        candidates.iter().for_each(|&item| self.places[item as usize] = NO_PLACE);
+        for &item in candidates {
+            self.places[item as usize] = NO_PLACE;
+        }
     }
 
     /// Writes the values between one of the candidates and all of them.
