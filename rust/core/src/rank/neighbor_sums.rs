@@ -5,7 +5,7 @@
 //! ```
 
 use crate::data::{Csr, Numbers};
-use crate::runtime::simd::dot::{UNTOUCHED, scatter};
+use crate::runtime::simd::dot::{SPARE, UNTOUCHED, scatter};
 use crate::runtime::simd::select::take;
 use crate::runtime::simd::sparse::fetch;
 use crate::runtime::simd::{Level, vector};
@@ -62,7 +62,7 @@ pub const LEFT_OUT: f32 = f32::INFINITY;
 pub struct NeighborSums {
     /// Of every item; [`LEFT_OUT`], or [`UNTOUCHED`] where the history adds nothing.
     sums: Vec<f32>,
-    /// The items that the history adds to, in no order, in the first places; one place more than there are items.
+    /// The items that the history adds to, in no order, in the first places; [`SPARE`] more than there are items.
     items: Vec<u32>,
     n_neighbors: usize,
     /// Their sums, once these are collected.
@@ -101,7 +101,7 @@ impl NeighborSums {
         self.clear();
         if self.sums.len() < neighbors.n_columns() {
             self.sums = vec![UNTOUCHED; neighbors.n_columns()];
-            self.items = vec![0; neighbors.n_columns() + 1];
+            self.items = vec![0; neighbors.n_columns() + SPARE];
         }
         self.left_out.extend_from_slice(left_out);
         self.n_neighbors = match neighbors {

@@ -16,6 +16,10 @@ const ROWS: usize = 8;
 #[cfg(target_arch = "x86_64")]
 const ROWS_AHEAD: usize = 4 * ROWS;
 
+/// More than a step of f32, in units of a number, and of a subnormal one.
+const STEP: f64 = 2.4e-7;
+const SUBNORMAL_STEP: f64 = 1e-42;
+
 /// What a bound takes of the vector.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BoundTerms {
@@ -85,8 +89,7 @@ impl BoundTerms {
     fn bound(&self, scale: f32, dot: i32) -> f32 {
         let product = f64::from(scale) * (f64::from(dot) - self.offset);
         let exact = self.scale * product + self.subnormal;
-        // More than a step of f32, normal or subnormal.
-        (exact + exact.abs() * 2.4e-7 + 1e-42) as f32
+        (exact + exact.abs() * STEP + SUBNORMAL_STEP) as f32
     }
 }
 
@@ -106,37 +109,10 @@ mod x86 {
         sums: &[f32],
         bounds: &mut [f32],
     ) {
-        let ones = _mm256_set1_epi16(1);
-        all(user, table, terms, items, sums, bounds, |sum, row, user| {
-            _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(row, user), ones))
-        });
-    }
-
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma")]
-    pub fn bounds_avx512(
-        user: &[Line],
-        table: ByteTable<'_>,
-        terms: BoundTerms,
-        items: &[u32],
-        sums: &[f32],
-        bounds: &mut [f32],
-    ) {
-        all(user, table, terms, items, sums, bounds, |sum, row, user| _mm256_dpbusd_epi32(sum, row, user));
-    }
-
-    /// Eight rows at a time, those of the next ones fetched meanwhile; `add` adds the products of 32 bytes to 8 sums.
-    #[inline(always)]
-    fn all(
-        user: &[Line],
-        table: ByteTable<'_>,
-        terms: BoundTerms,
-        items: &[u32],
-        sums: &[f32],
-        bounds: &mut [f32],
-        add: impl Fn(__m256i, __m256i, __m256i) -> __m256i,
-    ) {
+        // Eight rows at a time, those of the next ones fetched meanwhile.
         let n = user.len();
         let rows = table.lines;
+        let ones = _mm256_set1_epi16(1);
         for &item in items.iter().take(ROWS_AHEAD) {
             fetch(rows, item as usize * n, n);
         }
@@ -152,7 +128,7 @@ mod x86 {
                 of[at] = &rows[item * n..(item + 1) * n];
                 scales[at] = table.scales[item];
             }
-            // SAFETY: the callers have AVX2; a line holds 64 bytes.
+            // SAFETY: a line holds 64 bytes.
             let dots = unsafe {
                 let mut sums = [_mm256_setzero_si256(); ROWS];
                 for (line, user) in user.iter().enumerate() {
@@ -160,7 +136,10 @@ mod x86 {
                     let (low, high) = (_mm256_load_si256(user), _mm256_load_si256(user.add(1)));
                     for (sum, row) in sums.iter_mut().zip(of) {
                         let row = row[line].0.as_ptr().cast();
-                        *sum = add(add(*sum, _mm256_load_si256(row), low), _mm256_load_si256(row.add(1)), high);
+                        let low = _mm256_maddubs_epi16(_mm256_load_si256(row), low);
+                        let high = _mm256_maddubs_epi16(_mm256_load_si256(row.add(1)), high);
+                        let both = _mm256_add_epi32(_mm256_madd_epi16(low, ones), _mm256_madd_epi16(high, ones));
+                        *sum = _mm256_add_epi32(*sum, both);
                     }
                 }
                 let [a, b, c, d, e, f, g, h] = sums;
@@ -170,7 +149,7 @@ mod x86 {
                 _mm256_add_epi32(_mm256_blend_epi32::<0xF0>(low, high), crossed)
             };
             let mut out = [0i32; ROWS];
-            // SAFETY: the callers have AVX2; 8 numbers.
+            // SAFETY: 8 numbers.
             unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), dots) };
             let mut dense = [0f32; ROWS];
             for at in 0..ROWS {
@@ -180,6 +159,92 @@ mod x86 {
                 *bound = dense + sum;
             }
         }
+    }
+
+    /// Rows that AVX-512 takes at once, each a lane of the result.
+    const LANES: usize = 16;
+
+    /// Products of bytes go into sums of their own, which are added up for sixteen rows at once.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma")]
+    pub fn bounds_avx512(
+        user: &[Line],
+        table: ByteTable<'_>,
+        terms: BoundTerms,
+        items: &[u32],
+        sums: &[f32],
+        bounds: &mut [f32],
+    ) {
+        let n = user.len();
+        assert!(table.lines.len() >= table.scales.len() * n);
+        let n_rows = _mm512_set1_epi32(table.scales.len().min(i32::MAX as usize) as i32);
+        for &item in items.iter().take(ROWS_AHEAD) {
+            fetch(table.lines, item as usize * n, n);
+        }
+        for at in (0..items.len()).step_by(LANES) {
+            for &item in items.iter().take(at + ROWS_AHEAD + LANES).skip(at + ROWS_AHEAD) {
+                fetch(table.lines, item as usize * n, n);
+            }
+            let lanes = if items.len() - at >= LANES { !0 } else { (1 << (items.len() - at)) - 1 };
+            let mut of = [0u32; LANES];
+            // SAFETY: of the items those that are there are read, what is left over repeats the first; the table was found to
+            // hold as many rows as scales, and they are within.
+            let (dots, scales) = unsafe {
+                let first = _mm512_set1_epi32(items[at] as i32);
+                let own = _mm512_mask_loadu_epi32(first, lanes, items.as_ptr().add(at).cast());
+                assert_eq!(_mm512_cmpge_epu32_mask(own, n_rows), 0);
+                _mm512_storeu_epi32(of.as_mut_ptr().cast(), own);
+                let mut dots = [_mm512_setzero_si512(); LANES];
+                for (line, user) in user.iter().enumerate() {
+                    let user = _mm512_load_si512(user.0.as_ptr().cast());
+                    for at in 0..LANES {
+                        let row = table.lines.as_ptr().add(of[at] as usize * n + line);
+                        dots[at] = _mm512_dpbusd_epi32(dots[at], _mm512_load_si512(row.cast()), user);
+                    }
+                }
+                (dots, _mm512_i32gather_ps::<4>(own, table.scales.as_ptr().cast()))
+            };
+            let dots = add_up(&dots);
+            let scales = _mm512_castps_pd(scales);
+            let low = bounds_of(terms, _mm512_castpd512_pd256(scales), _mm512_castsi512_si256(dots));
+            let high = bounds_of(terms, _mm512_extractf64x4_pd::<1>(scales), _mm512_extracti64x4_epi64::<1>(dots));
+            let dense = _mm512_castpd_ps(_mm512_insertf64x4::<1>(_mm512_castpd256_pd512(low), high));
+            // SAFETY: of sums and bounds, which are as many as the items, those that are there are read and written.
+            unsafe {
+                let sum = _mm512_maskz_loadu_ps(lanes, sums.as_ptr().add(at));
+                _mm512_mask_storeu_ps(bounds.as_mut_ptr().add(at), lanes, _mm512_add_ps(dense, sum));
+            }
+        }
+    }
+
+    /// [`BoundTerms::bound`] of eight rows, rounded after each step as there.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma")]
+    fn bounds_of(terms: BoundTerms, scales: __m256d, dots: __m256i) -> __m256d {
+        let dots = _mm512_sub_pd(_mm512_cvtepi32_pd(dots), _mm512_set1_pd(terms.offset));
+        let product = _mm512_mul_pd(_mm512_cvtps_pd(_mm256_castpd_ps(scales)), dots);
+        let exact = _mm512_mul_pd(_mm512_set1_pd(terms.scale), product);
+        let exact = _mm512_add_pd(exact, _mm512_set1_pd(terms.subnormal));
+        let step = _mm512_mul_pd(_mm512_abs_pd(exact), _mm512_set1_pd(super::STEP));
+        let above = _mm512_add_pd(_mm512_add_pd(exact, step), _mm512_set1_pd(super::SUBNORMAL_STEP));
+        _mm256_castps_pd(_mm512_cvtpd_ps(above))
+    }
+
+    /// The sum of each of sixteen registers, in a lane each.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma")]
+    fn add_up(of: &[__m512i; LANES]) -> __m512i {
+        // Each step halves the registers: pairs of numbers, of pairs, of quarters, of halves.
+        let mut fours = [_mm512_setzero_si512(); 4];
+        for at in 0..4 {
+            let [a, b, c, d] = [of[4 * at], of[4 * at + 1], of[4 * at + 2], of[4 * at + 3]];
+            let ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+            let cd = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+            fours[at] = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+        }
+        let [a, b, c, d] = fours;
+        let ab = _mm512_add_epi32(_mm512_shuffle_i32x4::<0x44>(a, b), _mm512_shuffle_i32x4::<0xEE>(a, b));
+        let cd = _mm512_add_epi32(_mm512_shuffle_i32x4::<0x44>(c, d), _mm512_shuffle_i32x4::<0xEE>(c, d));
+        _mm512_add_epi32(_mm512_shuffle_i32x4::<0x88>(ab, cd), _mm512_shuffle_i32x4::<0xDD>(ab, cd))
     }
 }
 
@@ -202,7 +267,7 @@ mod tests {
                 let scales: Vec<f32> = (0..40).map(|at| 1.0 + at as f32 / 64.0).collect();
                 let table = ByteTable { lines: &rows, scales: &scales };
                 let terms = BoundTerms { offset: 300.5, scale: 0.37, subnormal: 1e-40 };
-                for count in [0, 1, 7, 8, 9, 31] {
+                for count in [0, 1, 7, 8, 9, 16, 31, 32, 40] {
                     let items: Vec<u32> = (0..count).map(|at| at * 11 % 40).collect();
                     let sums: Vec<f32> = (0..count).map(|at| at as f32 * 0.3).collect();
                     let mut wanted = vec![0.0; items.len()];

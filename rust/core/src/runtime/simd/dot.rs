@@ -70,7 +70,7 @@ mod x86 {
     use std::arch::x86_64::*;
 
     use super::super::sparse::fetch;
-    use super::{PAIRS_AT_ONCE, row};
+    use super::{PAIRS_AT_ONCE, SPARE, UNTOUCHED, row};
 
     /// Registers of pairs in flight: while one chain waits for its last step, the others go on.
     const GROUPS: usize = 3;
@@ -123,6 +123,43 @@ mod x86 {
         }
     }
 
+    /// [`super::scatter`] of sixteen items at a time.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma")]
+    pub fn scatter(
+        weight: f32,
+        items: &[u32],
+        values: &[f32],
+        sums: &mut [f32],
+        touched: &mut [u32],
+        n_touched: &mut usize,
+    ) {
+        const LANES: usize = 16;
+        assert_eq!(items.len(), values.len());
+        let length = _mm512_set1_epi32(sums.len().min(i32::MAX as usize) as i32);
+        let untouched = _mm512_set1_epi32(UNTOUCHED.to_bits() as i32);
+        let (weight, mut at) = (_mm512_set1_ps(weight), *n_touched);
+        for from in (0..items.len()).step_by(LANES) {
+            let lanes = if items.len() - from >= LANES { !0 } else { (1 << (items.len() - from)) - 1 };
+            // SAFETY: of items and values those that are there are read, and of the sums none beyond their end.
+            let (item, new) = unsafe {
+                let item = _mm512_maskz_loadu_epi32(lanes, items.as_ptr().add(from).cast());
+                let value = _mm512_maskz_loadu_ps(lanes, values.as_ptr().add(from));
+                assert_eq!(_mm512_mask_cmplt_epu32_mask(lanes, item, length), lanes);
+                let sum = _mm512_mask_i32gather_ps::<4>(_mm512_setzero_ps(), lanes, item, sums.as_ptr().cast());
+                let new = _mm512_cmpeq_epi32_mask(_mm512_castps_si512(sum), untouched);
+                // −0 becomes 0, and nothing else changes.
+                let sum = _mm512_add_ps(_mm512_fmadd_ps(weight, value, sum), _mm512_setzero_ps());
+                _mm512_mask_i32scatter_ps::<4>(sums.as_mut_ptr().cast(), lanes, item, sum);
+                (item, new)
+            };
+            let places = &mut touched[at..at + SPARE];
+            // SAFETY: 16 numbers.
+            unsafe { _mm512_storeu_epi32(places.as_mut_ptr().cast(), _mm512_maskz_compress_epi32(new, item)) };
+            at += new.count_ones() as usize;
+        }
+        *n_touched = at;
+    }
+
     /// [`super::turn`] by squares of eight.
     #[target_feature(enable = "avx2,fma")]
     pub fn turn(rows: &[&[f32]; PAIRS_AT_ONCE], turned: &mut [f32], stride: usize) {
@@ -165,8 +202,12 @@ mod x86 {
 /// What a sum is before anything was added to it; no sum is after.
 pub const UNTOUCHED: f32 = -0.0;
 
-/// Adds `weight` · `values` to `sums` at `items`, fused. An item whose sum is [`UNTOUCHED`] is written to
-/// `touched` at place `n_touched`, which grows. Without a branch, which would be mispredicted time and again.
+/// Places beyond what is touched that [`scatter`] may write.
+pub const SPARE: usize = 16;
+
+/// Adds `weight` · `values` to `sums` at `items`, fused; no item is named twice. An item whose sum is [`UNTOUCHED`] is written
+/// to `touched` at place `n_touched`, which grows; it has room for all items and [`SPARE`] more. Without a branch, which would
+/// be mispredicted time and again.
 pub fn scatter(
     level: Level,
     weight: f32,
@@ -176,8 +217,13 @@ pub fn scatter(
     touched: &mut [u32],
     n_touched: &mut usize,
 ) {
-    dispatch!(level, scatter_body(
-        weight: f32, items: &[u32], values: &[f32], sums: &mut [f32], touched: &mut [u32], n_touched: &mut usize));
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: `Level::available` found the features before these levels could be made.
+        Level::Avx512 | Level::Amx => unsafe { x86::scatter(weight, items, values, sums, touched, n_touched) },
+        _ => dispatch!(level, scatter_body(
+            weight: f32, items: &[u32], values: &[f32], sums: &mut [f32], touched: &mut [u32], n_touched: &mut usize)),
+    }
 }
 
 #[inline(always)]
@@ -264,6 +310,28 @@ mod tests {
                     dots(level, &vector, &table, &items, &mut scores);
                     assert_eq!(scores, wanted, "{} {d} {n}", level.name());
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn every_level_adds_the_same_and_names_what_was_untouched() {
+        let draws = Stream::new(17, 1);
+        for n in [0, 1, 15, 16, 17, 40] {
+            let items: Vec<u32> = (0..n).map(|at| (at * 7 + 3) % 41).collect();
+            let values: Vec<f32> = (0..u64::from(n)).map(|at| draws.normal(at)).collect();
+            let run = |level| {
+                let mut sums = [UNTOUCHED; 41];
+                // 0 was touched, ∞ is left out, and one comes to 0 on the way.
+                (sums[3], sums[10], sums[17]) = (0.0, f32::INFINITY, -0.25 * values.get(2).unwrap_or(&0.0));
+                let (mut touched, mut n_touched) = (vec![99; 41 + SPARE], 1);
+                scatter(level, 0.25, &items, &values, &mut sums, &mut touched, &mut n_touched);
+                (sums.map(f32::to_bits), touched[..n_touched].to_vec())
+            };
+            let wanted = run(Level::Scalar);
+            assert_eq!(wanted.1.len(), 1 + n.saturating_sub(3.min(n)) as usize);
+            for level in Level::available() {
+                assert_eq!(run(level), wanted, "{} {n}", level.name());
             }
         }
     }
