@@ -172,23 +172,46 @@ fn mean([a, b, c, d]: [u8; 4]) -> u8 {
 #[cfg(target_arch = "x86_64")]
 const AT_ONCE: usize = 2;
 
-/// Writes the items of a block that the bits of `mask` name from place `at` on, and some behind them; gives the place behind.
+/// Items that some blocks leave. Their places are written first: most blocks leave none, whose items need not be read.
 #[cfg(target_arch = "x86_64")]
-#[inline(always)]
-fn write_hits(mut mask: u64, items: &[u32], into: &mut [u32], mut at: usize) -> usize {
-    // The last block may end early; what follows its end is no item.
-    if items.len() < BLOCK {
-        mask &= (1 << items.len()) - 1;
+struct Hits<'a> {
+    into: &'a mut Vec<u32>,
+    first: usize,
+    found: usize,
+}
+
+#[cfg(target_arch = "x86_64")]
+impl<'a> Hits<'a> {
+    fn new(n_blocks: usize, into: &'a mut Vec<u32>) -> Self {
+        let first = into.len();
+        into.resize(first + n_blocks * BLOCK + 1, 0);
+        Self { into, first, found: first }
     }
-    loop {
-        for _ in 0..AT_ONCE {
-            into[at] = items[mask.trailing_zeros() as usize % BLOCK];
-            at += usize::from(mask != 0);
-            mask &= mask.wrapping_sub(1);
+
+    /// Adds what the bits of `mask` name in block `block` of `n_items` items.
+    #[inline(always)]
+    fn add(&mut self, mut mask: u64, block: usize, n_items: usize) {
+        // The last block may end early; what follows its end is no item.
+        let own = n_items - block * BLOCK;
+        if own < BLOCK {
+            mask &= (1 << own) - 1;
         }
-        if mask == 0 {
-            return at;
+        loop {
+            for _ in 0..AT_ONCE {
+                self.into[self.found] = (block * BLOCK) as u32 + mask.trailing_zeros();
+                self.found += usize::from(mask != 0);
+                mask &= mask.wrapping_sub(1);
+            }
+            if mask == 0 {
+                return;
+            }
         }
+    }
+
+    /// Puts the items in their places.
+    fn end(self, items: &[u32]) {
+        self.into.truncate(self.found);
+        self.into[self.first..].iter_mut().for_each(|place| *place = items[*place as usize]);
     }
 }
 
@@ -197,13 +220,14 @@ mod x86 {
     #[allow(clippy::wildcard_imports)]
     use std::arch::x86_64::*;
 
-    use super::{BLOCK, Line, Tables, Threes, least, write_hits};
+    use super::{BLOCK, Hits, Line, Tables, Threes, least};
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx512vbmi,avx2,fma")]
     pub fn append_threes(lines: &[Line], tables: &Tables, budgets: &[i32], items: &[u32], into: &mut Vec<u32>) {
-        let mut found = into.len();
-        into.resize(found + budgets.len() * BLOCK + 1, 0);
-        for ((items, lines), &budget) in items.chunks(BLOCK).zip(lines.chunks_exact(tables.n_lines)).zip(budgets) {
+        let n_blocks = budgets.len().min(items.len().div_ceil(BLOCK));
+        let mut hits = Hits::new(n_blocks, into);
+        for (block, lines) in lines.chunks_exact(tables.n_lines).take(n_blocks).enumerate() {
+            let budget = budgets[block];
             if budget < 0 {
                 continue;
             }
@@ -218,9 +242,9 @@ mod x86 {
             }
             let mean = _mm512_avg_epu8(_mm512_avg_epu8(left[0], left[1]), _mm512_avg_epu8(left[2], left[3]));
             let mask = _mm512_cmpge_epu8_mask(mean, _mm512_set1_epi8(least(budget) as i8));
-            found = write_hits(mask, items, into, found);
+            hits.add(mask, block, items.len());
         }
-        into.truncate(found);
+        hits.end(items);
     }
 
     /// Takes what the codes of three lines lose.
@@ -243,9 +267,10 @@ mod x86 {
 
     #[target_feature(enable = "avx2,fma")]
     pub fn append_pairs(lines: &[Line], tables: &Tables, budgets: &[i32], items: &[u32], into: &mut Vec<u32>) {
-        let mut found = into.len();
-        into.resize(found + budgets.len() * BLOCK + 1, 0);
-        for ((items, lines), &budget) in items.chunks(BLOCK).zip(lines.chunks_exact(tables.n_lines)).zip(budgets) {
+        let n_blocks = budgets.len().min(items.len().div_ceil(BLOCK));
+        let mut hits = Hits::new(n_blocks, into);
+        for (block, lines) in lines.chunks_exact(tables.n_lines).take(n_blocks).enumerate() {
+            let budget = budgets[block];
             if budget < 0 {
                 continue;
             }
@@ -266,9 +291,9 @@ mod x86 {
                 let within = _mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_max_epu8(mean, least), mean));
                 mask |= u64::from(within as u32) << (32 * half);
             }
-            found = write_hits(mask, items, into, found);
+            hits.add(mask, block, items.len());
         }
-        into.truncate(found);
+        hits.end(items);
     }
 
     /// Takes what the codes of a line lose.
