@@ -8,8 +8,8 @@
 use rayon::prelude::*;
 
 use super::ridge::{CoPurchases, MAX_COMPANIONS};
-use super::shared_pairs::advise_whole_pages;
 use crate::runtime::Context;
+use crate::runtime::simd::huge_pages::advise_whole_pages;
 use crate::{Error, Result};
 
 /// Catalogues up to this size: the table takes 100 MiB at most.

@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::runtime::cancel::Cancel;
+use crate::runtime::simd::huge_pages::advise_whole_pages;
 
 /// What saving asks of a file system.
 pub trait Storage {
@@ -125,6 +126,7 @@ impl Storage for Disk {
         let length = usize::try_from(about.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(length.saturating_add(1)).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        advise_whole_pages(&mut bytes);
         while bytes.len() < length {
             if cancel.is_cancelled() {
                 return Err(io::ErrorKind::Interrupted.into());
