@@ -52,8 +52,8 @@ const FIRST_ABOVE_FLOOR: usize = 20;
 /// The first users of a call, who show whether the compact table pays.
 const PROBE_USERS: usize = 12;
 
-/// At most so many users in a block.
-pub const MAX_ROWS: usize = 384;
+/// At most so many users in a block: what their histories add, some kilobytes each, stays in a level-2 cache of 2 MiB.
+pub const MAX_ROWS: usize = 192;
 
 /// So few eligible items are scored one by one as each row comes.
 pub const MAX_SINGLE_ITEMS: usize = 16;

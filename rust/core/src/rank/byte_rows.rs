@@ -78,12 +78,13 @@ impl ByteRows {
         user.set(vector, level, self);
     }
 
-    /// Upper bounds of the scores of some items for the user that was set, with one of `sums` for each: none of theirs in f32
-    /// is above, for rounding keeps the order of sums.
+    /// Appends upper bounds of the scores of some items for the user that was set, with one of `sums` for each: none of theirs
+    /// in f32 is above, for rounding keeps the order of sums.
     pub fn score_bounds(&self, level: Level, user: &UserBytes, items: &[u32], sums: &[f32], bounds: &mut Vec<f32>) {
-        bounds.resize(items.len(), 0.0);
+        let known = bounds.len();
+        bounds.resize(known + items.len(), 0.0);
         let table = ByteTable { lines: &self.lines, scales: &self.scales };
-        byte_bounds(level, &user.lines, table, user.terms, items, sums, bounds);
+        byte_bounds(level, &user.lines, table, user.terms, items, sums, &mut bounds[known..]);
     }
 }
 
@@ -139,6 +140,7 @@ mod tests {
                     for vector in case.users.chunks(d) {
                         dots(level, vector, &case.items, &items, &mut scores);
                         rows.set_user(level, vector, &mut user);
+                        bounds.clear();
                         rows.score_bounds(level, &user, &items, &sums, &mut bounds);
                         for (score, bound) in scores.iter().zip(&bounds) {
                             assert!(bound >= score, "{kind:?} {d} {}: {score} above {bound}", level.name());

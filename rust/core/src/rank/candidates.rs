@@ -19,7 +19,7 @@ pub struct Candidates {
     pub user: UserBytes,
     /// Whether `user` is that of the row.
     pub user_is_set: bool,
-    /// Upper bounds of their scores.
+    /// Upper bounds of the scores of the first of them, as far as these are known.
     pub bounds: Vec<f32>,
     /// Some sums or bounds.
     pub sample: Vec<f32>,

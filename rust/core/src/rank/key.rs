@@ -109,6 +109,13 @@ impl Best {
         }
     }
 
+    /// Raises the threshold to what the n-th best reaches: a long list may lag behind.
+    pub fn tighten(&mut self) {
+        if self.keys.len() > self.n {
+            self.shrink();
+        }
+    }
+
     /// No score below this can enter; −∞ while there is room.
     #[inline]
     pub fn threshold(&self) -> f32 {

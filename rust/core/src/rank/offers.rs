@@ -19,7 +19,7 @@ const MIN_BOUNDED: usize = 32;
 const MIN_BOUNDED_PER_PLACE: usize = 2;
 
 /// What the rest needs of its dense part is at least this share of what norms allow, or a scan would leave too much.
-const MIN_REACH: f64 = 0.25;
+const MIN_REACH: f64 = 0.15;
 
 /// The scan of all items that follows.
 #[derive(Clone, Copy)]
@@ -102,32 +102,55 @@ impl Scorer {
         let high = *sample.select_nth_unstable_by(scan.first / SAMPLE_STEP, |a, b| b.total_cmp(a)).1;
         let highest = Wanted { least: high, ..Wanted::with_bits(None) };
         select(level, items, sums, sums, highest, &mut candidates.items, &mut candidates.sums);
+        let settled = Settled::from_sum(high);
+        let least = MIN_REACH * scan.largest_norm * norm(query.vector(row));
+        let reaches = |threshold: f32| f64::from(settled.dense_threshold(threshold)) >= least;
         // Sums that are much the same say nothing.
-        let says_something = 2 * candidates.items.len() < items.len();
-        if says_something {
-            self.offer(query, row, level, candidates, best);
-            let settled = Settled::from_sum(high);
-            let needed = f64::from(settled.dense_threshold(best.threshold()));
-            if best.is_full() && needed >= MIN_REACH * scan.largest_norm * norm(query.vector(row)) {
-                return Some(settled);
+        let mut most = f32::INFINITY;
+        if 2 * candidates.items.len() < items.len() {
+            most = high.next_down();
+            if self.expected_threshold(query, row, level, candidates, best).is_none_or(reaches) {
+                self.offer(query, row, level, candidates, best);
+                if best.is_full() && reaches(best.threshold()) {
+                    return Some(settled);
+                }
             }
+        } else {
+            candidates.clear();
         }
-        candidates.clear();
-        let most = if says_something { high.next_down() } else { f32::INFINITY };
         let others = Wanted { most, ..Wanted::with_bits(None) };
         select(level, items, sums, sums, others, &mut candidates.items, &mut candidates.sums);
         None
+    }
+
+    /// About the threshold of a list to which the candidates are offered, as far as bounds tell it.
+    fn expected_threshold(
+        &self,
+        query: &Query<'_>,
+        row: usize,
+        level: Level,
+        candidates: &mut Candidates,
+        best: &Best,
+    ) -> Option<f32> {
+        let rows = self.byte_rows(level, None).filter(|_| is_bounded(candidates, best))?;
+        bound(rows, query, row, level, candidates);
+        let Candidates { bounds, sample, .. } = candidates;
+        sample.clear();
+        sample.extend(bounds.iter().step_by(SAMPLE_STEP));
+        let nth = *sample.select_nth_unstable_by(best.n() / SAMPLE_STEP, |a, b| b.total_cmp(a)).1;
+        Some(nth.max(best.threshold()))
     }
 
     /// Offers the candidates to the list of a row: both parts of the score of each that can enter. The list is the same as if
     /// all were offered: with D at least the dense part (see `byte_rows`), no sum of the two in f32 is above that of D and the
     /// sparse part, for rounding keeps the order. Leaves no candidates.
     pub fn offer(&self, query: &Query<'_>, row: usize, level: Level, candidates: &mut Candidates, best: &mut Best) {
-        if candidates.items.len() >= MIN_BOUNDED + MIN_BOUNDED_PER_PLACE * best.n()
+        if is_bounded(candidates, best)
             && let Some(rows) = self.byte_rows(level, None)
         {
             bound(rows, query, row, level, candidates);
-            let Candidates { items, sums, bounds, sample, all, all_sums, .. } = candidates;
+            let mut bounds = std::mem::take(&mut candidates.bounds);
+            let Candidates { items, sums, sample, all, all_sums, .. } = candidates;
             // Roughly the highest ones first, until the list is full: its threshold is near the final one then. In their
             // order, for their rows are read in it.
             sample.clear();
@@ -139,7 +162,7 @@ impl Scorer {
             let place = (5 * best.n()).div_ceil(4 * SAMPLE_STEP);
             let (mut place, mut most) = (if best.is_full() { usize::MAX } else { place }, f32::INFINITY);
             loop {
-                let Candidates { items, sums, bounds, sample, all, all_sums, .. } = candidates;
+                let Candidates { items, sums, sample, all, all_sums, .. } = candidates;
                 let high = if place < sample.len() {
                     *sample.select_nth_unstable_by(place, |a, b| b.total_cmp(a)).1
                 } else {
@@ -147,9 +170,12 @@ impl Scorer {
                 };
                 let high = high.max(best.threshold());
                 let wanted = Wanted { least: high, most, bits: None };
-                select(level, all, all_sums, bounds, wanted, items, sums);
+                select(level, all, all_sums, &bounds, wanted, items, sums);
                 self.offer_all(query, row, level, candidates, best);
+                best.tighten();
                 if high <= best.threshold() {
+                    bounds.clear();
+                    candidates.bounds = bounds;
                     return;
                 }
                 most = high.next_down();
@@ -177,16 +203,23 @@ impl Scorer {
             sums.clear();
             let wanted = Wanted { least: threshold, ..Wanted::with_bits(None) };
             select(level, all, all_sums, bounds, wanted, items, sums);
+            bounds.clear();
         }
     }
 }
 
-/// Bounds of the candidates' scores.
+/// Whether so many candidates are bounded before they are scored.
+fn is_bounded(candidates: &Candidates, best: &Best) -> bool {
+    candidates.items.len() >= MIN_BOUNDED + MIN_BOUNDED_PER_PLACE * best.n()
+}
+
+/// Bounds of the candidates' scores, as far as they are not known.
 fn bound(rows: &ByteRows, query: &Query<'_>, row: usize, level: Level, candidates: &mut Candidates) {
     let Candidates { items, sums, user, user_is_set, bounds, .. } = candidates;
     if !*user_is_set {
         rows.set_user(level, query.vector(row), user);
         *user_is_set = true;
     }
-    rows.score_bounds(level, user, items, sums, bounds);
+    let known = bounds.len();
+    rows.score_bounds(level, user, &items[known..], &sums[known..], bounds);
 }
