@@ -19,7 +19,6 @@ import numpy as np
 
 import ancf
 from ancf.scoring.arranging import compile_rules
-from ancf.scoring.filters import Filters
 
 
 def main() -> None:
@@ -53,18 +52,11 @@ def one_list(model: ancf.Recommender, shop: ancf.Recommender, five: ancf.Rules, 
     some = users[:: max(1, len(users) // 100)]
     positions = [scorer.user_ids.position(user) for user in some]
     rules = compile_rules(five, scorer)
-    sizes = rules._widest(10, False, many=False)
-    wanted = [(n, Filters(allow=rules.allowed).within(rules.masks[name]).allow) for name, n in sizes.items()]
-    extents = [rules._extents(sizes, 10).get(name) for name in sizes]
-    ask = lambda at: scorer.ranker.rank_several(np.array([at]), wanted, extents=extents)  # noqa: E731
-    found = zip(ask(positions[0]), sizes.values(), strict=True)
-    rankings = dict(zip(sizes, [(*top, n, floors) for (*top, floors), n in found], strict=True))
+    keywords = rules._keywords(None)
+    by_rules = lambda at: scorer.ranker.top_n_by_rules(np.array([at]), 10, **keywords)  # noqa: E731
     parts: dict[str, Callable[[], object]] = {
         "the core alone": lambda: [scorer.ranker.top_n_one(at, 10, True) for at in positions],
-        f"the core's rankings of {', '.join(map(str, sizes.values()))} that five rules choose from": lambda: [
-            ask(at) for at in positions
-        ],
-        "the core's choice from them": lambda: [rules._list_rules.arrange(10, **rankings) for _ in positions],
+        "the core by five rules": lambda: [by_rules(at) for at in positions],
         "recommend": lambda: [model.recommend(user) for user in some],
         "recommend, five rules": lambda: [model.recommend(user, rules=five) for user in some],
         "a view with a table of stock": lambda: [shop.recommend(user) for user in some],

@@ -299,10 +299,7 @@ def sample_negatives(
 _Sets = tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]
 _Layers = tuple[int, list[int], npt.NDArray[np.float32]]
 _Lists = tuple[npt.NDArray[np.int32], npt.NDArray[np.float32], npt.NDArray[np.int32]]
-_Ranking = tuple[
-    npt.NDArray[np.int32], npt.NDArray[np.float32], npt.NDArray[np.int32], int, npt.NDArray[np.float32] | None
-]
-_Ranked = tuple[npt.NDArray[np.int32], npt.NDArray[np.float32], npt.NDArray[np.int32], npt.NDArray[np.float32] | None]
+_Ranking = tuple[npt.NDArray[np.int32], npt.NDArray[np.float32], npt.NDArray[np.int32], int]
 _Purchases = tuple[
     npt.NDArray[np.int32] | None, npt.NDArray[np.float32] | None, npt.NDArray[np.int64] | None, int | None
 ]
@@ -316,8 +313,6 @@ class _Folding(Protocol):
     def uses_weights(self) -> bool: ...
     @property
     def sees_sets(self) -> tuple[bool, bool]: ...
-
-_Extents = list[tuple[int, float] | tuple[int, int, int] | None]
 
 @final
 class Ranker:
@@ -390,27 +385,33 @@ class Ranker:
         plan: str | None = None,
         finish: bool = True,
     ) -> _Lists: ...
-    def rank_several(
+    def top_n_by_rules(
         self,
         users: npt.NDArray[np.int64] | None,
-        wanted: list[tuple[int, npt.NDArray[np.uint8] | None]],
+        n: int,
+        rules: ListRules,
         *,
-        extents: _Extents | None = None,
+        faded: _Csr | None = None,
+        vectors: npt.NDArray[np.float32] | None = None,
         filter_seen: bool = True,
+        allow: npt.NDArray[np.uint8] | None = None,
         deny: npt.NDArray[np.int64] | None = None,
         num_threads: int | None = None,
-    ) -> list[_Ranked]: ...
-    def rank_several_for(
+    ) -> _Lists | None: ...
+    def top_n_by_rules_for(
         self,
-        vectors: npt.NDArray[np.float32],
+        user_vectors: npt.NDArray[np.float32],
         history: _Csr | None,
         exclude: _Sets | None,
-        wanted: list[tuple[int, npt.NDArray[np.uint8] | None]],
+        n: int,
+        rules: ListRules,
         *,
-        extents: _Extents | None = None,
+        faded: _Csr | None = None,
+        vectors: npt.NDArray[np.float32] | None = None,
+        allow: npt.NDArray[np.uint8] | None = None,
         deny: npt.NDArray[np.int64] | None = None,
         num_threads: int | None = None,
-    ) -> list[_Ranked]: ...
+    ) -> _Lists | None: ...
     def scores(self, users: npt.NDArray[np.int64], items: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]: ...
     def scores_for(
         self,
@@ -446,6 +447,7 @@ class ListRules:
         pins: list[tuple[int, int]] = ...,
         diversity: float | None = None,
         alike: npt.NDArray[np.int32] | None = None,
+        allowed: npt.NDArray[np.uint8] | None = None,
     ) -> ListRules: ...
     def arrange(
         self,

@@ -251,107 +251,56 @@ def test_everybodys_lists_are_those_of_each(name, rules, N, tmp_path_factory):
     assert pd.read_csv(out)["item_id"].tolist() == together["item_id"].tolist()
 
 
-@pytest.fixture
-def asked(monkeypatch):
-    """How long the rankings are that each call to the core asks for, with how many items each may hold."""
-    found = []
-
-    def ask(self, rows, wanted, **options):
-        found.append([n for n, *_ in wanted])
-        return rankings(self, rows, wanted, **options)
-
-    rankings = Scorer.rankings
-    monkeypatch.setattr(Scorer, "rankings", ask)
-    return found
-
-
-def test_wanted_items_that_the_first_rankings_hold_are_not_asked_for_by_themselves(asked, monkeypatch):
-    monkeypatch.setattr(arranging, "_PROBED", 4)
-    monkeypatch.setattr(arranging, "_MIN_PROBED", 8)
-    model = MODELS["ALS"]
-    rules = ancf.Rules(at_least={"buyers >= 12": 1})
-    top = model.recommend_all(10, rules=rules)
-    assert asked == [[10, 6], [10, 1]], "a few lists, and all"
-    assert top.to_pandas().equals(model.recommend_all(10).to_pandas())
-    asked.clear()
-    model.recommend_all(10, rules=ancf.Rules(at_least={"item_id == 59 or item_id == 2": 1}))
-    assert asked[:2] == [[10, 6], [10, 1]]
-
-
-def test_rankings_are_as_long_as_a_few_lists_need_them(asked, monkeypatch):
-    monkeypatch.setattr(arranging, "_PROBED", 4)
-    monkeypatch.setattr(arranging, "_MIN_PROBED", 8)
-    MODELS["ALS"].recommend_all(4, rules=ancf.Rules(boosts={"category is None": 0.9}))
-    assert asked[0] == [13], "a few lists by the longest"
-    assert asked[1] in ([4], [9])
-    asked.clear()
-    MODELS["ALS"].recommend_all(4, rules=ancf.Rules(pins=[3]))
-    assert asked == [[4, 2]], "no probe where there is no choice"
-    asked.clear()
-    MODELS["ALS"].recommend_all(4, rules=ancf.Rules(diversity=0.3))
-    assert asked == [[12]], "nor where all of a ranking is read"
-
-
-def test_boosted_items_are_asked_for_rather_than_a_longer_ranking_of_all(asked, monkeypatch):
-    monkeypatch.setattr(arranging, "_PROBED", 4)
-    monkeypatch.setattr(arranging, "_MIN_PROBED", 8)
-    MODELS["ALS"].recommend_all(4, rules=ancf.Rules(boosts={"category == 'toys'": 1.01}, at_most={"category": 4}))
-    assert asked[:2] == [[13, 9], [4, 9]]
-
-
-def test_lists_that_turn_out_to_lack_what_they_seemed_to_hold_ask_once_more(asked):
-    # A quota keeps out what the first rankings hold of the wanted.
-    model, rules = MODELS["ALS"], ancf.Rules(at_least={"buyers >= 12": 3}, at_most={"buyers >= 12": 2, "category": 9})
-    model.recommend_all(10, rules=rules)
-    assert asked[:2] == [[25, 8], [25, 8]], "all, and those without it"
-
-
-def test_wanted_items_that_are_boosted_are_asked_for_by_themselves_for_many_lists(asked, monkeypatch):
-    rules = ancf.Rules(boosts={"category == 'toys'": 2.0}, at_least={"buyers < 5": 1})
-    MODELS["ALS"].recommend(3, 4, rules=rules)
-    assert asked[0] == [4, 9, 18], "one list takes a longer ranking rather than one more"
-    monkeypatch.setattr(arranging, "_PROBED", 4)
-    monkeypatch.setattr(arranging, "_MIN_PROBED", 8)
-    asked.clear()
-    MODELS["ALS"].recommend_all(4, rules=rules)
-    assert asked[0] == [4, 9, 6, 6]
-
-
-def test_one_list_takes_one_call_for_all_of_its_rankings(asked):
-    rules = ancf.Rules(at_least={"item_id == 59": 1})
-    for user in MODELS["ALS"].user_ids_.values.tolist():
-        MODELS["ALS"].recommend(user, 1, rules=rules)
-    assert asked == [[1, 6]] * N_USERS
-
-
-def test_boosted_items_that_a_quota_forbids_ask_for_no_longer_ranking(asked):
-    rules = ancf.Rules(boosts={"category == 'toys'": 300.0}, at_most={"category": 2})
-    MODELS["Popular"].recommend_all(3, rules=rules)
-    assert len(asked) == 1
-
-
 @pytest.mark.parametrize("name", ["ItemKNN", "ALS", "SVD"])
 @given(
     rules=any_rules(diversity=True) | any_rules(),
     user=st.integers(0, N_USERS - 1),
     N=st.integers(1, 6),
-    min_probed=st.sampled_from([2, 64]),
+    longest=st.booleans(),
 )
 @QUICK
-def test_rankings_that_are_too_short_at_first_change_no_list(name, rules, user, N, min_probed):
+def test_rankings_that_are_asked_for_one_by_one_make_the_lists_of_the_core(name, rules, user, N, longest):
     model = MODELS[name]
     if rules.diversity and name != "ALS":
         rules = ancf.Rules(**rules.to_dict() | {"diversity_by": "category"})
-    wide = model.recommend(user, N, rules=rules).ids.tolist()
+    users = [user, *model.user_ids_.values[:3].tolist()]
+    shown = {user: [3, 3, 17]} if longest else None
+    by_core = model.recommend(users, N, rules=rules, shown=shown).to_pandas()
     with pytest.MonkeyPatch.context() as patch:
-        for width in ("_QUOTA_WIDTH", "_POOL"):
-            patch.setattr(arranging, width, 1)
-        patch.setattr(arranging, "_MORE", 0)
-        patch.setattr(arranging, "_GROWTH", 2)
-        patch.setattr(arranging, "_MAX_ENTRIES", 20)
-        patch.setattr(arranging, "_BOOSTED_WANTED", 1)
-        patch.setattr(arranging, "_PROBED", 2)
-        patch.setattr(arranging, "_MIN_PROBED", min_probed)
-        assert model.recommend(user, N, rules=rules).ids.tolist() == wide
-        users = [user, *model.user_ids_.values[:3].tolist()]
-        assert model.recommend(users, N, rules=rules).ids[0].tolist() == wide
+        patch.setattr(Scorer, "top_n_by_rules", lambda *_, **__: None)
+        if not longest:
+            for width in ("_QUOTA_WIDTH", "_POOL"):
+                patch.setattr(arranging, width, 1)
+            patch.setattr(arranging, "_MORE", 0)
+            patch.setattr(arranging, "_GROWTH", 2)
+            patch.setattr(arranging, "_MAX_ENTRIES", 20)
+        one_by_one = model.recommend(users, N, rules=rules, shown=shown).to_pandas()
+    pd.testing.assert_frame_equal(by_core, one_by_one)
+
+
+@pytest.mark.parametrize("name", ["ALS", "ANCF", "ItemKNN"])
+@given(
+    rules=any_rules(),
+    N=st.integers(1, 8),
+    n_shown=st.integers(0, 5),
+    denied=st.sampled_from(["everybody", "each", "stock", None]),
+)
+@settings(QUICK, max_examples=25)
+def test_lists_of_many_and_of_histories_are_those_of_each(name, rules, N, n_shown, denied):
+    model = MODELS[name]
+    ids, users = model.item_ids_.values.tolist(), model.user_ids_.values.tolist()
+    view = model.with_stock(ids[::2]) if denied == "stock" else model
+    shown = {user: ids[user % 9 : user % 9 + n_shown] for user in users} if n_shown else None
+    left_out = {user: ids[user % 7 :: 9] for user in users} if denied == "each" else ids[::7] if denied else None
+    together = view.recommend_all(N, rules=rules, shown=shown, filter_items=left_out)
+    for row, user in enumerate(users):
+        own = {
+            name: given[user] if isinstance(given, dict) else given
+            for name, given in {"filter_items": left_out}.items()
+        }
+        alone = view.recommend(user, N, rules=rules, shown=shown and {user: shown[user]}, **own)
+        assert together.ids[row].tolist() == alone.ids.tolist()
+    histories = [ids[at : at + 3] for at in range(0, 40, 3)]
+    many = view.recommend_for_history(histories, N, rules=rules)
+    for row, history in enumerate(histories):
+        assert many.ids[row].tolist() == view.recommend_for_history(history, N, rules=rules).ids.tolist()

@@ -1,13 +1,13 @@
-"""Lists that obey rules: ``Rules`` resolved to the items of a model, and rankings asked for until lists are proven.
+"""Lists that obey rules: ``Rules`` resolved to the items of a model.
 
-A list by rules is defined over the ranking of all items that may be listed (``rust/core/src/rank/arrange.rs``). It is
-made of the first items of that ranking, of the first of the boosted items alone, and of those that a quota wants; how
-many, a few of the lists show where there are many. Where the core cannot prove that no item further down belongs into a
-list, that user's rankings are asked for again, four times as long. So every list is exact, and most take one round.
+A list by rules is defined over the ranking of all items that may be listed (``rust/core/src/rank/arrange.rs``). The
+core makes it of the first items of that ranking, of the first of the boosted items alone, and of those that a quota
+wants, as far as each list needs them. Where rankings cannot but be asked for one by one, they are longer at once, and
+users whose lists are not proven are asked for again, four times as long. So every list is exact.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, cast
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,47 +22,21 @@ from ancf.scoring.item_attributes import ItemAttributes
 from ancf.scoring.requests import as_objects, unknown_items
 from ancf.scoring.results import TopN
 from ancf.scoring.rules import Rules
-from ancf.scoring.scorer import Extent, Ranked, Scorer
+from ancf.scoring.scorer import Scorer
 from ancf.scoring.unknown_ids import first_twin
 
 Ask = Callable[[NDArray[np.intp] | None, int, Filters], TopN]
 """The first n of the rankings of some of the rows that are requested (None: all), with filters of their own; the scores
 are without the last step."""
 
-AskSeveral = Callable[[NDArray[np.intp], list[tuple[int, Filters, Extent]]], list[Ranked]]
-"""Several such rankings of the same rows, whose filters differ in what everybody may be listed alone, as far as each
-has to go."""
+AskByRules = Callable[[int, Filters, dict[str, Any]], TopN | None]
+"""The lists by rules of n items of all rows, if the core makes them by itself; what it has to know of the rules is by
+name."""
 
-
-class Ranking(NamedTuple):
-    """The first items of each row, by position."""
-
-    items: NDArray[np.int32]
-    scores: NDArray[np.float32]
-    counts: NDArray[np.int32]
-    asked: int
-    floors: NDArray[np.float32] | None
-    """Of each row, the score below which items may be missing."""
-
-    def first(self, n: int) -> "Ranking":
-        """The first n of each row, of a ranking without floors."""
-        if n >= self.asked:
-            return self
-        items, scores = np.ascontiguousarray(self.items[:, :n]), np.ascontiguousarray(self.scores[:, :n])
-        return Ranking(items, scores, np.minimum(self.counts, n), n, None)
-
-
-Sizes = dict[str, int]
-"""How long rankings are: ``ranking`` of all items, ``boosted``, ``wanted`` and ``wanted_boosted`` of these alone."""
-
-# How many times as long as a list the first ranking is, by what the rules hold.
+# How many times as long as a list a ranking is that is asked for by itself, by what the rules hold.
 _QUOTA_WIDTH, _POOL = 2, 3
 _MORE = 5
 _GROWTH = 4
-# So many lists show, of at least so many, how long rankings must be: all but so few of them are proven.
-_PROBED, _MIN_PROBED, _SHARE_UNPROVEN = 64, 1024, 0.02
-# Boosts may turn the order of so many times as many wanted items around.
-_BOOSTED_WANTED = 3
 # Entries of rankings that are held at once.
 _MAX_ENTRIES = 1 << 22
 _MAX_COMPILED = 16
@@ -104,7 +78,7 @@ class CompiledRules:
         self.pinned = _mask(n, [item for _, item in pins]) if pins else None
         self.boosted = (factors > 1).astype(np.uint8) if (factors > 1).any() else None
         self.wanted = np.logical_or.reduce([flags for flags, _ in at_least]).astype(np.uint8) if at_least else None
-        self.masks = {"ranking": None, "boosted": self.boosted, "wanted": self.wanted, "pins": self.pinned}
+        self.masks = {"ranking": None, "boosted": self.boosted, "wanted": self.wanted}
         if self.boosted is not None and self.wanted is not None:
             self.masks["wanted_boosted"] = self.boosted & self.wanted
         self.boosts = bool((factors != 1).any())
@@ -119,6 +93,7 @@ class CompiledRules:
             pins=pins,
             diversity=rules.diversity or None,
             alike=alike,
+            allowed=self.allowed,
         )
 
     def top_n(
@@ -127,7 +102,7 @@ class CompiledRules:
         N: int,
         filters: Filters,
         ask: Ask,
-        ask_several: AskSeveral | None,
+        ask_by_rules: AskByRules | None,
         faded: Csr | None,
         num_threads: int | None,
     ) -> TopN:
@@ -135,29 +110,28 @@ class CompiledRules:
 
         Parameters
         ----------
-        ask_several : None where rankings are asked for one by one
+        ask_by_rules : None where rankings are asked for one by one
         faded : factors from 0 to 1 for some items of each row, optional
         """
         if not self.arranges and faded is None:
             return ask(None, N, filters)
-        n_items = len(self.scorer.item_ids)
-        several = one_by_one(ask) if ask_several is None else ask_several
-        many = n_rows >= _MIN_PROBED
-        sizes = widest = {name: min(n, n_items + 1) for name, n in self._widest(N, faded is not None, many).items()}
-        if many:
-            sizes = self._probed(n_rows, N, widest, filters, several, faded, num_threads)
-        at_once = max(1, _MAX_ENTRIES // sizes["ranking"])
-        parts = [
-            self._arranged(
-                np.arange(start, min(start + at_once, n_rows)), N, sizes, widest, filters, several, faded, num_threads
+        if ask_by_rules is not None:
+            # What the rules allow, the core knows.
+            others = (
+                Filters(None, filters.allow_each, filters.deny, filters.deny_each)
+                if filters.allow is self.allowed
+                else filters
             )
-            for start in range(0, n_rows, at_once)
-        ]
-        if len(parts) == 1:
-            return parts[0]
-        if not parts:
-            return TopN(np.zeros((0, min(N, n_items)), np.int32), np.zeros((0, min(N, n_items)), np.float32), _NONE)
-        return TopN(*(np.concatenate([part[at] for part in parts]) for at in range(3)))
+            found = ask_by_rules(N, others, self._keywords(faded))
+            if found is not None:
+                return found
+        n_items = len(self.scorer.item_ids)
+        shape = n_rows, min(N, n_items)
+        lists = TopN(np.zeros(shape, np.int32), np.zeros(shape, np.float32), np.zeros(n_rows, np.int32))
+        self._arrange(
+            lists, np.arange(n_rows), N, self._lengths(N, faded is not None), filters, ask, faded, num_threads
+        )
+        return lists
 
     def used_up(self, item: int, chosen: list[int]) -> str | None:
         """The quota "at most" that a list of these items leaves no room in for another; None: there is none."""
@@ -166,174 +140,63 @@ class CompiledRules:
                 return f"{text}: {limit}"
         return None
 
-    def _widest(self, N: int, fades: bool, many: bool) -> Sizes:
-        """Sizes that prove nearly every list, without those of rankings that the rules do not need."""
-        # What no factor moves down and no quota keeps out is in the first N of all, or boosted, wanted or a pin.
-        sizes = {"ranking": N}
-        if self.at_most or fades or (self.factors < 1).any():
-            sizes["ranking"] = _QUOTA_WIDTH * N + _MORE
-        if self.rules.diversity:
-            sizes["ranking"] = max(sizes["ranking"], _POOL * N + self.n_pins)
-        if self.boosted is not None:
-            sizes["boosted"] = N + _MORE
-        if self.wanted is not None:
-            sizes["wanted"] = self._n_owed + _MORE
-        if self.boosted is not None and self.wanted is not None:
-            # For a few lists a longer ranking takes less time than one more.
-            name, times = ("wanted_boosted", 1) if many else ("wanted", _BOOSTED_WANTED)
-            sizes[name] = (self._n_owed + _MORE) * times
-        return sizes
-
-    def _probed(
-        self,
-        n_rows: int,
-        N: int,
-        widest: Sizes,
-        filters: Filters,
-        ask: AskSeveral,
-        faded: Csr | None,
-        num_threads: int | None,
-    ) -> Sizes:
-        """Sizes that prove nearly as many of a few lists as the widest do."""
-        # Diversity reads all of a ranking; one of boosted items alone ends by itself.
-        wanted = [self._n_owed, self._n_owed + 1]
-        shorter = [] if self.rules.diversity else [N, N + _MORE]
-        smaller = {"wanted": wanted, "wanted_boosted": wanted, "ranking": shorter}
-        smaller = {name: [n for n in smaller[name] if n < widest.get(name, 0)] for name in smaller}
-        if not any(smaller.values()):
-            return widest
-        rows = np.arange(0, n_rows, n_rows // _PROBED)[:_PROBED]
-        rankings, pins = self._rankings(rows, widest, filters, ask, {})
-
-        def unproven(sizes: Sizes) -> int:
-            cut = {name: rankings[name].first(n) for name, n in sizes.items()}
-            return int((~self._chosen(N, cut, pins, rows, faded, num_threads)[1]).sum())
-
-        most = unproven(widest) + int(_SHARE_UNPROVEN * _PROBED)
-        sizes = dict(widest)
-        for name in smaller:
-            for n in smaller[name]:
-                if unproven(sizes | {name: n}) <= most:
-                    sizes[name] = n
-                    break
-        return sizes
-
-    def _rankings(
-        self,
-        rows: NDArray[np.intp],
-        sizes: Sizes,
-        filters: Filters,
-        ask: AskSeveral,
-        extents: dict[str, Extent],
-        pins: TopN | None = None,
-    ) -> tuple[dict[str, Ranking], TopN | None]:
-        """Rankings of these sizes as far as they have to go, and that of the pins, where it is not there yet."""
-        masks = self.masks
-        if pins is None and self.pinned is not None:
-            sizes = sizes | {"pins": self.n_pins + 1}
-        if not sizes:
-            return {}, pins
-        sizes = {name: min(n, len(self.scorer.item_ids) + 1) for name, n in sizes.items()}
-        of_rows = filters.rows(rows)
-        found = ask(rows, [(n, of_rows.within(masks[name]), extents.get(name)) for name, n in sizes.items()])
-        rankings = {
-            name: Ranking(*top, sizes[name], floors)
-            for name, (top, floors) in zip(sizes, found, strict=True)
-            if name != "pins"
+    def _keywords(self, faded: Csr | None) -> dict[str, Any]:
+        """What the core has to know of these rules."""
+        return {
+            "rules": self._list_rules,
+            "faded": faded,
+            "vectors": self._unit_vectors() if self.compares_vectors else None,
         }
-        return rankings, found[-1][0] if "pins" in sizes else pins
 
-    def _extents(self, sizes: Sizes, N: int) -> dict[str, Extent]:
-        """How far these rankings have to go in view of each other: what a list lacks then is asked for once more."""
-        places, most = {name: at for at, name in enumerate(sizes)}, float(self.factors.max())
-        extents: dict[str, Extent] = {}
-        if self.boosted is not None:
-            extents["boosted"] = (places["ranking"], most)
-        if len(self.at_least) == 1:
-            # Boosted items push others out of the list.
-            extents["wanted"] = (places["ranking"], N if self.boosted is None else N // 2, self._n_owed)
-        if "wanted_boosted" in places:
-            extents["wanted_boosted"] = (places["wanted"], most)
-        return extents
+    def _lengths(self, N: int, fades: bool) -> dict[str, int]:
+        """How long rankings are that prove nearly every list, without those that the rules do not need."""
+        # What no factor moves down and no quota keeps out is in the first N of all, or boosted, wanted or a pin.
+        lengths = {"ranking": N}
+        if self.at_most or fades or (self.factors < 1).any():
+            lengths["ranking"] = _QUOTA_WIDTH * N + _MORE
+        if self.rules.diversity:
+            lengths["ranking"] = max(lengths["ranking"], _POOL * N + self.n_pins)
+        owed = sum(count for _, count in self.at_least)
+        for name, n in {"boosted": N, "wanted": owed, "wanted_boosted": owed}.items():
+            if self.masks.get(name) is not None:
+                lengths[name] = n + _MORE
+        return lengths
 
-    def _chosen(
+    def _arrange(
         self,
-        N: int,
-        rankings: dict[str, Ranking],
-        pins: TopN | None,
-        rows: NDArray[np.intp],
-        faded: Csr | None,
-        num_threads: int | None,
-    ) -> tuple[TopN, NDArray[np.bool_]]:
-        """The lists that the core chooses from rankings, and which of them are proven."""
-        lists, proven = self._list_rules.arrange(
-            N,
-            **rankings,
-            pins=None if pins is None else (*pins, self.n_pins + 1, None),
-            faded=None if faded is None else faded.take(rows),
-            vectors=self._unit_vectors() if self.compares_vectors else None,
-            num_threads=num_threads,
-        )
-        return TopN(*lists), proven
-
-    def _arranged(
-        self,
+        lists: TopN,
         rows: NDArray[np.intp],
         N: int,
-        sizes: Sizes,
-        widest: Sizes,
+        lengths: dict[str, int],
         filters: Filters,
-        ask: AskSeveral,
+        ask: Ask,
         faded: Csr | None,
         num_threads: int | None,
-    ) -> TopN:
-        """The lists of some rows: those not proven by rankings of these sizes get the widest, then ever longer ones."""
-        found: TopN | None = None
-        at = np.arange(len(rows))
-        pins: TopN | None = None
-        for wanted, extents in self._attempts(sizes, widest, N):
-            if found is not None and len(at) * max(wanted.values()) > _MAX_ENTRIES and len(at) > 1:
-                for half in np.array_split(at, 2):
-                    settled = self._arranged(rows[half], N, wanted, wanted, filters, ask, faded, num_threads)
-                    for whole, part in zip(found, settled, strict=True):
-                        whole[half] = part
-                return found
-            rankings, pins = self._rankings(rows[at], wanted, filters, ask, extents, pins)
-            lists, proven = self._chosen(N, rankings, pins, rows[at], faded, num_threads)
-            if found is None:
-                found = lists
-            else:
-                for whole, part in zip(found, lists, strict=True):
-                    whole[at] = part
-            if proven.all():
-                break
-            unproven = np.flatnonzero(~proven)
-            at = at[unproven]
-            pins = None if pins is None else pins.rows(unproven)
-        assert found is not None
-        return found
-
-    def _attempts(self, sizes: Sizes, widest: Sizes, N: int) -> Iterator[tuple[Sizes, dict[str, Extent]]]:
-        """What is asked for one after the other until all lists are proven."""
-        extents = self._extents(sizes, N)
-        yield sizes, extents
-        all_wanted = {name: extent for name, extent in extents.items() if name != "wanted"}
-        if sizes != widest or extents != all_wanted:
-            yield widest, all_wanted
-        while True:
-            widest = {name: n * _GROWTH for name, n in widest.items()}
-            yield widest, {}
-
-    @property
-    def _n_owed(self) -> int:
-        return sum(count for _, count in self.at_least)
+    ) -> None:
+        """Puts in the lists of some rows, from rankings of these lengths or, where need be, longer ones."""
+        lengths = {name: min(n, len(self.scorer.item_ids) + 1) for name, n in lengths.items()}
+        at_once = max(1, _MAX_ENTRIES // max(lengths.values()))
+        for start in range(0, len(rows), at_once):
+            some = rows[start : start + at_once]
+            of_rows = filters.rows(some)
+            found: dict[str, Any] = {
+                name: (*ask(some, n, of_rows.within(self.masks[name])), n) for name, n in lengths.items()
+            }
+            if self.pinned is not None:
+                n = self.n_pins + 1
+                found["pins"] = (*ask(some, n, of_rows.within(self.pinned)), n)
+            keywords = self._keywords(None if faded is None else faded.take(some))
+            del keywords["rules"]
+            top, proven = self._list_rules.arrange(N, **found, **keywords, num_threads=num_threads)
+            for whole, part in zip(lists, top, strict=True):
+                whole[some] = part
+            if not proven.all():
+                longer = {name: n * _GROWTH for name, n in lengths.items()}
+                self._arrange(lists, some[~proven], N, longer, filters, ask, faded, num_threads)
 
     def _unit_vectors(self) -> NDArray[np.float32]:
         _, vectors = self.scorer.lazy_ranker("items cosine", lambda: unit_rows(self.scorer.item_vectors))
         return vectors
-
-
-_NONE = np.zeros(0, np.int32)
 
 
 def forgive_deny(rules: Rules, ids: IdMap) -> tuple[Rules, int]:
@@ -347,11 +210,6 @@ def forgive_deny(rules: Rules, ids: IdMap) -> tuple[Rules, int]:
     if not unknown or len(unknown) < len(denied) or first_twin(unknown, ids) is not None:
         return rules, len(unknown)
     return Rules(**{**rules.to_dict(), "deny": ()}), len(unknown)
-
-
-def one_by_one(ask: Ask) -> AskSeveral:
-    """Several rankings, each asked for by itself."""
-    return lambda rows, wanted: [(ask(rows, n, filters), None) for n, filters, _ in wanted]
 
 
 def compile_rules(rules: Rules, scorer: Scorer) -> CompiledRules:

@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ancf.data.csr import Csr, ItemSets
-from ancf.scoring.arranging import Ask, AskSeveral, CompiledRules, compile_rules
+from ancf.scoring.arranging import Ask, AskByRules, CompiledRules, compile_rules
 from ancf.scoring.filters import Filters, Requested, count_each
 from ancf.scoring.past import Past
 from ancf.scoring.results import TopN, merge_lists
 from ancf.scoring.rules import Rules
-from ancf.scoring.scorer import EncodedUsers, Extent, Ranked, Scorer
+from ancf.scoring.scorer import EncodedUsers, Scorer
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class ListRequest:
             return self.lists(
                 self._rows_of(positions, filter_seen),
                 shift if shift is None or positions is None else shift[positions],
-                self._several_of(positions, filter_seen),
+                self._by_rules_of(positions, filter_seen),
             )
         # At a moment, who bought something later is as their history up to then makes them.
         past = scorer.past
@@ -79,7 +79,7 @@ class ListRequest:
         whole, cut = np.flatnonzero(~past.is_cut[rows]), np.flatnonzero(past.is_cut[rows])
         shift = None if scorer.user_shift is None else scorer.user_shift[rows[whole]]
         top = self.rows(whole).lists(
-            self._rows_of(rows[whole], filter_seen), shift, self._several_of(rows[whole], filter_seen)
+            self._rows_of(rows[whole], filter_seen), shift, self._by_rules_of(rows[whole], filter_seen)
         )
         if not len(cut):
             return top
@@ -88,7 +88,7 @@ class ListRequest:
 
     def encoded(self, users: EncodedUsers, seen: ItemSets | None) -> TopN:
         """The lists of bare histories."""
-        return self.lists(self._encoded_rows(users, seen), users.shift)
+        return self.lists(self._encoded_rows(users, seen), users.shift, self._encoded_by_rules(users, seen))
 
     def _folded(self, past: Past, rows: NDArray[np.int64], filter_seen: bool) -> tuple[EncodedUsers, ItemSets | None]:
         """Users as their histories up to a moment make them, and what their lists leave out."""
@@ -108,12 +108,27 @@ class ListRequest:
 
         return ask
 
-    def _several_of(self, positions: NDArray[np.int64] | None, filter_seen: bool) -> AskSeveral:
-        """Several rankings of these users at once."""
+    def _by_rules_of(self, positions: NDArray[np.int64] | None, filter_seen: bool) -> AskByRules:
+        """The lists by rules of these users."""
 
-        def ask(rows: NDArray[np.intp], wanted: list[tuple[int, Filters, Extent]]) -> list[Ranked]:
-            at = rows if positions is None else positions[rows]
-            return self.scorer.rankings(at, wanted, filter_seen=filter_seen, num_threads=self.num_threads)
+        def ask(n: int, filters: Filters, rules: dict[str, Any]) -> TopN | None:
+            return self.scorer.top_n_by_rules(
+                positions, n, rules, filter_seen=filter_seen, filters=filters, num_threads=self.num_threads
+            )
+
+        return ask
+
+    def _encoded_by_rules(self, users: EncodedUsers, seen: ItemSets | None) -> AskByRules:
+        """The lists by rules of bare histories."""
+
+        def ask(n: int, filters: Filters, rules: dict[str, Any]) -> TopN | None:
+            if filters.allow_each is not None:
+                return None
+            masks: dict[str, Any] = {"allow": filters.allow, "deny": filters.deny, "num_threads": self.num_threads}
+            found = self.scorer.ranker.top_n_by_rules_for(
+                users.vectors, users.history, filters.excluded(seen), n, **rules, **masks
+            )
+            return None if found is None else TopN(*found)
 
         return ask
 
@@ -166,12 +181,12 @@ class ListRequest:
 
         return self.ranked(ask)
 
-    def lists(self, ask: Ask, shift: NDArray[np.float32] | None, several: AskSeveral | None = None) -> TopN:
+    def lists(self, ask: Ask, shift: NDArray[np.float32] | None, by_rules: AskByRules | None = None) -> TopN:
         """The lists made of rankings, with the last step of their scores."""
-        return self.scorer.finished(self.ranked(ask, several), shift)
+        return self.scorer.finished(self.ranked(ask, by_rules), shift)
 
-    def ranked(self, ask: Ask, several: AskSeveral | None = None) -> TopN:
-        """The lists made of rankings; ``several`` makes more than one at once."""
+    def ranked(self, ask: Ask, by_rules: AskByRules | None = None) -> TopN:
+        """The lists made of rankings; ``by_rules`` makes lists that obey rules at once."""
         if self.rules is None:
             return ask(None, self.N, self.filters)
-        return self.rules.top_n(self.n_rows, self.N, self.filters, ask, several, self.faded, self.num_threads)
+        return self.rules.top_n(self.n_rows, self.N, self.filters, ask, by_rules, self.faded, self.num_threads)

@@ -12,7 +12,7 @@ and what each purchase adds to a score.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -38,13 +38,6 @@ from ancf.scoring.start import Start
 from ancf.scoring.update_report import UpdateReport
 
 Arrays = dict[str, NDArray[Any]]
-
-Extent = tuple[int, float] | tuple[int, int, int] | None
-"""How far a ranking has to go: (place of one before it, factor) to the items that the factor lifts to the last of that;
-(place, n, count) nowhere, once its first n hold ``count`` of these items; None: as far as its length says."""
-
-Ranked = tuple[TopN, NDArray[np.float32] | None]
-"""A ranking of several users, and of each the score below which items may be missing, where there is one."""
 
 
 class TargetAttention(NamedTuple):
@@ -445,50 +438,32 @@ class Scorer:
             )
         )
 
-    def rankings(
+    def top_n_by_rules(
         self,
         rows: NDArray[np.int64] | None,
-        wanted: Sequence[tuple[int, Filters, Extent]],
+        N: int,
+        rules: dict[str, Any],
         *,
         filter_seen: bool,
+        filters: Filters,
         num_threads: int | None,
-    ) -> list[Ranked]:
-        """Several rankings of the same users without the last step of the scores: for each its length and filters,
-        which differ in nothing but what everybody may be listed, and how far it has to go. One pass over the histories
-        makes them all."""
-        filters = wanted[0][1]
+    ) -> TopN | None:
+        """The lists by rules of users of the training table, without the last step of the scores; None where the core
+        does not make them by itself."""
+        filters = filters.within(self.stock)
         if filters.allow_each is not None:
-            return [
-                (
-                    self.top_n(rows, n, filter_seen=filter_seen, filters=each, num_threads=num_threads, finish=False),
-                    None,
-                )
-                for n, each, _ in wanted
-            ]
-        masks = [(n, each.within(self.stock).allow) for n, each, _ in wanted]
-        extents = [extent for *_, extent in wanted]
+            return None
+        masks: dict[str, Any] = {"allow": filters.allow, "deny": filters.deny, "num_threads": num_threads}
         left_out = None if filter_seen and filters.deny_each is None else self.left_out(filter_seen=filter_seen)
         if filters.deny_each is None and left_out is None:
-            found = self.ranker.rank_several(
-                rows,
-                masks,
-                extents=extents,
-                filter_seen=filter_seen,
-                deny=filters.deny,
-                num_threads=num_threads,
-            )
+            found = self.ranker.top_n_by_rules(rows, N, filter_seen=filter_seen, **rules, **masks)
         else:
-            at = np.arange(len(self.user_ids)) if rows is None else rows
-            found = self.ranker.rank_several_for(
-                self.user_vectors[at],
-                None if self.history is None else self.history.take(at),
-                filters.excluded(None if left_out is None else left_out.take(at)),
-                masks,
-                extents=extents,
-                deny=filters.deny,
-                num_threads=num_threads,
-            )
-        return [(TopN(items, scores, counts), floors) for items, scores, counts, floors in found]
+            vectors, history = self.user_vectors, self.history
+            if rows is not None:
+                vectors, history = vectors[rows], None if history is None else history.take(rows)
+                left_out = None if left_out is None else left_out.take(rows)
+            found = self.ranker.top_n_by_rules_for(vectors, history, filters.excluded(left_out), N, **rules, **masks)
+        return None if found is None else TopN(*found)
 
     def finished(self, top: TopN, shift: NDArray[np.float32] | None) -> TopN:
         """Lists with the last step of their scores, a shift for each user and the link, where that was left out."""

@@ -4,7 +4,7 @@ use std::ops::{Deref, DerefMut};
 
 use ancf_core::Error;
 use ancf_core::model::fold_in::{Attention, History};
-use ancf_core::rank::{self, Extent, Filters, Head, Link, OutputTransform, Plan, TargetAttention, Users};
+use ancf_core::rank::{self, ByRules, Filters, Head, Link, OutputTransform, Plan, TargetAttention, Users};
 use ancf_core::runtime::simd::Level;
 use numpy::{
     IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods,
@@ -16,35 +16,11 @@ use crate::convert::{CsrArrays, LayerArrays, to_csr, to_layers};
 use crate::enter::{LARGE, Size, enter, enter_inline, to_python, with_table};
 use crate::file_bytes::Given;
 use crate::ids::IdIndex;
+use crate::rules::{ListRules, unit_vectors};
 use crate::sets::{SetArrays, to_sets};
 
 /// Lists as they are handed to Python: items and scores (m, width), counts (m,).
 pub type ListsResult<'py> = (Bound<'py, PyArray2<i32>>, Bound<'py, PyArray2<f32>>, Bound<'py, PyArray1<i32>>);
-
-/// The same of a ranking, and its floors (m,).
-type RankingResult<'py> = (
-    Bound<'py, PyArray2<i32>>,
-    Bound<'py, PyArray2<f32>>,
-    Bound<'py, PyArray1<i32>>,
-    Option<Bound<'py, PyArray1<f32>>>,
-);
-
-/// What of a ranking is needed, as Python says it.
-#[derive(FromPyObject)]
-enum GivenExtent {
-    Missing((usize, usize, usize)),
-    Lifted((usize, f64)),
-}
-
-impl GivenExtent {
-    fn checked(self) -> Result<Extent, Error> {
-        match self {
-            Self::Missing((of, within, count)) => Ok(Extent::Missing { of, within, count }),
-            Self::Lifted((of, factor)) if factor.is_finite() && factor >= 1.0 => Ok(Extent::Lifted { of, factor }),
-            Self::Lifted((_, factor)) => Err(Error::InvalidParameter(format!("a ranking is lifted by {factor}."))),
-        }
-    }
-}
 
 /// One list as it is handed to Python: items and scores.
 type ListResult<'py> = (Bound<'py, PyArray1<i32>>, Bound<'py, PyArray1<f32>>);
@@ -341,49 +317,62 @@ impl Ranker {
         to_arrays(py, lists)
     }
 
-    /// Several rankings of the same users at once, each as `top_n(finish=False)` gives it: for each its length and the mask of
-    /// what it may hold. `extents` say where less is needed: (place of a ranking before it, factor) where the items alone that
-    /// the factor lifts to the last of that, or (place, n, count) where none are once its first n hold `count` of them; then
-    /// the floors (m,) come, too, below which items may be missing.
-    #[pyo3(signature = (users, wanted, *, extents=None, filter_seen=true, deny=None, num_threads=None))]
-    fn rank_several<'py>(
+    /// The best lists of n items that obey rules, as `top_n(finish=False)` gives them, with factors from 0 to 1 for some items of
+    /// each user, and unit `vectors` of the items where diversity compares them. None where rankings have to be asked for one
+    /// by one, for `ListRules.arrange`.
+    #[pyo3(signature = (users, n, rules, *, faded=None, vectors=None, filter_seen=true, allow=None, deny=None, num_threads=None))]
+    fn top_n_by_rules<'py>(
         &self,
         py: Python<'py>,
         users: Option<PyReadonlyArray1<'py, i64>>,
-        wanted: Vec<(usize, Option<PyReadonlyArray1<'py, u8>>)>,
-        extents: Option<Vec<Option<GivenExtent>>>,
+        n: usize,
+        rules: &Bound<'py, ListRules>,
+        faded: Option<CsrArrays<'py>>,
+        vectors: Option<PyReadonlyArray2<'py, f32>>,
         filter_seen: bool,
+        allow: Option<PyReadonlyArray1<'py, u8>>,
         deny: Option<PyReadonlyArray1<'py, i64>>,
         num_threads: Option<usize>,
-    ) -> PyResult<Vec<RankingResult<'py>>> {
+    ) -> PyResult<Option<ListsResult<'py>>> {
+        let filters = self.filters(py, allow, None, deny)?;
         let users = users.map(|users| positions(py, &users, self.ranker.n_users(), "user")).transpose()?;
-        let wanted = self.rankings(py, wanted, extents, deny.as_ref())?;
         let m = users.as_ref().map_or(self.ranker.n_users(), Vec::len);
+        let faded = faded.map(|rows| to_csr(py, &rows, self.ranker.n_items())).transpose()?;
+        let vectors = vectors.as_ref().map(unit_vectors).transpose()?;
+        let (rules, tables) = rules.get().core();
+        let by = ByRules { rules, tables, faded: faded.as_ref(), vectors };
         let lists = enter(py, self.size(m), num_threads, |context| {
-            self.ranker.rank_several(users.as_deref(), &wanted, filter_seen, context)
+            self.ranker.top_n_by_rules(users.as_deref(), n, filter_seen, &filters, by, context)
         })?;
-        lists.into_iter().map(|lists| with_floors(py, lists)).collect()
+        lists.map(|lists| to_arrays(py, lists)).transpose()
     }
 
     /// The same for users outside the training table, given as in `top_n_for`.
-    #[pyo3(signature = (vectors, history, exclude, wanted, *, extents=None, deny=None, num_threads=None))]
-    fn rank_several_for<'py>(
+    #[pyo3(signature = (user_vectors, history, exclude, n, rules, *, faded=None, vectors=None, allow=None, deny=None, num_threads=None))]
+    fn top_n_by_rules_for<'py>(
         &self,
         py: Python<'py>,
-        vectors: PyReadonlyArray2<'py, f32>,
+        user_vectors: PyReadonlyArray2<'py, f32>,
         history: Option<CsrArrays<'py>>,
         exclude: Option<SetArrays<'py>>,
-        wanted: Vec<(usize, Option<PyReadonlyArray1<'py, u8>>)>,
-        extents: Option<Vec<Option<GivenExtent>>>,
+        n: usize,
+        rules: &Bound<'py, ListRules>,
+        faded: Option<CsrArrays<'py>>,
+        vectors: Option<PyReadonlyArray2<'py, f32>>,
+        allow: Option<PyReadonlyArray1<'py, u8>>,
         deny: Option<PyReadonlyArray1<'py, i64>>,
         num_threads: Option<usize>,
-    ) -> PyResult<Vec<RankingResult<'py>>> {
-        let wanted = self.rankings(py, wanted, extents, deny.as_ref())?;
-        let users = self.new_users(py, &vectors, history, exclude, None)?;
-        let lists = enter(py, self.size(vectors.shape()[0]), num_threads, |context| {
-            self.ranker.rank_several_for(&users, &wanted, context)
+    ) -> PyResult<Option<ListsResult<'py>>> {
+        let filters = self.filters(py, allow, None, deny)?;
+        let users = self.new_users(py, &user_vectors, history, exclude, None)?;
+        let faded = faded.map(|rows| to_csr(py, &rows, self.ranker.n_items())).transpose()?;
+        let vectors = vectors.as_ref().map(unit_vectors).transpose()?;
+        let (rules, tables) = rules.get().core();
+        let by = ByRules { rules, tables, faded: faded.as_ref(), vectors };
+        let lists = enter(py, self.size(user_vectors.shape()[0]), num_threads, |context| {
+            self.ranker.top_n_by_rules_for(&users, n, &filters, by, context)
         })?;
-        lists.into_iter().map(|lists| with_floors(py, lists)).collect()
+        lists.map(|lists| to_arrays(py, lists)).transpose()
     }
 
     /// The last step of scores (m, width) of which row r holds counts[r], with a shift (m,) for each row.
@@ -516,26 +505,6 @@ impl Ranker {
         })
     }
 
-    fn rankings(
-        &self,
-        py: Python<'_>,
-        wanted: Vec<(usize, Option<PyReadonlyArray1<'_, u8>>)>,
-        extents: Option<Vec<Option<GivenExtent>>>,
-        deny: Option<&PyReadonlyArray1<'_, i64>>,
-    ) -> PyResult<Vec<(usize, Filters, Extent)>> {
-        let deny = deny.map(|deny| positions(py, deny, self.ranker.n_items(), "item")).transpose()?.unwrap_or_default();
-        let mut extents = extents.unwrap_or_default().into_iter();
-        let ranking = |(n, allow)| -> PyResult<_> {
-            let extent = extents
-                .next()
-                .flatten()
-                .map_or(Ok(Extent::Full), GivenExtent::checked)
-                .map_err(|e| to_python(py, &e))?;
-            Ok((n, Filters { deny: deny.clone(), ..self.filters(py, allow, None, None)? }, extent))
-        };
-        wanted.into_iter().map(ranking).collect()
-    }
-
     fn filters(
         &self,
         py: Python<'_>,
@@ -598,12 +567,6 @@ pub fn to_arrays(py: Python<'_>, lists: rank::Lists) -> PyResult<ListsResult<'_>
         lists.scores.into_pyarray(py).reshape(shape)?,
         lists.counts.into_pyarray(py),
     ))
-}
-
-fn with_floors(py: Python<'_>, mut lists: rank::Lists) -> PyResult<RankingResult<'_>> {
-    let floors = std::mem::take(&mut lists.floors);
-    let (items, scores, counts) = to_arrays(py, lists)?;
-    Ok((items, scores, counts, (!floors.is_empty()).then(|| floors.into_pyarray(py))))
 }
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {

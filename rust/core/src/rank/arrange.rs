@@ -17,22 +17,21 @@
 //!
 //! The candidates are the first items of up to five rankings by score: all items, the boosted ones (f > 1), those that a
 //! quota "at least" counts, those that are both, and the pins. Whoever is not among them has a known bound, and a list is
-//! `proven` where no choice could have gone to somebody below it. Lists that are not are made again from more candidates.
+//! proven where no choice could have gone to somebody below it. Of a list that is not it is known which rankings it `Lacks`.
 
 use std::collections::BTreeSet;
 
-use crate::data::Csr;
-use crate::runtime::Context;
 use crate::runtime::simd::Level;
 use crate::{Error, Result};
 
-use super::checks::check_n;
 use super::diversity::{Diversity, POOL_PER_PLACE, Pool, Vectors};
-use super::key::{key, position_of};
-use super::output::Lists;
+use super::key::{key, position_of, score_of};
 
-/// Lists that a thread makes before it looks for others.
-const ROWS_PER_TASK: usize = 32;
+mod lengths;
+mod ready;
+
+pub use lengths::{Lengths, RowRankings, RulesCall};
+pub use ready::{RankingArrays, ReadyRankings};
 
 /// Boosted items of more codes than this are not asked whether a quota forbids all of them.
 const MAX_BOOSTED_CODES: usize = 8;
@@ -68,68 +67,71 @@ pub struct ListRules {
     diversity: Option<Diversity>,
     /// Quotas "at most" that count every item with a factor above 1, and the few codes of these.
     quotas_of_boosted: Vec<(usize, Vec<usize>)>,
+    /// The items of each kind and of the pins, a bit for each item.
+    bits: [Option<Vec<u64>>; PINS + 1],
 }
 
-/// Rankings of several rows by score: row r holds `counts[r]` items, best first, from entry `r · width` on.
+/// The rankings that a list is chosen from, by what they hold: all items, the boosted ones, the wanted ones (that a quota "at
+/// least" counts), and those that are both.
+pub const N_KINDS: usize = 4;
+/// All items.
+pub const ALL: usize = 0;
+/// Those with a factor above 1.
+pub const BOOSTED: usize = 1;
+/// Those that a quota "at least" counts.
+pub const WANTED: usize = 2;
+/// Those that are both.
+pub const WANTED_BOOSTED: usize = 3;
+/// The place of the ranking of the pins, behind those of each kind.
+pub const PINS: usize = N_KINDS;
+
+/// Of which kinds more would have to be known for a list to be proven.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lacks(pub [bool; N_KINDS]);
+
+impl Lacks {
+    /// Whether there are any.
+    pub fn any(self) -> bool {
+        self.0.contains(&true)
+    }
+}
+
+/// The first items of a ranking of one row by score.
 #[derive(Clone, Copy, Debug)]
-pub struct Rankings<'a> {
-    /// Positions of the items.
-    pub items: &'a [i32],
-    /// Their scores, without the last step.
-    pub scores: &'a [f32],
-    /// Length of each ranking.
-    pub counts: &'a [i32],
-    /// Entries of a row.
-    pub width: usize,
+pub struct Ranking<'a> {
+    /// Scores, without the last step, and items, best first.
+    pub keys: &'a [u64],
     /// How many were asked for; a shorter ranking holds all there are.
     pub asked: usize,
-    /// The score of each row from which on that holds, where rankings end early; see `extent`.
-    pub floors: Option<&'a [f32]>,
+    /// The score from which on that holds, where the ranking ends early; −∞ elsewhere.
+    pub floor: f32,
 }
 
-/// All that lists are chosen from.
+/// All that a list is chosen from.
 #[derive(Clone, Copy)]
 pub struct Candidates<'a> {
-    /// Of all items.
-    pub all: Rankings<'a>,
-    /// Of those with a factor above 1 alone.
-    pub boosted: Option<Rankings<'a>>,
-    /// Of those alone that a quota "at least" counts.
-    pub wanted: Option<Rankings<'a>>,
-    /// Of those alone that are boosted and wanted.
-    pub wanted_boosted: Option<Rankings<'a>>,
-    /// Of the pins alone, all of them.
-    pub pins: Option<Rankings<'a>>,
-    /// A factor from 0 to 1 for some items of each row.
-    pub faded: Option<&'a Csr>,
+    /// A ranking of each kind, of all items at least.
+    pub rankings: [Option<Ranking<'a>>; N_KINDS],
+    /// The pins that may be listed.
+    pub pins: &'a [u64],
+    /// Some items, ascending, and a factor from 0 to 1 for each.
+    pub faded: (&'a [u32], &'a [f32]),
     /// Unit vectors of all items, where diversity compares them (`n_items` × `d`).
     pub vectors: Option<Vectors<'a>>,
 }
 
-impl<'a> Rankings<'a> {
-    fn check(&self, n_rows: usize, n_items: usize) -> Result<()> {
-        let fits = self.items.len() == n_rows * self.width
-            && self.scores.len() == self.items.len()
-            && self.counts.len() == n_rows
-            && self.floors.is_none_or(|floors| floors.len() == n_rows && floors.iter().all(|floor| !floor.is_nan()))
-            && self.counts.iter().all(|&count| (0..=self.width as i64).contains(&i64::from(count)))
-            && self.items.iter().all(|&item| (0..n_items as i64).contains(&i64::from(item)));
-        if fits { Ok(()) } else { Err(Error::InvalidData("rankings: their arrays do not fit each other.".into())) }
-    }
-
-    fn row(&self, row: usize) -> (&'a [i32], &'a [f32]) {
-        let (first, count) = (row * self.width, self.counts[row] as usize);
-        (&self.items[first..first + count], &self.scores[first..first + count])
-    }
-
+impl Ranking<'_> {
     /// A score and an item that no item comes before that is not in the ranking; `None`: there is no other.
-    fn end(&self, row: usize) -> Option<(f32, u32)> {
-        let (items, scores) = self.row(row);
-        let floor = self.floors.map_or(f32::NEG_INFINITY, |floors| floors[row]);
-        match (items.last(), scores.last()) {
-            (Some(&item), Some(&score)) if items.len() >= self.asked && score >= floor => Some((score, item as u32)),
-            _ => (floor > f32::NEG_INFINITY).then_some((floor, u32::MAX)),
+    fn end(&self) -> Option<(f32, u32)> {
+        match self.keys.last() {
+            Some(&last) if self.is_full() && score_of(last) >= self.floor => Some((score_of(last), position_of(last))),
+            _ => (self.floor > f32::NEG_INFINITY).then_some((self.floor, u32::MAX)),
         }
+    }
+
+    /// Whether it holds as many as were asked for.
+    fn is_full(&self) -> bool {
+        self.keys.len() >= self.asked
     }
 }
 
@@ -146,7 +148,7 @@ fn boosted(score: f32, factor: f64) -> f32 {
 
 /// Memory of one thread.
 #[derive(Default)]
-struct Scratch {
+pub struct Scratch {
     /// Boosted keys and scores, best first.
     ranking: Vec<(u64, f32)>,
     open: Vec<bool>,
@@ -162,11 +164,21 @@ struct Scratch {
 /// What stands below the candidates of a row: no item there that is wanted, or that is any, has a greater key; 0: none.
 #[derive(Clone, Copy)]
 struct Below {
-    wanted: u64,
-    any: u64,
-    /// The same of items with a factor of at most 1.
-    plain_wanted: u64,
+    /// Of items with a factor of at most 1.
     plain: u64,
+    plain_wanted: u64,
+    boosted: u64,
+    boosted_wanted: u64,
+}
+
+impl Below {
+    /// The rankings at whose ends something could have a greater key.
+    fn above(self, key: u64, wanted: bool, forbids_boosted: bool) -> Lacks {
+        let (plain, boosted) =
+            if wanted { (self.plain_wanted, self.boosted_wanted) } else { (self.plain, self.boosted) };
+        let (plain, boosted) = (plain > key, boosted > key && !forbids_boosted);
+        Lacks(if wanted { [false, false, plain, boosted] } else { [plain, boosted, false, false] })
+    }
 }
 
 impl ListRules {
@@ -205,7 +217,7 @@ impl ListRules {
             let few = (1..=MAX_BOOSTED_CODES).contains(&codes.len()) && codes.iter().all(|&code| code >= 0);
             few.then(|| (at, codes.into_iter().map(|code| code as usize).collect()))
         });
-        Ok(Self {
+        let rules = Self {
             n_items,
             quotas_of_boosted: quotas_of_boosted.collect(),
             max_factor: factors.iter().fold(1.0, |most, &factor| f64::max(most, factor)),
@@ -215,139 +227,100 @@ impl ListRules {
             at_least,
             pins,
             diversity,
-        })
-    }
-
-    /// The lists of `n` items, and whether each is proven to be the best that obeys. Scores are those of the candidates.
-    pub fn arrange(&self, from: &Candidates<'_>, n: usize, context: &Context) -> Result<(Lists, Vec<bool>)> {
-        check_n(n)?;
-        let n_rows = from.all.counts.len();
-        for rankings in
-            [Some(from.all), from.boosted, from.wanted, from.wanted_boosted, from.pins].into_iter().flatten()
-        {
-            rankings.check(n_rows, self.n_items)?;
-        }
-        if let Some(faded) = from.faded
-            && (faded.n_rows() != n_rows
-                || faded.n_columns() != self.n_items
-                || faded.values().iter().any(|factor| !(*factor > 0.0 && *factor <= 1.0)))
-        {
-            return Err(Error::InvalidData("rules: factors of single users must be in (0, 1].".into()));
-        }
-        if let Some((vectors, d)) = from.vectors
-            && self.n_items.checked_mul(d) != Some(vectors.len())
-        {
-            return Err(Error::InvalidData("rules: there is not one vector for each item.".into()));
-        }
-        let width = n.min(self.n_items);
-        let mut lists = Lists::empty(n_rows, width);
-        let mut proven = vec![true; n_rows];
-        if width == 0 {
-            return Ok((lists, proven));
-        }
-        let Lists { items, scores, counts, .. } = &mut lists;
-        let parts = items
-            .chunks_mut(width * ROWS_PER_TASK)
-            .zip(scores.chunks_mut(width * ROWS_PER_TASK))
-            .zip(counts.chunks_mut(ROWS_PER_TASK).zip(proven.chunks_mut(ROWS_PER_TASK)));
-        let arrange = |scratch: &mut Scratch, (part, ((items, scores), (counts, proven))): (usize, Part<'_>)| {
-            context.cancel.check()?;
-            let lists = items.chunks_mut(width).zip(scores.chunks_mut(width)).zip(counts).zip(proven);
-            for (at, (((items, scores), count), proven)) in lists.enumerate() {
-                *proven = self.choose(from, part * ROWS_PER_TASK + at, width, context.level, scratch);
-                *count = write(scratch, items, scores) as i32;
-            }
-            Ok(())
+            bits: Default::default(),
         };
-        context.try_for_each_task(parts.enumerate(), Scratch::default, arrange)?;
-        Ok((lists, proven))
+        rules.with_allowed(&vec![true; n_items])
     }
 
-    /// Fills `pinned` and `chosen`; whether no other list would have been better.
-    fn choose(&self, from: &Candidates<'_>, row: usize, n: usize, level: Level, scratch: &mut Scratch) -> bool {
-        let below = self.rank(from, row, scratch);
+    /// Chooses the list of a row; what is not known of it, if another could have been better.
+    pub fn choose(&self, from: &Candidates<'_>, n: usize, level: Level, scratch: &mut Scratch) -> Lacks {
+        let below = self.rank(from, scratch);
         let Scratch { ranking, open, counts, owed, pinned, chosen, .. } = &mut *scratch;
         open.clear();
         open.resize(ranking.len(), true);
-        counts.resize(self.at_most.len(), Vec::new());
-        for (counts, &n_codes) in counts.iter_mut().zip(&self.n_codes) {
-            counts.resize(n_codes, 0);
-        }
+        self.size_counts(counts);
         owed.clear();
         owed.extend(self.at_least.iter().map(|quota| quota.count));
         chosen.clear();
         pinned.retain(|&(place, ..)| place <= n);
         for &(_, item, _) in &*pinned {
-            self.count(item, counts, owed);
+            self.count_limited(item, counts);
+            self.count_wanted(item, owed);
             if let Some(at) = ranking.iter().position(|&(key, _)| position_of(key) == item) {
                 ranking.remove(at);
                 open.pop();
             }
         }
         let left = n - scratch.pinned.len();
-        let proven = self.fill(from, below, n, left, level, scratch);
+        let lacks = self.fill(from, below, n, left, level, scratch);
         let Scratch { ranking, counts, pinned, chosen, .. } = scratch;
-        for item in chosen.iter().map(|&at| position_of(ranking[at].0)).chain(pinned.iter().map(|&(_, item, _)| item)) {
+        let listed = chosen.iter().map(|&at| position_of(ranking[at].0)).chain(pinned.iter().map(|&(_, item, _)| item));
+        self.forget(listed, counts);
+        lacks
+    }
+
+    fn size_counts(&self, counts: &mut Vec<Vec<u32>>) {
+        counts.resize(self.at_most.len(), Vec::new());
+        for (counts, &n_codes) in counts.iter_mut().zip(&self.n_codes) {
+            counts.resize(n_codes, 0);
+        }
+    }
+
+    /// Sets the counts of these items back.
+    fn forget(&self, items: impl Iterator<Item = u32>, counts: &mut [Vec<u32>]) {
+        for item in items {
             for (counts, quota) in counts.iter_mut().zip(&self.at_most) {
                 if let Some(count) = counts.get_mut(quota.codes[item as usize] as usize) {
                     *count = 0;
                 }
             }
         }
-        proven
     }
 
     /// The candidates of a row in the order of their boosted scores, its pins, and what is below them.
-    fn rank(&self, from: &Candidates<'_>, row: usize, scratch: &mut Scratch) -> Below {
+    fn rank(&self, from: &Candidates<'_>, scratch: &mut Scratch) -> Below {
         let Scratch { ranking, pinned, .. } = scratch;
         ranking.clear();
-        let (faded_items, faded) =
-            from.faded.map_or((&[][..], &[][..]), |faded| (faded.row(row), faded.row_values(row)));
-        for rankings in [Some(from.all), from.boosted, from.wanted, from.wanted_boosted].into_iter().flatten() {
-            let (items, scores) = rankings.row(row);
-            ranking.extend(items.iter().zip(scores).map(|(&item, &score)| {
-                let item = item as u32;
-                let mut factor = self.factors.get(item as usize).copied().unwrap_or(1.0);
-                if let Ok(at) = faded_items.binary_search(&item) {
-                    factor *= f64::from(faded[at]);
-                }
-                (key(boosted(score, factor), item), score)
-            }));
+        let (faded_items, faded) = from.faded;
+        let keeps_order = self.factors.is_empty() && faded_items.is_empty();
+        for &each in from.rankings.iter().flatten().flat_map(|ranking| ranking.keys) {
+            let (score, item) = (score_of(each), position_of(each));
+            if keeps_order {
+                ranking.push((each, score));
+                continue;
+            }
+            let mut factor = self.factors.get(item as usize).copied().unwrap_or(1.0);
+            if let Ok(at) = faded_items.binary_search(&item) {
+                factor *= f64::from(faded[at]);
+            }
+            ranking.push((if factor == 1.0 { each } else { key(boosted(score, factor), item) }, score));
         }
-        if from.boosted.is_some()
-            || from.wanted.is_some()
-            || from.wanted_boosted.is_some()
-            || !self.factors.is_empty()
-            || !faded_items.is_empty()
-        {
+        if !keeps_order || from.rankings[1..].iter().flatten().any(|ranking| !ranking.keys.is_empty()) {
             // Rankings are in order but for what factors move: a stable sort makes use of that.
             ranking.sort_by_key(|ranked| std::cmp::Reverse(ranked.0));
             ranking.dedup_by_key(|entry| entry.0);
         }
         pinned.clear();
-        if let Some(pins) = from.pins {
-            let (items, scores) = pins.row(row);
-            for &(place, item) in &self.pins {
-                if let Some(at) = items.iter().position(|&each| each as u32 == item) {
-                    pinned.push((place, item, scores[at]));
-                }
+        for &(place, item) in self.pins.iter().filter(|_| !from.pins.is_empty()) {
+            if let Some(&key) = from.pins.iter().find(|&&key| position_of(key) == item) {
+                pinned.push((place, item, score_of(key)));
             }
         }
         // A boosted item may come before one of an equal boosted score and a lower position.
-        let bound = |rankings: Rankings<'_>| match rankings.end(row) {
+        let end = |ranking: Ranking<'_>| match ranking.end() {
             Some((score, item)) if self.max_factor == 1.0 => (key(score, item), key(score, item)),
             Some((score, item)) => (key(score, item), key(boosted(score, self.max_factor), 0)),
             None => (0, 0),
         };
-        let (rest, most) = bound(from.all);
-        let boosted = from.boosted.map_or(most, |rankings| most.min(bound(rankings).1));
-        let (plain, raised) = from.wanted.map_or((rest, boosted), bound);
-        let raised = from.wanted_boosted.map_or(raised, |rankings| raised.min(bound(rankings).1));
-        let plain_wanted = rest.min(plain);
-        Below { wanted: plain_wanted.max(boosted.min(raised)), any: rest.max(boosted), plain_wanted, plain: rest }
+        let [all, boosted, wanted, wanted_boosted] = from.rankings;
+        let (plain, most) = all.map_or((u64::MAX, u64::MAX), end);
+        let boosted = boosted.map_or(most, |ranking| most.min(end(ranking).1));
+        let (plain_wanted, raised) = wanted.map_or((plain, boosted), end);
+        let raised = wanted_boosted.map_or(raised, |ranking| raised.min(end(ranking).1));
+        Below { plain, plain_wanted: plain.min(plain_wanted), boosted, boosted_wanted: boosted.min(raised) }
     }
 
-    /// Chooses for the places that are `left`; whether nobody below the candidates had to be asked.
+    /// Chooses for the places that are `left`; where somebody below the candidates could have had one, ends there.
     fn fill(
         &self,
         from: &Candidates<'_>,
@@ -356,11 +329,16 @@ impl ListRules {
         mut left: usize,
         level: Level,
         scratch: &mut Scratch,
-    ) -> bool {
+    ) -> Lacks {
         let in_pool = match &self.diversity {
             Some(diversity) => {
                 let wanted = n.saturating_mul(POOL_PER_PLACE);
-                let Some(end) = pool_end(&scratch.ranking, wanted, below) else { return false };
+                let last = scratch.ranking.get(wanted - 1).map_or(0, |ranked| ranked.0);
+                let lacks = below.above(last, false, false);
+                if lacks.any() {
+                    return lacks;
+                }
+                let end = wanted.min(scratch.ranking.len());
                 let Scratch { ranking, pinned, pool, .. } = &mut *scratch;
                 pool.start(diversity, &ranking[..end], from.vectors, level);
                 for &(_, item, _) in &*pinned {
@@ -379,40 +357,33 @@ impl ListRules {
                 if !open[at] {
                     return false;
                 }
-                let item = position_of(ranking[at].0) as usize;
+                let item = position_of(ranking[at].0);
                 // Counts only grow, so what is forbidden stays so.
-                open[at] = self.at_most.iter().zip(&*counts).all(|(quota, counts)| {
-                    counts.get(quota.codes[item] as usize).is_none_or(|&count| (count as usize) < quota.limit)
-                });
-                open[at] && (!reserved || self.at_least.iter().zip(&*owed).any(|(q, &owed)| owed > 0 && q.wanted[item]))
+                open[at] = self.permits(item, counts);
+                let wants = || self.at_least.iter().zip(&*owed).any(|(q, &owed)| owed > 0 && q.wanted[item as usize]);
+                open[at] && (!reserved || wants())
             };
             let best = self.diversity.as_ref().and_then(|_| pool.best(&mut may));
             let found = best.or_else(|| (first.max(in_pool)..ranking.len()).find(|&at| may(at)));
-            let bound = match (reserved, self.forbids_boosted(counts)) {
-                (false, false) => below.any,
-                (true, false) => below.wanted,
-                (false, true) => below.plain,
-                (true, true) => below.plain_wanted,
-            };
+            let reached = found.map_or(0, |at| if at < in_pool { u64::MAX } else { ranking[at].0 });
+            let lacks = below.above(reached, reserved, self.forbids_boosted(counts));
+            if lacks.any() {
+                return lacks;
+            }
             let Some(at) = found else {
-                if bound != 0 {
-                    return false;
-                }
                 if reserved {
                     owed.fill(0);
                     continue;
                 }
-                return true;
+                return Lacks::default();
             };
-            if at >= in_pool && ranking[at].0 < bound {
-                return false;
-            }
             open[at] = false;
             pool.remove(at);
             chosen.push(at);
             left -= 1;
             let item = position_of(ranking[at].0);
-            self.count(item, counts, owed);
+            self.count_limited(item, counts);
+            self.count_wanted(item, owed);
             while first < open.len() && !open[first] {
                 first += 1;
             }
@@ -422,7 +393,7 @@ impl ListRules {
                 pool.compare(diversity, from.vectors, item, level);
             }
         }
-        true
+        Lacks::default()
     }
 
     /// Whether quotas leave no room for any item with a factor above 1.
@@ -432,12 +403,22 @@ impl ListRules {
             .any(|(at, codes)| codes.iter().all(|&code| counts[*at][code] as usize >= self.at_most[*at].limit))
     }
 
-    fn count(&self, item: u32, counts: &mut [Vec<u32>], owed: &mut [usize]) {
+    /// Whether no quota "at most" keeps an item out.
+    fn permits(&self, item: u32, counts: &[Vec<u32>]) -> bool {
+        self.at_most.iter().zip(counts).all(|(quota, counts)| {
+            counts.get(quota.codes[item as usize] as usize).is_none_or(|&count| (count as usize) < quota.limit)
+        })
+    }
+
+    fn count_limited(&self, item: u32, counts: &mut [Vec<u32>]) {
         for (counts, quota) in counts.iter_mut().zip(&self.at_most) {
             if let Some(count) = counts.get_mut(quota.codes[item as usize] as usize) {
                 *count += 1;
             }
         }
+    }
+
+    fn count_wanted(&self, item: u32, owed: &mut [usize]) {
         for (owed, quota) in owed.iter_mut().zip(&self.at_least) {
             if quota.wanted[item as usize] {
                 *owed = owed.saturating_sub(1);
@@ -446,31 +427,23 @@ impl ListRules {
     }
 }
 
-/// Some lists on their way out: items, scores, lengths, and whether they are proven.
-type Part<'a> = ((&'a mut [i32], &'a mut [f32]), (&'a mut [i32], &'a mut [bool]));
-
-/// Where the first `wanted` of the ranking end, which nobody below the candidates belongs to; `None`: that is not known.
-fn pool_end(ranking: &[(u64, f32)], wanted: usize, below: Below) -> Option<usize> {
-    match ranking.get(wanted - 1) {
-        Some(&(last, _)) => (last >= below.any).then_some(wanted),
-        None => (below.any == 0).then_some(ranking.len()),
-    }
-}
-
-/// Writes the pins at their places and the chosen between them, and behind the last what is left of the pins; how many.
-fn write(scratch: &Scratch, items: &mut [i32], scores: &mut [f32]) -> usize {
-    let Scratch { ranking, pinned, chosen, .. } = scratch;
-    let mut pins = pinned.iter().peekable();
-    let mut chosen = chosen.iter().map(|&at| (position_of(ranking[at].0), ranking[at].1));
-    let total = pinned.len() + chosen.len();
-    for place in 0..total {
-        let pin = pins.next_if(|&&(wanted, ..)| wanted == place + 1).map(|&(_, item, score)| (item, score));
-        let next = pin.or_else(|| chosen.next()).or_else(|| pins.next().map(|&(_, item, score)| (item, score)));
-        if let Some((item, score)) = next {
-            (items[place], scores[place]) = (item as i32, score);
+impl Scratch {
+    /// Writes the chosen list: the pins at their places and the others between them, and behind the last what is left of the
+    /// pins; how many.
+    pub fn write(&self, items: &mut [i32], scores: &mut [f32]) -> i32 {
+        let Self { ranking, pinned, chosen, .. } = self;
+        let mut pins = pinned.iter().peekable();
+        let mut chosen = chosen.iter().map(|&at| (position_of(ranking[at].0), ranking[at].1));
+        let total = pinned.len() + chosen.len();
+        for place in 0..total {
+            let pin = pins.next_if(|&&(wanted, ..)| wanted == place + 1).map(|&(_, item, score)| (item, score));
+            let next = pin.or_else(|| chosen.next()).or_else(|| pins.next().map(|&(_, item, score)| (item, score)));
+            if let Some((item, score)) = next {
+                (items[place], scores[place]) = (item as i32, score);
+            }
         }
+        total as i32
     }
-    total
 }
 
 #[cfg(test)]

@@ -22,14 +22,12 @@ use crate::runtime::simd::tiles::LANES;
 use super::bounds::norm;
 use super::candidates::Candidates;
 use super::exclusions::Exclusions;
-use super::extent::Extent;
 use super::group_scan::{GroupScan, PruningCost, Together, users_per_scan};
 use super::index::{Index, ThresholdSeed};
 use super::item_rows::ItemRows;
-use super::key::{Best, key, position_of};
+use super::key::{Best, key};
 use super::neighbor_sums::LEFT_OUT;
 use super::offers::Scan;
-use super::output::write_list;
 use super::query::{EligibleItems, Query};
 use super::row_sums::RowSums;
 use super::scorer::Scorer;
@@ -81,8 +79,6 @@ pub struct BatchSearch<'a> {
     pub own_index: bool,
     /// Length of a full list.
     pub n: usize,
-    /// What is needed of the lists.
-    pub extent: Extent,
     /// Use the compact table even where it does not pay.
     pub force_pruning: bool,
     /// What that cost so far.
@@ -99,8 +95,6 @@ pub struct OutputSlices<'a> {
     pub counts: &'a mut [i32],
     /// Entries of a row.
     pub width: usize,
-    /// Floors, or nothing.
-    pub floors: &'a mut [f32],
 }
 
 /// The list of one user of a block.
@@ -115,7 +109,7 @@ pub struct UserTopN {
     pub(super) settled: Settled,
     /// Whether the history filled the list.
     pub(super) begins_full: bool,
-    /// Whether nothing is searched any more.
+    /// Whether it is as it should be, and nothing is searched.
     pub(super) ends: bool,
 }
 
@@ -142,19 +136,6 @@ impl UserTopN {
     /// Whether something is still searched for.
     pub(super) fn is_open(&self) -> bool {
         !self.ends && self.floor < f32::INFINITY
-    }
-
-    /// Takes the eligible items of a complete list that could name all of them, if they are as many as are wanted.
-    pub(super) fn take_known(&mut self, complete: &mut Best, eligible: &EligibleItems) -> bool {
-        let n = self.best.n();
-        if n <= complete.n() {
-            let known = complete.sorted().iter().filter(|&&key| eligible.contains(position_of(key)));
-            if known.clone().count() >= n {
-                known.take(n).for_each(|&key| self.best.offer(key));
-                self.ends = true;
-            }
-        }
-        self.ends
     }
 
     pub(super) fn raise(&mut self, floor: f32) {
@@ -190,11 +171,6 @@ pub struct Scratch {
 }
 
 impl BatchSearch<'_> {
-    /// The score from which on a user's list is needed; `before` are the searches before this one.
-    pub(super) fn floor(&self, before: &mut [Scratch], at: usize) -> f32 {
-        self.extent.floor(self.eligible, |of| &mut before[of].lists[at].best)
-    }
-
     /// Offers all items of a search for few of them, with the sum of each.
     pub(super) fn offer_single(
         &self,
@@ -243,7 +219,6 @@ impl BatchSearch<'_> {
         context: &Context,
         of_rows: &RowSums,
         scratch: &mut Scratch,
-        output: OutputSlices<'_>,
     ) -> Result<()> {
         if self.scores_all {
             self.score_all(rows.start, rows.len(), context, of_rows, scratch)?;
@@ -268,16 +243,6 @@ impl BatchSearch<'_> {
                 }
             }
             self.plain(rows.start, users, context, of_rows, scratch)?;
-        }
-        output.floors.iter_mut().zip(&scratch.lists).for_each(|(floor, list)| *floor = list.floor);
-        let rows = output
-            .items
-            .chunks_exact_mut(output.width)
-            .zip(output.scores.chunks_exact_mut(output.width))
-            .zip(output.counts)
-            .zip(&mut scratch.lists);
-        for (((items, scores), count), list) in rows {
-            write_list(list.best.sorted(), items, scores, count);
         }
         Ok(())
     }

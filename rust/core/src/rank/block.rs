@@ -1,6 +1,5 @@
-//! The lists of a block of users by several searches: what their histories add to items is summed once, and each search takes
-//! what concerns it. Where the list of the first, which may hold all items of the others, names as many of another's items as
-//! that is to have, these are its best, and nothing is searched.
+//! The lists of a block of users. What their histories add to items is summed once, also where lists obey rules and are chosen
+//! from several rankings: of all items and the boosted ones for everybody, then of what single lists lack.
 
 use std::ops::Range;
 
@@ -8,137 +7,236 @@ use crate::Result;
 use crate::runtime::Context;
 use crate::runtime::simd::Level;
 
+use super::arrange::{self, ALL, BOOSTED, Lacks, N_KINDS, PINS, Ranking, RowRankings, RulesCall};
 use super::batch::{BatchSearch, OutputSlices, Scratch, UserTopN};
 use super::candidates::Candidates;
-use super::extent::Extent;
 use super::neighbor_sums::NeighborSums;
-use super::query::EligibleItems;
+use super::output::write_list;
 use super::row_sums::RowSums;
 
-/// Memory of one thread for several searches of the same users.
+/// So many lengths a ranking has in a block; lists that need longer ones are made one by one.
+pub const LENGTHS: usize = 2;
+
+/// Lists by rules are chosen so many times at most, from ever more candidates.
+const CHOICES: usize = 4;
+
+/// Memory of one thread for the searches of the same users, of each kind and of the pins.
 #[derive(Default)]
 pub struct SharedScratch {
     sums: NeighborSums,
-    /// What one row's history adds to all items, where no search has them all.
-    of_row: RowSums,
-    /// Of each search.
-    of_rows: Vec<RowSums>,
-    of_each: Vec<Scratch>,
+    of_rows: [RowSums; PINS + 1],
+    of_each: [Scratch; PINS + 1],
     candidates: Candidates,
+    states: Vec<RowState>,
+    arranging: arrange::Scratch,
 }
 
-/// The lists of a block of rows by searches of the same users, of which each neighbor is summed once; an output for each.
-/// `first_covers` says that the items of the first search hold those of all others.
+/// How far the list by rules of a row is.
+#[derive(Clone, Copy, Default)]
+struct RowState {
+    lacks: Lacks,
+    /// How many rankings of each kind were made.
+    times: [usize; PINS + 1],
+}
+
+/// The searches that lists by rules of many rows are made with.
+pub struct BlockSearches<'r, 'a> {
+    /// The rules.
+    pub call: RulesCall<'r>,
+    /// The rankings of each kind and of the pins, by length.
+    pub searches: [Option<[BatchSearch<'a>; LENGTHS]>; PINS + 1],
+}
+
+impl<'a> BlockSearches<'_, 'a> {
+    fn get(&self, kind: usize, times: usize) -> Option<&BatchSearch<'a>> {
+        self.searches[kind].as_ref().and_then(|lengths| lengths.get(times))
+    }
+}
+
+/// The lists of a block of rows.
 pub fn block(
-    searches: &[BatchSearch<'_>],
-    first_covers: bool,
+    search: &BatchSearch<'_>,
     rows: &Range<usize>,
     context: &Context,
     shared: &mut SharedScratch,
-    outputs: Vec<OutputSlices<'_>>,
+    output: OutputSlices<'_>,
 ) -> Result<()> {
-    shared.begin(searches.len(), rows.len());
+    shared.begin(1, rows.len());
     for (at, row) in rows.clone().enumerate() {
-        shared.sum_row(searches, first_covers, row, context.level);
-        for (place, search) in searches.iter().enumerate() {
-            shared.open_list(search, first_covers, place, at, row, context);
-        }
+        shared.sum_row(search, row, context.level, &[]);
+        shared.open_list(search, ALL, at, row, context);
     }
-    let SharedScratch { of_rows, of_each, candidates, .. } = shared;
-    let first_is_full = first_covers && searches.first().is_some_and(|first| first.extent == Extent::Full);
-    for (((place, search), output), of_rows) in searches.iter().enumerate().zip(outputs).zip(of_rows) {
-        let (before, scratch) = of_each.split_at_mut(place);
-        if place > 0 {
-            for (at, row) in rows.clone().enumerate() {
-                let list = &mut scratch[0].lists[at];
-                list.raise(search.floor(before, at));
-                if search.single_items.is_some() || list.floor == f32::INFINITY {
-                    continue;
-                }
-                if !(first_is_full && list.take_known(&mut before[0].lists[at].best, search.eligible)) {
-                    candidates.start_row();
-                    search.begin_list(row, context, of_rows.neighbors(at), candidates, list);
-                }
-            }
-        }
-        search.finish_lists(rows, context, of_rows, &mut scratch[0], output)?;
+    let SharedScratch { of_rows, of_each, .. } = shared;
+    search.finish_lists(rows, context, &of_rows[ALL], &mut of_each[ALL])?;
+    let OutputSlices { items, scores, counts, width } = output;
+    let places = items.chunks_exact_mut(width).zip(scores.chunks_exact_mut(width)).zip(counts);
+    for (((items, scores), count), list) in places.zip(&mut of_each[ALL].lists) {
+        write_list(list.best.sorted(), items, scores, count);
     }
     Ok(())
 }
 
-impl SharedScratch {
-    /// Room for the lists of so many searches and rows.
-    fn begin(&mut self, n_searches: usize, n_rows: usize) {
-        if self.of_each.len() < n_searches {
-            self.of_each.resize_with(n_searches, Scratch::default);
-            self.of_rows.resize_with(n_searches, RowSums::default);
-        }
-        self.of_rows.iter_mut().for_each(RowSums::clear);
-        for scratch in &mut self.of_each {
-            if scratch.lists.len() < n_rows {
-                scratch.lists.resize_with(n_rows, UserTopN::default);
+/// The lists by rules of a block of rows, and of each whether it is proven.
+pub fn block_by_rules(
+    searches: &BlockSearches<'_, '_>,
+    rows: &Range<usize>,
+    context: &Context,
+    shared: &mut SharedScratch,
+    output: OutputSlices<'_>,
+    proven: &mut [bool],
+) -> Result<()> {
+    let Some(all) = searches.get(ALL, 0) else { return Ok(()) };
+    shared.begin(PINS + 1, rows.len());
+    let others: Vec<_> = (BOOSTED..=PINS).filter_map(|kind| Some((kind, searches.get(kind, 0)?))).collect();
+    for (at, row) in rows.clone().enumerate() {
+        shared.sum_row(all, row, context.level, &others);
+        shared.open_list(all, ALL, at, row, context);
+        for &(kind, search) in &others {
+            if search.single_items.is_some() {
+                shared.open_list(search, kind, at, row, context);
+            } else if [BOOSTED, PINS].contains(&kind) {
+                // While it is near.
+                let [first, later @ ..] = &mut shared.of_rows;
+                later[kind - 1].select(context.level, first, at, search.eligible);
             }
         }
     }
+    all.finish_lists(rows, context, &shared.of_rows[ALL], &mut shared.of_each[ALL])?;
+    for &(kind, search) in &others {
+        if [BOOSTED, PINS].contains(&kind) && search.single_items.is_none() {
+            shared.run(searches, (kind, 0), true, |_| true, rows, context)?;
+        }
+    }
+    let OutputSlices { items, scores, counts, width } = output;
+    for choice in 0..CHOICES {
+        let places = items.chunks_exact_mut(width).zip(scores.chunks_exact_mut(width)).zip(&mut *counts);
+        let SharedScratch { of_each, states, arranging, .. } = &mut *shared;
+        let mut proves_all = true;
+        for (at, ((items, scores), count)) in places.enumerate() {
+            let state = &mut states[at];
+            if choice == 0 || state.lacks.any() {
+                state.lacks = searches.call.choose(rows.start + at, &rankings(of_each, at), context.level, arranging);
+                *count = arranging.write(items, scores);
+                proves_all &= !state.lacks.any();
+            }
+        }
+        if proves_all || choice + 1 == CHOICES {
+            break;
+        }
+        for kind in 0..N_KINDS {
+            // The longer ones first, or a row would get both at once.
+            for times in (0..LENGTHS).rev() {
+                let lacks = |state: &RowState| state.lacks.0[kind] && state.times[kind] == times;
+                if shared.states.iter().any(lacks) && searches.get(kind, times).is_some() {
+                    shared.run(searches, (kind, times), false, lacks, rows, context)?;
+                }
+            }
+        }
+    }
+    proven.iter_mut().zip(&shared.states).for_each(|(proven, state)| *proven = !state.lacks.any());
+    Ok(())
+}
 
-    /// What the history of a row adds to the items of the first search, or to all.
-    fn sum_row(&mut self, searches: &[BatchSearch<'_>], first_covers: bool, row: usize, level: Level) {
-        let Some(BatchSearch { scorer, query, eligible, .. }) = searches.first() else { return };
-        let Self { sums, of_row, of_rows, of_each, candidates } = self;
+/// The rankings of a row that are there.
+fn rankings(of_each: &mut [Scratch; PINS + 1], at: usize) -> RowRankings<'_> {
+    let [kinds @ .., pins] = of_each.each_mut().map(|scratch| {
+        let UserTopN { best, floor, .. } = &mut scratch.lists[at];
+        let asked = best.n();
+        Ranking { keys: best.sorted(), asked, floor: *floor }
+    });
+    RowRankings { rankings: kinds.map(|ranking| Some(ranking).filter(|ranking| ranking.asked > 0)), pins: pins.keys }
+}
+
+impl SharedScratch {
+    /// Room for so many rows; no ranking is there.
+    fn begin(&mut self, n_kinds: usize, n_rows: usize) {
+        self.of_rows.iter_mut().for_each(RowSums::clear);
+        self.states.clear();
+        self.states.resize(n_rows, RowState::default());
+        for scratch in &mut self.of_each[..n_kinds] {
+            if scratch.lists.len() < n_rows {
+                scratch.lists.resize_with(n_rows, UserTopN::default);
+            }
+            scratch.lists[..n_rows].iter_mut().for_each(|list| list.reset(0));
+        }
+    }
+
+    /// What the history of a row adds to the items of the first search, and to those of others that score each of few.
+    fn sum_row<'a>(&mut self, first: &BatchSearch<'a>, row: usize, level: Level, others: &[(usize, &BatchSearch<'a>)]) {
+        let Self { sums, of_rows, of_each, candidates, .. } = self;
+        let BatchSearch { scorer, query, eligible, .. } = first;
         candidates.start_row();
-        of_row.clear();
-        let all = EligibleItems { bits: None, count: scorer.n_items() };
-        let (into, eligible) = if first_covers { (&mut of_rows[0], *eligible) } else { (of_row, &all) };
         if !scorer.has_sums(query) {
-            into.push_left_out(query.seen(row), eligible);
+            of_rows[ALL].push_left_out(query.seen(row), eligible);
             return;
         }
         scorer.sum_history(query, row, level, sums);
-        for (search, scratch) in searches.iter().zip(of_each) {
+        for &(kind, search) in others.iter().chain([&(ALL, first)]) {
             if let Some(items) = &search.single_items {
-                scratch.single_sums.clear();
-                scratch.single_sums.extend(items.iter().map(|&item| sums.sum(item)));
+                let single_sums = &mut of_each[kind].single_sums;
+                single_sums.clear();
+                single_sums.extend(items.iter().map(|&item| sums.sum(item)));
             }
         }
-        into.take(level, sums, eligible);
+        of_rows[ALL].take(level, sums, eligible);
         if row + 1 < query.n_rows {
             scorer.fetch_neighbors(query, row + 1);
         }
     }
 
-    /// The list of a row, number `at` of the block, by one of the searches: the first one as far as its history goes, the
-    /// others wait for the end of that.
-    fn open_list(
-        &mut self,
-        search: &BatchSearch<'_>,
-        first_covers: bool,
-        place: usize,
-        at: usize,
-        row: usize,
-        context: &Context,
-    ) {
-        let Self { of_row, of_rows, of_each, candidates, .. } = self;
-        let (before, scratch) = of_each.split_at_mut(place);
-        let Scratch { lists, single_sums, .. } = &mut scratch[0];
+    /// The list of a row, number `at` of the block, as far as its history goes, or of few items wholly.
+    fn open_list(&mut self, search: &BatchSearch<'_>, kind: usize, at: usize, row: usize, context: &Context) {
+        let Self { of_rows, of_each, candidates, states, .. } = self;
+        let Scratch { lists, single_sums, .. } = &mut of_each[kind];
         let list = &mut lists[at];
         list.reset(search.n);
-        list.raise(search.floor(before, at));
-        let needed = list.floor < f32::INFINITY;
-        if let Some(items) = &search.single_items {
-            if needed {
-                search.offer_single(row, context.level, (items, single_sums), candidates, &mut list.best);
+        states[at].times[kind] = 1;
+        match &search.single_items {
+            Some(items) => search.offer_single(row, context.level, (items, single_sums), candidates, &mut list.best),
+            None => search.begin_list(row, context, of_rows[kind].neighbors(at), candidates, list),
+        }
+    }
+
+    /// Makes the ranking of a kind for the rows that need it; whether what histories add to its items is `selected` already.
+    fn run(
+        &mut self,
+        searches: &BlockSearches<'_, '_>,
+        (kind, times): (usize, usize),
+        selected: bool,
+        needs: impl Fn(&RowState) -> bool,
+        rows: &Range<usize>,
+        context: &Context,
+    ) -> Result<()> {
+        let Some(search) = searches.get(kind, times) else { return Ok(()) };
+        let Self { of_rows, of_each, candidates, states, arranging, .. } = self;
+        let [of_all, of_others @ ..] = of_rows;
+        let mut own = (kind > ALL).then(|| &mut of_others[kind - 1]);
+        own.iter_mut().filter(|_| !selected).for_each(|own| own.clear());
+        for (at, row) in rows.clone().enumerate() {
+            let needed = needs(&states[at]);
+            if let Some(own) = own.as_mut().filter(|_| !selected) {
+                if needed {
+                    own.select(context.level, of_all, at, search.eligible);
+                } else {
+                    own.push_left_out(&[], search.eligible);
+                }
             }
-        } else if place > 0 || !first_covers {
-            let (first, later) = of_rows.split_at_mut(place);
-            if needed {
-                let from = if first_covers { (&first[0], at) } else { (&*of_row, 0) };
-                later[0].select(context.level, from.0, from.1, search.eligible);
-            } else {
-                later[0].push_left_out(&[], search.eligible);
+            if !needed {
+                of_each[kind].lists[at].ends = true;
+                continue;
+            }
+            states[at].times[kind] += 1;
+            let floor = searches.call.floor(kind, times, row, &rankings(of_each, at), arranging);
+            let list = &mut of_each[kind].lists[at];
+            list.reset(search.n);
+            list.raise(floor);
+            if floor < f32::INFINITY {
+                candidates.start_row();
+                let neighbors = own.as_ref().map_or_else(|| of_all.neighbors(at), |own| own.neighbors(at));
+                search.begin_list(row, context, neighbors, candidates, list);
             }
         }
-        if needed && place == 0 && search.single_items.is_none() {
-            search.begin_list(row, context, of_rows[0].neighbors(at), candidates, list);
-        }
+        let of_rows = own.map_or(&*of_all, |own| &*own);
+        search.finish_lists(rows, context, of_rows, &mut of_each[kind])
     }
 }

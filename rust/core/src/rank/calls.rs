@@ -10,7 +10,6 @@ use crate::{Error, Result};
 use super::batch::{BatchSearch, MAX_ROWS, MAX_SCORED_ITEMS, MAX_SINGLE_ITEMS, OutputSlices};
 use super::block::{SharedScratch, block};
 use super::checks::check_n;
-use super::extent::Extent;
 use super::group_scan::PruningCost;
 use super::index::{Index, ThresholdSeed};
 use super::key::key;
@@ -31,16 +30,16 @@ type Row<'a> = (usize, ((&'a mut [i32], &'a mut [f32]), &'a mut i32));
 /// a user.
 const USERS_OF_AN_INDEX: usize = 100;
 
-fn worth_an_index(eligible: &EligibleItems, n_items: usize, n_rows: usize) -> bool {
+pub(super) fn worth_an_index(eligible: &EligibleItems, n_items: usize, n_rows: usize) -> bool {
     n_rows.saturating_mul(n_items - eligible.count) >= USERS_OF_AN_INDEX.saturating_mul(eligible.count)
 }
 
-/// The items of one of several rankings of the same users, and how it is made.
-struct Ranking<'a> {
-    eligible: &'a EligibleItems,
-    prunes: bool,
-    own_index: bool,
-    extent: Extent,
+/// The items of a ranking of many users, and how it is made.
+pub(super) struct Ranking<'a> {
+    pub eligible: &'a EligibleItems,
+    pub n: usize,
+    pub prunes: bool,
+    pub own_index: bool,
 }
 
 /// Whether so few items may be listed that all are scored, whatever a history adds to them.
@@ -49,29 +48,23 @@ fn scores_all(scorer: &Scorer, query: &Query<'_>, ranking: &Ranking<'_>) -> bool
     few && !ranking.prunes && query.d > 0 && scorer.head().is_inner() && scorer.has_sums(query)
 }
 
-/// The lists of each ranking by blocks of so many rows.
-fn blocks(lists: &mut [Lists], n_rows: usize, rows: usize) -> Vec<Vec<OutputSlices<'_>>> {
-    let mut blocks: Vec<Vec<_>> = (0..n_rows.div_ceil(rows)).map(|_| Vec::new()).collect();
-    for Lists { items, scores, counts, width, floors } in lists {
-        let width = *width;
-        let mut floors = &mut floors[..];
-        let parts = items.chunks_mut(rows * width).zip(scores.chunks_mut(rows * width)).zip(counts.chunks_mut(rows));
-        for (block, ((items, scores), counts)) in blocks.iter_mut().zip(parts) {
-            let (own, later) = floors.split_at_mut(floors.len().min(counts.len()));
-            floors = later;
-            block.push(OutputSlices { items, scores, counts, width, floors: own });
-        }
-    }
-    blocks
+/// How many rows are in a block.
+pub(super) fn rows_of_a_block(n_rows: usize, context: &Context) -> usize {
+    let threads = context.threads();
+    let rows = if n_rows <= 32 * threads {
+        n_rows.div_ceil(threads)
+    } else {
+        n_rows.div_ceil(4 * threads).next_multiple_of(32)
+    };
+    rows.min(MAX_ROWS)
 }
 
-/// Room for the floors of rankings that may end early.
-fn with_floors(lists: &mut [Lists], extents: impl Iterator<Item = Extent>) {
-    for (lists, extent) in lists.iter_mut().zip(extents) {
-        if extent != Extent::Full {
-            lists.floors = vec![f32::NEG_INFINITY; lists.counts.len()];
-        }
-    }
+/// Lists by blocks of so many rows.
+pub(super) fn blocks(lists: &mut Lists, rows: usize) -> impl ExactSizeIterator<Item = OutputSlices<'_>> {
+    let Lists { items, scores, counts, width } = lists;
+    let width = *width;
+    let parts = items.chunks_mut(rows * width).zip(scores.chunks_mut(rows * width)).zip(counts.chunks_mut(rows));
+    parts.map(move |((items, scores), counts)| OutputSlices { items, scores, counts, width })
 }
 
 impl Ranker {
@@ -107,7 +100,7 @@ impl Ranker {
             && filters.allow_each.is_none()
             && plan::prunes_few(scorer, &query, width, eligible.count)
         {
-            self.top_n_few(&query, &[(&eligible, Extent::Full)], std::slice::from_mut(&mut lists), context)?;
+            self.top_n_few(&query, &eligible, &mut lists, context)?;
             if finish {
                 self.output(&query, &mut lists, context);
             }
@@ -125,69 +118,13 @@ impl Ranker {
             }
             None => {
                 let prunes = path == Path::Pruned;
-                let ranking = Ranking { eligible: &eligible, prunes, own_index, extent: Extent::Full };
-                let force_pruning = plan == Plan::Pruned;
-                self.top_n_batched(query, &[ranking], force_pruning, std::slice::from_mut(&mut lists), context)?;
+                let ranking = Ranking { eligible: &eligible, n: width, prunes, own_index };
+                self.top_n_batched(query, &ranking, plan == Plan::Pruned, &mut lists, context)?;
             }
         }
         if finish {
             self.output(&query, &mut lists, context);
         }
-        Ok(lists)
-    }
-
-    /// Several rankings of the same rows without the last step of their scores.
-    pub(super) fn several(
-        &self,
-        query: Query<'_>,
-        wanted: &[(usize, Filters, Extent)],
-        context: &Context,
-    ) -> Result<Vec<Lists>> {
-        let (scorer, n_items) = (&self.scorer, self.scorer.n_items());
-        if wanted.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut eligible = Vec::new();
-        for (at, (n, filters, extent)) in wanted.iter().enumerate() {
-            check_n(*n)?;
-            if extent.of().is_some_and(|of| of >= at) {
-                return Err(Error::InvalidParameter("a ranking depends on one that does not come before it.".into()));
-            }
-            eligible.push(EligibleItems::new(filters, n_items)?);
-        }
-        let each_alike = wanted.iter().all(|(_, filters, _)| filters.allow_each.is_none());
-        let mut lists: Vec<_> = wanted.iter().map(|(n, ..)| Lists::empty(query.n_rows, (*n).min(n_items))).collect();
-        if query.n_rows < MIN_USERS_BATCHED && each_alike && scorer.can_prune(&query) {
-            let rankings = eligible.iter().zip(wanted).map(|(eligible, (.., extent))| (eligible, *extent));
-            self.top_n_few(&query, &rankings.collect::<Vec<_>>(), &mut lists, context)?;
-            return Ok(lists);
-        }
-        let rankings: Vec<_> = wanted
-            .iter()
-            .zip(&eligible)
-            .map(|((n, _, extent), eligible)| {
-                let own_index = worth_an_index(eligible, n_items, query.n_rows);
-                let width = (*n).min(n_items);
-                let path =
-                    plan::choose(scorer, Plan::Auto, &query, width, eligible.count, own_index, context.level).path;
-                (path, Ranking { eligible, prunes: path == Path::Pruned, own_index, extent: *extent })
-            })
-            .collect();
-        let depends = wanted.iter().any(|(.., extent)| *extent != Extent::Full);
-        let shares = (query.history.is_some() || depends)
-            && query.n_rows >= MIN_USERS_BATCHED
-            && n_items > 0
-            && scorer.head().target().is_none()
-            && each_alike
-            && rankings.iter().all(|(path, _)| *path != Path::Pairs);
-        if !shares {
-            return wanted
-                .iter()
-                .map(|(n, filters, _)| self.lists(query, *n, filters, Plan::Auto, false, context))
-                .collect();
-        }
-        let rankings: Vec<_> = rankings.into_iter().map(|(_, ranking)| ranking).collect();
-        self.top_n_batched(query, &rankings, false, &mut lists, context)?;
         Ok(lists)
     }
 
@@ -240,100 +177,96 @@ impl Ranker {
         context.try_for_each_task(rows, single::Scratch::default, list)
     }
 
-    /// Blocks of users over the threads; see `batch`. One list of each ranking for each user.
+    /// Blocks of users over the threads; see `batch`.
     fn top_n_batched(
+        &self,
+        query: Query<'_>,
+        ranking: &Ranking<'_>,
+        force_pruning: bool,
+        lists: &mut Lists,
+        context: &Context,
+    ) -> Result<()> {
+        let rows = rows_of_a_block(query.n_rows, context);
+        self.with_searches(query, std::slice::from_ref(ranking), force_pruning, context, |searches| {
+            let of_block = |shared: &mut SharedScratch, (at, output): (usize, OutputSlices<'_>)| {
+                context.cancel.check()?;
+                let first = at * rows;
+                block(&searches[0], &(first..first + output.counts.len()), context, shared, output)
+            };
+            context.try_for_each_task(blocks(lists, rows).enumerate(), SharedScratch::default, of_block)
+        })
+    }
+
+    /// Runs `work` with what searches for these rankings; those of the same items share a table.
+    pub(super) fn with_searches<T>(
         &self,
         query: Query<'_>,
         rankings: &[Ranking<'_>],
         force_pruning: bool,
-        lists: &mut [Lists],
         context: &Context,
-    ) -> Result<()> {
-        let (scorer, n_rows) = (&self.scorer, query.n_rows);
+        work: impl FnOnce(Vec<BatchSearch<'_>>) -> T,
+    ) -> T {
+        let scorer = &self.scorer;
         let all = rankings.iter().any(|each| each.prunes).then(|| scorer.index(Some(context)));
-        let own: Vec<_> = rankings
-            .iter()
-            .map(|each| all.filter(|_| each.prunes && each.own_index).map(|index| index.restricted_to(each.eligible)))
-            .collect();
+        let mut own: Vec<(&EligibleItems, Index)> = Vec::new();
+        for each in rankings.iter().filter(|each| each.prunes && each.own_index) {
+            if !own.iter().any(|(eligible, _)| std::ptr::eq(*eligible, each.eligible)) {
+                own.extend(all.map(|index| (each.eligible, index.restricted_to(each.eligible))));
+            }
+        }
         let mut indexes = Vec::new();
-        for ((each, own), lists) in rankings.iter().zip(&own).zip(&*lists) {
-            let index = own.as_ref().or(all.filter(|_| each.prunes));
-            let seed = |index| ThresholdSeed::new(index, scorer.vectors(), scorer.n_items(), lists.width);
-            let fits = |index: &&Index| own.is_none() && scorer.threshold_seed(index).fits(index, lists.width);
+        for each in rankings {
+            let own = own.iter().find(|(eligible, _)| each.own_index && std::ptr::eq(*eligible, each.eligible));
+            let index = all.filter(|_| each.prunes).map(|index| own.map_or(index, |(_, own)| own));
+            let seed = |index| ThresholdSeed::new(index, scorer.vectors(), scorer.n_items(), each.n);
+            let fits = |index: &&Index| own.is_none() && scorer.threshold_seed(index).fits(index, each.n);
             indexes.push((index, index.filter(|index| !fits(index)).map(seed)));
         }
-        let searches: Vec<_> = rankings
-            .iter()
-            .zip(&indexes)
-            .zip(&*lists)
-            .map(|((each, (index, seed)), lists)| BatchSearch {
-                scorer,
-                query,
-                eligible: each.eligible,
-                rows: OnceLock::new(),
-                scores_all: scores_all(scorer, &query, each),
-                single_items: (each.eligible.count <= MAX_SINGLE_ITEMS).then(|| each.eligible.positions()),
-                compact: index.map(|index| (index, seed.as_ref().unwrap_or_else(|| scorer.threshold_seed(index)))),
-                own_index: each.own_index,
-                n: lists.width,
-                extent: each.extent,
-                force_pruning,
-                cost: PruningCost::default(),
-            })
-            .collect();
-        for search in &searches {
-            if search.compact.is_none() && search.single_items.is_none() {
+        let searches = rankings.iter().zip(&indexes).map(|(each, (index, seed))| BatchSearch {
+            scorer,
+            query,
+            eligible: each.eligible,
+            rows: OnceLock::new(),
+            scores_all: scores_all(scorer, &query, each),
+            single_items: (each.eligible.count <= MAX_SINGLE_ITEMS).then(|| each.eligible.positions()),
+            compact: index.map(|index| (index, seed.as_ref().unwrap_or_else(|| scorer.threshold_seed(index)))),
+            own_index: each.own_index,
+            n: each.n,
+            force_pruning,
+            cost: PruningCost::default(),
+        });
+        let searches: Vec<_> = searches.collect();
+        for (at, search) in searches.iter().enumerate() {
+            // Longer rankings of the same items are needed now and then.
+            let is_first = !rankings[..at].iter().any(|other| std::ptr::eq(other.eligible, search.eligible));
+            if is_first && search.compact.is_none() && search.single_items.is_none() {
                 search.rows(Some(context));
             }
         }
-        let threads = context.threads();
-        let rows = if n_rows <= 32 * threads {
-            n_rows.div_ceil(threads)
-        } else {
-            n_rows.div_ceil(4 * threads).next_multiple_of(32)
-        };
-        let rows = rows.min(MAX_ROWS);
-        with_floors(lists, rankings.iter().map(|each| each.extent));
-        let blocks = blocks(lists, n_rows, rows);
-        let first_covers = rankings.iter().all(|each| rankings[0].eligible.includes(each.eligible));
-        let of_block = |shared: &mut SharedScratch, (at, outputs): (usize, Vec<OutputSlices<'_>>)| {
-            context.cancel.check()?;
-            let first = at * rows;
-            block(&searches, first_covers, &(first..(first + rows).min(n_rows)), context, shared, outputs)
-        };
-        context.try_for_each_task(blocks.into_iter().enumerate(), SharedScratch::default, of_block)
+        work(searches)
     }
 
     /// Lists of a few users, one after the other, see `single`: on this thread, for one takes some 10 µs; but histories that
-    /// contribute to items take ten times as long, and other threads may help. One list of each kind for each user.
+    /// contribute to items take ten times as long, and other threads may help.
     fn top_n_few(
         &self,
         query: &Query<'_>,
-        wanted: &[(&EligibleItems, Extent)],
-        lists: &mut [Lists],
+        eligible: &EligibleItems,
+        lists: &mut Lists,
         context: &Context,
     ) -> Result<()> {
-        let (scorer, n_items, index) = (&self.scorer, self.scorer.n_items(), self.scorer.index(Some(context)));
+        let (scorer, index) = (&self.scorer, self.scorer.index(Some(context)));
         // What all of them would skip is skipped once.
-        let own = |eligible: &&EligibleItems| {
-            (query.n_rows > 4 && single::skips_scan(eligible, n_items)).then(|| index.restricted_to(eligible))
-        };
-        let eligible: Vec<_> = wanted.iter().map(|(eligible, _)| *eligible).collect();
-        let own: Vec<_> = eligible.iter().map(own).collect();
-        with_floors(lists, wanted.iter().map(|(_, extent)| *extent));
-        let mut rankings = Vec::new();
-        for ((&(eligible, extent), own), lists) in wanted.iter().zip(&own).zip(&*lists) {
-            let prunes = plan::prunes_few(scorer, query, lists.width, eligible.count);
-            let index = prunes.then(|| own.as_ref().unwrap_or(index));
-            rankings.push(single::Ranking { eligible, n: lists.width, index, extent });
-        }
-        let mut rows = blocks(lists, query.n_rows, 1).into_iter().enumerate();
-        let list = |(row, mut outputs): (usize, Vec<OutputSlices<'_>>)| {
+        let skips = query.n_rows > 4 && single::skips_scan(eligible, scorer.n_items());
+        let own = skips.then(|| index.restricted_to(eligible));
+        let index = own.as_ref().unwrap_or(index);
+        let n = lists.width;
+        let mut rows = blocks(lists, 1).enumerate();
+        let list = |(row, output): (usize, OutputSlices<'_>)| {
             context.cancel.check()?;
-            single::lists(scorer, &rankings, query, row, context.level, |at, keys, floor| {
-                let OutputSlices { items, scores, counts, floors, .. } = &mut outputs[at];
+            let OutputSlices { items, scores, counts, .. } = output;
+            single::list(scorer, Some(index), query, row, n, eligible, context.level, |keys| {
                 write_list(keys, items, scores, &mut counts[0]);
-                floors.fill(floor);
             });
             Ok(())
         };

@@ -12,12 +12,12 @@
 //! `Case::naive` in the tests is the specification, and all are compared with it by `==`.
 //!
 //! Modules import only from the right:
-//! {`calls`, `plain`, `first_thresholds`} → {`ranker`, `block`} → {`plan`, `batch`, `single`, `target_attention`} → {`item_rows`, `offers`} →
+//! `calls_by_rules` → {`calls`, `plain`, `first_thresholds`} → {`ranker`, `block`} → {`batch`, `single`, `target_attention`} → {`item_rows`, `offers`, `plan`} →
 //! {`scorer`, `group_scan`} → {`candidates`, `head`, `index`} → `sketches` → {`byte_rows`, `row_sums`} →
 //! {`bounds`, `neighbor_sums`} → `query` → {`output`, `key`, `sets`, `checks`, `settled`}; of the last five, `output`
-//! imports `key`. `mixtures` imports `sets` and `key`. `batch`, `block`, `single` and `ranker` import `extent`, which
-//! imports `query` and `key`, and `batch` and `plain` alone `exclusions`.
-//! `arrange` makes lists that obey rules of ready rankings; it imports these four and `diversity`, which imports `key`.
+//! imports `key`. `mixtures` imports `sets` and `key`, and `batch` and `plain` alone import `exclusions`.
+//! `arrange` chooses lists that obey rules from rankings; it imports these four and `diversity`, which imports `key`, and
+//! `block` and `single` ask it what rankings a list needs.
 
 mod arrange;
 mod batch;
@@ -25,11 +25,11 @@ mod block;
 mod bounds;
 mod byte_rows;
 mod calls;
+mod calls_by_rules;
 mod candidates;
 mod checks;
 mod diversity;
 mod exclusions;
-mod extent;
 mod first_thresholds;
 mod group_scan;
 mod head;
@@ -60,9 +60,9 @@ mod test_cases;
 #[cfg(test)]
 mod tests;
 
-pub use arrange::{AtLeast, AtMost, Candidates, ListRules, Rankings};
+pub use arrange::{AtLeast, AtMost, ListRules, RankingArrays, ReadyRankings};
+pub use calls_by_rules::{ByRules, RuleTables};
 pub use diversity::Diversity;
-pub use extent::Extent;
 pub use head::{Head, TargetAttention};
 pub use key::{position_of, score_of};
 pub use mixtures::{Mixture, Parts};

@@ -21,20 +21,12 @@ pub struct Lists {
     pub counts: Vec<i32>,
     /// Entries of a row.
     pub width: usize,
-    /// Of rankings that end early (see `extent`): the score from which on each row is complete; empty: all rows are.
-    pub floors: Vec<f32>,
 }
 
 impl Lists {
     /// Room for `n_rows` lists of `width` items.
     pub(super) fn empty(n_rows: usize, width: usize) -> Self {
-        Self {
-            items: vec![0; n_rows * width],
-            scores: vec![0.0; n_rows * width],
-            counts: vec![0; n_rows],
-            width,
-            floors: Vec::new(),
-        }
+        Self { items: vec![0; n_rows * width], scores: vec![0.0; n_rows * width], counts: vec![0; n_rows], width }
     }
 }
 

@@ -185,6 +185,16 @@ impl EligibleItems {
         Ok(Self { bits: Some(bits), count })
     }
 
+    /// Those of them whose bit is set.
+    pub fn within(&self, bits: &[u64]) -> Self {
+        let both = |(word, own): (&u64, &u64)| word & own;
+        let bits: Vec<u64> = match &self.bits {
+            Some(own) => bits.iter().zip(own).map(both).collect(),
+            None => bits.to_vec(),
+        };
+        Self { count: bits.iter().map(|word| word.count_ones() as usize).sum(), bits: Some(bits) }
+    }
+
     /// The items that may be listed, ascending.
     pub fn positions(&self) -> Vec<u32> {
         let mut positions = Vec::with_capacity(self.count);
@@ -231,20 +241,6 @@ impl EligibleItems {
             kept += (bits[item as usize / 64] >> (item % 64) & 1) as usize;
         }
         items.truncate(kept);
-    }
-
-    /// Whether they are most of the catalog.
-    pub fn are_most(&self) -> bool {
-        self.bits.as_ref().is_none_or(|bits| 2 * self.count > 64 * bits.len())
-    }
-
-    /// Whether all of the others may be listed here, too.
-    pub fn includes(&self, others: &Self) -> bool {
-        match (&self.bits, &others.bits) {
-            (None, _) => true,
-            (Some(_), None) => false,
-            (Some(own), Some(others)) => own.iter().zip(others).all(|(own, others)| others & !own == 0),
-        }
     }
 
     /// Whether an item may be listed.

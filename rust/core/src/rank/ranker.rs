@@ -9,7 +9,6 @@ use crate::runtime::simd::Level;
 use crate::{Error, Result};
 
 use super::checks::{check_n, check_table, check_users};
-use super::extent::Extent;
 use super::head::Head;
 use super::key::Best;
 use super::output::{Link, Lists, OutputTransform};
@@ -133,29 +132,6 @@ impl Ranker {
     /// The same for users that the training table does not hold.
     pub fn rank_for(&self, users: &Users, n: usize, filters: &Filters, context: &Context) -> Result<Lists> {
         self.lists(users.query(None, true), n, filters, Plan::Auto, false, context)
-    }
-
-    /// Several rankings of the same users, each as `rank` gives it for its length and filters, or as much of that as its extent
-    /// says: the neighbors of a history are summed once for all of them.
-    pub fn rank_several(
-        &self,
-        users: Option<&[u32]>,
-        wanted: &[(usize, Filters, Extent)],
-        filter_seen: bool,
-        context: &Context,
-    ) -> Result<Vec<Lists>> {
-        check_users(users.unwrap_or_default(), self.users.n)?;
-        self.several(self.users.query(users, filter_seen), wanted, context)
-    }
-
-    /// The same for users that the training table does not hold.
-    pub fn rank_several_for(
-        &self,
-        users: &Users,
-        wanted: &[(usize, Filters, Extent)],
-        context: &Context,
-    ) -> Result<Vec<Lists>> {
-        self.several(users.query(None, true), wanted, context)
     }
 
     /// The last step of the scores of ready lists, with a shift for each list where users have some.

@@ -4,6 +4,7 @@
 //! single pairs or lists for all users, gets it from the kernels called here, and so the same bits.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
@@ -27,8 +28,13 @@ use super::sketches;
 /// Scores or lists that are worth a task of their own.
 pub const ROWS_PER_TASK: usize = 256;
 
+/// How many scorers this process has made.
+static SCORERS_MADE: AtomicU64 = AtomicU64::new(0);
+
 /// Items with all that scores need.
 pub struct Scorer {
+    /// No two scorers of a process have the same.
+    id: u64,
     vectors: Numbers<f32>,
     n_items: usize,
     d: usize,
@@ -65,6 +71,7 @@ impl Scorer {
         head.check(n_items, d, neighbors.is_some())?;
         let values = neighbors.as_ref().map_or(&[][..], Csr::values);
         Ok(Self {
+            id: SCORERS_MADE.fetch_add(1, Ordering::Relaxed),
             max_abs: max_abs(&vectors, d),
             max_abs_logit: head.target().map_or(0.0, TargetAttention::max_abs_logit),
             max_abs_neighbor: values.iter().fold(0f32, |largest, value| largest.max(value.abs())),
@@ -134,6 +141,11 @@ impl Scorer {
             longest_history = history.offsets().windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0);
         }
         Ok(Users { vectors, n, history, seen, shift: None, max_abs, max_abs_logit, longest_history })
+    }
+
+    /// Its number: no two scorers of a process have the same.
+    pub fn id(&self) -> u64 {
+        self.id
     }
 
     /// Number of items.

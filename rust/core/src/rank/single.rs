@@ -11,13 +11,14 @@ use crate::runtime::simd::Level;
 use crate::runtime::simd::int8_scan::{BLOCK, Group};
 use crate::runtime::simd::sparse::fetch;
 
+use super::arrange::{self, ALL, BOOSTED, PINS, Ranking, RowRankings, RulesCall};
 use super::bounds::Bounds;
 use super::candidates::Candidates;
-use super::extent::Extent;
 use super::index::Index;
 use super::key::{Best, key};
 use super::neighbor_sums::NeighborSums;
 use super::offers::Scan;
+use super::plan;
 use super::query::{EligibleItems, Query};
 use super::scorer::Scorer;
 use super::settled::Settled;
@@ -52,8 +53,9 @@ pub struct Scratch {
     candidates: Candidates,
     /// Which of the items that the history adds to were offered.
     settled: Settled,
-    /// The rankings of the row that are there already.
-    done: Vec<Best>,
+    /// The rankings of the row that are there already, of each kind and of the pins.
+    done: [Done; PINS + 1],
+    arranging: arrange::Scratch,
     group: Group<1>,
     lookup: Lookup,
 }
@@ -94,47 +96,92 @@ pub fn list<T>(
     })
 }
 
-/// One of several rankings of a row.
-pub struct Ranking<'a> {
-    /// The items that may be in it.
-    pub eligible: &'a EligibleItems,
-    /// Its length.
-    pub n: usize,
-    /// The compact table; `None`: each of the items is scored.
-    pub index: Option<&'a Index>,
-    /// What of it is needed.
-    pub extent: Extent,
+/// What lists by rules of single rows are made with.
+pub struct SearchesByRules<'a> {
+    /// The rules.
+    pub call: RulesCall<'a>,
+    /// For the rankings of each kind and of the pins: the items that may be in them, and the compact table.
+    pub items: [Option<(&'a EligibleItems, Option<&'a Index>)>; PINS + 1],
 }
 
-/// Several rankings of one row, for which its neighbors are summed once. `take` receives the place of each among them, its keys, best first, and its floor.
-pub fn lists(
+/// A ranking of a row that is there.
+#[derive(Default)]
+struct Done {
+    best: Best,
+    floor: f32,
+    times: usize,
+}
+
+/// The list by rules of one row, for which its neighbors are summed once: rankings are made as far as the list lacks them, from
+/// the length of those on that are asked for `times` times. Its length.
+pub fn list_by_rules(
     scorer: &Scorer,
-    rankings: &[Ranking<'_>],
+    searches: &SearchesByRules<'_>,
+    times: usize,
     query: &Query<'_>,
     row: usize,
     level: Level,
-    mut take: impl FnMut(usize, &[u64], f32),
-) {
+    (items, scores): (&mut [i32], &mut [f32]),
+) -> i32 {
     SCRATCH.with_borrow_mut(|scratch| {
         scorer.sum_neighbors(query, row, level, &mut scratch.sums);
         scratch.candidates.start_row();
-        if scratch.done.len() < rankings.len() {
-            scratch.done.resize_with(rankings.len(), Best::default);
+        for done in &mut scratch.done {
+            done.best.reset(0);
+            done.times = times;
         }
-        for (at, &Ranking { eligible, n, index, extent }) in rankings.iter().enumerate() {
-            let Scratch { best, done, .. } = &mut *scratch;
-            let floor = extent.floor(eligible, |of| &mut done[of]);
-            best.reset(n);
-            best.raise(floor);
-            if floor < f32::INFINITY && index.is_some() {
-                rank(scorer, index, query, row, eligible, level, scratch);
-            } else if floor < f32::INFINITY {
-                rank_pairwise(scorer, query, row, eligible, None, false, level, scratch);
+        for kind in [ALL, BOOSTED, PINS] {
+            rank_kind(scorer, searches, kind, query, row, level, scratch);
+        }
+        loop {
+            let Scratch { done, arranging, .. } = &mut *scratch;
+            let lacks = searches.call.choose(row, &rankings(done), level, arranging);
+            if !lacks.any() {
+                return arranging.write(items, scores);
             }
-            take(at, scratch.best.sorted(), floor);
-            std::mem::swap(&mut scratch.best, &mut scratch.done[at]);
+            for (kind, _) in lacks.0.iter().enumerate().filter(|(_, lacks)| **lacks) {
+                rank_kind(scorer, searches, kind, query, row, level, scratch);
+            }
         }
+    })
+}
+
+fn rankings(done: &mut [Done; PINS + 1]) -> RowRankings<'_> {
+    let [kinds @ .., pins] = done.each_mut().map(|Done { best, floor, .. }| {
+        let asked = best.n();
+        Ranking { keys: best.sorted(), asked, floor: *floor }
     });
+    RowRankings { rankings: kinds.map(|ranking| Some(ranking).filter(|ranking| ranking.asked > 0)), pins: pins.keys }
+}
+
+/// Makes the ranking of a kind, longer than the last one, if there is such a ranking.
+fn rank_kind(
+    scorer: &Scorer,
+    searches: &SearchesByRules<'_>,
+    kind: usize,
+    query: &Query<'_>,
+    row: usize,
+    level: Level,
+    scratch: &mut Scratch,
+) {
+    let Some((eligible, index)) = searches.items[kind] else { return };
+    let Scratch { best, done, arranging, .. } = &mut *scratch;
+    let times = done[kind].times;
+    let n = searches.call.lengths.get(kind, times);
+    let floor = searches.call.floor(kind, times, row, &rankings(done), arranging);
+    best.reset(n);
+    best.raise(floor);
+    if floor < f32::INFINITY {
+        let index = index.filter(|_| plan::prunes_few(scorer, query, n, eligible.count));
+        if index.is_some() || (query.d == 0 && scorer.head().biases().is_empty()) {
+            rank(scorer, index, query, row, eligible, level, scratch);
+        } else {
+            rank_pairwise(scorer, query, row, eligible, None, false, level, scratch);
+        }
+    }
+    let done = &mut scratch.done[kind];
+    std::mem::swap(&mut scratch.best, &mut done.best);
+    (done.floor, done.times) = (floor, times + 1);
 }
 
 /// The ranking of a row whose neighbors are summed.

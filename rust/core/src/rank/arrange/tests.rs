@@ -1,60 +1,64 @@
+use super::super::calls_by_rules::{ByRules, RuleTables};
+use super::super::query::Filters;
+use super::super::test_cases::{Case, Kind, assert_lists, contexts, one_in};
 use super::*;
+use crate::data::Csr;
 use crate::runtime::rng::Stream;
 
 const N_ITEMS: usize = 90;
 
-/// A ranking of some rows cut off after `asked`, of the items that `wanted` says.
-struct Owned(Vec<i32>, Vec<f32>, Vec<i32>, usize, usize, Option<Vec<f32>>);
+/// A ranking of a row cut off after so many, of the items that `wanted` says.
+struct Owned {
+    keys: Vec<u64>,
+    asked: usize,
+    floor: f32,
+}
 
 impl Owned {
-    fn new(scores: &[Vec<(u32, f32)>], asked: usize, wanted: impl Fn(u32) -> bool) -> Self {
-        let width = asked.min(N_ITEMS);
-        let (items, entries) = (vec![0; scores.len() * width], vec![0.0; scores.len() * width]);
-        let mut found = Self(items, entries, Vec::new(), width, asked, None);
-        for (row, scores) in scores.iter().enumerate() {
-            let mut some: Vec<_> = scores.iter().filter(|each| wanted(each.0)).collect();
-            some.sort_by_key(|each| std::cmp::Reverse(key(each.1, each.0)));
-            some.truncate(width);
-            for (at, &&(item, score)) in some.iter().enumerate() {
-                (found.0[row * width + at], found.1[row * width + at]) = (item as i32, score);
-            }
-            found.2.push(some.len() as i32);
-        }
-        found
+    fn new(scores: &[(u32, f32)], asked: usize, wanted: impl Fn(u32) -> bool) -> Self {
+        let some = scores.iter().filter(|each| wanted(each.0));
+        let mut keys: Vec<_> = some.map(|&(item, score)| key(score, item)).collect();
+        keys.sort_unstable_by(|a, b| b.cmp(a));
+        keys.truncate(asked);
+        Self { keys, asked, floor: f32::NEG_INFINITY }
     }
 
-    /// The same without every second item below the floor of each row.
-    fn cut_at(mut self, floors: Vec<f32>) -> Self {
-        for (row, &floor) in floors.iter().enumerate() {
-            let (first, mut kept) = (row * self.3, 0);
-            for at in 0..self.2[row] as usize {
-                let (item, score) = (self.0[first + at], self.1[first + at]);
-                if score >= floor || (floor < f32::INFINITY && at % 2 == 0) {
-                    (self.0[first + kept], self.1[first + kept]) = (item, score);
-                    kept += 1;
-                }
-            }
-            self.2[row] = kept as i32;
-        }
-        self.5 = Some(floors);
-        self
+    /// The same without every second item below the floor.
+    fn cut_at(mut self, floor: f32) -> Self {
+        let mut at = 0;
+        self.keys.retain(|&key| {
+            at += 1;
+            score_of(key) >= floor || (floor < f32::INFINITY && at % 2 == 1)
+        });
+        Self { floor, ..self }
     }
 
-    fn rankings(&self) -> Rankings<'_> {
-        Rankings {
-            items: &self.0,
-            scores: &self.1,
-            counts: &self.2,
-            width: self.3,
-            asked: self.4,
-            floors: self.5.as_deref(),
-        }
+    fn ranking(&self) -> Option<Ranking<'_>> {
+        Some(Ranking { keys: &self.keys, asked: self.asked, floor: self.floor })
     }
 }
 
-fn rules(draws: Stream) -> ListRules {
+const NO_FADING: (&[u32], &[f32]) = (&[], &[]);
+
+fn candidates<'a>(
+    rankings: [Option<Ranking<'a>>; N_KINDS],
+    pins: &'a [u64],
+    faded: (&'a [u32], &'a [f32]),
+) -> Candidates<'a> {
+    Candidates { rankings, pins, faded, vectors: None }
+}
+
+/// The items and scores of the list that is chosen, and what it lacks.
+fn chosen(rules: &ListRules, from: &Candidates<'_>, n: usize, level: Level) -> (Vec<(i32, u32)>, Lacks) {
+    let (mut scratch, mut items, mut scores) = (Scratch::default(), vec![0; n], vec![0.0; n]);
+    let lacks = rules.choose(from, n, level, &mut scratch);
+    let count = scratch.write(&mut items, &mut scores) as usize;
+    (items.into_iter().zip(scores).map(|(item, score)| (item, score.to_bits())).take(count).collect(), lacks)
+}
+
+fn rules(n_items: usize, draws: Stream) -> ListRules {
     let codes =
-        |part: u64| -> Vec<i32> { (0..N_ITEMS as u64).map(|i| draws.sub(part).below(i, 5) as i32 - 1).collect() };
+        |part: u64| -> Vec<i32> { (0..n_items as u64).map(|i| draws.sub(part).below(i, 5) as i32 - 1).collect() };
     let factors = [0.2, 0.7, 1.0, 1.0, 1.0, 1.0, 1.5, 4.0];
     let kinds = codes(1);
     // Half of the rules boost items of one or two kinds alone, of which a quota may leave no more.
@@ -67,21 +71,21 @@ fn rules(draws: Stream) -> ListRules {
     let boosts = draws.below(1, 2) == 0;
     let mut at_most = vec![AtMost { codes: kinds.clone(), limit: draws.below(2, 4) as usize }];
     at_most.truncate(draws.below(3, 2) as usize);
-    let wanted = (0..N_ITEMS as u64).map(|i| draws.sub(4).below(i, 12) == 0).collect();
+    let wanted = (0..n_items as u64).map(|i| draws.sub(4).below(i, 12) == 0).collect();
     let mut at_least = vec![AtLeast { wanted, count: 2 }];
     at_least.truncate(draws.below(4, 2) as usize);
     let pins = if draws.below(5, 3) == 0 { vec![(2, 7), (4, 11)] } else { Vec::new() };
     let diversity = (draws.below(6, 3) == 0).then(|| Diversity { weight: 0.4, codes: Some(codes(2)) });
-    let factors = if boosts { (0..N_ITEMS as u64).map(factor).collect() } else { Vec::new() };
-    ListRules::new(N_ITEMS, factors, at_most, at_least, pins, diversity).unwrap()
+    let factors = if boosts { (0..n_items as u64).map(factor).collect() } else { Vec::new() };
+    ListRules::new(n_items, factors, at_most, at_least, pins, diversity).unwrap()
 }
 
 #[test]
 fn a_list_that_is_proven_from_a_few_candidates_is_that_of_all() {
     let mut n_proven = [0, 0];
-    for seed in 0..super::super::test_cases::one_in().max(1) as u64 * 300 {
+    for seed in 0..one_in().max(1) as u64 * 300 {
         let draws = Stream::new(seed, 77);
-        let rules = rules(draws);
+        let rules = rules(N_ITEMS, draws);
         let row = |row: u64| -> Vec<(u32, f32)> {
             let draws = draws.sub(100 + row);
             (0..N_ITEMS as u64)
@@ -89,52 +93,44 @@ fn a_list_that_is_proven_from_a_few_candidates_is_that_of_all() {
                 .map(|i| (i as u32, draws.below(i, 30) as f32 / 4.0 - 2.0))
                 .collect()
         };
-        let rows: Vec<_> = (0..3).map(row).collect();
         let boosted = |item: u32| rules.factors.get(item as usize).is_some_and(|&factor| factor > 1.0);
         let wanted = |item: u32| rules.at_least.iter().any(|quota| quota.wanted[item as usize]);
-        let (pins, n) = (Owned::new(&rows, 3, |item| item == 7 || item == 11), 6);
-        let all = Owned::new(&rows, N_ITEMS + 1, |_| true);
-        let context = Context::new(Some(1)).unwrap();
-        let arrange = |all: &Owned, special: Option<&[Owned; 3]>| {
-            let from = Candidates {
-                all: all.rankings(),
-                boosted: special.map(|all| all[0].rankings()),
-                wanted: special.map(|all| all[1].rankings()),
-                wanted_boosted: special.map(|all| all[2].rankings()),
-                pins: Some(pins.rankings()),
-                faded: None,
-                vectors: None,
-            };
-            rules.arrange(&from, n, &context).unwrap()
-        };
-        let (lists, proven) = arrange(&all, None);
-        assert!(proven.iter().all(|&proven| proven));
-        for (asked, beside) in [(6, false), (9, false), (9, true), (14, true), (31, true), (31, false), (80, true)] {
-            let few = Owned::new(&rows, asked, |_| true);
-            let both = |item: u32| boosted(item) && wanted(item);
-            let mut some = [
-                Owned::new(&rows, asked, boosted),
-                Owned::new(&rows, asked / 2, wanted),
-                Owned::new(&rows, asked / 3, both),
-            ];
-            if seed % 2 == 1 && asked < 80 {
-                let floors = |part: u64| -> Vec<f32> {
-                    let floor = |row| {
-                        [f32::INFINITY, f32::NEG_INFINITY, -1.0, 1.0, 3.0][draws.sub(part).below(row, 5) as usize]
+        let (n, level) = (6, Level::Scalar);
+        for (at, row) in (0..3).map(row).enumerate() {
+            let pins = Owned::new(&row, 3, |item| item == 7 || item == 11);
+            let (all, factors) = (Owned::new(&row, N_ITEMS + 1, |_| true), [0.25, 1.0, 0.5]);
+            let faded = if seed % 5 == 0 { (&[3, 20, 21][..], &factors[..]) } else { NO_FADING };
+            let (list, lacks) =
+                chosen(&rules, &candidates([all.ranking(), None, None, None], &pins.keys, faded), n, level);
+            assert!(!lacks.any());
+            for (asked, beside) in [(6, false), (9, false), (9, true), (14, true), (31, true), (31, false), (80, true)]
+            {
+                let few = Owned::new(&row, asked, |_| true);
+                let both = |item: u32| boosted(item) && wanted(item);
+                let mut some = [
+                    Owned::new(&row, asked, boosted),
+                    Owned::new(&row, asked / 2, wanted),
+                    Owned::new(&row, asked / 3, both),
+                ];
+                if seed % 2 == 1 && asked < 80 {
+                    let floor = |part: u64| {
+                        let which = draws.sub(200 + asked as u64).below(3 * at as u64 + part, 5);
+                        [f32::INFINITY, f32::NEG_INFINITY, -1.0, 1.0, 3.0][which as usize]
                     };
-                    (0..3).map(floor).collect()
-                };
-                some = some.map(|ranking| ranking.cut_at(floors(200 + asked as u64)));
-            }
-            let (found, proven) = arrange(&few, beside.then_some(&some));
-            for row in 0..rows.len() {
-                n_proven[usize::from(proven[row])] += 1;
-                let part = row * n..(row + 1) * n;
-                if proven[row] {
-                    assert_eq!(found.items[part.clone()], lists.items[part.clone()], "seed {seed} {asked} {beside}");
-                    assert_eq!(found.scores[part.clone()], lists.scores[part]);
-                } else {
+                    let mut part = 0;
+                    some = some.map(|ranking| {
+                        part += 1;
+                        ranking.cut_at(floor(part - 1))
+                    });
+                }
+                let [b, w, wb] = if beside { some.each_ref().map(Owned::ranking) } else { [None; 3] };
+                let (found, lacks) =
+                    chosen(&rules, &candidates([few.ranking(), b, w, wb], &pins.keys, faded), n, level);
+                n_proven[usize::from(!lacks.any())] += 1;
+                if lacks.any() {
                     assert!(asked < 80);
+                } else {
+                    assert_eq!(found, list, "seed {seed} {asked} {beside}");
                 }
             }
         }
@@ -149,20 +145,101 @@ fn nobody_asks_for_boosted_items_that_a_quota_forbids() {
     let codes = (0..N_ITEMS as i32).map(|item| item % 9).collect();
     let rules =
         ListRules::new(N_ITEMS, factors.collect(), vec![AtMost { codes, limit: 1 }], vec![], vec![], None).unwrap();
-    let rows = [(0..N_ITEMS as u32).map(|item| (item, 90.0 - item as f32)).collect()];
-    let ranking = Owned::new(&rows, 8, |_| true);
-    let from = Candidates {
-        all: ranking.rankings(),
-        boosted: None,
-        wanted: None,
-        wanted_boosted: None,
-        pins: None,
-        faded: None,
-        vectors: None,
+    let row: Vec<_> = (0..N_ITEMS as u32).map(|item| (item, 90.0 - item as f32)).collect();
+    let ranking = Owned::new(&row, 8, |_| true);
+    let from =
+        Candidates { rankings: [ranking.ranking(), None, None, None], pins: &[], faded: NO_FADING, vectors: None };
+    let (list, lacks) = chosen(&rules, &from, 5, Level::Scalar);
+    assert_eq!(list.iter().map(|&(item, _)| item).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+    assert!(!lacks.any());
+}
+
+#[test]
+fn what_a_list_lacks_is_told() {
+    // Even items are boosted, those from 80 on are wanted.
+    let factors: Vec<_> = (0..N_ITEMS).map(|item| if item % 2 == 0 { 2.0 } else { 1.0 }).collect();
+    let at_least = vec![AtLeast { wanted: (0..N_ITEMS).map(|item| item >= 80).collect(), count: 1 }];
+    let rules = ListRules::new(N_ITEMS, factors, vec![], at_least, vec![], None).unwrap();
+    let row: Vec<_> = (0..N_ITEMS as u32).map(|item| (item, 90.0 - item as f32)).collect();
+    let [all, boosted, wanted, both] = [
+        Owned::new(&row, 4, |_| true),
+        Owned::new(&row, 9, |item| item % 2 == 0),
+        Owned::new(&row, 1, |item| item >= 80),
+        Owned::new(&row, 2, |item| item >= 80 && item % 2 == 0),
+    ];
+    let lacks = |rankings: [Option<Ranking<'_>>; N_KINDS]| {
+        let from = candidates(rankings, &[], NO_FADING);
+        chosen(&rules, &from, 4, Level::Scalar).1.0
     };
-    let context = Context::new(Some(1)).unwrap();
-    let (lists, proven) = rules.arrange(&from, 5, &context).unwrap();
-    assert_eq!((&lists.items[..], &proven[..]), (&[0, 1, 2, 3, 4][..], &[true][..]));
+    let (all, boosted, wanted, both) = (all.ranking(), boosted.ranking(), wanted.ranking(), both.ranking());
+    assert_eq!(lacks([all, None, None, None]), [false, true, false, false]);
+    assert_eq!(lacks([all, boosted, None, None]), [false, false, true, true]);
+    assert_eq!(lacks([all, boosted, wanted, None]), [false, false, false, true]);
+    assert_eq!(lacks([all, boosted, wanted, both]), [false; 4]);
+}
+
+/// What rules make of the rankings of all items, one after the other.
+fn naive(
+    case: &Case,
+    by: ByRules<'_>,
+    users: &[usize],
+    n: usize,
+    filters: &Filters,
+    level: Level,
+) -> Vec<Vec<(u32, u32)>> {
+    let rows = case.naive(users, case.n_items, true, filters).into_iter().enumerate();
+    let list = |(row, all): (usize, Vec<(u32, u32)>)| {
+        let keys: Vec<_> = all.into_iter().map(|(item, bits)| key(f32::from_bits(bits), item)).collect();
+        let all = Ranking { keys: &keys, asked: case.n_items + 1, floor: f32::NEG_INFINITY };
+        let faded = by.faded.map_or(NO_FADING, |faded| (faded.row(row), faded.row_values(row)));
+        let from = Candidates { rankings: [Some(all), None, None, None], pins: &keys, faded, vectors: by.vectors };
+        let (list, lacks) = chosen(by.rules, &from, n, level);
+        assert!(!lacks.any());
+        list.into_iter().map(|(item, bits)| (item as u32, bits)).collect()
+    };
+    rows.map(list).collect()
+}
+
+#[test]
+fn lists_of_blocks_and_of_single_rows_are_chosen_as_from_all_items() {
+    let shapes = [(40, 0, true), (90, 9, true), (700, 17, true), (1500, 32, true), (1500, 32, false)];
+    for (at, (n_items, d, hybrid)) in shapes.into_iter().enumerate() {
+        for (seed, kind) in [Kind::Normal, Kind::Ties, Kind::Skewed, Kind::Normal].into_iter().enumerate() {
+            let case = Case::new(kind, 40, n_items, d, hybrid, (10 * at + seed) as u64);
+            let (ranker, draws) = (case.ranker(), Stream::new(seed as u64, 500 + at as u64));
+            for part in 0..6 / one_in().min(6) as u64 {
+                let mut rules = rules(n_items, draws.sub(part));
+                if let Some(diversity) = rules.diversity.as_mut().filter(|_| d > 0 && part % 2 == 0) {
+                    diversity.codes = None;
+                }
+                let n_rows = [40, 5][part as usize % 2];
+                let users: Vec<_> = (0..n_rows as u32).collect();
+                let filters = case.filters(part & 3, n_rows);
+                let allowed: Vec<_> = (0..n_items as u64).map(|i| part == 5 || draws.below(i, 9) > 0).collect();
+                let both = |allow: &Vec<bool>| allow.iter().zip(&allowed).map(|(a, b)| *a && *b).collect();
+                let allow = Some(filters.allow.as_ref().map_or(allowed.clone(), both));
+                let rules = rules.with_allowed(&allowed).unwrap();
+                let columns = (0..n_rows as u32).map(|row| row % n_items as u32).collect();
+                let faded = Csr::new((0..=n_rows).collect(), columns, vec![0.4; n_rows], n_items).unwrap();
+                let (faded, tables) = ((part > 3).then_some(&faded), RuleTables::default());
+                let by = ByRules { rules: &rules, tables: &tables, faded, vectors: Some((&case.items, d)) };
+                let rows: Vec<_> = (0..n_rows).collect();
+                for n in [1, 6, 15] {
+                    let wanted =
+                        naive(&case, by, &rows, n, &Filters { allow: allow.clone(), ..filters.clone() }, Level::Scalar);
+                    let lengths = Lengths::new(&rules, n, by.faded.is_some());
+                    for context in contexts() {
+                        for lengths in [lengths, lengths.shortest()] {
+                            let query = ranker.users.query(Some(&users), true);
+                            let lists = ranker.lists_of_lengths(query, n, &filters, by, lengths, &context).unwrap();
+                            let what = format!("{n_items} items, {kind:?}, {part}, n {n}, {}", context.level.name());
+                            assert_lists(&lists.unwrap(), &wanted, &what);
+                        }
+                    }
+                }
+            }
+        }
+    }
 }
 
 #[test]
