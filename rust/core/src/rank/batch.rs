@@ -45,7 +45,7 @@ const FIRST_PER_PLACE: usize = 4;
 const FIRST: usize = 10;
 
 /// So many where a floor says from the start what enters.
-const FIRST_ABOVE_FLOOR: usize = 20;
+const FIRST_ABOVE_FLOOR: usize = 10;
 
 /// The first users of a call, who show whether the compact table pays.
 const PROBE_USERS: usize = 12;

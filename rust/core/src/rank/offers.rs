@@ -14,7 +14,7 @@ use super::settled::Settled;
 /// One of so many bounds is looked at to find what is high.
 const SAMPLE_STEP: usize = 4;
 
-/// Fewer items than this, and for each place, are scored at once: too many of them could enter.
+/// Fewer items than this, and for each free place, are scored at once: too many of them could enter.
 const MIN_BOUNDED: usize = 32;
 const MIN_BOUNDED_PER_PLACE: usize = 2;
 
@@ -210,7 +210,9 @@ impl Scorer {
 
 /// Whether so many candidates are bounded before they are scored.
 fn is_bounded(candidates: &Candidates, best: &Best) -> bool {
-    candidates.items.len() >= MIN_BOUNDED + MIN_BOUNDED_PER_PLACE * best.n()
+    // What a full list needs is known from the start.
+    let beside = if best.is_full() { 0 } else { MIN_BOUNDED_PER_PLACE * best.n() };
+    candidates.items.len() >= MIN_BOUNDED + beside
 }
 
 /// Bounds of the candidates' scores, as far as they are not known.
