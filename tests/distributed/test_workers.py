@@ -107,7 +107,7 @@ def test_choosing_and_validation_over_workers_measure_what_one_machine_measures(
 
 
 @pytest.mark.parametrize("n_workers", [1, 3, 7])
-def test_users_over_workers_have_the_bits_of_users_on_one_machine(n_workers):
+def test_users_over_workers_have_the_bits_of_users_on_one_machine(n_workers, monkeypatch):
     train, _ = timed()
     pairs, times, draws = train.to_csr(), train.pair_times(), np.random.default_rng(8)
     vectors = draws.standard_normal((train.n_items, 6), dtype=np.float32)
@@ -132,6 +132,14 @@ def test_users_over_workers_have_the_bits_of_users_on_one_machine(n_workers):
             found, expected = (users.mixed_ndcg(items, half_life, mixed, asked, wanted, 9) for users in (spread, alone))
             assert max(each.max() for each in expected) > 0
             np.testing.assert_array_equal(found, expected)
+    # Weights are sent once for all who are asked and once for a part of them, though these take turns.
+    put, sent = spread._pool.put, []
+    monkeypatch.setattr(spread._pool, "put", lambda value: sent.append(value) or put(value))
+    half, wanted_of_half = asked[::2], wanted.take(np.arange(len(asked))[::2])
+    for _ in range(3):
+        spread.mixed_ndcg(items, None, mixtures, half, wanted_of_half, 9)
+        spread.mixed_ndcg(items, None, mixtures, asked, wanted, 9)
+    assert sum(isinstance(value, Csr) for value in sent) == n_workers
     assert spread.top_n(items, None, asked[:0], 9).counts.shape == (0,)
     found = spread.mixed_ndcg(items, None, mixtures, asked[:0], wanted.take(asked[:0]), 9)
     assert [each.shape for each in found] == [(0,)] * 3

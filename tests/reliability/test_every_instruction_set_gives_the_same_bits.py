@@ -21,6 +21,7 @@ UNSAFE = {
     "int8_scan.rs": 6,
     "level.rs": 3,
     "marked.rs": 3,
+    "mixed.rs": 5,
     "mod.rs": 3,
     "reduce.rs": 4,
     "select.rs": 6,

@@ -35,7 +35,7 @@ class SpreadUsers:
         self._parts = [pool.put(_part(pairs, times, first, last)) for first, last in pairwise(self._at)]
         # What was sent last; the next call most often asks for the same.
         self._sent: tuple[ItemSide, int, Any] | None = None
-        self._weights: tuple[ItemSide, NDArray[np.int64], list[Any]] | None = None
+        self._weights: list[tuple[ItemSide, NDArray[np.int64], list[Any]]] = []
 
     def vectors(self, items: ItemSide, half_life: float | None) -> Floats:
         """User vectors (n_users, d), gathered."""
@@ -114,11 +114,15 @@ class SpreadUsers:
 
     def _send_weights(self, items: ItemSide, rows: NDArray[np.int64]) -> list[Any]:
         """A handle for each worker of the weights that its users' histories have."""
-        if self._weights is None or self._weights[0] is not items or self._weights[1] is not rows:
-            assert items.neighbors is not None
-            had = [np.unique(self._pairs.take(own).indices) for own in self._split(rows)]
-            self._weights = items, rows, [self._pool.put(_rows_alone(items.neighbors, each)) for each in had]
-        return self._weights[2]
+        for of_items, of_rows, sent in self._weights:
+            if of_items is items and of_rows is rows:
+                return sent
+        assert items.neighbors is not None
+        had = [np.unique(self._pairs.take(own).indices) for own in self._split(rows)]
+        sent = [self._pool.put(_rows_alone(items.neighbors, each)) for each in had]
+        # Those of everybody who is asked and of a part of them take turns.
+        self._weights = [*self._weights[-1:], (items, rows, sent)]
+        return sent
 
 
 def _part(pairs: Csr, times: NDArray[np.int64] | None, first: int, last: int) -> tuple[Csr, NDArray[np.int64] | None]:

@@ -50,6 +50,7 @@ class MixtureNdcg:
         self._of_vectors: dict[tuple[Any, ...], NDArray[np.float64]] = {}
         self._of_neighbors: NDArray[np.float64] | None = None
         self._of_items: dict[tuple[float, ...], Floats] = {}
+        self._parts: dict[tuple[Any, ...], HeldOut] = {}
         self._found: dict[tuple[Any, ...], NDArray[np.float64]] = {}
 
     def __call__(self, choices: list[Choice], asked: slice = EVERYBODY) -> list[NDArray[np.float64]]:
@@ -57,7 +58,9 @@ class MixtureNdcg:
         all_chosen = [replace(self._settings, **choice) for choice in choices]
         part = asked.start, asked.step
         new = {key: chosen for chosen in all_chosen if (key := (part, *_mixture(chosen))) not in self._found}
-        held_out = self._held_out.take(asked)
+        if part not in self._parts:
+            self._parts[part] = self._held_out.take(asked)
+        held_out = self._parts[part]
         for half_life, interest in dict.fromkeys(map(_of_users, new.values())):
             own = {key: chosen for key, chosen in new.items() if _of_users(chosen) == (half_life, interest)}
             factors = [self._factors(chosen) for chosen in own.values()]

@@ -214,7 +214,8 @@ impl Ranker {
             counts[0] = single::list_by_rules(scorer, &searches, times, query, row, context.level, (items, scores));
             Ok(())
         };
-        if query.history.is_none() {
+        // What a block has not proven may be many rows, or whole rankings.
+        if query.history.is_none() && times == 0 {
             return rows.try_for_each(list);
         }
         context.try_for_each_task(rows, || (), |(), row| list(row))

@@ -34,6 +34,7 @@ impl Candidates {
     /// Forgets the row that was asked for last.
     pub fn start_row(&mut self) {
         self.clear();
+        self.bounds.clear();
         self.user_is_set = false;
     }
 

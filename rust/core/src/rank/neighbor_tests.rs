@@ -1,6 +1,7 @@
 //! Lists of histories that add to many items, of which the highest sums are offered and a scan finds the others, against the
 //! naive ones. Scores owe as much to vectors as to sums, so that neighbors of low sums are in most lists.
 
+use super::key::key;
 use super::test_cases::{Case, Kind, assert_lists, contexts};
 use super::*;
 use crate::data::Csr;
@@ -49,5 +50,35 @@ fn neighbors_of_low_sums_are_found_by_their_vectors() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn a_full_list_of_many_places_takes_few_neighbors_of_equal_sums() {
+    let (n, n_boosted, draws) = (40, 1400, Stream::new(43, 0));
+    let mut case = case(1.0);
+    // Of the 150 neighbors of an item 38 have one weight, the others a lower one.
+    let columns: Vec<u32> = (0..N_ITEMS as u32 * 150).map(|at| at / 150 % 8 + at % 150 * 9).collect();
+    let values = columns.iter().enumerate().map(|(at, _)| if at % 150 % 4 == 0 { 1.0 } else { 0.2 }).collect();
+    let offsets = (0..=N_ITEMS).map(|row| row * 150).collect();
+    case.neighbors = Some(Csr::new(offsets, columns, values, N_ITEMS).unwrap());
+    let one_each = (0..30).map(|user| draws.below(user, N_ITEMS as u64) as u32).collect();
+    case.history = Some(Csr::new((0..=30).collect(), one_each, vec![1.0; 30], N_ITEMS).unwrap());
+    let factor = |item: usize| if item < n_boosted { 1.3 } else { 1.0 };
+    let rules = ListRules::new(N_ITEMS, (0..N_ITEMS).map(factor).collect(), vec![], vec![], vec![], None).unwrap();
+    let (ranker, everyone) = (case.ranker(), (0..30).collect::<Vec<_>>());
+    let boosted = |&(item, bits): &(u32, u32)| {
+        let (score, factor) = (f64::from(f32::from_bits(bits)), factor(item as usize));
+        key((if score >= 0.0 { score * factor } else { score / factor }) as f32, item)
+    };
+    let mut wanted = case.naive(&everyone, N_ITEMS, true, &Filters::default());
+    for list in &mut wanted {
+        list.sort_unstable_by_key(|entry| std::cmp::Reverse(boosted(entry)));
+        list.truncate(n);
+    }
+    for context in contexts() {
+        let by = ByRules { rules: &rules, tables: &RuleTables::default(), faded: None, vectors: None };
+        let lists = ranker.top_n_by_rules(None, n, true, &Filters::default(), by, &context).unwrap().unwrap();
+        assert_lists(&lists, &wanted, context.level.name());
     }
 }

@@ -132,13 +132,16 @@ impl Scorer {
         candidates: &mut Candidates,
         best: &Best,
     ) -> Option<f32> {
+        if best.is_full() {
+            return Some(best.threshold());
+        }
         let rows = self.byte_rows(level, None).filter(|_| is_bounded(candidates, best))?;
         bound(rows, query, row, level, candidates);
         let Candidates { bounds, sample, .. } = candidates;
         sample.clear();
         sample.extend(bounds.iter().step_by(SAMPLE_STEP));
         let nth = *sample.select_nth_unstable_by(best.n() / SAMPLE_STEP, |a, b| b.total_cmp(a)).1;
-        Some(nth.max(best.threshold()))
+        Some(nth)
     }
 
     /// Offers the candidates to the list of a row: both parts of the score of each that can enter. The list is the same as if

@@ -94,7 +94,8 @@ impl ListRules {
     fn pack(&mut self, allowed: &[bool]) {
         let boosted = |item: usize| self.factors.get(item).is_some_and(|&factor| factor > 1.0);
         let wanted = |item: usize| self.at_least.iter().any(|quota| quota.wanted[item]);
-        let pinned = |item: usize| self.pins.iter().any(|&(_, pin)| pin as usize == item);
+        let mut pinned = vec![false; self.n_items];
+        self.pins.iter().for_each(|&(_, pin)| pinned[pin as usize] = true);
         let pack = |exists: bool, holds: &dyn Fn(usize) -> bool| {
             let bit = |bits: &mut [u64], item: usize| bits[item / 64] |= 1 << (item % 64);
             let mut bits = vec![0; self.n_items.div_ceil(64)];
@@ -108,7 +109,7 @@ impl ListRules {
             pack(boosts, &boosted),
             pack(wants, &wanted),
             pack(boosts && wants, &|item| boosted(item) && wanted(item)),
-            pack(!self.pins.is_empty(), &pinned),
+            pack(!self.pins.is_empty(), &|item| pinned[item]),
         ];
     }
 

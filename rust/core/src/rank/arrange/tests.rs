@@ -33,8 +33,8 @@ impl Owned {
         Self { floor, ..self }
     }
 
-    fn ranking(&self) -> Option<Ranking<'_>> {
-        Some(Ranking { keys: &self.keys, asked: self.asked, floor: self.floor })
+    fn ranking(&self) -> Ranking<'_> {
+        Ranking { keys: &self.keys, asked: self.asked, floor: self.floor }
     }
 }
 
@@ -101,7 +101,7 @@ fn a_list_that_is_proven_from_a_few_candidates_is_that_of_all() {
             let (all, factors) = (Owned::new(&row, N_ITEMS + 1, |_| true), [0.25, 1.0, 0.5]);
             let faded = if seed % 5 == 0 { (&[3, 20, 21][..], &factors[..]) } else { NO_FADING };
             let (list, lacks) =
-                chosen(&rules, &candidates([all.ranking(), None, None, None], &pins.keys, faded), n, level);
+                chosen(&rules, &candidates([Some(all.ranking()), None, None, None], &pins.keys, faded), n, level);
             assert!(!lacks.any());
             for (asked, beside) in [(6, false), (9, false), (9, true), (14, true), (31, true), (31, false), (80, true)]
             {
@@ -123,9 +123,9 @@ fn a_list_that_is_proven_from_a_few_candidates_is_that_of_all() {
                         ranking.cut_at(floor(part - 1))
                     });
                 }
-                let [b, w, wb] = if beside { some.each_ref().map(Owned::ranking) } else { [None; 3] };
+                let [b, w, wb] = if beside { some.each_ref().map(|each| Some(each.ranking())) } else { [None; 3] };
                 let (found, lacks) =
-                    chosen(&rules, &candidates([few.ranking(), b, w, wb], &pins.keys, faded), n, level);
+                    chosen(&rules, &candidates([Some(few.ranking()), b, w, wb], &pins.keys, faded), n, level);
                 n_proven[usize::from(!lacks.any())] += 1;
                 if lacks.any() {
                     assert!(asked < 80);
@@ -147,8 +147,12 @@ fn nobody_asks_for_boosted_items_that_a_quota_forbids() {
         ListRules::new(N_ITEMS, factors.collect(), vec![AtMost { codes, limit: 1 }], vec![], vec![], None).unwrap();
     let row: Vec<_> = (0..N_ITEMS as u32).map(|item| (item, 90.0 - item as f32)).collect();
     let ranking = Owned::new(&row, 8, |_| true);
-    let from =
-        Candidates { rankings: [ranking.ranking(), None, None, None], pins: &[], faded: NO_FADING, vectors: None };
+    let from = Candidates {
+        rankings: [Some(ranking.ranking()), None, None, None],
+        pins: &[],
+        faded: NO_FADING,
+        vectors: None,
+    };
     let (list, lacks) = chosen(&rules, &from, 5, Level::Scalar);
     assert_eq!(list.iter().map(|&(item, _)| item).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
     assert!(!lacks.any());
@@ -171,7 +175,7 @@ fn what_a_list_lacks_is_told() {
         let from = candidates(rankings, &[], NO_FADING);
         chosen(&rules, &from, 4, Level::Scalar).1.0
     };
-    let (all, boosted, wanted, both) = (all.ranking(), boosted.ranking(), wanted.ranking(), both.ranking());
+    let [all, boosted, wanted, both] = [&all, &boosted, &wanted, &both].map(|each| Some(each.ranking()));
     assert_eq!(lacks([all, None, None, None]), [false, true, false, false]);
     assert_eq!(lacks([all, boosted, None, None]), [false, false, true, true]);
     assert_eq!(lacks([all, boosted, wanted, None]), [false, false, false, true]);
