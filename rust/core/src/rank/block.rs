@@ -7,7 +7,7 @@ use crate::Result;
 use crate::runtime::Context;
 use crate::runtime::simd::Level;
 
-use super::arrange::{self, ALL, BOOSTED, Lacks, N_KINDS, PINS, Ranking, RowRankings, RulesCall};
+use super::arrange::{self, ALL, BOOSTED, Lacks, N_KINDS, PINS, RowRankings, RulesCall};
 use super::batch::{BatchSearch, OutputSlices, Scratch, UserTopN};
 use super::candidates::Candidates;
 use super::neighbor_sums::NeighborSums;
@@ -139,12 +139,10 @@ pub fn block_by_rules(
 
 /// The rankings of a row that are there.
 fn rankings(of_each: &mut [Scratch; PINS + 1], at: usize) -> RowRankings<'_> {
-    let [kinds @ .., pins] = of_each.each_mut().map(|scratch| {
+    RowRankings::of(of_each.each_mut().map(|scratch| {
         let UserTopN { best, floor, .. } = &mut scratch.lists[at];
-        let asked = best.n();
-        Ranking { keys: best.sorted(), asked, floor: *floor }
-    });
-    RowRankings { rankings: kinds.map(|ranking| Some(ranking).filter(|ranking| ranking.asked > 0)), pins: pins.keys }
+        (best, *floor)
+    }))
 }
 
 impl SharedScratch {

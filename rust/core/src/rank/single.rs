@@ -11,7 +11,7 @@ use crate::runtime::simd::Level;
 use crate::runtime::simd::int8_scan::{BLOCK, Group};
 use crate::runtime::simd::sparse::fetch;
 
-use super::arrange::{self, ALL, BOOSTED, PINS, Ranking, RowRankings, RulesCall};
+use super::arrange::{self, ALL, BOOSTED, PINS, RowRankings, RulesCall};
 use super::bounds::Bounds;
 use super::candidates::Candidates;
 use super::index::Index;
@@ -147,11 +147,7 @@ pub fn list_by_rules(
 }
 
 fn rankings(done: &mut [Done; PINS + 1]) -> RowRankings<'_> {
-    let [kinds @ .., pins] = done.each_mut().map(|Done { best, floor, .. }| {
-        let asked = best.n();
-        Ranking { keys: best.sorted(), asked, floor: *floor }
-    });
-    RowRankings { rankings: kinds.map(|ranking| Some(ranking).filter(|ranking| ranking.asked > 0)), pins: pins.keys }
+    RowRankings::of(done.each_mut().map(|Done { best, floor, .. }| (best, *floor)))
 }
 
 /// Makes the ranking of a kind, longer than the last one, if there is such a ranking.

@@ -9,7 +9,7 @@ use crate::runtime::simd::Level;
 use crate::{Error, Result};
 
 use super::super::diversity::Vectors;
-use super::super::key::{position_of, score_of};
+use super::super::key::{Best, position_of, score_of};
 use super::{
     ALL, BOOSTED, Candidates, Lacks, ListRules, N_KINDS, PINS, POOL_PER_PLACE, Ranking, Scratch, WANTED, WANTED_BOOSTED,
 };
@@ -191,6 +191,17 @@ pub struct RowRankings<'a> {
     pub rankings: [Option<Ranking<'a>>; N_KINDS],
     /// The pins that may be listed.
     pub pins: &'a [u64],
+}
+
+impl<'a> RowRankings<'a> {
+    /// The lists of each kind and of the pins with their floors; one of no place was not asked for.
+    pub fn of(lists: [(&'a mut Best, f32); PINS + 1]) -> Self {
+        let [kinds @ .., pins] = lists.map(|(best, floor)| {
+            let asked = best.n();
+            Ranking { keys: best.sorted(), asked, floor }
+        });
+        Self { rankings: kinds.map(|ranking| Some(ranking).filter(|ranking| ranking.asked > 0)), pins: pins.keys }
+    }
 }
 
 #[cfg(test)]
