@@ -26,8 +26,9 @@ UNSAFE = {
     "reduce.rs": 4,
     "select.rs": 6,
     "sparse.rs": 1,
+    "tile_kernels.rs": 9,
     "tile_scan.rs": 8,
-    "tiles.rs": 12,
+    "tiles.rs": 3,
     "two_bits.rs": 4,
 }
 

@@ -2,7 +2,8 @@
 
 use crate::runtime::simd::Level;
 use crate::runtime::simd::byte_dots::BoundTerms;
-use crate::runtime::simd::int8_scan::{Group, Limits, item_offset, quantize, user_limit, vector_words};
+use crate::runtime::simd::int8_scan::{Group, Limits, item_offset, user_limit, vector_words};
+use crate::runtime::simd::quantize::quantize;
 
 /// Relative room for the rounding of f64; see `index`.
 pub const SLACK: f64 = 1e-9;

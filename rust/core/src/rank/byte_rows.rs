@@ -14,7 +14,8 @@ use rayon::prelude::*;
 use crate::runtime::Context;
 use crate::runtime::simd::Level;
 use crate::runtime::simd::byte_dots::{BoundTerms, ByteTable, byte_bounds};
-use crate::runtime::simd::int8_scan::{Line, quantize};
+use crate::runtime::simd::int8_scan::Line;
+use crate::runtime::simd::quantize::quantize;
 
 use super::bounds::{Bounds, SLACK, max_abs};
 

@@ -7,10 +7,15 @@
 /// Bytes of a huge page.
 pub const HUGE_PAGE: usize = 2 << 20;
 
-/// Asks the system for huge pages under `numbers`, which begin where one does and have not been written to. Where the
-/// system has none to give, pages stay as they are.
-pub fn advise_huge_pages(numbers: &mut [f32]) {
-    advise(numbers.as_mut_ptr().cast(), size_of_val(numbers));
+/// Asks the system for huge pages under a vector that has not been written to, as far as whole ones lie within its memory.
+/// Where the system has none to give, pages stay as they are.
+pub fn advise_whole_pages<T>(table: &mut Vec<T>) {
+    let (begin, n_bytes) = (table.as_mut_ptr().cast::<u8>(), table.capacity() * size_of::<T>());
+    let skipped = begin.align_offset(HUGE_PAGE).min(n_bytes);
+    let whole = (n_bytes - skipped) / HUGE_PAGE * HUGE_PAGE;
+    if whole > 0 {
+        advise(begin.wrapping_add(skipped), whole);
+    }
 }
 
 fn advise(begin: *mut u8, n_bytes: usize) {
@@ -27,14 +32,4 @@ fn advise(begin: *mut u8, n_bytes: usize) {
     }
     #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"), not(miri))))]
     let _ = (begin, n_bytes);
-}
-
-/// The same for the whole huge pages within the memory of a vector that has not been written to.
-pub fn advise_whole_pages<T>(table: &mut Vec<T>) {
-    let (begin, n_bytes) = (table.as_mut_ptr().cast::<u8>(), table.capacity() * size_of::<T>());
-    let skipped = begin.align_offset(HUGE_PAGE).min(n_bytes);
-    let whole = (n_bytes - skipped) / HUGE_PAGE * HUGE_PAGE;
-    if whole > 0 {
-        advise(begin.wrapping_add(skipped), whole);
-    }
 }

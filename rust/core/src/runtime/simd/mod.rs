@@ -5,10 +5,10 @@
 //! fused multiply-add. `Scalar` uses the scalar FMA instruction where the processor has it; without it `mul_add`
 //! falls back to the exact library function, slower and not different.
 //!
-//! Kernels import each other one way: `scores` → `pairs`; both and {`softmax_panel`, `tiles`, `attend`, `dot`} →
-//! {`reduce`, `sparse`} → `vector` → `exp` → `level`; {`byte_dots`, `two_bits`, `tile_scan`} → {`int8_scan`, `sparse`,
-//! `sure_scores`}; `cholesky` → {`gemm`, `vector`}; {`factor_steps`, `normal_equations`} → `vector`; {`gemm`,
-//! `elastic_net`, `marked`, `sure_scores`} → `level`; `layers` → `exp`; `select` → `dot`.
+//! Kernels import each other one way: `scores` → `pairs`; `tiles` → `tile_kernels`; all of these and {`softmax_panel`,
+//! `attend`, `dot`} → {`reduce`, `sparse`} → `vector` → `exp` → `level`; {`byte_dots`, `two_bits`, `tile_scan`} →
+//! {`int8_scan`, `sparse`, `sure_scores`}; `cholesky` → {`gemm`, `vector`}; {`factor_steps`, `normal_equations`} →
+//! `vector`; {`gemm`, `elastic_net`, `marked`, `quantize`, `sure_scores`} → `level`; `layers` → `exp`; `select` → `dot`.
 
 #![allow(unsafe_code)]
 
@@ -60,6 +60,7 @@ pub mod marked;
 pub mod mixed;
 pub mod normal_equations;
 pub mod pairs;
+pub mod quantize;
 mod reduce;
 pub mod roofline;
 pub mod scores;
@@ -67,6 +68,7 @@ pub mod select;
 pub mod softmax_panel;
 pub mod sparse;
 pub mod sure_scores;
+mod tile_kernels;
 pub mod tile_scan;
 pub mod tiles;
 pub mod two_bits;

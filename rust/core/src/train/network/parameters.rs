@@ -4,7 +4,7 @@ use std::ops::{Deref, DerefMut, Range};
 
 use super::options::{Head, Options};
 use crate::runtime::rng::Stream;
-use crate::runtime::simd::huge_pages::{HUGE_PAGE, advise_huge_pages};
+use crate::runtime::simd::huge_pages::{HUGE_PAGE, advise_whole_pages};
 use crate::runtime::simd::vector::ln;
 use crate::{Error, Result};
 
@@ -27,7 +27,7 @@ impl From<&[f32]> for CacheAligned {
         let mut numbers = vec![0.0f32; values.len().next_multiple_of(unit) + unit];
         let from = numbers.as_ptr().align_offset(unit * size_of::<f32>()).min(unit);
         if large {
-            advise_huge_pages(&mut numbers[from..]);
+            advise_whole_pages(&mut numbers);
         }
         let range = from..from + values.len();
         numbers[range.clone()].copy_from_slice(values);
