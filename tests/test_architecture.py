@@ -58,7 +58,7 @@ FLOORS = {
         "comparing",
         "result progress process",
         "report",
-        "document text_tables",
+        "document text_tables measured_models",
         "running sentence",
         "budget",
         "contestants pairs slices",

@@ -30,6 +30,7 @@ NOT_REACHABLE = {
     ("data.normalize", "shift"): "how a normalizer prints itself",
     ("data.normalize", "scale"): "how a normalizer prints itself",
     ("data.text_times", "P"): "a pattern",
+    ("data.frame_reading", "layout"): "matrices are in memory",
     ("data.reading", "layout"): "matrices are in memory",
     ("data.reading", "index_col"): "of pandas, for matrices in memory",
     ("scoring.histories", "weights"): "a typed history has no mapping",

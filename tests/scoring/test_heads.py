@@ -9,7 +9,7 @@ import ancf
 from ancf import _native
 from ancf.data.csr import Csr
 from ancf.errors import InvalidDataError, InvalidParameterError
-from ancf.scoring.scorer import Layers, TargetAttention
+from ancf.scoring.parts import Layers, TargetAttention
 
 
 def factors(n_users=40, n_items=300, d=8, seed=1):

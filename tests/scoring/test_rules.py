@@ -7,8 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import ancf
-from ancf.scoring import arranging
-from ancf.scoring.scorer import Scorer
+from ancf.scoring import arranging, list_request
 
 QUICK = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 N_USERS, N_ITEMS = 25, 60
@@ -267,7 +266,7 @@ def test_rankings_that_are_asked_for_one_by_one_make_the_lists_of_the_core(name,
     shown = {user: [3, 3, 17]} if longest else None
     by_core = model.recommend(users, N, rules=rules, shown=shown).to_pandas()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Scorer, "top_n_by_rules", lambda *_, **__: None)
+        patch.setattr(list_request, "top_n_by_rules", lambda *_, **__: None)
         if not longest:
             for width in ("_QUOTA_WIDTH", "_POOL"):
                 patch.setattr(arranging, width, 1)

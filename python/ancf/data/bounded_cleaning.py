@@ -21,7 +21,8 @@ from ancf._native import canonical_events
 from ancf.data.bounded_counts import Extremes, TextCounts
 from ancf.data.event_types import WeighedEvents, account
 from ancf.data.events import canonical_flags
-from ancf.data.ids import IdMap, sort_order
+from ancf.data.id_values import sort_order
+from ancf.data.ids import IdMap
 from ancf.data.interactions import Interactions
 from ancf.data.raw_table import EncodedColumn, RawTable
 from ancf.data.rejections import RejectingRows, Rejections

@@ -13,7 +13,8 @@ from ancf._pandas import pd
 from ancf.data.arrays import positions_among
 from ancf.data.event_types import account
 from ancf.data.events import canonical_flags
-from ancf.data.ids import IdMap, sort_order
+from ancf.data.id_values import sort_order
+from ancf.data.ids import IdMap
 from ancf.data.interactions import Interactions
 from ancf.data.raw_table import EncodedColumn, RawTable
 from ancf.data.rejections import Rejections

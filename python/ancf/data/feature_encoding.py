@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from ancf.data.arrays import offsets_from_lengths
 from ancf.data.csr import Csr
-from ancf.data.features import CategoryColumn, FeatureColumn, Features, NumericColumn, TagsColumn, TextColumn
+from ancf.data.feature_columns import CategoryColumn, FeatureColumn, NumericColumn, TagsColumn, TextColumn
+from ancf.data.features import Features
 
 _WORD = re.compile(r"\w+")
 _MAX_WORDS, _MAX_SPLIT_WORDS = 256, 48

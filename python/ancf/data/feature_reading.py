@@ -25,15 +25,8 @@ from ancf.checks import check_choice
 from ancf.data.arrow_tables import open_stream, read_parquet, series_of_column
 from ancf.data.byte_source import DAMAGE, open_bytes
 from ancf.data.columns import KNOWN_HEADINGS, ColumnChoice, format_headings, is_position, normalize_heading
-from ancf.data.features import (
-    KINDS,
-    FeatureColumn,
-    FeatureReport,
-    Features,
-    Kind,
-    NumericColumn,
-    column_from_cells,
-)
+from ancf.data.feature_columns import KINDS, FeatureColumn, Kind, NumericColumn, column_from_cells
+from ancf.data.features import FeatureReport, Features
 from ancf.data.frame_columns import columns_of_frame, heading_text
 from ancf.data.ids import IdMap
 from ancf.data.json_lines import is_json

@@ -1,4 +1,4 @@
-"""What ``Interactions.from_ids`` takes beside ids: weights, times and texts, one for each event, checked."""
+"""What ``Interactions`` takes beside ids, checked: weights, times, texts and masks, one for each event."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from ancf.data.arrays import fits_float32
 from ancf.data.events import ItemTexts
 from ancf.data.ids import IdMap
 from ancf.data.report import Report
-from ancf.errors import InvalidDataError
+from ancf.errors import InvalidDataError, InvalidParameterError
 
 
 def check_weights(weight: ArrayLike, n: int) -> NDArray[np.float64]:
@@ -67,3 +67,47 @@ def texts_by_item(
         )
     result[codes[::-1]] = each[::-1]
     return result
+
+
+def flags(which: Any) -> NDArray[np.bool_] | None:
+    """A one-dimensional mask; None for anything else."""
+    try:
+        mask = np.asarray(which)
+    except (TypeError, ValueError):
+        return None
+    return mask if mask.ndim == 1 and mask.dtype == bool else None
+
+
+def chosen_events(which: ArrayLike, n: int) -> NDArray[Any]:
+    """Some of n events: a mask, or rising positions.
+
+    Raises
+    ------
+    InvalidDataError
+        If the mask has another length, or a position is outside the table.
+    InvalidParameterError
+        If it is neither.
+    """
+    try:
+        chosen = np.asarray(which)
+    except (TypeError, ValueError):
+        chosen = np.asarray(None)
+    if not chosen.size and chosen.ndim == 1:
+        chosen = chosen.astype(bool if chosen.dtype == bool else np.int64)
+    if chosen.ndim != 1 or chosen.dtype.kind not in "biu":
+        raise InvalidParameterError(
+            f"subset: which is {format_value(which)}; give a mask of True and False, or whole numbers, one-dimensional."
+        )
+    if chosen.dtype == bool and len(chosen) != n:
+        raise InvalidDataError(
+            f"the mask has {len(chosen)} values where there are {n} events. Give one for each event."
+        )
+    if chosen.dtype != bool:
+        outside = np.flatnonzero((chosen < 0) | (chosen >= n))
+        if len(outside):
+            raise InvalidDataError(
+                f"subset: {chosen[outside[0]]} at position {outside[0]} is outside the table; "
+                f"give numbers from 0 to {n - 1}."
+            )
+        chosen = np.unique(chosen.astype(np.int64))
+    return chosen

@@ -14,28 +14,31 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from functools import cached_property
-from numbers import Number
 from typing import Any, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ancf import _native
-from ancf._pandas import is_categorical, is_column, is_missing, is_series, pd
+from ancf._pandas import pd
 from ancf._text import format_value
-from ancf.data.arrays import largest_exact, object_array
+from ancf.data.arrays import object_array
+from ancf.data.id_values import (
+    array_of_state,
+    first_ids,
+    id_array,
+    is_whole,
+    parse_id,
+    sort_order,
+    typed_ids,
+    uuid_bytes,
+)
 from ancf.data.packed_text import Packed, check_packed, pack_bytes, pack_texts, unpack_bytes, unpack_texts
 from ancf.errors import InvalidDataError, InvalidParameterError, ModelFileError, _PositionError
 from ancf.params import checks_call
 
-# A Python object per kind of id; NumPy holds all but the integers as objects.
-_TYPES: dict[str, type] = {"int": int, "str": str, "uuid": uuid.UUID, "bytes": bytes}
-
-
-# So many ids are made by themselves; for more, all are.
-_FEW = 1000
-# Ids among which a similar one is looked for.
-_LOOKED_THROUGH = 20_000
+_FEW = 1000  # So many ids are made by themselves; for more, all are.
+_LOOKED_THROUGH = 20_000  # Ids among which a similar one is looked for.
 
 
 class IdMap(Sequence[Any]):
@@ -73,12 +76,12 @@ class IdMap(Sequence[Any]):
 
     @checks_call
     def __init__(self, values: ArrayLike | Iterable[Any]) -> None:
-        array, kind = _typed(values, "values")
+        array, kind = typed_ids(as_id_array(values, "values"), "values")
         self._set(array, kind)
         if not self.native_index.is_distinct:
             twice = np.flatnonzero(pd.Index(array).duplicated())
             raise InvalidDataError(
-                f"values: {len(twice)} ids stand more than once ({_first(array[twice])}, first at position "
+                f"values: {len(twice)} ids stand more than once ({first_ids(array[twice])}, first at position "
                 f"{twice[0]}). Give each id once."
             )
 
@@ -128,7 +131,7 @@ class IdMap(Sequence[Any]):
         >>> ids.values.tolist(), codes.tolist()
         (['a', 'b'], [1, 0, 1])
         """
-        array, kind = _typed(values, what)
+        array, kind = typed_ids(as_id_array(values, what), what)
         codes, uniques = pd.factorize(array)
         order, rank = sort_order(uniques)
         return cls._unchecked(uniques[order], kind), rank[codes]
@@ -269,7 +272,7 @@ class IdMap(Sequence[Any]):
         if self.kind == "int":
             return _native.IdIndex.of_numbers(self.values)
         if self.kind == "uuid":
-            joined = np.frombuffer(b"".join(each.bytes for each in self.values), np.uint8)
+            joined = uuid_bytes(self.values)
             return _native.IdIndex.of_texts(np.arange(0, len(joined) + 1, 16), joined, has_texts=False)
         return _native.IdIndex.of_texts(*self._pack(), has_texts=self.kind == "str")
 
@@ -304,7 +307,7 @@ class IdMap(Sequence[Any]):
         return self.native_index.position
 
     def _beginning(self) -> str:
-        return _first(object_array(self._decoded(0, 4)))
+        return first_ids(object_array(self._decoded(0, 4)))
 
     def prepare(self) -> None:
         """Make ready for ``position``, which does so when it is first asked.
@@ -365,18 +368,7 @@ class IdMap(Sequence[Any]):
         >>> IdMap([7, 9]).parse("7"), IdMap(["7", "9"]).parse("7"), IdMap([7, 9]).parse("seven")
         (7, '7', 'seven')
         """
-        if self.kind == "str":
-            return text
-        if self.kind == "int":
-            digits = text.strip().removeprefix("-")
-            # Longer ones are no 64-bit number.
-            return int(text) if digits.isascii() and digits.isdigit() and len(digits) < 20 else text
-        if self.kind == "uuid":
-            try:
-                return uuid.UUID(text)
-            except ValueError:
-                return text
-        return text.encode("utf-8", "surrogateescape") if self.kind == "bytes" else text
+        return parse_id(text, self.kind)
 
     @checks_call
     def positions(self, ids: ArrayLike | Iterable[Any]) -> NDArray[np.int64]:
@@ -471,8 +463,7 @@ class IdMap(Sequence[Any]):
         if self.kind == "int":
             return {"values": np.array(self.values)}, meta
         if self.kind == "uuid":
-            uuids = b"".join(each.bytes for each in self.values)
-            return {"values": np.frombuffer(uuids, np.uint8).reshape(-1, 16).copy()}, meta
+            return {"values": uuid_bytes(self.values).reshape(-1, 16).copy()}, meta
         offsets, joined = self._pack()
         return {"offsets": offsets, "bytes": joined}, meta
 
@@ -487,24 +478,13 @@ class IdMap(Sequence[Any]):
         """
         kind, n = meta.get("kind"), meta.get("n")
         try:
-            if kind == "int":
-                array = np.asarray(arrays["values"])
-                if array.dtype != np.int64 or array.ndim != 1:
-                    raise ValueError(f"integer ids have the type {array.dtype} in {array.ndim} dimensions")
-                array = array.copy()
-            elif kind == "uuid":
-                raw = np.asarray(arrays["values"])
-                if raw.dtype != np.uint8 or raw.ndim != 2 or raw.shape[1] != 16:
-                    raise ValueError(f"UUIDs have the type {raw.dtype} and the shape {raw.shape}")
-                array = object_array([uuid.UUID(bytes=row.tobytes()) for row in raw])
-            elif kind in ("str", "bytes"):
+            if kind in ("str", "bytes"):
                 # Copies, so that ids that outlive their model do not keep the whole file.
                 packed = np.array(arrays["offsets"]), np.array(arrays["bytes"])
                 if len(packed[0]) - 1 != n:
                     raise ValueError(f"{len(packed[0]) - 1} ids where {n} are announced")
                 return cls._of_packed(packed, kind)
-            else:
-                raise ValueError(f"unknown kind of id {kind!r}")
+            array = array_of_state(arrays, kind)
             if len(array) != n:
                 raise ValueError(f"{len(array)} ids where {n} are announced")
             return cls(array) if n else cls._unchecked(array, str(kind))
@@ -514,113 +494,6 @@ class IdMap(Sequence[Any]):
             ) from error
 
 
-def is_whole(number: Any) -> bool:
-    """Whether this is a whole number, in whatever type Python has for numbers."""
-    try:
-        return isinstance(number, Number) and int(number) == number  # type: ignore[call-overload]
-    except (OverflowError, TypeError, ValueError):
-        return False
-
-
-def sort_order(uniques: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
-    """The order that sorts distinct ids ascending, and for each its rank in that order (int32)."""
-    if uniques.dtype.kind == "O":
-        listed = uniques.tolist()
-        order = np.array(sorted(range(len(listed)), key=listed.__getitem__), np.intp)
-    else:
-        order = np.argsort(uniques, kind="stable")
-    rank = np.empty(len(order), np.int32)
-    rank[order] = np.arange(len(order), dtype=np.int32)
-    return order, rank
-
-
 def as_id_array(values: ArrayLike | Iterable[Any], what: str = "ids") -> NDArray[Any]:
-    """One-dimensional NumPy array: numbers as numbers, everything else as objects; categories by their values."""
-    if isinstance(values, IdMap):
-        return values.values
-    if is_column(values):
-        if isinstance(values.dtype, pd.CategoricalDtype):
-            categories = as_id_array(values.dtype.categories)
-            codes = np.asarray(values.cat.codes if is_series(values) else values.codes)  # type: ignore[union-attr]
-            if (codes < 0).any():
-                categories = categories.astype(object)
-                return np.asarray(np.where(codes < 0, np.array(None, object), categories[codes]), object)
-            return np.asarray(categories[codes])
-        if pd.api.types.is_integer_dtype(values.dtype) and not values.hasnans:
-            return np.asarray(values.to_numpy(values.dtype.type if isinstance(values.dtype, np.dtype) else np.int64))
-        array = values.to_numpy() if isinstance(values.dtype, np.dtype) else values.to_numpy(dtype=object)
-    elif is_categorical(values):
-        return as_id_array(pd.Index(values))
-    elif isinstance(values, np.ndarray):
-        array = values
-    else:
-        if isinstance(values, (str, bytes, type)) or not isinstance(values, Iterable):
-            raise InvalidDataError(f"{what}: {values!r} is no sequence of ids. Give one, such as a list of one.")
-        listed = values if isinstance(values, (list, tuple)) else list(values)
-        kinds = {type(each) for each in listed}
-        if kinds <= {int} or (kinds and all(issubclass(kind, (float, np.integer, np.floating)) for kind in kinds)):
-            try:
-                array = np.asarray(listed, dtype=np.int64 if kinds <= {int} else None)
-            except OverflowError:
-                array = object_array(list(listed))
-        else:
-            array = object_array([each.item() if isinstance(each, np.generic) else each for each in listed])
-    if array.ndim != 1:
-        raise InvalidDataError(
-            f"{what}: an array of the shape {array.shape} has {array.ndim} dimensions; give a one-dimensional sequence."
-        )
-    if array.dtype.kind in "US":
-        return array.astype(object)
-    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
-
-
-def _typed(values: ArrayLike | Iterable[Any], what: str = "ids") -> tuple[NDArray[Any], str]:
-    """The ids as an int64 or object array, and their kind."""
-    array = as_id_array(values, what)
-    if not len(array):
-        return (np.empty(0, np.int64), "int") if array.dtype.kind in "iuf" else (np.empty(0, object), "str")
-    if array.dtype.kind == "f":
-        finite = np.isfinite(array)
-        exact = np.abs(array) < largest_exact(array.dtype)
-        whole = finite & exact & (array == np.where(finite, np.floor(array), 0))
-        if not whole.all():
-            at = np.flatnonzero(~whole)
-            raise InvalidDataError(
-                f"{what}: {len(at)} are missing, no whole numbers or too large for {array.dtype} "
-                f"({_first(array[at])}, first at position {at[0]}). "
-                "Leave those rows out, or give the ids as text."
-            )
-        return array.astype(np.int64), "int"
-    if array.dtype.kind in "iu":
-        if array.dtype == np.uint64 and (array > np.uint64(2**63 - 1)).any():
-            raise InvalidDataError(f"{what}: {array.max()} does not fit 63 bits. Give such ids as text.")
-        return array.astype(np.int64), "int"
-    if array.dtype.kind != "O":
-        raise InvalidDataError(f"{what}: values have the type {array.dtype}; ids are integers, text, UUIDs or bytes.")
-    inferred = pd.api.types.infer_dtype(array, skipna=False)
-    if inferred == "string":
-        return array.copy(), "str"
-    listed = array.tolist()
-    missing = [at for at, each in enumerate(listed) if each is None or is_missing(each) or each != each]
-    if missing:
-        raise InvalidDataError(
-            f"{what}: {len(missing)} are missing (first at positions {', '.join(map(str, missing[:3]))}). "
-            "Leave those rows out."
-        )
-    if inferred == "integer":
-        try:
-            return array.astype(np.int64), "int"
-        except OverflowError:
-            raise InvalidDataError(f"{what}: {max(listed)} does not fit 63 bits. Give such ids as text.") from None
-    for kind, python_type in _TYPES.items():
-        if kind != "int" and all(type(each) is python_type for each in listed):
-            return array.copy(), kind
-    found = sorted({type(each).__name__ for each in listed})
-    raise InvalidDataError(
-        f"{what}: values are of {'mixed' if len(found) > 1 else 'unusable'} kinds "
-        f"({', '.join(found)}: {_first(array)}). Give ids of one kind: integers, text, UUIDs or bytes."
-    )
-
-
-def _first(values: NDArray[Any], n: int = 3) -> str:
-    return ", ".join(repr(each) for each in values[:n].tolist()) + (", …" if len(values) > n else "")
+    """One-dimensional NumPy array of ids, of whatever holds them."""
+    return values.values if isinstance(values, IdMap) else id_array(values, what)

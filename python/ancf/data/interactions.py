@@ -9,7 +9,6 @@ only the ids that occur, which is what ``fit`` does first, so that a model knows
 """
 
 import copy
-import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -22,12 +21,13 @@ from ancf._native import canonical_events
 from ancf._pandas import is_series, pd
 from ancf._text import format_value
 from ancf.checks import check_path
-from ancf.data.arrays import group_starts, positions_among
-from ancf.data.events import Events, ItemTexts, canonical_flags
+from ancf.data.arrays import positions_among
+from ancf.data.event_tables import EventTables
+from ancf.data.events import ItemTexts, canonical_flags
 from ancf.data.feature_account import account_of_features, filled_texts
 from ancf.data.feature_reading import Side, read_features
 from ancf.data.features import Features
-from ancf.data.given_arrays import check_weights, read_times, texts_by_item
+from ancf.data.given_arrays import check_weights, chosen_events, flags, read_times, texts_by_item
 from ancf.data.ids import IdMap
 from ancf.data.normalize import Normalizer
 from ancf.data.prepared import load_table, save_table
@@ -41,7 +41,7 @@ Mark = int | str
 """What a caller calls the last event of a table."""
 
 
-class Interactions(Events):
+class Interactions(EventTables):
     """Events of users with items.
 
     Made by ``ancf.read_interactions`` or ``Interactions.from_ids``; the attributes are read-only arrays.
@@ -275,7 +275,7 @@ class Interactions(Events):
                 "the mask is a Series whose index is not 0, 1, 2, …, as that of data.to_pandas() is. "
                 "Give mask.to_numpy() if it is in the order of the events."
             )
-        mask = _flags(which)
+        mask = flags(which)
         if mask is None:
             raise InvalidParameterError(
                 f"Interactions[which]: which is {format_value(which)}; give a mask of True and False over the events, "
@@ -316,29 +316,7 @@ class Interactions(Events):
         >>> data.subset([2]).to_pandas()["user_id"].tolist()
         ['bob']
         """
-        try:
-            chosen = np.asarray(which)
-        except (TypeError, ValueError):
-            chosen = np.asarray(None)
-        if not chosen.size and chosen.ndim == 1:
-            chosen = chosen.astype(bool if chosen.dtype == bool else np.int64)
-        if chosen.ndim != 1 or chosen.dtype.kind not in "biu":
-            raise InvalidParameterError(
-                f"subset: which is {format_value(which)}; give a mask of True and False, or whole numbers, "
-                "one-dimensional."
-            )
-        if chosen.dtype == bool and len(chosen) != len(self):
-            raise InvalidDataError(
-                f"the mask has {len(chosen)} values where there are {len(self)} events. Give one for each event."
-            )
-        if chosen.dtype != bool:
-            outside = np.flatnonzero((chosen < 0) | (chosen >= len(self)))
-            if len(outside):
-                raise InvalidDataError(
-                    f"subset: {chosen[outside[0]]} at position {outside[0]} is outside the table; "
-                    f"give numbers from 0 to {len(self) - 1}."
-                )
-            chosen = np.unique(chosen.astype(np.int64))
+        chosen = chosen_events(which, len(self))
         new = copy.copy(self)
         new.users, new.items, new.weights = self.users[chosen], self.items[chosen], self.weights[chosen]
         new.times = None if self.times is None else self.times[chosen]
@@ -453,34 +431,6 @@ class Interactions(Events):
         """
         return Normalizer(self.normalize).fit(self.weights)
 
-    def fingerprint(self) -> str:
-        """A hash of the content (ids, events, weights, times): 32 hex digits, the same for tables that say the same.
-
-        Returns
-        -------
-        str
-
-        Examples
-        --------
-        >>> one = Interactions.from_ids(user=[1, 2], item=["tea", "cup"])
-        >>> one.fingerprint() == Interactions.from_ids(user=[2, 1], item=["cup", "tea"]).fingerprint()
-        True
-        """
-        digest = hashlib.blake2b(digest_size=16)
-        for ids in (self.user_ids, self.item_ids):
-            arrays, meta = ids.state()
-            digest.update(repr(sorted(meta.items())).encode())
-            for name in sorted(arrays):
-                digest.update(_little_endian(arrays[name]))
-        for part in (self.users, self.items, self.weights, self.times):
-            digest.update(b"-" if part is None else _little_endian(part))
-        if self.had is not None:
-            digest.update(_little_endian(self.had))
-        if self.rejections is not None:
-            for name, array in sorted(self.rejections.state()[0].items()):
-                digest.update(name.encode() + _little_endian(array))
-        return digest.hexdigest()
-
     @checks_call
     def save(self, path: "str | os.PathLike[str]") -> None:
         """Write the table to a folder, from which ``ancf.read_interactions(path)`` has it at once, cleaned and coded.
@@ -521,82 +471,7 @@ class Interactions(Events):
         new._freeze()
         return new
 
-    def to_pandas(self) -> "pd.DataFrame":
-        """The events as a table: ``user_id, item_id, weight`` and, where there are times, ``time`` (UTC).
-
-        Where the table has them, ``had`` says which events are purchases, and ``rejected`` of which items their user
-        wants no more; ``rejected()`` has those without an event, too.
-
-        Returns
-        -------
-        DataFrame with a row for each event, in the order of ``users``
-
-        Examples
-        --------
-        >>> data = Interactions.from_ids(user=["ann", "bob", "ann"], item=[7, 7, 9], weight=[1, 2, 3])
-        >>> data.to_pandas()["item_id"].tolist()
-        [7, 9, 7]
-        """
-        columns: dict[str, Any] = {
-            "user_id": self.user_ids.take(self.users),
-            "item_id": self.item_ids.take(self.items),
-            "weight": np.array(self.weights),
-        }
-        if self.times is not None:
-            columns["time"] = pd.to_datetime(self.times, unit="s", utc=True)
-        if self.had is not None:
-            columns["had"] = np.array(self.had)
-        if self.rejections is not None:
-            sets = self.rejections.sets(self)
-            pairs = np.repeat(np.arange(self.n_users), np.diff(sets.indptr)) * self.n_items + sets.items
-            columns["rejected"] = np.isin(self.users.astype(np.int64) * self.n_items + self.items, pairs)
-        return pd.DataFrame(columns)
-
-    def rejected(self) -> "pd.DataFrame":
-        """What users reject, as far as no purchase clears it: ``user_id, item_id`` and, where there are times, ``time``
-        (UTC), the last one.
-
-        Returns
-        -------
-        DataFrame with a row for each pair, by user and item
-
-        Examples
-        --------
-        >>> import ancf
-        >>> log = {"user": [1, 1, 2], "item": [7, 8, 8], "event": ["purchase", "dislike", "purchase"]}
-        >>> ancf.read_interactions(log).rejected().values.tolist()
-        [[1, 8]]
-        """
-        found = self.rejections
-        if found is None:
-            empty: dict[str, Any] = {"user_id": self.user_ids.values[:0], "item_id": self.item_ids.values[:0]}
-            return pd.DataFrame(empty if self.times is None else {**empty, "time": pd.to_datetime([], utc=True)})
-        at = np.flatnonzero(found.standing(self))
-        last = np.append(group_starts(found.users[at], found.items[at])[1:], len(at)) - 1
-        at = at[last] if len(at) else at
-        columns: dict[str, Any] = {
-            "user_id": found.user_ids.take(found.users[at]),
-            "item_id": found.item_ids.take(found.items[at]),
-        }
-        if found.times is not None:
-            columns["time"] = pd.to_datetime(found.times[at], unit="s", utc=True)
-        return pd.DataFrame(columns)
-
-
-def _flags(which: Any) -> NDArray[np.bool_] | None:
-    """A one-dimensional mask; None for anything else."""
-    try:
-        mask = np.asarray(which)
-    except (TypeError, ValueError):
-        return None
-    return mask if mask.ndim == 1 and mask.dtype == bool else None
-
 
 def _restrict(ids: IdMap, kept: NDArray[np.bool_], codes: NDArray[np.int32]) -> tuple[IdMap, NDArray[np.int32]]:
     """The ids that are kept, and the codes (all of kept ids) as positions among them."""
     return IdMap._unchecked(ids.values[kept], ids.kind), positions_among(kept)[codes]
-
-
-def _little_endian(array: NDArray[Any]) -> bytes:
-    """The bytes of an array in little-endian order, so that a fingerprint does not depend on the machine."""
-    return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()

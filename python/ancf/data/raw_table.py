@@ -20,7 +20,7 @@ from ancf._pandas import pd
 from ancf.data import timestamps
 from ancf.data.arrays import fits_float32, largest_exact, object_array, positions_among
 from ancf.data.id_texts import IdRules, has_unseen, normalize_text
-from ancf.data.ids import is_whole
+from ancf.data.id_values import is_whole
 from ancf.data.report import FileAccount, Noted, Reason
 from ancf.data.restrictions import describe_counts
 from ancf.data.timestamps import TimeOptions

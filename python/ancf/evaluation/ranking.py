@@ -19,6 +19,7 @@ from ancf.evaluation.pair_errors import PairErrors
 from ancf.scoring.filters import Filters
 from ancf.scoring.results import TopN, merge_lists
 from ancf.scoring.scorer import Scorer
+from ancf.scoring.top_n import top_n, top_n_popular
 
 # Users ranked at a time.
 _CHUNK_USERS = 16_384
@@ -103,12 +104,12 @@ class ModelLists(RankedLists):
             each = Filters(allow_each=self.candidates.take(np.arange(start, end)))
         known, others = np.flatnonzero(users >= 0), np.flatnonzero(users < 0)
         of_known = each.rows(known) if len(others) else each
-        top = self.scorer.top_n(
-            users[known], n, filter_seen=self.filter_seen, filters=of_known, num_threads=self.num_threads
+        top = top_n(
+            self.scorer, users[known], n, filter_seen=self.filter_seen, filters=of_known, num_threads=self.num_threads
         )
         if not len(others):
             return top
-        popular = self.scorer.top_n_popular(len(others), n, each.rows(others), self.num_threads)
+        popular = top_n_popular(self.scorer, len(others), n, each.rows(others), self.num_threads)
         return merge_lists(len(users), known, top, others, popular)
 
 

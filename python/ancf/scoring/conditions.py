@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ancf import _text
-from ancf.data.features import CategoryColumn, FeatureColumn, NumericColumn, TagsColumn
+from ancf.data.feature_columns import CategoryColumn, FeatureColumn, NumericColumn, TagsColumn
 from ancf.data.ids import IdMap
 from ancf.errors import InvalidParameterError, UnknownItemError
 from ancf.scoring.unknown_ids import refuse_twin

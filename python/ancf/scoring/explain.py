@@ -16,9 +16,10 @@ from ancf.data.feature_encoding import shared
 from ancf.errors import InvalidDataError, InvalidParameterError, UnknownUserError
 from ancf.scoring.histories import Histories, read_histories, take_apart
 from ancf.scoring.lists import ON_UNKNOWN, find_known_items, find_users, pair_scores, strangers
+from ancf.scoring.parts import EncodedUsers, TargetAttention
 from ancf.scoring.requests import is_one
 from ancf.scoring.results import Companion, Explanation, Reason, TopN
-from ancf.scoring.scorer import EncodedUsers, Scorer, TargetAttention
+from ancf.scoring.scorer import Scorer
 from ancf.scoring.unknown_ids import refuse_twin
 
 

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from ancf.data.features import CategoryColumn, Features, NumericColumn
+from ancf.data.feature_columns import CategoryColumn, NumericColumn
+from ancf.data.features import Features
 from ancf.data.ids import IdMap
 from ancf.data.time_range import SECONDS_PER_DAY
 from ancf.errors import InvalidParameterError

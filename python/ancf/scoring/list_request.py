@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 from ancf.data.csr import Csr, ItemSets
 from ancf.scoring.arranging import Ask, AskByRules, CompiledRules, compile_rules
 from ancf.scoring.filters import Filters, Requested, count_each
+from ancf.scoring.parts import EncodedUsers
 from ancf.scoring.past import Past
 from ancf.scoring.results import TopN, merge_lists
 from ancf.scoring.rules import Rules
-from ancf.scoring.scorer import EncodedUsers, Scorer
+from ancf.scoring.scorer import Scorer
+from ancf.scoring.top_n import finished, top_n, top_n_by_rules, top_n_popular
 
 
 @dataclass(frozen=True)
@@ -102,8 +104,8 @@ class ListRequest:
 
         def ask(rows: NDArray[np.intp] | None, n: int, filters: Filters) -> TopN:
             at = positions if rows is None else rows if positions is None else positions[rows]
-            return self.scorer.top_n(
-                at, n, filter_seen=filter_seen, filters=filters, num_threads=self.num_threads, finish=False
+            return top_n(
+                self.scorer, at, n, filter_seen=filter_seen, filters=filters, num_threads=self.num_threads, finish=False
             )
 
         return ask
@@ -112,8 +114,8 @@ class ListRequest:
         """The lists by rules of these users."""
 
         def ask(n: int, filters: Filters, rules: dict[str, Any]) -> TopN | None:
-            return self.scorer.top_n_by_rules(
-                positions, n, rules, filter_seen=filter_seen, filters=filters, num_threads=self.num_threads
+            return top_n_by_rules(
+                self.scorer, positions, n, rules, filter_seen=filter_seen, filters=filters, num_threads=self.num_threads
             )
 
         return ask
@@ -177,13 +179,13 @@ class ListRequest:
         """The lists of people of whom nothing is known; their scores have no last step."""
 
         def ask(rows: NDArray[np.intp] | None, n: int, filters: Filters) -> TopN:
-            return self.scorer.top_n_popular(self.n_rows if rows is None else len(rows), n, filters, self.num_threads)
+            return top_n_popular(self.scorer, self.n_rows if rows is None else len(rows), n, filters, self.num_threads)
 
         return self.ranked(ask)
 
     def lists(self, ask: Ask, shift: NDArray[np.float32] | None, by_rules: AskByRules | None = None) -> TopN:
         """The lists made of rankings, with the last step of their scores."""
-        return self.scorer.finished(self.ranked(ask, by_rules), shift)
+        return finished(self.scorer, self.ranked(ask, by_rules), shift)
 
     def ranked(self, ask: Ask, by_rules: AskByRules | None = None) -> TopN:
         """The lists made of rankings; ``by_rules`` makes lists that obey rules at once."""

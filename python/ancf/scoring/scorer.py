@@ -16,8 +16,7 @@ from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import pairwise
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,75 +28,15 @@ from ancf.data.ids import IdMap
 from ancf.data.interactions import Interactions
 from ancf.data.normalize import Normalizer
 from ancf.errors import InvalidDataError
-from ancf.scoring.filters import Filters
 from ancf.scoring.histories import Histories, OneHistory, ones, short_history
+from ancf.scoring.parts import Arrays as Arrays
+from ancf.scoring.parts import EncodedUsers as EncodedUsers
+from ancf.scoring.parts import Folding, Layers, Placed, TargetAttention
 from ancf.scoring.past import Past, read_now, times_of
 from ancf.scoring.purchases import Purchases
 from ancf.scoring.results import Recommendations, TopN, TopNOne
 from ancf.scoring.start import Start
 from ancf.scoring.update_report import UpdateReport
-
-Arrays = dict[str, NDArray[Any]]
-
-
-class TargetAttention(NamedTuple):
-    """What target attention knows of the items beside their vectors."""
-
-    keys: NDArray[np.float32]  # (n_items, d_keys), already divided by √d_keys
-    queries: NDArray[np.float32]  # (n_items, d_keys)
-    item_logits: NDArray[np.float32]  # (n_items,)
-    attention_exponent: float
-
-
-class Layers(NamedTuple):
-    """Fully connected layers that every pair goes through; see ``rust/core/src/model/layers.rs``."""
-
-    product: int
-    """How many numbers of a user's and an item's vector are multiplied; the others are sums of the first layer."""
-    widths: list[int]
-    numbers: NDArray[np.float32]
-    """W_2, b_2, …, W_L, b_L, o, b: matrices with a row for each input."""
-
-    def output(self, sums: NDArray[np.float64]) -> tuple[float, float]:
-        """For the sums of one pair in the first layer: what the last layer makes of them, and the bias b."""
-        hidden, at = np.maximum(sums, 0.0), 0
-        for inputs, outputs in pairwise(self.widths):
-            matrix = self.numbers[at : at + inputs * outputs].reshape(inputs, outputs).astype(np.float64)
-            at += (inputs + 1) * outputs
-            hidden = np.maximum(hidden @ matrix + self.numbers[at - outputs : at], 0.0)
-        return float(hidden @ self.numbers[at:-1]), float(self.numbers[-1])
-
-
-class Placed(NamedTuple):
-    """Items that have their scores from their attributes, wholly or in part."""
-
-    items: NDArray[np.int32]
-    """Positions (n,), rising."""
-    companions: Csr
-    """What each of them is a mixture of: a row for each, shares of known items."""
-
-
-class EncodedUsers(NamedTuple):
-    """Bare histories as the ranker takes users."""
-
-    vectors: NDArray[np.float32]
-    """(n, d)"""
-    history: Csr | None = None
-    """The weighted history that the sparse part of the score, or target attention, reads."""
-    shift: NDArray[np.float32] | None = None
-    """What is added to the scores that come out (n,)."""
-
-
-class Folding(NamedTuple):
-    """How the core folds a history in by itself; see ``rust/core/src/model/fold_in.rs``."""
-
-    priors: NDArray[np.float32] | None
-    """Of the attention (n_items,); None without vectors."""
-    half_lives: tuple[float | None, float | None]
-    """In days, of item-item weights and of repetitions."""
-    uses_weights: bool
-    sees_sets: tuple[bool, bool]
-    """``Encoder.sees_sets``, without and with ``filter_seen``."""
 
 
 class Encoder(ABC):
@@ -399,86 +338,6 @@ class Scorer:
                 items, scores = self.encoder.top_n_for_items(self, OneHistory(positions), N, filter_seen, num_threads)
                 return self._one(0, items, scores, "history")
         return None
-
-    def top_n(
-        self,
-        rows: NDArray[np.int64] | None,
-        N: int,
-        *,
-        filter_seen: bool,
-        filters: Filters,
-        num_threads: int | None,
-        finish: bool = True,
-    ) -> TopN:
-        """The lists of users of the training table by position; None: of all. ``finish``: see ``finished``."""
-        filters = filters.within(self.stock)
-        left_out = None if filter_seen and filters.deny_each is None else self.left_out(filter_seen=filter_seen)
-        if filters.deny_each is None and left_out is None:
-            return TopN(
-                *self.ranker.top_n(
-                    rows, N, filter_seen=filter_seen, num_threads=num_threads, finish=finish, **filters.keywords()
-                )
-            )
-        # What is denied to each joins what each has seen, which only a call with users of its own can bring along.
-        vectors, history, shift = self.user_vectors, self.history, self.user_shift
-        if rows is not None:
-            vectors, history = vectors[rows], None if history is None else history.take(rows)
-            left_out = None if left_out is None else left_out.take(rows)
-            shift = None if shift is None else shift[rows]
-        return TopN(
-            *self.ranker.top_n_for(
-                vectors,
-                history,
-                filters.excluded(left_out),
-                N,
-                shift=shift,
-                num_threads=num_threads,
-                finish=finish,
-                **filters.keywords(),
-            )
-        )
-
-    def top_n_by_rules(
-        self,
-        rows: NDArray[np.int64] | None,
-        N: int,
-        rules: dict[str, Any],
-        *,
-        filter_seen: bool,
-        filters: Filters,
-        num_threads: int | None,
-    ) -> TopN | None:
-        """The lists by rules of users of the training table, without the last step of the scores; None where the core
-        does not make them by itself."""
-        filters = filters.within(self.stock)
-        if filters.allow_each is not None:
-            return None
-        masks: dict[str, Any] = {"allow": filters.allow, "deny": filters.deny, "num_threads": num_threads}
-        left_out = None if filter_seen and filters.deny_each is None else self.left_out(filter_seen=filter_seen)
-        if filters.deny_each is None and left_out is None:
-            found = self.ranker.top_n_by_rules(rows, N, filter_seen=filter_seen, **rules, **masks)
-        else:
-            vectors, history = self.user_vectors, self.history
-            if rows is not None:
-                vectors, history = vectors[rows], None if history is None else history.take(rows)
-                left_out = None if left_out is None else left_out.take(rows)
-            found = self.ranker.top_n_by_rules_for(vectors, history, filters.excluded(left_out), N, **rules, **masks)
-        return None if found is None else TopN(*found)
-
-    def finished(self, top: TopN, shift: NDArray[np.float32] | None) -> TopN:
-        """Lists with the last step of their scores, a shift for each user and the link, where that was left out."""
-        if self.link == "identity" and shift is None:
-            return top
-        return TopN(top.items, self.ranker.finish(top.scores, top.counts, shift), top.counts)
-
-    def top_n_popular(self, n_users: int, N: int, filters: Filters, num_threads: int | None) -> TopN:
-        """The most popular items, for those of whom nothing is known."""
-        one = np.ones((n_users, 1), np.float32)
-        filters = filters.within(self.stock)
-        ranker, _ = self.lazy_ranker("popularity", lambda: np.ascontiguousarray(self.popularity()[:, None]))
-        return TopN(
-            *ranker.top_n_for(one, None, filters.excluded(None), N, num_threads=num_threads, **filters.keywords())
-        )
 
     def popularity(self) -> NDArray[np.float32]:
         """The scores of those lists (n_items,).

@@ -15,8 +15,9 @@ from ancf.data.csr import Csr, ItemSets
 from ancf.data.features import Features
 from ancf.data.ids import IdMap
 from ancf.data.packed_text import pack_optional_texts, unpack_optional_texts
+from ancf.scoring.parts import Arrays, Layers, Placed, TargetAttention
 from ancf.scoring.purchases import Purchases
-from ancf.scoring.scorer import Arrays, Encoder, Layers, Placed, Scorer, TargetAttention
+from ancf.scoring.scorer import Encoder, Scorer
 from ancf.scoring.start import Start
 
 

@@ -26,10 +26,11 @@ from ancf.scoring.filters import Filters, Requested
 from ancf.scoring.histories import read_histories, take_apart
 from ancf.scoring.list_request import ListRequest
 from ancf.scoring.lists import pair_scores, strangers
+from ancf.scoring.parts import EncodedUsers
 from ancf.scoring.requests import unknown_items
 from ancf.scoring.results import Source, TopN
 from ancf.scoring.rules import Rules
-from ancf.scoring.scorer import EncodedUsers, Scorer
+from ancf.scoring.scorer import Scorer
 from ancf.scoring.unknown_ids import first_twin
 from ancf.serving.counting import Counting
 from ancf.serving.histories import Continued, by_then, continue_history, purchases_with, row_of
