@@ -15,13 +15,13 @@ adds its own part to a score, p_u = W_u Σ_j c_uj q_j with W_u = (α₀ QᵀQ + 
 
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, NamedTuple, Self, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ancf import _native
-from ancf.checkpoints import CheckpointPath
+from ancf.checkpoints import Checkpoint
 from ancf.checks import check_choice, check_flag, check_number
 from ancf.data.arrays import inner_products
 from ancf.data.csr import Csr
@@ -36,7 +36,8 @@ from ancf.models.factor_training import (
     thread_count,
 )
 from ancf.scoring.histories import Histories, ones
-from ancf.scoring.scorer import Arrays, EncodedUsers, Encoder, Scorer
+from ancf.scoring.parts import Arrays, EncodedUsers
+from ancf.scoring.scorer import Encoder, Scorer
 from ancf.scoring.start import Side
 from ancf.search_space import Integer, Real, SearchSpace
 
@@ -157,77 +158,39 @@ class ALS(FactorModel):
             "regularization_exponent": Real(0.0, 1.0),
         }
 
-    def fit(
-        self,
-        interactions: Interactions,
-        validation: Interactions | None = None,
-        *,
-        checkpoint: CheckpointPath | None = None,
-        every: int = 1,
-        resume: bool = False,
-    ) -> Self:
-        """Learn from a table of interactions.
-
-        Parameters
-        ----------
-        interactions : Interactions
-        validation : Interactions, optional
-            Held-out purchases of the same users: they choose the epoch, and are never learned from.
-        checkpoint : path, optional
-            A file that keeps where training stands, and is removed when it has ended.
-        every : int, at least 1
-            Epochs between two writings of it.
-        resume : bool
-            Go on from the file where it is there; the model has the bits of one that was never interrupted.
-
-        Returns
-        -------
-        the model itself, fitted
-
-        Raises
-        ------
-        InvalidDataError
-            If the table holds no interactions, a weight is not above 0 where weights are used, or the checkpoint is of
-            another fit; says in what they differ.
-        InvalidParameterError
-            If an option makes no sense, or the vectors would not fit into memory; names the option and its value.
-        DivergedError
-            If the equations have no solution in float32; the object is as it was before.
-        """
-        self._check_training_options()
+    def _check_options(self) -> None:
         if not (isinstance(self.unobserved_weight, str) and self.unobserved_weight == "auto"):
             check_number("unobserved_weight", self.unobserved_weight, 0.0, 1e6, words="'auto' or ")
         check_number("regularization", self.regularization, 0.0, 1e6, above=True)
         check_number("regularization_exponent", self.regularization_exponent, 0.0, 2.0)
         check_choice("solver", self.solver, get_args(Solver))
         check_flag("use_weights", self.use_weights)
-        data = self._training_data(interactions, validation)
-        with self._checkpoint(data, validation, checkpoint, every, resume) as kept:
-            self._check_memory(data, 4, 12 * int(self.factors) ** 2 * thread_count(self.num_threads))
-            history = data.to_csr()
-            if self.use_weights:
-                _check_weights(data, history)
-            else:
-                history = history.with_data(np.ones_like(history.data))
-            seed = self._seed(kept)
-            penalty = self._penalty(data.n_items)
-            solver = ("exact" if self.use_weights else "cg") if self.solver == "auto" else self.solver
-            trainer = _Trainer(self, history, data.n_items, seed, penalty, solver)
 
-            def build_scorer(state: _State, training: dict[str, Any] | None = None) -> Scorer:
-                confidence = history.data if self.use_weights else None
-                return self._build_scorer(
-                    data,
-                    seen=history.sets,
-                    item_vectors=state.items,
-                    user_vectors=state.users,
-                    encoder=_ExactEncoder(penalty, state.gramian, confidence),
-                    training=training,
-                )
+    def _learn(self, data: Interactions, validation: Interactions | None, kept: Checkpoint | None) -> Scorer:
+        self._check_memory(data, 4, 12 * int(self.factors) ** 2 * thread_count(self.num_threads))
+        history = data.to_csr()
+        if self.use_weights:
+            _check_weights(data, history)
+        else:
+            history = history.with_data(np.ones_like(history.data))
+        seed = self._seed(kept)
+        penalty = self._penalty(data.n_items)
+        solver = ("exact" if self.use_weights else "cg") if self.solver == "auto" else self.solver
+        trainer = _Trainer(self, history, data.n_items, seed, penalty, solver)
 
-            settings = {"random_state": seed, **penalty, "solver": solver}
-            self._scorer = self._train(trainer, build_scorer, data, validation, settings, kept)
-        return self
+        def build_scorer(state: _State, training: dict[str, Any] | None = None) -> Scorer:
+            confidence = history.data if self.use_weights else None
+            return self._build_scorer(
+                data,
+                seen=history.sets,
+                item_vectors=state.items,
+                user_vectors=state.users,
+                encoder=_ExactEncoder(penalty, state.gramian, confidence),
+                training=training,
+            )
+
+        settings = {"random_state": seed, **penalty, "solver": solver}
+        return self._train(trainer, build_scorer, data, validation, settings, kept)
 
     def _penalty(self, n_items: int) -> dict[str, float]:
         weight = self.unobserved_weight

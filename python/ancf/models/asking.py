@@ -1,16 +1,18 @@
 """What a fitted model is asked beside its lists: a view with a table of stock, why an item is missing, what goes with
-what."""
+what, and what is similar."""
 
 from typing import Any, Self
 
 from ancf.errors import InvalidCallError
 from ancf.params import checks_call
+from ancf.scoring import similar
 from ancf.scoring.buy_again import OnUnknownBuyer, buy_again
 from ancf.scoring.filters import positions_of
 from ancf.scoring.requests import Id, Ids, ItemFilter, SeveralIds
 from ancf.scoring.results import Recommendations
 from ancf.scoring.rules import Rules
 from ancf.scoring.scorer import HasScorer, Scorer
+from ancf.scoring.similar import Metric
 from ancf.scoring.together import bought_together
 from ancf.scoring.why_not import WhyNot, why_not
 
@@ -257,3 +259,99 @@ class Asking(HasScorer):
             shown=shown,
             num_threads=self.num_threads,
         )
+
+    @checks_call
+    def similar_items(
+        self,
+        query: Ids,
+        N: int = 10,
+        *,
+        metric: Metric = "cosine",
+        items: ItemFilter | None = None,
+        filter_items: ItemFilter | None = None,
+        rules: Rules | None = None,
+    ) -> Recommendations:
+        """The N items most like each given item, itself left out.
+
+        Models with vectors compare these; a model without (item-kNN) gives an item's row of its similarity matrix.
+
+        Parameters
+        ----------
+        query : id or sequence of ids; ``model.item_ids_.values`` for all
+        N : int, at least 1
+            Fewer rows come back where fewer items are eligible.
+        metric : "cosine" or "inner"
+            The cosine of the angle between two vectors, or their inner product. A similarity matrix has one measure,
+            and the metric does not change it.
+        items, filter_items
+            What alone may be listed, and what may not, in the forms of ``recommend``; a mapping is by the items of
+            ``query``.
+        rules : Rules, optional
+            As in ``recommend``; boosts multiply likenesses.
+
+        Returns
+        -------
+        Recommendations
+            With the columns ``query_item_id, item_id, score, rank, source``, and ``name`` where names are known.
+
+        Raises
+        ------
+        UnknownItemError
+            If an item was not in training; names the ids.
+        InvalidDataError
+            If a filter does not fit.
+        InvalidParameterError
+            If the model has nothing to compare items by.
+
+        Examples
+        --------
+        >>> import ancf
+        >>> data = ancf.Interactions.from_ids(user=[1, 1, 2, 2, 3], item=["a", "b", "b", "c", "c"])
+        >>> model = ancf.ItemKNN().fit(data)
+        >>> model.similar_items("b", N=5).ids.tolist(), model.similar_items("b", filter_items="a").ids.tolist()
+        (['a', 'c'], ['c'])
+        """
+        return similar.similar_items(
+            self._fitted(),
+            query,
+            N,
+            metric,
+            items=items,
+            filter_items=filter_items,
+            num_threads=self.num_threads,
+            rules=rules,
+        )
+
+    @checks_call
+    def similar_users(self, users: Ids, N: int = 10, *, metric: Metric = "cosine") -> Recommendations:
+        """The N users most like each given user, themselves left out.
+
+        Models with vectors compare these; a model without (item-kNN) compares users by the purchases they share.
+
+        Parameters
+        ----------
+        users : id or sequence of ids; ``model.user_ids_.values`` for all
+        N : int, at least 1
+        metric : "cosine" or "inner"
+            Of the vectors; of the purchases the cosine, or the number that both have.
+
+        Returns
+        -------
+        Recommendations
+            With the columns ``query_user_id, user_id, score, rank, source``.
+
+        Raises
+        ------
+        UnknownUserError
+            If a user was not in training; names the ids.
+        InvalidParameterError
+            If the model has nothing to compare users by.
+
+        Examples
+        --------
+        >>> import ancf
+        >>> data = ancf.Interactions.from_ids(user=[1, 1, 2, 2, 3], item=["a", "b", "b", "c", "c"])
+        >>> ancf.ItemKNN().fit(data).similar_users(1, N=5).ids.tolist()
+        [2]
+        """
+        return similar.similar_users(self._fitted(), users, N, metric, self.num_threads)

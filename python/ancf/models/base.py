@@ -29,8 +29,9 @@ from ancf.models.recommending import Recommending
 from ancf.params import Params, checks_call
 from ancf.scoring import export, scorer_arrays, updates
 from ancf.scoring.export import Format
+from ancf.scoring.parts import Arrays
 from ancf.scoring.purchases import Purchases
-from ancf.scoring.scorer import Arrays, Encoder, Scorer
+from ancf.scoring.scorer import Encoder, Scorer
 from ancf.scoring.unknown_ids import refuse_other_table, used_ids
 from ancf.scoring.updates import Update
 from ancf.search_space import SearchSpace

@@ -7,9 +7,8 @@
 import os
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +24,8 @@ from ancf.evaluation import check_metric, evaluate_scorer, parse_metrics
 from ancf.models.base import Recommender
 from ancf.models.resuming import fit_of
 from ancf.scoring.limits import check_training_memory
-from ancf.scoring.scorer import Arrays, Scorer
+from ancf.scoring.parts import Arrays
+from ancf.scoring.scorer import Scorer
 from ancf.scoring.start import Side, Start
 from ancf.scoring.updates import Update
 
@@ -97,7 +97,61 @@ class FactorModel(Recommender):
         training = self._fitted().training
         return {} if training is None else training
 
+    def fit(
+        self,
+        interactions: Interactions,
+        validation: Interactions | None = None,
+        *,
+        checkpoint: CheckpointPath | None = None,
+        every: int = 1,
+        resume: bool = False,
+    ) -> Self:
+        """Learn from a table of interactions.
+
+        Parameters
+        ----------
+        interactions : Interactions
+            A pair that occurs twice counts once, with the sum of its weights. ``SVD`` predicts the weights, ``ALS`` may
+            use them, and to the others they do not matter.
+        validation : Interactions, optional
+            Held-out purchases or ratings of the same users: they choose the epoch, and are never learned from.
+        checkpoint : path, optional
+            A file that keeps where training stands, and is removed when it has ended.
+        every : int, at least 1
+            Epochs between two writings of it.
+        resume : bool
+            Go on from the file where it is there; the model has the bits of one that was never interrupted.
+
+        Returns
+        -------
+        the model itself, fitted
+
+        Raises
+        ------
+        InvalidDataError
+            If the table holds no interactions or weights that make no sense, or the checkpoint is of another fit; says
+            in what they differ.
+        InvalidParameterError
+            If an option makes no sense, or the model would not fit into memory; names the option and its value.
+        DivergedError
+            If the numbers leave the finite ones; the object is as it was before.
+        """
+        self._check_training_options()
+        self._check_options()
+        data = self._training_data(interactions, validation)
+        with open_checkpoint(checkpoint, every, resume, lambda: fit_of(self, data, validation)) as kept:
+            self._scorer = self._learn(data, validation, kept)
+        return self
+
     # ---- what a model says
+
+    @abstractmethod
+    def _check_options(self) -> None:
+        """Refuse options of its own that make no sense."""
+
+    @abstractmethod
+    def _learn(self, data: Interactions, validation: Interactions | None, kept: Checkpoint | None) -> Scorer:
+        """Learn from the table of training; by ``_train``."""
 
     @abstractmethod
     def _validation_loss(self, scorer: Scorer, pairs: ValidationPairs, seed: int) -> float:
@@ -126,17 +180,6 @@ class FactorModel(Recommender):
         """The seed: that of the fit that goes on, the given one, or a new one."""
         seed = int.from_bytes(os.urandom(8), "little") if self.random_state is None else int(self.random_state)
         return seed if kept is None else kept.seed(seed)
-
-    def _checkpoint(
-        self,
-        data: Interactions,
-        validation: Interactions | None,
-        checkpoint: CheckpointPath | None,
-        every: int,
-        resume: bool,
-    ) -> AbstractContextManager[Checkpoint | None]:
-        """The checkpoint of a fit; None where none was asked for."""
-        return open_checkpoint(checkpoint, every, resume, lambda: fit_of(self, data, validation))
 
     def _check_memory(self, data: Interactions, copies: int, extra_bytes: int = 0) -> None:
         """Refuse vectors that would not fit; ``copies`` of all of them are there at once."""
@@ -248,6 +291,13 @@ def validation_pairs(data: Interactions, validation: Interactions, seen: ItemSet
 def known_scores(scorer: Scorer, users: NDArray[np.int64], items: NDArray[np.int64]) -> NDArray[np.float64]:
     """The scores of pairs by position."""
     return scorer.ranker.scores(users, items).astype(np.float64)
+
+
+def ranking_loss(scorer: Scorer, pairs: ValidationPairs, seed: int) -> float:
+    """−ln σ of what held-out items score above items drawn against them, in the mean."""
+    others = np.random.default_rng(seed).integers(0, len(scorer.item_ids), len(pairs.items))
+    margin = known_scores(scorer, pairs.users, pairs.items) - known_scores(scorer, pairs.users, others)
+    return float(np.mean(np.logaddexp(0.0, -margin)))
 
 
 def read_floats(arrays: Arrays, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:

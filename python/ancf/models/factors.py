@@ -16,8 +16,9 @@ from ancf.errors import InvalidDataError, InvalidParameterError
 from ancf.models.base import Recommender
 from ancf.params import checks_call
 from ancf.scoring.histories import Histories
+from ancf.scoring.parts import Arrays, EncodedUsers
 from ancf.scoring.requests import as_sequence, is_one, materialize
-from ancf.scoring.scorer import Arrays, EncodedUsers, Encoder, Scorer
+from ancf.scoring.scorer import Encoder, Scorer
 from ancf.scoring.unknown_ids import refuse_other_table, used_ids
 
 

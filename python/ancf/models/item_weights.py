@@ -16,8 +16,9 @@ from ancf.data.interactions import Interactions
 from ancf.errors import ModelFileError
 from ancf.models.base import Recommender
 from ancf.scoring.histories import Histories, OneHistory, ones
+from ancf.scoring.parts import Arrays, EncodedUsers, Folding
 from ancf.scoring.results import TopNOne
-from ancf.scoring.scorer import Arrays, EncodedUsers, Encoder, Folding, Scorer
+from ancf.scoring.scorer import Encoder, Scorer
 
 Side = Literal["rows", "columns"]
 

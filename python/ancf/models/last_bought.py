@@ -22,8 +22,9 @@ from ancf.errors import InvalidDataError, ModelFileError
 from ancf.models.ancf.temporal import PurchaseTimes, recency_weights
 from ancf.models.base import Recommender
 from ancf.scoring.histories import Histories
+from ancf.scoring.parts import Arrays, EncodedUsers
 from ancf.scoring.past import Past
-from ancf.scoring.scorer import Arrays, EncodedUsers, Encoder, Scorer
+from ancf.scoring.scorer import Encoder, Scorer
 from ancf.search_space import Real, SearchSpace
 
 # Below every n 2^(−age / half_life), whose exponent ends at −60, and far above what float32 can still hold.

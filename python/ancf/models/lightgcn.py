@@ -7,20 +7,27 @@ He, Deng, Wang, Li, Zhang, Wang, *LightGCN: Simplifying and Powering Graph Convo
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ancf import _native
-from ancf.checkpoints import CheckpointPath
+from ancf.checkpoints import Checkpoint
 from ancf.checks import check_integer, check_number
 from ancf.data.arrays import FLOAT32_MAX, inner_products
 from ancf.data.csr import Csr
 from ancf.data.interactions import Interactions
-from ancf.models.factor_training import FactorModel, NativeTrainer, ValidationPairs, known_scores, read_floats
+from ancf.models.factor_training import (
+    FactorModel,
+    NativeTrainer,
+    ValidationPairs,
+    ranking_loss,
+    read_floats,
+)
 from ancf.scoring.histories import Histories
-from ancf.scoring.scorer import Arrays, EncodedUsers, Encoder, Scorer
+from ancf.scoring.parts import Arrays, EncodedUsers
+from ancf.scoring.scorer import Encoder, Scorer
 from ancf.scoring.start import Side
 from ancf.search_space import Integer, Real, SearchSpace
 
@@ -149,87 +156,46 @@ class LightGCN(FactorModel):
             "regularization": Real(1e-5, 1e-2, log=True),
         }
 
-    def fit(
-        self,
-        interactions: Interactions,
-        validation: Interactions | None = None,
-        *,
-        checkpoint: CheckpointPath | None = None,
-        every: int = 1,
-        resume: bool = False,
-    ) -> Self:
-        """Learn from a table of interactions; its weights do not matter.
-
-        Parameters
-        ----------
-        interactions : Interactions
-        validation : Interactions, optional
-            Held-out purchases of the same users: they choose the epoch, and are never learned from.
-        checkpoint : path, optional
-            A file that keeps where training stands, and is removed when it has ended.
-        every : int, at least 1
-            Epochs between two writings of it.
-        resume : bool
-            Go on from the file where it is there; the model has the bits of one that was never interrupted.
-
-        Returns
-        -------
-        the model itself, fitted
-
-        Raises
-        ------
-        InvalidDataError
-            If the table holds no interactions, or the checkpoint is of another fit; says in what they differ.
-        InvalidParameterError
-            If an option makes no sense, or the vectors would not fit into memory; names the option and its value.
-        DivergedError
-            If the loss leaves the finite numbers; the object is as it was before.
-        """
-        self._check_training_options()
+    def _check_options(self) -> None:
         check_integer("n_layers", self.n_layers, 1, 16)
         if not (isinstance(self.batch_size, str) and self.batch_size == "auto"):
             check_integer("batch_size", self.batch_size, 1, 2**31 - 1, words='"auto" or ')
         check_number("learning_rate", self.learning_rate, 0.0, FLOAT32_MAX, above=True)
         check_number("regularization", self.regularization, 0.0, 1e6)
-        data = self._training_data(interactions, validation)
-        with self._checkpoint(data, validation, checkpoint, every, resume) as kept:
-            self._check_memory(data, 10)
-            history, seed = data.to_csr(), self._seed(kept)
-            n = len(history.indices)
-            batch_size = min(max(-(-n // 5), 2048) if self.batch_size == "auto" else int(self.batch_size), n)
-            native = _native.LightGcnTrainer(
-                history,
-                data.n_items,
-                factors=int(self.factors),
-                n_layers=int(self.n_layers),
-                epochs=int(self.epochs),
-                batch_size=batch_size,
-                learning_rate=float(self.learning_rate),
-                regularization=float(self.regularization),
-                seed=seed,
-                num_threads=self.num_threads,
+
+    def _learn(self, data: Interactions, validation: Interactions | None, kept: Checkpoint | None) -> Scorer:
+        self._check_memory(data, 10)
+        history, seed = data.to_csr(), self._seed(kept)
+        n = len(history.indices)
+        batch_size = min(max(-(-n // 5), 2048) if self.batch_size == "auto" else int(self.batch_size), n)
+        native = _native.LightGcnTrainer(
+            history,
+            data.n_items,
+            factors=int(self.factors),
+            n_layers=int(self.n_layers),
+            epochs=int(self.epochs),
+            batch_size=batch_size,
+            learning_rate=float(self.learning_rate),
+            regularization=float(self.regularization),
+            seed=seed,
+            num_threads=self.num_threads,
+        )
+
+        def build_scorer(state: _State, training: dict[str, Any] | None = None) -> Scorer:
+            return self._build_scorer(
+                data,
+                seen=history.sets,
+                item_vectors=state.items,
+                user_vectors=state.users,
+                encoder=_GraphEncoder(state.contributions),
+                training=training,
             )
 
-            def build_scorer(state: _State, training: dict[str, Any] | None = None) -> Scorer:
-                return self._build_scorer(
-                    data,
-                    seen=history.sets,
-                    item_vectors=state.items,
-                    user_vectors=state.users,
-                    encoder=_GraphEncoder(state.contributions),
-                    training=training,
-                )
-
-            settings = {"random_state": seed, "batch_size": batch_size}
-            self._scorer = self._train(
-                _Trainer(native, self.num_threads), build_scorer, data, validation, settings, kept
-            )
-        return self
+        settings = {"random_state": seed, "batch_size": batch_size}
+        return self._train(_Trainer(native, self.num_threads), build_scorer, data, validation, settings, kept)
 
     def _validation_loss(self, scorer: Scorer, pairs: ValidationPairs, seed: int) -> float:
-        others = np.random.default_rng(seed).integers(0, len(scorer.item_ids), len(pairs.items))
-        margin = known_scores(scorer, pairs.users, pairs.items) - known_scores(scorer, pairs.users, others)
-        return float(np.mean(np.logaddexp(0.0, -margin)))
+        return ranking_loss(scorer, pairs, seed)
 
     def _load_encoder(self, arrays: Arrays, meta: dict[str, Any]) -> Encoder:
         return _GraphEncoder(read_floats(arrays, "contributions", arrays["item_vectors"].shape))

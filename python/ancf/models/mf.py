@@ -10,21 +10,29 @@ Surprise has it. One sample follows the other as on one thread, yet all threads 
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ancf import _native
-from ancf.checkpoints import CheckpointPath
+from ancf.checkpoints import Checkpoint
 from ancf.checks import check_number
 from ancf.data.arrays import fits_float32
 from ancf.data.interactions import Interactions
 from ancf.errors import ModelFileError
-from ancf.models.factor_training import FactorModel, NativeTrainer, ValidationPairs, known_scores, read_number
+from ancf.models.factor_training import (
+    FactorModel,
+    NativeTrainer,
+    ValidationPairs,
+    known_scores,
+    ranking_loss,
+    read_number,
+)
 from ancf.models.rating_scale import RatingScale
 from ancf.scoring.histories import Histories, ones
-from ancf.scoring.scorer import Arrays, EncodedUsers, Encoder, Scorer
+from ancf.scoring.parts import Arrays, EncodedUsers
+from ancf.scoring.scorer import Encoder, Scorer
 from ancf.scoring.start import Side
 from ancf.search_space import Integer, Real, SearchSpace
 
@@ -179,84 +187,45 @@ class BPR(FactorModel):
             "negative_exponent": Real(0.0, 1.0),
         }
 
-    def fit(
-        self,
-        interactions: Interactions,
-        validation: Interactions | None = None,
-        *,
-        checkpoint: CheckpointPath | None = None,
-        every: int = 1,
-        resume: bool = False,
-    ) -> Self:
-        """Learn from a table of interactions; its weights do not matter.
-
-        Parameters
-        ----------
-        interactions : Interactions
-        validation : Interactions, optional
-            Held-out purchases of the same users: they choose the epoch, and are never learned from.
-        checkpoint : path, optional
-            A file that keeps where training stands, and is removed when it has ended.
-        every : int, at least 1
-            Epochs between two writings of it.
-        resume : bool
-            Go on from the file where it is there; the model has the bits of one that was never interrupted.
-
-        Returns
-        -------
-        the model itself, fitted
-
-        Raises
-        ------
-        InvalidDataError
-            If the table holds no interactions, or the checkpoint is of another fit; says in what they differ.
-        InvalidParameterError
-            If an option makes no sense, or the vectors would not fit into memory; names the option and its value.
-        DivergedError
-            If the loss leaves the finite numbers; the object is as it was before.
-        """
-        self._check_training_options()
+    def _check_options(self) -> None:
         check_number("learning_rate", self.learning_rate, 0.0, 1e6, above=True)
         check_number("regularization", self.regularization, 0.0, 1e6)
         check_number("bias_regularization", self.bias_regularization, 0.0, 1e6)
         check_number("negative_exponent", self.negative_exponent, 0.0, 2.0)
-        data = self._training_data(interactions, validation)
-        with self._checkpoint(data, validation, checkpoint, every, resume) as kept:
-            self._check_memory(data, 5)
-            history = data.to_csr()
-            seed = self._seed(kept)
-            native = _native.BprTrainer(
-                history,
-                data.n_items,
-                factors=int(self.factors),
-                epochs=int(self.epochs),
-                learning_rate=float(self.learning_rate),
-                regularization=float(self.regularization),
-                bias_regularization=float(self.bias_regularization),
-                negative_exponent=float(self.negative_exponent),
-                seed=seed,
-                num_threads=self.num_threads,
+
+    def _learn(self, data: Interactions, validation: Interactions | None, kept: Checkpoint | None) -> Scorer:
+        self._check_memory(data, 5)
+        history = data.to_csr()
+        seed = self._seed(kept)
+        native = _native.BprTrainer(
+            history,
+            data.n_items,
+            factors=int(self.factors),
+            epochs=int(self.epochs),
+            learning_rate=float(self.learning_rate),
+            regularization=float(self.regularization),
+            bias_regularization=float(self.bias_regularization),
+            negative_exponent=float(self.negative_exponent),
+            seed=seed,
+            num_threads=self.num_threads,
+        )
+
+        def build_scorer(state: _State, training: dict[str, Any] | None = None) -> Scorer:
+            return self._build_scorer(
+                data,
+                seen=history.sets,
+                item_vectors=_with_column(state.items, state.item_biases),
+                user_vectors=_with_column(state.users, np.ones(data.n_users, np.float32)),
+                encoder=_RankingEncoder(self, seed),
+                training=training,
             )
 
-            def build_scorer(state: _State, training: dict[str, Any] | None = None) -> Scorer:
-                return self._build_scorer(
-                    data,
-                    seen=history.sets,
-                    item_vectors=_with_column(state.items, state.item_biases),
-                    user_vectors=_with_column(state.users, np.ones(data.n_users, np.float32)),
-                    encoder=_RankingEncoder(self, seed),
-                    training=training,
-                )
-
-            self._scorer = self._train(
-                _Trainer(native, self.num_threads), build_scorer, data, validation, {"random_state": seed}, kept
-            )
-        return self
+        return self._train(
+            _Trainer(native, self.num_threads), build_scorer, data, validation, {"random_state": seed}, kept
+        )
 
     def _validation_loss(self, scorer: Scorer, pairs: ValidationPairs, seed: int) -> float:
-        others = np.random.default_rng(seed).integers(0, len(scorer.item_ids), len(pairs.items))
-        margin = known_scores(scorer, pairs.users, pairs.items) - known_scores(scorer, pairs.users, others)
-        return float(np.mean(np.logaddexp(0.0, -margin)))
+        return ranking_loss(scorer, pairs, seed)
 
     def _load_encoder(self, arrays: Arrays, meta: dict[str, Any]) -> Encoder:
         return _RankingEncoder(self, read_number(meta, "seed"))
@@ -396,87 +365,49 @@ class SVD(FactorModel):
     def _predicts_quantity(self) -> bool:
         return True
 
-    def fit(
-        self,
-        interactions: Interactions,
-        validation: Interactions | None = None,
-        *,
-        checkpoint: CheckpointPath | None = None,
-        every: int = 1,
-        resume: bool = False,
-    ) -> Self:
-        """Learn from a table of ratings, its weights.
-
-        Parameters
-        ----------
-        interactions : Interactions
-            A pair that occurs twice counts once with the sum of its weights.
-        validation : Interactions, optional
-            Held-out ratings of the same users: they choose the epoch, and are never learned from.
-        checkpoint : path, optional
-            A file that keeps where training stands, and is removed when it has ended.
-        every : int, at least 1
-            Epochs between two writings of it.
-        resume : bool
-            Go on from the file where it is there; the model has the bits of one that was never interrupted.
-
-        Returns
-        -------
-        the model itself, fitted
-
-        Raises
-        ------
-        InvalidDataError
-            If the table holds no interactions, or the checkpoint is of another fit; says in what they differ.
-        InvalidParameterError
-            If an option makes no sense, or the vectors would not fit into memory; names the option and its value.
-        DivergedError
-            If the loss leaves the finite numbers; the object is as it was before.
-        """
-        self._check_training_options()
+    def _check_options(self) -> None:
         check_number("learning_rate", self.learning_rate, 0.0, 1e6, above=True)
         check_number("regularization", self.regularization, 0.0, 1e6)
         check_number("init_scale", self.init_scale, 0.0, 1e6)
-        data = self._training_data(interactions, validation)
-        with self._checkpoint(data, validation, checkpoint, every, resume) as kept:
-            self._check_memory(data, 5)
-            ratings = data.to_csr()
-            scale = RatingScale.of(ratings.data)
-            seed = self._seed(kept)
-            native = _native.SvdTrainer(
-                ratings.with_data(scale.in_units(ratings.data)),
-                data.n_items,
-                factors=int(self.factors),
-                learning_rate=float(self.learning_rate),
-                regularization=float(self.regularization),
-                start_scale=float(self.init_scale),
-                seed=seed,
-                num_threads=self.num_threads,
-            )
-            unit = np.float32(scale.unit)
-            mean = unit * np.float32(native.mean)
 
-            def build_scorer(state: _State, training: dict[str, Any] | None = None) -> Scorer:
-                return self._build_scorer(
-                    data,
-                    seen=ratings.sets,
-                    item_vectors=_with_column(state.items, unit * state.item_biases),
-                    user_vectors=_with_column(unit * state.users, np.ones(data.n_users, np.float32)),
-                    user_shift=mean + unit * state.user_biases,
-                    encoder=_RatingEncoder(self, mean, scale),
-                    training=training,
-                )
+    def _learn(self, data: Interactions, validation: Interactions | None, kept: Checkpoint | None) -> Scorer:
+        self._check_memory(data, 5)
+        ratings = data.to_csr()
+        scale = RatingScale.of(ratings.data)
+        seed = self._seed(kept)
+        native = _native.SvdTrainer(
+            ratings.with_data(scale.in_units(ratings.data)),
+            data.n_items,
+            factors=int(self.factors),
+            learning_rate=float(self.learning_rate),
+            regularization=float(self.regularization),
+            start_scale=float(self.init_scale),
+            seed=seed,
+            num_threads=self.num_threads,
+        )
+        unit = np.float32(scale.unit)
+        mean = unit * np.float32(native.mean)
 
-            self._scorer = self._train(
-                _Trainer(native, self.num_threads, scale.unit**2),
-                build_scorer,
+        def build_scorer(state: _State, training: dict[str, Any] | None = None) -> Scorer:
+            return self._build_scorer(
                 data,
-                validation,
-                {"random_state": seed, **scale.settings()},
-                kept,
-                new_pairs_only=False,
+                seen=ratings.sets,
+                item_vectors=_with_column(state.items, unit * state.item_biases),
+                user_vectors=_with_column(unit * state.users, np.ones(data.n_users, np.float32)),
+                user_shift=mean + unit * state.user_biases,
+                encoder=_RatingEncoder(self, mean, scale),
+                training=training,
             )
-        return self
+
+        return self._train(
+            _Trainer(native, self.num_threads, scale.unit**2),
+            build_scorer,
+            data,
+            validation,
+            {"random_state": seed, **scale.settings()},
+            kept,
+            new_pairs_only=False,
+        )
 
     def _validation_loss(self, scorer: Scorer, pairs: ValidationPairs, seed: int) -> float:
         return float(np.mean((known_scores(scorer, pairs.users, pairs.items) - pairs.weights) ** 2))

@@ -11,13 +11,13 @@ all items, every pair through the layers.
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ancf import _native
-from ancf.checkpoints import CheckpointPath
+from ancf.checkpoints import Checkpoint
 from ancf.checks import check_integer, check_number
 from ancf.data.arrays import FLOAT32_MAX
 from ancf.data.interactions import Interactions
@@ -30,8 +30,9 @@ from ancf.models.factor_training import (
     read_floats,
     read_number,
 )
-from ancf.scoring.histories import Histories, ones
-from ancf.scoring.scorer import Arrays, EncodedUsers, Encoder, Layers, Scorer
+from ancf.models.neural_encoder import NeuralEncoder
+from ancf.scoring.parts import Arrays, Layers
+from ancf.scoring.scorer import Encoder, Scorer
 from ancf.scoring.start import Side
 from ancf.search_space import Integer, Real, SearchSpace
 
@@ -92,88 +93,51 @@ class _Network(FactorModel):
         }
         return {**space, "dropout": Real(0.0, 0.5)} if self._widths() else space
 
-    def fit(
-        self,
-        interactions: Interactions,
-        validation: Interactions | None = None,
-        *,
-        checkpoint: CheckpointPath | None = None,
-        every: int = 1,
-        resume: bool = False,
-    ) -> Self:
-        """Learn from a table of interactions; its weights do not matter.
-
-        Parameters
-        ----------
-        interactions : Interactions
-        validation : Interactions, optional
-            Held-out purchases of the same users: they choose the epoch, and are never learned from.
-        checkpoint : path, optional
-            A file that keeps where training stands, and is removed when it has ended.
-        every : int, at least 1
-            Epochs between two writings of it.
-        resume : bool
-            Go on from the file where it is there; the model has the bits of one that was never interrupted.
-
-        Returns
-        -------
-        the model itself, fitted
-
-        Raises
-        ------
-        InvalidDataError
-            If the table holds no interactions, or the checkpoint is of another fit; says in what they differ.
-        InvalidParameterError
-            If an option makes no sense, or the network would not fit into memory; names the option and its value.
-        DivergedError
-            If the loss leaves the finite numbers; the object is as it was before.
-        """
-        self._check_training_options()
+    def _check_options(self) -> None:
         check_integer("batch_size", self.batch_size, 1, 2**31 - 1)
         check_integer("n_negatives", self.n_negatives, 1, 1000)
         check_number("learning_rate", self.learning_rate, 0.0, FLOAT32_MAX, above=True)
         check_number("regularization", self.regularization, 0.0, 1e6)
-        dropout, widths = self._dropout(), self._widths()
-        check_number("dropout", dropout, 0.0, 0.99)
-        data = self._training_data(interactions, validation)
-        with self._checkpoint(data, validation, checkpoint, every, resume) as kept:
-            factors = int(self.factors)
-            product, embedding = factors if self._has_product() else 0, factors if widths else 0
-            copies = 6 if product and embedding else 4
-            self._check_memory(data, copies, 4 * data.n_items * sum(widths))
-            history, seed = data.to_csr(), self._seed(kept)
-            native = _native.NeuralTrainer(
-                history,
-                data.n_items,
-                product=product,
-                embedding=embedding,
-                widths=widths,
-                epochs=int(self.epochs),
-                batch_size=min(int(self.batch_size), len(history.indices)),
-                negatives=int(self.n_negatives),
-                learning_rate=float(self.learning_rate),
-                regularization=float(self.regularization),
-                dropout=float(dropout),
-                seed=seed,
-                num_threads=self.num_threads,
+        self._widths()
+        check_number("dropout", self._dropout(), 0.0, 0.99)
+
+    def _learn(self, data: Interactions, validation: Interactions | None, kept: Checkpoint | None) -> Scorer:
+        factors, widths = int(self.factors), self._widths()
+        product, embedding = factors if self._has_product() else 0, factors if widths else 0
+        copies = 6 if product and embedding else 4
+        self._check_memory(data, copies, 4 * data.n_items * sum(widths))
+        history, seed = data.to_csr(), self._seed(kept)
+        native = _native.NeuralTrainer(
+            history,
+            data.n_items,
+            product=product,
+            embedding=embedding,
+            widths=widths,
+            epochs=int(self.epochs),
+            batch_size=min(int(self.batch_size), len(history.indices)),
+            negatives=int(self.n_negatives),
+            learning_rate=float(self.learning_rate),
+            regularization=float(self.regularization),
+            dropout=float(self._dropout()),
+            seed=seed,
+            num_threads=self.num_threads,
+        )
+
+        def build_scorer(state: _State, training: dict[str, Any] | None = None) -> Scorer:
+            return self._build_scorer(
+                data,
+                seen=history.sets,
+                item_vectors=state.items,
+                user_vectors=state.users,
+                encoder=NeuralEncoder.of_users(state.users, seed, int(self.n_negatives)),
+                head="layers" if widths else "inner",
+                layers=Layers(product, widths, state.layers) if widths else None,
+                link="sigmoid",
+                training=training,
             )
 
-            def build_scorer(state: _State, training: dict[str, Any] | None = None) -> Scorer:
-                return self._build_scorer(
-                    data,
-                    seen=history.sets,
-                    item_vectors=state.items,
-                    user_vectors=state.users,
-                    encoder=_NeuralEncoder.of_users(state.users, seed, int(self.n_negatives)),
-                    head="layers" if widths else "inner",
-                    layers=Layers(product, widths, state.layers) if widths else None,
-                    link="sigmoid",
-                    training=training,
-                )
-
-            trainer = _Trainer(native, self.num_threads)
-            self._scorer = self._train(trainer, build_scorer, data, validation, {"random_state": seed}, kept)
-        return self
+        trainer = _Trainer(native, self.num_threads)
+        return self._train(trainer, build_scorer, data, validation, {"random_state": seed}, kept)
 
     def _validation_loss(self, scorer: Scorer, pairs: ValidationPairs, seed: int) -> float:
         others = np.random.default_rng(seed).integers(0, len(scorer.item_ids), len(pairs.items))
@@ -183,7 +147,7 @@ class _Network(FactorModel):
 
     def _load_encoder(self, arrays: Arrays, meta: dict[str, Any]) -> Encoder:
         width = arrays["item_vectors"].shape[1:]
-        return _NeuralEncoder(
+        return NeuralEncoder(
             read_floats(arrays, "fold_in.mean", width),
             read_floats(arrays, "fold_in.deviation", width),
             read_number(meta, "seed"),
@@ -205,6 +169,19 @@ def _read_widths(layers: Any) -> list[int]:
             f"layers is {layers!r}; it takes up to {_MAX_LAYERS} widths, each from 1 to {_MAX_WIDTH:,}."
         )
     return widths
+
+
+class _Layered(_Network):
+    """With layers over embeddings."""
+
+    layers: str
+    dropout: float
+
+    def _widths(self) -> list[int]:
+        return _read_widths(self.layers)
+
+    def _dropout(self) -> float:
+        return self.dropout
 
 
 class GMF(_Network):
@@ -298,7 +275,7 @@ class GMF(_Network):
         return True
 
 
-class MLP(_Network):
+class MLP(_Layered):
     """Fully connected layers over the embeddings of a user and an item (He et al. 2017).
 
     Parameters
@@ -397,14 +374,8 @@ class MLP(_Network):
     def _has_product(self) -> bool:
         return False
 
-    def _widths(self) -> list[int]:
-        return _read_widths(self.layers)
 
-    def _dropout(self) -> float:
-        return self.dropout
-
-
-class NeuMF(_Network):
+class NeuMF(_Layered):
     """Neural matrix factorization (He et al. 2017): ``GMF`` and ``MLP`` with embeddings of their own, learned together.
 
     The paper trains the two first and starts from them; here all start from random numbers. The reference is Recall@20
@@ -501,48 +472,3 @@ class NeuMF(_Network):
 
     def _has_product(self) -> bool:
         return True
-
-    def _widths(self) -> list[int]:
-        return _read_widths(self.layers)
-
-    def _dropout(self) -> float:
-        return self.dropout
-
-
-class _NeuralEncoder(Encoder):
-    """The user that explains a history best, weighed against how the users of training are spread."""
-
-    def __init__(self, mean: Floats, deviation: Floats, seed: int, negatives: int) -> None:
-        self.mean, self.deviation, self.seed, self.negatives = mean, deviation, seed, negatives
-
-    @classmethod
-    def of_users(cls, users: Floats, seed: int, negatives: int) -> Self:
-        """For the users of training as they are served."""
-        wide = users.astype(np.float64)
-        return cls(wide.mean(axis=0).astype(np.float32), wide.std(axis=0).astype(np.float32), seed, negatives)
-
-    def fold_in(self, scorer: Scorer, histories: Histories, num_threads: int | None) -> EncodedUsers:
-        return EncodedUsers(
-            _native.neural_user_vectors(
-                (histories.indptr, histories.items, ones(len(histories.items))),
-                scorer.item_vectors,
-                self.mean,
-                self.deviation,
-                negatives=self.negatives,
-                seed=self.seed,
-                layers=scorer.layers,
-                num_threads=num_threads,
-            )
-        )
-
-    def base_terms(
-        self, scorer: Scorer, vector: NDArray[np.float32], item: int, explained: float | None
-    ) -> dict[str, float]:
-        """The logit's parts; what each purchase adds goes through training, and is in none of them."""
-        if scorer.layers is not None:
-            return super().base_terms(scorer, vector, item, explained)
-        parts = vector.astype(np.float64) * scorer.item_vectors[item]
-        return {"the product of the embeddings": float(parts[:-1].sum()), "the bias": float(parts[-1])}
-
-    def to_arrays(self) -> tuple[Arrays, dict[str, Any]]:
-        return {"fold_in.mean": self.mean, "fold_in.deviation": self.deviation}, {"seed": self.seed}

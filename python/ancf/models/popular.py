@@ -20,8 +20,9 @@ from ancf.data.time_range import SECONDS_PER_DAY, TimeRange
 from ancf.errors import InvalidDataError
 from ancf.models.base import Recommender
 from ancf.scoring.histories import Histories
+from ancf.scoring.parts import Arrays, EncodedUsers
 from ancf.scoring.past import Past
-from ancf.scoring.scorer import Arrays, EncodedUsers, Encoder, Scorer
+from ancf.scoring.scorer import Encoder, Scorer
 from ancf.search_space import Categorical, SearchSpace
 
 Count = Literal["users", "events", "weight"]

@@ -1,4 +1,4 @@
-"""What a fitted model is asked first: lists, scores, reasons, and what is similar."""
+"""What a fitted model is asked first: lists, scores and reasons."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ancf.checks import check_flag, check_integer, check_path
 from ancf.errors import InvalidParameterError
 from ancf.params import checks_call
-from ancf.scoring import bulk, explain, lists, similar
+from ancf.scoring import bulk, explain, lists
 from ancf.scoring.bulk import StreamResult
 from ancf.scoring.limits import check_n
 from ancf.scoring.lists import OnUnknown
@@ -18,7 +18,6 @@ from ancf.scoring.requests import Id, Ids, ItemFilter, SeveralIds
 from ancf.scoring.results import Explanation, Recommendations
 from ancf.scoring.rules import Rules
 from ancf.scoring.scorer import HasScorer, Scorer
-from ancf.scoring.similar import Metric
 
 
 class Recommending(HasScorer):
@@ -447,99 +446,3 @@ class Recommending(HasScorer):
             on_unknown=on_unknown,
             num_threads=self.num_threads,
         )
-
-    @checks_call
-    def similar_items(
-        self,
-        query: Ids,
-        N: int = 10,
-        *,
-        metric: Metric = "cosine",
-        items: ItemFilter | None = None,
-        filter_items: ItemFilter | None = None,
-        rules: Rules | None = None,
-    ) -> Recommendations:
-        """The N items most like each given item, itself left out.
-
-        Models with vectors compare these; a model without (item-kNN) gives an item's row of its similarity matrix.
-
-        Parameters
-        ----------
-        query : id or sequence of ids; ``model.item_ids_.values`` for all
-        N : int, at least 1
-            Fewer rows come back where fewer items are eligible.
-        metric : "cosine" or "inner"
-            The cosine of the angle between two vectors, or their inner product. A similarity matrix has one measure,
-            and the metric does not change it.
-        items, filter_items
-            What alone may be listed, and what may not, in the forms of ``recommend``; a mapping is by the items of
-            ``query``.
-        rules : Rules, optional
-            As in ``recommend``; boosts multiply likenesses.
-
-        Returns
-        -------
-        Recommendations
-            With the columns ``query_item_id, item_id, score, rank, source``, and ``name`` where names are known.
-
-        Raises
-        ------
-        UnknownItemError
-            If an item was not in training; names the ids.
-        InvalidDataError
-            If a filter does not fit.
-        InvalidParameterError
-            If the model has nothing to compare items by.
-
-        Examples
-        --------
-        >>> import ancf
-        >>> data = ancf.Interactions.from_ids(user=[1, 1, 2, 2, 3], item=["a", "b", "b", "c", "c"])
-        >>> model = ancf.ItemKNN().fit(data)
-        >>> model.similar_items("b", N=5).ids.tolist(), model.similar_items("b", filter_items="a").ids.tolist()
-        (['a', 'c'], ['c'])
-        """
-        return similar.similar_items(
-            self._fitted(),
-            query,
-            N,
-            metric,
-            items=items,
-            filter_items=filter_items,
-            num_threads=self.num_threads,
-            rules=rules,
-        )
-
-    @checks_call
-    def similar_users(self, users: Ids, N: int = 10, *, metric: Metric = "cosine") -> Recommendations:
-        """The N users most like each given user, themselves left out.
-
-        Models with vectors compare these; a model without (item-kNN) compares users by the purchases they share.
-
-        Parameters
-        ----------
-        users : id or sequence of ids; ``model.user_ids_.values`` for all
-        N : int, at least 1
-        metric : "cosine" or "inner"
-            Of the vectors; of the purchases the cosine, or the number that both have.
-
-        Returns
-        -------
-        Recommendations
-            With the columns ``query_user_id, user_id, score, rank, source``.
-
-        Raises
-        ------
-        UnknownUserError
-            If a user was not in training; names the ids.
-        InvalidParameterError
-            If the model has nothing to compare users by.
-
-        Examples
-        --------
-        >>> import ancf
-        >>> data = ancf.Interactions.from_ids(user=[1, 1, 2, 2, 3], item=["a", "b", "b", "c", "c"])
-        >>> ancf.ItemKNN().fit(data).similar_users(1, N=5).ids.tolist()
-        [2]
-        """
-        return similar.similar_users(self._fitted(), users, N, metric, self.num_threads)

@@ -29,7 +29,8 @@ from ancf.models.base import Recommender
 from ancf.models.item_knn import resolve_shrinkage
 from ancf.models.item_weights import binary_history
 from ancf.scoring.histories import Histories, ones
-from ancf.scoring.scorer import Arrays, EncodedUsers, Encoder, Scorer
+from ancf.scoring.parts import Arrays, EncodedUsers
+from ancf.scoring.scorer import Encoder, Scorer
 from ancf.search_space import Categorical, Dimension, Integer, Real, SearchSpace
 
 Weighting = Literal["cosine", "jaccard", "tfidf", "bm25"]
