@@ -55,7 +55,6 @@ __all__ = [
     "replace_targets",
     "resolve_num_threads",
     "ridge_neighbors",
-    "ridge_path",
     "ridge_targets",
     "sample_negatives",
     "save_model",
@@ -193,7 +192,7 @@ def common_users(
     items: npt.NDArray[np.int32],
     num_threads: int | None = None,
 ) -> npt.NDArray[np.uint32]: ...
-def ridge_path(
+def ridge_targets(
     interactions: _Csr,
     n_items: int,
     targets: npt.NDArray[np.int32],
@@ -205,18 +204,6 @@ def ridge_path(
     l1: float = 0.0,
     num_threads: int | None = None,
 ) -> list[_Csr]: ...
-def ridge_targets(
-    interactions: _Csr,
-    n_items: int,
-    targets: npt.NDArray[np.int32],
-    *,
-    candidates: int,
-    shrinkage: float,
-    user_power: float,
-    source_power: float,
-    l1: float = 0.0,
-    num_threads: int | None = None,
-) -> _Csr: ...
 def read_get(data: bytes, prefix: str) -> tuple[str, bytes, dict[bytes, bytes]] | None: ...
 def recency_weights(
     indptr: npt.NDArray[np.int64], times: npt.NDArray[np.int64], half_life: float

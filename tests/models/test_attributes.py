@@ -9,7 +9,7 @@ import ancf
 from ancf import model_file
 from ancf.data.feature_encoding import encode, text_properties
 from ancf.demo_shop import demo_shop
-from ancf.models.ancf import attributes
+from ancf.models.ancf import attribute_trial
 
 EPOCHS = 4
 
@@ -214,8 +214,8 @@ def test_lists_in_files_mark_new_products(model, shop, tmp_path):
 
 def test_settings_are_chosen_on_items_of_training(model):
     learned = model._scorer.encoder.trained.attributes
-    assert learned.shrinkage in attributes._SHRINKAGES
-    assert learned.loudness in attributes._LOUDNESS
+    assert learned.shrinkage in attribute_trial._SHRINKAGES
+    assert learned.loudness in attribute_trial._LOUDNESS
     assert learned.own_weight > 0
 
 

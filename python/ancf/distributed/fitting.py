@@ -18,9 +18,10 @@ from ancf.distributed.ray_pool import RayPool
 from ancf.distributed.shards import read_interactions
 from ancf.distributed.users import SpreadUsers
 from ancf.errors import InvalidParameterError
-from ancf.models.ancf import options
 from ancf.models.ancf.estimator import ANCF
 from ancf.models.ancf.machines import SoftmaxLearner, Users, computing_on
+from ancf.models.ancf.option_checks import check_options
+from ancf.models.ancf.options import beyond_plain_softmax
 from ancf.params import checks_call
 
 
@@ -134,8 +135,8 @@ def _check_model(model: Any) -> None:
         raise InvalidParameterError(
             f"fit: workers train ANCF, and not a {type(model).__name__}. Train it on one machine: model.fit(...)."
         )
-    options.check(model)
-    other = options.beyond_plain_softmax(model)
+    check_options(model)
+    other = beyond_plain_softmax(model)
     if other:
         raise InvalidParameterError(
             f"fit: workers train ANCF with the plain softmax alone, and this one has {other}. Leave that out, or train "

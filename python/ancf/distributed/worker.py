@@ -145,7 +145,7 @@ class Worker:
     def ridge(self, pairs: Csr, n_items: int, first: int, last: int, options: dict[str, Any]) -> list[Csr]:
         """The item-item weights that point to some items by each λ, before sources are cut to their strongest."""
         targets = np.arange(first, last, dtype=np.int32)
-        return [Csr(*each) for each in _native.ridge_path(pairs, n_items, targets, **options)]
+        return [Csr(*each) for each in _native.ridge_targets(pairs, n_items, targets, **options)]
 
     def user_vectors(self, part: Part, items: ItemSide, half_life: float | None, num_threads: int) -> Floats:
         """The vectors of these users."""

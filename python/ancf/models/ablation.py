@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ancf.errors import InvalidParameterError
 from ancf.models.ancf import ANCF
-from ancf.models.ancf.options import check
+from ancf.models.ancf.option_checks import check_options
 from ancf.models.base import Recommender
 
 
@@ -101,7 +101,7 @@ def attention_pieces(**common: Any) -> dict[str, Recommender]:
     for label, piece in PIECES.items():
         model = ANCF(**{**_SAME, **common, **piece.options})
         try:
-            check(model)
+            check_options(model)
         except InvalidParameterError as error:
             raise InvalidParameterError(f'the piece "{label}" of attention: {error}') from None
         found[label] = model

@@ -53,3 +53,8 @@ pub fn to_rows(py: Python<'_>, numbers: Vec<f32>, columns: usize) -> PyResult<Bo
 pub fn to_positions(array: &PyReadonlyArray1<'_, i64>) -> PyResult<Vec<u32>> {
     Ok(array.as_slice()?.iter().map(|&at| u32::try_from(at).unwrap_or(u32::MAX)).collect())
 }
+
+/// Positions that are kept in 32 bits; a negative number becomes one far out of range, which is refused.
+pub fn to_columns(array: &PyReadonlyArray1<'_, i32>) -> PyResult<Vec<u32>> {
+    Ok(array.as_slice()?.iter().map(|&at| at as u32).collect())
+}

@@ -28,7 +28,7 @@ type PurchaseArrays<'py> = (
 /// A request as it is handed to Python: what stands behind the prefix, the query, and the headers by name.
 type RequestResult<'py> = (Bound<'py, PyString>, Bound<'py, PyBytes>, Bound<'py, PyDict>);
 
-/// How a history is folded in, as Python says it (`ancf.scoring.scorer.Folding`).
+/// How a history is folded in, as Python says it (`ancf.scoring.parts.Folding`).
 #[derive(FromPyObject)]
 struct GivenFolding<'py> {
     priors: Option<PyReadonlyArray1<'py, f32>>,

@@ -1,10 +1,8 @@
 //! `_core.Ranker`: the one scorer of a model.
 
-use std::ops::{Deref, DerefMut};
-
 use ancf_core::Error;
 use ancf_core::model::fold_in::{Attention, History};
-use ancf_core::rank::{self, ByRules, Filters, Head, Link, OutputTransform, Plan, TargetAttention, Users};
+use ancf_core::rank::{self, ByRules, Filters, Plan, Users};
 use ancf_core::runtime::simd::Level;
 use numpy::{
     IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods,
@@ -13,17 +11,14 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyInt, PyString};
 
 use crate::convert::{CsrArrays, LayerArrays, to_csr, to_layers};
-use crate::enter::{LARGE, Size, enter, enter_inline, to_python, with_table};
+use crate::enter::{Size, enter, enter_inline, to_python, with_table};
 use crate::file_bytes::Given;
+use crate::freed_beside::FreedBeside;
+use crate::heads::{self, GivenHead};
 use crate::ids::IdIndex;
+use crate::lists::{ListResult, ListsResult, to_arrays, to_list, to_vectors};
 use crate::rules::{ListRules, unit_vectors};
 use crate::sets::{SetArrays, to_sets};
-
-/// Lists as they are handed to Python: items and scores (m, width), counts (m,).
-pub type ListsResult<'py> = (Bound<'py, PyArray2<i32>>, Bound<'py, PyArray2<f32>>, Bound<'py, PyArray1<i32>>);
-
-/// One list as it is handed to Python: items and scores.
-type ListResult<'py> = (Bound<'py, PyArray1<i32>>, Bound<'py, PyArray1<f32>>);
 
 /// Below so many multiplications a hand-off to the pool costs more than the work.
 const MAX_INLINE_COST: usize = 4_000_000;
@@ -49,35 +44,6 @@ const MAX_UNWATCHED_COST: usize = 1 << 28;
 pub struct Ranker {
     ranker: FreedBeside,
     level: Level,
-}
-
-/// A ranker whose memory goes back to the system beside whoever lets go of it: 256 MB of vectors take 60 ms, for which no
-/// other Python thread should wait.
-struct FreedBeside(Option<rank::Ranker>);
-
-impl Deref for FreedBeside {
-    type Target = rank::Ranker;
-
-    fn deref(&self) -> &rank::Ranker {
-        self.0.as_ref().expect("it is there until it is dropped")
-    }
-}
-
-impl DerefMut for FreedBeside {
-    fn deref_mut(&mut self) -> &mut rank::Ranker {
-        self.0.as_mut().expect("it is there until it is dropped")
-    }
-}
-
-impl Drop for FreedBeside {
-    fn drop(&mut self) {
-        let ranker = self.0.take();
-        let is_large = ranker.as_ref().is_some_and(|each| (each.n_users() + each.n_items()) * each.factors() >= LARGE);
-        if is_large {
-            // Where no thread can be started, the closure is dropped here.
-            let _ = std::thread::Builder::new().name("ancf-free".into()).spawn(|| drop(ranker));
-        }
-    }
 }
 
 #[pymethods]
@@ -109,8 +75,9 @@ impl Ranker {
             Some(weights) => Some(with_table(py, values(py, weights, "neighbors")?, Ok)?),
             None => None,
         };
-        let sharpness = sharpness.map(|sharpness| sharpness.as_slice().map(<[f32]>::to_vec)).transpose()?;
-        let bias = item_bias.map(|bias| bias.as_slice().map(<[f32]>::to_vec)).transpose()?;
+        let owned = |numbers: Option<PyReadonlyArray1<'_, f32>>| -> PyResult<_> {
+            Ok(numbers.map(|numbers| numbers.as_slice().map(<[f32]>::to_vec)).transpose()?)
+        };
         let table = |table: Option<PyReadonlyArray2<'_, f32>>, name| {
             let owned = |table: PyReadonlyArray2<'_, f32>| -> PyResult<_> {
                 Ok((
@@ -120,61 +87,27 @@ impl Ranker {
             };
             table.map(owned).transpose()
         };
-        let logits = item_logits.map(|logits| logits.as_slice().map(<[f32]>::to_vec)).transpose()?;
-        let target = (table(keys, "keys")?, table(queries, "queries")?, logits, attention_exponent);
-        let layers = layers.map(|arrays| to_layers(py, &arrays)).transpose()?;
+        let given = GivenHead {
+            sharpness: owned(sharpness)?,
+            bias: owned(item_bias)?,
+            keys: table(keys, "keys")?,
+            queries: table(queries, "queries")?,
+            logits: owned(item_logits)?,
+            exponent: attention_exponent,
+            layers: layers.map(|arrays| to_layers(py, &arrays)).transpose()?,
+        };
         with_table(py, values(py, &item_vectors, "item vectors")?, |vectors| {
-            if bias.as_ref().is_some_and(Vec::is_empty) && n_items > 0 {
+            if given.bias.as_ref().is_some_and(Vec::is_empty) && n_items > 0 {
                 return Err(Error::InvalidData(format!("item_bias is empty; there are {n_items} items.")));
             }
-            let head = match (head, sharpness, bias, target, layers) {
-                ("inner", None, None, (None, None, None, None), None) => Head::Inner,
-                ("layers", None, None, (None, None, None, None), Some(layers)) => Head::Layers(layers),
-                ("factor_attention", Some(sharpness), bias, (None, None, None, None), None) => {
-                    Head::FactorAttention { sharpness, bias: bias.unwrap_or_default() }
-                }
-                ("target_attention", None, bias, (Some(keys), Some(queries), Some(logits), Some(exponent)), None) => {
-                    let ((shape, keys), (other, queries)) = (keys, queries);
-                    if shape != other {
-                        return Err(Error::InvalidData(format!(
-                            "keys are {} × {} and queries {} × {}; both need the same shape.",
-                            shape[0], shape[1], other[0], other[1]
-                        )));
-                    }
-                    let bias = bias.unwrap_or_default();
-                    Head::TargetAttention(TargetAttention { keys, queries, d_keys: shape[1], logits, exponent, bias })
-                }
-                ("inner" | "factor_attention" | "target_attention" | "layers", ..) => {
-                    return Err(Error::InvalidParameter(
-                        "head=\"factor_attention\" needs sharpness, head=\"target_attention\" keys, queries, item_logits \
-                         and attention_exponent, head=\"layers\" layers, and none takes what belongs to another head. item_bias may go with \
-                         the first two; a bias of an inner product is one more factor."
-                            .into(),
-                    ));
-                }
-                _ => {
-                    return Err(Error::InvalidParameter(format!(
-                        "head is {head:?}; it must be \"inner\", \"factor_attention\", \"target_attention\" or \
-                         \"layers\"."
-                    )));
-                }
-            };
-            let link = match link {
-                "identity" => Link::Identity,
-                "sigmoid" => Link::Sigmoid,
-                _ => {
-                    return Err(Error::InvalidParameter(format!(
-                        "link is {link:?}; it must be \"identity\" or \"sigmoid\"."
-                    )));
-                }
-            };
+            let (head, link) = (given.head(head)?, heads::link(link)?);
             let level = Level::detect()?;
             let ranker = rank::Ranker::new(vectors, n_items, d, neighbors, head)?.with_link(link);
             let ranker = match dense {
                 Some(weights) => ranker.with_dense_neighbors(weights)?,
                 None => ranker,
             };
-            Ok(Self { ranker: FreedBeside(Some(ranker)), level })
+            Ok(Self { ranker: FreedBeside::new(ranker), level })
         })
     }
 
@@ -547,26 +480,6 @@ fn positions(py: Python<'_>, given: &PyReadonlyArray1<'_, i64>, n: usize, what: 
         return Err(to_python(py, &error));
     }
     Ok(given.iter().map(|&p| p as u32).collect())
-}
-
-fn to_vectors(keys: &[u64], output: OutputTransform) -> (Vec<i32>, Vec<f32>) {
-    let items = keys.iter().map(|&key| rank::position_of(key) as i32);
-    (items.collect(), keys.iter().map(|&key| output.score(key)).collect())
-}
-
-/// Arrays that hold their numbers themselves: an array over the memory of Rust is two objects.
-fn to_list<'py>(py: Python<'py>, keys: &[u64], output: OutputTransform) -> ListResult<'py> {
-    let (items, scores) = to_vectors(keys, output);
-    (PyArray1::from_slice(py, &items), PyArray1::from_slice(py, &scores))
-}
-
-pub fn to_arrays(py: Python<'_>, lists: rank::Lists) -> PyResult<ListsResult<'_>> {
-    let shape = [lists.counts.len(), lists.width];
-    Ok((
-        lists.items.into_pyarray(py).reshape(shape)?,
-        lists.scores.into_pyarray(py).reshape(shape)?,
-        lists.counts.into_pyarray(py),
-    ))
 }
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {

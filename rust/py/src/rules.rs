@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 
 use crate::convert::{CsrArrays, to_csr};
 use crate::enter::{Size, enter, to_python};
-use crate::rank::{ListsResult, to_arrays};
+use crate::lists::{ListsResult, to_arrays};
 
 /// Rankings of m users: items and scores (m, width), counts (m,), and how many were asked for.
 type GivenRanking<'py> = (PyReadonlyArray2<'py, i32>, PyReadonlyArray2<'py, f32>, PyReadonlyArray1<'py, i32>, usize);

@@ -10,7 +10,7 @@ use pyo3::types::PyDict;
 
 use crate::convert::{CsrArrays, to_csr, to_rows};
 use crate::enter::{Size, enter, to_python};
-use crate::model::prior;
+use crate::histories::prior;
 use crate::progress::{Progress, progress, resume};
 
 /// The options of training, by name.

@@ -27,8 +27,8 @@ A new item that has n buyers since the training is a mixture of its place and of
 (``updating.py``): the share of attributes is max(0, 1 − n / 10). With the tenth buyer it is gone.
 """
 
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,252 +38,23 @@ from ancf.data.arrays import object_array, offsets_from_lengths
 from ancf.data.csr import Csr, ItemSets
 from ancf.data.feature_encoding import encode
 from ancf.data.ids import IdMap
+from ancf.models.ancf.attribute_places import (
+    Catalog,
+    Places,
+    first_rows,
+    regressions,
+    select,
+    shares_of,
+)
+from ancf.models.ancf.attribute_trial import learn
 from ancf.models.ancf.softmax import HistoryEncoder
 from ancf.models.ancf.temporal import add_repeat_sources, sparse_history
-from ancf.models.ancf.trained import NEW, Learned
-from ancf.scoring.scorer import Placed, Scorer
+from ancf.models.ancf.trained import NEW
+from ancf.scoring.parts import Placed
+from ancf.scoring.scorer import Scorer
 
-Floats = NDArray[np.float32]
-
-# Found on tables in which other items were taken out than in the benchmark (benches/new_products.py).
-_PROPERTY_POWER = 0.1
-_CANDIDATES = 200
-_STRONGEST = 20
-_SHRINKAGES = (0.1, 0.5, 2.0)
-_OWN_WEIGHTS = (1.0, 2.0, 4.0)
-_LOUDNESS = (1.6, 1.3, 1.0, 0.8, 0.65, 0.5, 0.4, 0.3, 0.25, 0.2, 0.15, 0.1)
-_SLOTS = 0.02
-_CUT_OFF = 20
+# A new item with so many buyers goes by them alone.
 _FULL_BUYERS = 10
-_MAX_USERS = 1000
-_MAX_TRIED = 1000
-_LEAST_ITEMS = 40
-_MAX_ENTRIES = 500
-"""Item-item weights that point to one new item."""
-
-
-@dataclass(frozen=True)
-class Places:
-    """What attributes make of some items."""
-
-    vectors: Floats
-    """(n, d)"""
-    priors: Floats
-    keys: NDArray[np.int64]
-    """source · n + which of these items, rising."""
-    values: Floats
-    """The item-item weights at ``keys``."""
-    companions: Csr
-    """a: a row for each of these items, over the known ones."""
-
-    def louder(self, factor: float) -> "Places":
-        """With all scores multiplied."""
-        by = np.float32(factor)
-        return replace(self, vectors=self.vectors * by, values=self.values * by)
-
-    @property
-    def n(self) -> int:
-        return len(self.vectors)
-
-
-# ---- places
-
-
-def _regressions(
-    properties: Csr, n_items: int, targets: NDArray[np.int64], shrinkage: float, threads: int | None
-) -> Csr:
-    """b: a row for each target, over all items."""
-    found = _native.ridge_targets(
-        properties,
-        n_items,
-        targets.astype(np.int32),
-        candidates=_CANDIDATES,
-        shrinkage=shrinkage,
-        user_power=_PROPERTY_POWER,
-        source_power=0.0,
-        num_threads=threads,
-    )
-    return Csr(*found)
-
-
-def _select(weights: Csr, kept: NDArray[np.bool_]) -> Csr:
-    """Those entries of a matrix."""
-    rows = np.repeat(np.arange(weights.n_rows), np.diff(weights.indptr))[kept]
-    indptr = offsets_from_lengths(np.bincount(rows, minlength=weights.n_rows))
-    return Csr(indptr, weights.indices[kept], weights.data[kept])
-
-
-def _strongest(weights: Csr, k: int) -> Csr:
-    """The k greatest entries of each row, ties to the smaller column."""
-    rows = np.repeat(np.arange(weights.n_rows), np.diff(weights.indptr))
-    order = np.lexsort((weights.indices, -weights.data, rows))
-    rank = np.empty(len(rows), np.int64)
-    rank[order] = np.arange(len(rows)) - weights.indptr[rows[order]]
-    return _select(weights, rank < k)
-
-
-def _shares(weights: Csr) -> Csr:
-    """a: the strongest weights squared, adding up to 1."""
-    strong = _strongest(weights, _STRONGEST)
-    rows = np.repeat(np.arange(strong.n_rows), np.diff(strong.indptr))
-    squares = strong.data.astype(np.float64) ** 2
-    total = np.bincount(rows, weights=squares, minlength=strong.n_rows)
-    return strong.with_data((squares / total[rows]).astype(np.float32))
-
-
-def _first_rows(neighbors: Csr, n: int) -> Csr:
-    end = int(neighbors.indptr[n])
-    return Csr(neighbors.indptr[: n + 1], neighbors.indices[:end], neighbors.data[:end])
-
-
-def _transposed(matrix: Csr, n_columns: int) -> Csr:
-    rows = np.repeat(np.arange(matrix.n_rows, dtype=np.int32), np.diff(matrix.indptr))
-    order = np.argsort(matrix.indices, kind="stable")
-    indptr = offsets_from_lengths(np.bincount(matrix.indices, minlength=n_columns))
-    return Csr(indptr, rows[order], matrix.data[order])
-
-
-class _Catalog(NamedTuple):
-    """The items with buyers as they are served."""
-
-    vectors: Floats
-    priors: Floats
-    by_target: Csr
-    """The item-item weights, a row for each target."""
-
-    @classmethod
-    def of(cls, scorer: Scorer) -> "_Catalog":
-        encoder, n = scorer.encoder, len(scorer.item_ids)
-        assert isinstance(encoder, HistoryEncoder)
-        neighbors = Csr.empty(n) if scorer.neighbors is None else _first_rows(scorer.neighbors, n)
-        return cls(scorer.item_vectors, encoder.item_priors, _transposed(neighbors, n))
-
-    def mixtures(self, weights: Csr) -> "_Mixtures":
-        """What companions make of the items that are the rows of b."""
-        n = weights.n_rows
-        shares = _shares(weights)
-        vectors = _native.weighted_sums(shares, self.vectors)
-        priors = _native.weighted_sums(shares, np.ascontiguousarray(self.priors[:, None]))[:, 0]
-        # Σ_j a_ji c_hj, entry after entry.
-        taken = self.by_target.take(shares.indices)
-        lengths = np.diff(taken.indptr)
-        rows = np.repeat(np.repeat(np.arange(n), np.diff(shares.indptr)), lengths)
-        values = taken.data.astype(np.float64) * np.repeat(shares.data.astype(np.float64), lengths)
-        of_own = weights.indices.astype(np.int64) * n + np.repeat(np.arange(n), np.diff(weights.indptr))
-        keys = np.concatenate((taken.indices.astype(np.int64) * n + rows, of_own))
-        keys, which = np.unique(keys, return_inverse=True)
-        place: NDArray[np.float64] = np.bincount(which[: len(values)], values, len(keys)).astype(np.float64)
-        own_values = weights.data.astype(np.float64)
-        own: NDArray[np.float64] = np.bincount(which[len(values) :], own_values, len(keys)).astype(np.float64)
-        return _Mixtures(vectors, priors.copy(), keys, place, own, shares)
-
-
-class _Mixtures(NamedTuple):
-    """The parts of places."""
-
-    vectors: Floats
-    priors: Floats
-    keys: NDArray[np.int64]
-    """source · n + which of these items, rising."""
-    place: NDArray[np.float64]
-    own: NDArray[np.float64]
-    """b, at the same keys."""
-    shares: Csr
-
-    def places(self, own_weight: float) -> Places:
-        """Both parts added up, without loudness."""
-        n, keys = len(self.vectors), self.keys
-        summed = (self.place + self.own * own_weight).astype(np.float32)
-        items = keys % n if n else keys
-        # Each item keeps its strongest.
-        order = np.lexsort((keys, -summed, items))
-        starts = offsets_from_lengths(np.bincount(items, minlength=n))
-        rank = np.empty(len(keys), np.int64)
-        rank[order] = np.arange(len(keys)) - starts[items[order]]
-        kept = (rank < _MAX_ENTRIES) & (summed != 0)
-        return Places(self.vectors, self.priors, keys[kept], summed[kept], self.shares)
-
-
-def _item_weights(places: Places, n_sources: int) -> Csr:
-    """The weights that point to these items, a row for each source."""
-    sources = places.keys // max(places.n, 1)
-    indptr = offsets_from_lengths(np.bincount(sources, minlength=n_sources))
-    return Csr(indptr, (places.keys % max(places.n, 1)).astype(np.int32), places.values)
-
-
-# ---- learning
-
-
-class _Trial:
-    """Items with buyers that are treated as new, and the users who have some of them."""
-
-    def __init__(self, scorer: Scorer, properties: Csr, threads: int | None) -> None:
-        encoder, n = scorer.encoder, len(scorer.item_ids)
-        assert isinstance(encoder, HistoryEncoder)
-        self.scorer, self.properties, self.threads, self.n = scorer, properties, threads, n
-        described = np.flatnonzero(np.bincount(properties.indices, minlength=n) > 0)
-        draws = np.random.Generator(np.random.PCG64(0))
-        n_tried = min(len(described) // 10, _MAX_TRIED)
-        self.tried = np.sort(draws.permutation(described)[:n_tried])
-        self.place_of = np.full(n, -1, np.int64)
-        self.place_of[self.tried] = np.arange(n_tried)
-        users = np.repeat(np.arange(scorer.seen.n_rows), np.diff(scorer.seen.indptr))
-        is_tried = self.place_of[scorer.seen.items] >= 0
-        n_users = scorer.seen.n_rows
-        wanted, left = np.bincount(users[is_tried], minlength=n_users), np.bincount(users[~is_tried], minlength=n_users)
-        able = np.flatnonzero((wanted > 0) & (left > 0))
-        self.users = able[:: max(1, -(-len(able) // _MAX_USERS))]
-        pairs = Csr(*scorer.seen, encoder.recency)
-        mine = pairs.take(self.users)
-        tried = self.place_of[mine.indices] >= 0
-        self.histories = _select(mine, ~tried)
-        truth = _select(mine, tried)
-        self.truth = ItemSets(truth.indptr, self.place_of[truth.indices].astype(np.int32))
-        self.vectors = _native.user_vectors(self.histories, scorer.item_vectors, encoder.item_priors, threads)
-        self.sparse = sparse_history(*self.histories.sets, self.histories.data, None, n)
-        self.catalog = _Catalog.of(scorer)
-
-    def weights(self, shrinkage: float) -> Csr:
-        """b over items that are not tried."""
-        found = _regressions(self.properties, self.n, self.tried, shrinkage, self.threads)
-        return _select(found, self.place_of[found.indices] < 0)
-
-    def own_scale(self, weights: Csr, mixtures: _Mixtures) -> float:
-        """σ: the root mean square of the scores of the place, against that of what is alike."""
-        places = mixtures.places(0.0)
-        vectors = np.zeros_like(self.scorer.item_vectors)
-        vectors[self.tried] = places.vectors
-        by_source = _item_weights(places, self.n)
-        by_source = by_source._replace(indices=self.tried[by_source.indices].astype(np.int32))
-        own = _transposed(weights, self.n)
-        own = own._replace(indices=self.tried[own.indices].astype(np.int32))
-        of_vectors, of_weights = _native.score_scales(self.vectors, vectors, self.histories, by_source, self.threads)
-        _, of_own = _native.score_scales(self.vectors, vectors, self.histories, own, self.threads)
-        return float(np.sqrt(of_vectors**2 + of_weights**2) / of_own) if of_own > 0 else 0.0
-
-    def ndcg(self, places: Places) -> float:
-        """NDCG@20 among the tried items."""
-        ranker = _native.Ranker(places.vectors, neighbors=_item_weights(places, self.n))
-        top = ranker.top_n_for(self.vectors, self.sparse, None, _CUT_OFF, num_threads=self.threads)
-        found = _native.ranking_metrics(
-            top[0], top[2], self.truth, None, [_CUT_OFF], len(self.tried), num_threads=self.threads
-        )
-        return float(np.asarray(found[f"ndcg@{_CUT_OFF}"]).mean())
-
-    def share_of_slots(self, places: Places) -> float:
-        """How many slots of everybody's lists the tried items take."""
-        vectors = self.scorer.item_vectors.copy()
-        vectors[self.tried] = places.vectors
-        known = _transposed(self.catalog.by_target, self.n)
-        known = _select(known, self.place_of[known.indices] < 0)
-        columns = self.tried[places.keys % places.n]
-        neighbors = _joined(known, places.keys // places.n, columns, places.values)
-        ranker = _native.Ranker(vectors, neighbors=neighbors)
-        items, _, counts = ranker.top_n_for(
-            self.vectors, self.sparse, self.histories.sets, _CUT_OFF, num_threads=self.threads
-        )
-        held = np.arange(items.shape[1])[None, :] < counts[:, None]
-        return float((self.place_of[items[held]] >= 0).sum() / max(int(counts.sum()), 1))
 
 
 def with_attributes(scorer: Scorer, num_threads: int | None) -> Scorer:
@@ -293,7 +64,7 @@ def with_attributes(scorer: Scorer, num_threads: int | None) -> Scorer:
         return scorer
     if scorer.item_features is None and scorer.user_features is None:
         return scorer
-    trained = encoder.trained._replace(attributes=_learn(scorer, num_threads))
+    trained = encoder.trained._replace(attributes=learn(scorer, num_threads))
     encoder = encoder.with_parts(encoder.item_priors, trained)
     return extend(replace(scorer, encoder=encoder), num_threads)
 
@@ -301,54 +72,6 @@ def with_attributes(scorer: Scorer, num_threads: int | None) -> Scorer:
 def extend(scorer: Scorer, num_threads: int | None) -> Scorer:
     """The scorer with items that nobody has bought and users without purchases, as far as attributes place them."""
     return _with_users(_with_items(scorer, num_threads), num_threads)
-
-
-def _learn(scorer: Scorer, num_threads: int | None) -> Learned:
-    """How attributes become a place, chosen on items of training where there are enough to choose on."""
-    default = Learned(_SHRINKAGES[1], _OWN_WEIGHTS[1], _LOUDNESS[5])
-    features = scorer.features_of_items
-    if scorer.item_features is None or features is None:
-        return default
-    trial = _Trial(scorer, encode(features), num_threads)
-    if len(trial.tried) * 10 < _LEAST_ITEMS or not len(trial.users):
-        return default
-    best: tuple[float, float, float, Places] | None = None
-    for shrinkage in _SHRINKAGES:
-        weights = trial.weights(shrinkage)
-        mixtures = trial.catalog.mixtures(weights)
-        scale = trial.own_scale(weights, mixtures)
-        for own in _OWN_WEIGHTS:
-            places = mixtures.places(own * scale)
-            found = trial.ndcg(places)
-            if best is None or found > best[0]:
-                best = (found, shrinkage, own * scale, places)
-    assert best is not None
-    _, shrinkage, own_weight, places = best
-    # Louder items take more slots: the loudest that is not too loud is found by halving.
-    low, high = 0, len(_LOUDNESS) - 1
-    while low < high:
-        middle = (low + high) // 2
-        if trial.share_of_slots(places.louder(_LOUDNESS[middle])) <= _SLOTS:
-            high = middle
-        else:
-            low = middle + 1
-    return Learned(shrinkage, own_weight, _LOUDNESS[low])
-
-
-# ---- serving
-
-
-def _joined(known: Csr, sources: NDArray[np.int64], targets: NDArray[np.int64], values: Floats) -> Csr:
-    """A matrix with entries at other places added to its rows."""
-    width = 1 + int(max(known.indices.max(initial=0), targets.max(initial=0)))
-    rows = np.repeat(np.arange(known.n_rows, dtype=np.int64), np.diff(known.indptr))
-    keys = np.concatenate((rows * width + known.indices, sources * width + targets))
-    order = np.argsort(keys, kind="stable")
-    data = np.concatenate((known.data, values))[order]
-    keys = keys[order]
-    return Csr(
-        offsets_from_lengths(np.bincount(keys // width, minlength=known.n_rows)), (keys % width).astype(np.int32), data
-    )
 
 
 def _with_items(scorer: Scorer, num_threads: int | None) -> Scorer:
@@ -377,14 +100,14 @@ def _with_items(scorer: Scorer, num_threads: int | None) -> Scorer:
         is_new = (encoder.trained.states == NEW) & (buyers < _FULL_BUYERS)
     is_target = np.append(is_new, True)[at]
     targets = np.flatnonzero(is_target)
-    found = _regressions(encode(features), len(ids), targets, learned.shrinkage, num_threads)
+    found = regressions(encode(features), len(ids), targets, learned.shrinkage, num_threads)
     settled = (at >= 0) & ~is_target
-    found = _select(found, settled[found.indices])
+    found = select(found, settled[found.indices])
     found = Csr(found.indptr, at[found.indices].astype(np.int32), found.data)
     # Whom nothing is like has no place.
     placed = np.flatnonzero(np.diff(found.indptr) > 0)
     found, targets = found.take(placed), targets[placed]
-    places = _Catalog.of(scorer).mixtures(found).places(learned.own_weight).louder(learned.loudness)
+    places = Catalog.of(scorer).mixtures(found).places(learned.own_weight).louder(learned.loudness)
     unbought = at[targets] < 0
     kept = (at >= 0) | np.isin(np.arange(len(ids)), targets[unbought])
     return _with_places(scorer, IdMap(ids.values[kept]), ids.values[targets], places, num_threads)
@@ -432,7 +155,7 @@ def _with_places(
     # 2. Item-item weights: those that point to a mixed item are mixed, and its place adds others.
     neighbors, trained_values = scorer.neighbors, None if encoder.trained is None else encoder.trained.values
     repeats = neighbors is not None and neighbors.n_rows > n_known
-    first = Csr.empty(n_known) if neighbors is None else _first_rows(neighbors, n_known)
+    first = Csr.empty(n_known) if neighbors is None else first_rows(neighbors, n_known)
     known_rows = to[np.repeat(np.arange(n_known), np.diff(first.indptr))]
     columns = to[first.indices]
     keys = np.concatenate((known_rows * n + columns, to[places.keys // places.n] * n + targets[places.keys % places.n]))
@@ -503,13 +226,13 @@ def _with_users(scorer: Scorer, num_threads: int | None) -> Scorer:
     ids, _ = IdMap.factorize(np.concatenate([known.values, absent]))
     at = known.positions(ids.values)
     targets = np.flatnonzero(at < 0)
-    found = _regressions(encode(features.of(ids)), len(ids), targets, learned.shrinkage, num_threads)
-    found = _select(found, at[found.indices] >= 0)
+    found = regressions(encode(features.of(ids)), len(ids), targets, learned.shrinkage, num_threads)
+    found = select(found, at[found.indices] >= 0)
     placed = np.flatnonzero(np.diff(found.indptr) > 0)
     if not len(placed):
         return scorer
     found, targets = found.take(placed), targets[placed]
-    shares = _shares(Csr(found.indptr, at[found.indices].astype(np.int32), found.data))
+    shares = shares_of(Csr(found.indptr, at[found.indices].astype(np.int32), found.data))
     kept = at >= 0
     kept[targets] = True
     ids, at = IdMap(ids.values[kept]), at[kept]

@@ -16,62 +16,43 @@ Vectors are better where tastes are broad (check-ins, music), item-item weights 
 not know which kind it has, and together they are above both (``docs/quality.md``).
 """
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, ClassVar, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Self
 
 from ancf.checkpoints import Checkpoint, CheckpointPath, open_checkpoint
-from ancf.data.csr import Csr
 from ancf.data.interactions import Interactions
 from ancf.data.normalize import Normalizer
-from ancf.epochs import Progress, Trainer, TrainingResult, Validation, print_settings, progress_bar, run_epochs
+from ancf.epochs import print_settings
 from ancf.errors import InvalidCallError, InvalidDataError, InvalidParameterError
-from ancf.evaluation import parse_metrics
 from ancf.models.ancf import options
 from ancf.models.ancf.attributes import extend, with_attributes
-from ancf.models.ancf.machines import is_elsewhere
+from ancf.models.ancf.learning import (
+    ScorerTrainer,
+    TrainerClass,
+    Watching,
+    choose,
+    choose_on_a_first_training,
+    may_weigh_interest,
+    train,
+)
 from ancf.models.ancf.network_encoder import NetworkEncoder
 from ancf.models.ancf.network_training import NetworkTrainer
+from ancf.models.ancf.option_checks import check_options
 from ancf.models.ancf.options import Auto, AutoChooseFor, AutoInterest, AutoNormalize, AutoSimilarity, Init, Settings
-from ancf.models.ancf.selection import START_HALF_LIFE, HeldOut, Measure, Measured, select_mixture
-from ancf.models.ancf.shrinkage import choose_shrinkage
 from ancf.models.ancf.softmax import HistoryEncoder, SoftmaxTrainer
-from ancf.models.ancf.temporal import pair_shares
 from ancf.models.ancf.training_table import TrainingTable, ridge_neighbors
 from ancf.models.ancf.updating import update_scorer
 from ancf.models.base import Recommender
 from ancf.models.network import Attention, Layer, Loss, Optimizer, Output
 from ancf.models.resuming import fit_of
-from ancf.scoring.scorer import Arrays, Encoder, Scorer
+from ancf.scoring.parts import Arrays
+from ancf.scoring.scorer import Encoder, Scorer
 from ancf.scoring.start import Side, Start
 from ancf.scoring.updates import Update
 from ancf.search_space import SearchSpace
 
-State = TypeVar("State")
 # The numbers of the softmax trainer that another training goes on from.
 _LEARNS: dict[str, Side] = {"vectors": "items"}
-TrainerClass = type[SoftmaxTrainer] | type[NetworkTrainer]
-
-
-class ScorerTrainer(Trainer[State], Protocol[State]):
-    """What the two trainers have in common: they learn a state by epochs, and say what is served of it."""
-
-    pairs: Csr
-    """What is learned from."""
-    mixes_at_once: bool
-    """Whether many mixtures take little more than one."""
-
-    @property
-    def batch_size(self) -> int: ...
-    def validation_loss(self, targets: Csr) -> float: ...
-    def grids(self, held_out: HeldOut, settings: Settings) -> dict[str, tuple[Any, ...]]: ...
-    def ndcg_by_mixture(
-        self, state: State, neighbors: Csr | None, held_out: HeldOut, settings: Settings
-    ) -> Measure: ...
-    def measure(
-        self, state: State, settings: Settings, validation: Interactions, metric: str, **about: Any
-    ) -> float: ...
-    def build_scorer(self, state: State, neighbors: Csr | None, settings: Settings, **about: Any) -> Scorer: ...
 
 
 class ANCF(Recommender):
@@ -88,6 +69,7 @@ class ANCF(Recommender):
         that of items the user does not have. "bce": the score as the logit of having it. "mse": the squared error of
         the normalized quantity. See ``ancf.reference.loss_and_slope``.
     optimizer : "adam", "adagrad" or "sgd"
+        How the numbers follow their gradients.
     attention : "degree", "mean", "learned", "target" or "none"
         Which purchases of a history count how much: popular items less (``n_j^-½``); all the same; with a learned
         salience s_j and, with ``user_factors``, a query of the user, ⟨A z_u, B x_j⟩/√d; with a query of each
@@ -100,9 +82,11 @@ class ANCF(Recommender):
         Days after which a purchase counts half, counted from the user's newest. auto: where the table has
         times, chosen like ``serving_exponent``. "learned" and "target" learn it from a given number on, and leave it
         out by default.
-    trend, trend_half_life : float or "auto"
-        γ and days: how much higher the weight of items is that sell better lately than they used to, in purchases
-        halved every so many days of age; 0 leaves it out. auto: where the table has times, chosen on its last tenth.
+    trend : float or "auto"
+        γ: how much higher the weight of items is that sell better lately than they used to; 0 leaves it out. auto:
+        where the table has times, chosen on its last tenth.
+    trend_half_life : float or "auto"
+        Days of age after which a purchase counts half in what sells lately. auto: chosen with ``trend``.
     repeat_weight : float
         The weight of a purchase for its own repetition, times how often it was made, how recently, and how many
         people came back for the item within the last 30 days; in units of the vectors' scores. It matters where
@@ -156,10 +140,11 @@ class ANCF(Recommender):
     neighbors : int or "auto"
         Item-item weights of each item; 0 leaves the item-item part out. auto: 100, and 0 for "mse" and where the score
         is no plain inner product.
-    neighbor_candidates, neighbor_shrinkage : number or "auto"
-        Companions that an item's regression sees, and λ in units of the mean self co-purchase. auto: more companions
-        for smaller catalogues; λ 8, and without ``neighbor_l1`` more of it for smaller catalogues; up to 2,000 items a
-        third or a tenth of that λ, where that does better on what is held out.
+    neighbor_candidates : int or "auto"
+        Companions that an item's regression sees. auto: more for smaller catalogues.
+    neighbor_shrinkage : float or "auto"
+        λ of the regression, in units of the mean self co-purchase. auto: 8, and without ``neighbor_l1`` more for
+        smaller catalogues; up to 2,000 items a third or a tenth of that, where it does better on what is held out.
     neighbor_l1 : float or "auto"
         l1 of the regression, in the same units: the larger, the fewer weights, and no companion that shares less has
         one. The weights are those of an elastic net of at least 0 (SLIM); with 0 those of a ridge regression (EASE), of
@@ -391,7 +376,7 @@ class ANCF(Recommender):
             If the loss leaves the finite numbers; the object is as it was before.
         """
         # 1, 2. Options and tables, checked; only the ids that occur.
-        options.check(self)
+        check_options(self)
         data = self._training_data(interactions, validation)
         with open_checkpoint(checkpoint, every, resume, lambda: fit_of(self, data, validation)) as kept:
             # 8. One assignment makes this the model that answers.
@@ -405,13 +390,14 @@ class ANCF(Recommender):
             data.n_items,
             timed=data.times is not None,
             split_by=data.split_by,
-            has_interest=self._may_weigh_interest(data),
+            has_interest=may_weigh_interest(data, self.interest),
         )
         if kept is not None:
             settings = replace(settings, random_state=kept.seed(settings.random_state))
         before = self._learned_before(settings)
         if before is not None:
             settings = options.as_chosen(settings, before[1])
+        watch = Watching(self.validation_metric, self.patience, int(self.verbose), self.show_progress, self._about())
         # 4. The table as trainers want it, and which of the two learns.
         table = TrainingTable(data, settings)
         trainer_class: TrainerClass = NetworkTrainer if settings.needs_network else SoftmaxTrainer
@@ -419,7 +405,7 @@ class ANCF(Recommender):
         #    chooses, and then learns from everything.
         held_out = trainer_class.hold_out(table, settings) if settings.open_choices else None
         if held_out is not None and not held_out.negligible:
-            settings = self._choose_on_a_first_training(trainer_class, table, held_out, settings, kept)
+            settings = choose_on_a_first_training(trainer_class, table, held_out, settings, kept, watch)
             held_out = None
         # 6. Vectors, by epochs.
         trainer: ScorerTrainer[Any] = trainer_class(table, settings, held_out)
@@ -427,11 +413,11 @@ class ANCF(Recommender):
         if before is not None:
             trainer.resume(before[0].put_into(trainer.progress()[0], data.user_ids, data.item_ids), 0)
         print_settings("Settings", settings.record(), self.verbose)
-        result = self._train(trainer, table, settings, validation, kept)
+        result = train(trainer, table, settings, validation, kept, watch)
         # 7. Item-item weights; a large table chooses now, on what it could do without.
         neighbors = ridge_neighbors(trainer.pairs, data.n_items, settings)
         if held_out is not None:
-            chosen = _choose(trainer, result.state, neighbors, held_out, settings)
+            chosen = choose(trainer, result.state, neighbors, held_out, settings)
             settings = replace(settings, **chosen)
             print_settings("Chosen", chosen, self.verbose)
         # 8. Items that nobody has bought, by their attributes.
@@ -440,24 +426,6 @@ class ANCF(Recommender):
         if self.warm_start:
             scorer = replace(scorer, start=Start.of(data.user_ids, data.item_ids, trainer.progress()[0], _LEARNS))
         return with_attributes(scorer, settings.num_threads)
-
-    def _may_weigh_interest(self, data: Interactions) -> bool:
-        """Whether some pairs of a table are no purchases.
-
-        Raises
-        ------
-        InvalidParameterError
-            If they are to weigh something, and there are none.
-        """
-        has_interest = pair_shares(data) is not None
-        if self.interest == "given" and not has_interest:
-            raise InvalidParameterError(
-                'interest="given" has no effect: every event of this table is a purchase. Leave it out, or read the '
-                "column of event types (event=)."
-            )
-        if self.interest == "given" and is_elsewhere():
-            raise InvalidParameterError('interest="given" is not learned on workers. Leave it out, or call fit here.')
-        return has_interest and not is_elsewhere()
 
     def _learned_before(self, settings: Settings) -> tuple[Start, dict[str, Any]] | None:
         """What this fit goes on from: vectors, and the settings that were chosen with them."""
@@ -497,87 +465,6 @@ class ANCF(Recommender):
         found = update_scorer(scorer, encoder.trained, update, replace(settings, **chosen))
         return extend(found, settings.num_threads)
 
-    def _choose_on_a_first_training(
-        self,
-        trainer_class: TrainerClass,
-        table: TrainingTable,
-        held_out: HeldOut,
-        settings: Settings,
-        kept: Checkpoint | None,
-    ) -> Settings:
-        """The settings with their open choices made."""
-        chosen = None if kept is None else kept.chosen("training")
-        if chosen is not None:
-            return replace(settings, **chosen)
-        first = trainer_class.first_training(held_out, settings)
-        trainer: ScorerTrainer[Any] = trainer_class(table, first, held_out)
-        epochs = first.epochs
-        if self.verbose:
-            print("Choosing what the options leave open, on purchases held out for that", flush=True)
-        with progress_bar("Choosing", epochs, self.verbose, self.show_progress) as advance:
-            at: Progress[Any] = Progress() if kept is None else kept.begin("choosing", trainer)
-            while at.epochs < epochs:
-                trainer.epoch(at.epochs)
-                at.epochs += 1
-                advance(at.epochs)
-                if kept is not None:
-                    kept.keep("choosing", trainer, at, last=at.epochs == epochs)
-        shrinkage, neighbors = choose_shrinkage(table, held_out, settings)
-        settings = replace(settings, neighbor_shrinkage=shrinkage)
-        found = _choose(trainer, trainer.state(), neighbors, held_out, settings)
-        chosen = {**found, "neighbor_shrinkage": shrinkage}
-        if kept is not None:
-            kept.choose(chosen)
-        return replace(settings, **chosen)
-
-    def _train(
-        self,
-        trainer: ScorerTrainer[State],
-        table: TrainingTable,
-        settings: Settings,
-        validation: Interactions | None,
-        kept: Checkpoint | None,
-    ) -> TrainingResult[State]:
-        """All epochs, watched on the validation table where there is one."""
-        metric = self.validation_metric
-        if metric == "auto":
-            metric = "loss" if settings.loss == "mse" else "ndcg@10"
-        if metric != "loss":
-            metric = next(iter(parse_metrics(metric, 10)))
-        validate = None
-        if validation is not None:
-            validate = self._validator(trainer, table, settings, validation, metric)
-        return run_epochs(
-            trainer,
-            settings.epochs,
-            validate=validate,
-            metric=metric,
-            patience=self.patience,
-            verbose=self.verbose,
-            show_progress=self.show_progress,
-            keeper=kept,
-        )
-
-    def _validator(
-        self,
-        trainer: ScorerTrainer[State],
-        table: TrainingTable,
-        settings: Settings,
-        validation: Interactions,
-        metric: str,
-    ) -> Callable[[State], Validation]:
-        """A function that measures a state on the validation part; the model itself is left alone."""
-        targets = table.validation_targets(validation)
-
-        def validate(state: State) -> Validation:
-            loss = trainer.validation_loss(targets)
-            if metric == "loss":
-                return Validation(loss, -loss)
-            # New items are what is measured, and the item-item part is not there yet.
-            return Validation(loss, trainer.measure(state, settings, validation, metric, **self._about()))
-
-        return validate
-
     def _about(self) -> dict[str, Any]:
         return {"model": type(self).__name__, "options": self.get_params()}
 
@@ -602,17 +489,3 @@ class ANCF(Recommender):
             return HistoryEncoder.from_arrays(arrays, meta)
         settings = options.resolve(self, len(arrays["item_vectors"]), timed=False)
         return NetworkEncoder.from_arrays(settings, arrays, meta)
-
-
-def _choose(
-    trainer: ScorerTrainer[State],
-    state: State,
-    neighbors: Csr | None,
-    held_out: HeldOut,
-    settings: Settings,
-) -> dict[str, Any]:
-    """The mixture of the parts of the score that ranks the held-out purchases best."""
-    measure = trainer.ndcg_by_mixture(state, neighbors, held_out, settings)
-    start = {**settings.record(), "half_life": START_HALF_LIFE}
-    measured = Measured(measure, step=held_out.step, at_once=trainer.mixes_at_once)
-    return select_mixture(held_out, measured, trainer.grids(held_out, settings), start)

@@ -21,7 +21,8 @@ from ancf.models.ancf.options import Settings
 from ancf.models.ancf.temporal import sparse_history
 from ancf.models.network import pair_ages
 from ancf.scoring.histories import Histories
-from ancf.scoring.scorer import Arrays, EncodedUsers, Encoder, Scorer, TargetAttention
+from ancf.scoring.parts import Arrays, EncodedUsers, TargetAttention
+from ancf.scoring.scorer import Encoder, Scorer
 
 Floats = NDArray[np.float32]
 

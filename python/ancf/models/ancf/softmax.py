@@ -50,10 +50,11 @@ from ancf.models.ancf.temporal import (
 from ancf.models.ancf.trained import Scales, Trained
 from ancf.models.ancf.training_table import TrainingTable
 from ancf.scoring.histories import Histories, OneHistory, ones
+from ancf.scoring.parts import Arrays, EncodedUsers, Folding
 from ancf.scoring.past import Past
 from ancf.scoring.purchases import Purchases
 from ancf.scoring.results import TopN, TopNOne
-from ancf.scoring.scorer import Arrays, EncodedUsers, Encoder, Folding, Scorer
+from ancf.scoring.scorer import Encoder, Scorer
 
 Floats = NDArray[np.float32]
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ancf.data.csr import Csr
 from ancf.errors import ModelFileError
-from ancf.scoring.scorer import Arrays
+from ancf.scoring.parts import Arrays
 
 Floats = NDArray[np.float32]
 

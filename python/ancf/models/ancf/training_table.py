@@ -124,8 +124,9 @@ def ridge_path(pairs: Csr, n_items: int, settings: Settings, shrinkages: Sequenc
 def ridge_targets(pairs: Csr, n_items: int, settings: Settings, targets: NDArray[np.int32]) -> Csr:
     """Those that point to some targets, one row for each of these, before sources are cut to their strongest."""
     ones = pairs.with_data(np.ones(len(pairs.indices), np.float32))
-    options = {**_ridge_options(settings), "shrinkage": settings.neighbor_shrinkage}
-    return Csr(*_native.ridge_targets(ones, n_items, targets, **options))
+    options = {**_ridge_options(settings), "shrinkages": [settings.neighbor_shrinkage]}
+    (found,) = _native.ridge_targets(ones, n_items, targets, **options)
+    return Csr(*found)
 
 
 def _ridge_options(settings: Settings) -> dict[str, Any]:
