@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -33,6 +34,15 @@ def test_every_page_of_help_fits_80_columns_and_has_an_example(ancf, name):
     assert code == 0
     assert f"  ancf {name}" in out.split("Example")[-1]
     assert max(map(len, out.splitlines())) <= 80
+
+
+def test_a_page_of_help_names_options_as_they_are_typed_and_on_one_line(ancf):
+    _, out, _ = ancf("train", "--help")
+    words = " ".join(out.split())
+    for phrase in ("--min-weight 4 takes", "chosen like --serving-exponent.", "recommend --with-bought;", "TEXT|none"):
+        assert phrase in words
+    assert "``" not in out
+    assert not re.search(r"--[a-z-]+-$", out, re.MULTILINE)
 
 
 def test_every_option_of_reading_is_on_the_page(ancf):

@@ -18,6 +18,7 @@ ARGUMENTS = "ancf.cli.arguments"
 RULES = "ancf.cli.rules"
 """Where a context keeps the file and its table ``[rules]``."""
 HELP_NAMES = ["-h", "--help"]
+_UNBROKEN = "\u2011"
 _LAST_SECTION = "Options"
 # Keywords of the API whose options are called otherwise: the names of their parameters here.
 _OTHER_NAMES = {
@@ -193,11 +194,14 @@ class Command(click.Command):
         for parameter in self.get_params(ctx):
             record = None if isinstance(parameter, click.Argument) else parameter.get_help_record(ctx)
             if record is not None:
+                # An option's name is not broken at its hyphens.
+                record = record[0], re.sub(r"--[a-z-]+", lambda name: name[0].replace("-", _UNBROKEN), record[1])
                 sections.setdefault(getattr(parameter, "section", _LAST_SECTION), []).append(record)
         last = sections.pop(_LAST_SECTION, [])
         for title, records in [*sections.items(), (_LAST_SECTION, last)]:
             with formatter.section(title):
                 formatter.write_dl(records, col_max=26)
+        formatter.buffer = [part.replace(_UNBROKEN, "-") for part in formatter.buffer]
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         if self.examples:

@@ -92,16 +92,17 @@ def parameter_options(
         For keywords whose option is called otherwise.
     """
     described = parameter_docs(docs or function)
+    typable = {
+        keyword: (parameter.default, *found)
+        for keyword, parameter in _signature(function).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY and keyword not in skip and any(found := _kinds(parameter))
+    }
+    spelled = {keyword: (names or {}).get(keyword, keyword) for keyword in typable}
     made: dict[str, Option] = {}
-    for keyword, parameter in _signature(function).parameters.items():
-        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY or keyword in skip:
-            continue
-        kinds, words = _kinds(parameter)
-        if kinds or words:
-            name = (names or {}).get(keyword, keyword)
-            made[keyword] = _make_option(
-                name, parameter.default, kinds, words, *described.get(keyword, ("", "")), section
-            )
+    for keyword, (default, kinds, words) in typable.items():
+        doc_kind, doc = described.get(keyword, ("", ""))
+        shown = _plain_text(doc, spelled)
+        made[keyword] = _make_option(spelled[keyword], default, kinds, words, doc_kind, shown, section)
     return made
 
 
@@ -131,10 +132,9 @@ def _kinds(parameter: inspect.Parameter) -> tuple[tuple[type, ...], tuple[str, .
 
 
 def _make_option(
-    name: str, default: Any, kinds: tuple[type, ...], words: tuple[str, ...], doc_kind: str, doc: str, section: str
+    name: str, default: Any, kinds: tuple[type, ...], words: tuple[str, ...], doc_kind: str, shown: str, section: str
 ) -> Option:
     spelling = name.replace("_", "-")
-    shown = _plain_text(doc)
     if shown[:2].isascii() and shown[:2].isalpha():  # a symbol keeps its case
         shown = shown[0].upper() + shown[1:]
     if default is not None and default is not inspect.Parameter.empty:
@@ -148,8 +148,9 @@ def _make_option(
     if words and not kinds:
         return Option([f"--{spelling}", name], type=click.Choice(words), **settings)
     numbers = [word for kind, word in ((int, "INTEGER"), (float, "NUMBER")) if kind in kinds]
+    text = ["TEXT"] if numbers and str in kinds and not in_docs else []
     none = ["none"] if NoneType in kinds and (numbers or words) else []
-    metavar = "|".join([*(words or in_docs), *numbers, *none]) or "TEXT"
+    metavar = "|".join([*(words or in_docs), *numbers, *text, *none]) or "TEXT"
     free_text = str in kinds
     if numbers and free_text and in_docs:
         # A word that stands for a number ("auto") is no free text.
@@ -160,8 +161,19 @@ def _make_option(
     return Option([f"--{spelling}", name], type=ApiValue(kinds, words, metavar), **settings)
 
 
-def _plain_text(doc: str) -> str:
-    """A docstring's text without its mark-up, in the words of the command line."""
+def _plain_text(doc: str, spelled: Mapping[str, str]) -> str:
+    """A docstring's text without its mark-up, in the words of the command line: ``keyword=4`` as --keyword 4."""
+
+    def as_option(match: re.Match[str]) -> str:
+        keyword, value = match[1], match[2]
+        if keyword not in spelled:
+            return match[0]
+        name = spelled[keyword].replace("_", "-")
+        if value in (None, "True", "False"):
+            return f"--no-{name}" if value == "False" else f"--{name}"
+        return f"--{name} " + value.strip('"')
+
+    doc = re.sub(r"``(\w+)(?:=([^`]*))?``", as_option, doc)
     doc = re.sub(r" \([\w/]+\.(py|md)\)", "", doc.replace("``", "").replace("\n", " "))
     doc = doc.replace("filter_already_liked_items=False", "recommend --with-bought")
     return re.sub(r"\buser=(\d)", r"--user-column \1", doc)
