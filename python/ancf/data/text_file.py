@@ -162,6 +162,8 @@ def _checked_blocks(name: str, first: bytes, rest: Iterator[bytes]) -> Iterator[
 
 def _zero_bytes(name: str, block: bytes) -> InvalidDataError:
     head = block[:HEAD_BYTES]
+    if head[6:9] == b"\0\0{":
+        return InvalidDataError(f"{name}: this is a model file, not a table. Give the table of purchases.")
     for encoding, zeros in (("utf-16-le", head[1::2]), ("utf-16-be", head[::2])):
         if zeros.count(b"\0") > len(zeros) * 3 // 4:
             return InvalidDataError(
