@@ -136,7 +136,7 @@ class Worker:
 
     def check(self, loss: float, epoch: int) -> None:
         """Refuse a loss or vectors that training has lost."""
-        self._shard.check(loss, epoch)
+        self._shard.check(loss, epoch, self._threads)
 
     def validation(self, targets: Csr) -> NDArray[np.float64]:
         """The losses of held-out pairs, one number for each user here who has some."""

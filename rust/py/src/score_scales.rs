@@ -14,25 +14,34 @@ type VectorsAndFactors<'py> = (Bound<'py, PyArray2<f32>>, Bound<'py, PyArray1<f3
 /// Item vectors for serving and for folding in: q = v · ‖v‖^(exponent − 1), so that 0 is the cosine and 1 the inner
 /// product, and the factors ‖v‖^(1 − exponent) that turn q back into v.
 #[pyfunction]
+#[pyo3(signature = (item_vectors, exponent, num_threads=None))]
 fn serving_vectors<'py>(
     py: Python<'py>,
     item_vectors: PyReadonlyArray2<'py, f32>,
     exponent: f32,
+    num_threads: Option<usize>,
 ) -> PyResult<VectorsAndFactors<'py>> {
-    let d = item_vectors.as_array().ncols();
+    const ROWS_PER_TASK: usize = 512;
+    let d = item_vectors.as_array().ncols().max(1);
     let mut vectors = item_vectors.as_slice()?.to_vec();
-    let factors = enter(py, Size::Small, None, |context| {
-        Ok(vectors
-            .chunks_exact_mut(d.max(1))
-            .map(|v| {
-                let square = f64::from(dot(context.level, v, v));
-                if square <= f64::from(f32::MIN_POSITIVE) {
-                    return 1.0;
+    let mut factors = vec![1.0f32; vectors.len() / d];
+    let size = if factors.len() > ROWS_PER_TASK { Size::Large } else { Size::Small };
+    enter(py, size, num_threads, |context| {
+        let tasks = vectors.chunks_mut(d * ROWS_PER_TASK).zip(factors.chunks_mut(ROWS_PER_TASK));
+        context.for_each_task(
+            tasks,
+            || (),
+            |(), (vectors, factors)| {
+                for (v, factor) in vectors.chunks_exact_mut(d).zip(factors) {
+                    let square = f64::from(dot(context.level, v, v));
+                    if square > f64::from(f32::MIN_POSITIVE) {
+                        scale(context.level, power(square, 0.5 * (exponent - 1.0)), v);
+                        *factor = power(square, 0.5 * (1.0 - exponent));
+                    }
                 }
-                scale(context.level, power(square, 0.5 * (exponent - 1.0)), v);
-                power(square, 0.5 * (1.0 - exponent))
-            })
-            .collect::<Vec<f32>>())
+            },
+        );
+        Ok(())
     })?;
     Ok((to_rows(py, vectors, d)?, factors.into_pyarray(py)))
 }

@@ -314,8 +314,9 @@ impl SoftmaxShard {
     }
 
     /// Refuses a loss or vectors that training has lost.
-    fn check(&self, py: Python<'_>, loss: f64, epoch: usize) -> PyResult<()> {
-        self.lock().check(loss, epoch).map_err(|e| to_python(py, &e))
+    #[pyo3(signature = (loss, epoch, num_threads=None))]
+    fn check(&self, py: Python<'_>, loss: f64, epoch: usize, num_threads: Option<usize>) -> PyResult<()> {
+        enter(py, Size::Large, num_threads, |context| self.lock().check(loss, epoch, context))
     }
 
     /// The losses of held-out pairs of the users here, one number for each who has some.

@@ -45,7 +45,7 @@ class MixtureNdcg:
         self._users = {"equal": users_of(None)}
         if shares is not None:
             self._users["given"] = users_of(shares)
-        _, self._lengths = _native.serving_vectors(items.vectors, 0.0)
+        _, self._lengths = _native.serving_vectors(items.vectors, 0.0, settings.num_threads)
         self._powers: dict[float, Floats] = {}
         self._of_vectors: dict[tuple[Any, ...], NDArray[np.float64]] = {}
         self._of_neighbors: NDArray[np.float64] | None = None

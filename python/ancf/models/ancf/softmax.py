@@ -246,7 +246,7 @@ class SoftmaxTrainer:
             scorer = self.build_scorer(state, None, replace(settings, repeat_weight=0.0), **about)
             return evaluate_scorer(scorer, validation, [metric], num_threads=settings.num_threads)[metric]
         table, users = self._table, self._all_users
-        vectors, scaling = _native.serving_vectors(state.whole, settings.serving_exponent)
+        vectors, scaling = _native.serving_vectors(state.whole, settings.serving_exponent, settings.num_threads)
         priors = _native.item_priors(table.pairs(), table.n_items, settings.attention)
         items = ItemSide.of(ItemParts(vectors, scaling, priors, None), table.pairs(), table.purchase_times, settings)
         known = Known.of_training(table.data, table.matrix.sets)
@@ -266,7 +266,7 @@ class SoftmaxTrainer:
         """What answers, over the whole histories of the table."""
         table = self._table
         pairs = table.pairs()
-        vectors, scaling = _native.serving_vectors(state.whole, settings.serving_exponent)
+        vectors, scaling = _native.serving_vectors(state.whole, settings.serving_exponent, settings.num_threads)
         priors = _native.item_priors(pairs, table.n_items, settings.attention)
         parts = ItemParts(vectors, scaling, priors, neighbors)
         mixture = mix(parts, pairs, table.purchase_times, settings, self._measure(pairs, settings))

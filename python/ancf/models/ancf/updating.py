@@ -62,7 +62,7 @@ def update_scorer(scorer: Scorer, trained: Trained, update: Update, settings: Se
     priors = _native.item_priors(pairs, n_items, settings.attention)
     graph = settings.item_attention and not trained.is_whole
     found = vectors_of_today(pairs, priors, start, buyers, n_buyers, graph, settings)
-    vectors, scaling = _native.serving_vectors(found, settings.serving_exponent)
+    vectors, scaling = _native.serving_vectors(found, settings.serving_exponent, settings.num_threads)
     is_new = states == NEW
     # 3. Item-item weights.
     neighbors, covered, thresholds = None, None, None

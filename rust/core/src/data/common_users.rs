@@ -1,7 +1,5 @@
 //! How many users have both of two items.
 
-use rayon::prelude::*;
-
 use super::Csr;
 use crate::runtime::Context;
 use crate::{Error, Result};
@@ -19,34 +17,29 @@ pub fn common_users(interactions: &Csr, users: &[u32], items: &[u32], context: &
     if items.iter().any(|&item| item as usize >= interactions.n_columns()) {
         return bad("items");
     }
-    let users_of = interactions.transpose();
-    let found = context.install(|| {
-        users
-            .par_chunks(USERS)
-            .zip(items.par_chunks(USERS))
-            .map_init(
-                || vec![false; interactions.n_rows()],
-                |has_item, (users, items)| {
-                    context.cancel.check()?;
-                    let mut found = Vec::new();
-                    for (&user, &item) in users.iter().zip(items) {
-                        let having = users_of.row(item as usize);
-                        for &other in having {
-                            has_item[other as usize] = true;
-                        }
-                        let count = |&own: &u32| -> u32 {
-                            users_of.row(own as usize).iter().map(|&other| u32::from(has_item[other as usize])).sum()
-                        };
-                        found.extend(interactions.row(user as usize).iter().map(count));
-                        for &other in having {
-                            has_item[other as usize] = false;
-                        }
-                    }
-                    Ok(found)
-                },
-            )
-            .collect::<Result<Vec<Vec<u32>>>>()
-    })?;
+    let users_of = interactions.transpose_on(context);
+    let found = context.try_map_tasks(
+        users.chunks(USERS).zip(items.chunks(USERS)),
+        || vec![false; interactions.n_rows()],
+        |has_item, (users, items)| {
+            context.cancel.check()?;
+            let mut found = Vec::new();
+            for (&user, &item) in users.iter().zip(items) {
+                let having = users_of.row(item as usize);
+                for &other in having {
+                    has_item[other as usize] = true;
+                }
+                let count = |&own: &u32| -> u32 {
+                    users_of.row(own as usize).iter().map(|&other| u32::from(has_item[other as usize])).sum()
+                };
+                found.extend(interactions.row(user as usize).iter().map(count));
+                for &other in having {
+                    has_item[other as usize] = false;
+                }
+            }
+            Ok(found)
+        },
+    )?;
     Ok(found.concat())
 }
 

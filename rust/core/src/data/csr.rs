@@ -3,6 +3,12 @@
 use crate::{Error, Result};
 
 use super::Numbers;
+use crate::runtime::Context;
+
+/// Rows that are put together by one task.
+const ROWS_PER_TASK: usize = 512;
+/// With fewer entries a transpose is made by the calling thread.
+const LARGE: usize = 1 << 16;
 
 /// A sparse matrix by rows. Column positions are strictly ascending within a row, so a row is a set.
 ///
@@ -44,22 +50,23 @@ impl Csr {
         if values.len() != columns.len() {
             return bad(format!("got {} values and {} columns.", values.len(), columns.len()));
         }
-        for (row, (&from, &to)) in offsets.iter().zip(&offsets[1..]).enumerate() {
-            if from > to || to > columns.len() {
-                return bad(format!("the offsets of row {row} fall from {from} to {to}."));
-            }
-            let entries = &columns[from..to];
-            let pairs = || entries.iter().zip(entries.get(1..).unwrap_or_default());
-            // Counted without an exit, several at once.
-            if pairs().filter(|(one, next)| one >= next).count() > 0
-                && let Some((one, next)) = pairs().find(|(one, next)| one >= next)
-            {
-                return bad(format!("columns of row {row} must ascend: {one} comes before {next}."));
-            }
-            if let Some(&last) = entries.last()
-                && last as usize >= n_columns
-            {
-                return bad(format!("row {row} names column {last}; there are {n_columns}."));
+        let bounds = || offsets.iter().zip(&offsets[1..]).enumerate();
+        if let Some((row, (from, to))) = bounds().find(|&(_, (from, to))| from > to || *to > columns.len()) {
+            return bad(format!("the offsets of row {row} fall from {from} to {to}."));
+        }
+        // Counted without an exit, several at once: columns may fall where a row begins, and nowhere else.
+        let falls = columns.iter().zip(columns.get(1..).unwrap_or_default()).filter(|(one, next)| one >= next).count();
+        let begins = offsets[1..].iter().zip(&offsets[2..]).filter(|&(&at, next)| 0 < at && at < *next);
+        let at_begins = begins.filter(|&(&at, _)| columns[at - 1] >= columns[at]).count();
+        if falls > at_begins || columns.iter().filter(|&&column| column as usize >= n_columns).count() > 0 {
+            for (row, (&from, &to)) in bounds() {
+                let entries = &columns[from..to];
+                if let Some(pair) = entries.windows(2).find(|pair| pair[0] >= pair[1]) {
+                    return bad(format!("columns of row {row} must ascend: {} comes before {}.", pair[0], pair[1]));
+                }
+                if let Some(last) = entries.last().filter(|&&last| last as usize >= n_columns) {
+                    return bad(format!("row {row} names column {last}; there are {n_columns}."));
+                }
             }
         }
         if values.iter().filter(|value| !value.is_finite()).count() > 0
@@ -127,6 +134,30 @@ impl Csr {
         &self.values[self.offsets[row]..self.offsets[row + 1]]
     }
 
+    /// A matrix of rows that were made one by one.
+    pub fn from_rows(rows: &[Vec<(u32, f32)>], n_columns: usize, context: &Context) -> Result<Self> {
+        let mut offsets = Vec::with_capacity(rows.len() + 1);
+        offsets.push(0);
+        offsets.extend(rows.iter().scan(0, |end, row| {
+            *end += row.len();
+            Some(*end)
+        }));
+        let n_entries = offsets[rows.len()];
+        let (mut columns, mut values) = (vec![0; n_entries], vec![0.0; n_entries]);
+        let ends = offsets[1..].chunks(ROWS_PER_TASK).map(|ends| ends[ends.len() - 1]);
+        let parts = parts(ends, &mut columns, &mut values);
+        context.for_each_task(
+            parts.into_iter().zip(rows.chunks(ROWS_PER_TASK)),
+            || (),
+            |(), ((columns, values), rows)| {
+                for ((column, value), entry) in columns.iter_mut().zip(values).zip(rows.iter().flatten()) {
+                    (*column, *value) = *entry;
+                }
+            },
+        );
+        Self::new(offsets, columns, values, n_columns)
+    }
+
     /// Columns become rows; entries of a new row come in the order of the old rows.
     #[must_use]
     pub fn transpose(&self) -> Self {
@@ -137,13 +168,7 @@ impl Csr {
     /// are carried over without building it anew.
     #[must_use]
     pub fn transpose_with_positions(&self) -> (Self, Vec<u32>) {
-        let mut offsets = vec![0usize; self.n_columns + 1];
-        for &column in &*self.columns {
-            offsets[column as usize + 1] += 1;
-        }
-        for column in 0..self.n_columns {
-            offsets[column + 1] += offsets[column];
-        }
+        let offsets = self.column_offsets();
         let mut next = offsets.clone();
         let mut columns = vec![0u32; self.len()];
         let mut values = vec![0f32; self.len()];
@@ -160,6 +185,73 @@ impl Csr {
         let (offsets, columns, values) = (offsets.into(), columns.into(), values.into());
         (Self { offsets, columns, values, n_columns: self.n_rows() }, positions)
     }
+
+    /// The transpose, made by all threads: each fills some of its rows.
+    #[must_use]
+    pub fn transpose_on(&self, context: &Context) -> Self {
+        let n_parts = context.threads();
+        if n_parts == 1 || self.len() < LARGE {
+            return self.transpose();
+        }
+        let offsets = self.column_offsets();
+        let (mut columns, mut values) = (vec![0u32; self.len()], vec![0f32; self.len()]);
+        let bound = |part: usize| match part {
+            0 => 0,
+            part if part == n_parts => self.n_columns,
+            part => offsets.partition_point(|&at| at < self.len() / n_parts * part).min(self.n_columns),
+        };
+        let ends = (1..=n_parts).map(|part| offsets[bound(part)]);
+        let parts = parts(ends, &mut columns, &mut values);
+        context.for_each_task(
+            parts.into_iter().enumerate(),
+            || (),
+            |(), (part, (columns, values))| {
+                let (from, to) = (bound(part), bound(part + 1));
+                let mut next: Vec<usize> = offsets[from..to].iter().map(|at| at - offsets[from]).collect();
+                for row in 0..self.n_rows() {
+                    let own = self.row(row);
+                    let first = own.partition_point(|&column| (column as usize) < from);
+                    for (&column, &value) in own[first..].iter().zip(&self.row_values(row)[first..]) {
+                        let Some(slot) = next.get_mut(column as usize - from) else { break };
+                        (columns[*slot], values[*slot]) = (row as u32, value);
+                        *slot += 1;
+                    }
+                }
+            },
+        );
+        let (offsets, columns, values) = (offsets.into(), columns.into(), values.into());
+        Self { offsets, columns, values, n_columns: self.n_rows() }
+    }
+
+    /// Where each column begins in the transpose.
+    fn column_offsets(&self) -> Vec<usize> {
+        let mut offsets = vec![0usize; self.n_columns + 1];
+        for &column in &*self.columns {
+            offsets[column as usize + 1] += 1;
+        }
+        for column in 0..self.n_columns {
+            offsets[column + 1] += offsets[column];
+        }
+        offsets
+    }
+}
+
+/// Columns and values by parts, which end at `ends`.
+fn parts<'a>(
+    ends: impl Iterator<Item = usize>,
+    mut columns: &'a mut [u32],
+    mut values: &'a mut [f32],
+) -> Vec<(&'a mut [u32], &'a mut [f32])> {
+    let mut begin = 0;
+    let mut parts = Vec::new();
+    for end in ends {
+        let (own_columns, own_values);
+        (own_columns, columns) = columns.split_at_mut(end - begin);
+        (own_values, values) = values.split_at_mut(end - begin);
+        parts.push((own_columns, own_values));
+        begin = end;
+    }
+    parts
 }
 
 #[cfg(test)]
@@ -178,6 +270,28 @@ mod tests {
         assert_eq!(transposed.row(2), [0]);
         assert_eq!(positions, [0, 2, 1]);
         assert_eq!(transposed.transpose(), example());
+    }
+
+    #[test]
+    fn threads_transpose_to_what_one_makes() {
+        let draws = crate::runtime::rng::Stream::new(3, 0);
+        let row = |row: u64| -> Vec<(u32, f32)> {
+            let columns = (0..400).filter(|column| draws.f32(row * 400 + column) < if *column < 9 { 0.9 } else { 0.3 });
+            columns.map(|column| (column as u32, draws.f32(row + column))).collect()
+        };
+        let rows: Vec<Vec<(u32, f32)>> = (0..1500).map(|at| if at % 7 == 0 { Vec::new() } else { row(at) }).collect();
+        let one = Context::new(Some(1)).unwrap();
+        let matrix = Csr::from_rows(&rows, 403, &one).unwrap();
+        assert!(matrix.len() > LARGE);
+        let back: Vec<Vec<(u32, f32)>> = (0..matrix.n_rows())
+            .map(|row| matrix.row(row).iter().copied().zip(matrix.row_values(row).iter().copied()).collect())
+            .collect();
+        assert_eq!(back, rows);
+        for threads in [2, 3, 16] {
+            let context = Context::new(Some(threads)).unwrap();
+            assert_eq!(Csr::from_rows(&rows, 403, &context).unwrap(), matrix);
+            assert_eq!(matrix.transpose_on(&context), matrix.transpose());
+        }
     }
 
     #[test]

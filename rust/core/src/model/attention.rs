@@ -6,8 +6,6 @@
 //! Pass 2, users from bare items: p⁰ = A x. Pass 3, items: v = x + B p⁰. Pass 4, users: p = A v.
 //! Backward through passes 3 and 2, linear: dx = dv + Aᵀ Bᵀ dv; pass 4 belongs to the batch of users and its loss.
 
-use rayon::prelude::*;
-
 use crate::data::Csr;
 use crate::runtime::Context;
 use crate::runtime::simd::sparse::{self, Accumulate, Rows};
@@ -186,15 +184,18 @@ pub fn propagate_onto(
     onto: Accumulate<'_>,
     out: &mut [f32],
 ) {
-    context.install(|| {
-        out.par_chunks_mut(d * ROWS_PER_TASK).enumerate().for_each(|(task, out)| {
+    let (level, columns) = (context.level, pattern.columns());
+    context.for_each_task(
+        out.chunks_mut(d * ROWS_PER_TASK).enumerate(),
+        || (),
+        |(), (task, out)| {
             let first = task * ROWS_PER_TASK;
             let offsets = &pattern.offsets()[first..=first + out.len() / d];
             let onto = match onto {
                 Accumulate::Table(base) => Accumulate::Table(&base[first * d..]),
                 other => other,
             };
-            sparse::multiply(context.level, d, Rows { offsets, columns: pattern.columns(), values }, table, onto, out);
-        });
-    });
+            sparse::multiply(level, d, Rows { offsets, columns, values }, table, onto, out);
+        },
+    );
 }

@@ -5,12 +5,10 @@
 //! net of Last.fm, whose G is zero in 19 of 20 places, then reads 300 numbers that lie together in place of 200 that each
 //! lie in a cache line of their own.
 
-use rayon::prelude::*;
-
 use super::ridge::{CoPurchases, MAX_COMPANIONS};
+use crate::Result;
 use crate::runtime::Context;
 use crate::runtime::simd::huge_pages::advise_whole_pages;
-use crate::{Error, Result};
 
 /// Catalogues up to this size: the table takes 100 MiB at most.
 const MAX_ITEMS: usize = 5120;
@@ -38,27 +36,24 @@ impl CoPurchaseRows {
         let (n_items, items_of) = (table.n_items(), table.items_of);
         let most: usize = (0..items_of.n_rows()).map(|user| items_of.row(user).len().pow(2)).sum();
         if most <= n_items * n_items / PLACES_FOR_NUMBER {
-            return Ok(Self::Sparse(context.install(|| {
-                (0..n_items)
-                    .into_par_iter()
-                    .map_init(
-                        || vec![0.0; n_items],
-                        |sums, item| {
-                            context.cancel.check()?;
-                            let mut others = Vec::new();
-                            sum_row(table, item, sums, &mut others);
-                            let values = others.iter().map(|&other| std::mem::take(&mut sums[other as usize]));
-                            let values = values.collect();
-                            Ok((others, values))
-                        },
-                    )
-                    .collect::<Result<Vec<_>>>()
-            })?));
+            return Ok(Self::Sparse(context.try_map_tasks(
+                0..n_items,
+                || vec![0.0; n_items],
+                |sums, item| {
+                    context.cancel.check()?;
+                    let mut others = Vec::new();
+                    sum_row(table, item, sums, &mut others);
+                    let values = others.iter().map(|&other| std::mem::take(&mut sums[other as usize])).collect();
+                    Ok((others, values))
+                },
+            )?));
         }
         let mut numbers = vec![0.0; n_items * n_items];
         advise_whole_pages(&mut numbers);
-        context.install(|| {
-            numbers.par_chunks_exact_mut(n_items.max(1)).enumerate().try_for_each(|(item, row)| {
+        context.try_for_each_task(
+            numbers.chunks_exact_mut(n_items.max(1)).enumerate(),
+            || (),
+            |(), (item, row)| {
                 context.cancel.check()?;
                 for &user in table.users_of.row(item) {
                     let weight = table.user_weights[user as usize];
@@ -66,9 +61,9 @@ impl CoPurchaseRows {
                         row[other as usize] += weight;
                     }
                 }
-                Ok::<(), Error>(())
-            })
-        })?;
+                Ok(())
+            },
+        )?;
         Ok(Self::Square(numbers, most > n_items * n_items))
     }
 

@@ -15,8 +15,6 @@
 
 use std::cmp::Ordering;
 
-use rayon::prelude::*;
-
 use crate::data::Csr;
 use crate::runtime::Context;
 use crate::runtime::simd::vector::count_power;
@@ -107,12 +105,19 @@ pub(super) struct Penalties {
 
 /// One row for each source of weights that have one for each target: its `k` strongest.
 pub fn strongest_of_sources(by_target: &Csr, k: usize, context: &Context) -> Result<Csr> {
-    let by_source = by_target.transpose();
-    let kept = context.install(|| {
-        let rows = (0..by_source.n_rows()).into_par_iter().with_min_len(SOURCES_PER_TASK);
-        rows.map(|at| strongest(by_source.row(at), by_source.row_values(at), k)).collect()
-    });
-    from_rows(kept, by_target.n_rows())
+    let by_source = by_target.transpose_on(context);
+    let mut kept = vec![Vec::new(); by_source.n_rows()];
+    context.for_each_task(
+        kept.chunks_mut(SOURCES_PER_TASK).enumerate(),
+        || (),
+        |(), (task, kept)| {
+            for (at, kept) in kept.iter_mut().enumerate() {
+                let source = task * SOURCES_PER_TASK + at;
+                *kept = strongest(by_source.row(source), by_source.row_values(source), k);
+            }
+        },
+    );
+    Csr::from_rows(&kept, by_target.n_rows(), context)
 }
 
 /// Who interacted with what from both sides, with all weights that depend on counts alone.
@@ -125,8 +130,8 @@ pub(super) struct CoPurchases<'a> {
 }
 
 impl<'a> CoPurchases<'a> {
-    pub(super) fn new(ridge: &Ridge, interactions: &'a Csr) -> Self {
-        let users_of = interactions.transpose();
+    pub(super) fn new(ridge: &Ridge, interactions: &'a Csr, context: &Context) -> Self {
+        let users_of = interactions.transpose_on(context);
         let powers = |power: f32| (0..users_of.n_rows()).map(|i| count_power(users_of.row(i).len(), power)).collect();
         Self {
             user_weights: (0..interactions.n_rows())
@@ -163,19 +168,6 @@ pub(super) fn strongest(columns: &[u32], values: &[f32], k: usize) -> Vec<(u32, 
         entries.sort_unstable_by_key(|entry| entry.0);
     }
     entries
-}
-
-pub(super) fn from_rows(rows: Vec<Vec<(u32, f32)>>, n_columns: usize) -> Result<Csr> {
-    let mut offsets = Vec::with_capacity(rows.len() + 1);
-    offsets.push(0);
-    let total = rows.iter().map(Vec::len).sum();
-    let (mut columns, mut values) = (Vec::with_capacity(total), Vec::with_capacity(total));
-    for row in rows {
-        columns.extend(row.iter().map(|entry| entry.0));
-        values.extend(row.iter().map(|entry| entry.1));
-        offsets.push(columns.len());
-    }
-    Csr::new(offsets, columns, values, n_columns)
 }
 
 #[cfg(test)]

@@ -6,10 +6,8 @@
 //! none. To make all of G first, rows cut to their strongest 512 entries, and look pairs up there took 1.3 to 2 times as
 //! long for all targets of a table (2026-11-28).
 
-use rayon::prelude::*;
-
 use super::co_purchase_rows::{CoPurchaseRows, RowReader, sum_row};
-use super::ridge::{CoPurchases, MAX_COMPANIONS, Penalties, Ridge, from_rows};
+use super::ridge::{CoPurchases, MAX_COMPANIONS, Penalties, Ridge};
 use super::shared_pairs::SharedPairs;
 use crate::data::Csr;
 use crate::runtime::Context;
@@ -48,7 +46,7 @@ impl Ridge {
         for &shrinkage in shrinkages {
             Self { shrinkage, ..self.clone() }.check()?;
         }
-        let table = CoPurchases::new(self, interactions);
+        let table = CoPurchases::new(self, interactions, context);
         let n_items = table.n_items();
         if let Some(target) = targets.iter().find(|&&target| target as usize >= n_items) {
             return Err(Error::InvalidData(format!("target {target} is none of {n_items} items.")));
@@ -58,18 +56,14 @@ impl Ridge {
         let penalties = &self.penalties(shrinkages, &diagonal);
         let rows = if has_rows { Some(CoPurchaseRows::new(&table, context)?) } else { None };
         // 1. The candidates of each target.
-        let chosen = context.install(|| {
-            targets
-                .par_iter()
-                .map_init(
-                    || TargetRow::new(n_items),
-                    |scratch, &target| {
-                        context.cancel.check()?;
-                        Ok(scratch.choose(target as usize, &table, rows.as_ref(), limit, penalties.l1))
-                    },
-                )
-                .collect::<Result<Vec<_>>>()
-        })?;
+        let chosen = context.try_map_tasks(
+            targets.iter(),
+            || TargetRow::new(n_items),
+            |scratch, &target| {
+                context.cancel.check()?;
+                Ok(scratch.choose(target as usize, &table, rows.as_ref(), limit, penalties.l1))
+            },
+        )?;
         // 2. What they share.
         let candidates: Vec<&[u32]> = chosen.iter().map(|each| &each.candidates[..]).collect();
         let pairs = match rows {
@@ -77,22 +71,18 @@ impl Ridge {
             None => Pairs::Shared(share(&table, &candidates, context)?),
         };
         // 3. One regression for each.
-        let columns = context.install(|| {
-            chosen
-                .par_iter()
-                .map_init(
-                    || Regression::new(&table, limit, penalties.l1),
-                    |scratch, Chosen { candidates, right }| {
-                        context.cancel.check()?;
-                        let target = Target { candidates, table: &table, pairs: &pairs, diagonal: &diagonal };
-                        Ok(scratch.solve(&target, right.clone(), penalties, context.level))
-                    },
-                )
-                .collect::<Result<Vec<_>>>()
-        })?;
+        let columns = context.try_map_tasks(
+            chosen.iter(),
+            || Regression::new(&table, limit, penalties.l1),
+            |scratch, Chosen { candidates, right }| {
+                context.cancel.check()?;
+                let target = Target { candidates, table: &table, pairs: &pairs, diagonal: &diagonal };
+                Ok(scratch.solve(&target, right.clone(), penalties, context.level))
+            },
+        )?;
         let mut columns: Vec<_> = columns.into_iter().map(Vec::into_iter).collect();
-        let by = |_| from_rows(columns.iter_mut().map(|each| each.next().unwrap_or_default()).collect(), n_items);
-        shrinkages.iter().map(by).collect()
+        let mut by = |_| -> Vec<_> { columns.iter_mut().map(|each| each.next().unwrap_or_default()).collect() };
+        shrinkages.iter().map(|shrinkage| Csr::from_rows(&by(shrinkage), n_items, context)).collect()
     }
 }
 

@@ -4,8 +4,6 @@
 //! vectors' side is exact and costs two Gram matrices: Σ_ui ⟨p_u, q_i⟩² = tr(PᵀP QᵀQ). The other side is summed over at
 //! most [`SAMPLED_USERS`] users, evenly spaced, which keeps it linear in the items.
 
-use rayon::prelude::*;
-
 use crate::data::Csr;
 use crate::model::spectral::{gram, sum_of_parts};
 use crate::runtime::Context;
@@ -35,15 +33,18 @@ pub fn vector_mean_squares(parts: &[f32], n_users: usize, items: &[f32], d: usiz
     let p: Vec<f32> = sum_of_parts(parts, d).into_iter().map(|number| number as f32).collect();
     let mut means = vec![0.0; items.len() / d];
     let pairs = (n_users as f64 * means.len() as f64).max(1.0);
-    context.install(|| {
-        means.par_chunks_mut(ITEMS_PER_TASK).zip(items.par_chunks(ITEMS_PER_TASK * d)).for_each(|(means, items)| {
+    let tasks = means.chunks_mut(ITEMS_PER_TASK).zip(items.chunks(ITEMS_PER_TASK * d));
+    context.for_each_task(
+        tasks,
+        || (),
+        |(), (means, items)| {
             let mut products = vec![0.0; items.len()];
             multiply_add(context.level, &mut products, d, View::rows(items, d), 0, &p, d);
             for (mean, (item, product)) in means.iter_mut().zip(items.chunks_exact(d).zip(products.chunks_exact(d))) {
                 *mean = f64::from(dot(context.level, item, product)).max(0.0) / pairs;
             }
-        });
-    });
+        },
+    );
     means
 }
 
@@ -58,12 +59,17 @@ pub fn neighbor_mean_squares(interactions: &Csr, weights: &Csr, context: &Contex
     let step = active.len().div_ceil(SAMPLED_USERS).max(1);
     let sampled: Vec<usize> = active.into_iter().step_by(step).collect();
     let n_items = weights.n_columns();
-    let tasks: Vec<Vec<f64>> = context.install(|| {
-        sampled.par_chunks(USERS_PER_TASK).map(|users| sum_squares(interactions, weights, users)).collect()
-    });
+    let mut squares = vec![Vec::new(); sampled.len().div_ceil(USERS_PER_TASK)];
+    context.for_each_task(
+        sampled.chunks(USERS_PER_TASK).zip(&mut squares),
+        || (),
+        |(), (users, squares)| {
+            *squares = sum_squares(interactions, weights, users);
+        },
+    );
     let pairs = sampled.len() as f64 * n_items as f64;
     let mut means = vec![0.0; n_items];
-    for squares in tasks {
+    for squares in squares {
         means.iter_mut().zip(squares).for_each(|(mean, square)| *mean += square / pairs);
     }
     means

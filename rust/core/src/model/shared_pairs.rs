@@ -6,12 +6,10 @@
 
 use std::cmp::Reverse;
 
-use rayon::prelude::*;
-
 use super::ridge::CoPurchases;
+use crate::Result;
 use crate::runtime::Context;
 use crate::runtime::simd::huge_pages::advise_whole_pages;
-use crate::{Error, Result};
 
 /// Items that may be shared: their triangle takes 32 MiB.
 const MAX_SHARED: usize = 4096;
@@ -56,8 +54,10 @@ impl SharedPairs {
             rows.push(row);
             rest = others;
         }
-        context.install(|| {
-            rows.into_par_iter().zip(&items).enumerate().try_for_each(|(place, (row, &item))| {
+        context.try_for_each_task(
+            rows.into_iter().zip(&items).enumerate(),
+            || (),
+            |(), (place, (row, &item))| {
                 context.cancel.check()?;
                 let first = place + 1;
                 for &user in table.users_of.row(item as usize) {
@@ -68,9 +68,9 @@ impl SharedPairs {
                         row[other as usize - first] += weight;
                     }
                 }
-                Ok::<(), Error>(())
-            })
-        })?;
+                Ok(())
+            },
+        )?;
         Ok(Self { places, n_shared, numbers })
     }
 

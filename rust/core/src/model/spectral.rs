@@ -4,8 +4,6 @@
 //! Rayleigh-Ritz step with Jacobi rotations (Halko, Martinsson, Tropp: Finding Structure with Randomness, SIAM Review
 //! 2011). Fixed iterations, fixed order of sums: the same bits for every thread count.
 
-use rayon::prelude::*;
-
 use crate::Result;
 use crate::data::Csr;
 use crate::model::attention::propagate;
@@ -25,7 +23,7 @@ pub const GRAM_ROWS: usize = 2048;
 /// Item vectors (`n_items` × `d`) V Σ^½, scaled to a mean squared length of one. Directions that the data does not have
 /// (fewer users or items than `d`) are small random numbers.
 pub fn item_vectors(interactions: &Csr, d: usize, draws: Stream, context: &Context) -> Result<Vec<f32>> {
-    let items = interactions.transpose();
+    let items = interactions.transpose_on(context);
     let (n_users, n_items) = (interactions.n_rows(), items.n_rows());
     let by_user = normalized(interactions, &items);
     let by_item = normalized(&items, interactions);
@@ -160,11 +158,13 @@ fn normalized(rows: &Csr, columns: &Csr) -> Vec<f32> {
 /// out (rows × n) = a (rows × k) · b (k × n), rows over the threads.
 fn multiply_rows(out: &mut [f32], n: usize, a: &[f32], b: &[f32], k: usize, context: &Context) {
     const ROWS: usize = 240;
-    context.install(|| {
-        out.par_chunks_mut(ROWS * n).enumerate().for_each(|(task, out)| {
+    context.for_each_task(
+        out.chunks_mut(ROWS * n).enumerate(),
+        || (),
+        |(), (task, out)| {
             multiply(context.level, out, n, View::rows(a, k), task * ROWS, b, k);
-        });
-    });
+        },
+    );
 }
 
 /// YᵀY (`width` × `width`) in f64, summed over fixed chunks of rows in order.
@@ -175,11 +175,13 @@ pub fn gram(y: &[f32], width: usize, context: &Context) -> Vec<f64> {
 /// YᵀY of each chunk of [`GRAM_ROWS`] rows, one after the other.
 pub fn gram_parts(y: &[f32], width: usize, context: &Context) -> Vec<f32> {
     let mut parts = vec![0.0f32; y.len().div_ceil(GRAM_ROWS * width) * width * width];
-    context.install(|| {
-        parts.par_chunks_mut(width * width).zip(y.par_chunks(GRAM_ROWS * width)).for_each(|(part, rows)| {
+    context.for_each_task(
+        parts.chunks_mut(width * width).zip(y.chunks(GRAM_ROWS * width)),
+        || (),
+        |(), (part, rows)| {
             multiply(context.level, part, width, View::transposed(rows, width), 0, rows, rows.len() / width);
-        });
-    });
+        },
+    );
     parts
 }
 

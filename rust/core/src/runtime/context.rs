@@ -97,6 +97,21 @@ impl Context {
         failed.into_inner().map_or(Ok(()), Err)
     }
 
+    /// What each of `tasks` gives, in their order.
+    pub fn try_map_tasks<T: Send, S, R: Send>(
+        &self,
+        tasks: impl ExactSizeIterator<Item = T> + Send,
+        start: impl Fn() -> S + Sync,
+        work: impl Fn(&mut S, T) -> crate::Result<R> + Sync,
+    ) -> crate::Result<Vec<R>> {
+        let mut found: Vec<Option<R>> = (0..tasks.len()).map(|_| None).collect();
+        self.try_for_each_task(tasks.zip(&mut found), start, |state, (task, found)| {
+            *found = Some(work(state, task)?);
+            Ok(())
+        })?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
     /// Whether `n_tasks` tasks are best run on the calling thread: a hand-off to the pool takes some 15 µs, more than the
     /// list of one user.
     pub fn runs_inline(&self, n_tasks: usize) -> bool {
@@ -121,6 +136,8 @@ mod tests {
                 let mut done = vec![0; n];
                 context.for_each_task(done.iter_mut().enumerate(), || 1, |one, (at, done)| *done += at + *one);
                 assert!(done.iter().enumerate().all(|(at, done)| *done == at + 1), "{threads} {n}");
+                let squares = context.try_map_tasks(0..n, || (), |(), at| Ok(at * at)).unwrap();
+                assert!(squares.into_iter().eq((0..n).map(|at| at * at)), "{threads} {n}");
             }
         }
     }

@@ -7,8 +7,6 @@
 use std::mem::take;
 use std::time::Instant;
 
-use rayon::prelude::*;
-
 use super::trainer::{Buffers, ITEMS_PER_TASK, MIN_NORM, Trainer};
 use crate::Result;
 use crate::model::attention::Attention;
@@ -143,23 +141,19 @@ impl Trainer {
         let Self { graph, buffers: b, x, options, .. } = self;
         let (d, level) = (options.factors, context.level);
         let width = d * ITEMS_PER_TASK;
-        context.install(|| {
-            b.v.par_chunks_mut(width)
-                .zip(b.inverse_norms.par_chunks_mut(ITEMS_PER_TASK))
-                .zip(x.par_chunks(width).zip(graph.smoothed.par_chunks(width)))
-                .for_each(|((v, inverse_norms), (x, s))| vectors(level, d, x, s, v, inverse_norms));
-        });
+        let rows = b.v.chunks_mut(width).zip(b.inverse_norms.chunks_mut(ITEMS_PER_TASK));
+        let tasks = rows.zip(x.chunks(width).zip(graph.smoothed.chunks(width)));
+        let work = |(): &mut (), ((v, norms), (x, s)): ((&mut [f32], &mut [f32]), (&[f32], &[f32]))| {
+            vectors(level, d, x, s, v, norms)
+        };
+        context.for_each_task(tasks, || (), work);
     }
 
     /// One over the lengths of the item vectors.
     pub(super) fn invert_norms(&mut self, context: &Context) {
         let (d, level, b) = (self.options.factors, context.level, &mut self.buffers);
-        context.install(|| {
-            b.inverse_norms
-                .par_chunks_mut(ITEMS_PER_TASK)
-                .zip(b.v.par_chunks(d * ITEMS_PER_TASK))
-                .for_each(|(inverse_norms, v)| invert_norms(level, d, v, inverse_norms));
-        });
+        let tasks = b.inverse_norms.chunks_mut(ITEMS_PER_TASK).zip(b.v.chunks(d * ITEMS_PER_TASK));
+        context.for_each_task(tasks, || (), |(), (inverse_norms, v)| invert_norms(level, d, v, inverse_norms));
     }
 
     /// What a batch says, whose users have their places.
@@ -189,16 +183,16 @@ impl Trainer {
         let (mut dv, mut pending) = (take(&mut self.buffers.dv), take(&mut self.graph.pending));
         let (said, hold) = (self.said(pair_weight, context.level), self.graph.hold(step));
         let (width, Buffers { v, inverse_norms, .. }) = (self.options.factors * ITEMS_PER_TASK, &self.buffers);
-        context.install(|| {
-            dv.par_chunks_mut(width)
-                .zip(pending.par_chunks_mut(width))
-                .zip(v.par_chunks(width).zip(inverse_norms.par_chunks(ITEMS_PER_TASK)))
-                .enumerate()
-                .for_each(|(task, ((dv, pending), (v, inverse_norms)))| {
-                    said.gradients(task * ITEMS_PER_TASK, v, inverse_norms, dv);
-                    hold.rows(dv, pending);
-                });
-        });
+        let vectors = v.chunks(width).zip(inverse_norms.chunks(ITEMS_PER_TASK));
+        let tasks = dv.chunks_mut(width).zip(pending.chunks_mut(width)).zip(vectors).enumerate();
+        context.for_each_task(
+            tasks,
+            || (),
+            |(), (task, ((dv, pending), (v, inverse_norms)))| {
+                said.gradients(task * ITEMS_PER_TASK, v, inverse_norms, dv);
+                hold.rows(dv, pending);
+            },
+        );
         (self.buffers.dv, self.graph.pending) = (dv, pending);
         self.phase_times.add_all(Phase::Gather, &mut clock, context);
     }
@@ -220,12 +214,8 @@ impl Trainer {
         let update =
             Update { level: context.level, d, adam, returned: &graph.returned, smoothed: &graph.smoothed, goes_on };
         let Buffers { dv, v, inverse_norms, .. } = b;
-        context.install(|| {
-            chunks(d, x, first, second, v, inverse_norms)
-                .zip(dv.par_chunks_mut(d * ITEMS_PER_TASK))
-                .enumerate()
-                .for_each(|(task, (rows, dv))| update.run(task * ITEMS_PER_TASK, dv, rows));
-        });
+        let tasks = chunks(d, x, first, second, v, inverse_norms).zip(dv.chunks_mut(d * ITEMS_PER_TASK)).enumerate();
+        context.for_each_task(tasks, || (), |(), (task, (rows, dv))| update.run(task * ITEMS_PER_TASK, dv, rows));
         self.phase_times.add_all(Phase::Adam, &mut clock, context);
     }
 
@@ -239,20 +229,18 @@ impl Trainer {
         let (said, hold, graph) = (self.said(pair_weight, level), self.graph.hold(step), &self.graph);
         let update = Update { level, d, adam, returned: &graph.returned, smoothed: &graph.smoothed, goes_on: true };
         let width = d * ITEMS_PER_TASK;
-        context.install(|| {
-            chunks(d, &mut x, &mut first, &mut second, &mut v, &mut inverse_norms)
-                .zip(pending.par_chunks_mut(width))
-                .enumerate()
-                .for_each_init(
-                    || vec![0.0; width],
-                    |dv, (task, (rows, pending))| {
-                        let dv = &mut dv[..pending.len()];
-                        said.gradients(task * ITEMS_PER_TASK, rows.v, rows.inverse_norms, dv);
-                        hold.rows(dv, pending);
-                        update.run(task * ITEMS_PER_TASK, dv, rows);
-                    },
-                );
-        });
+        let rows = chunks(d, &mut x, &mut first, &mut second, &mut v, &mut inverse_norms);
+        let tasks = rows.zip(pending.chunks_mut(width)).enumerate();
+        context.for_each_task(
+            tasks,
+            || vec![0.0; width],
+            |dv, (task, (rows, pending))| {
+                let dv = &mut dv[..pending.len()];
+                said.gradients(task * ITEMS_PER_TASK, rows.v, rows.inverse_norms, dv);
+                hold.rows(dv, pending);
+                update.run(task * ITEMS_PER_TASK, dv, rows);
+            },
+        );
         (self.x, self.first, self.second) = (x, first, second);
         (self.buffers.v, self.buffers.inverse_norms) = (v, inverse_norms);
         self.graph.pending = pending;
@@ -279,11 +267,11 @@ fn chunks<'a>(
     second: &'a mut [f32],
     v: &'a mut [f32],
     inverse_norms: &'a mut [f32],
-) -> impl IndexedParallelIterator<Item = Rows<'a>> {
+) -> impl ExactSizeIterator<Item = Rows<'a>> + Send {
     let width = d * ITEMS_PER_TASK;
-    let moments = first.par_chunks_mut(width).zip(second.par_chunks_mut(width));
-    let vectors = v.par_chunks_mut(width).zip(inverse_norms.par_chunks_mut(ITEMS_PER_TASK));
-    x.par_chunks_mut(width).zip(moments).zip(vectors).map(|((x, (first, second)), (v, inverse_norms))| Rows {
+    let moments = first.chunks_mut(width).zip(second.chunks_mut(width));
+    let vectors = v.chunks_mut(width).zip(inverse_norms.chunks_mut(ITEMS_PER_TASK));
+    x.chunks_mut(width).zip(moments).zip(vectors).map(|((x, (first, second)), (v, inverse_norms))| Rows {
         x,
         first,
         second,

@@ -9,8 +9,6 @@
 //! `negatives`; `carry_gradient` and `finish_gradient` for ∂loss/∂v; `hold`; where it passes through the graph `to_users`,
 //! `carry` and `set_returned` for r; `update`. `ancf.distributed` says who calls what when.
 
-use rayon::prelude::*;
-
 use super::items::through_unit_vector;
 use super::options::Options;
 use super::panel::{self, USERS};
@@ -172,14 +170,17 @@ impl Shard {
             Way::Spectral => &self.spectral.1,
         };
         let (offsets, columns) = (attention.items.offsets(), attention.items.columns());
-        context.install(|| {
-            rows.par_chunks_mut(width * ROWS_PER_TASK).enumerate().for_each(|(task, rows)| {
+        let (users, level) = (&self.users, context.level);
+        context.for_each_task(
+            rows.chunks_mut(width * ROWS_PER_TASK).enumerate(),
+            || (),
+            |(), (task, rows)| {
                 let first = first + task * ROWS_PER_TASK;
                 let offsets = &offsets[first..=first + rows.len() / width];
                 let pattern = Rows { offsets, columns, values };
-                sparse::multiply(context.level, width, pattern, &self.users, Accumulate::Itself, rows);
-            });
-        });
+                sparse::multiply(level, width, pattern, users, Accumulate::Itself, rows);
+            },
+        );
     }
 
     /// Goes on with the products of the users' numbers that the spectrum is found by: `part` is the chunk of rows that is not
@@ -276,8 +277,10 @@ impl Shard {
             }
         }
         let mut dq = vec![0.0; (to - from) * d];
-        context.install(|| {
-            dq.par_chunks_mut(panel::NEGATIVES * d).enumerate().for_each(|(task, dq)| {
+        context.for_each_task(
+            dq.chunks_mut(panel::NEGATIVES * d).enumerate(),
+            || (),
+            |(), (task, dq)| {
                 let first = from + task * panel::NEGATIVES;
                 let n = dq.len() / d;
                 let (q, log_weights) = (&b.q[first * d..][..n * d], &self.trainer.log_weights[first..][..n]);
@@ -291,8 +294,8 @@ impl Shard {
                     softmax_panel::exponentials(level, &mut exponentials, log_weights, slope, &lanes, &mut sums);
                     multiply_add(level, dq, d, View::rows(&exponentials, USERS), 0, scaled, USERS);
                 }
-            });
-        });
+            },
+        );
         dq
     }
 
@@ -302,13 +305,16 @@ impl Shard {
         let Self { trainer, own, pair_weight, .. } = self;
         trainer.with_places(own, |trainer| {
             let said = trainer.said(*pair_weight, context.level);
-            context.install(|| {
-                dv.par_chunks_exact_mut(d)
-                    .zip(unit.par_chunks_exact_mut(d))
-                    .with_min_len(ROWS_PER_TASK)
-                    .enumerate()
-                    .for_each(|(at, (dv, unit))| said.item_sums(first + at, dv, unit));
-            });
+            let width = d * ROWS_PER_TASK;
+            context.for_each_task(
+                dv.chunks_mut(width).zip(unit.chunks_mut(width)).enumerate(),
+                || (),
+                |(), (task, rows)| {
+                    for (at, (dv, unit)) in rows.0.chunks_exact_mut(d).zip(rows.1.chunks_exact_mut(d)).enumerate() {
+                        said.item_sums(first + task * ROWS_PER_TASK + at, dv, unit);
+                    }
+                },
+            );
         });
     }
 
@@ -316,19 +322,20 @@ impl Shard {
     pub fn finish_gradient(&self, first: usize, dv: &mut [f32], unit: &mut [f32], dq: &[f32], context: &Context) {
         let (d, level) = (self.factors(), context.level);
         let Buffers { negatives, v, inverse_norms, .. } = &self.trainer.buffers;
-        context.install(|| {
-            dv.par_chunks_exact_mut(d)
-                .zip(unit.par_chunks_exact_mut(d))
-                .with_min_len(ROWS_PER_TASK)
-                .enumerate()
-                .for_each(|(at, (dv, unit))| {
-                    let item = first + at;
+        let width = d * ROWS_PER_TASK;
+        context.for_each_task(
+            dv.chunks_mut(width).zip(unit.chunks_mut(width)).enumerate(),
+            || (),
+            |(), (task, rows)| {
+                for (at, (dv, unit)) in rows.0.chunks_exact_mut(d).zip(rows.1.chunks_exact_mut(d)).enumerate() {
+                    let item = first + task * ROWS_PER_TASK + at;
                     let from = negatives.partition_point(|&negative| (negative as usize) < item);
                     let drawn = negatives[from..].iter().take_while(|&&negative| negative as usize == item).count();
                     let (v, drawn) = (&v[item * d..][..d], &dq[from * d..(from + drawn) * d]);
                     through_unit_vector(level, v, inverse_norms[item], drawn, dv, unit);
-                });
-        });
+                }
+            },
+        );
     }
 
     /// Takes ∂loss/∂v of a step of the epoch.
@@ -336,13 +343,8 @@ impl Shard {
         let Trainer { graph, buffers, .. } = &mut self.trainer;
         buffers.dv.copy_from_slice(dv);
         let hold = graph.hold(step);
-        context.install(|| {
-            graph
-                .pending
-                .par_chunks_mut(NUMBERS_PER_TASK)
-                .zip(dv.par_chunks(NUMBERS_PER_TASK))
-                .for_each(|(pending, dv)| hold.rows(dv, pending));
-        });
+        let tasks = graph.pending.chunks_mut(NUMBERS_PER_TASK).zip(dv.chunks(NUMBERS_PER_TASK));
+        context.for_each_task(tasks, || (), |(), (pending, dv)| hold.rows(dv, pending));
     }
 
     /// Takes r.
@@ -357,8 +359,8 @@ impl Shard {
     }
 
     /// Refuses numbers that training has lost.
-    pub fn check(&self, loss: f64, epoch: usize) -> Result<()> {
-        self.trainer.check(loss, epoch)
+    pub fn check(&self, loss: f64, epoch: usize, context: &Context) -> Result<()> {
+        self.trainer.check(loss, epoch, context)
     }
 
     /// The losses of held-out pairs (the users here × items), by the users who have some: one number each.

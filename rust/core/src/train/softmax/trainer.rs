@@ -2,8 +2,6 @@
 
 use std::time::Instant;
 
-use rayon::prelude::*;
-
 use super::graph::Graph;
 use super::options::Options;
 use super::panel;
@@ -227,12 +225,17 @@ impl Trainer {
         let (d, level) = (options.factors, context.level);
         let mut clock = Instant::now();
         let Buffers { v, inverse_norms, negatives, q, .. } = b;
-        context.install(|| {
-            q.par_chunks_mut(d).zip(&*negatives).with_min_len(ITEMS_PER_TASK).for_each(|(q, &item)| {
-                q.copy_from_slice(&v[item as usize * d..][..d]);
-                scale(level, inverse_norms[item as usize], q);
-            });
-        });
+        let tasks = q.chunks_mut(d * ITEMS_PER_TASK).zip(negatives.chunks(ITEMS_PER_TASK));
+        context.for_each_task(
+            tasks,
+            || (),
+            |(), (q, negatives)| {
+                for (q, &item) in q.chunks_exact_mut(d).zip(negatives) {
+                    q.copy_from_slice(&v[item as usize * d..][..d]);
+                    scale(level, inverse_norms[item as usize], q);
+                }
+            },
+        );
         phase_times.add_all(Phase::Gather, &mut clock, context);
     }
 
@@ -240,13 +243,21 @@ impl Trainer {
     pub(super) fn draw_negatives(&mut self, draws: Stream, context: &Context) {
         let Self { cumulative, buffers: Buffers { negatives, .. }, .. } = self;
         let Some(&total) = cumulative.last() else { return };
-        context.install(|| {
-            negatives.par_iter_mut().enumerate().with_min_len(DRAWS_PER_TASK).for_each(|(at, item)| {
-                // 53 random bits, exact in f64.
-                let target = (draws.u64(at as u64) >> 11) as f64 * (1.0 / 9_007_199_254_740_992.0) * total;
-                *item = cumulative.partition_point(|&sum| sum <= target) as u32;
-            });
-        });
-        negatives.sort_unstable();
+        let tasks = negatives.chunks_mut(DRAWS_PER_TASK).enumerate();
+        context.for_each_task(
+            tasks,
+            || (),
+            |(), (task, negatives)| {
+                for (at, item) in negatives.iter_mut().enumerate() {
+                    // 53 random bits, exact in f64.
+                    let bits = draws.u64((task * DRAWS_PER_TASK + at) as u64) >> 11;
+                    let target = bits as f64 * (1.0 / 9_007_199_254_740_992.0) * total;
+                    *item = cumulative.partition_point(|&sum| sum <= target) as u32;
+                }
+                negatives.sort_unstable();
+            },
+        );
+        // Merges what the tasks have sorted.
+        negatives.sort();
     }
 }

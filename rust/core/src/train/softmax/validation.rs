@@ -1,7 +1,5 @@
 //! The loss of pairs held out of training.
 
-use rayon::prelude::*;
-
 use super::gradient::unit_user;
 use super::panel::{self, Softmax, USERS};
 use super::trainer::{Buffers, Trainer, USERS_PER_SLICE, purpose};
@@ -48,31 +46,26 @@ impl Trainer {
         let n = b.negatives.len();
         let Buffers { v, inverse_norms, q, packs, exponentials, losses, .. } = b;
         let softmax = Softmax { level, d, negatives: q, log_weights, temperature: tau, phase_times };
-        context.install(|| {
-            packs
-                .par_chunks_mut(USERS * d)
-                .zip(exponentials.par_chunks_mut(USERS * n))
-                .zip(losses.par_chunks_mut(USERS))
-                .zip(users.par_chunks(USERS))
-                .for_each_init(
-                    || (vec![0.0; USERS * d], vec![0.0; d]),
-                    |(p, positives), (((pack, exponentials), losses), users)| {
-                        let p = &mut p[..users.len() * d];
-                        for (&user, p) in users.iter().zip(p.chunks_exact_mut(d)) {
-                            unit_user(level, attention, user as usize, v, p);
-                        }
-                        panel::pack(p, d, pack);
-                        let denominators = softmax.run(pack, exponentials, &mut []);
-                        for (at, (&user, p)) in users.iter().zip(p.chunks_exact(d)).enumerate() {
-                            let targets = targets.row(user as usize);
-                            positives.fill(0.0);
-                            gather_scaled(level, targets, inverse_norms, 1.0, v, positives);
-                            let row = f64::from(denominators.shifts[at]) + ln(f64::from(denominators.sums[at]));
-                            losses[at] = targets.len() as f64 * row - f64::from(dot(level, p, positives) / tau);
-                        }
-                    },
-                );
-        });
+        let panels = packs.chunks_mut(USERS * d).zip(exponentials.chunks_mut(USERS * n));
+        context.for_each_task(
+            users.chunks(USERS).zip(panels.zip(losses.chunks_mut(USERS))),
+            || (vec![0.0; USERS * d], vec![0.0; d]),
+            |(p, positives), (users, ((pack, exponentials), losses))| {
+                let p = &mut p[..users.len() * d];
+                for (&user, p) in users.iter().zip(p.chunks_exact_mut(d)) {
+                    unit_user(level, attention, user as usize, v, p);
+                }
+                panel::pack(p, d, pack);
+                let denominators = softmax.run(pack, exponentials, &mut []);
+                for (at, (&user, p)) in users.iter().zip(p.chunks_exact(d)).enumerate() {
+                    let targets = targets.row(user as usize);
+                    positives.fill(0.0);
+                    gather_scaled(level, targets, inverse_norms, 1.0, v, positives);
+                    let row = f64::from(denominators.shifts[at]) + ln(f64::from(denominators.sums[at]));
+                    losses[at] = targets.len() as f64 * row - f64::from(dot(level, p, positives) / tau);
+                }
+            },
+        );
         losses[..users.len()].iter().sum()
     }
 }
