@@ -56,8 +56,8 @@ impl Csr {
         }
         // Counted without an exit, several at once: columns may fall where a row begins, and nowhere else.
         let falls = columns.iter().zip(columns.get(1..).unwrap_or_default()).filter(|(one, next)| one >= next).count();
-        let begins = offsets[1..].iter().zip(&offsets[2..]).filter(|&(&at, next)| 0 < at && at < *next);
-        let at_begins = begins.filter(|&(&at, _)| columns[at - 1] >= columns[at]).count();
+        let begins = offsets[1..].windows(2).filter(|row| 0 < row[0] && row[0] < row[1]);
+        let at_begins = begins.filter(|row| columns[row[0] - 1] >= columns[row[0]]).count();
         if falls > at_begins || columns.iter().filter(|&&column| column as usize >= n_columns).count() > 0 {
             for (row, (&from, &to)) in bounds() {
                 let entries = &columns[from..to];
@@ -303,5 +303,12 @@ mod tests {
         assert!(Csr::new(vec![1, 1], vec![0], vec![1.0], 3).is_err());
         assert!(Csr::new(vec![0, 1], vec![0], vec![f32::NAN], 3).is_err());
         assert!(Csr::new(vec![], vec![], vec![], 3).is_err());
+        // Columns may fall from one row to the next, with rows without any between them, but not within one.
+        let rows = |columns: [u32; 5]| Csr::new(vec![0, 0, 2, 2, 4, 5], columns.into(), vec![1.0; 5], 3);
+        assert!(rows([1, 2, 0, 1, 0]).is_ok());
+        for (columns, row) in [([2, 1, 0, 1, 0], 1), ([0, 1, 1, 0, 0], 3), ([1, 2, 0, 0, 2], 3), ([0, 3, 1, 2, 0], 1)] {
+            let message = rows(columns).unwrap_err().to_string();
+            assert!(message.contains(&format!("row {row} ")), "{message}");
+        }
     }
 }
