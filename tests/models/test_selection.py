@@ -96,7 +96,9 @@ def test_what_the_weights_alone_rank_is_what_was_held_out():
     pairs = table.pairs(held_out)
     weights = ridge_neighbors(pairs, data.n_items, resolved)
     found = shrinkage._ndcg_of_weights(weights, pairs, held_out, resolved)
-    lists = ancf.ANCF(factors=1, epochs=1, neighbor_weight=1e6, repeat_weight=0.0, neighbor_shrinkage=8.0)
+    # Cosines of one factor are all the same, and prefer nobody among items without weights.
+    by_weights = {"neighbor_weight": 1e6, "repeat_weight": 0.0, "neighbor_shrinkage": 8.0}
+    lists = ancf.ANCF(factors=1, epochs=1, serving_exponent=0.0, **by_weights)
     kept = ancf.Interactions.from_ids(
         user=np.repeat(np.arange(data.n_users), np.diff(held_out.kept.indptr)), item=held_out.kept.items
     )
