@@ -171,7 +171,8 @@ def test_what_was_chosen_is_not_chosen_again(tmp_path, monkeypatch):
     chosen = {"neighbor_weight", "neighbor_shrinkage", "serving_exponent", "popularity_exponent", "half_life"}
     chosen |= {"trend", "trend_half_life"}
     assert set(saved.chosen) == chosen
-    monkeypatch.setattr("ancf.models.ancf.estimator._choose", None)
+    monkeypatch.setattr("ancf.models.ancf.learning.choose", None)
+    monkeypatch.setattr("ancf.models.ancf.estimator.choose", None)
     assert finish("softmax", False, path)[0] == wanted
 
 

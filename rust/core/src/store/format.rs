@@ -227,8 +227,8 @@ pub fn parse(file: &[u8], cancel: &Cancel) -> Result<Contents> {
     if length > MAX_HEADER as u64 || length as usize > rest.len() {
         if file.iter().take(64).all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace()) {
             return Err(Error::ModelFile(
-                "it does not begin like a model file but like a text, such as a table. 'ancf train' makes a model of a \
-                 table; load what it wrote."
+                "it does not begin like a model file but like a text, such as a table. 'ancf train' makes a model of \
+                 one; load another copy."
                     .into(),
             ));
         }
