@@ -130,7 +130,7 @@ impl Ranking<'_> {
     }
 
     /// Whether it holds as many as were asked for.
-    fn is_full(&self) -> bool {
+    fn is_full(self) -> bool {
         self.keys.len() >= self.asked
     }
 }

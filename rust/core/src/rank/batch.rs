@@ -73,6 +73,8 @@ pub struct BatchSearch<'a> {
     pub single_items: Option<Vec<u32>>,
     /// Whether every list is chosen from the scores of all eligible items; see `plain`.
     pub scores_all: bool,
+    /// Where `scores_all`: some of the items, and the length of a ranking of these that is made of the same scores.
+    pub part: Option<(&'a EligibleItems, usize)>,
     /// The compact table and its items that give first thresholds; none where nothing is pruned.
     pub compact: Option<(&'a Index, &'a ThresholdSeed)>,
     /// Whether the tables hold the eligible items alone.
@@ -148,6 +150,8 @@ impl UserTopN {
 #[derive(Default)]
 pub struct Scratch {
     pub(super) lists: Vec<UserTopN>,
+    /// Those of `BatchSearch::part`; of no place where there is none.
+    pub(super) lists_of_part: Vec<UserTopN>,
     /// What is added to the scores of items that the compact table leaves, and these.
     pub(super) sums: Vec<f32>,
     pub(super) scores: Vec<f32>,
@@ -231,7 +235,7 @@ impl BatchSearch<'_> {
             let mut users = &users[..];
             if let Some((index, seed)) = self.compact {
                 // The first users of a call show whether the table pays; for the others it is known.
-                while !users.is_empty() && (self.force_pruning || self.pruning_pays_off()) {
+                while !users.is_empty() && (self.force_pruning || self.pruning_pays_off(users.len())) {
                     let known = self.force_pruning || self.cost.users() >= PROBE_USERS as u64;
                     let (next, later) = users.split_at(if known { users.len() } else { users.len().min(PROBE_USERS) });
                     if seeded {
@@ -394,9 +398,10 @@ impl BatchSearch<'_> {
         own.set_threshold(user, list.dense_threshold());
     }
 
-    /// Whether the compact table has paid in the blocks done so far.
-    fn pruning_pays_off(&self) -> bool {
+    /// Whether the compact table has paid in the blocks done so far, for so many users: without it, a few cost as much as 32.
+    fn pruning_pays_off(&self, n_users: usize) -> bool {
         let n_items = if self.gathers() { self.eligible.count } else { self.scorer.n_items() };
-        self.cost.pays_off(n_items, self.query.d, self.n)
+        let n_scored = n_items * n_users.next_multiple_of(LANES) / n_users;
+        self.cost.pays_off(n_scored, self.query.d, self.n)
     }
 }

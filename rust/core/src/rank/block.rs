@@ -7,7 +7,7 @@ use crate::Result;
 use crate::runtime::Context;
 use crate::runtime::simd::Level;
 
-use super::arrange::{self, ALL, BOOSTED, Lacks, N_KINDS, PINS, RowRankings, RulesCall};
+use super::arrange::{self, ALL, BOOSTED, Lacks, N_KINDS, PINS, RowRankings, RulesCall, WANTED, WANTED_BOOSTED};
 use super::batch::{BatchSearch, OutputSlices, Scratch, UserTopN};
 use super::candidates::Candidates;
 use super::neighbor_sums::NeighborSums;
@@ -19,6 +19,9 @@ pub const LENGTHS: usize = 2;
 
 /// Lists by rules are chosen so many times at most, from ever more candidates.
 const CHOICES: usize = 4;
+
+/// What histories add to the items of these is selected for all rows, while it is near.
+const SELECTED_AT_FIRST: [usize; 2] = [BOOSTED, PINS];
 
 /// Memory of one thread for the searches of the same users, of each kind and of the pins.
 #[derive(Default)]
@@ -94,19 +97,20 @@ pub fn block_by_rules(
         for &(kind, search) in &others {
             if search.single_items.is_some() {
                 shared.open_list(search, kind, at, row, context);
-            } else if [BOOSTED, PINS].contains(&kind) {
-                // While it is near.
+            } else if SELECTED_AT_FIRST.contains(&kind) && shared.of_rows[kind].n_rows() == at {
                 let [first, later @ ..] = &mut shared.of_rows;
                 later[kind - 1].select(context.level, first, at, search.eligible);
             }
         }
     }
     all.finish_lists(rows, context, &shared.of_rows[ALL], &mut shared.of_each[ALL])?;
+    shared.expect_lacks(searches, false);
     for &(kind, search) in &others {
-        if [BOOSTED, PINS].contains(&kind) && search.single_items.is_none() {
-            shared.run(searches, (kind, 0), true, |_| true, rows, context)?;
+        if SELECTED_AT_FIRST.contains(&kind) && search.single_items.is_none() {
+            shared.run(searches, (kind, 0), |_| true, rows, context)?;
         }
     }
+    shared.expect_lacks(searches, true);
     let OutputSlices { items, scores, counts, width } = output;
     for choice in 0..CHOICES {
         let places = items.chunks_exact_mut(width).zip(scores.chunks_exact_mut(width)).zip(&mut *counts);
@@ -114,11 +118,12 @@ pub fn block_by_rules(
         let mut proves_all = true;
         for (at, ((items, scores), count)) in places.enumerate() {
             let state = &mut states[at];
-            if choice == 0 || state.lacks.any() {
+            // What is sure to lack something is chosen when that is there.
+            if state.lacks.any() == (choice > 0) {
                 state.lacks = searches.call.choose(rows.start + at, &rankings(of_each, at), context.level, arranging);
                 *count = arranging.write(items, scores);
-                proves_all &= !state.lacks.any();
             }
+            proves_all &= !state.lacks.any();
         }
         if proves_all || choice + 1 == CHOICES {
             break;
@@ -128,7 +133,7 @@ pub fn block_by_rules(
             for times in (0..LENGTHS).rev() {
                 let lacks = |state: &RowState| state.lacks.0[kind] && state.times[kind] == times;
                 if shared.states.iter().any(lacks) && searches.get(kind, times).is_some() {
-                    shared.run(searches, (kind, times), false, lacks, rows, context)?;
+                    shared.run(searches, (kind, times), lacks, rows, context)?;
                 }
             }
         }
@@ -174,6 +179,11 @@ impl SharedScratch {
                 let single_sums = &mut of_each[kind].single_sums;
                 single_sums.clear();
                 single_sums.extend(items.iter().map(|&item| sums.sum(item)));
+            } else if SELECTED_AT_FIRST.contains(&kind)
+                && search.eligible.count < sums.n_neighbors()
+                && let Some(items) = search.scores_all.then(|| search.rows(None).positions()).flatten()
+            {
+                of_rows[kind].gather(level, sums, items, search.eligible);
             }
         }
         of_rows[ALL].take(level, sums, eligible);
@@ -195,26 +205,47 @@ impl SharedScratch {
         }
     }
 
-    /// Makes the ranking of a kind for the rows that need it; whether what histories add to its items is `selected` already.
+    /// Which rows will lack wanted items, as far as rankings tell; where boosted items are not ranked yet, which may. Where
+    /// what is both has a search of its own, quotas may save it: the first choice tells.
+    fn expect_lacks(&mut self, searches: &BlockSearches<'_, '_>, boosted_are_ranked: bool) {
+        let Self { of_each, states, .. } = self;
+        let of_boosted = searches.get(BOOSTED, 0).is_some_and(|search| search.part.is_some());
+        if searches.get(WANTED_BOOSTED, 0).is_some() && !of_boosted {
+            return;
+        }
+        for (at, state) in states.iter_mut().enumerate() {
+            if !boosted_are_ranked || state.lacks.any() {
+                let lacks = searches.call.holds_nothing_wanted(&rankings(of_each, at));
+                let misses = |kind| lacks && state.times[kind] == 0 && searches.get(kind, 0).is_some();
+                state.lacks = Lacks([false, false, misses(WANTED), misses(WANTED_BOOSTED)]);
+            }
+        }
+    }
+
+    /// Makes the ranking of a kind for the rows that need it.
     fn run(
         &mut self,
         searches: &BlockSearches<'_, '_>,
         (kind, times): (usize, usize),
-        selected: bool,
         needs: impl Fn(&RowState) -> bool,
         rows: &Range<usize>,
         context: &Context,
     ) -> Result<()> {
         let Some(search) = searches.get(kind, times) else { return Ok(()) };
         let Self { of_rows, of_each, candidates, states, arranging, .. } = self;
-        let [of_all, of_others @ ..] = of_rows;
-        let mut own = (kind > ALL).then(|| &mut of_others[kind - 1]);
-        own.iter_mut().filter(|_| !selected).for_each(|own| own.clear());
+        let (others, own) = of_rows.split_at_mut(kind);
+        let own = &mut own[0];
+        let selected = kind == ALL || (SELECTED_AT_FIRST.contains(&kind) && own.n_rows() == rows.len());
+        // What is both is selected from the fewer.
+        let from = if kind == WANTED_BOOSTED && others[BOOSTED].n_rows() == rows.len() { BOOSTED } else { ALL };
+        if !selected {
+            own.clear();
+        }
         for (at, row) in rows.clone().enumerate() {
             let needed = needs(&states[at]);
-            if let Some(own) = own.as_mut().filter(|_| !selected) {
+            if !selected {
                 if needed {
-                    own.select(context.level, of_all, at, search.eligible);
+                    own.select(context.level, &others[from], at, search.eligible);
                 } else {
                     own.push_left_out(&[], search.eligible);
                 }
@@ -230,11 +261,20 @@ impl SharedScratch {
             list.raise(floor);
             if floor < f32::INFINITY {
                 candidates.start_row();
-                let neighbors = own.as_ref().map_or_else(|| of_all.neighbors(at), |own| own.neighbors(at));
-                search.begin_list(row, context, neighbors, candidates, list);
+                search.begin_list(row, context, own.neighbors(at), candidates, list);
+                if let Some((_, n)) = search.part.filter(|_| states[at].lacks.0[WANTED_BOOSTED]) {
+                    of_each[WANTED_BOOSTED].lists[at].reset(n);
+                    states[at].times[WANTED_BOOSTED] = 1;
+                }
             }
         }
-        let of_rows = own.map_or(&*of_all, |own| &*own);
-        search.finish_lists(rows, context, of_rows, &mut of_each[kind])
+        if search.part.is_none() {
+            return search.finish_lists(rows, context, own, &mut of_each[kind]);
+        }
+        // The same scores make both.
+        of_each[kind].lists_of_part = std::mem::take(&mut of_each[WANTED_BOOSTED].lists);
+        let ends = search.finish_lists(rows, context, own, &mut of_each[kind]);
+        of_each[WANTED_BOOSTED].lists = std::mem::take(&mut of_each[kind].lists_of_part);
+        ends
     }
 }

@@ -40,6 +40,8 @@ pub(super) struct Ranking<'a> {
     pub n: usize,
     pub prunes: bool,
     pub own_index: bool,
+    /// Some of the items, and the length of another ranking of these.
+    pub part: Option<(&'a EligibleItems, usize)>,
 }
 
 /// Whether so few items may be listed that all are scored, whatever a history adds to them.
@@ -118,7 +120,7 @@ impl Ranker {
             }
             None => {
                 let prunes = path == Path::Pruned;
-                let ranking = Ranking { eligible: &eligible, n: width, prunes, own_index };
+                let ranking = Ranking { eligible: &eligible, n: width, prunes, own_index, part: None };
                 self.top_n_batched(query, &ranking, plan == Plan::Pruned, &mut lists, context)?;
             }
         }
@@ -197,7 +199,8 @@ impl Ranker {
         })
     }
 
-    /// Runs `work` with what searches for these rankings; those of the same items share a table.
+    /// Runs `work` with what searches for these rankings, of items that are all among those of the first; those without a table
+    /// of their own use its.
     pub(super) fn with_searches<T>(
         &self,
         query: Query<'_>,
@@ -214,12 +217,13 @@ impl Ranker {
                 own.extend(all.map(|index| (each.eligible, index.restricted_to(each.eligible))));
             }
         }
+        let of_first = own.first().filter(|(eligible, _)| std::ptr::eq(*eligible, rankings[0].eligible));
         let mut indexes = Vec::new();
         for each in rankings {
             let own = own.iter().find(|(eligible, _)| each.own_index && std::ptr::eq(*eligible, each.eligible));
-            let index = all.filter(|_| each.prunes).map(|index| own.map_or(index, |(_, own)| own));
+            let index = all.filter(|_| each.prunes).map(|index| own.or(of_first).map_or(index, |(_, own)| own));
             let seed = |index| ThresholdSeed::new(index, scorer.vectors(), scorer.n_items(), each.n);
-            let fits = |index: &&Index| own.is_none() && scorer.threshold_seed(index).fits(index, each.n);
+            let fits = |index: &&Index| own.or(of_first).is_none() && scorer.threshold_seed(index).fits(index, each.n);
             indexes.push((index, index.filter(|index| !fits(index)).map(seed)));
         }
         let searches = rankings.iter().zip(&indexes).map(|(each, (index, seed))| BatchSearch {
@@ -228,6 +232,7 @@ impl Ranker {
             eligible: each.eligible,
             rows: OnceLock::new(),
             scores_all: scores_all(scorer, &query, each),
+            part: each.part.filter(|_| scores_all(scorer, &query, each)),
             single_items: (each.eligible.count <= MAX_SINGLE_ITEMS).then(|| each.eligible.positions()),
             compact: index.map(|index| (index, seed.as_ref().unwrap_or_else(|| scorer.threshold_seed(index)))),
             own_index: each.own_index,

@@ -6,7 +6,7 @@ use crate::Result;
 use crate::data::Csr;
 use crate::runtime::Context;
 
-use super::arrange::{ALL, Lengths, ListRules, PINS, RulesCall};
+use super::arrange::{ALL, BOOSTED, Lengths, ListRules, PINS, RulesCall, WANTED_BOOSTED};
 use super::batch::{MAX_SINGLE_ITEMS, OutputSlices};
 use super::block::{BlockSearches, SharedScratch, block_by_rules};
 use super::calls::{Ranking, blocks, rows_of_a_block, worth_an_index};
@@ -153,8 +153,19 @@ impl Ranker {
         context: &Context,
     ) -> Result<()> {
         let kinds = items.iter().enumerate().filter_map(|(kind, items)| Some((kind, items.as_ref()?)));
-        let lengths =
-            |(kind, items)| [0, 1].map(|times| self.ranking(&query, call.lengths.get(kind, times), items, context));
+        // Others have a table of their own where that is worth it beside the one of all that may be listed.
+        let n_items = self.scorer.n_items();
+        let own = |all: &EligibleItems| worth_an_index(all, n_items, query.n_rows);
+        let n_of_all = items[ALL].as_ref().filter(|all| own(all)).map_or(n_items, |all| all.count);
+        let both = items[WANTED_BOOSTED].as_ref().filter(|items| items.count > MAX_SINGLE_ITEMS);
+        let part = both.map(|items| (items, call.lengths.get(WANTED_BOOSTED, 0)));
+        let lengths = |(kind, items)| {
+            let table = if kind == ALL { n_items } else { n_of_all };
+            [0, 1].map(|times| Ranking {
+                part: part.filter(|_| (kind, times) == (BOOSTED, 0)),
+                ..self.ranking(&query, call.lengths.get(kind, times), items, table, context)
+            })
+        };
         let rankings: Vec<_> = kinds.flat_map(lengths).collect();
         let rows = rows_of_a_block(query.n_rows, context);
         self.with_searches(query, &rankings, false, context, |searches| {
@@ -175,13 +186,20 @@ impl Ranker {
         })
     }
 
-    /// A ranking of `n` of these items; of so few that each is scored, all.
-    fn ranking<'a>(&self, query: &Query<'_>, n: usize, eligible: &'a EligibleItems, context: &Context) -> Ranking<'a> {
+    /// A ranking of `n` of these items, which are in a table of `n_items`; of so few that each is scored, all.
+    fn ranking<'a>(
+        &self,
+        query: &Query<'_>,
+        n: usize,
+        eligible: &'a EligibleItems,
+        n_items: usize,
+        context: &Context,
+    ) -> Ranking<'a> {
         let count = eligible.count;
-        let own_index = worth_an_index(eligible, self.scorer.n_items(), query.n_rows);
+        let own_index = worth_an_index(eligible, n_items, query.n_rows);
         let n = if count <= MAX_SINGLE_ITEMS { count + 1 } else { n };
         let path = plan::choose(&self.scorer, Plan::Auto, query, n, count, own_index, context.level).path;
-        Ranking { eligible, n, prunes: path == Path::Pruned, own_index }
+        Ranking { eligible, n, prunes: path == Path::Pruned, own_index, part: None }
     }
 
     /// Lists of some rows, one after the other, from rankings as long as those asked for so many times.

@@ -9,7 +9,8 @@ use super::scorer::Scorer;
 
 /// The items that a call may list, as rows of one table.
 pub struct ItemRows<'a> {
-    /// The item of each row, ascending; `None`: row r is item r, and those not eligible are skipped.
+    /// The item of each row, ascending, those of a part before the others; `None`: row r is item r, and those not eligible
+    /// are skipped.
     positions: Option<Vec<u32>>,
     /// The row of each item that has one, where these are not the same.
     rows: Vec<u32>,
@@ -20,12 +21,13 @@ pub struct ItemRows<'a> {
 }
 
 impl<'a> ItemRows<'a> {
-    /// Where items that are not eligible would be skipped time and again, the rows of the others are copied together. With a
-    /// context, its threads share the work.
+    /// Where items that are not eligible would be skipped time and again, the rows of the others are copied together, those of
+    /// `part` first. With a context, its threads share the work.
     pub fn new(
         scorer: &'a Scorer,
         eligible: &EligibleItems,
         gather: bool,
+        part: Option<&EligibleItems>,
         rows_per_task: usize,
         context: Option<&Context>,
     ) -> Self {
@@ -33,7 +35,10 @@ impl<'a> ItemRows<'a> {
         if !gather {
             return Self { positions: None, rows: Vec::new(), vectors: vectors.into(), biases: biases.into() };
         }
-        let positions = eligible.positions();
+        let mut positions = eligible.positions();
+        if let Some(part) = part {
+            positions.sort_by_key(|&item| !part.contains(item));
+        }
         let mut rows = vec![0f32; positions.len() * scorer.factors()];
         let copy = |(items, rows): (&[u32], &mut [f32])| {
             for (&item, row) in items.iter().zip(rows.chunks_exact_mut(d)) {
@@ -52,6 +57,11 @@ impl<'a> ItemRows<'a> {
             row_of[item as usize] = row;
         }
         Self { positions: Some(positions), rows: row_of, vectors: rows.into(), biases: biases.into() }
+    }
+
+    /// The item of each row, where they are gathered.
+    pub fn positions(&self) -> Option<&[u32]> {
+        self.positions.as_deref()
     }
 
     /// The row of an item that may be listed.

@@ -6,7 +6,7 @@
 
 use crate::data::{Csr, Numbers};
 use crate::runtime::simd::dot::{SPARE, UNTOUCHED, scatter};
-use crate::runtime::simd::select::take;
+use crate::runtime::simd::select::{gather, take};
 use crate::runtime::simd::sparse::fetch;
 use crate::runtime::simd::{Level, vector};
 
@@ -127,6 +127,16 @@ impl NeighborSums {
         take(level, &self.items[..self.n_neighbors], &mut self.sums, bits, items, sums);
         self.n_neighbors = 0;
         self.values.clear();
+    }
+
+    /// How many items the history adds to.
+    pub fn n_neighbors(&self) -> usize {
+        self.n_neighbors
+    }
+
+    /// Appends those of some items that the history adds to and their sums.
+    pub fn gather(&self, level: Level, of: &[u32], items: &mut Vec<u32>, sums: &mut Vec<f32>) {
+        gather(level, of, &self.sums, LEFT_OUT, items, sums);
     }
 
     fn mark_left_out(&mut self) {

@@ -2,6 +2,7 @@
 
 use crate::Result;
 use crate::runtime::Context;
+use crate::runtime::simd::Level;
 use crate::runtime::simd::tiles::{self, LANES};
 
 use super::batch::{BatchSearch, MAX_ROWS, Scratch, UserTopN};
@@ -13,6 +14,37 @@ use super::settled::Settled;
 
 /// Item rows of one pass: they stay in the level-2 cache while the packs of a block are scored.
 const PASS_BYTES: usize = 768 << 10;
+
+/// Offers the first rows of `all` to lists of `n`, where there are any, by the scores of up to 32 users.
+fn offer_reached(
+    level: Level,
+    scores: &[[f32; LANES]],
+    n: usize,
+    users: &[u32],
+    all: &ItemRows<'_>,
+    lists: &mut [UserTopN],
+    best_of_lanes: &mut Vec<[f32; 8]>,
+) {
+    // What lists with floors need is known.
+    let have_floors = users.iter().all(|&at| lists[at as usize].best.is_full());
+    let reached =
+        if have_floors { [f32::NEG_INFINITY; LANES] } else { tiles::reached(level, scores, n, best_of_lanes) };
+    let mut thresholds = [f32::INFINITY; LANES];
+    for ((threshold, reached), &at) in thresholds.iter_mut().zip(reached).zip(users) {
+        let list = &mut lists[at as usize];
+        if list.best.n() > 0 {
+            list.seed_threshold = reached;
+            *threshold = list.threshold();
+        }
+    }
+    tiles::collect(level, scores, &mut thresholds, |lane, row, score| {
+        let list = &mut lists[users[lane] as usize];
+        if score > f32::NEG_INFINITY {
+            list.best.offer(key(score, all.position(row as u32)));
+        }
+        list.threshold()
+    });
+}
 
 impl BatchSearch<'_> {
     /// Offers an item to a list, number `at` of `exclusions`, unless it may not be listed; gives the list's threshold from then
@@ -37,7 +69,7 @@ impl BatchSearch<'_> {
         scratch: &mut Scratch,
     ) -> Result<()> {
         let d = self.query.d;
-        let Scratch { lists, pack, seed_scores: scores, best_of_lanes, needed, .. } = scratch;
+        let Scratch { lists, lists_of_part, pack, seed_scores: scores, best_of_lanes, needed, .. } = scratch;
         needed.clear();
         needed.extend((0..n_rows as u32).filter(|&at| lists[at as usize].is_open()));
         let all = self.rows(None);
@@ -55,20 +87,12 @@ impl BatchSearch<'_> {
                     scores[all.row(item)][lane] = f32::NEG_INFINITY;
                 }
             }
-            let mut thresholds = tiles::reached(context.level, scores, self.n, best_of_lanes);
-            thresholds[users.len()..].fill(f32::INFINITY);
-            for (threshold, &at) in thresholds.iter_mut().zip(users) {
-                let list = &mut lists[at as usize];
-                list.seed_threshold = *threshold;
-                *threshold = list.threshold();
+            offer_reached(context.level, scores, self.n, users, all, lists, best_of_lanes);
+            if let Some((part, n)) = self.part
+                && users.iter().any(|&at| lists_of_part[at as usize].best.n() > 0)
+            {
+                offer_reached(context.level, &scores[..part.count], n, users, all, lists_of_part, best_of_lanes);
             }
-            tiles::collect(context.level, scores, &mut thresholds, |lane, row, score| {
-                let list = &mut lists[users[lane] as usize];
-                if score > f32::NEG_INFINITY {
-                    list.best.offer(key(score, all.position(row as u32)));
-                }
-                list.threshold()
-            });
         }
         Ok(())
     }
@@ -76,7 +100,8 @@ impl BatchSearch<'_> {
     /// The rows of the plain path. In a block of users they are gathered without the other threads, which may be waiting
     /// here.
     pub fn rows(&self, context: Option<&Context>) -> &ItemRows<'_> {
-        self.rows.get_or_init(|| ItemRows::new(self.scorer, self.eligible, self.gathers(), MAX_ROWS, context))
+        let part = self.part.map(|(items, _)| items);
+        self.rows.get_or_init(|| ItemRows::new(self.scorer, self.eligible, self.gathers(), part, MAX_ROWS, context))
     }
 
     /// Whether the plain path gets a table of the eligible rows alone. Items of low scores would be found behind all that

@@ -44,6 +44,18 @@ impl RowSums {
         self.end_row(from, self.items.len() - from, sums.left_out(), eligible);
     }
 
+    /// How many rows there are.
+    pub fn n_rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Takes what a history adds to some `items`, all that are `eligible`, as the next row; its sums stay.
+    pub fn gather(&mut self, level: Level, sums: &NeighborSums, items: &[u32], eligible: &EligibleItems) {
+        let from = self.items.len();
+        sums.gather(level, items, &mut self.items, &mut self.sums);
+        self.end_row(from, self.items.len() - from, sums.left_out(), eligible);
+    }
+
     /// Takes the eligible items of a row of `others` as the next row.
     pub fn select(&mut self, level: Level, others: &Self, at: usize, eligible: &EligibleItems) {
         let from = self.items.len();
@@ -185,8 +197,10 @@ mod tests {
         );
         for level in Level::available() {
             rows_of.clear();
+            let mut gathered = RowSums::default();
             for left_out in [3, 0] {
                 sums.sum_history(level, &Neighbors::sparse(rows.clone()), &[0], &[1.0], &[left_out]);
+                gathered.gather(level, &sums, &fewer.positions(), &fewer);
                 rows_of.take(level, &mut sums, &some);
             }
             assert_eq!((rows_of.items(0), rows_of.neighbors(0)), (&[0, 1, 3][..], (&[0, 1][..], &[1.0; 2][..])));
@@ -195,8 +209,10 @@ mod tests {
             for at in [0, 1] {
                 selected.select(level, &rows_of, at, &fewer);
             }
-            assert_eq!((selected.items(0), selected.neighbors(0)), (&[1, 3][..], (&[1][..], &[1.0][..])));
-            assert_eq!((selected.items(1), selected.left_out(1)), (&[1, 3][..], &[][..]));
+            for some in [&selected, &gathered] {
+                assert_eq!((some.items(0), some.neighbors(0)), (&[1, 3][..], (&[1][..], &[1.0][..])));
+                assert_eq!((some.items(1), some.left_out(1)), (&[1, 3][..], &[][..]));
+            }
         }
     }
 }

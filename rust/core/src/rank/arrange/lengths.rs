@@ -15,7 +15,10 @@ use super::{
 };
 
 /// Rankings are that much longer than lists, so that there is somebody for the place of who may not have it.
-const MORE: usize = 5;
+const MORE: usize = 3;
+
+/// Among so few items the best wanted one is searched alone, and another in the few lists where a quota forbids it.
+const MAX_SEARCHED_TWICE: usize = 8192;
 
 /// A ranking that was too short is asked for again so many times as long.
 const GROWTH: usize = 4;
@@ -30,18 +33,18 @@ pub struct Lengths {
 impl Lengths {
     /// Those for lists of `n`; `fades`: factors of single users move items down.
     pub fn new(rules: &ListRules, n: usize, fades: bool) -> Self {
-        let more = n.saturating_add(MORE.max(n / 2));
+        let more = n.saturating_add(MORE.max(n / 3));
         let limits = !rules.at_most.is_empty();
         let moves_down = fades || rules.factors.iter().any(|&factor| factor < 1.0);
         let all = if limits || moves_down { more } else { n };
         let pool = rules.diversity.as_ref().map_or(0, |_| n.saturating_mul(POOL_PER_PLACE) + rules.pins.len());
         let owed: usize = rules.at_least.iter().map(|quota| quota.count).sum();
         let boosts = rules.max_factor > 1.0;
-        let wanted = if owed > 0 { owed + usize::from(limits || moves_down) } else { 0 };
+        let spare = usize::from((limits || moves_down) && rules.n_items > MAX_SEARCHED_TWICE);
         let mut first = [0; N_KINDS + 1];
         first[ALL] = all.max(pool);
         first[BOOSTED] = if boosts { n.saturating_add(MORE) } else { 0 };
-        first[WANTED] = wanted;
+        first[WANTED] = if owed > 0 { owed + spare } else { 0 };
         // The last of a ranking of boosted items proves nothing by itself: another may come to the same score.
         first[WANTED_BOOSTED] = if boosts && owed > 0 { owed + 1 } else { 0 };
         first[PINS] = if rules.pins.is_empty() { 0 } else { rules.pins.len() + 1 };
@@ -173,12 +176,28 @@ impl<'a> RulesCall<'a> {
         self.rules.choose(&from, self.n, level, scratch)
     }
 
+    /// Whether the rankings of all items and of the boosted ones hold nothing that a quota "at least" wants, so that the list
+    /// of their row will lack it.
+    pub fn holds_nothing_wanted(&self, from: &RowRankings<'_>) -> bool {
+        let Some(wanted) = self.rules.bits(WANTED).filter(|_| self.lengths.has(WANTED)) else { return false };
+        let is_wanted = |&key: &u64| wanted[position_of(key) as usize / 64] >> (position_of(key) % 64) & 1 == 1;
+        let is_cut = from.rankings[ALL].is_none_or(Ranking::is_full);
+        let [all, boosted, ..] = from.rankings;
+        let keys = [all, boosted].into_iter().flatten().flat_map(|ranking| ranking.keys);
+        is_cut && !keys.chain(from.pins).any(is_wanted)
+    }
+
     /// The score below which a ranking of some kind, asked for so many times before, holds nothing that is needed, in view of
     /// the others of its row; ∞: nothing at all.
     pub fn floor(&self, kind: usize, times: usize, row: usize, from: &RowRankings<'_>, scratch: &mut Scratch) -> f32 {
         match (kind, times, from.rankings) {
             (BOOSTED, 0, [Some(all), ..]) => self.rules.lifted_into_list(all, self.n, self.faded(row).0, scratch),
             (BOOSTED, 1, [Some(all), ..]) => self.rules.lifted_to_last(all),
+            // The wanted ones that are boosted are wanted.
+            (WANTED, 0, [.., Some(both)]) => {
+                let last = self.lengths.get(WANTED, 0).checked_sub(1).and_then(|at| both.keys.get(at));
+                last.map_or(f32::NEG_INFINITY, |&last| score_of(last))
+            }
             (WANTED_BOOSTED, 0, [_, _, Some(wanted), _]) => self.rules.lifted_to_last(wanted),
             _ => f32::NEG_INFINITY,
         }

@@ -247,6 +247,33 @@ fn lists_of_blocks_and_of_single_rows_are_chosen_as_from_all_items() {
 }
 
 #[test]
+fn wanted_items_that_are_most_of_those_allowed_are_found_in_the_table_of_all_these() {
+    let (n_items, n_rows, d, n) = (4000, 64, 16, 3);
+    let case = Case::new(Kind::Normal, n_rows, n_items, d, true, 3);
+    let norm = |item: usize| case.items[item * d..][..d].iter().map(|x| x * x).sum::<f32>();
+    let mut allowed: Vec<usize> = (0..n_items).step_by(3).collect();
+    allowed.sort_by(|a, b| norm(*b).total_cmp(&norm(*a)));
+    let mut wanted = vec![false; n_items];
+    // Those of the largest norms, which fill most lists, are not wanted.
+    allowed.iter().skip(200).for_each(|&item| wanted[item] = true);
+    let may_be_listed: Vec<_> = (0..n_items).map(|item| item % 3 == 0).collect();
+    let at_least = vec![AtLeast { wanted: wanted.clone(), count: 1 }];
+    let rules = ListRules::new(n_items, vec![], vec![], at_least, vec![], None).unwrap();
+    let (rules, tables) = (rules.with_allowed(&may_be_listed).unwrap(), RuleTables::default());
+    let by = ByRules { rules: &rules, tables: &tables, faded: None, vectors: None };
+    let (rows, filters) = ((0..n_rows).collect::<Vec<_>>(), Filters::default());
+    let allow = Filters { allow: Some(may_be_listed), ..filters.clone() };
+    let lists = naive(&case, by, &rows, n, &allow, Level::Scalar);
+    let needs = |list: &&Vec<(u32, u32)>| list[..n - 1].iter().all(|each| !wanted[each.0 as usize]);
+    assert!(lists.iter().filter(needs).count() > 5);
+    let (ranker, users) = (case.ranker(), (0..n_rows as u32).collect::<Vec<_>>());
+    for context in contexts() {
+        let found = ranker.top_n_by_rules(Some(&users), n, true, &filters, by, &context).unwrap();
+        assert_lists(&found.unwrap(), &lists, context.level.name());
+    }
+}
+
+#[test]
 fn a_factor_above_1_moves_no_score_down_whatever_its_sign() {
     for score in [-3.0f32, -1e-40, 0.0, 1e-40, 2.5, f32::MAX, f32::NEG_INFINITY] {
         assert!(boosted(score, 1.7) >= score && boosted(score, 0.3) <= score, "{score}");

@@ -106,6 +106,27 @@ fn take_plain(
     at
 }
 
+/// Appends those of the `items` that `table` has a sum below `end` of, and these.
+pub fn gather(level: Level, items: &[u32], table: &[f32], end: f32, into: &mut Vec<u32>, into_sums: &mut Vec<f32>) {
+    assert_eq!(into.len(), into_sums.len());
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: `Level::available` found the features before this level could be made.
+        Level::Avx512 | Level::Amx => unsafe { x86::gather(items, table, end, into, into_sums) },
+        _ => append(items.len(), into, into_sums, |into, into_sums| gather_plain(items, table, end, into, into_sums)),
+    }
+}
+
+fn gather_plain(items: &[u32], table: &[f32], end: f32, into: &mut [u32], into_sums: &mut [f32]) -> usize {
+    let mut at = 0;
+    for &item in items {
+        let sum = table[item as usize];
+        (into[at], into_sums[at]) = (item, sum);
+        at += usize::from(sum.to_bits() != UNTOUCHED.to_bits()) & usize::from(sum < end);
+    }
+    at
+}
+
 /// Lets `fill` write up to `n` more entries; it gives how many.
 fn append(n: usize, into: &mut Vec<u32>, into_sums: &mut Vec<f32>, fill: impl FnOnce(&mut [u32], &mut [f32]) -> usize) {
     let known = into.len();
@@ -167,6 +188,24 @@ mod x86 {
                 _mm512_mask_i32scatter_ps::<4>(table.as_mut_ptr().cast(), inside, item, untouched);
                 out.push(set_bits(inside, item, bits), item, sum);
             }
+        }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma")]
+    pub fn gather(items: &[u32], table: &[f32], end: f32, into: &mut Vec<u32>, into_sums: &mut Vec<f32>) {
+        let length = _mm512_set1_epi32(table.len().min(i32::MAX as usize) as i32);
+        let (untouched, end) = (_mm512_set1_ps(UNTOUCHED), _mm512_set1_ps(end));
+        let mut out = Out::new(items.len(), into, into_sums);
+        for at in (0..items.len()).step_by(LANES) {
+            let lanes = first_lanes(items.len() - at);
+            // SAFETY: of the items those that are there are read, and of the table nothing beyond its end.
+            let (item, sum) = unsafe {
+                let item = _mm512_maskz_loadu_epi32(lanes, items.as_ptr().add(at).cast());
+                let inside = _mm512_mask_cmplt_epu32_mask(lanes, item, length);
+                (item, _mm512_mask_i32gather_ps::<4>(untouched, inside, item, table.as_ptr().cast()))
+            };
+            let touched = _mm512_cmpneq_epi32_mask(_mm512_castps_si512(sum), _mm512_castps_si512(untouched));
+            out.push(_mm512_mask_cmp_ps_mask::<_CMP_LT_OQ>(touched, sum, end), item, sum);
         }
     }
 
@@ -271,6 +310,25 @@ mod tests {
                         assert_eq!(sum.to_bits(), left.to_bits(), "{} {n} {item}", level.name());
                     }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn what_has_a_sum_is_gathered() {
+        let draws = Stream::new(23, 2);
+        let some = [UNTOUCHED, 0.0, 1.5, -2.0, f32::INFINITY];
+        let table: Vec<f32> = (0..512).map(|at| some[draws.below(at, 5) as usize]).collect();
+        for n in [0, 1, 16, 17, 200] {
+            let items: Vec<u32> = (0..n).map(|at| at * 37 % 512).collect();
+            let has_sum =
+                |item: &u32| ![UNTOUCHED, f32::INFINITY].map(f32::to_bits).contains(&table[*item as usize].to_bits());
+            let wanted: Vec<u32> = items.iter().copied().filter(has_sum).collect();
+            for level in Level::available() {
+                let (mut into, mut sums) = (vec![7], vec![0.5]);
+                gather(level, &items, &table, f32::INFINITY, &mut into, &mut sums);
+                assert_eq!(into[1..], wanted, "{} {n}", level.name());
+                assert!(into[1..].iter().zip(&sums[1..]).all(|(&item, &sum)| sum == table[item as usize]));
             }
         }
     }

@@ -112,8 +112,8 @@ fn products_body(pack: &[f32], rows: &[f32], d: usize, scores: &mut [[f32; LANES
 
 /// For each lane a score that at least `n` of its rows reach, near their n-th best; −∞ where it finds none.
 ///
-/// Rows are taken in fours, of which only the best counts: where n of these reach a score, so do n rows. Between the least
-/// and the greatest of these an interval is halved eight times, without a branch.
+/// Rows are taken in fours, of which only the best counts: where n of these reach a score, so do n rows. Of up to two the
+/// greatest are known; else an interval between the least and the greatest of these is halved eight times, without a branch.
 pub fn reached(level: Level, scores: &[[f32; LANES]], n: usize, best: &mut Vec<[f32; 8]>) -> [f32; LANES] {
     dispatch!(level, reached_body(scores: &[[f32; LANES]], n: usize, best: &mut Vec<[f32; 8]>) -> [f32; LANES])
 }
@@ -124,7 +124,7 @@ fn reached_body(scores: &[[f32; LANES]], n: usize, best: &mut Vec<[f32; 8]>) -> 
     let mut found = [f32::NEG_INFINITY; LANES];
     best.resize(scores.len().div_ceil(4), [0.0; 8]);
     for (part, found) in found.as_chunks_mut::<8>().0.iter_mut().enumerate() {
-        let (mut low, mut high) = ([f32::INFINITY; 8], [f32::NEG_INFINITY; 8]);
+        let (mut low, mut high, mut second) = ([f32::INFINITY; 8], [f32::NEG_INFINITY; 8], [f32::NEG_INFINITY; 8]);
         for (rows, best) in scores.chunks(4).zip(&mut *best) {
             let mut most = [f32::NEG_INFINITY; 8];
             for row in rows {
@@ -134,12 +134,18 @@ fn reached_body(scores: &[[f32; LANES]], n: usize, best: &mut Vec<[f32; 8]>) -> 
                 }
             }
             for lane in 0..8 {
+                let lower = if most[lane] > high[lane] { high[lane] } else { most[lane] };
+                second[lane] = larger(lower, second[lane]);
                 high[lane] = larger(most[lane], high[lane]);
                 // A lane that may list none of these rows does not lower the start.
                 let some = if most[lane] > f32::NEG_INFINITY { most[lane] } else { f32::INFINITY };
                 low[lane] = if some < low[lane] { some } else { low[lane] };
             }
             *best = most;
+        }
+        if n <= 2 {
+            *found = if n == 2 { second } else { high };
+            continue;
         }
         let mut middle = low;
         for _ in 0..9 {
@@ -339,7 +345,7 @@ mod tests {
     #[test]
     fn n_rows_reach_what_is_reached_and_not_many_more_do() {
         let draws = Stream::new(7, 2);
-        for (n_rows, n) in [(1, 1), (5, 1), (64, 10), (256, 10), (832, 100), (256, 60)] {
+        for (n_rows, n) in [(1, 1), (5, 1), (5, 2), (100, 2), (64, 10), (256, 10), (832, 100), (256, 60)] {
             // Some rows may not be listed; in the last lane none may.
             let barred = |lane: usize, row: usize| lane == 31 || draws.below((row * 32 + lane) as u64, 9) == 0;
             let scores: Vec<[f32; LANES]> = (0..n_rows)
