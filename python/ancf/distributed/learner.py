@@ -186,7 +186,7 @@ class SpreadLearner:
         pool, n = self._pool, self._pool.n_workers
         # 1. What item vectors have from the graph, to everybody.
         if passes:
-            self._all("set_smoothed", *self._through_graph("smoothing"))
+            self._all("set_smoothed", *self._through_graph("forward"))
         self._all("begin_step")
         # 2. Users of the batch, to everybody; each worker has some of the negatives.
         found = [pool.call(number, "batch", step, n_pairs, returns=2) for number in range(n)]

@@ -33,12 +33,9 @@ type Gradients<'py> = (Bound<'py, PyArray2<f32>>, Bound<'py, PyArray2<f32>>);
 fn way(name: &str) -> Result<Way, Error> {
     match name {
         "forward" => Ok(Way::Forward),
-        "smoothing" => Ok(Way::Smoothing),
         "backward" => Ok(Way::Backward),
         "spectral" => Ok(Way::Spectral),
-        _ => Err(Error::InvalidParameter(format!(
-            "way is {name:?}; it must be forward, smoothing, backward or spectral."
-        ))),
+        _ => Err(Error::InvalidParameter(format!("way is {name:?}; it must be forward, backward or spectral."))),
     }
 }
 

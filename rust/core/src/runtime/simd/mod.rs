@@ -6,10 +6,9 @@
 //! falls back to the exact library function, slower and not different.
 //!
 //! Kernels import each other one way: `scores` → `pairs`; `tiles` → `tile_kernels`; all of these and {`softmax_panel`,
-//! `attend`, `dot`} → {`reduce`, `sparse`} → {`bfloat`, `vector`} → `exp` → `level`; {`byte_dots`, `two_bits`,
-//! `tile_scan`} → {`int8_scan`, `sparse`, `sure_scores`}; `cholesky` → {`gemm`, `vector`}; {`factor_steps`,
-//! `normal_equations`} → `vector`; {`gemm`, `elastic_net`, `marked`, `quantize`, `sure_scores`} → `level`; `layers` →
-//! `exp`; `select` → `dot`.
+//! `attend`, `dot`} → {`reduce`, `sparse`} → `vector` → `exp` → `level`; {`byte_dots`, `two_bits`, `tile_scan`} →
+//! {`int8_scan`, `sparse`, `sure_scores`}; `cholesky` → {`gemm`, `vector`}; {`factor_steps`, `normal_equations`} →
+//! `vector`; {`gemm`, `elastic_net`, `marked`, `quantize`, `sure_scores`} → `level`; `layers` → `exp`; `select` → `dot`.
 
 #![allow(unsafe_code)]
 
@@ -44,7 +43,6 @@ macro_rules! dispatch {
 }
 
 pub mod attend;
-pub mod bfloat;
 pub mod byte_dots;
 pub mod cholesky;
 pub mod delimiters;

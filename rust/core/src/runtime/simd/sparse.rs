@@ -4,7 +4,6 @@
 //! Tables are larger than the nearest caches (10 MB for Gowalla's items at d = 64), and their rows are read in no order;
 //! so the rows of the entries to come are prefetched while those before them are added.
 
-use super::bfloat::{BFloat, Number};
 use super::level::Level;
 use super::vector::LANES;
 
@@ -30,15 +29,6 @@ pub struct Rows<'a> {
     pub values: &'a [f32],
 }
 
-impl Rows<'_> {
-    #[inline(always)]
-    fn gather<T: Number>(self, row: usize, table: &[T], out: &mut [f32]) {
-        let (from, to) = (self.offsets[row], self.offsets[row + 1]);
-        let (columns, next) = self.columns[from..].split_at(to - from);
-        gather_body(columns, &self.values[from..to], next, table, out);
-    }
-}
-
 /// Entries between the prefetch of a row and its use. With 12 rows of 256 bytes a pair whose history has 24 took 156 ns,
 /// with 16 196, with 8 198, with 24 196 (Zen 3, medians, 2026-11-25).
 pub(super) const ROWS_AHEAD: usize = 12;
@@ -61,11 +51,11 @@ pub fn fetch<T>(table: &[T], at: usize, width: usize) {
 /// `BLOCKS` · [`LANES`] numbers of the sum, from `from` on, stay in registers over all entries. The arrays have constant
 /// lengths, or the sums would lie in memory and each row would wait for the one before it.
 #[inline(always)]
-fn block<const BLOCKS: usize, T: Number>(
+fn block<const BLOCKS: usize>(
     columns: &[u32],
     weights: &[f32],
     next: &[u32],
-    table: &[T],
+    table: &[f32],
     out: &mut [f32],
     from: usize,
 ) {
@@ -81,7 +71,7 @@ fn block<const BLOCKS: usize, T: Number>(
         let row = table[columns[at] as usize * d + from..][..width].as_chunks::<LANES>().0;
         for (sums, row) in sums.iter_mut().zip(row) {
             for lane in 0..LANES {
-                sums[lane] = weights[at].mul_add(row[lane].number(), sums[lane]);
+                sums[lane] = weights[at].mul_add(row[lane], sums[lane]);
             }
         }
     }
@@ -90,21 +80,21 @@ fn block<const BLOCKS: usize, T: Number>(
 
 /// [`gather`]; the first rows of the columns `next`, which are gathered afterwards, are prefetched meanwhile.
 #[inline(always)]
-pub(super) fn gather_body<T: Number>(columns: &[u32], weights: &[f32], next: &[u32], table: &[T], out: &mut [f32]) {
+pub(super) fn gather_body(columns: &[u32], weights: &[f32], next: &[u32], table: &[f32], out: &mut [f32]) {
     let (d, weights) = (out.len(), &weights[..columns.len()]);
     let mut from = 0;
     while from + 4 * LANES <= d {
-        block::<4, T>(columns, weights, next, table, out, from);
+        block::<4>(columns, weights, next, table, out, from);
         from += 4 * LANES;
     }
     while from + LANES <= d {
-        block::<1, T>(columns, weights, next, table, out, from);
+        block::<1>(columns, weights, next, table, out, from);
         from += LANES;
     }
     if from < d {
         for (&column, &weight) in columns.iter().zip(weights) {
             for (sum, x) in out[from..].iter_mut().zip(&table[column as usize * d..][from..d]) {
-                *sum = weight.mul_add(x.number(), *sum);
+                *sum = weight.mul_add(*x, *sum);
             }
         }
     }
@@ -113,47 +103,25 @@ pub(super) fn gather_body<T: Number>(columns: &[u32], weights: &[f32], next: &[u
 /// out += Σ_e weights[e] · table[columns[e]], entries in order; rows of `table` are as long as `out`.
 pub fn gather(level: Level, columns: &[u32], weights: &[f32], table: &[f32], out: &mut [f32]) {
     let next: &[u32] = &[];
-    dispatch!(level, gather_body::<f32>(columns: &[u32], weights: &[f32], next: &[u32], table: &[f32], out: &mut [f32]));
+    dispatch!(level, gather_body(columns: &[u32], weights: &[f32], next: &[u32], table: &[f32], out: &mut [f32]));
 }
 
 #[inline(always)]
-fn multiply_body<T: Number>(d: usize, rows: Rows<'_>, table: &[T], onto: Accumulate<'_>, out: &mut [f32]) {
-    for (row, out) in out.chunks_exact_mut(d).enumerate() {
+fn multiply_body(d: usize, rows: Rows<'_>, table: &[f32], onto: Accumulate<'_>, out: &mut [f32]) {
+    for (out, (row, bounds)) in out.chunks_exact_mut(d).zip(rows.offsets.windows(2).enumerate()) {
         match onto {
             Accumulate::Zero => out.fill(0.0),
             Accumulate::Itself => {}
             Accumulate::Table(base) => out.copy_from_slice(&base[row * d..][..d]),
         }
-        rows.gather(row, table, out);
-    }
-}
-
-#[inline(always)]
-fn multiply_rounded_body(d: usize, rows: Rows<'_>, table: &[BFloat], out: &mut [BFloat]) {
-    let mut sums = vec![0.0; d];
-    for (row, out) in out.chunks_exact_mut(d).enumerate() {
-        sums.fill(0.0);
-        rows.gather(row, table, &mut sums);
-        for (out, sum) in out.iter_mut().zip(&sums) {
-            *out = BFloat::of(*sum);
-        }
+        let (columns, next) = rows.columns[bounds[0]..].split_at(bounds[1] - bounds[0]);
+        gather_body(columns, &rows.values[bounds[0]..bounds[1]], next, table, out);
     }
 }
 
 /// out ← `onto` + rows · table, entries in order; rows of `table`, `out` and of the table in `onto` have `d` numbers.
 pub fn multiply(level: Level, d: usize, rows: Rows<'_>, table: &[f32], onto: Accumulate<'_>, out: &mut [f32]) {
-    dispatch!(level, multiply_body::<f32>(d: usize, rows: Rows<'_>, table: &[f32], onto: Accumulate<'_>, out: &mut [f32]));
-}
-
-/// out ← rows · table, of numbers that were rounded.
-pub fn multiply_short(level: Level, d: usize, rows: Rows<'_>, table: &[BFloat], out: &mut [f32]) {
-    let onto = Accumulate::Zero;
-    dispatch!(level, multiply_body::<BFloat>(d: usize, rows: Rows<'_>, table: &[BFloat], onto: Accumulate<'_>, out: &mut [f32]));
-}
-
-/// The same, and what comes out is rounded, too.
-pub fn multiply_rounded(level: Level, d: usize, rows: Rows<'_>, table: &[BFloat], out: &mut [BFloat]) {
-    dispatch!(level, multiply_rounded_body(d: usize, rows: Rows<'_>, table: &[BFloat], out: &mut [BFloat]));
+    dispatch!(level, multiply_body(d: usize, rows: Rows<'_>, table: &[f32], onto: Accumulate<'_>, out: &mut [f32]));
 }
 
 #[cfg(test)]
@@ -177,13 +145,6 @@ mod tests {
             let values = numbers(columns.len(), 1);
             let (table, base, held) = (numbers(n_columns * d, 2), numbers(n_rows * d, 3), numbers(n_rows * d, 4));
             let nothing = vec![0.0; n_rows * d];
-            let short: Vec<BFloat> = table.iter().map(|&number| BFloat::of(number)).collect();
-            let rounded: Vec<f32> = short.iter().map(|number| number.number()).collect();
-            let mut of_short = nothing.clone();
-            for (row, out) in of_short.chunks_exact_mut(d).enumerate() {
-                let own = offsets[row]..offsets[row + 1];
-                gather(Level::Scalar, &columns[own.clone()], &values[own], &rounded, out);
-            }
             for (onto, start) in
                 [(Accumulate::Zero, &nothing), (Accumulate::Itself, &held), (Accumulate::Table(&base), &base)]
             {
@@ -201,13 +162,6 @@ mod tests {
                     let rows = Rows { offsets: &offsets, columns: &columns, values: &values };
                     multiply(level, d, rows, &table, onto, &mut out);
                     assert_eq!(out, truth, "{} {d}", level.name());
-                    if matches!(onto, Accumulate::Zero) {
-                        multiply_short(level, d, rows, &short, &mut out);
-                        assert_eq!(out, of_short, "{} {d}", level.name());
-                        let mut rounded = vec![BFloat::default(); out.len()];
-                        multiply_rounded(level, d, rows, &short, &mut rounded);
-                        assert!(rounded.iter().zip(&of_short).all(|(found, sum)| *found == BFloat::of(*sum)));
-                    }
                     let mut alone = start.clone();
                     for (out, bounds) in alone.chunks_exact_mut(d).zip(offsets.windows(2)) {
                         let own = bounds[0]..bounds[1];

@@ -126,9 +126,9 @@ impl Trainer {
     /// Makes v at the beginning of an epoch and where a step passes through the graph; else the step before has made it.
     pub(super) fn begin_step(&mut self, step: usize, context: &Context) {
         let mut clock = Instant::now();
-        let Self { attention, graph, x, .. } = self;
+        let Self { attention, graph, buffers: b, x, options, .. } = self;
         if graph.passes(step) {
-            graph.smooth(attention, x, context);
+            graph.smooth(attention, options.factors, x, &mut b.users, context);
         }
         if step == 0 || graph.passes(step) {
             self.vectors(context);
@@ -200,8 +200,8 @@ impl Trainer {
     /// r of the gradients that are held.
     pub(super) fn take_back(&mut self, context: &Context) {
         let mut clock = Instant::now();
-        let Self { attention, graph, .. } = self;
-        graph.take_back(attention, context);
+        let Self { attention, graph, buffers: b, options, .. } = self;
+        graph.take_back(attention, options.factors, &mut b.users, context);
         self.phase_times.add_all(Phase::Propagation, &mut clock, context);
     }
 

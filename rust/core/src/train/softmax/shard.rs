@@ -9,9 +9,6 @@
 //! `negatives`; `carry_gradient` and `finish_gradient` for ∂loss/∂v; `hold`; where it passes through the graph `to_users`,
 //! `carry` and `set_returned` for r; `update`. `ancf.distributed` says who calls what when.
 
-use std::borrow::Cow;
-
-use super::graph::round_all;
 use super::items::through_unit_vector;
 use super::options::Options;
 use super::panel::{self, USERS};
@@ -21,7 +18,6 @@ use crate::model::attention::{Attention, propagate_onto};
 use crate::model::spectral;
 use crate::runtime::Context;
 use crate::runtime::rng::Stream;
-use crate::runtime::simd::bfloat::{BFloat, Number};
 use crate::runtime::simd::gemm::{View, multiply, multiply_add};
 use crate::runtime::simd::softmax_panel;
 use crate::runtime::simd::sparse::{self, Accumulate, Rows};
@@ -37,11 +33,9 @@ const NUMBERS_PER_TASK: usize = 8192;
 /// Which weights a product over the graph has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// From bare item vectors to what v has of the graph, in full: A, then B.
+    /// From bare item vectors to s: A, then B.
     Forward,
-    /// The same rounded, to s.
-    Smoothing,
-    /// From the ∂loss/∂v that are held to r, rounded: Bᵀ, then Aᵀ.
+    /// From the ∂loss/∂v that are held to r: Bᵀ, then Aᵀ.
     Backward,
     /// The start from the spectrum: Ã, then Ãᵀ.
     Spectral,
@@ -157,26 +151,21 @@ impl Shard {
     pub fn to_users(&mut self, way: Way, table: Option<&[f32]>, width: usize, context: &Context) {
         let Self { trainer: Trainer { attention, graph, x, .. }, spectral, users, .. } = self;
         let values = match way {
-            Way::Forward | Way::Smoothing => &attention.a_by_user,
+            Way::Forward => &attention.a_by_user,
             Way::Backward => &attention.b_by_user,
             Way::Spectral => &spectral.0,
         };
         users.resize(attention.users.n_rows() * width, 0.0);
         let own = if way == Way::Backward { &graph.pending } else { x };
         let table = table.unwrap_or(own);
-        let is_rounded = matches!(way, Way::Smoothing | Way::Backward);
-        let table = if is_rounded { rounded(table, context) } else { Cow::from(table) };
-        propagate_onto(context, width, &attention.users, values, &table, Accumulate::Zero, users);
-        if is_rounded {
-            *users = rounded(users, context).into_owned();
-        }
+        propagate_onto(context, width, &attention.users, values, table, Accumulate::Zero, users);
     }
 
     /// Adds to rows of items, the `first`-th and those after it, the weighted sums over their users here.
     pub fn carry(&self, way: Way, first: usize, width: usize, rows: &mut [f32], context: &Context) {
         let attention = &self.trainer.attention;
         let values = match way {
-            Way::Forward | Way::Smoothing => &attention.b_by_item,
+            Way::Forward => &attention.b_by_item,
             Way::Backward => &attention.a_by_item,
             Way::Spectral => &self.spectral.1,
         };
@@ -385,13 +374,6 @@ impl Shard {
         }
         Ok(losses)
     }
-}
-
-/// The nearest numbers of half the bits.
-fn rounded(numbers: &[f32], context: &Context) -> Cow<'static, [f32]> {
-    let mut short = vec![BFloat::default(); numbers.len()];
-    round_all(context, numbers, &mut short);
-    short.into_iter().map(BFloat::number).collect()
 }
 
 impl Resumable for Shard {

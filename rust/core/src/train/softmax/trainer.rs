@@ -150,7 +150,7 @@ impl Trainer {
         };
         let active: Vec<u32> = (0..n_users as u32).filter(|&u| !attention.users.row(u as usize).is_empty()).collect();
         let n_steps = n_active.div_ceil(batch_size(&options, n_active).max(1));
-        let graph = Graph::new(n_users, n_items, d, n_steps, options.item_attention);
+        let graph = Graph::new(n_items * d, n_steps, options.item_attention);
         let batch = batch_size(&options, n_active).min(active.len());
         let slice = USERS_PER_SLICE.min(active.len().next_multiple_of(panel::USERS));
         let buffers = Buffers {
