@@ -123,3 +123,22 @@ def test_the_number_of_threads_comes_from_the_argument_the_environment_and_the_m
     """
     assert child(code, ANCF_NUM_THREADS="5").split() == ["3", "5"]
     assert child("import os\nos.sched_setaffinity(0, {0})\n" + textwrap.dedent(code)).split() == ["3", "1"]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="threads are counted in /proc")
+def test_a_fit_on_one_thread_starts_no_others():
+    code = """
+        import os
+        import numpy as np
+        import ancf
+
+        rng = np.random.default_rng(0)
+        data = ancf.Interactions.from_ids(
+            user=rng.integers(0, 300, 9000), item=rng.integers(0, 1200, 9000), time=rng.integers(0, 10**7, 9000)
+        )
+        for model in (ancf.ANCF(epochs=1), ancf.ANCF(epochs=1, loss="bpr", factors=128, similarity="cosine"), ancf.ALS(epochs=1)):
+            model.set_params(num_threads=1).fit(data).recommend_all(N=5)
+        names = {open(f"/proc/self/task/{task}/comm").read().strip() for task in os.listdir("/proc/self/task")}
+        print(*(name for name in names if name.startswith("ancf-")))
+    """
+    assert set(child(code, ANCF_NUM_THREADS="7").split()) <= {"ancf-0", "ancf-free"}

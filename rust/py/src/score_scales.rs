@@ -22,10 +22,12 @@ fn serving_vectors<'py>(
     num_threads: Option<usize>,
 ) -> PyResult<VectorsAndFactors<'py>> {
     const ROWS_PER_TASK: usize = 512;
+    /// Fewer numbers are less work than to hand them to others.
+    const LARGE: usize = 1 << 16;
     let d = item_vectors.as_array().ncols().max(1);
     let mut vectors = item_vectors.as_slice()?.to_vec();
     let mut factors = vec![1.0f32; vectors.len() / d];
-    let size = if factors.len() > ROWS_PER_TASK { Size::Large } else { Size::Small };
+    let size = if vectors.len() > LARGE { Size::Large } else { Size::Small };
     enter(py, size, num_threads, |context| {
         let tasks = vectors.chunks_mut(d * ROWS_PER_TASK).zip(factors.chunks_mut(ROWS_PER_TASK));
         context.for_each_task(

@@ -62,7 +62,8 @@ def to_serving_tables(state: NetworkState, settings: Settings) -> ServingTables:
     P, v = state.parameters, state.item_vectors
     d = v.shape[1]
     if settings.similarity == "cosine":
-        v, _ = _native.serving_vectors(v, settings.serving_exponent if settings.plain_cosine else 0.0)
+        exponent = settings.serving_exponent if settings.plain_cosine else 0.0
+        v, _ = _native.serving_vectors(v, exponent, settings.num_threads)
     layer = P.get("layer")
     constant = sum(float(P[name][0]) for name in ("layer_bias", "bias") if name in P)
     shift = P["user_bias"] + np.float32(constant) if "user_bias" in P else None

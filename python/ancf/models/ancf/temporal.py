@@ -157,7 +157,7 @@ def popularity_factors(n_users: NDArray[np.int64], power: float) -> NDArray[np.f
 def powers(ratios: NDArray[np.floating[Any]], power: float) -> NDArray[np.float32]:
     """Of positive numbers, the same bits anywhere."""
     # serving_vectors gives x · |x|^(p − 1), which is x^p for these.
-    powers, _ = _native.serving_vectors(np.ascontiguousarray(ratios[:, None], np.float32), power)
+    powers, _ = _native.serving_vectors(np.ascontiguousarray(ratios[:, None], np.float32), power, 1)
     return np.ascontiguousarray(powers[:, 0])
 
 

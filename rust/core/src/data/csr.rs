@@ -7,6 +7,8 @@ use crate::runtime::Context;
 
 /// Rows that are put together by one task.
 const ROWS_PER_TASK: usize = 512;
+/// Columns that are compared with the next ones at a time.
+const PIECE: usize = 1 << 16;
 /// With fewer entries a transpose is made by the calling thread.
 const LARGE: usize = 1 << 16;
 
@@ -55,10 +57,15 @@ impl Csr {
             return bad(format!("the offsets of row {row} fall from {from} to {to}."));
         }
         // Counted without an exit, several at once: columns may fall where a row begins, and nowhere else.
-        let falls = columns.iter().zip(columns.get(1..).unwrap_or_default()).filter(|(one, next)| one >= next).count();
+        let falls = |(ones, nexts): (&[u32], &[u32])| -> u32 {
+            ones.iter().zip(nexts).map(|(one, next)| u32::from(one >= next)).sum()
+        };
+        let pairs = columns.chunks(PIECE).zip(columns.get(1..).unwrap_or_default().chunks(PIECE));
+        let falls: usize = pairs.map(|pair| falls(pair) as usize).sum();
         let begins = offsets[1..].windows(2).filter(|row| 0 < row[0] && row[0] < row[1]);
         let at_begins = begins.filter(|row| columns[row[0] - 1] >= columns[row[0]]).count();
-        if falls > at_begins || columns.iter().filter(|&&column| column as usize >= n_columns).count() > 0 {
+        let highest = columns.iter().fold(0, |highest, &column| highest.max(column));
+        if falls > at_begins || (!columns.is_empty() && highest as usize >= n_columns) {
             for (row, (&from, &to)) in bounds() {
                 let entries = &columns[from..to];
                 if let Some(pair) = entries.windows(2).find(|pair| pair[0] >= pair[1]) {
@@ -69,7 +76,7 @@ impl Csr {
                 }
             }
         }
-        if values.iter().filter(|value| !value.is_finite()).count() > 0
+        if values.iter().fold(false, |any, value| any | !value.is_finite())
             && let Some(at) = values.iter().position(|v| !v.is_finite())
         {
             return bad(format!("the value of entry {at} is {}; it must be finite.", values[at]));
