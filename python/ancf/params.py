@@ -131,6 +131,15 @@ def checks_call(function: Callable[P, R]) -> Callable[P, R]:
             name = function.__name__ if function.__name__ != "__init__" else function.__qualname__.split(".")[0]
             names = [each for each in inspect.signature(function).parameters if each not in ("self", "cls")]
             refuse_unknown(name, dict(options), tuple(names))
-            raise InvalidCallError(f"{error}. {name} takes {', '.join(names)}.") from None
+            text = str(error).replace(f"{function.__qualname__}()", f"{_name_of_call(function, positional)}()", 1)
+            raise InvalidCallError(f"{text}. {name} takes {', '.join(names)}.") from None
 
     return checked
+
+
+def _name_of_call(function: Callable[..., Any], positional: tuple[Any, ...]) -> str:
+    """A method by the class of its object, which may have it from a base that nobody knows."""
+    if not positional or next(iter(inspect.signature(function).parameters), None) not in ("self", "cls"):
+        return function.__qualname__
+    owner = positional[0] if isinstance(positional[0], type) else type(positional[0])
+    return f"{owner.__name__}.{function.__name__}"
