@@ -21,7 +21,7 @@ def split():
 def sets_of(train, test, model=None, n=20, seed=42, new_only=True):
     known = Known.of_scorer((model or ancf.Popular()).fit(train)._fitted())
     truth = GroundTruth(known, test, new_only)
-    return known, truth, find_candidates("sampled", n, seed, known, truth, new_only)
+    return known, truth, find_candidates("sampled", n, seed, known, truth, new_only, 2)
 
 
 @pytest.mark.parametrize("new_only", [True, False])

@@ -35,7 +35,7 @@ class Spread:
         self, pairs: Csr, n_items: int, options: dict[str, Any], num_threads: int | None
     ) -> SoftmaxLearner:
         """The softmax trainer over the workers, by ranges of users."""
-        return SpreadLearner(self._pool, pairs, n_items, options, self._threads)
+        return SpreadLearner(self._pool, pairs, n_items, options, self._threads, num_threads)
 
     def users(self, pairs: Csr, times: NDArray[np.int64] | None, num_threads: int | None) -> Users:
         """The users over the workers, by ranges as well."""

@@ -25,10 +25,18 @@ _BLOCKS_PER_WORKER = 4
 class SpreadLearner:
     """Item vectors learned by the workers of a pool; what the core's trainer says, it says with the same bits."""
 
-    # Any: the options of the core.
-    def __init__(self, pool: Pool, pairs: Csr, n_items: int, options: dict[str, Any], num_threads: int) -> None:
+    # Any: the options of the core. The threads are those of a worker, and of what is computed here.
+    def __init__(
+        self,
+        pool: Pool,
+        pairs: Csr,
+        n_items: int,
+        options: dict[str, Any],
+        num_threads: int,
+        threads_here: int | None,
+    ) -> None:
         self._pool, self._pairs, self._n_items = pool, pairs, n_items
-        self._options, self._threads = options, num_threads
+        self._options, self._threads, self._threads_here = options, num_threads, threads_here
         n = pool.n_workers
         self._users = user_bounds(pairs.indptr, n)
         at = bounds(n_items, n * _BLOCKS_PER_WORKER)
@@ -135,7 +143,7 @@ class SpreadLearner:
         y = _native.spectral_begin(n_users, self._n_items, factors, seed)
         width, rounds = y.shape[1], _native.spectral_rounds()
         for number in range(rounds):
-            y = _native.spectral_orthonormal(y)
+            y = _native.spectral_orthonormal(y, self._threads_here)
             self._all("to_users", "spectral", pool.put(y))
             if number + 1 < rounds:
                 y = np.concatenate(get_all(pool, self._carry("spectral", self._zeros(width))))
@@ -143,7 +151,7 @@ class SpreadLearner:
         total: Any = np.zeros(width * width, np.float64)
         for number in range(pool.n_workers):
             part, total = pool.call(number, "carry_gram", part, total, n_users, returns=2)
-        return _native.spectral_finish(y, np.array(pool.get(total)), factors, seed)
+        return _native.spectral_finish(y, np.array(pool.get(total)), factors, seed, self._threads_here)
 
     def _carry(self, kind: str, blocks: list[Any]) -> list[Any]:
         """Each block from worker to worker, as soon as the one before is done with it."""

@@ -34,7 +34,13 @@ class CandidateSets(NamedTuple):
 
 
 def find_candidates(
-    given: Candidates, n_negatives: int, random_state: int, known: Known, truth: GroundTruth, new_only: bool
+    given: Candidates,
+    n_negatives: int,
+    random_state: int,
+    known: Known,
+    truth: GroundTruth,
+    new_only: bool,
+    num_threads: int | None,
 ) -> CandidateSets | None:
     """The candidates of the users measured; None for the whole catalogue.
 
@@ -58,18 +64,20 @@ def find_candidates(
             f"candidates is {given!r}; it must be 'all', 'sampled', or a mapping or table of items for each user."
         )
     if sampled:
-        return _sample(n_negatives, random_state, known, truth, new_only)
+        return _sample(n_negatives, random_state, known, truth, new_only, num_threads)
     return None if isinstance(given, str) else _read(given, known, truth, new_only)
 
 
-def _sample(n: int, seed: int, known: Known, truth: GroundTruth, new_only: bool) -> CandidateSets:
+def _sample(
+    n: int, seed: int, known: Known, truth: GroundTruth, new_only: bool, num_threads: int | None
+) -> CandidateSets:
     """What each user wants, and n items of the catalogue that the user neither had in training nor has in the test."""
     n_items = len(known.item_ids)
     if not n_items:
         raise InvalidParameterError('candidates="sampled" needs the catalogue. Give train=.')
     seen, wanted = known.had.take(truth.users), truth.wanted
     own = wanted.keep(wanted.items < n_items).union(seen)
-    drawn = ItemSets(*_native.sample_negatives(int(seed), truth.users, (own.indptr, own.items), n_items, int(n)))
+    drawn = ItemSets(*_native.sample_negatives(int(seed), truth.users, own, n_items, int(n), num_threads=num_threads))
     notes = []
     short = int((np.diff(drawn.indptr) < n).sum())
     if short:

@@ -294,7 +294,9 @@ class _Task:
             raise InvalidParameterError("candidates: no metric of lists is asked for. Leave candidates out.")
         if ranks and not is_all:
             self.require_users()
-        self.candidates = find_candidates(candidates, n_negatives, random_state, self.known, self.truth, self.new_only)
+        self.candidates = find_candidates(
+            candidates, n_negatives, random_state, self.known, self.truth, self.new_only, self.num_threads
+        )
         return self.candidates
 
     def rank(self, maker: ListMaker) -> None:

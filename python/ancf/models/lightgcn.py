@@ -211,7 +211,8 @@ class _GraphEncoder(Encoder):
     def fold_in(self, scorer: Scorer, histories: Histories, num_threads: int | None) -> EncodedUsers:
         lengths = np.diff(histories.indptr)
         weights = np.repeat(1.0 / np.sqrt(np.maximum(lengths, 1)), lengths).astype(np.float32)
-        return EncodedUsers(_native.weighted_sums(Csr(histories.indptr, histories.items, weights), self.contributions))
+        weighted = Csr(histories.indptr, histories.items, weights)
+        return EncodedUsers(_native.weighted_sums(weighted, self.contributions, num_threads))
 
     def history_contributions(
         self, scorer: Scorer, histories: Histories, user: int | None, items: NDArray[np.int64]

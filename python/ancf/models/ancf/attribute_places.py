@@ -120,12 +120,12 @@ class Catalog(NamedTuple):
         neighbors = Csr.empty(n) if scorer.neighbors is None else first_rows(scorer.neighbors, n)
         return cls(scorer.item_vectors, encoder.item_priors, transposed(neighbors, n))
 
-    def mixtures(self, weights: Csr) -> "Mixtures":
+    def mixtures(self, weights: Csr, num_threads: int | None) -> "Mixtures":
         """What companions make of the items that are the rows of b."""
         n = weights.n_rows
         shares = shares_of(weights)
-        vectors = _native.weighted_sums(shares, self.vectors)
-        priors = _native.weighted_sums(shares, np.ascontiguousarray(self.priors[:, None]))[:, 0]
+        vectors = _native.weighted_sums(shares, self.vectors, num_threads)
+        priors = _native.weighted_sums(shares, np.ascontiguousarray(self.priors[:, None]), num_threads)[:, 0]
         # Σ_j a_ji c_hj, entry after entry.
         taken = self.by_target.take(shares.indices)
         lengths = np.diff(taken.indptr)

@@ -48,7 +48,7 @@ def learn(scorer: Scorer, num_threads: int | None) -> Learned:
     best: tuple[float, float, float, Places] | None = None
     for shrinkage in _SHRINKAGES:
         weights = trial.weights(shrinkage)
-        mixtures = trial.catalog.mixtures(weights)
+        mixtures = trial.catalog.mixtures(weights, num_threads)
         scale = trial.own_scale(weights, mixtures)
         for own in _OWN_WEIGHTS:
             places = mixtures.places(own * scale)

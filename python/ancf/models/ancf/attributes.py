@@ -107,7 +107,8 @@ def _with_items(scorer: Scorer, num_threads: int | None) -> Scorer:
     # Whom nothing is like has no place.
     placed = np.flatnonzero(np.diff(found.indptr) > 0)
     found, targets = found.take(placed), targets[placed]
-    places = Catalog.of(scorer).mixtures(found).places(learned.own_weight).louder(learned.loudness)
+    mixtures = Catalog.of(scorer).mixtures(found, num_threads)
+    places = mixtures.places(learned.own_weight).louder(learned.loudness)
     unbought = at[targets] < 0
     kept = (at >= 0) | np.isin(np.arange(len(ids)), targets[unbought])
     return _with_places(scorer, IdMap(ids.values[kept]), ids.values[targets], places, num_threads)
@@ -240,7 +241,7 @@ def _with_users(scorer: Scorer, num_threads: int | None) -> Scorer:
     # 1. Vectors.
     vectors = np.zeros((len(ids), scorer.user_vectors.shape[1]), np.float32)
     vectors[~is_placed] = scorer.user_vectors
-    vectors[is_placed] = _native.weighted_sums(shares, scorer.user_vectors)
+    vectors[is_placed] = _native.weighted_sums(shares, scorer.user_vectors, num_threads)
     # 2. What they are like has bought: items, without repetitions.
     history, n_items = scorer.history, len(scorer.item_ids)
     if history is not None:

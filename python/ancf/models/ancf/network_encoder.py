@@ -125,10 +125,11 @@ class AttendedHistories(NamedTuple):
     """Σ_j a_j v_j of each history (n, d)."""
 
 
-def attend(settings: Settings, histories: Csr, state: NetworkState) -> AttendedHistories:
+def attend(settings: Settings, histories: Csr, state: NetworkState, num_threads: int | None) -> AttendedHistories:
     """Attention over bare histories, given with what they add to the logits."""
     weights = _native.history_weights(histories, state.item_logits, settings.attention_exponent)
-    return AttendedHistories(weights, _native.weighted_sums(histories.with_data(weights), state.item_vectors))
+    sums = _native.weighted_sums(histories.with_data(weights), state.item_vectors, num_threads)
+    return AttendedHistories(weights, sums)
 
 
 def normalized(settings: Settings, sums: Floats) -> Floats:
@@ -156,7 +157,8 @@ class NetworkEncoder(Encoder):
         vectors = np.zeros((histories.n_rows, width), np.float32)
         from_history = np.zeros((histories.n_rows, d), np.float32)
         if settings.attention not in ("target", "none"):
-            from_history = normalized(settings, attend(settings, self._with_offsets(histories), self.state).sums)
+            attended = attend(settings, self._with_offsets(histories), self.state, num_threads)
+            from_history = normalized(settings, attended.sums)
         shift = self._shift(scorer, from_history)
         if settings.attention == "target":
             return EncodedUsers(vectors, self._with_offsets(histories), shift)
@@ -212,7 +214,7 @@ class NetworkEncoder(Encoder):
         if self.settings.attention in ("target", "none"):
             return None
         if user is None:
-            return attend(self.settings, self._with_offsets(histories), self.state).weights
+            return attend(self.settings, self._with_offsets(histories), self.state, self.settings.num_threads).weights
         weights = self.state.weights[scorer.seen.indptr[user] : scorer.seen.indptr[user + 1]]
         return weights if len(weights) == len(histories.items) else None
 

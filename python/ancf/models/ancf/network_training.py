@@ -223,7 +223,7 @@ class NetworkTrainer:
         if len(self.pairs.indices) == len(table.matrix.indices) or settings.attention in ("none", "target"):
             return state
         histories = table.matrix.with_data(logit_offsets(settings, state.decay, table.matrix.data, table.ages))
-        weights, sums = attend(settings, histories, state)
+        weights, sums = attend(settings, histories, state, settings.num_threads)
         own = state.parameters.get("user_factors")
         if own is None:
             return state._replace(user_vectors=normalized(settings, sums), weights=weights)
