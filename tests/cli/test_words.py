@@ -8,6 +8,7 @@ import click
 import pytest
 
 import ancf as package
+from ancf import models
 from ancf.cli.app import COMMANDS, main_group
 
 SOURCES = Path(package.__file__).parent
@@ -133,6 +134,20 @@ def test_keywords_are_spelled_as_options(command, message, expected):
     said = ctx.command.translate_keywords(message, ctx)
     assert said.endswith(expected)
     assert not KEYWORD.search(said)
+
+
+@pytest.mark.parametrize("model", models.class_names())
+def test_help_pages_name_options_as_they_are_typed(model):
+    wrong = []
+    for ctx in contexts(model):
+        options = ctx.command.keyword_options(ctx)
+        for option in ctx.command.get_params(ctx):
+            said = getattr(option, "help", None) or ""
+            words = {each for each in re.findall(r"(?<![-\w.])[a-z]+(?:_[a-z]+)+\b", said) if each in options}
+            keywords = {each for each in KEYWORD.findall(said) if each in options}
+            if words or keywords or re.search(r"\bNone\b", said):
+                wrong.append((ctx.info_name, option.name, said))
+    assert not wrong
 
 
 # What a report says of these is a remedy, which the command line gives as options.

@@ -142,6 +142,7 @@ class ModelCommand(Command):
             section=section,
             skip=_SKIPPED,
             names=names | dict(models.all_models()[model.__name__].option_names),
+            beside=self.params,
         )
         if cli_name == _DEFAULT:
             classic = Option(["--classic"], is_flag=True, section=section, help="The founding set-up, ANCF.classic().")

@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -81,6 +81,7 @@ def parameter_options(
     section: str,
     skip: Collection[str] = (),
     names: Mapping[str, str] | None = None,
+    beside: Iterable[click.Parameter] = (),
 ) -> dict[str, Option]:
     """An option for each keyword of a function that can be typed, by the keyword's name.
 
@@ -90,6 +91,8 @@ def parameter_options(
         Whose docstring describes the keywords; the function itself if left out.
     names : mapping keyword → name of its option, optional
         For keywords whose option is called otherwise.
+    beside : parameters of the same command
+        The descriptions may name them, too.
     """
     described = parameter_docs(docs or function)
     typable = {
@@ -98,10 +101,11 @@ def parameter_options(
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY and keyword not in skip and any(found := _kinds(parameter))
     }
     spelled = {keyword: (names or {}).get(keyword, keyword) for keyword in typable}
+    others = {str(each.name): each.key for each in beside if isinstance(each, Option)}
     made: dict[str, Option] = {}
     for keyword, (default, kinds, words) in typable.items():
         doc_kind, doc = described.get(keyword, ("", ""))
-        shown = _plain_text(doc, spelled)
+        shown = _plain_text(doc, others | spelled)
         made[keyword] = _make_option(spelled[keyword], default, kinds, words, doc_kind, shown, section)
     return made
 
@@ -162,7 +166,10 @@ def _make_option(
 
 
 def _plain_text(doc: str, spelled: Mapping[str, str]) -> str:
-    """A docstring's text without its mark-up, in the words of the command line: ``keyword=4`` as --keyword 4."""
+    """A docstring's text without its mark-up, in the words of the command line: ``keyword=4`` as --keyword 4.
+
+    ``spelled`` has the options of the whole command by keyword.
+    """
 
     def as_option(match: re.Match[str]) -> str:
         keyword, value = match[1], match[2]
@@ -175,6 +182,7 @@ def _plain_text(doc: str, spelled: Mapping[str, str]) -> str:
 
     doc = re.sub(r"``(\w+)(?:=([^`]*))?``", as_option, doc)
     doc = re.sub(r" \([\w/]+\.(py|md)\)", "", doc.replace("``", "").replace("\n", " "))
+    doc = re.sub(r"\bNone\b", "'none'", doc)
     doc = doc.replace("filter_already_liked_items=False", "recommend --with-bought")
     return re.sub(r"\buser=(\d)", r"--user-column \1", doc)
 

@@ -74,7 +74,9 @@ def _reading_options() -> dict[str, Option]:
         for side in ("item", "user")
     }
     skip = (*_COLUMNS, *lists, *features, "layout", "num_threads")
-    return columns | features | parameter_options(read_interactions, section=_SECTION, skip=skip) | lists
+    beside = [*columns.values(), *features.values(), *lists.values()]
+    made = parameter_options(read_interactions, section=_SECTION, skip=skip, beside=beside)
+    return columns | features | made | lists
 
 
 _READING = tuple(_reading_options())
