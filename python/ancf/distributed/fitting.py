@@ -41,7 +41,9 @@ class Spread:
         """The users over the workers, by ranges as well."""
         return SpreadUsers(self._pool, pairs, times, self._threads)
 
-    def ridge_path(self, pairs: Csr, n_items: int, *, neighbors: int, **options: Any) -> list[Csr]:
+    def ridge_path(
+        self, pairs: Csr, n_items: int, *, neighbors: int, num_threads: int | None, **options: Any
+    ) -> list[Csr]:
         """Item-item weights by each λ, by ranges of items; every worker sees all interactions."""
         pool, at = self._pool, bounds(n_items, self._pool.n_workers)
         given = {**options, "num_threads": self._threads}
@@ -55,7 +57,9 @@ class Spread:
             return get_all(pool, calls)
 
         paths = zip(*patiently(pool, solved), strict=True)
-        return [Csr(*_native.strongest_of_sources(_stacked(list(rows)), n_items, neighbors)) for rows in paths]
+        return [
+            Csr(*_native.strongest_of_sources(_stacked(list(rows)), n_items, neighbors, num_threads)) for rows in paths
+        ]
 
 
 def _stacked(parts: list[Csr]) -> Csr:

@@ -411,15 +411,17 @@ fn spectral_finish<'py>(
 
 /// One row for each source of item-item weights that have one for each target: its `neighbors` strongest.
 #[pyfunction]
+#[pyo3(signature = (by_target, n_items, neighbors, num_threads=None))]
 fn strongest_of_sources<'py>(
     py: Python<'py>,
     by_target: CsrArrays<'py>,
     n_items: usize,
     neighbors: usize,
+    num_threads: Option<usize>,
 ) -> PyResult<CsrResult<'py>> {
     let by_target = to_csr(py, &by_target, n_items)?;
     let weights =
-        enter(py, Size::Large, Some(1), |context| ridge::strongest_of_sources(&by_target, neighbors, context))?;
+        enter(py, Size::Large, num_threads, |context| ridge::strongest_of_sources(&by_target, neighbors, context))?;
     Ok(from_csr(py, weights))
 }
 

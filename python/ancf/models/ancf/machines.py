@@ -52,7 +52,9 @@ class Machines(Protocol):
     def softmax_learner(
         self, pairs: Csr, n_items: int, options: dict[str, Any], num_threads: int | None
     ) -> SoftmaxLearner: ...
-    def ridge_path(self, pairs: Csr, n_items: int, *, neighbors: int, **options: Any) -> list[Csr]: ...
+    def ridge_path(
+        self, pairs: Csr, n_items: int, *, neighbors: int, num_threads: int | None, **options: Any
+    ) -> list[Csr]: ...
     def users(self, pairs: Csr, times: NDArray[np.int64] | None, num_threads: int | None) -> Users: ...
 
 
@@ -65,8 +67,11 @@ class _Here:
     def users(self, pairs: Csr, times: NDArray[np.int64] | None, num_threads: int | None) -> Users:
         return UserSide(pairs, times, num_threads)
 
-    def ridge_path(self, pairs: Csr, n_items: int, *, neighbors: int, **options: Any) -> list[Csr]:
-        return [Csr(*each) for each in _native.ridge_neighbors(pairs, n_items, neighbors=neighbors, **options)]
+    def ridge_path(
+        self, pairs: Csr, n_items: int, *, neighbors: int, num_threads: int | None, **options: Any
+    ) -> list[Csr]:
+        given = {"neighbors": neighbors, "num_threads": num_threads, **options}
+        return [Csr(*each) for each in _native.ridge_neighbors(pairs, n_items, **given)]
 
 
 _HERE = _Here()
