@@ -4,8 +4,8 @@ import ast
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "python" / "ancf"
-# The first says what a number of threads comes to; the second is called where none is known yet.
-EXEMPT = {"resolve_num_threads", "serving_vectors"}
+# It says what a number of threads comes to.
+EXEMPT = {"resolve_num_threads"}
 
 
 def core_functions():

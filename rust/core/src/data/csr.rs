@@ -68,8 +68,9 @@ impl Csr {
         if falls > at_begins || (!columns.is_empty() && highest as usize >= n_columns) {
             for (row, (&from, &to)) in bounds() {
                 let entries = &columns[from..to];
-                if let Some(pair) = entries.windows(2).find(|pair| pair[0] >= pair[1]) {
-                    return bad(format!("columns of row {row} must ascend: {} comes before {}.", pair[0], pair[1]));
+                let mut pairs = entries.iter().zip(entries.get(1..).unwrap_or_default());
+                if let Some((one, next)) = pairs.find(|(one, next)| one >= next) {
+                    return bad(format!("columns of row {row} must ascend: {one} comes before {next}."));
                 }
                 if let Some(last) = entries.last().filter(|&&last| last as usize >= n_columns) {
                     return bad(format!("row {row} names column {last}; there are {n_columns}."));

@@ -170,7 +170,7 @@ impl Trainer {
             |(), task| match task {
                 Task::Panel(at, panel) => said[at].make(|| users_say.run(panel)),
                 Task::Negatives { at, task, panels } => {
-                    negatives[at].run(task, (first, task) == (0, 0), &said[panels], level, d, phase_times)
+                    negatives[at].run(task, (first, task) == (0, 0), &said[panels], level, d, phase_times);
                 }
             },
         );

@@ -143,10 +143,13 @@ impl Trainer {
         let width = d * ITEMS_PER_TASK;
         let rows = b.v.chunks_mut(width).zip(b.inverse_norms.chunks_mut(ITEMS_PER_TASK));
         let tasks = rows.zip(x.chunks(width).zip(graph.smoothed.chunks(width)));
-        let work = |(): &mut (), ((v, norms), (x, s)): ((&mut [f32], &mut [f32]), (&[f32], &[f32]))| {
-            vectors(level, d, x, s, v, norms)
-        };
-        context.for_each_task(tasks, || (), work);
+        context.for_each_task(
+            tasks,
+            || (),
+            |(), ((v, inverse_norms), (x, s))| {
+                vectors(level, d, x, s, v, inverse_norms);
+            },
+        );
     }
 
     /// One over the lengths of the item vectors.
