@@ -24,7 +24,7 @@ UNSAFE = {
     "mixed.rs": 5,
     "mod.rs": 3,
     "reduce.rs": 4,
-    "select.rs": 6,
+    "select.rs": 8,
     "sparse.rs": 1,
     "tile_kernels.rs": 9,
     "tile_scan.rs": 8,
