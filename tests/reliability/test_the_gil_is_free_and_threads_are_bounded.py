@@ -136,7 +136,8 @@ def test_a_fit_on_one_thread_starts_no_others():
         data = ancf.Interactions.from_ids(
             user=rng.integers(0, 300, 9000), item=rng.integers(0, 1200, 9000), time=rng.integers(0, 10**7, 9000)
         )
-        for model in (ancf.ANCF(epochs=1), ancf.ANCF(epochs=1, loss="bpr", factors=128, similarity="cosine"), ancf.ALS(epochs=1)):
+        network = ancf.ANCF(epochs=1, loss="bpr", factors=128, similarity="cosine")
+        for model in (ancf.ANCF(epochs=1), network, ancf.ALS(epochs=1)):
             model.set_params(num_threads=1).fit(data).recommend_all(N=5)
         names = {open(f"/proc/self/task/{task}/comm").read().strip() for task in os.listdir("/proc/self/task")}
         print(*(name for name in names if name.startswith("ancf-")))
