@@ -153,7 +153,7 @@ impl Csr {
         let n_entries = offsets[rows.len()];
         let (mut columns, mut values) = (vec![0; n_entries], vec![0.0; n_entries]);
         let ends = offsets[1..].chunks(ROWS_PER_TASK).map(|ends| ends[ends.len() - 1]);
-        let parts = parts(ends, &mut columns, &mut values);
+        let parts = split_entries(ends, &mut columns, &mut values);
         context.for_each_task(
             parts.into_iter().zip(rows.chunks(ROWS_PER_TASK)),
             || (),
@@ -209,7 +209,7 @@ impl Csr {
             part => offsets.partition_point(|&at| at < self.len() / n_parts * part).min(self.n_columns),
         };
         let ends = (1..=n_parts).map(|part| offsets[bound(part)]);
-        let parts = parts(ends, &mut columns, &mut values);
+        let parts = split_entries(ends, &mut columns, &mut values);
         context.for_each_task(
             parts.into_iter().enumerate(),
             || (),
@@ -245,7 +245,7 @@ impl Csr {
 }
 
 /// Columns and values by parts, which end at `ends`.
-fn parts<'a>(
+pub fn split_entries<'a>(
     ends: impl Iterator<Item = usize>,
     mut columns: &'a mut [u32],
     mut values: &'a mut [f32],

@@ -17,6 +17,6 @@ pub mod scan;
 pub mod schema;
 pub mod texts;
 
-pub use csr::Csr;
+pub use csr::{Csr, split_entries};
 pub use dictionary::Column;
 pub use numbers::Numbers;

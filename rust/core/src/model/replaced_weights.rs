@@ -4,7 +4,7 @@
 use rayon::prelude::*;
 
 use super::ridge::strongest;
-use crate::data::Csr;
+use crate::data::{Csr, split_entries};
 use crate::runtime::Context;
 use crate::{Error, Result};
 
@@ -156,23 +156,21 @@ impl Rows {
     fn joined(parts: &[&Self], context: &Context) -> Self {
         let entries = parts.iter().map(|part| part.columns.len()).sum();
         let mut joined = Self { columns: vec![0; entries], values: vec![0.0; entries], ..Self::default() };
-        let (mut columns, mut values) = (&mut joined.columns[..], &mut joined.values[..]);
-        let mut begin = 0;
-        let mut slices = Vec::with_capacity(parts.len());
+        let mut ends = Vec::with_capacity(parts.len());
         for part in parts {
+            let begin = ends.last().copied().unwrap_or(0);
             joined.ends.extend(part.ends.iter().map(|end| begin + end));
-            begin += part.columns.len();
-            let (own_columns, own_values);
-            (own_columns, columns) = columns.split_at_mut(part.columns.len());
-            (own_values, values) = values.split_at_mut(part.columns.len());
-            slices.push((part, own_columns, own_values));
+            ends.push(begin + part.columns.len());
         }
-        context.install(|| {
-            slices.into_par_iter().for_each(|(part, columns, values)| {
+        let slices = split_entries(ends.into_iter(), &mut joined.columns, &mut joined.values);
+        context.for_each_task(
+            slices.into_iter().zip(parts),
+            || (),
+            |(), ((columns, values), part)| {
                 columns.copy_from_slice(&part.columns);
                 values.copy_from_slice(&part.values);
-            });
-        });
+            },
+        );
         joined
     }
 
